@@ -1,0 +1,212 @@
+//! The one error type of wdt-lake, and the exit codes that its kinds decide.
+//!
+//! An [`Error`] says what happened (`message`, a lower-case fragment that fits "failed to ..."), where (context pairs such as
+//! account, window, page, path), why (the source) and what to do next (`hint`). `Display` prints one line with the whole chain once;
+//! the hint is printed apart by the command line. No part of an error may carry a secret, a signature or a signed URL: whoever
+//! converts a foreign error strips it there (see `gateway::call`).
+
+use std::fmt;
+
+/// What a process of wdt-lake tells its caller by its exit code. These are public API.
+pub mod exit {
+    /// Everything asked for was done.
+    pub const DONE: u8 = 0;
+    /// An internal failure: a defect of wdt-lake itself.
+    pub const INTERNAL: u8 = 1;
+    /// The command line, the environment or the configuration is wrong.
+    pub const USAGE: u8 = 2;
+    /// Done, with quarantined records or refused or unknown stops.
+    pub const DONE_WITH_REMAINDER: u8 = 3;
+    /// The gateway refused the credentials or the address of this machine.
+    pub const CREDENTIALS: u8 = 4;
+    /// The gateway stayed unavailable after all retries.
+    pub const GATEWAY_UNAVAILABLE: u8 = 5;
+    /// The lake is unavailable, held by another run, or in conflict.
+    pub const LAKE: u8 = 6;
+    /// Incomplete: a window was not proved, or the run was interrupted. It is safe to run again.
+    pub const INCOMPLETE: u8 = 7;
+    /// `verify` found a defect.
+    pub const DEFECT: u8 = 8;
+
+    /// The order in which codes win when several apply to one run.
+    pub const PRECEDENCE: [u8; 5] = [CREDENTIALS, LAKE, GATEWAY_UNAVAILABLE, INCOMPLETE, DONE_WITH_REMAINDER];
+
+    /// The code of a run to which all of `codes` apply; [`DONE`] when there are none.
+    pub fn combine(codes: impl IntoIterator<Item = u8>) -> u8 {
+        let rank = |code: &u8| PRECEDENCE.iter().position(|other| other == code);
+        codes
+            .into_iter()
+            .filter(|code| *code != DONE)
+            .min_by_key(|code| rank(code).map_or(0, |rank| rank + 1))
+            .unwrap_or(DONE)
+    }
+}
+
+/// What kind of thing went wrong. It decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A defect of wdt-lake: an invariant did not hold.
+    Internal,
+    /// Command line, environment or configuration.
+    Usage,
+    /// The gateway refused credentials, permission or address; more calls cannot help.
+    Credentials,
+    /// The gateway could not be reached, or kept answering nonsense, until the retry time was spent.
+    GatewayUnavailable,
+    /// The gateway answered a business error that stops this window only.
+    GatewayRefused,
+    /// The lake's store failed.
+    Lake,
+    /// Another run holds the lake, or committed what overlaps.
+    Conflict,
+    /// A window could not be proved complete within its budget.
+    Incomplete,
+    /// Something stored contradicts the lake format or its own manifest.
+    Defect,
+}
+
+impl ErrorKind {
+    /// The exit code of a process that ends with this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => exit::INTERNAL,
+            Self::Usage => exit::USAGE,
+            Self::Credentials => exit::CREDENTIALS,
+            Self::GatewayUnavailable => exit::GATEWAY_UNAVAILABLE,
+            Self::Lake | Self::Conflict => exit::LAKE,
+            Self::GatewayRefused | Self::Incomplete => exit::INCOMPLETE,
+            Self::Defect => exit::DEFECT,
+        }
+    }
+}
+
+/// The result of anything in wdt-lake that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong, where, why, and what to do next.
+///
+/// ```
+/// use wdt_lake::{Error, ErrorKind};
+/// let error = Error::new(ErrorKind::Incomplete, "the window was not proved complete")
+///     .with("account", "acme")
+///     .hint("run the same command again");
+/// assert_eq!(error.to_string(), "the window was not proved complete (account: acme)");
+/// assert_eq!(error.kind().exit_code(), 7);
+/// ```
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    hint: Option<String>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// An error of `kind` with a lower-case message that fits "failed to ...".
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), hint: None, source: None }))
+    }
+
+    /// A [`ErrorKind::Usage`] error: the user can mend it before anything was done.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// A [`ErrorKind::Internal`] error: an invariant of wdt-lake did not hold.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Adds where it happened, for example `("window", "...")`. The outermost place comes first when printed.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.insert(0, (key, value.to_string()));
+        self
+    }
+
+    /// Says what the user can do next. The first hint, given closest to the cause, stays.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Attaches the cause. It must not carry a secret.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The kind, which decides the exit code.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message alone, without context and cause.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What the user can do next, if anything is known to help.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    /// One line: the message, the context, and the chain of causes, each once.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if !self.0.context.is_empty() {
+            f.write_str(" (")?;
+            for (i, (key, value)) in self.0.context.iter().enumerate() {
+                write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+            }
+            f.write_str(")")?;
+        }
+        let mut cause = self.0.source.as_ref().map(|source| &**source as &dyn std::error::Error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            // Our own errors print their chain themselves.
+            cause = if error.is::<Error>() { None } else { error.source() };
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_is_printed_once() {
+        let inner = Error::new(ErrorKind::Lake, "write the object")
+            .with("path", "a/b")
+            .because(std::io::Error::other("disk full"));
+        let outer = Error::new(ErrorKind::Lake, "commit the window").with("account", "acme").because(inner);
+        assert_eq!(outer.to_string(), "commit the window (account: acme): write the object (path: a/b): disk full");
+    }
+
+    #[test]
+    fn codes_combine_by_the_documented_precedence() {
+        assert_eq!(exit::combine([]), exit::DONE);
+        assert_eq!(exit::combine([3, 7]), 7);
+        assert_eq!(exit::combine([7, 5, 6]), 6);
+        assert_eq!(exit::combine([3, 7, 5, 6, 4]), 4);
+        assert_eq!(exit::combine([3, 1, 4]), exit::INTERNAL, "a defect of our own hides behind nothing");
+    }
+}

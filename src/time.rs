@@ -1,0 +1,457 @@
+//! Beijing wall clock, closed windows of modified times, and the coverage that windows add up to.
+//!
+//! The ERP writes every time as `YYYY-MM-DD HH:MM:SS` on a wall clock in Beijing, which has been UTC+8 without daylight saving for
+//! as long as the ERP has existed. A [`BeijingTime`] is such a time as an instant; a [`Window`] is a closed interval of them, both
+//! seconds included; a [`Coverage`] is a set of seconds kept as disjoint windows. All arithmetic is in whole seconds.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// Beijing is this many seconds ahead of UTC, all year.
+const OFFSET_SECONDS: i64 = 8 * 3600;
+
+/// An instant of whole seconds, read and shown as wall clock in Beijing (UTC+8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BeijingTime(i64);
+
+impl BeijingTime {
+    /// From Unix seconds. `None` outside the years 1 to 9999, which neither the ERP nor a partition path can write.
+    pub fn from_unix(seconds: i64) -> Option<Self> {
+        let (first, last) = (-62_135_596_800 - OFFSET_SECONDS, 253_402_300_799 - OFFSET_SECONDS);
+        (first..=last).contains(&seconds).then_some(Self(seconds))
+    }
+
+    /// Reads exactly `YYYY-MM-DD HH:MM:SS` as Beijing wall clock. Anything else, an impossible date included, is `None`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
+        if (bytes[10], bytes[13], bytes[16]) != (b' ', b':', b':') {
+            return None;
+        }
+        let midnight = Self::parse_date(&text[..10])?;
+        let (hour, minute, second) = (digits(&bytes[11..13])?, digits(&bytes[14..16])?, digits(&bytes[17..19])?);
+        (hour < 24 && minute < 60 && second < 60)
+            .then(|| Self(midnight.0 + i64::from(hour * 3600 + minute * 60 + second)))
+    }
+
+    /// Reads exactly `YYYY-MM-DD` as midnight in Beijing.
+    pub fn parse_date(text: &str) -> Option<Self> {
+        let bytes: &[u8; 10] = text.as_bytes().try_into().ok()?;
+        if (bytes[4], bytes[7]) != (b'-', b'-') {
+            return None;
+        }
+        let year = i32::try_from(digits(&bytes[..4])?).ok().filter(|year| *year > 0)?;
+        let date = NaiveDate::from_ymd_opt(year, digits(&bytes[5..7])?, digits(&bytes[8..])?)?;
+        Some(Self(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp() - OFFSET_SECONDS))
+    }
+
+    /// Seconds since 1970-01-01 00:00:00 UTC.
+    pub fn unix(self) -> i64 {
+        self.0
+    }
+
+    /// Microseconds since 1970-01-01 00:00:00 UTC, as Arrow timestamps hold them.
+    pub fn micros(self) -> i64 {
+        self.0 * 1_000_000
+    }
+
+    /// This time moved by `seconds`, held within the years 1 to 9999.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self::from_unix(self.0.saturating_add(seconds)).unwrap_or(if seconds < 0 {
+            Self(-62_135_596_800 - OFFSET_SECONDS)
+        } else {
+            Self(253_402_300_799 - OFFSET_SECONDS)
+        })
+    }
+
+    /// The Beijing month that holds this time.
+    pub fn month(self) -> Month {
+        let wall = self.wall();
+        Month { year: wall.year(), month: wall.month() }
+    }
+
+    /// `20261001T000000`: Beijing wall clock for file names, without a colon.
+    pub fn compact(self) -> String {
+        let wall = self.wall();
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}",
+            wall.year(),
+            wall.month(),
+            wall.day(),
+            wall.hour(),
+            wall.minute(),
+            wall.second()
+        )
+    }
+
+    /// `2026-10-01T00:00:00+08:00`: RFC 3339 with offset, for machines.
+    pub fn rfc3339(self) -> String {
+        self.to_string().replacen(' ', "T", 1) + "+08:00"
+    }
+
+    /// Reads RFC 3339 with any offset, to the second.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        Self::from_unix(DateTime::parse_from_rfc3339(text).ok()?.timestamp())
+    }
+
+    fn wall(self) -> NaiveDateTime {
+        // Within the years 1 to 9999 the conversion cannot fail.
+        DateTime::from_timestamp(self.0 + OFFSET_SECONDS, 0).unwrap_or_default().naive_utc()
+    }
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+}
+
+impl fmt::Display for BeijingTime {
+    /// `YYYY-MM-DD HH:MM:SS`, as the ERP writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wall = self.wall();
+        write!(
+            f,
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+            wall.year(),
+            wall.month(),
+            wall.day(),
+            wall.hour(),
+            wall.minute(),
+            wall.second()
+        )
+    }
+}
+
+impl Serialize for BeijingTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.rfc3339())
+    }
+}
+
+impl<'de> Deserialize<'de> for BeijingTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not an RFC 3339 time")))
+    }
+}
+
+/// A calendar month in Beijing: the partition key `modified_month=YYYY-MM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    year: i32,
+    month: u32,
+}
+
+impl Month {
+    /// The first second of the next month.
+    pub fn next_start(self) -> BeijingTime {
+        let (year, month) = if self.month == 12 { (self.year + 1, 1) } else { (self.year, self.month + 1) };
+        BeijingTime::parse_date(&format!("{year:04}-{month:02}-01"))
+            .unwrap_or(BeijingTime(253_402_300_799 - OFFSET_SECONDS))
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+/// A closed interval of modified times: both seconds are included, so it is never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    start: BeijingTime,
+    end: BeijingTime,
+}
+
+impl Window {
+    /// The window from `start` to `end`, both included; `None` when `start` is after `end`.
+    pub fn new(start: BeijingTime, end: BeijingTime) -> Option<Self> {
+        (start <= end).then_some(Self { start, end })
+    }
+
+    /// The window of one second.
+    pub fn second(at: BeijingTime) -> Self {
+        Self { start: at, end: at }
+    }
+
+    /// The first second.
+    pub fn start(self) -> BeijingTime {
+        self.start
+    }
+
+    /// The last second.
+    pub fn end(self) -> BeijingTime {
+        self.end
+    }
+
+    /// How many seconds it holds; at least 1.
+    pub fn seconds(self) -> u64 {
+        self.end.0.abs_diff(self.start.0) + 1
+    }
+
+    /// Whether `time` is one of its seconds.
+    pub fn contains(self, time: BeijingTime) -> bool {
+        self.start <= time && time <= self.end
+    }
+
+    /// Whether the two share a second.
+    pub fn overlaps(self, other: Window) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+
+    /// The seconds that both hold.
+    pub fn intersect(self, other: Window) -> Option<Window> {
+        Window::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
+    /// The first `seconds` seconds and what is left, if anything is.
+    pub fn split_at(self, seconds: u64) -> (Window, Option<Window>) {
+        let taken = i64::try_from(seconds.max(1)).unwrap_or(i64::MAX);
+        let cut = self.start.plus_seconds(taken);
+        match Window::new(cut, self.end) {
+            Some(rest) => (Window { start: self.start, end: cut.plus_seconds(-1) }, Some(rest)),
+            None => (self, None),
+        }
+    }
+
+    /// What is left before and after `second` when that second is cut out.
+    pub fn around(self, second: BeijingTime) -> (Option<Window>, Option<Window>) {
+        (
+            Window::new(self.start, self.end.min(second.plus_seconds(-1))),
+            Window::new(self.start.max(second.plus_seconds(1)), self.end),
+        )
+    }
+
+    /// The largest leading piece that stays in one Beijing month and within `max_seconds`, and what is left.
+    pub fn split_calendar(self, max_seconds: u64) -> (Window, Option<Window>) {
+        let in_month = self.start.month().next_start().0.abs_diff(self.start.0);
+        self.split_at(in_month.min(max_seconds))
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} .. {}", self.start, self.end)
+    }
+}
+
+/// A set of seconds, kept as disjoint windows in ascending order; windows that touch are joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(Vec<Window>);
+
+impl Coverage {
+    /// Adds the seconds of `window`.
+    pub fn insert(&mut self, window: Window) {
+        let from = self.0.partition_point(|held| held.end.plus_seconds(1) < window.start);
+        let to = self.0.partition_point(|held| held.start <= window.end.plus_seconds(1));
+        let joined = self.0[from..to]
+            .iter()
+            .fold(window, |all, held| Window { start: all.start.min(held.start), end: all.end.max(held.end) });
+        self.0.splice(from..to, [joined]);
+    }
+
+    /// Takes the seconds of `window` out.
+    pub fn remove(&mut self, window: Window) {
+        let from = self.0.partition_point(|held| held.end < window.start);
+        let to = self.0.partition_point(|held| held.start <= window.end);
+        let mut left = Vec::new();
+        for held in &self.0[from..to] {
+            left.extend(Window::new(held.start, held.end.min(window.start.plus_seconds(-1))));
+            left.extend(Window::new(held.start.max(window.end.plus_seconds(1)), held.end));
+        }
+        self.0.splice(from..to, left);
+    }
+
+    /// The parts of `window` that are not covered, in ascending order.
+    pub fn gaps(&self, window: Window) -> Vec<Window> {
+        let mut wanted = Coverage(vec![window]);
+        let from = self.0.partition_point(|held| held.end < window.start);
+        for held in self.0[from..].iter().take_while(|held| held.start <= window.end) {
+            wanted.remove(*held);
+        }
+        wanted.0
+    }
+
+    /// The disjoint windows, in ascending order.
+    pub fn windows(&self) -> &[Window] {
+        &self.0
+    }
+
+    /// From the first covered second to the last, gaps included; `None` when nothing is covered.
+    pub fn span(&self) -> Option<Window> {
+        Some(Window { start: self.0.first()?.start, end: self.0.last()?.end })
+    }
+}
+
+impl FromIterator<Window> for Coverage {
+    fn from_iter<I: IntoIterator<Item = Window>>(windows: I) -> Self {
+        let mut coverage = Self::default();
+        windows.into_iter().for_each(|window| coverage.insert(window));
+        coverage
+    }
+}
+
+/// Which end of a day a date alone stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateMeans {
+    /// Its first second, as for `--from`.
+    FirstSecond,
+    /// Its last second, as for `--to`.
+    LastSecond,
+}
+
+/// Reads a time as a user writes it: `YYYY-MM-DD HH:MM:SS` (Beijing), RFC 3339 with offset, or a date alone.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is none of these.
+pub fn parse_user_time(text: &str, date_means: DateMeans) -> Result<BeijingTime> {
+    let text = text.trim();
+    let of_day = |midnight: BeijingTime| match date_means {
+        DateMeans::FirstSecond => midnight,
+        DateMeans::LastSecond => midnight.plus_seconds(86_399),
+    };
+    BeijingTime::parse(text)
+        .or_else(|| BeijingTime::parse_date(text).map(of_day))
+        .or_else(|| BeijingTime::parse_rfc3339(text))
+        .or_else(|| BeijingTime::parse(&text.replacen('T', " ", 1)))
+        .ok_or_else(|| {
+            Error::usage(format!("`{text}` is not a time"))
+                .hint("write `2026-10-01`, `2026-10-01 08:30:00` (Beijing time) or `2026-10-01T08:30:00+08:00`")
+        })
+}
+
+/// Where the present comes from: the machine, or a test that holds time.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01 00:00:00 UTC.
+    fn now_micros(&self) -> i64;
+
+    /// The present, cut to whole seconds.
+    fn now(&self) -> BeijingTime {
+        BeijingTime(0).plus_seconds(self.now_micros().div_euclid(1_000_000))
+    }
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_micros(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> BeijingTime {
+        BeijingTime::parse(text).expect("a time")
+    }
+
+    fn window(start: i64, end: i64) -> Window {
+        Window::new(BeijingTime(start), BeijingTime(end)).expect("a window")
+    }
+
+    #[test]
+    fn wall_clock_is_eight_hours_ahead_of_utc() {
+        assert_eq!(at("1970-01-01 08:00:00").unix(), 0);
+        assert_eq!(at("2012-01-01 00:00:00").unix(), 1_325_347_200, "the flagship epoch of the vendor's page");
+        assert_eq!(at("2020-05-19 11:57:04").rfc3339(), "2020-05-19T11:57:04+08:00");
+        assert_eq!(at("2026-10-01 00:00:00").compact(), "20261001T000000");
+        assert_eq!(BeijingTime::parse_rfc3339("2020-05-19T03:57:04Z"), Some(at("2020-05-19 11:57:04")));
+    }
+
+    #[test]
+    fn impossible_and_loose_times_are_refused() {
+        for text in [
+            "2023-02-29 00:00:00",
+            "0000-00-00 00:00:00",
+            "2023-01-01 24:00:00",
+            "2023-01-01 00:00:60",
+            "2023-01-01 00:00:00.5",
+            "2023-1-01 00:00:00",
+            "2023-01-01T00:00:00",
+            "２０２３-01-01 00:00",
+            "",
+        ] {
+            assert_eq!(BeijingTime::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn calendar_cuts_at_beijing_month_ends() {
+        let all = Window::new(at("2026-01-31 12:00:00"), at("2026-03-01 00:00:00")).expect("a window");
+        let (first, rest) = all.split_calendar(30 * 86_400);
+        assert_eq!(first.to_string(), "2026-01-31 12:00:00 .. 2026-01-31 23:59:59");
+        let (second, rest) = rest.expect("february").split_calendar(30 * 86_400);
+        assert_eq!(second.to_string(), "2026-02-01 00:00:00 .. 2026-02-28 23:59:59");
+        assert_eq!(rest, Some(Window::second(at("2026-03-01 00:00:00"))));
+        let december = Window::new(at("2026-12-01 00:00:00"), at("2026-12-31 23:59:59")).expect("a window");
+        assert_eq!(
+            december.split_calendar(30 * 86_400).1.expect("a 31st day").to_string(),
+            "2026-12-31 00:00:00 .. 2026-12-31 23:59:59"
+        );
+    }
+
+    #[test]
+    fn what_users_type_is_understood() {
+        let parse = |text| parse_user_time(text, DateMeans::LastSecond).map(|time| time.to_string());
+        assert_eq!(parse("2026-10-01").expect("a date"), "2026-10-01 23:59:59");
+        assert_eq!(parse("2026-10-01T08:00:00Z").expect("utc"), "2026-10-01 16:00:00");
+        assert_eq!(parse("2026-10-01T08:00:00").expect("no offset"), "2026-10-01 08:00:00");
+        assert!(parse("yesterday").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_survives_every_spelling(seconds in -62_135_625_600_i64..=253_402_271_999) {
+            let time = BeijingTime::from_unix(seconds).expect("in range");
+            prop_assert_eq!(BeijingTime::parse(&time.to_string()), Some(time));
+            prop_assert_eq!(BeijingTime::parse_rfc3339(&time.rfc3339()), Some(time));
+            prop_assert_eq!(time.to_string()[..7].to_owned(), time.month().to_string());
+        }
+
+        #[test]
+        fn coverage_is_a_set_of_seconds(steps in prop::collection::vec((any::<bool>(), 0_i64..60, 0_i64..12), 0..30), wanted in (0_i64..60, 0_i64..30)) {
+            let (mut coverage, mut oracle) = (Coverage::default(), BTreeSet::new());
+            for (add, start, more) in steps {
+                if add {
+                    coverage.insert(window(start, start + more));
+                    oracle.extend(start..=start + more);
+                } else {
+                    coverage.remove(window(start, start + more));
+                    oracle.retain(|second| !(start..=start + more).contains(second));
+                }
+                let held: Vec<i64> = coverage.windows().iter().flat_map(|w| w.start.0..=w.end.0).collect();
+                prop_assert_eq!(&held, &oracle.iter().copied().collect::<Vec<_>>());
+                prop_assert!(coverage.windows().windows(2).all(|pair| pair[0].end.0 + 1 < pair[1].start.0), "touching windows are joined");
+            }
+            let wanted = window(wanted.0, wanted.0 + wanted.1);
+            let gaps: Vec<i64> = coverage.gaps(wanted).iter().flat_map(|w| w.start.0..=w.end.0).collect();
+            prop_assert_eq!(gaps, (wanted.start.0..=wanted.end.0).filter(|second| !oracle.contains(second)).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn cutting_loses_no_second(start in 0_i64..1_000, length in 1_i64..1_000, cut in 0_u64..1_500, second in 0_i64..2_000) {
+            let whole = window(start, start + length - 1);
+            let (first, rest) = whole.split_at(cut);
+            prop_assert_eq!(first.seconds() + rest.map_or(0, Window::seconds), whole.seconds());
+            prop_assert!(rest.is_none_or(|rest| rest.start.0 == first.end.0 + 1));
+            let (before, after) = whole.around(BeijingTime(second));
+            let held = before.map_or(0, Window::seconds) + after.map_or(0, Window::seconds);
+            prop_assert_eq!(held, whole.seconds() - u64::from(whole.contains(BeijingTime(second))));
+        }
+    }
+}
