@@ -1,6 +1,8 @@
-#![doc = "wdt-lake"]
+//! wdt-lake
+pub mod config;
 pub mod edition;
 pub mod error;
+pub mod gateway;
 pub mod id;
 pub mod requisition;
 pub mod time;

@@ -1,0 +1,316 @@
+//! One call, made until it is answered: paced, signed anew for every try, retried, with the clock corrected once.
+//!
+//! What is retried: transport errors, timeouts, HTTP 429 and 5xx, answers that cannot be read (not JSON, cut short), and the gateway's
+//! refusals for its limits. The delay doubles from half a second to thirty, with jitter, until the retry time is spent. What stops the
+//! account: refused credentials, and an address that does not speak this protocol. Every other business error stops its window.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use tokio::time::Instant;
+use url::Url;
+
+use super::envelope::{self, Envelope};
+use super::pace::{Limit, Pace};
+use super::refusal::{self, Verdict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::time::{BeijingTime, Clock};
+
+/// No page of 100 requisitions comes near this; a body that does is no answer.
+const MAX_BODY_BYTES: usize = 256 << 20;
+/// Stands for "no `Date` header seen yet".
+const UNKNOWN: i64 = i64::MIN;
+
+/// How calls of one account and method are paced and how long they are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallPolicy {
+    /// Calls within any sixty seconds; 0 means no budget.
+    pub calls_per_minute: u32,
+    /// Calls under way at once.
+    pub concurrency: u32,
+    /// The longest that one try may take, its body included.
+    pub timeout: Duration,
+    /// How long a call is tried again after its first failure.
+    pub max_retry_time: Duration,
+}
+
+impl Default for CallPolicy {
+    fn default() -> Self {
+        Self {
+            calls_per_minute: 60,
+            concurrency: 4,
+            timeout: Duration::from_secs(60),
+            max_retry_time: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A body as it came over the wire.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// JSON text, decompressed.
+    pub body: Bytes,
+    /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
+    pub received_at_micros: i64,
+}
+
+/// Why a body that looked like an answer cannot be read. It is asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// What a call gave, and what it cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<T> {
+    /// What was read from the answer.
+    pub value: T,
+    /// Tries that failed before the one that was answered.
+    pub retries: u32,
+}
+
+/// A signed request, ready to send. Its `Debug` is left out: body and URL carry the signature.
+pub(super) struct Outgoing {
+    pub(super) url: Url,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+/// Makes the calls of one account and method.
+pub(super) struct Caller {
+    client: reqwest::Client,
+    pace: Pace,
+    policy: CallPolicy,
+    clock: Arc<dyn Clock>,
+    /// Seconds that the server's clock was ahead of ours at its last `Date` header.
+    server_ahead: AtomicI64,
+    /// Seconds added to our clock when signing; set once, by a timestamp refusal.
+    correction: AtomicI64,
+    calls: AtomicU64,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// How one try ended.
+enum Attempt<T> {
+    Done(T),
+    /// Try again after a delay, at least the given one.
+    Again(Error, Option<Duration>),
+    Limited(Error, Limit),
+    ClockRefused(Error),
+    Stop(Error),
+}
+
+impl Caller {
+    pub(super) fn new(policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("wdt-lake/", env!("CARGO_PKG_VERSION")))
+            // A signed form must not follow a redirect to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(policy.timeout)
+            .connect_timeout(policy.timeout.min(Duration::from_secs(10)))
+            .pool_max_idle_per_host(policy.concurrency as usize)
+            .build()
+            .map_err(|error| Error::internal("the HTTP client cannot start").because(error.without_url()))?;
+        Ok(Self {
+            client,
+            pace: Pace::new(policy.calls_per_minute, policy.concurrency),
+            policy: policy.clone(),
+            clock,
+            server_ahead: AtomicI64::new(UNKNOWN),
+            correction: AtomicI64::new(0),
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn server_now(&self) -> Option<BeijingTime> {
+        match self.server_ahead.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            ahead => Some(self.clock.now().plus_seconds(ahead)),
+        }
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Makes one call until it is answered. `sign` makes the request for a given time; it is called once a try.
+    pub(super) async fn call<T, R>(
+        &self,
+        method: &'static str,
+        names: envelope::Names,
+        sign: impl Fn(BeijingTime) -> Outgoing,
+        read: R,
+    ) -> Result<Called<T>>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+    {
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(500))
+            .with_max_delay(Duration::from_secs(30))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        let mut give_up_at: Option<Instant> = None;
+        let mut retries = 0;
+        loop {
+            let turn = self.pace.turn().await;
+            let signed_with = self.correction.load(Ordering::Relaxed);
+            let (error, delay) =
+                match self.attempt(names, sign(self.clock.now().plus_seconds(signed_with)), read.clone()).await {
+                    Attempt::Done(value) => {
+                        self.pace.answered(turn);
+                        return Ok(Called { value, retries });
+                    }
+                    Attempt::Again(error, at_least) => {
+                        Pace::failed(turn);
+                        let delay = delays.next().unwrap_or(Duration::from_secs(30));
+                        (error, delay.max(at_least.unwrap_or_default()))
+                    }
+                    Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
+                    Attempt::ClockRefused(error) => {
+                        Pace::failed(turn);
+                        self.correct_clock(signed_with).map_err(|hint| error.with("method", method).hint(hint))?;
+                        retries += 1;
+                        continue;
+                    }
+                    Attempt::Stop(error) => {
+                        Pace::failed(turn);
+                        return Err(error.with("method", method));
+                    }
+                };
+            let now = Instant::now();
+            let give_up_at = *give_up_at.get_or_insert(now + self.policy.max_retry_time);
+            if now + delay > give_up_at {
+                return Err(Error::new(
+                    ErrorKind::GatewayUnavailable,
+                    format!("no usable answer after {} tries", retries + 1),
+                )
+                .with("method", method)
+                .because(error)
+                .hint("run the same command again later: what is committed stays, what is missing is fetched then"));
+            }
+            tracing::warn!(method, %error, delay_ms = delay.as_millis(), "call failed, trying again");
+            retries += 1;
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn attempt<T, R>(&self, names: envelope::Names, outgoing: Outgoing, read: R) -> Attempt<T>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+    {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
+        let response =
+            self.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type).body(outgoing.body).send().await;
+        let mut response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                return Attempt::Again(unavailable("the gateway did not answer").because(error.without_url()), None);
+            }
+        };
+        self.note_server_clock(response.headers());
+        let status = response.status();
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            let wait = retry_after(response.headers());
+            return Attempt::Again(unavailable(&format!("the gateway answered HTTP {status}")), wait);
+        }
+        if status != StatusCode::OK {
+            return Attempt::Stop(
+                Error::new(ErrorKind::Credentials, format!("the gateway answered HTTP {status}"))
+                    .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
+            );
+        }
+        let mut body = Vec::with_capacity(
+            response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(1 << 20),
+        );
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
+                Ok(Some(_)) => return Attempt::Again(unavailable("the answer is too large to be one"), None),
+                Ok(None) => break,
+                Err(error) => {
+                    return Attempt::Again(unavailable("the answer broke off").because(error.without_url()), None);
+                }
+            }
+        }
+        let answer = Answer { body: body.into(), received_at_micros: self.clock.now_micros() };
+        match envelope::read(&answer.body, names) {
+            Ok(Envelope::Success) => match tokio::task::spawn_blocking(move || read(&answer)).await {
+                Ok(Ok(value)) => Attempt::Done(value),
+                Ok(Err(unreadable)) => {
+                    Attempt::Again(unavailable("the answer cannot be read").because(unreadable), None)
+                }
+                Err(error) => Attempt::Stop(Error::internal("reading an answer failed").because(error)),
+            },
+            Ok(Envelope::Refused { code, message }) => refused(code, &message),
+            Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
+        }
+    }
+
+    fn note_server_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
+        if let Some(seconds) = date.and_then(|date| i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok())
+        {
+            self.server_ahead.store(seconds - self.clock.now().unix(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over the server's clock for signing, once. `Err` is a hint why it cannot help.
+    fn correct_clock(&self, signed_with: i64) -> std::result::Result<(), &'static str> {
+        let current = self.correction.load(Ordering::Relaxed);
+        if current != signed_with {
+            // Another call that was under way corrected it meanwhile.
+            return Ok(());
+        }
+        match self.server_ahead.load(Ordering::Relaxed) {
+            UNKNOWN => Err("the gateway sends no clock of its own: set this machine's clock"),
+            ahead if current == 0 && ahead != 0 => {
+                tracing::warn!(seconds = ahead, "the gateway refused the timestamp; signing by its clock from now on");
+                self.correction.store(ahead, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err("the timestamp was refused although it follows the gateway's own clock"),
+        }
+    }
+}
+
+/// What a business error means for the call.
+fn refused<T>(code: i64, message: &str) -> Attempt<T> {
+    let (verdict, provenance) = refusal::judge(code, message);
+    tracing::debug!(code, message, ?verdict, ?provenance, "the gateway refused the call");
+    let error = |kind| Error::new(kind, format!("the gateway answered code {code}: {message}"));
+    match verdict {
+        Verdict::Slower => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsPerMinute),
+        Verdict::FewerAtOnce => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsAtOnce),
+        Verdict::Clock => Attempt::ClockRefused(error(ErrorKind::Credentials)),
+        Verdict::Credentials => Attempt::Stop(error(ErrorKind::Credentials).hint(
+            "check WDT_SID, WDT_APPKEY and the secret, that the edition is right, and that the account may call this method",
+        )),
+        Verdict::Business => Attempt::Stop(error(ErrorKind::GatewayRefused)),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(600)))
+}

@@ -1,0 +1,129 @@
+//! The outer object of an answer: success or business error, read without reading the rows.
+//!
+//! The vendor sends `code` and `message` (enterprise, Y) before the list, so that the reader stops at the list; in any other order it
+//! skips over the list and is only slower. `code` may be a number or a string.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The names of an edition's outer object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    pub(super) code: &'static str,
+    /// Fields that only a successful answer has; the rows stand in the first of them that is there.
+    pub(super) list: &'static [&'static str],
+}
+
+/// What the outer object says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Envelope {
+    Success,
+    Refused { code: i64, message: String },
+}
+
+#[derive(Default)]
+struct Found {
+    code: Option<String>,
+    message: Option<String>,
+    list: bool,
+}
+
+/// Reads the outer object of `body`.
+///
+/// # Errors
+/// What is wrong, in words without the body, when `body` is not a JSON object, is cut before its code, or has neither code nor list.
+pub(super) fn read(body: &[u8], names: Names) -> Result<Envelope, String> {
+    let mut found = Found::default();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let outcome = json.deserialize_map(Reader { names, found: &mut found });
+    match (&found, outcome) {
+        (Found { code: Some(code), message, .. }, outcome) => {
+            let code: i64 = code.trim().parse().map_err(|_| format!("`{}` is no number", names.code))?;
+            match (code, outcome) {
+                (0, _) => Ok(Envelope::Success),
+                (_, Ok(())) => Ok(Envelope::Refused { code, message: message.clone().unwrap_or_default() }),
+                (_, Err(error)) => Err(format!("the answer is not JSON: {error}")),
+            }
+        }
+        (Found { list: true, .. }, _) => Ok(Envelope::Success),
+        (_, Ok(())) => Err(format!("the answer has neither `{}` nor `{}`", names.code, names.list.join("` nor `"))),
+        (_, Err(error)) => Err(format!("the answer is not JSON: {error}")),
+    }
+}
+
+struct Reader<'a> {
+    names: Names,
+    found: &'a mut Found,
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if name == self.names.code {
+                self.found.code = Some(scalar(map.next_value()?));
+            } else if name == "message" {
+                self.found.message = Some(scalar(map.next_value()?));
+            } else {
+                if self.names.list.contains(&&*name) {
+                    self.found.list = true;
+                    if self.found.code.as_deref().map(str::trim) == Some("0") {
+                        // Nothing after this can change the verdict; the decoder reads the rest.
+                        return Ok(());
+                    }
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scalar's text: the content of a string, or the JSON text of anything else.
+fn scalar(raw: &RawValue) -> String {
+    serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: Names = Names { code: "code", list: &["purchase_list"] };
+
+    fn refused(code: i64, message: &str) -> Result<Envelope, String> {
+        Ok(Envelope::Refused { code, message: message.to_owned() })
+    }
+
+    #[test]
+    fn every_shape_of_an_outer_object() {
+        let read = |text: &str| read(text.as_bytes(), NAMES);
+        for success in [
+            r#"{"code":"0","message":"","total_count":"7","purchase_list":[{"code":"9"}]}"#,
+            r#"{"code":0,"purchase_list":[]}"#,
+            r#"{"purchase_list":[{"code":"9"}],"message":"ok","code":"0"}"#,
+            r#"{"purchase_list":[]}"#,
+            r#"{"code":0}"#,
+            r#"{"code":0,"purchase_list":[{"cut"#,
+        ] {
+            assert_eq!(read(success), Ok(Envelope::Success), "{success}");
+        }
+        assert_eq!(read(r#"{"code":2180,"message":"跨度"}"#), refused(2180, "跨度"));
+        assert_eq!(read(r#"{"message":"\u8de8","code":" 2180 "}"#), refused(2180, "跨"));
+        assert_eq!(read(r#"{"code":5,"message":null}"#), refused(5, "null"));
+        for unreadable in
+            ["", "<html>502</html>", "[]", "{", "{}", r#"{"code":"x"}"#, r#"{"code":21"#, r#"{"code":1,"message":"cu"#]
+        {
+            assert!(read(unreadable).is_err(), "{unreadable}");
+        }
+        assert!(super::read(b"\xff\xfe", NAMES).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Speaks signed HTTP to Wangdian; knows no Arrow.
+//!
+//! [`Gateway`] makes one query at a time and retries it until it is answered, refused for good, or out of time. It guarantees that no
+//! secret, signature or signed URL leaves it: errors of the HTTP library are stripped of their URL at the one place where they are
+//! converted. It does not decide which calls to make (`extract` does) nor what rows mean (`transform` does): whoever asks hands it a
+//! function that reads the body, and a body that this function cannot read is asked for again.
+
+mod call;
+mod envelope;
+mod openapi2;
+mod pace;
+mod refusal;
+pub mod sign;
+
+use std::sync::Arc;
+
+pub use call::{Answer, CallPolicy, Called, Unreadable};
+pub use refusal::{Provenance, Verdict};
+
+use crate::config::AccountSettings;
+use crate::edition::Edition;
+use crate::error::{Error, Result};
+use crate::time::{BeijingTime, Clock, Window};
+
+/// What to ask the purchase requisition query for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// One page of the requisitions last modified within a closed window of at most 30 days.
+    Page {
+        /// The window, both seconds included.
+        window: Window,
+        /// From 0.
+        page_no: u32,
+        /// 1 to 100.
+        page_size: u32,
+    },
+    /// One requisition by its number, whenever it was modified.
+    Number(String),
+}
+
+/// The gateway of one account.
+#[derive(Debug)]
+pub struct Gateway {
+    openapi2: openapi2::OpenApi2,
+}
+
+impl Gateway {
+    /// Prepares calls; sends nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an edition that this version does not speak.
+    pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
+        match account.edition {
+            Edition::Enterprise | Edition::Y => {
+                Ok(Self { openapi2: openapi2::OpenApi2::new(account, call::Caller::new(policy, clock)?) })
+            }
+            Edition::Flagship => Err(Error::usage("this version does not speak the flagship gateway yet")
+                .hint("the editions `enterprise` and `y` are supported")),
+        }
+    }
+
+    /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work.
+    ///
+    /// # Errors
+    /// `Credentials`: refused for good, for the whole account. `GatewayUnavailable`: no usable answer within the retry time.
+    /// `GatewayRefused`: a business error, with the vendor's code and message.
+    pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<T>>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+    {
+        self.openapi2.query(query, read).await
+    }
+
+    /// The server's present by the last `Date` header; `None` before the first answer or when the server sends none.
+    pub fn server_now(&self) -> Option<BeijingTime> {
+        self.openapi2.caller().server_now()
+    }
+
+    /// How many requests were sent so far, repeated ones included.
+    pub fn calls(&self) -> u64 {
+        self.openapi2.caller().calls()
+    }
+}

@@ -1,0 +1,75 @@
+//! The enterprise and Y query, `purchase_apply_query.php`.
+//!
+//! Source: the vendor's page of that method. A form POST with `sid`, `appkey`, `timestamp` (Unix seconds), `sign` and the business
+//! parameters; the window is closed on both ends and spans at most 30 days; `total_count` comes with page 0 only.
+
+use url::Url;
+
+use super::call::{Answer, Called, Caller, Outgoing, Unreadable};
+use super::{Query, envelope, sign};
+use crate::config::{AccountSettings, Secret};
+use crate::error::Result;
+use crate::time::BeijingTime;
+
+const METHOD: &str = "purchase_apply_query.php";
+const ENVELOPE: envelope::Names = envelope::Names { code: "code", list: &["purchase_list"] };
+
+/// The query of one enterprise or Y account.
+#[derive(Debug)]
+pub(super) struct OpenApi2 {
+    caller: Caller,
+    url: Url,
+    sid: String,
+    appkey: String,
+    secret: Secret,
+}
+
+impl OpenApi2 {
+    pub(super) fn new(account: &AccountSettings, caller: Caller) -> Self {
+        let mut url = account.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push(METHOD);
+        }
+        Self { caller, url, sid: account.sid.clone(), appkey: account.appkey.clone(), secret: account.secret.clone() }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<T>>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+    {
+        let business = business_parameters(query);
+        self.caller.call(METHOD, ENVELOPE, |now| self.sign(&business, now), read).await
+    }
+
+    fn sign(&self, business: &[(&'static str, String)], now: BeijingTime) -> Outgoing {
+        let timestamp = now.unix().to_string();
+        let mut parameters = vec![("sid", &*self.sid), ("appkey", &*self.appkey), ("timestamp", &*timestamp)];
+        parameters.extend(business.iter().map(|(name, value)| (*name, &**value)));
+        let sign = sign::openapi2(&parameters, &self.secret);
+        parameters.push(("sign", &sign));
+        Outgoing {
+            url: self.url.clone(),
+            content_type: "application/x-www-form-urlencoded",
+            body: form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish(),
+        }
+    }
+}
+
+fn business_parameters(query: &Query) -> Vec<(&'static str, String)> {
+    match query {
+        Query::Page { window, page_no, page_size } => vec![
+            ("start_time", window.start().to_string()),
+            ("end_time", window.end().to_string()),
+            ("page_no", page_no.to_string()),
+            ("page_size", page_size.to_string()),
+        ],
+        Query::Number(number) => {
+            vec![("purchase_apply_no", number.clone()), ("page_no", "0".into()), ("page_size", "100".into())]
+        }
+    }
+}

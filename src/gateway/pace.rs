@@ -1,0 +1,234 @@
+//! The budget of calls: a true sliding minute and a limit of calls at once, shared by all workers of an account and method.
+//!
+//! A call takes one of `calls_per_minute` places before it is sent and gives it back sixty seconds after its answer arrived. The server
+//! counted the call before it answered, so in no sixty seconds, by the server's count or ours, are there more calls than places;
+//! delays on the way cannot push two minutes together. A refusal shows that the server's limit is lower than the budget: the pace
+//! then learns it, and rests.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The shortest rest after a rate refusal; it doubles with each further one in a row.
+const SHORTEST_REST: Duration = Duration::from_secs(2);
+/// The longest rest. The vendor says to rest 5 to 10 minutes if the refusals persist.
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
+/// The shared budget of one account and method.
+#[derive(Debug)]
+pub(super) struct Pace {
+    minute: Option<Arc<Semaphore>>,
+    at_once: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nobody calls before this moment.
+    resting_until: Option<Instant>,
+    /// Rate refusals since the last answer.
+    refusals: u32,
+    /// When the calls of the last minute were answered.
+    answered: VecDeque<Instant>,
+    places: usize,
+    places_at_once: usize,
+}
+
+/// The right to make one call; give it back with [`Pace::answered`] or [`Pace::refused`].
+#[derive(Debug)]
+pub(super) struct Turn {
+    minute: Option<OwnedSemaphorePermit>,
+    _at_once: OwnedSemaphorePermit,
+}
+
+/// Which limit of the server a refusal spoke of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    CallsPerMinute,
+    CallsAtOnce,
+}
+
+impl Pace {
+    /// `calls_per_minute` 0 means no budget; `concurrency` is at least 1.
+    pub(super) fn new(calls_per_minute: u32, concurrency: u32) -> Self {
+        let (places, places_at_once) = (calls_per_minute as usize, concurrency.max(1) as usize);
+        Self {
+            minute: (places > 0).then(|| Arc::new(Semaphore::new(places))),
+            at_once: Arc::new(Semaphore::new(places_at_once)),
+            state: Mutex::new(State { places, places_at_once, ..State::default() }),
+        }
+    }
+
+    /// Waits for the right to make a call.
+    pub(super) async fn turn(&self) -> Turn {
+        // The place at once comes last: whoever waits for the minute must not hold it.
+        loop {
+            self.rest().await;
+            let minute = match &self.minute {
+                Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+                None => None,
+            };
+            let Ok(at_once) = Arc::clone(&self.at_once).acquire_owned().await else { continue };
+            if self.resting_until().is_none() {
+                return Turn { minute, _at_once: at_once };
+            }
+        }
+    }
+
+    /// The call was answered: its place comes back in a minute.
+    pub(super) fn answered(&self, turn: Turn) {
+        let now = Instant::now();
+        {
+            let mut state = self.state();
+            state.refusals = 0;
+            state.answered.push_back(now);
+            while state.answered.front().is_some_and(|then| now.duration_since(*then) > MINUTE) {
+                state.answered.pop_front();
+            }
+        }
+        Self::release_later(turn);
+    }
+
+    /// The call was refused for a limit: everybody rests, and the budget shrinks to what the server took.
+    pub(super) fn refused(&self, turn: Turn, limit: Limit) -> Duration {
+        let now = Instant::now();
+        let rest = {
+            let mut state = self.state();
+            // Calls that were under way together are refused together; they are one refusal.
+            if state.resting_until.is_none_or(|until| until <= now) {
+                state.refusals += 1;
+            }
+            let rest = match limit {
+                Limit::CallsPerMinute => {
+                    let taken =
+                        state.answered.iter().filter(|then| now.duration_since(**then) <= MINUTE).count().max(1);
+                    if let Some(places) = self.minute.as_ref().filter(|_| taken < state.places) {
+                        places.forget_permits(state.places - taken);
+                        state.places = taken;
+                    }
+                    // A place is free again once the oldest call of the minute is out of the server's sight.
+                    let oldest = state.answered.iter().find(|then| now.duration_since(**then) <= MINUTE);
+                    let until_free =
+                        oldest.map_or(Duration::ZERO, |then| MINUTE.saturating_sub(now.duration_since(*then)));
+                    until_free.max(SHORTEST_REST.saturating_mul(1 << state.refusals.min(12)))
+                }
+                Limit::CallsAtOnce => {
+                    if state.places_at_once > 1 && self.at_once.forget_permits(1) == 1 {
+                        state.places_at_once -= 1;
+                    }
+                    SHORTEST_REST.saturating_mul(1 << state.refusals.min(12)) / 2
+                }
+            }
+            .min(LONGEST_REST);
+            let until = now + rest;
+            state.resting_until = Some(state.resting_until.map_or(until, |other| other.max(until)));
+            rest
+        };
+        Self::release_later(turn);
+        rest
+    }
+
+    /// Nothing was sent, or nobody knows: the place counts as used all the same.
+    pub(super) fn failed(turn: Turn) {
+        Self::release_later(turn);
+    }
+
+    fn release_later(turn: Turn) {
+        if let Some(place) = turn.minute {
+            tokio::spawn(async move {
+                tokio::time::sleep(MINUTE).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn rest(&self) {
+        while let Some(until) = self.resting_until() {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    fn resting_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.resting_until.is_some_and(|until| until <= now) {
+            state.resting_until = None;
+        }
+        state.resting_until
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `workers` that each call as fast as `pace` lets them, until `calls` are answered; returns when each call was sent.
+    async fn run(pace: Arc<Pace>, workers: usize, calls: usize, answer_after: Duration) -> Vec<Instant> {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let tasks: Vec<_> = (0..workers)
+            .map(|_| {
+                let (pace, sent) = (Arc::clone(&pace), Arc::clone(&sent));
+                tokio::spawn(async move {
+                    loop {
+                        let turn = pace.turn().await;
+                        {
+                            let mut sent = sent.lock().expect("lock");
+                            if sent.len() >= calls {
+                                return;
+                            }
+                            sent.push(Instant::now());
+                        }
+                        tokio::time::sleep(answer_after).await;
+                        pace.answered(turn);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("worker");
+        }
+        sent.lock().expect("lock").clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_sixty_seconds_hold_more_calls_than_the_budget() {
+        let sent = run(Arc::new(Pace::new(7, 3)), 5, 50, Duration::from_millis(400)).await;
+        for (i, first) in sent.iter().enumerate() {
+            let within = sent[i..].iter().take_while(|then| then.duration_since(*first) <= MINUTE).count();
+            assert!(within <= 7, "{within} calls within a minute of call {i}");
+        }
+        let spent = sent[49].duration_since(sent[0]);
+        assert!(spent < MINUTE * 8, "50 calls at 7 a minute took {spent:?}: the budget is used up, not merely kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_of_zero_waits_for_nobody() {
+        let sent = run(Arc::new(Pace::new(0, 2)), 4, 500, Duration::ZERO).await;
+        assert_eq!(sent[499].duration_since(sent[0]), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_rests_everybody_and_teaches_the_limit() {
+        let pace = Arc::new(Pace::new(60, 4));
+        for _ in 0..20 {
+            let turn = pace.turn().await;
+            pace.answered(turn);
+        }
+        let turn = pace.turn().await;
+        let before = Instant::now();
+        let rest = pace.refused(turn, Limit::CallsPerMinute);
+        assert!(rest >= MINUTE - Duration::from_secs(1), "the server's minute must pass: {rest:?}");
+        assert_eq!(pace.state().places, 20);
+        let _turn = pace.turn().await;
+        assert!(Instant::now() - before >= rest);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a business error of the gateway means for the caller: one table, with where each row is known from.
+//!
+//! The vendor documents a single code of this method (2180). Texts are the better guide, so they are asked before codes that are not on
+//! a vendor page. Rows are tried in order; the first that fits decides, and an error that no row knows stops its window only.
+
+/// What to do after a business error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Wait and call again: too many calls a minute, or the server is busy.
+    Slower,
+    /// Wait and call again: too many calls at once.
+    FewerAtOnce,
+    /// Correct the clock by the server's `Date` header once, and call again.
+    Clock,
+    /// Stop the account: more calls cannot help.
+    Credentials,
+    /// Stop the window: the caller's fault, or unknown.
+    Business,
+}
+
+/// Where a row of the table is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// On a page of the vendor.
+    VendorPage,
+    /// In the source of public clients; not verified.
+    PublicClients,
+    /// Read from the words' meaning; not verified.
+    Guessed,
+}
+
+/// What a row looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Code(i64),
+    /// A Chinese text anywhere in the message, or an ASCII one that begins a word, in any case.
+    Text(&'static str),
+}
+
+struct Row {
+    mark: Mark,
+    verdict: Verdict,
+    provenance: Provenance,
+}
+
+const fn row(mark: Mark, verdict: Verdict, provenance: Provenance) -> Row {
+    Row { mark, verdict, provenance }
+}
+
+const TABLE: &[Row] = {
+    use Mark::{Code, Text};
+    use Provenance::{Guessed, PublicClients, VendorPage};
+    use Verdict::{Business, Clock, Credentials, FewerAtOnce, Slower};
+    &[
+        row(Code(2180), Business, VendorPage),
+        row(Text("并发"), FewerAtOnce, PublicClients),
+        row(Text("频率"), Slower, PublicClients),
+        row(Text("超限"), Slower, PublicClients),
+        row(Text("调用次数"), Slower, Guessed),
+        row(Text("次数"), Slower, Guessed),
+        row(Text("繁忙"), Slower, Guessed),
+        row(Text("稍后重试"), Slower, PublicClients),
+        row(Text("时间戳"), Clock, Guessed),
+        row(Text("timestamp"), Clock, PublicClients),
+        row(Text("验证失败"), Credentials, PublicClients),
+        row(Text("签名"), Credentials, PublicClients),
+        row(Text("sign"), Credentials, PublicClients),
+        row(Text("appkey"), Credentials, PublicClients),
+        row(Text("sid"), Credentials, PublicClients),
+        row(Text("权限"), Credentials, PublicClients),
+        row(Code(2030), Credentials, PublicClients),
+        row(Code(2060), Credentials, PublicClients),
+        row(Code(2100), Credentials, PublicClients),
+    ]
+};
+
+/// What a business error means.
+pub(super) fn judge(code: i64, message: &str) -> (Verdict, Option<Provenance>) {
+    let lower = message.to_ascii_lowercase();
+    TABLE
+        .iter()
+        .find(|row| match row.mark {
+            Mark::Code(known) => known == code,
+            Mark::Text(text) => contains_word(&lower, text),
+        })
+        .map_or((Verdict::Business, None), |row| (row.verdict, Some(row.provenance)))
+}
+
+/// Whether `text` stands in `message`, for an ASCII text only where a word begins (`sid` does not stand in `inside`).
+fn contains_word(message: &str, text: &str) -> bool {
+    message.match_indices(text).any(|(at, _)| {
+        !text.is_ascii() || !message[..at].chars().next_back().is_some_and(|before| before.is_ascii_alphanumeric())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_codes_that_the_field_has_seen() {
+        let cases = [
+            (2180, "start_time与end_time时间跨度不能超过最大范围30天", Verdict::Business),
+            (100, "超过每分钟最大调用频率限制，请稍后重试", Verdict::Slower),
+            (100, "超过每分钟最大并发次数限制,请稍后重试", Verdict::FewerAtOnce),
+            (1, "系统繁忙", Verdict::Slower),
+            (1020, "timestamp无效", Verdict::Clock),
+            (7, "时间戳超出范围", Verdict::Clock),
+            (1030, "sign错误", Verdict::Credentials),
+            (1, "验证失败", Verdict::Credentials),
+            (1, "sid is not exists", Verdict::Credentials),
+            (1010, "Appkey不存在", Verdict::Credentials),
+            (9, "权限不足", Verdict::Credentials),
+            (2100, "", Verdict::Credentials),
+            (9, "outside the design of the inside", Verdict::Business),
+            (9, "日期格式不合法", Verdict::Business),
+        ];
+        for (code, message, verdict) in cases {
+            assert_eq!(judge(code, message).0, verdict, "{code} {message}");
+        }
+        assert_eq!(judge(2180, "").1, Some(Provenance::VendorPage));
+        assert_eq!(judge(77, "?").1, None);
+    }
+}
