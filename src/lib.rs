@@ -2,6 +2,7 @@
 pub mod config;
 pub mod edition;
 pub mod error;
+pub mod extract;
 pub mod gateway;
 pub mod id;
 pub mod requisition;

@@ -1,0 +1,124 @@
+//! What the answers of one walk have shown so far: the sightings of every row, and the totals that the server claimed.
+//!
+//! The count rule lives here. Rows only leave a window that ended long enough ago. So when, after an answer said total T, T distinct rows
+//! were seen in LATER answers, those are the T rows of that moment, and the set is complete: in any order of pages, concurrent or
+//! not, whatever rows of one second do. "Later" means: asked after the answer with the total had arrived. The rows of that very
+//! answer do not count, because the server may list and count in two statements.
+
+use std::collections::HashMap;
+
+use super::walk::PageRows;
+use crate::requisition::{Identity, RowKey};
+
+/// A moment within a walk: every request sent and every answer received has its own, in order.
+pub(super) type Moment = u64;
+
+/// Where a row was last seen.
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    page: usize,
+    row: usize,
+    asked: Moment,
+}
+
+/// A total that the server said, and when it arrived.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    total: u64,
+    received: Moment,
+}
+
+/// A total rose: a row entered a window that was believed to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rose {
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+/// The sightings and claims of one walk.
+#[derive(Debug)]
+pub(super) struct Evidence<P> {
+    pages: Vec<P>,
+    seen: HashMap<Identity, Sighting>,
+    claims: Vec<Claim>,
+    now: Moment,
+    sightings: u64,
+}
+
+impl<P: PageRows> Evidence<P> {
+    pub(super) fn new() -> Self {
+        Self { pages: Vec::new(), seen: HashMap::new(), claims: Vec::new(), now: 0, sightings: 0 }
+    }
+
+    /// The next moment; take one before a request is sent.
+    pub(super) fn moment(&mut self) -> Moment {
+        self.now += 1;
+        self.now
+    }
+
+    /// Takes in the answer to a request of the moment `asked`; returns its place among the answers.
+    ///
+    /// Of two sightings of one identity the later asked wins.
+    pub(super) fn observe(&mut self, asked: Moment, page: P) -> Result<usize, Rose> {
+        let received = self.moment();
+        let place = self.pages.len();
+        for (row, key) in page.rows().iter().enumerate() {
+            self.sightings += 1;
+            let sighting = Sighting { page: place, row, asked };
+            let held = self.seen.entry(key.identity.clone()).or_insert(sighting);
+            if held.asked <= asked {
+                *held = sighting;
+            }
+        }
+        let lowest = self.claims.iter().map(|claim| claim.total).min();
+        if let Some(total) = page.total() {
+            self.claims.push(Claim { total, received });
+        }
+        let total = page.total();
+        self.pages.push(page);
+        match (lowest, total) {
+            (Some(from), Some(to)) if to > from => Err(Rose { from, to }),
+            _ => Ok(place),
+        }
+    }
+
+    /// The count rule: whether some claimed total is met by the distinct rows of later answers.
+    pub(super) fn is_complete(&self) -> bool {
+        self.claims.iter().any(|claim| {
+            let needed = usize::try_from(claim.total).unwrap_or(usize::MAX);
+            needed <= self.seen.len()
+                && self.seen.values().filter(|sighting| sighting.asked > claim.received).take(needed).count() == needed
+        })
+    }
+
+    /// The rows of an answer, as they came over the wire.
+    pub(super) fn rows(&self, place: usize) -> &[RowKey] {
+        self.pages.get(place).map_or(&[], PageRows::rows)
+    }
+
+    /// The rows of every answer.
+    pub(super) fn answers(&self) -> impl Iterator<Item = &[RowKey]> {
+        self.pages.iter().map(PageRows::rows)
+    }
+
+    /// The totals that the server said, in order.
+    pub(super) fn totals(&self) -> Vec<u64> {
+        self.claims.iter().map(|claim| claim.total).collect()
+    }
+
+    pub(super) fn distinct(&self) -> u64 {
+        self.seen.len() as u64
+    }
+
+    /// How often an identity that was known already came again.
+    pub(super) fn duplicates(&self) -> u64 {
+        self.sightings - self.distinct()
+    }
+
+    /// The answers, and for each identity the answer and row that win, in order of place.
+    pub(super) fn into_winners(self) -> (Vec<P>, Vec<(usize, usize)>) {
+        let mut winners: Vec<_> = self.seen.into_values().map(|sighting| (sighting.page, sighting.row)).collect();
+        winners.sort_unstable();
+        (self.pages, winners)
+    }
+}
