@@ -1,0 +1,47 @@
+//! A faithful simulated ERP: the vendor's gateway over HTTP, with a world that tests script and a journal that tests believe.
+//!
+//! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's page documents;
+//!   [`Behaviour`] lists everything in which it can be told to differ.
+//! - [`World`] holds the requisitions: add, edit, thin out, purge; hold or advance its [`SandboxClock`].
+//! - [`Journal`] is the oracle: every version with the time it lived, every call with what it was answered.
+//! - [`generate`] makes believable requisitions by seed, the same for ever.
+//!
+//! The signature, the status codes and the JSON are written a second time from the vendor's description instead of being shared with
+//! the client, so that a mistake cannot agree with itself. Beijing times and windows are shared; they have property tests of their own.
+//!
+//! The server runs on a small runtime of its own, so that a test may block, or hold the world still, without stopping it.
+
+mod clock;
+mod connection;
+mod data;
+mod dice;
+mod fault;
+mod hostile;
+mod journal;
+mod limit;
+mod listing;
+mod openapi2;
+mod poison;
+mod record;
+mod render;
+mod run;
+mod script;
+mod server;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+mod world;
+
+pub use clock::SandboxClock;
+pub use data::generate;
+pub use fault::Fault;
+pub use hostile::{Behaviour, Compression, Drift, DriftMoment, Faults, Latency, Order, Statements};
+pub use journal::{Call, Journal, Moment, Outcome, Version};
+pub use poison::{Poison, PoisonKind};
+pub use record::{Detail, Override, Quantity, Requisition, Status, Text};
+pub use render::{Applicant, Dialect, Escapes, Scalars};
+pub use run::{Credentials, Exposure, Options, Sandbox};
+pub use script::{CallInfo, Choice, Hook};
+pub use sign::{expected as expected_signature, verify as verify_signature};
+pub use world::{Key, SharedWorld, World};
