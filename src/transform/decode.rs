@@ -1,0 +1,369 @@
+//! A page, bytes to columns: the envelope around the list of requisitions, and what becomes of each of them.
+//!
+//! A page is parsed once, straight into the column buffers, as long as everything fits. When anything does not, it is parsed again
+//! requisition by requisition, so that only the broken ones go to quarantine, each with its exact source text.
+
+use std::sync::Arc;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::columns;
+use super::page::{Page, PageContext, Slot, Unreadable};
+use super::plan::Plan;
+use super::quarantine::{Place, Quarantined};
+use super::record::{Failure, RecordReader, Requisition};
+use super::scalar::Scalar;
+use super::value::{self, Misfit};
+use crate::edition::Edition;
+use crate::error::Result;
+use crate::id::RunId;
+use crate::requisition::{Identity, RowKey};
+use crate::time::{BeijingTime, Window};
+
+/// A page of 100 requisitions takes some 250 kB. Below this bound no column can outgrow what its offsets count.
+const MAX_PAGE_BYTES: usize = 128 << 20;
+
+/// Decodes the pages of one account in one run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PageDecoder {
+    plan: Arc<Plan>,
+    run: RunId,
+}
+
+impl PageDecoder {
+    /// A decoder of what `edition` answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+    pub fn new(edition: Edition, run: RunId) -> Result<Self> {
+        Ok(Self { plan: Arc::new(Plan::new(edition)?), run })
+    }
+
+    /// Decodes one answer.
+    ///
+    /// A requisition that does not fit is quarantined whole. A row outside the window does not fit either; only of flagship, which is
+    /// asked for one second more than the window because its interval is not documented as closed, rows in that second are skipped.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list. A
+    /// missing list is an empty one only when the total is 0.
+    pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, Unreadable> {
+        if body.len() > MAX_PAGE_BYTES {
+            return Err(Unreadable::new(format!("the answer of {} bytes is too large for a page", body.len())));
+        }
+        let text = std::str::from_utf8(body).map_err(|error| Unreadable {
+            what: "the answer is not UTF-8".to_owned(),
+            offset: Some(error.valid_up_to()),
+        })?;
+        // Some PHP servers write a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match self.parse(text, context, Pass::Whole) {
+            Ok(answer) => answer.into_page(),
+            Err(_) => self.parse(text, context, Pass::OneByOne)?.into_page(),
+        }
+    }
+
+    fn parse<'a>(&'a self, text: &'a str, context: &PageContext, pass: Pass) -> Result<Answer<'a>, Unreadable> {
+        let mut answer = Answer {
+            plan: &self.plan,
+            pass,
+            reader: RecordReader::new(&self.plan, text.len()),
+            place: Place {
+                window: context.window,
+                page_no: context.page_no,
+                received_at_micros: context.received_at_micros,
+                run: self.run,
+            },
+            rows: Vec::new(),
+            slots: Vec::new(),
+            detail_offsets: vec![0],
+            quarantined: Vec::new(),
+            total: None,
+            listed: false,
+            refusal: None,
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let parsed = Envelope { answer: &mut answer, inside: "" }
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end());
+        match (parsed, answer.refusal.take()) {
+            (_, Some(refusal)) => Err(refusal),
+            (Ok(()), None) => Ok(answer),
+            (Err(error), None) => Err(unreadable(text, &error)),
+        }
+    }
+}
+
+/// How a page is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// In one go; the first misfit ends it.
+    Whole,
+    /// Each requisition for itself; misfits are quarantined.
+    OneByOne,
+}
+
+/// What the parser says, with the byte instead of line and column, and without any text of the answer.
+fn unreadable(text: &str, error: &serde_json::Error) -> Unreadable {
+    if error.is_data() {
+        return Unreadable::new("the answer is JSON, but not an object with a list of requisitions");
+    }
+    if error.is_eof() {
+        return Unreadable { what: "the answer is broken off".to_owned(), offset: Some(text.len()) };
+    }
+    let line_start = match error.line() {
+        0 | 1 => 0,
+        line => text.match_indices('\n').nth(line - 2).map_or(0, |(at, _)| at + 1),
+    };
+    let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
+    let why = error.to_string();
+    let why = why.split(" at line ").next().unwrap_or_default();
+    Unreadable { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
+}
+
+/// An answer while it is read.
+struct Answer<'a> {
+    plan: &'a Plan,
+    pass: Pass,
+    reader: RecordReader<'a, 'a>,
+    place: Place,
+    rows: Vec<RowKey>,
+    slots: Vec<Slot>,
+    detail_offsets: Vec<usize>,
+    quarantined: Vec<Quarantined>,
+    total: Option<u64>,
+    listed: bool,
+    /// Why the envelope is not that of a page.
+    refusal: Option<Unreadable>,
+}
+
+impl<'a> Answer<'a> {
+    fn refuse<E: de::Error>(&mut self, what: impl Into<String>) -> E {
+        self.refusal = Some(Unreadable::new(what));
+        E::custom("not a page")
+    }
+
+    /// Takes the requisition that was just read, or puts it back where it does not belong.
+    fn accept(&mut self, mark: super::record::Mark) -> std::result::Result<(), Failure> {
+        let modified = self.reader.modified_micros().and_then(|micros| BeijingTime::from_unix(micros / 1_000_000));
+        let (Some(number), Some(modified)) = (self.reader.number(), modified) else {
+            return Err(Failure { misfit: Misfit::Missing, field: None, detail_index: None });
+        };
+        let slot = match Belongs::of(self.plan.edition, self.place.window, modified) {
+            Belongs::Here => Slot::Landed(self.reader.headers.rows - 1),
+            Belongs::ToTheNext => Slot::Skipped,
+            Belongs::Nowhere => {
+                let field = Some("modified".to_owned());
+                return Err(Failure { misfit: Misfit::OutsideWindow, field, detail_index: None });
+            }
+        };
+        self.rows.push(RowKey { identity: Identity::Version(number.into(), modified), modified: Some(modified) });
+        self.slots.push(slot);
+        if slot == Slot::Skipped {
+            self.reader.roll_back(mark);
+        } else {
+            self.detail_offsets.push(self.reader.details.rows);
+        }
+        Ok(())
+    }
+
+    /// Reads one requisition by itself, into the columns or into quarantine.
+    fn read_one(&mut self, raw: &'a str) {
+        let mark = self.reader.mark();
+        let read = Requisition(&mut self.reader).deserialize(&mut serde_json::Deserializer::from_str(raw));
+        let outcome = read.map_err(|_| self.reader.take_failure()).and_then(|()| self.accept(mark));
+        if let Err(failure) = outcome {
+            self.reader.roll_back(mark);
+            let record = Quarantined::new(self.plan, failure, raw, self.place);
+            self.rows.push(record.key());
+            self.slots.push(Slot::Quarantined(self.quarantined.len()));
+            self.quarantined.push(record);
+        }
+    }
+
+    fn set_total<E: de::Error>(&mut self, raw: &str) -> std::result::Result<(), E> {
+        let mut scratch = String::new();
+        let total = match Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)) {
+            Ok(None | Some("")) => return Ok(()),
+            Ok(Some(text)) => value::integer(text),
+            Err(misfit) => Err(misfit),
+        };
+        match total.map(u64::try_from) {
+            Ok(Ok(total)) if self.total.is_some_and(|before| before != total) => {
+                Err(self.refuse("the answer gives two different totals"))
+            }
+            Ok(Ok(total)) => {
+                self.total = Some(total);
+                Ok(())
+            }
+            // A server that did not count may say -1.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(self.refuse("the total of the answer is not a number")),
+        }
+    }
+
+    fn check_code<E: de::Error>(&mut self, name: &str, raw: &str) -> std::result::Result<(), E> {
+        let mut scratch = String::new();
+        match Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)) {
+            Ok(None | Some("")) => Ok(()),
+            Ok(Some(text)) => match value::integer(text) {
+                Ok(0) => Ok(()),
+                Ok(code) => Err(self.refuse(format!("the answer is not a success ({name} {code})"))),
+                Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
+            },
+            Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
+        }
+    }
+
+    fn into_page(self) -> std::result::Result<Page, Unreadable> {
+        if !self.listed && self.total != Some(0) {
+            return Err(Unreadable::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
+        }
+        let broken = |error| Unreadable::new(format!("the columns of the page do not agree: {error}"));
+        let (headers, details) = (self.reader.headers, self.reader.details);
+        Ok(Page {
+            edition: self.plan.edition,
+            run: self.place.run,
+            received_at_micros: self.place.received_at_micros,
+            total: self.total,
+            rows: self.rows,
+            slots: self.slots,
+            headers: columns::batch(headers.columns, &self.plan.headers.kinds, &self.plan.headers.schema)
+                .map_err(broken)?,
+            details: columns::batch(details.columns, &self.plan.details.kinds, &self.plan.details.schema)
+                .map_err(broken)?,
+            detail_offsets: self.detail_offsets,
+            quarantined: self.quarantined,
+        })
+    }
+}
+
+/// Which window a row belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Belongs {
+    Here,
+    ToTheNext,
+    Nowhere,
+}
+
+impl Belongs {
+    fn of(edition: Edition, window: Option<Window>, modified: BeijingTime) -> Self {
+        match window {
+            None => Self::Here,
+            Some(window) if window.contains(modified) => Self::Here,
+            Some(window) if edition == Edition::Flagship && modified == window.end().plus_seconds(1) => Self::ToTheNext,
+            Some(_) => Self::Nowhere,
+        }
+    }
+}
+
+/// The object around the list, or the one at `inside` of it.
+struct Envelope<'r, 'a> {
+    answer: &'r mut Answer<'a>,
+    /// The name of the field that holds this object; empty at the top.
+    inside: &'r str,
+}
+
+impl<'de> DeserializeSeed<'de> for Envelope<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        // An inner object may be `[]` or null when the server has nothing to put there; the outer one may not.
+        if self.inside.is_empty() { deserializer.deserialize_map(self) } else { deserializer.deserialize_any(self) }
+    }
+}
+
+impl<'de> Visitor<'de> for Envelope<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an answer")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { answer, inside } = self;
+        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
+            let name = key.trim_matches('"');
+            let here = |path: &String| match path.rsplit_once('.') {
+                Some((parent, last)) => parent == inside && last == name,
+                None => inside.is_empty() && path == name,
+            };
+            if answer.plan.lists.iter().any(here) {
+                if answer.listed {
+                    return Err(answer.refuse(format!("the answer has {name} twice")));
+                }
+                map.next_value_seed(List(answer))?;
+            } else if name == "total_count" {
+                let raw = map.next_value::<&'de RawValue>()?.get();
+                answer.set_total(raw)?;
+            } else if inside.is_empty() && matches!(name, "code" | "status") {
+                let raw = map.next_value::<&'de RawValue>()?.get();
+                answer.check_code(name, raw)?;
+            } else if inside.is_empty()
+                && answer.plan.lists.iter().any(|path| path.split_once('.').is_some_and(|(parent, _)| parent == name))
+            {
+                map.next_value_seed(Envelope { answer, inside: name })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The list of requisitions. Null and `""` are no list.
+struct List<'r, 'a>(&'r mut Answer<'a>);
+
+impl<'de> DeserializeSeed<'de> for List<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of requisitions")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        if text.is_empty() { Ok(()) } else { Err(self.0.refuse("the answer's list of requisitions is not a list")) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let answer = self.0;
+        answer.listed = true;
+        match answer.pass {
+            Pass::Whole => loop {
+                let mark = answer.reader.mark();
+                if list.next_element_seed(Requisition(&mut answer.reader))?.is_none() {
+                    return Ok(());
+                }
+                answer.accept(mark).map_err(|failure| de::Error::custom(failure.misfit))?;
+            },
+            Pass::OneByOne => {
+                while let Some(raw) = list.next_element::<&'de RawValue>()? {
+                    answer.read_one(raw.get());
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! JSON answers to two exact Arrow record batches, by the data contract.
+//!
+//! [`PageDecoder`] reads a page of an answer: every row's identity for the walk, and the columns of both tables. [`assemble`] picks
+//! the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the contract is [`Quarantined`],
+//! whole, with its reason and its exact source text.
+
+mod assemble;
+mod carry;
+mod columns;
+mod contract;
+mod decode;
+mod docs;
+mod page;
+mod plan;
+mod quarantine;
+mod record;
+mod scalar;
+#[cfg(test)]
+mod schema_page;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use assemble::{WindowRows, assemble};
+pub use carry::{Held, Refreshed, carry_over};
+pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
+pub use decode::PageDecoder;
+pub use docs::{SchemaFormat, render as render_schema};
+pub use page::{Page, PageContext, Unreadable};
+pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
+pub use value::Misfit;

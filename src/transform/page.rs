@@ -1,0 +1,123 @@
+//! A page of an answer, decoded: what the walk counts and what assembly lands.
+
+use std::fmt;
+
+use arrow_array::RecordBatch;
+
+use super::quarantine::Quarantined;
+use crate::edition::Edition;
+use crate::id::RunId;
+use crate::requisition::RowKey;
+use crate::time::Window;
+
+/// Where a page belongs and when it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct PageContext {
+    /// The window that was asked for. A row outside it does not fit, see [`PageDecoder`](super::PageDecoder). `None`, for queries by
+    /// number, lets every time pass.
+    pub window: Option<Window>,
+    /// The page, counted from 0.
+    pub page_no: u32,
+    /// When the answer arrived, in microseconds since 1970-01-01 00:00:00 UTC.
+    pub received_at_micros: i64,
+}
+
+/// Why an answer is not a page at all: not JSON, broken off, an error answer, or without its list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub(super) what: String,
+    pub(super) offset: Option<usize>,
+}
+
+impl Unreadable {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), offset: None }
+    }
+
+    /// The byte of the answer, counted from 0, where reading ended, if it ended at one.
+    pub fn offset(&self) -> Option<usize> {
+        self.offset
+    }
+}
+
+impl fmt::Display for Unreadable {
+    /// What is wrong and where, never the answer itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.offset.map_or(Ok(()), |offset| write!(f, " at byte {offset}"))
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// One page, decoded.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub(super) edition: Edition,
+    pub(super) run: RunId,
+    pub(super) received_at_micros: i64,
+    pub(super) total: Option<u64>,
+    pub(super) rows: Vec<RowKey>,
+    pub(super) slots: Vec<Slot>,
+    /// Columns without lineage, in the order of arrival.
+    pub(super) headers: RecordBatch,
+    /// Columns without lineage, in the order of arrival.
+    pub(super) details: RecordBatch,
+    /// Where the details of each header begin, and where the last ones end.
+    pub(super) detail_offsets: Vec<usize>,
+    pub(super) quarantined: Vec<Quarantined>,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// The header at that place, with its details.
+    Landed(usize),
+    /// The quarantined record at that place.
+    Quarantined(usize),
+    /// Nothing: it belongs to another window.
+    Skipped,
+}
+
+impl Page {
+    /// How many rows the server counts in the whole window, when the answer says so.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Every row that came over the wire, in order, quarantined and skipped ones too.
+    pub fn rows(&self) -> &[RowKey] {
+        &self.rows
+    }
+
+    /// The places, in [`rows`](Self::rows), of requisitions that did not fit.
+    pub fn quarantined_rows(&self) -> impl Iterator<Item = usize> {
+        self.places_of(|slot| matches!(slot, Slot::Quarantined(_)))
+    }
+
+    /// The places, in [`rows`](Self::rows), of flagship rows in the second after the window, which was asked for only because the
+    /// interval is not documented as closed. They land with their own window.
+    pub fn skipped_rows(&self) -> impl Iterator<Item = usize> {
+        self.places_of(|slot| *slot == Slot::Skipped)
+    }
+
+    /// The requisitions that did not fit, in order.
+    pub fn quarantined(&self) -> &[Quarantined] {
+        &self.quarantined
+    }
+
+    /// How many details the fitting requisitions hold.
+    pub fn detail_rows(&self) -> usize {
+        self.details.num_rows()
+    }
+
+    /// The memory that its columns hold, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let raw: usize = self.quarantined.iter().map(|record| record.raw.len()).sum();
+        self.headers.get_array_memory_size() + self.details.get_array_memory_size() + raw
+    }
+
+    fn places_of(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {
+        self.slots.iter().enumerate().filter(move |(_, slot)| wanted(slot)).map(|(place, _)| place)
+    }
+}

@@ -1,0 +1,234 @@
+//! What the decoder needs of the contract for one edition, looked up once: which source field fills which column, and where the
+//! columns stand that the decoder fills itself.
+
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+
+use super::contract::{ColumnType, Contract, Table};
+use super::scalar::{is_escaped, unescape};
+use crate::edition::Edition;
+use crate::error::{Error, Result};
+
+/// The columns at the end of both tables that say where a row came from; filled when rows are assembled.
+pub(super) const LINEAGE: [&str; 3] = ["_edition", "_extracted_at", "_run_id"];
+
+/// How both tables of one edition are read.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) edition: Edition,
+    /// Dotted paths of the list of requisitions.
+    pub(super) lists: &'static [String],
+    pub(super) headers: TablePlan,
+    pub(super) details: TablePlan,
+    pub(super) header_places: HeaderPlaces,
+    pub(super) detail_places: DetailPlaces,
+}
+
+/// Columns of requisitions that the decoder looks at or fills itself.
+#[derive(Debug)]
+pub(super) struct HeaderPlaces {
+    pub(super) apply_id: usize,
+    pub(super) number: usize,
+    pub(super) status: usize,
+    pub(super) status_name: usize,
+    pub(super) modified: usize,
+    pub(super) detail_count: usize,
+}
+
+/// Columns of details that the decoder fills itself.
+#[derive(Debug)]
+pub(super) struct DetailPlaces {
+    pub(super) number: usize,
+    pub(super) modified: usize,
+    pub(super) index: usize,
+}
+
+/// How one table of one edition is read.
+#[derive(Debug)]
+pub(super) struct TablePlan {
+    /// Types of the columns, lineage left out.
+    pub(super) kinds: Vec<ColumnType>,
+    /// Schema of the columns, lineage left out.
+    pub(super) schema: SchemaRef,
+    pub(super) names: SourceNames,
+    /// Columns that must not be null, with the name that the edition documents for them.
+    pub(super) required: Vec<(usize, String)>,
+    /// The column of unknown fields.
+    pub(super) extra: usize,
+}
+
+impl Plan {
+    pub(super) fn new(edition: Edition) -> Result<Self> {
+        let contract = Contract::get()?;
+        let (headers, details) = (contract.headers(), contract.details());
+        let place = |table: &Table, name: &str| {
+            table.column(name).map(|(place, _)| place).ok_or_else(|| {
+                Error::internal("the contract lacks a column that the decoder fills").with("column", name)
+            })
+        };
+        // The list of details is a field of the requisition that fills no column.
+        let details_fields = details.rows(edition).iter().map(|name| (name.as_str(), Target::Details));
+        Ok(Self {
+            edition,
+            lists: headers.rows(edition),
+            headers: TablePlan::new(headers, edition, details_fields)?,
+            details: TablePlan::new(details, edition, std::iter::empty())?,
+            header_places: HeaderPlaces {
+                apply_id: place(headers, "apply_id")?,
+                number: place(headers, "purchase_apply_no")?,
+                status: place(headers, "status")?,
+                status_name: place(headers, "status_name")?,
+                modified: place(headers, "modified")?,
+                detail_count: place(headers, "detail_count")?,
+            },
+            detail_places: DetailPlaces {
+                number: place(details, "purchase_apply_no")?,
+                modified: place(details, "apply_modified")?,
+                index: place(details, "detail_index")?,
+            },
+        })
+    }
+}
+
+impl TablePlan {
+    fn new<'t>(table: &'t Table, edition: Edition, more: impl Iterator<Item = (&'t str, Target)>) -> Result<Self> {
+        let own = table.columns().len().saturating_sub(LINEAGE.len());
+        let lineage = table.columns()[own..].iter().map(|column| column.name());
+        if !lineage.eq(LINEAGE) || own > 64 {
+            return Err(
+                Error::internal("the contract does not end with the lineage columns").with("table", table.name())
+            );
+        }
+        let columns = &table.columns()[..own];
+        let sources = columns.iter().enumerate().flat_map(|(place, column)| {
+            column.sources(edition).iter().map(move |name| (name.as_str(), Target::Column(place)))
+        });
+        let required = columns.iter().enumerate().filter(|(_, column)| column.required());
+        Ok(Self {
+            kinds: columns.iter().map(|column| column.kind()).collect(),
+            schema: Arc::new(Schema::new(table.schema().fields()[..own].to_vec())),
+            names: SourceNames::new(sources.chain(more)),
+            required: required
+                .map(|(place, column)| {
+                    (place, column.sources(edition).first().map_or(column.name(), String::as_str).to_owned())
+                })
+                .collect(),
+            extra: columns.iter().position(|column| column.name() == "extra").ok_or_else(|| {
+                Error::internal("the contract lacks a column that the decoder fills").with("column", "extra")
+            })?,
+        })
+    }
+}
+
+/// What a source field fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The column at that place.
+    Column(usize),
+    /// The rows of the details table.
+    Details,
+}
+
+/// The field names of one object, as they stand in the JSON source.
+#[derive(Debug)]
+pub(super) struct SourceNames(Vec<(Box<str>, Target)>);
+
+impl SourceNames {
+    fn new<'t>(names: impl Iterator<Item = (&'t str, Target)>) -> Self {
+        Self(names.map(|(name, target)| (format!("\"{name}\"").into_boxed_str(), target)).collect())
+    }
+
+    /// Where the key, with its quotes, stands in the list.
+    pub(super) fn find(&self, key: &str) -> Option<usize> {
+        if is_escaped(key) {
+            let mut plain = String::new();
+            return unescape(key, &mut plain).ok().and_then(|()| self.find_plain(&plain));
+        }
+        self.find_plain(key)
+    }
+
+    fn find_plain(&self, key: &str) -> Option<usize> {
+        self.0.iter().position(|(name, _)| **name == *key)
+    }
+
+    /// What the field of that name fills.
+    pub(super) fn target(&self, key: &str) -> Option<Target> {
+        self.find(key).map(|at| self.0[at].1)
+    }
+
+    /// The name of the field that fills `target`, documented name first; empty when none does.
+    pub(super) fn name_of(&self, target: Target) -> &str {
+        self.0.iter().find(|(_, other)| *other == target).map_or("", |(name, _)| name.trim_matches('"'))
+    }
+
+    /// A guesser of the next key, to start each object with.
+    pub(super) fn guesser(&self) -> Guesser {
+        Guesser { follower: vec![0; self.0.len() + 1], last: 0 }
+    }
+}
+
+/// Guesses the next key of an object: the one that followed the same key in the object before. Answers are written by one
+/// program, so that the guess is nearly always right, fields that are left out at times included.
+#[derive(Debug)]
+pub(super) struct Guesser {
+    /// For each name, counted from 1, and for the start of an object at 0: the name that followed.
+    follower: Vec<usize>,
+    last: usize,
+}
+
+impl Guesser {
+    /// An object begins.
+    pub(super) fn restart(&mut self) {
+        self.last = 0;
+    }
+
+    /// What the key, with its quotes, fills; `None` for a name that the contract does not have.
+    #[inline]
+    pub(super) fn target(&mut self, names: &SourceNames, key: &str) -> Option<Target> {
+        let guess = self.follower[self.last];
+        if let Some((name, target)) = names.0.get(guess)
+            && **name == *key
+        {
+            self.last = guess + 1;
+            return Some(*target);
+        }
+        let found = names.find(key)?;
+        self.follower[self.last] = found;
+        self.last = found + 1;
+        Some(names.0[found].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_edition_has_a_plan() {
+        for edition in Edition::ALL {
+            let plan = Plan::new(edition).expect("a plan");
+            assert_eq!(plan.headers.schema.fields().len(), plan.headers.kinds.len());
+            assert_eq!(plan.headers.names.target("\"modified\""), Some(Target::Column(plan.header_places.modified)));
+        }
+    }
+
+    #[test]
+    fn a_wrong_guess_is_put_right() {
+        let names = SourceNames::new(["a", "b", "c"].into_iter().enumerate().map(|(i, n)| (n, Target::Column(i))));
+        let mut guesser = names.guesser();
+        for order in [["a", "b", "c"], ["c", "a", "b"], ["c", "a", "b"], ["b", "c", "a"]] {
+            guesser.restart();
+            for key in order {
+                let wanted = "abc".find(key).map(Target::Column);
+                assert_eq!(guesser.target(&names, &format!("\"{key}\"")), wanted);
+            }
+            assert_eq!(guesser.target(&names, "\"d\""), None);
+            assert_eq!(
+                guesser.target(&names, r#""\u0061""#),
+                Some(Target::Column(0)),
+                "an escaped name is the same name"
+            );
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The records that did not fit the contract: what, where, why, and their exact source text.
+//!
+//! One record is one line of JSON, format 1.0:
+//!
+//! ```text
+//! {"format":"1.0","purchase_apply_no":"...","apply_id":1,"modified":"2026-10-01T00:00:00+08:00","reason":"surplus_digits",
+//!  "message":"real_num has more decimals than the column holds","field":"real_num","detail_index":0,
+//!  "window":{"start":"...","end":"..."},"page_no":3,"edition":"enterprise","received_at":"2026-10-01T00:00:00.000000Z",
+//!  "run_id":"...","raw":"{...}"}
+//! ```
+//!
+//! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index` and `window` are null where unknown. `raw` is the source text
+//! of the requisition, byte for byte, as a JSON string. A newer minor version may add fields.
+
+use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::plan::{Plan, Target};
+use super::record::Failure;
+use super::scalar::Scalar;
+use super::value::{self, Misfit};
+use crate::edition::Edition;
+use crate::id::RunId;
+use crate::requisition::{Identity, RowKey};
+use crate::time::{BeijingTime, Window};
+
+/// `major.minor` of the lines.
+pub const FORMAT: &str = "1.0";
+
+/// A requisition that did not fit, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its identity, as the walk counts it.
+    pub identity: Identity,
+    /// Its number, if it can be read.
+    pub purchase_apply_no: Option<String>,
+    /// Its primary key in the ERP, if it can be read.
+    pub apply_id: Option<i64>,
+    /// Its last modification, if it can be read.
+    pub modified: Option<BeijingTime>,
+    /// Why it did not fit.
+    pub reason: Misfit,
+    /// The source field that is to blame, if one is.
+    pub field: Option<String>,
+    /// The detail that holds the field, counted from 0; `None` when the header does.
+    pub detail_index: Option<i32>,
+    /// The window that was asked for.
+    pub window: Option<Window>,
+    /// The page it stood on, counted from 0.
+    pub page_no: u32,
+    /// Edition of the account.
+    pub edition: Edition,
+    /// When the answer arrived, in microseconds since 1970-01-01 00:00:00 UTC.
+    pub received_at_micros: i64,
+    /// The run that read it.
+    pub run: RunId,
+    /// Its source text, byte for byte.
+    pub raw: String,
+}
+
+impl Quarantined {
+    /// What did not fit and why, in a sentence for people.
+    pub fn message(&self) -> String {
+        let field = self.field.as_deref().unwrap_or("the requisition");
+        match self.detail_index {
+            Some(index) => format!("{field} of detail {index} {}", self.reason),
+            None => format!("{field} {}", self.reason),
+        }
+    }
+
+    /// One line of JSON, without the line break.
+    pub fn to_json_line(&self) -> String {
+        let line = Line {
+            format: FORMAT,
+            purchase_apply_no: self.purchase_apply_no.as_deref(),
+            apply_id: self.apply_id,
+            modified: self.modified,
+            reason: self.reason.code(),
+            message: self.message(),
+            field: self.field.as_deref(),
+            detail_index: self.detail_index,
+            window: self.window,
+            page_no: self.page_no,
+            edition: self.edition,
+            received_at: rfc3339_micros(self.received_at_micros),
+            run_id: self.run,
+            raw: &self.raw,
+        };
+        // Texts, numbers and nulls always serialise.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+
+    /// The record that failed at `failure`, with as much of its identity as can be read from it.
+    pub(super) fn new(plan: &Plan, failure: Failure, raw: &str, place: Place) -> Self {
+        let read = Salvage::read(plan, raw);
+        let identity = match (&read.number, read.modified, read.apply_id) {
+            (Some(number), Some(modified), _) => Identity::Version(number.as_str().into(), modified),
+            (_, _, Some(apply_id)) => Identity::ApplyId(apply_id),
+            _ => Identity::Raw(Sha256::digest(raw).into()),
+        };
+        Self {
+            identity,
+            purchase_apply_no: read.number,
+            apply_id: read.apply_id,
+            modified: read.modified,
+            reason: failure.misfit,
+            field: failure.field,
+            detail_index: failure.detail_index,
+            window: place.window,
+            page_no: place.page_no,
+            edition: plan.edition,
+            received_at_micros: place.received_at_micros,
+            run: place.run,
+            raw: raw.to_owned(),
+        }
+    }
+
+    /// What the walk needs to know of it.
+    pub(super) fn key(&self) -> RowKey {
+        RowKey { identity: self.identity.clone(), modified: self.modified }
+    }
+}
+
+/// Where a record was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) window: Option<Window>,
+    pub(super) page_no: u32,
+    pub(super) received_at_micros: i64,
+    pub(super) run: RunId,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    format: &'static str,
+    purchase_apply_no: Option<&'a str>,
+    apply_id: Option<i64>,
+    modified: Option<BeijingTime>,
+    reason: &'static str,
+    message: String,
+    field: Option<&'a str>,
+    detail_index: Option<i32>,
+    window: Option<Window>,
+    page_no: u32,
+    edition: Edition,
+    received_at: String,
+    run_id: RunId,
+    raw: &'a str,
+}
+
+/// RFC 3339 in UTC with six decimals.
+fn rfc3339_micros(micros: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// What can be read of a broken record. A field that contradicts itself is not read.
+#[derive(Debug, Default)]
+struct Salvage {
+    number: Option<String>,
+    apply_id: Option<i64>,
+    modified: Option<BeijingTime>,
+}
+
+impl Salvage {
+    fn read(plan: &Plan, raw: &str) -> Self {
+        let mut deserializer = serde_json::Deserializer::from_str(raw);
+        SalvageVisitor(plan).deserialize(&mut deserializer).unwrap_or_default()
+    }
+}
+
+struct SalvageVisitor<'p>(&'p Plan);
+
+impl<'de> DeserializeSeed<'de> for SalvageVisitor<'_> {
+    type Value = Salvage;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Salvage, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SalvageVisitor<'_> {
+    type Value = Salvage;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a requisition")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Salvage, A::Error> {
+        let places = &self.0.header_places;
+        let (mut number, mut apply_id, mut modified) = (Once::Never, Once::Never, Once::Never);
+        while let Some(key) = map.next_key::<&RawValue>()?.map(RawValue::get) {
+            let raw = map.next_value::<&RawValue>()?.get();
+            let Some(Target::Column(column)) = self.0.headers.names.target(key) else { continue };
+            let mut scratch = String::new();
+            let Some(text) = Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)).ok().flatten() else {
+                continue;
+            };
+            if column == places.number && !text.is_empty() {
+                number.set(text.to_owned());
+            } else if column == places.apply_id
+                && let Ok(value) = value::integer(text)
+            {
+                apply_id.set(value);
+            } else if column == places.modified
+                && let Ok(Some(value)) = value::instant(text)
+            {
+                modified.set(value);
+            }
+        }
+        Ok(Salvage { number: number.value(), apply_id: apply_id.value(), modified: modified.value() })
+    }
+}
+
+/// A value that counts only when it was given once, or the same each time.
+enum Once<T> {
+    Never,
+    One(T),
+    Contradicted,
+}
+
+impl<T: PartialEq> Once<T> {
+    fn set(&mut self, value: T) {
+        match self {
+            Self::Never => *self = Self::One(value),
+            Self::One(before) if *before == value => {}
+            _ => *self = Self::Contradicted,
+        }
+    }
+
+    fn value(self) -> Option<T> {
+        if let Self::One(value) = self { Some(value) } else { None }
+    }
+}

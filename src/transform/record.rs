@@ -1,0 +1,430 @@
+//! One requisition, header and details, straight from the parser into the column buffers of both tables.
+//!
+//! Fields may come in any order, the details before the header's number and modified time; what details take from their header is
+//! filled in when the header ends. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
+//! buffers back to the [`Mark`] before it, so that no part of it stays.
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::columns::{ColumnBuffer, Texts};
+use super::plan::{Guesser, Plan, TablePlan, Target};
+use super::scalar::{Scalar, is_escaped, unescape};
+use super::value::Misfit;
+
+/// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
+const MAX_NUMBER_BYTES: usize = 200;
+
+/// What did not fit, and where in the requisition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) misfit: Misfit,
+    /// The source field, when one is to blame.
+    pub(super) field: Option<String>,
+    /// The detail that holds the field, counted from 0.
+    pub(super) detail_index: Option<i32>,
+}
+
+/// The part of a requisition that the parser is in. It says what is wrong when the parser meets a value of another shape.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Requisition,
+    DetailList,
+    Detail(i32),
+}
+
+/// How full both tables were before a requisition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    headers: usize,
+    details: usize,
+}
+
+/// The growing rows of one table.
+#[derive(Debug)]
+pub(super) struct TableRows<'p, 'de> {
+    plan: &'p TablePlan,
+    pub(super) columns: Vec<ColumnBuffer>,
+    pub(super) rows: usize,
+    guesser: Guesser,
+    /// Columns that the current object has filled, one bit each.
+    filled: u64,
+    /// Unknown fields of the current object, as written.
+    extra: Vec<(&'de str, &'de str)>,
+}
+
+impl<'p, 'de> TableRows<'p, 'de> {
+    fn new(plan: &'p TablePlan, rows: usize) -> Self {
+        Self {
+            plan,
+            columns: plan.kinds.iter().map(|kind| ColumnBuffer::new(*kind, rows)).collect(),
+            rows: 0,
+            guesser: plan.names.guesser(),
+            filled: 0,
+            extra: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.guesser.restart();
+        self.filled = 0;
+        self.extra.clear();
+    }
+
+    fn set(&mut self, column: usize, raw: &str, scratch: &mut String) -> Result<(), Misfit> {
+        let scalar = Scalar::of(raw)?;
+        let buffer = &mut self.columns[column];
+        buffer.push(scalar, scratch)?;
+        let bit = 1 << column;
+        if self.filled & bit != 0 {
+            if !buffer.last_two_agree() {
+                return Err(Misfit::GivenTwice);
+            }
+            buffer.truncate(buffer.len() - 1);
+        }
+        self.filled |= bit;
+        Ok(())
+    }
+
+    fn set_unknown(&mut self, key: &'de str, raw: &'de str) -> Result<(), Misfit> {
+        match self.extra.iter().find(|(known, _)| same_key(known, key)) {
+            Some((_, before)) if *before != raw => Err(Misfit::GivenTwice),
+            Some(_) => Ok(()),
+            None => {
+                self.extra.push((key, raw));
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a row: unknown fields go to `extra`, columns that nothing filled become null, except those in `later`.
+    fn end(&mut self, later: u64) {
+        let extra = self.plan.extra;
+        if let ColumnBuffer::Utf8(column) = &mut self.columns[extra]
+            && !self.extra.is_empty()
+        {
+            let members = self
+                .extra
+                .iter()
+                .enumerate()
+                .flat_map(|(place, (key, value))| [if place == 0 { "{" } else { "," }, *key, ":", *value]);
+            column.push_pieces(members.chain(["}"]));
+            self.filled |= 1 << extra;
+        }
+        let done = self.filled | later;
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            if done & (1 << place) == 0 {
+                column.push_null();
+            }
+        }
+        self.rows += 1;
+    }
+
+    /// The name of the first required column that the last row leaves null or empty.
+    fn missing(&self, later: u64) -> Option<&'p str> {
+        let required = self.plan.required.iter().filter(|(place, _)| later & (1 << place) == 0);
+        required.into_iter().find(|(place, _)| self.columns[*place].last_is_empty()).map(|(_, name)| name.as_str())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.rows = rows;
+    }
+}
+
+/// Reads requisitions into the buffers of both tables.
+#[derive(Debug)]
+pub(super) struct RecordReader<'p, 'de> {
+    plan: &'p Plan,
+    pub(super) headers: TableRows<'p, 'de>,
+    pub(super) details: TableRows<'p, 'de>,
+    /// The numbers that the details of the current requisition carry themselves.
+    own_numbers: Texts,
+    own_count: i32,
+    details_seen: bool,
+    part: Part,
+    failure: Option<Failure>,
+    scratch: String,
+}
+
+impl<'p, 'de> RecordReader<'p, 'de> {
+    /// A reader with room for what a page of `bytes` usually holds.
+    pub(super) fn new(plan: &'p Plan, bytes: usize) -> Self {
+        // A requisition of five details takes some 2.5 kB of JSON, a detail some 450 bytes.
+        Self {
+            plan,
+            headers: TableRows::new(&plan.headers, bytes / 2_500 + 1),
+            details: TableRows::new(&plan.details, bytes / 450 + 1),
+            own_numbers: Texts::with_capacity(8, 128),
+            own_count: 0,
+            details_seen: false,
+            part: Part::Requisition,
+            failure: None,
+            scratch: String::new(),
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { headers: self.headers.rows, details: self.details.rows }
+    }
+
+    /// Forgets every row after `mark`, half-written ones included.
+    pub(super) fn roll_back(&mut self, mark: Mark) {
+        self.headers.truncate(mark.headers);
+        self.details.truncate(mark.details);
+    }
+
+    /// What stopped the last requisition.
+    pub(super) fn take_failure(&mut self) -> Failure {
+        self.failure.take().unwrap_or_else(|| {
+            // The parser met a value of a shape that the visitors do not take.
+            let list = || self.plan.headers.names.name_of(Target::Details).to_owned();
+            match self.part {
+                Part::Requisition => Failure { misfit: Misfit::NotAnObject, field: None, detail_index: None },
+                Part::DetailList => Failure { misfit: Misfit::NotAList, field: Some(list()), detail_index: None },
+                Part::Detail(index) => {
+                    Failure { misfit: Misfit::NotAnObject, field: Some(list()), detail_index: Some(index) }
+                }
+            }
+        })
+    }
+
+    /// The number of the requisition that was read last.
+    pub(super) fn number(&self) -> Option<&str> {
+        self.headers.columns[self.plan.header_places.number].last_text()
+    }
+
+    /// The modified time of the requisition that was read last, in microseconds.
+    pub(super) fn modified_micros(&self) -> Option<i64> {
+        self.headers.columns[self.plan.header_places.modified].last_micros()
+    }
+
+    fn fail<E: de::Error>(&mut self, misfit: Misfit, key: &str) -> E {
+        let name = key.trim_matches('"').to_owned();
+        let detail_index = if let Part::Detail(index) = self.part { Some(index) } else { None };
+        self.failure = Some(Failure { misfit, field: Some(name), detail_index });
+        E::custom(misfit)
+    }
+
+    fn end_header(&mut self) -> Result<(), (Misfit, String)> {
+        let places = &self.plan.header_places;
+        let headers = &mut self.headers;
+        let count = self.own_count;
+        if let ColumnBuffer::Int32(column) = &mut headers.columns[places.detail_count] {
+            column.push(Some(count));
+        }
+        headers.filled |= 1 << places.detail_count | 1 << places.status_name;
+        headers.end(0);
+        let meaning = headers.columns[places.status].last_int16().and_then(|code| self.plan.edition.status_name(code));
+        if let ColumnBuffer::Utf8(column) = &mut headers.columns[places.status_name] {
+            column.push(meaning);
+        }
+        if let Some(name) = headers.missing(0) {
+            return Err((Misfit::Missing, name.to_owned()));
+        }
+        let number = headers.columns[places.number].last_text().unwrap_or_default();
+        if number.len() > MAX_NUMBER_BYTES {
+            return Err((Misfit::TooLong, "purchase_apply_no".to_owned()));
+        }
+
+        let micros = headers.columns[places.modified].last_micros();
+        let places = &self.plan.detail_places;
+        for (row, index) in (0..count).enumerate() {
+            // A detail without a number of its own, or with an empty one, says nothing against its header.
+            if self.own_numbers.get(row).is_some_and(|own| !own.is_empty() && own != number) {
+                self.part = Part::Detail(index);
+                return Err((Misfit::OtherNumber, "purchase_apply_no".to_owned()));
+            }
+            if let ColumnBuffer::Utf8(column) = &mut self.details.columns[places.number] {
+                column.push(Some(number));
+            }
+            if let ColumnBuffer::Timestamp(column) = &mut self.details.columns[places.modified] {
+                column.push(micros);
+            }
+        }
+        Ok(())
+    }
+
+    /// Columns of a detail that are filled when its header ends.
+    fn later(&self) -> u64 {
+        1 << self.plan.detail_places.number | 1 << self.plan.detail_places.modified
+    }
+
+    fn set_detail(&mut self, column: usize, raw: &str) -> Result<(), Misfit> {
+        if column != self.plan.detail_places.number {
+            return self.details.set(column, raw, &mut self.scratch);
+        }
+        let bit = 1 << column;
+        self.own_numbers.push_scalar(Scalar::of(raw)?)?;
+        if self.details.filled & bit != 0 {
+            let last = self.own_numbers.len() - 1;
+            if self.own_numbers.get(last - 1) != self.own_numbers.get(last) {
+                return Err(Misfit::GivenTwice);
+            }
+            self.own_numbers.truncate(last);
+        }
+        self.details.filled |= bit;
+        Ok(())
+    }
+
+    fn end_detail(&mut self, index: i32) -> Result<(), (Misfit, String)> {
+        if self.details.filled & (1 << self.plan.detail_places.number) == 0 {
+            self.own_numbers.push(None);
+        }
+        if let ColumnBuffer::Int32(column) = &mut self.details.columns[self.plan.detail_places.index] {
+            column.push(Some(index));
+        }
+        self.details.filled |= 1 << self.plan.detail_places.index;
+        let later = self.later();
+        self.details.end(later);
+        match self.details.missing(later) {
+            Some(name) => Err((Misfit::Missing, name.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the next requisition into the buffers.
+pub(super) struct Requisition<'r, 'p, 'de>(pub(super) &'r mut RecordReader<'p, 'de>);
+
+impl<'de> DeserializeSeed<'de> for Requisition<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.part = Part::Requisition;
+        self.0.failure = None;
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Requisition<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a requisition")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        reader.headers.begin();
+        reader.own_numbers.truncate(0);
+        reader.own_count = 0;
+        reader.details_seen = false;
+        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
+            match reader.headers.guesser.target(&reader.plan.headers.names, key) {
+                Some(Target::Column(column)) => {
+                    let raw = map.next_value::<&'de RawValue>()?.get();
+                    if let Err(misfit) = reader.headers.set(column, raw, &mut reader.scratch) {
+                        return Err(reader.fail(misfit, key));
+                    }
+                }
+                Some(Target::Details) if reader.details_seen => return Err(reader.fail(Misfit::GivenTwice, key)),
+                Some(Target::Details) => {
+                    reader.details_seen = true;
+                    map.next_value_seed(Details(reader))?;
+                }
+                None => {
+                    let raw = map.next_value::<&'de RawValue>()?.get();
+                    if let Err(misfit) = reader.headers.set_unknown(key, raw) {
+                        return Err(reader.fail(misfit, key));
+                    }
+                }
+            }
+        }
+        reader.end_header().map_err(|(misfit, field)| reader.fail(misfit, &field))
+    }
+}
+
+/// Reads the list of details; null and `""` are lists without any.
+struct Details<'r, 'p, 'de>(&'r mut RecordReader<'p, 'de>);
+
+impl<'de> DeserializeSeed<'de> for Details<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.part = Part::DetailList;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Details<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of details")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        self.0.part = Part::Requisition;
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        if !text.is_empty() {
+            return Err(E::custom(Misfit::NotAList));
+        }
+        self.visit_unit()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        loop {
+            let index = reader.own_count;
+            reader.part = Part::Detail(index);
+            if list.next_element_seed(Detail(reader))?.is_none() {
+                break;
+            }
+            reader.own_count += 1;
+        }
+        reader.part = Part::Requisition;
+        Ok(())
+    }
+}
+
+/// Reads one detail.
+struct Detail<'r, 'p, 'de>(&'r mut RecordReader<'p, 'de>);
+
+impl<'de> DeserializeSeed<'de> for Detail<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Detail<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a detail")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        reader.details.begin();
+        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            let set = match reader.details.guesser.target(&reader.plan.details.names, key) {
+                Some(Target::Column(column)) => reader.set_detail(column, raw),
+                Some(Target::Details) | None => reader.details.set_unknown(key, raw),
+            };
+            if let Err(misfit) = set {
+                return Err(reader.fail(misfit, key));
+            }
+        }
+        let index = reader.own_count;
+        reader.end_detail(index).map_err(|(misfit, field)| reader.fail(misfit, &field))
+    }
+}
+
+/// Whether two keys, with their quotes, name the same field.
+fn same_key(one: &str, other: &str) -> bool {
+    if !is_escaped(one) && !is_escaped(other) {
+        return one == other;
+    }
+    let plain = |key: &str| {
+        let mut plain = String::new();
+        unescape(key, &mut plain).ok().map(|()| plain)
+    };
+    one == other || plain(one).is_some_and(|one| plain(other) == Some(one))
+}

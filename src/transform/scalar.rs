@@ -1,0 +1,173 @@
+//! One JSON scalar as the answer writes it, before it gets a meaning.
+//!
+//! The parser hands over the exact source text of a value. Strings are unescaped only when they hold a backslash, straight into the
+//! buffer where they belong.
+
+use super::value::Misfit;
+
+/// A JSON scalar, borrowed from the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scalar<'a> {
+    /// `null`.
+    Null,
+    /// A string, without its quotes, still escaped.
+    Text(&'a str),
+    /// A number, `true` or `false`, as written.
+    Bare(&'a str),
+}
+
+impl<'a> Scalar<'a> {
+    /// Takes the raw text of any JSON value apart.
+    ///
+    /// # Errors
+    /// [`Misfit::NotAScalar`] for an object or a list.
+    pub(super) fn of(raw: &'a str) -> Result<Self, Misfit> {
+        match raw.as_bytes() {
+            [b'"', .., b'"'] => Ok(Self::Text(&raw[1..raw.len() - 1])),
+            [b'{' | b'[', ..] => Err(Misfit::NotAScalar),
+            b"null" => Ok(Self::Null),
+            _ => Ok(Self::Bare(raw)),
+        }
+    }
+
+    /// The scalar as text with its escapes resolved, borrowed unless there are any; `None` for null.
+    ///
+    /// # Errors
+    /// [`Misfit::LoneSurrogate`].
+    pub(super) fn text(self, scratch: &'a mut String) -> Result<Option<&'a str>, Misfit> {
+        match self {
+            Self::Null => Ok(None),
+            Self::Bare(text) => Ok(Some(text)),
+            Self::Text(text) if !is_escaped(text) => Ok(Some(text)),
+            Self::Text(text) => {
+                scratch.clear();
+                unescape(text, scratch)?;
+                Ok(Some(scratch))
+            }
+        }
+    }
+}
+
+/// Whether a string's inner text holds an escape.
+pub(super) fn is_escaped(text: &str) -> bool {
+    text.as_bytes().contains(&b'\\')
+}
+
+/// Appends the inner text of a JSON string with its escapes resolved. The parser has already checked their form.
+///
+/// # Errors
+/// [`Misfit::LoneSurrogate`] when a `\u` escape is half of a pair; `out` then holds the part before it.
+pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), Misfit> {
+    let mut rest = text;
+    loop {
+        // Escapes of Chinese text follow each other without plain text between them.
+        let at = match rest.as_bytes() {
+            [b'\\', ..] => 0,
+            bytes => match bytes.iter().position(|byte| *byte == b'\\') {
+                Some(at) => at,
+                None => break,
+            },
+        };
+        out.push_str(&rest[..at]);
+        let escape = &rest.as_bytes()[at + 1..];
+        let (letter, length) = match escape.first() {
+            Some(b'u') => {
+                let (letter, length) = unicode_escape(&escape[1..])?;
+                (letter, length + 1)
+            }
+            Some(b'b') => ('\u{8}', 1),
+            Some(b'f') => ('\u{c}', 1),
+            Some(b'n') => ('\n', 1),
+            Some(b'r') => ('\r', 1),
+            Some(b't') => ('\t', 1),
+            // Only `"`, `\` and `/` are left in JSON that was parsed.
+            Some(byte) => (char::from(*byte), 1),
+            None => break,
+        };
+        out.push(letter);
+        rest = &rest[at + 1 + length..];
+    }
+    out.push_str(rest);
+    Ok(())
+}
+
+/// The letter of the four hexadecimal digits after `\u`, of a whole surrogate pair where they start one, and the bytes it took.
+fn unicode_escape(digits: &[u8]) -> Result<(char, usize), Misfit> {
+    let first = hex4(digits)?;
+    if let Some(letter) = char::from_u32(first) {
+        return Ok((letter, 4));
+    }
+    if !(0xD800..0xDC00).contains(&first) || digits.get(4..6) != Some(b"\\u") {
+        return Err(Misfit::LoneSurrogate);
+    }
+    let second = hex4(&digits[6..])?;
+    if !(0xDC00..0xE000).contains(&second) {
+        return Err(Misfit::LoneSurrogate);
+    }
+    let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    char::from_u32(code).map(|letter| (letter, 10)).ok_or(Misfit::LoneSurrogate)
+}
+
+/// The value of each hexadecimal digit, and a value above 15 for every other byte.
+const HEX: [u8; 256] = {
+    let mut table = [0xFF; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+
+fn hex4(digits: &[u8]) -> Result<u32, Misfit> {
+    let [first, second, third, fourth, ..] = digits else { return Err(Misfit::LoneSurrogate) };
+    let value = |digit: &u8| u32::from(HEX[usize::from(*digit)]);
+    let [first, second, third, fourth] = [value(first), value(second), value(third), value(fourth)];
+    if first | second | third | fourth > 15 {
+        return Err(Misfit::LoneSurrogate);
+    }
+    Ok(first << 12 | second << 8 | third << 4 | fourth)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unescaped(text: &str) -> Result<String, Misfit> {
+        let mut out = String::new();
+        unescape(text, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn every_escape_is_resolved() {
+        assert_eq!(unescaped(r#"a\"b\\c\/d\b\f\n\r\te"#).expect("text"), "a\"b\\c/d\u{8}\u{c}\n\r\te");
+        assert_eq!(unescaped(r"\u9ed8\u8BA4 \ud83d\ude00\u0000").expect("text"), "默认 😀\0");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_not_text() {
+        for text in [r"\ud83d", r"\ude00", r"\ud83d\n", r"\ud83dx\ude00", r"\ud83d\ud83d", r"\ud83d\u0041"] {
+            assert_eq!(unescaped(text), Err(Misfit::LoneSurrogate), "{text}");
+        }
+    }
+
+    #[test]
+    fn scalars_keep_their_exact_text() {
+        assert_eq!(Scalar::of("null"), Ok(Scalar::Null));
+        assert_eq!(Scalar::of("\"\""), Ok(Scalar::Text("")));
+        assert_eq!(Scalar::of("1.50e3"), Ok(Scalar::Bare("1.50e3")));
+        assert_eq!(Scalar::of("{}"), Err(Misfit::NotAScalar));
+        assert_eq!(Scalar::of("[1]"), Err(Misfit::NotAScalar));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_escaping_as_php_does(text in any::<String>()) {
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            prop_assert_eq!(unescaped(&escaped).expect("text"), text);
+        }
+    }
+}

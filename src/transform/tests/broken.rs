@@ -1,0 +1,149 @@
+//! What does not fit goes to quarantine whole; what is not a page is no page.
+
+use super::*;
+use crate::requisition::Identity;
+use crate::transform::Misfit;
+
+/// A requisition with these fields instead of, or beside, the required ones.
+fn with(fields: &str) -> String {
+    format!(r#"{{"purchase_apply_no":"POA2","status":"20","modified":"2026-09-02 10:00:00",{fields}}}"#)
+}
+
+#[test]
+fn whatever_does_not_fit_quarantines_the_whole_requisition() {
+    let detail = |fields: &str| format!(r#""details_list":[{{"rec_id":1}},{{{fields}}}]"#);
+    for (fields, reason, field, index) in [
+        (r#""real_num":"1.23456""#.to_owned(), Misfit::SurplusDigits, Some("real_num"), None),
+        (r#""real_num":"1234567890123456.7890""#.to_owned(), Misfit::OutOfRange, Some("real_num"), None),
+        (r#""real_num":true"#.to_owned(), Misfit::NotANumber, Some("real_num"), None),
+        (r#""created":"2026-02-30 00:00:00""#.to_owned(), Misfit::NotATime, Some("created"), None),
+        (r#""created":1589860624"#.to_owned(), Misfit::NotATime, Some("created"), None),
+        (r#""remark":{"a":1}"#.to_owned(), Misfit::NotAScalar, Some("remark"), None),
+        (r#""remark":"a\ud83d""#.to_owned(), Misfit::LoneSurrogate, Some("remark"), None),
+        (r#""apply_id":"1","apply_id":"2""#.to_owned(), Misfit::GivenTwice, Some("apply_id"), None),
+        (r#""createor_name":"a","createtor_name":"b""#.to_owned(), Misfit::GivenTwice, Some("createtor_name"), None),
+        (r#""remark":"","remark":null"#.to_owned(), Misfit::GivenTwice, Some("remark"), None),
+        (r#""new":1,"n\u0065w":2"#.to_owned(), Misfit::GivenTwice, Some(r"n\u0065w"), None),
+        (r#""details_list":[],"details_list":[]"#.to_owned(), Misfit::GivenTwice, Some("details_list"), None),
+        (r#""details_list":{}"#.to_owned(), Misfit::NotAList, Some("details_list"), None),
+        (r#""details_list":"x""#.to_owned(), Misfit::NotAList, Some("details_list"), None),
+        (r#""details_list":1e999"#.to_owned(), Misfit::NotAList, Some("details_list"), None),
+        (r#""details_list":[{"rec_id":1},[]]"#.to_owned(), Misfit::NotAnObject, Some("details_list"), Some(1)),
+        (detail(r#""rec_id":"""#), Misfit::Missing, Some("rec_id"), Some(1)),
+        (detail(r#""spec_no":"a""#), Misfit::Missing, Some("rec_id"), Some(1)),
+        (detail(r#""rec_id":"9223372036854775808""#), Misfit::OutOfRange, Some("rec_id"), Some(1)),
+        (detail(r#""rec_id":2,"real_num":"1,000""#), Misfit::NotANumber, Some("real_num"), Some(1)),
+        (detail(r#""rec_id":2,"purchase_apply_no":"POA3""#), Misfit::OtherNumber, Some("purchase_apply_no"), Some(1)),
+        (
+            detail(r#""rec_id":2,"purchase_apply_no":"POA2","purchase_apply_no":"POA3""#),
+            Misfit::GivenTwice,
+            Some("purchase_apply_no"),
+            Some(1),
+        ),
+    ] {
+        let record = quarantined(&with(&fields));
+        assert_eq!((record.reason, record.field.as_deref(), record.detail_index), (reason, field, index), "{fields}");
+        let version = Identity::Version("POA2".into(), at("2026-09-02 10:00:00"));
+        assert_eq!(record.identity, version, "its identity is still read");
+        assert_eq!((record.page_no, record.received_at_micros, record.run), (3, RECEIVED_AT, run()));
+    }
+}
+
+#[test]
+fn a_header_needs_number_status_and_modified() {
+    for (requisition, field) in [
+        (r#"{"status":"20","modified":"2026-09-02 10:00:00","apply_id":7}"#, "purchase_apply_no"),
+        (
+            r#"{"purchase_apply_no":"","status":"20","modified":"2026-09-02 10:00:00","apply_id":7}"#,
+            "purchase_apply_no",
+        ),
+        (r#"{"purchase_apply_no":"POA2","modified":"2026-09-02 10:00:00","apply_id":7}"#, "status"),
+        (r#"{"purchase_apply_no":"POA2","status":"20","apply_id":7}"#, "modified"),
+        (r#"{"purchase_apply_no":"POA2","status":"20","modified":"0000-00-00 00:00:00","apply_id":7}"#, "modified"),
+    ] {
+        let record = quarantined(requisition);
+        assert_eq!((record.reason, record.field.as_deref()), (Misfit::Missing, Some(field)), "{requisition}");
+        let identity = if field == "status" {
+            Identity::Version("POA2".into(), at("2026-09-02 10:00:00"))
+        } else {
+            Identity::ApplyId(7)
+        };
+        assert_eq!(record.identity, identity, "{requisition}");
+    }
+    let long = "9".repeat(201);
+    assert_eq!(quarantined(&with(r#""apply_id":1"#).replace("POA2", &long)).reason, Misfit::TooLong);
+}
+
+#[test]
+fn a_record_without_any_identity_is_known_by_its_text() {
+    // SHA-256 of `[1]`, by another tool.
+    let digest = "080a9ed428559ef602668b4c00f114f1a11c3f6b02a435f0bdc154578e4d7f22";
+    let record = quarantined("[1]");
+    assert_eq!((record.reason, record.field.as_deref(), record.modified), (Misfit::NotAnObject, None, None));
+    let Identity::Raw(bytes) = record.identity else { panic!("an identity by text") };
+    assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), digest);
+    for requisition in ["null", "\"x\"", "\"\\ud800\"", "1e999", "{}"] {
+        assert!(matches!(quarantined(requisition).identity, Identity::Raw(_)), "{requisition}");
+    }
+}
+
+#[test]
+fn an_identity_that_contradicts_itself_is_not_believed() {
+    let record = quarantined(&with(r#""apply_id":5,"purchase_apply_no":"POA3""#));
+    assert_eq!((record.identity, record.purchase_apply_no), (Identity::ApplyId(5), None));
+}
+
+#[test]
+fn a_quarantined_record_is_one_line_of_json() {
+    let requisition = with("\"real_num\":\"1.23456\",\n\"remark\":\"\\u4f60\\\"\"");
+    let page = decode_in(
+        Edition::Enterprise,
+        &answer(&[&requisition]),
+        Some(window("2026-09-01 00:00:00", "2026-09-30 23:59:59")),
+    );
+    let line = page.expect("a page").quarantined()[0].to_json_line();
+    assert!(!line.contains('\n'));
+    insta::assert_snapshot!(line, @r#"{"format":"1.0","purchase_apply_no":"POA2","apply_id":null,"modified":"2026-09-02T10:00:00+08:00","reason":"surplus_digits","message":"real_num has more decimals than the column holds","field":"real_num","detail_index":null,"window":{"start":"2026-09-01T00:00:00+08:00","end":"2026-09-30T23:59:59+08:00"},"page_no":3,"edition":"enterprise","received_at":"2026-10-01T00:00:00.500000Z","run_id":"01890a5d-ac96-774b-bcce-b302099a8057","raw":"{\"purchase_apply_no\":\"POA2\",\"status\":\"20\",\"modified\":\"2026-09-02 10:00:00\",\"real_num\":\"1.23456\",\n\"remark\":\"\\u4f60\\\"\"}"}"#);
+    let parsed: serde_json::Value = serde_json::from_str(&line).expect("json");
+    assert_eq!(parsed["raw"], requisition.as_str(), "the source text comes back byte for byte");
+}
+
+#[test]
+fn what_is_not_a_page_is_unreadable_and_not_repeated() {
+    for (body, wanted) in [
+        ("", "the answer is broken off at byte 0"),
+        ("<html>secret</html>", "the answer is not JSON (expected value) at byte 0"),
+        ("\"secret\"", "the answer is JSON, but not an object with a list of requisitions"),
+        ("[\"secret\"]", "the answer is JSON, but not an object with a list of requisitions"),
+        (
+            r#"{"code":0,"purchase_list":{"secret":1}}"#,
+            "the answer is JSON, but not an object with a list of requisitions",
+        ),
+        (r#"{"code":0,"purchase_list":"secret"}"#, "the answer's list of requisitions is not a list"),
+        (r#"{"code":0,"message":"secret"}"#, "the answer has no purchase_list"),
+        (r#"{"code":0,"total_count":5}"#, "the answer has no purchase_list"),
+        (r#"{"code":0,"total_count":"secret","purchase_list":[]}"#, "the total of the answer is not a number"),
+        (r#"{"code":"2180","message":"secret","purchase_list":[]}"#, "the answer is not a success (code 2180)"),
+        (r#"{"purchase_list":[],"purchase_list":[]}"#, "the answer has purchase_list twice"),
+        (r#"{"purchase_list":[]}secret"#, "the answer is not JSON (trailing characters) at byte 20"),
+        ("{\"purchase_list\":\n[\n{]}", "the answer is not JSON (key must be a string) at byte 21"),
+    ] {
+        let unreadable = decode_in(Edition::Enterprise, body, None).expect_err("no page");
+        assert_eq!(unreadable.to_string(), wanted, "{body}");
+    }
+    let error = include_str!("../../../tests/fixtures/enterprise_error_2180.json");
+    let unreadable = decode_in(Edition::Enterprise, error, None).expect_err("no page");
+    assert_eq!(unreadable.to_string(), "the answer is not a success (code 2180)");
+    let decoder = PageDecoder::new(Edition::Enterprise, run()).expect("a decoder");
+    let context = PageContext { window: None, page_no: 0, received_at_micros: 0 };
+    let unreadable = decoder.decode(b"{\"a\":\"\xff\"}", &context).expect_err("no page");
+    assert_eq!(unreadable.to_string(), "the answer is not UTF-8 at byte 6");
+}
+
+#[test]
+fn a_page_broken_off_anywhere_is_unreadable() {
+    let trimmed = EXAMPLE.trim_end();
+    for end in (0..trimmed.len()).filter(|end| trimmed.is_char_boundary(*end)) {
+        assert!(decode_in(Edition::Enterprise, &trimmed[..end], None).is_err(), "cut at {end}");
+    }
+}
