@@ -1,0 +1,445 @@
+//! Death, lost answers and errors at every single step of a landing, a refresh and a sweep, on memory and on local disk; and the races
+//! that the protocol is made for, one by one.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use super::digest::Sha256;
+use super::fold::Refusal;
+use super::layout::{Layout, Table};
+use super::manifest::{Binding, CommitKind};
+use super::reader::Lake;
+use super::seam::{Interference, Moment, Op, POINTS, Seam};
+use super::store::{Access, Created, Store};
+use super::testing::{binding, everything, landing, options, proof, schema_accepts, try_writer, window, writer};
+use super::writer::{Committed, Landing, Outcome, Quarantine, Writer};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What happens at the one moment that a [`Trouble`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// The process dies: nothing that it asks of the store later has an effect.
+    Die,
+    /// One error, before or after the effect; the process lives on.
+    Fail,
+}
+
+/// Breaks a store at its nth moment.
+struct Trouble {
+    kind: Kind,
+    left: AtomicU32,
+    dead: AtomicBool,
+    points: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Trouble {
+    fn at(kind: Kind, nth: u32) -> Arc<Self> {
+        Arc::new(Self { kind, left: AtomicU32::new(nth + 1), dead: AtomicBool::new(false), points: Mutex::default() })
+    }
+
+    fn happened(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+}
+
+fn trouble() -> Error {
+    Error::new(ErrorKind::Lake, "trouble")
+}
+
+impl Interference for Trouble {
+    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+        if let Moment::Point(name) = moment {
+            self.points.lock().expect("no panic").insert(name);
+        }
+        let count = |left: u32| left.checked_sub(1);
+        let now = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count) == Ok(1);
+        let fails = now || self.dead.load(Ordering::SeqCst);
+        if now && self.kind == Kind::Die {
+            self.dead.store(true, Ordering::SeqCst);
+        }
+        Box::pin(async move { if fails { Err(trouble()) } else { Ok(()) } })
+    }
+}
+
+/// Does something of its own the first time that a moment comes by.
+struct Meanwhile<F> {
+    when: fn(&Moment<'_>) -> bool,
+    done: AtomicBool,
+    act: F,
+}
+
+impl<F: Fn() -> BoxFuture<'static, Result<()>> + Send + Sync> Interference for Meanwhile<F> {
+    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+        let now = (self.when)(&moment) && !self.done.swap(true, Ordering::SeqCst);
+        if now { (self.act)() } else { Box::pin(async { Ok(()) }) }
+    }
+}
+
+fn meanwhile(
+    store: &Store,
+    when: fn(&Moment<'_>) -> bool,
+    act: impl Fn() -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+) -> Store {
+    store.with_seam(Seam::new(Arc::new(Meanwhile { when, done: AtomicBool::new(false), act })))
+}
+
+/// A whole working life: sweep, land what is missing of the seconds 0..=29 in three windows, walk the first anew.
+async fn work(writer: &Writer) -> Result<()> {
+    writer.sweep().await?;
+    for (start, end) in [(0, 9), (10, 19), (20, 29)] {
+        let gaps = writer.view().await.coverage().gaps(window(start, end));
+        for gap in gaps {
+            let quarantine = (start == 10).then(|| Quarantine { lines: Bytes::from_static(b"{}\n"), rows: 1 });
+            let parts = landing(gap.start().unix(), gap.end().unix());
+            writer.land(Landing { quarantine, ..parts }).await?;
+        }
+    }
+    let removes = writer.view().await.fold().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
+    writer.land(Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) }).await?;
+    Ok(())
+}
+
+/// What a run that died has left: files without a manifest, a half-written file, and something that is not ours.
+async fn leave_orphans(store: &Store) {
+    let dead = writer(store).await;
+    let mut draft = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    for part in landing(0, 9).parts {
+        dead.write(&mut draft, part).await.expect("written");
+    }
+    let staged = format!("{}-7", Layout::new(binding().name).staging(draft.commit()));
+    store.put(&staged, Bytes::from_static(b"half"), "_staging/account=acme/elsewhere").await.expect("written");
+    store.put("purchase_apply/account=acme/README", Bytes::from_static(b"hi"), "_staging/x").await.expect("written");
+}
+
+/// The lake holds exactly the seconds 0..=29, once, in whole files, and beside them nothing but what was there.
+async fn check_whole(store: &Store, about: &str) {
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!(lake.coverage().windows(), [window(0, 29)], "{about}");
+    assert_eq!(lake.quarantined(), 1, "{about}");
+    let mut expected = vec!["purchase_apply/account=acme/README".to_owned()];
+    for table in [Table::PurchaseApply, Table::PurchaseApplyDetail] {
+        let mut rows = 0;
+        for file in lake.files(table) {
+            let bytes = store.get(&file.entry.path).await.expect("an answer").expect("a committed file is there");
+            assert_eq!((bytes.len() as u64, Sha256::of(&bytes)), (file.entry.bytes, file.entry.sha256), "{about}");
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("parquet").build().expect("a reader");
+            rows += reader.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>();
+            expected.push(file.entry.path);
+        }
+        assert_eq!((rows, lake.rows(table)), (30, 30), "{about}");
+    }
+    expected.extend(lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path));
+    let layout = Layout::new(binding().name);
+    for number in 1..lake.fold().next_number() {
+        let bytes = store.get(&layout.manifest(number)).await.expect("an answer").expect("a manifest");
+        let manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert!(schema_accepts(&manifest), "{manifest}");
+        expected.push(layout.manifest(number));
+    }
+    expected.sort();
+    assert_eq!(everything(store).await, expected, "{about}");
+    let left = lake.leftovers().await.expect("listed");
+    assert!(left.unfinished.is_empty() && left.deletable.is_empty() && left.foreign.len() == 1, "{about}");
+}
+
+/// Runs [`work`] with trouble at every moment in turn, lets it be repeated, and checks the lake. Gives the number of moments,
+/// and the named ones among them.
+async fn trouble_everywhere(
+    kind: Kind,
+    stores: impl Fn() -> (Store, Option<tempfile::TempDir>),
+) -> (u32, BTreeSet<&'static str>) {
+    for nth in 0.. {
+        let (store, _folder) = stores();
+        leave_orphans(&store).await;
+        let trouble = Trouble::at(kind, nth);
+        let troubled = store.with_seam(Seam::new(Arc::clone(&trouble) as _));
+        if let Ok(first) = try_writer(&troubled).await {
+            let ended = work(&first).await;
+            assert!(ended.is_ok() || trouble.happened());
+            if kind == Kind::Fail && ended.is_err() {
+                // The same process goes on with what is missing.
+                work(&first).await.expect("there was one error only");
+            }
+        }
+        let about = format!("{kind:?} at moment {nth}");
+        // What an earlier trouble made of the log is what a plain second run starts from.
+        work(&writer(&store).await).await.unwrap_or_else(|error| panic!("{about}: {error}"));
+        check_whole(&store, &about).await;
+        if !trouble.happened() {
+            return (nth, trouble.points.lock().expect("no panic").clone());
+        }
+    }
+    unreachable!("there is an end of moments")
+}
+
+fn local() -> (Store, Option<tempfile::TempDir>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    (Store::local(folder.path(), Access::Write).expect("made"), Some(folder))
+}
+
+#[tokio::test]
+async fn dying_anywhere_loses_and_doubles_nothing_in_memory() {
+    let (moments, _) = trouble_everywhere(Kind::Die, || (Store::memory(), None)).await;
+    assert!(moments > 80, "{moments}");
+}
+
+#[tokio::test]
+async fn dying_anywhere_loses_and_doubles_nothing_on_disk() {
+    let (moments, points) = trouble_everywhere(Kind::Die, local).await;
+    assert!(moments > 100, "the steps between staging and publishing count too: {moments}");
+    assert_eq!(points, POINTS.into_iter().collect(), "every named point is passed");
+}
+
+#[tokio::test]
+async fn one_error_or_lost_answer_anywhere_is_survived_in_memory() {
+    trouble_everywhere(Kind::Fail, || (Store::memory(), None)).await;
+}
+
+#[tokio::test]
+async fn one_error_or_lost_answer_anywhere_is_survived_on_disk() {
+    trouble_everywhere(Kind::Fail, local).await;
+}
+
+fn committed(outcome: Result<Outcome>) -> Committed {
+    match outcome {
+        Ok(Outcome::Committed(committed)) => committed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dropped(outcome: Result<Outcome>) -> Refusal {
+    match outcome {
+        Ok(Outcome::Dropped(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn of_two_overlapping_windows_one_is_committed() {
+    let store = Store::memory();
+    let (one, two) = (writer(&store).await, writer(&store).await);
+    committed(one.land(landing(0, 9)).await);
+    assert_eq!(dropped(two.land(landing(5, 14)).await), Refusal::Overlap { window: window(0, 9) });
+    assert_eq!(two.view().await.coverage().windows(), [window(0, 9)], "the loser learned of the winner");
+    committed(two.land(landing(10, 14)).await);
+    assert_eq!(everything(&store).await.len(), 2 + 2 * 2, "the files of the dropped commit are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_of_two_processes_are_committed_once_each() {
+    for stores in [|| (Store::memory(), None), local] {
+        let (store, _folder) = stores();
+        let writers = [Arc::new(writer(&store).await), Arc::new(writer(&store).await)];
+        let tries = (0..40).map(|n| {
+            let (writer, start) = (Arc::clone(&writers[n % 2]), (n as i64 / 4) * 10);
+            tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
+        });
+        let tries = join_all(tries).await;
+        let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(Outcome::Committed(_))))).count();
+        assert_eq!(won, 10, "each window was tried four times");
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        assert_eq!(lake.coverage().windows(), [window(0, 99)]);
+        assert_eq!(everything(&store).await.len(), 10 + 20);
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_our_own_lost_try_took_is_ours() {
+    for when in [
+        (|moment| matches!(moment, Moment::After(effect) if effect.op == Op::Create)) as fn(&Moment<'_>) -> bool,
+        |moment| matches!(moment, Moment::Before(effect) if effect.op == Op::Create),
+    ] {
+        let store = Store::memory();
+        let troubled = meanwhile(&store, when, || Box::pin(async { Err(trouble()) }));
+        assert_eq!(committed(writer(&troubled).await.land(landing(0, 9)).await).number, 1);
+        assert_eq!(writer(&store).await.view().await.fold().next_number(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_is_an_error_and_its_files_wait_for_the_sweep() {
+    struct NoCreate;
+    impl Interference for NoCreate {
+        fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+            let refuse = matches!(moment, Moment::Before(effect) if effect.op == Op::Create);
+            Box::pin(async move { if refuse { Err(trouble()) } else { Ok(()) } })
+        }
+    }
+    let store = Store::memory();
+    let lame = writer(&store.with_seam(Seam::new(Arc::new(NoCreate)))).await;
+    let error = lame.land(landing(0, 9)).await.expect_err("no create works");
+    assert_eq!(error.kind(), ErrorKind::Lake);
+    assert!(error.hint_text().is_some());
+    assert_eq!(everything(&store).await.len(), 2, "the create may still arrive: nothing may be deleted");
+    let left = lame.view().await.leftovers().await.expect("listed");
+    assert_eq!(left.unfinished.len(), 1);
+    let swept = writer(&store).await.sweep().await.expect("swept");
+    assert_eq!((swept.fenced.len(), swept.deleted.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_fenced_writer_is_dropped_and_its_late_files_go() {
+    let store = Store::memory();
+    let (slow, other) = (writer(&store).await, writer(&store).await);
+    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    let mut parts = landing(0, 9).parts.into_iter();
+    slow.write(&mut draft, parts.next().expect("a part")).await.expect("written");
+    let commit = draft.commit();
+    assert_eq!(other.sweep().await.expect("swept").fenced, vec![commit]);
+    slow.write(&mut draft, parts.next().expect("a part")).await.expect("written after the fence");
+    assert_eq!(dropped(slow.commit(draft, Some(proof(10))).await), Refusal::Fenced);
+    assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
+    committed(slow.land(landing(0, 9)).await);
+}
+
+#[tokio::test]
+async fn a_file_that_arrives_after_its_writer_was_fenced_goes_with_the_next_sweep() {
+    let store = Store::memory();
+    let slow = writer(&store).await;
+    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    slow.write(&mut draft, landing(0, 9).parts.remove(0)).await.expect("written");
+    let file = everything(&store).await.remove(0);
+    let bytes = store.get(&file).await.expect("an answer").expect("a file");
+    writer(&store).await.sweep().await.expect("swept");
+    store.put(&file, bytes, "x").await.expect("the late put");
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!(lake.leftovers().await.expect("listed").deletable, vec![file.clone()]);
+    let swept = writer(&store).await.sweep().await.expect("swept");
+    assert_eq!((swept.fenced, swept.deleted), (vec![], vec![file]));
+}
+
+#[tokio::test]
+async fn a_manifest_on_its_way_meets_the_fence() {
+    // The writer has died; its create is still on its way, and arrives before or after the sweep's fence.
+    for arrives_first in [true, false] {
+        let store = Store::memory();
+        let slow = writer(&store).await;
+        let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+        for part in landing(0, 9).parts {
+            slow.write(&mut draft, part).await.expect("written");
+        }
+        // What would be created: taken from a copy of the lake.
+        let copy = Store::memory();
+        committed(writer(&copy).await.commit(draft, Some(proof(10))).await);
+        let path = Layout::new(binding().name).manifest(1);
+        let manifest = copy.get(&path).await.expect("an answer").expect("the manifest");
+        let sweeper = if arrives_first {
+            let (raw, path, manifest) = (store.clone(), path.clone(), manifest.clone());
+            let create = move || -> BoxFuture<'static, Result<()>> {
+                let (raw, path, manifest) = (raw.clone(), path.clone(), manifest.clone());
+                Box::pin(async move { raw.create(&path, manifest, "x").await.map(|_| ()) })
+            };
+            let fencing = |moment: &Moment<'_>| matches!(moment, Moment::Before(effect) if effect.op == Op::Create);
+            writer(&meanwhile(&store, fencing, create)).await
+        } else {
+            writer(&store).await
+        };
+        let swept = sweeper.sweep().await.expect("swept");
+        assert_eq!(swept.deleted.len(), if arrives_first { 0 } else { 2 });
+        let late = store.create(&path, manifest, "x").await.expect("an answer");
+        assert_eq!(late, Created::Taken, "the fence, or the manifest itself, has the number");
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        assert_eq!(lake.rows(Table::PurchaseApply), if arrives_first { 10 } else { 0 });
+        assert_eq!(everything(&store).await.len(), if arrives_first { 3 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_writer_whose_half_written_file_is_swept_away_lands_again() {
+    let (store, _folder) = local();
+    let sweep = {
+        let store = store.clone();
+        move || -> BoxFuture<'static, Result<()>> {
+            let store = store.clone();
+            Box::pin(async move { writer(&store).await.sweep().await.map(|_| ()) })
+        }
+    };
+    let staged = |moment: &Moment<'_>| matches!(moment, Moment::Point("put.staged"));
+    let slow = writer(&meanwhile(&store, staged, sweep)).await;
+    assert_eq!(dropped(slow.land(landing(0, 9)).await), Refusal::Fenced);
+    committed(slow.land(landing(0, 9)).await);
+    writer(&store).await.sweep().await.expect("swept");
+    assert_eq!(everything(&store).await.len(), 2 + 2);
+}
+
+#[tokio::test]
+async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
+    let store = Store::memory();
+    let (one, two) = (writer(&store).await, writer(&store).await);
+    let first = committed(one.land(landing(0, 9)).await).commit;
+    two.sweep().await.expect("swept");
+    let again = |writer: Arc<Writer>| async move {
+        writer.land(Landing { kind: CommitKind::Refresh, removes: vec![first], ..landing(0, 14) }).await
+    };
+    let (one, two) = (Arc::new(one), Arc::new(two));
+    committed(again(Arc::clone(&one)).await);
+    assert_eq!(dropped(again(two).await), Refusal::NotLive { commit: first });
+    let lake = one.view().await;
+    assert_eq!((lake.rows(Table::PurchaseApply), lake.files(Table::PurchaseApply).len()), (15, 1));
+    assert_eq!(everything(&store).await.len(), 2 + 2);
+}
+
+#[tokio::test]
+async fn an_empty_window_is_a_manifest_and_no_file_and_an_abandoned_draft_is_nothing() {
+    let store = Store::memory();
+    let writer = writer(&store).await;
+    let mut draft = writer.begin(CommitKind::Sync, Some(window(50, 59)), vec![]);
+    writer.write(&mut draft, landing(50, 59).parts.remove(0)).await.expect("written");
+    let lines = Quarantine { lines: Bytes::from_static(b"{}\n"), rows: 1 };
+    writer.quarantine(&mut draft, lines).await.expect("written");
+    assert_eq!(everything(&store).await.len(), 2);
+    writer.abandon(draft).await.expect("deleted");
+    committed(writer.land(Landing { parts: vec![], proof: Some(proof(0)), ..landing(0, 9) }).await);
+    assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
+    assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);
+    assert_eq!(super::reader::accounts(&store).await.expect("listed"), vec![binding().name]);
+}
+
+#[tokio::test]
+async fn an_account_name_stays_bound() {
+    let store = Store::memory();
+    let early = super::testing::writer(&store).await;
+    let other = Binding { sid: "other".into(), ..binding() };
+    let late = super::WriterOptions { binding: other, ..options() };
+    // Bound by another process after this one had opened the empty lake, and before the next one opens it.
+    let late_writer = Writer::open(store.clone(), late.clone()).await.expect("an empty lake");
+    committed(early.land(landing(0, 9)).await);
+    for error in [
+        late_writer.land(landing(20, 29)).await.expect_err("bound"),
+        Writer::open(store.clone(), late).await.err().expect("bound"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.hint_text().expect("a hint").contains("WDT_ACCOUNT"));
+    }
+    assert_eq!(everything(&store).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_hole_or_a_changed_byte_in_the_log_is_a_defect() {
+    let layout = Layout::new(binding().name);
+    for (number, bytes) in [(1, None), (2, Some("{}")), (1, Some("changed"))] {
+        let store = Store::memory();
+        let writer = writer(&store).await;
+        for start in [0, 10, 20] {
+            committed(writer.land(landing(start, start + 9)).await);
+        }
+        let path = layout.manifest(number);
+        match bytes {
+            None => store.delete(&path).await.expect("deleted"),
+            Some("changed") => {
+                let held = store.get(&path).await.expect("an answer").expect("a manifest");
+                let text = String::from_utf8(held.to_vec()).expect("text").replace("\"calls\":1", "\"calls\":2");
+                store.put(&path, text.into(), "x").await.expect("changed");
+            }
+            Some(bytes) => store.put(&path, Bytes::from_static(bytes.as_bytes()), "x").await.expect("changed"),
+        }
+        let error = Lake::open(store, binding().name).await.expect_err("a defect");
+        assert_eq!(error.kind(), ErrorKind::Defect, "{error}");
+    }
+}

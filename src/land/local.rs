@@ -1,0 +1,135 @@
+//! How bytes reach a local disk: staged whole and synced, then moved under their name in one step.
+//!
+//! object_store's own local put leaves `name#1` beside its target when the process dies, and such a file makes Spark, Polars and
+//! pyarrow refuse the whole table. So half-written bytes live under `_staging/` of the same file system, under a name that says whose
+//! they are, and appear under a table's folder only whole. Files and the folders that name them are synced before a call returns: what
+//! a manifest names survives a power cut. All functions here block; the store calls them off the async threads.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Tells staged files of one process apart.
+static STAGED: AtomicU64 = AtomicU64::new(0);
+
+/// Writes `bytes` to a new file `{prefix}-{n}` under `root` and syncs it.
+pub(super) fn stage(root: &Path, prefix: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+    loop {
+        let path = root.join(format!("{prefix}-{}", STAGED.fetch_add(1, Ordering::Relaxed)));
+        if let Some(folder) = path.parent() {
+            make_folders(folder)?;
+        }
+        let mut file = match File::create_new(&path) {
+            Ok(file) => file,
+            // Left by a process that died; its owner or a sweep takes care of it.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        };
+        return match file.write_all(bytes).and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        };
+    }
+}
+
+/// Moves a staged file under its name, over whatever stands there.
+pub(super) fn publish(staged: &Path, target: &Path) -> io::Result<()> {
+    let folder = folder_of(target)?;
+    let moved = make_folders(folder).and_then(|()| fs::rename(staged, target));
+    if moved.is_err() {
+        let _ = fs::remove_file(staged);
+    }
+    moved?;
+    sync_folder(folder)
+}
+
+/// Gives a staged file its name if the name is free, and says whether it was. The staged name goes away in either case.
+pub(super) fn publish_new(staged: &Path, target: &Path) -> io::Result<bool> {
+    let folder = folder_of(target)?;
+    let linked = make_folders(folder).and_then(|()| fs::hard_link(staged, target));
+    let created = match linked {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    };
+    // Synced in either case: who finds the name taken relies on it as much as who took it.
+    if created.is_ok() {
+        sync_folder(folder)?;
+    }
+    created
+}
+
+/// Removes a staged file that has served.
+pub(super) fn unstage(staged: &Path) {
+    // What stays is found by the next sweep.
+    let _ = fs::remove_file(staged);
+}
+
+fn folder_of(target: &Path) -> io::Result<&Path> {
+    target.parent().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))
+}
+
+/// Makes a folder and its missing parents, each synced into the folder that names it.
+pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folders(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+        Err(error) => return Err(error),
+    }
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere folders cannot be opened to be synced; the file system orders these changes itself.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on Unix, where it can fail")]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_once_and_nothing_stays_staged() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("a/b/one");
+        for (bytes, created) in [(b"first", true), (b"other", false)] {
+            let staged = stage(root.path(), "_staging/x", bytes).expect("staged");
+            assert_eq!(publish_new(&staged, &target).expect("linked"), created);
+            unstage(&staged);
+        }
+        assert_eq!(fs::read(&target).expect("the file"), b"first");
+        assert_eq!(fs::read_dir(root.path().join("_staging")).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn a_leftover_of_the_same_name_is_passed_by() {
+        let root = tempfile::tempdir().expect("a folder");
+        fs::create_dir(root.path().join("_staging")).expect("the folder");
+        let next = STAGED.load(Ordering::Relaxed);
+        for n in next..next + 20 {
+            fs::write(root.path().join(format!("_staging/x-{n}")), "left").expect("written");
+        }
+        let staged = stage(root.path(), "_staging/x", b"new").expect("staged");
+        assert_eq!(fs::read(staged).expect("the file"), b"new");
+    }
+}

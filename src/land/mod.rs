@@ -1,0 +1,41 @@
+//! Arrow to lake: Parquet files under unique names, and a commit log that says which of them count.
+//!
+//! **Exactly once.** A commit is one manifest object, created under the next number of its account's log only where nothing stands
+//! yet. Before that moment none of its files count, after it all of them do. A process that dies anywhere leaves either a commit or
+//! leftovers that the next writer's [sweep](Writer::sweep) clears away; two processes at once never both commit the same second of
+//! modified time. The proof of a window travels in its manifest. `docs/lake-format.md` specifies all of it.
+//!
+//! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over record batches.
+
+mod digest;
+mod fold;
+pub mod layout;
+mod lease;
+mod local;
+mod log;
+pub mod manifest;
+mod parquet;
+mod reader;
+mod seam;
+mod store;
+mod sweep;
+mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod testing;
+
+pub use digest::Sha256;
+pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
+pub use layout::{Layout, Table};
+pub use lease::{Lease, LeaseWait};
+pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, Rule};
+pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
+pub use reader::{Lake, LakeFile, Leftovers, accounts};
+pub use seam::POINTS as FAIL_POINTS;
+pub use store::{Access, Created, Object, Store};
+pub use sweep::Swept;
+pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, TablePart, Writer, WriterOptions};

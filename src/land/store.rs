@@ -1,0 +1,404 @@
+//! The few things that a lake asks of an object store, the same on every store.
+//!
+//! - [`put_unique`](Store::put_unique): bytes under a name that never had and never gets other bytes; whole or not at all; its size is
+//!   asked back afterwards, because stores exist that answer "done" and keep nothing.
+//! - [`create`](Store::create): bytes under a name only where nothing stands. That the name was taken is an outcome, not an error, and it may
+//!   be our own first attempt that took it: a store's client repeats what it got no answer to.
+//! - reading, listing, and deleting, where what is already gone is fine.
+//!
+//! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are written for that.
+//! Errors name the object and never a credential.
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+
+use super::local;
+use super::seam::{Effect, Op, Seam};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a lake is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Only to read: it must exist, and nothing in it is changed.
+    Read,
+    /// To write: a folder that does not exist is made.
+    Write,
+}
+
+/// What came of [`Store::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The name was free and now holds our bytes.
+    New,
+    /// Something stands there; perhaps our own first attempt.
+    Taken,
+}
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// Its name, relative to the root of the lake.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The root of a lake on some object store.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// The folder, for local disk: there the store writes for itself, see [`local`].
+    folder: Option<Arc<PathBuf>>,
+    /// What people call the root: a folder, or a URI.
+    name: Arc<str>,
+    seam: Seam,
+}
+
+impl Store {
+    /// The lake at `location`: a folder or a `file://` URI.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a scheme that is not supported, [`ErrorKind::Lake`] when the folder cannot be used.
+    pub fn open(location: &str, access: Access) -> Result<Self> {
+        match location.split_once("://") {
+            None => Self::local(FsPath::new(location), access),
+            Some(("file", _)) => {
+                let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
+                let folder = folder.ok_or_else(|| {
+                    Error::usage("the lake is not a local file URI")
+                        .with("lake", location)
+                        .hint("write `file:///path/to/lake`, or just the path")
+                })?;
+                Self::local(&folder, access)
+            }
+            Some((scheme, _)) => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
+                .with("lake", location)
+                .hint("give a folder or a `file://` URI")),
+        }
+    }
+
+    /// A lake in memory, for tests: clones share it.
+    pub fn memory() -> Self {
+        Self { objects: Arc::new(InMemory::new()), folder: None, name: "memory://".into(), seam: Seam::default() }
+    }
+
+    /// A lake in a local folder.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
+    pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
+        let shown = folder.display().to_string();
+        let cannot = |message: &str, error: std::io::Error| {
+            Error::new(ErrorKind::Lake, message).with("lake", &shown).because(error)
+        };
+        match access {
+            Access::Read if !folder.is_dir() => {
+                return Err(Error::new(ErrorKind::Lake, "there is no lake")
+                    .with("lake", &shown)
+                    .hint("check the path; `wdt-lake sync` makes a new lake"));
+            }
+            Access::Read => {}
+            // The staging folder is made at once, so that a folder in which nothing can be written is refused before any call is spent.
+            Access::Write => local::make_folders(&folder.join("_staging")).map_err(|error| {
+                cannot("the lake's folder cannot be written", error)
+                    .hint("choose a folder that this user may create and write, with space left")
+            })?,
+        }
+        let folder = folder.canonicalize().map_err(|error| cannot("the lake's folder cannot be opened", error))?;
+        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| {
+            Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
+        })?;
+        let name = folder.display().to_string().into();
+        Ok(Self { objects: Arc::new(objects), folder: Some(Arc::new(folder)), name, seam: Seam::of_process() })
+    }
+
+    /// The root: the absolute path of a local folder, or a URI.
+    pub fn root(&self) -> &str {
+        &self.name
+    }
+
+    /// The absolute path or URI of an object, as readers take it.
+    pub fn uri(&self, path: &str) -> String {
+        match &self.folder {
+            Some(folder) => folder.join(path).display().to_string(),
+            None => format!("{}/{path}", self.name.trim_end_matches('/')),
+        }
+    }
+
+    /// Puts `bytes` under a unique name. `staging` is the name under which local disk holds them until they are whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
+    pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
+        let size = bytes.len() as u64;
+        self.put(path, bytes, staging).await?;
+        let held = self.objects.head(&Path::from(path)).await.map_err(|error| self.failed("check", path, error))?.size;
+        if held == size {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Lake, format!("the store holds {held} bytes of {size} that it acknowledged"))
+            .with("object", self.uri(path))
+            .hint("the store loses data: run `wdt-lake doctor`"))
+    }
+
+    /// Puts `bytes` under a name, over whatever stands there, in one step.
+    pub(crate) async fn put(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
+        let effect = Effect { op: Op::Put, path, body: Some(&bytes) };
+        self.seam.before(effect).await?;
+        match &self.folder {
+            Some(folder) => {
+                let staged = self.stage(folder, path, &bytes, staging).await?;
+                self.seam.point("put.staged").await?;
+                let target = folder.join(path);
+                self.blocking("write", path, move || local::publish(&staged, &target)).await?;
+                self.seam.point("put.published").await?;
+            }
+            None => {
+                let put = self.objects.put(&Path::from(path), PutPayload::from(bytes.clone())).await;
+                put.map_err(|error| self.failed("write", path, error))?;
+            }
+        }
+        self.seam.after(effect).await
+    }
+
+    /// Puts `bytes` under a name where nothing stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`]; whether the bytes stand there, or come to stand there, is then unknown.
+    pub async fn create(&self, path: &str, bytes: Bytes, staging: &str) -> Result<Created> {
+        let effect = Effect { op: Op::Create, path, body: Some(&bytes) };
+        self.seam.before(effect).await?;
+        let created = match &self.folder {
+            Some(folder) => {
+                let staged = self.stage(folder, path, &bytes, staging).await?;
+                self.seam.point("create.staged").await?;
+                let (from, target) = (staged.clone(), folder.join(path));
+                let new = self.blocking("create", path, move || local::publish_new(&from, &target)).await;
+                self.seam.point("create.published").await?;
+                self.blocking("create", path, move || {
+                    local::unstage(&staged);
+                    Ok(())
+                })
+                .await?;
+                if new? { Created::New } else { Created::Taken }
+            }
+            None => {
+                let target = Path::from(path);
+                match self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await {
+                    Ok(_) => Created::New,
+                    Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                        Created::Taken
+                    }
+                    Err(error) => return Err(self.failed("create", path, error)),
+                }
+            }
+        };
+        self.seam.after(effect).await?;
+        Ok(created)
+    }
+
+    /// The bytes of an object; `None` when nothing stands there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer.
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        let effect = Effect { op: Op::Get, path, body: None };
+        self.seam.before(effect).await?;
+        let got = match self.objects.get(&Path::from(path)).await {
+            Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, error))?),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(self.failed("read", path, error)),
+        };
+        self.seam.after(effect).await?;
+        Ok(got)
+    }
+
+    /// Every object under a folder, in the order of names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer.
+    pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
+        let effect = Effect { op: Op::List, path: folder, body: None };
+        self.seam.before(effect).await?;
+        let listed = self.objects.list(Some(&Path::from(folder)));
+        let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
+        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, error))?;
+        self.seam.after(effect).await?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The folders directly under a folder, in the order of names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer.
+    pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>> {
+        let effect = Effect { op: Op::List, path: folder, body: None };
+        self.seam.before(effect).await?;
+        let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
+        let listed = listed.map_err(|error| self.failed("list", folder, error))?;
+        self.seam.after(effect).await?;
+        let mut folders: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
+        folders.sort_unstable();
+        Ok(folders)
+    }
+
+    /// Removes an object; one that is already gone is fine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let effect = Effect { op: Op::Delete, path, body: None };
+        self.seam.before(effect).await?;
+        match self.objects.delete(&Path::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => self.seam.after(effect).await,
+            Err(error) => Err(self.failed("delete", path, error)),
+        }
+    }
+
+    /// A named point at which tests may end the process.
+    pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
+        self.seam.point(name).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_seam(&self, seam: Seam) -> Self {
+        Self { seam, ..self.clone() }
+    }
+
+    async fn stage(&self, folder: &Arc<PathBuf>, path: &str, bytes: &Bytes, staging: &str) -> Result<PathBuf> {
+        let (folder, bytes, staging) = (Arc::clone(folder), bytes.clone(), staging.to_owned());
+        self.blocking("write", path, move || local::stage(&folder, &staging, &bytes)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        action: &str,
+        path: &str,
+        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|error| Error::internal("a disk task did not end").because(error))?;
+        done.map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "free some space and run again",
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    "let this user write the lake's folder; it must be on one file system that knows hard links"
+                }
+                std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => {
+                    "the lake's folder must be on one file system that knows hard links"
+                }
+                _ => "nothing half written counts: it is safe to run again",
+            };
+            self.failure(action, path).hint(hint).because(error)
+        })
+    }
+
+    fn failed(&self, action: &str, path: &str, error: object_store::Error) -> Error {
+        let hint = match error {
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                "check the credentials and permissions for this object"
+            }
+            object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+                "this store cannot do what the lake needs: run `wdt-lake doctor`"
+            }
+            _ => "check that the store can be reached; nothing half written counts, so it is safe to run again",
+        };
+        // Its text holds its causes already.
+        self.failure(action, path).hint(hint).because(error.to_string())
+    }
+
+    fn failure(&self, action: &str, path: &str) -> Error {
+        Error::new(ErrorKind::Lake, format!("failed to {action} an object of the lake")).with("object", self.uri(path))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every store must do; the S3 tests run the same.
+    async fn conforms(store: Store) {
+        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert_eq!(store.get("a/x").await.expect("an answer"), None);
+        assert_eq!(store.list("a").await.expect("a listing"), vec![]);
+        store.delete("a/x").await.expect("gone is fine");
+
+        store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("put");
+        store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("the same again");
+        store.put("a/x=1/one", body("other"), "_staging/i").await.expect("put over it");
+        assert_eq!(store.get("a/x=1/one").await.expect("an answer"), Some(body("other")));
+
+        assert_eq!(store.create("a/y", body("first"), "_staging/i").await.expect("an answer"), Created::New);
+        assert_eq!(store.create("a/y", body("second"), "_staging/i").await.expect("an answer"), Created::Taken);
+        assert_eq!(store.get("a/y").await.expect("an answer"), Some(body("first")));
+
+        let object = |path: &str, bytes| Object { path: path.to_owned(), bytes };
+        assert_eq!(store.list("a").await.expect("a listing"), vec![object("a/x=1/one", 5), object("a/y", 5)]);
+        assert_eq!(store.list_folders("a").await.expect("a listing"), vec!["a/x=1".to_owned()]);
+        assert_eq!(store.list("_staging").await.expect("a listing"), vec![], "nothing stays half written");
+        store.delete("a/y").await.expect("deleted");
+        assert_eq!(store.get("a/y").await.expect("an answer"), None);
+    }
+
+    #[tokio::test]
+    async fn memory_conforms() {
+        conforms(Store::memory()).await;
+    }
+
+    #[tokio::test]
+    async fn local_disk_conforms() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lake = folder.path().join("new/lake 湖");
+        conforms(Store::local(&lake, Access::Write).expect("made")).await;
+        let uri = url::Url::from_file_path(&lake).expect("absolute").to_string();
+        let again = Store::open(&uri, Access::Read).expect("opened");
+        assert!(again.get("a/x=1/one").await.expect("an answer").is_some());
+        assert_eq!(again.uri("a/b"), lake.canonicalize().expect("exists").join("a/b").display().to_string());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_many_creators_one_wins() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::local(folder.path(), Access::Write).expect("made");
+        for round in 0..20 {
+            let path = format!("log/{round}");
+            let tries = (0..8).map(|n| {
+                let (store, path) = (store.clone(), path.clone());
+                tokio::spawn(async move { store.create(&path, Bytes::from(n.to_string()), "_staging/i").await })
+            });
+            let tries = futures::future::join_all(tries).await;
+            let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(Created::New)))).count();
+            assert_eq!(won, 1);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_refused_with_a_hint() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").expect("written");
+        for (path, access) in
+            [(file.join("lake"), Access::Write), (file, Access::Read), (folder.path().join("none"), Access::Read)]
+        {
+            let error = Store::local(&path, access).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Lake);
+            assert!(error.hint_text().is_some() && error.to_string().contains("lake: "), "{error}");
+        }
+        let error = Store::open("ftp://x/y", Access::Write).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+}

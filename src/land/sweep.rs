@@ -1,0 +1,186 @@
+//! The sweep: clears away what runs that died have left, before a run writes.
+//!
+//! It lists first and reads the log after, so that nothing which was committed before the listing looks unfinished. Then:
+//! - objects of removed and of fenced commits are deleted: neither can ever come back to life;
+//! - objects of unknown commit ids are unfinished work, and the manifest that would make them count may still be on its way, however
+//!   old they are and however dead their process is. So a `fence` manifest names these ids, under the very number that such a late
+//!   manifest would need, and only then are they deleted. When that late manifest wins the number instead, its id is known and
+//!   its objects stay;
+//! - half-written local files go as soon as their commit is known or fenced;
+//! - names that are not ours are reported and never touched.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::fold::{Fold, Refusal, Standing};
+use super::layout::{Layout, Name};
+use super::log;
+use super::manifest::CommitKind;
+use super::store::Store;
+use super::writer::{Outcome, Writer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{CommitId, RunId};
+
+/// How many objects are deleted at once.
+const DELETES_AT_ONCE: usize = 8;
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The commit ids that it fenced.
+    pub fenced: Vec<CommitId>,
+    /// The objects that it deleted.
+    pub deleted: Vec<String>,
+    /// Names in the account's folders that are not ours.
+    pub foreign: Vec<String>,
+}
+
+/// A listing, sorted out by what the log says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Objects of commit ids that the log does not know.
+    pub(super) unknown: BTreeMap<CommitId, Vec<String>>,
+    /// Objects of commits that can never count again, and half-written ones of commits that count.
+    pub(super) deletable: Vec<String>,
+    /// Half-written leases.
+    pub(super) leases: Vec<(RunId, String)>,
+    /// What is not ours.
+    pub(super) foreign: Vec<String>,
+}
+
+/// Sorts out the objects of an account's folders.
+pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Found {
+    let mut found = Found::default();
+    for path in objects {
+        match layout.parse(&path) {
+            Some(Name::StagedLease(run)) => found.leases.push((run, path)),
+            Some(name @ (Name::Data { .. } | Name::Quarantine(_) | Name::Staged(_))) => {
+                let Some(commit) = name.commit() else { continue };
+                match fold.standing(commit) {
+                    None => found.unknown.entry(commit).or_default().push(path),
+                    Some(Standing::Removed | Standing::Fenced) => found.deletable.push(path),
+                    Some(Standing::Live) if matches!(name, Name::Staged(_)) => found.deletable.push(path),
+                    Some(Standing::Live) => {
+                        let named = fold.live().get(&commit).is_some_and(|live| live.paths().any(|own| own == path));
+                        if !named {
+                            found.foreign.push(path);
+                        }
+                    }
+                }
+            }
+            Some(Name::Manifest(_) | Name::Lease) | None => found.foreign.push(path),
+        }
+    }
+    found
+}
+
+/// The names of all objects in the account's folders of data, quarantine and half-written files.
+pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
+    let roots = layout.owned_roots();
+    let listed = futures::future::try_join_all(roots.iter().map(|root| store.list(root))).await?;
+    Ok(listed.into_iter().flatten().map(|object| object.path).collect())
+}
+
+impl Writer {
+    /// Clears away what runs that died have left. Call it before the first landing, while holding the lease: without the lease it is
+    /// as safe, but a run that is still alive has to land again what was fenced.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer; it is safe to sweep again.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let objects = list_owned(self.store(), self.layout()).await?;
+        self.store().point("sweep.listed").await?;
+        let mut swept = Swept::default();
+        loop {
+            self.follow().await?;
+            let found = self.with_fold(|fold| sort_out(fold, self.layout(), objects.clone())).await;
+            if found.unknown.is_empty() {
+                let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
+                swept.deleted = self.delete_all(found.deletable.into_iter().chain(leases).collect()).await?;
+                swept.foreign = found.foreign;
+                return Ok(swept);
+            }
+            let unknown: Vec<CommitId> = found.unknown.into_keys().collect();
+            let fence = self.begin(CommitKind::Fence, None, Vec::new()).fencing(unknown.clone());
+            match self.commit(fence, None).await? {
+                Outcome::Committed(_) => {
+                    self.store().point("sweep.fenced").await?;
+                    swept.fenced.extend(unknown);
+                }
+                // One of the ids was committed, or fenced by another sweep, in the meantime: sort out again.
+                Outcome::Dropped(Refusal::Known { .. }) => {}
+                Outcome::Dropped(refusal) => {
+                    return Err(Error::new(ErrorKind::Conflict, format!("a fence was refused: {refusal}")));
+                }
+            }
+        }
+    }
+
+    async fn delete_all(&self, paths: Vec<String>) -> Result<Vec<String>> {
+        let deletes = stream::iter(paths).map(|path| async move {
+            self.store().delete(&path).await?;
+            self.store().point("sweep.deleted_one").await?;
+            Ok::<_, Error>(path)
+        });
+        deletes.buffered(DELETES_AT_ONCE).try_collect().await
+    }
+
+    /// Reads what others have added to the log.
+    pub(super) async fn follow(&self) -> Result<()> {
+        let mut fold = self.log().lock().await;
+        log::follow(self.store(), self.layout(), &mut fold).await?;
+        fold.writable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::land::digest::Sha256;
+    use crate::land::layout::Table;
+    use crate::land::manifest::Manifest;
+    use crate::land::testing::{chain, window};
+
+    #[test]
+    fn a_listing_is_sorted_out_by_what_the_log_says() {
+        let layout = Layout::new("acme".parse().expect("a name"));
+        let mut fold = Fold::new(layout.account().clone());
+        let add = |fold: &mut Fold, manifest: Manifest| {
+            fold.apply(&manifest, Sha256::of(b"x")).expect("follows");
+            manifest.commit
+        };
+        let gone = chain(&fold, CommitKind::Sync);
+        let gone = add(&mut fold, gone);
+        let live = Manifest { removes: vec![gone], ..chain(&fold, CommitKind::Refresh) };
+        let live_path = live.files[0].path.clone();
+        let live = add(&mut fold, live);
+        let unknown = CommitId::generate();
+
+        let data = |commit| layout.data(Table::PurchaseApply, window(0, 9), commit, None).expect("one month");
+        let staged = |commit| format!("{}-1", layout.staging(commit));
+        let run = RunId::generate();
+        let lease = format!("{}-1", layout.staging_lease(run));
+        let stray = layout.data(Table::PurchaseApply, window(0, 9), live, Some(9)).expect("one month");
+        let objects = [
+            data(gone),
+            live_path,
+            staged(live),
+            staged(gone),
+            data(unknown),
+            staged(unknown),
+            layout.quarantine(unknown),
+            lease.clone(),
+            stray.clone(),
+            "purchase_apply/account=acme/README".to_owned(),
+        ];
+        let found = sort_out(&fold, &layout, objects.to_vec());
+        assert_eq!(
+            found.unknown.into_iter().collect::<Vec<_>>(),
+            vec![(unknown, vec![data(unknown), staged(unknown), layout.quarantine(unknown)])]
+        );
+        assert_eq!(found.deletable, vec![data(gone), staged(live), staged(gone)]);
+        assert_eq!(found.leases, vec![(run, lease)]);
+        assert_eq!(found.foreign, vec![stray, "purchase_apply/account=acme/README".to_owned()]);
+    }
+}

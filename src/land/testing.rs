@@ -1,0 +1,198 @@
+//! What the tests of this module share: an account, rows, manifests, a clock that stands, and a store that breaks on demand.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use serde_json::Value;
+
+use super::digest::Sha256;
+use super::fold::Fold;
+use super::layout::{Layout, Table};
+use super::manifest::*;
+use super::parquet::TableSpec;
+use super::store::Store;
+use super::writer::{Landing, Patience, TablePart, Writer, WriterOptions};
+use crate::edition::Edition;
+use crate::error::Result;
+use crate::id::{CommitId, RunId};
+use crate::time::{BeijingTime, Clock, Window};
+
+/// The window of Unix seconds `start..=end`.
+pub(crate) fn window(start: i64, end: i64) -> Window {
+    let at = |seconds| BeijingTime::from_unix(seconds).expect("a time");
+    Window::new(at(start), at(end)).expect("a window")
+}
+
+pub(crate) fn binding() -> Binding {
+    Binding {
+        name: "acme".parse().expect("a name"),
+        edition: Edition::Enterprise,
+        sid: "acme2".into(),
+        host: "api.wangdian.cn".into(),
+    }
+}
+
+pub(crate) fn proof(rows: u64) -> Proof {
+    Proof {
+        rule: Rule::Snapshot,
+        totals: vec![rows],
+        distinct_rows: rows,
+        rows_landed: rows,
+        rows_quarantined: 0,
+        rows_carried: 0,
+        quarantined_carried: 0,
+        passes: 1,
+        calls: 1,
+        retries: 0,
+        rows_left: 0,
+        duplicates: 0,
+    }
+}
+
+/// A manifest that may follow `fold`: a window of ten seconds with one file.
+pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
+    let (commit, window) = (CommitId::generate(), window(0, 9));
+    let layout = Layout::new(binding().name);
+    let path = layout.data(Table::PurchaseApply, window, commit, None).expect("one month");
+    Manifest {
+        format: FormatVersion::LOG,
+        contract: FormatVersion { major: 1, minor: 0 },
+        number: fold.next_number(),
+        commit,
+        run: RunId::generate(),
+        kind,
+        account: binding(),
+        writer: "wdt-lake test".into(),
+        created_at: window.end(),
+        previous: fold.newest(),
+        window: Some(window),
+        proof: Some(proof(3)),
+        removes: vec![],
+        fences: vec![],
+        files: vec![FileEntry {
+            table: "purchase_apply".into(),
+            path,
+            bytes: 10,
+            sha256: Sha256::of(b"file"),
+            rows: 3,
+            min_modified: window.start(),
+            max_modified: window.end(),
+        }],
+        quarantine: None,
+    }
+}
+
+/// A manifest with something in every field that a first commit may fill.
+pub(crate) fn sample_manifest() -> Manifest {
+    let manifest = chain(&Fold::new(binding().name), CommitKind::Sync);
+    let path = Layout::new(binding().name).quarantine(manifest.commit);
+    let quarantine = Some(QuarantineEntry { path, bytes: 2, sha256: Sha256::of(b"{}"), rows: 1 });
+    Manifest { quarantine, ..manifest }
+}
+
+/// Whether the published schema accepts a manifest.
+pub(crate) fn schema_accepts(manifest: &Value) -> bool {
+    static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let schema = include_str!("../../schemas/manifest.schema.json");
+        let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
+        jsonschema::validator_for(&schema).expect("the schema is a schema")
+    });
+    VALIDATOR.is_valid(manifest)
+}
+
+/// Headers in the three columns that landing looks at: number, modified seconds, quantity in ten-thousandths.
+pub(crate) fn header_batch(rows: &[(&str, i64, i128)]) -> RecordBatch {
+    let schema = Schema::new(vec![
+        Field::new("purchase_apply_no", DataType::Utf8, false),
+        Field::new("modified", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new("real_num", DataType::Decimal128(19, 4), true),
+    ]);
+    let numbers: StringArray = rows.iter().map(|row| Some(row.0)).collect();
+    let modified: TimestampMicrosecondArray = rows.iter().map(|row| Some(row.1 * 1_000_000)).collect();
+    let quantities: Decimal128Array = rows.iter().map(|row| Some(row.2)).collect();
+    RecordBatch::try_new(
+        Arc::new(schema),
+        vec![
+            Arc::new(numbers),
+            Arc::new(modified.with_timezone("UTC")),
+            Arc::new(quantities.with_precision_and_scale(19, 4).expect("fits")),
+        ],
+    )
+    .expect("a batch")
+}
+
+pub(crate) fn header_spec() -> TableSpec {
+    TableSpec {
+        table: Table::PurchaseApply,
+        columns: "[]".into(),
+        sorted_by: vec!["purchase_apply_no".into(), "modified".into()],
+        bloom: vec!["purchase_apply_no".into()],
+        modified: "modified".into(),
+    }
+}
+
+/// A landing of one header a second of `start..=end`, in both tables.
+pub(crate) fn landing(start: i64, end: i64) -> Landing {
+    let names: Vec<String> = (start..=end).map(|second| format!("CG{second:06}")).collect();
+    let rows: Vec<_> = names.iter().zip(start..=end).map(|(name, second)| (name.as_str(), second, 10_000)).collect();
+    let part = |table| TablePart {
+        spec: Arc::new(TableSpec { table, ..header_spec() }),
+        span: None,
+        part: None,
+        batches: vec![header_batch(&rows)],
+    };
+    Landing {
+        kind: CommitKind::Sync,
+        window: Some(window(start, end)),
+        removes: vec![],
+        parts: vec![part(Table::PurchaseApply), part(Table::PurchaseApplyDetail)],
+        quarantine: None,
+        proof: Some(proof(rows.len() as u64)),
+    }
+}
+
+/// A clock that moves only when told.
+pub(crate) struct HeldClock(AtomicI64);
+
+impl HeldClock {
+    pub(crate) fn at(seconds: i64) -> Self {
+        Self(AtomicI64::new(seconds))
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HeldClock {
+    fn now_micros(&self) -> i64 {
+        self.0.load(Ordering::SeqCst) * 1_000_000
+    }
+}
+
+pub(crate) fn options() -> WriterOptions {
+    WriterOptions {
+        binding: binding(),
+        run: RunId::generate(),
+        contract: FormatVersion { major: 1, minor: 0 },
+        clock: Arc::new(HeldClock::at(1_790_000_000)),
+    }
+}
+
+/// A writer of its own run that never sleeps.
+pub(crate) async fn try_writer(store: &Store) -> Result<Writer> {
+    let writer = Writer::open(store.clone(), options()).await?;
+    Ok(writer.with_patience(Patience { tries: 6, pause: std::time::Duration::ZERO }))
+}
+
+/// The same on a store without trouble.
+pub(crate) async fn writer(store: &Store) -> Writer {
+    try_writer(store).await.expect("opened")
+}
+
+/// Every object of a lake, to see that nothing is left over.
+pub(crate) async fn everything(store: &Store) -> Vec<String> {
+    store.list("").await.expect("a listing").into_iter().map(|object| object.path).collect()
+}

@@ -1,0 +1,491 @@
+//! Landing: files under unique names first, then one manifest that makes them count.
+//!
+//! **The commit.** Before every try at a number the draft is checked against the fold; a draft that may not follow is dropped whole. Then
+//! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
+//! add it to the fold, check again, try the next number. That our own stands there means that we won, whoever answered what. No
+//! answer, or an error, means that the create may still be on its way: the same bytes are tried under the same number again, and
+//! when that does not settle it, the commit fails with its outcome unknown and its files stay for the next sweep.
+//!
+//! **Why a dropped draft may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
+//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a draft.
+//!
+//! One process commits one draft at a time (a lock around the fold); any number of processes may write one account.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use super::digest::Sha256;
+use super::fold::{Claim, Fold, LiveCommit, Refusal};
+use super::layout::{Layout, Table};
+use super::log;
+use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry};
+use super::parquet::{EncodedFile, Origin, TableSpec, encode};
+use super::reader::Lake;
+use super::store::{Created, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{CommitId, RunId};
+use crate::time::{BeijingTime, Clock, Window};
+
+/// Who writes, as it stands in every manifest.
+#[derive(Clone)]
+pub struct WriterOptions {
+    /// The account, and what its name is bound to.
+    pub binding: Binding,
+    /// The run.
+    pub run: RunId,
+    /// The version of the data contract.
+    pub contract: FormatVersion,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How long the outcome of a create is sought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Tries at one number.
+    pub(super) tries: u32,
+    /// The pause before the second try; it doubles.
+    pub(super) pause: Duration,
+}
+
+impl Patience {
+    const DEFAULT: Self = Self { tries: 6, pause: Duration::from_millis(200) };
+}
+
+/// Writes the lake of one account. Shared by all tasks of a run.
+pub struct Writer {
+    store: Store,
+    layout: Layout,
+    options: WriterOptions,
+    log: Mutex<Fold>,
+    patience: Patience,
+}
+
+/// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`] clears them at once.
+#[derive(Debug)]
+pub struct Draft {
+    commit: CommitId,
+    kind: CommitKind,
+    created_at: BeijingTime,
+    window: Option<Window>,
+    removes: Vec<CommitId>,
+    fences: Vec<CommitId>,
+    files: Vec<FileEntry>,
+    quarantine: Option<QuarantineEntry>,
+}
+
+impl Draft {
+    /// The id that the commit will have.
+    pub fn commit(&self) -> CommitId {
+        self.commit
+    }
+
+    pub(super) fn fencing(self, fences: Vec<CommitId>) -> Self {
+        Self { fences, ..self }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str()).chain(self.quarantine.iter().map(|held| held.path.as_str()))
+    }
+}
+
+/// The rows of one file.
+#[derive(Clone, Debug)]
+pub struct TablePart {
+    /// What the table is.
+    pub spec: Arc<TableSpec>,
+    /// The span that the file's name states, within one Beijing month; none for the window of the commit.
+    pub span: Option<Window>,
+    /// The number of the part, from 1, when a table of the commit has several files of one span.
+    pub part: Option<u32>,
+    /// The rows, sorted as the specification claims.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Quarantined records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// One JSON object a line.
+    pub lines: Bytes,
+    /// How many.
+    pub rows: u64,
+}
+
+/// Everything of one commit, when it is all in memory.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    /// What it is for.
+    pub kind: CommitKind,
+    /// The seconds that it covers.
+    pub window: Option<Window>,
+    /// The commits whose place it takes.
+    pub removes: Vec<CommitId>,
+    /// Its rows; parts without rows write no file.
+    pub parts: Vec<TablePart>,
+    /// Its quarantined records.
+    pub quarantine: Option<Quarantine>,
+    /// Why the window is known to be complete.
+    pub proof: Option<Proof>,
+}
+
+/// A commit that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The number of its manifest.
+    pub number: u64,
+    /// Its id.
+    pub commit: CommitId,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+    /// Its quarantined records.
+    pub quarantine: Option<QuarantineEntry>,
+    /// Objects of removed commits that could not be deleted yet; the next sweep does it.
+    pub undeleted: Vec<String>,
+}
+
+/// What became of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It counts.
+    Committed(Committed),
+    /// It does not and never will, and its files are gone: plan it again.
+    Dropped(Refusal),
+}
+
+/// Whose manifest stands under a number.
+enum Taken {
+    Ours(Manifest, Sha256),
+    Other(Manifest, Sha256),
+}
+
+impl Writer {
+    /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first landing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
+    /// not answer or a newer program has written the lake, [`ErrorKind::Defect`] when the log breaks its rules.
+    pub async fn open(store: Store, options: WriterOptions) -> Result<Self> {
+        let layout = Layout::new(options.binding.name.clone());
+        let fold = log::read(&store, &layout).await?;
+        fold.writable()?;
+        if let Some(bound) = fold.binding().filter(|bound| **bound != options.binding) {
+            return Err(bound_elsewhere(bound, &options.binding));
+        }
+        Ok(Self { store, layout, options, log: Mutex::new(fold), patience: Patience::DEFAULT })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The committed set as this writer knows it.
+    pub async fn view(&self) -> Lake {
+        Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone())
+    }
+
+    /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or all of it does,
+    /// and what does not is left to the next sweep.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
+    pub async fn land(&self, landing: Landing) -> Result<Outcome> {
+        let mut draft = self.begin(landing.kind, landing.window, landing.removes);
+        let written = async {
+            let parts = landing.parts.into_iter().map(|part| self.write_part(&draft, part));
+            let files = futures::future::try_join_all(parts).await?;
+            let quarantine = match landing.quarantine {
+                Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
+                None => None,
+            };
+            Ok::<_, Error>((files, quarantine))
+        };
+        match written.await {
+            Ok((files, quarantine)) => {
+                draft.files = files.into_iter().flatten().collect();
+                draft.quarantine = quarantine;
+                self.commit(draft, landing.proof).await
+            }
+            // A sweep that took this run for dead deletes what it half wrote: that is not a broken disk, and landing again helps.
+            Err(error) if self.follow().await.is_ok() && self.is_fenced(draft.commit).await => {
+                tracing::debug!(commit = %draft.commit, %error, "a fenced commit lost its files");
+                Ok(Outcome::Dropped(Refusal::Fenced))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a commit under a new id.
+    pub fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> Draft {
+        Draft {
+            commit: CommitId::generate(),
+            kind,
+            created_at: self.options.clock.now(),
+            window,
+            removes,
+            fences: Vec::new(),
+            files: Vec::new(),
+            quarantine: None,
+        }
+    }
+
+    /// Encodes rows and writes them as one file of the draft; no rows, no file.
+    ///
+    /// # Errors
+    /// As [`Writer::land`].
+    pub async fn write(&self, draft: &mut Draft, part: TablePart) -> Result<()> {
+        let file = self.write_part(draft, part).await?;
+        draft.files.extend(file);
+        Ok(())
+    }
+
+    /// Writes the quarantined records of the draft, all of them at once; no records, no file.
+    ///
+    /// # Errors
+    /// As [`Writer::land`].
+    pub async fn quarantine(&self, draft: &mut Draft, quarantine: Quarantine) -> Result<()> {
+        draft.quarantine = self.write_quarantine(draft, quarantine).await?;
+        Ok(())
+    }
+
+    /// Deletes what a draft has written. Safe, because its manifest was never tried and the draft is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer; the next sweep does the rest.
+    pub async fn abandon(&self, draft: Draft) -> Result<()> {
+        for path in draft.paths() {
+            self.store.delete(path).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a draft count, or drops it. See the module documentation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the draft counts is then unknown, and the next run finds out.
+    /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
+    pub async fn commit(&self, draft: Draft, proof: Option<Proof>) -> Result<Outcome> {
+        self.store.point("commit.files_written").await?;
+        let appended = {
+            let mut fold = self.log.lock().await;
+            self.append(&mut fold, &draft, proof).await?
+        };
+        match appended {
+            Ok((number, removed)) => {
+                self.store.point("commit.created").await?;
+                let undeleted = self.delete_removed(&removed).await;
+                self.store.point("commit.done").await?;
+                let Draft { commit, files, quarantine, .. } = draft;
+                Ok(Outcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
+            }
+            Err(refusal) => {
+                let dropped = self.delete_quietly(draft.paths()).await;
+                tracing::debug!(commit = %draft.commit, %refusal, left = dropped.len(), "a commit was dropped");
+                match refusal {
+                    Refusal::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
+                    refusal => Ok(Outcome::Dropped(refusal)),
+                }
+            }
+        }
+    }
+
+    /// Appends the draft's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
+    async fn append(
+        &self,
+        fold: &mut Fold,
+        draft: &Draft,
+        proof: Option<Proof>,
+    ) -> Result<std::result::Result<(u64, Vec<LiveCommit>), Refusal>> {
+        let claim = Claim {
+            commit: draft.commit,
+            account: &self.options.binding,
+            window: draft.window,
+            removes: &draft.removes,
+            fences: &draft.fences,
+        };
+        loop {
+            fold.writable()?;
+            if let Err(refusal) = fold.admit(claim) {
+                return Ok(Err(refusal));
+            }
+            let manifest = self.manifest(fold, draft, proof.clone());
+            match self.take(manifest).await? {
+                Taken::Ours(manifest, sha256) => {
+                    let removed = fold.apply(&manifest, sha256)?;
+                    return Ok(Ok((manifest.number, removed)));
+                }
+                Taken::Other(manifest, sha256) => {
+                    fold.apply(&manifest, sha256)?;
+                }
+            }
+        }
+    }
+
+    fn manifest(&self, fold: &Fold, draft: &Draft, proof: Option<Proof>) -> Manifest {
+        Manifest {
+            format: FormatVersion::LOG,
+            contract: self.options.contract,
+            number: fold.next_number(),
+            commit: draft.commit,
+            run: self.options.run,
+            kind: draft.kind,
+            account: self.options.binding.clone(),
+            writer: concat!("wdt-lake ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_at: draft.created_at,
+            previous: fold.newest(),
+            window: draft.window,
+            proof,
+            removes: draft.removes.clone(),
+            fences: draft.fences.clone(),
+            files: draft.files.clone(),
+            quarantine: draft.quarantine.clone(),
+        }
+    }
+
+    /// Tries to create the manifest under its number, until it is known whose manifest stands there.
+    async fn take(&self, manifest: Manifest) -> Result<Taken> {
+        let path = self.layout.manifest(manifest.number);
+        let bytes = Bytes::from(manifest.to_bytes()?);
+        let staging = self.layout.staging(manifest.commit);
+        let mut pause = self.patience.pause;
+        let mut trouble = None;
+        for attempt in 0..self.patience.tries {
+            if attempt > 0 && !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            match self.store.create(&path, bytes.clone(), &staging).await {
+                Ok(Created::New) => {
+                    let sha256 = Sha256::of(&bytes);
+                    return Ok(Taken::Ours(manifest, sha256));
+                }
+                Ok(Created::Taken) => {}
+                Err(error) => trouble = Some(error),
+            }
+            match log::load(&self.store, &self.layout, manifest.number).await {
+                Ok(Some((held, sha256))) if held.commit == manifest.commit => return Ok(Taken::Ours(held, sha256)),
+                Ok(Some((held, sha256))) => return Ok(Taken::Other(held, sha256)),
+                // The create may still be on its way: nothing but the same number and the same bytes may be tried.
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Lake => trouble = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown")
+            .with("manifest", self.store.uri(&path))
+            .hint("run the same command again: it finds out, and lands only what is missing");
+        Err(match trouble {
+            Some(trouble) => unknown.because(trouble),
+            None => unknown,
+        })
+    }
+
+    async fn write_part(&self, draft: &Draft, part: TablePart) -> Result<Option<FileEntry>> {
+        let TablePart { spec, span, part, batches } = part;
+        let table = spec.table;
+        let path = match (table, span.or(draft.window)) {
+            (Table::StopReference, _) => Some(self.layout.stop_reference(draft.commit)),
+            (_, Some(span)) => self.layout.data(table, span, draft.commit, part),
+            (_, None) => None,
+        };
+        let path = path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))?;
+        let origin = Origin {
+            account: self.layout.account().clone(),
+            commit: draft.commit,
+            contract: self.options.contract,
+            span: span.or(draft.window),
+        };
+        let encoded = tokio::task::spawn_blocking(move || encode(&spec, &batches, &origin)).await;
+        let encoded = encoded.map_err(|error| Error::internal("an encoder did not end").because(error))??;
+        match encoded {
+            Some(file) => Ok(Some(self.put_file(draft.commit, table, path, file).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<FileEntry> {
+        let EncodedFile { bytes, rows, sha256, min_modified, max_modified } = file;
+        let size = bytes.len() as u64;
+        self.store.put_unique(&path, bytes, &self.layout.staging(commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(FileEntry { table: table.name().to_owned(), path, bytes: size, sha256, rows, min_modified, max_modified })
+    }
+
+    async fn write_quarantine(&self, draft: &Draft, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+        let Quarantine { lines, rows } = quarantine;
+        if rows == 0 {
+            return Ok(None);
+        }
+        let path = self.layout.quarantine(draft.commit);
+        let entry = QuarantineEntry { path, bytes: lines.len() as u64, sha256: Sha256::of(&lines), rows };
+        self.store.put_unique(&entry.path, lines, &self.layout.staging(draft.commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(Some(entry))
+    }
+
+    /// Puts an already encoded file and adds it to the draft: the model test needs no Parquet.
+    #[cfg(test)]
+    pub(super) async fn write_encoded(&self, draft: &mut Draft, table: Table, file: EncodedFile) -> Result<()> {
+        let path = draft.window.and_then(|window| self.layout.data(table, window, draft.commit, None));
+        let path = path.ok_or_else(|| Error::internal("no window"))?;
+        let entry = self.put_file(draft.commit, table, path, file).await?;
+        draft.files.push(entry);
+        Ok(())
+    }
+
+    async fn delete_removed(&self, removed: &[LiveCommit]) -> Vec<String> {
+        self.delete_quietly(removed.iter().flat_map(LiveCommit::paths)).await
+    }
+
+    /// Deletes what no longer counts. What cannot be deleted now is harmless and is left to the next sweep.
+    async fn delete_quietly<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut left = Vec::new();
+        for path in paths {
+            let deleted = async {
+                self.store.delete(path).await?;
+                self.store.point("commit.removed_one").await
+            };
+            if let Err(error) = deleted.await {
+                tracing::warn!(object = path, %error, "an object that no longer counts could not be deleted yet");
+                left.push(path.to_owned());
+            }
+        }
+        left
+    }
+
+    async fn is_fenced(&self, commit: CommitId) -> bool {
+        self.log.lock().await.standing(commit) == Some(super::fold::Standing::Fenced)
+    }
+
+    pub(super) async fn with_fold<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        look(&*self.log.lock().await)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn log(&self) -> &Mutex<Fold> {
+        &self.log
+    }
+
+    pub(super) fn run(&self) -> RunId {
+        self.options.run
+    }
+}
+
+fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {
+    Error::usage("this lake holds another account under the same name")
+        .with("wanted", format!("{} ({}) at {}", wanted.sid, wanted.edition, wanted.host))
+        .with("bound", format!("{} ({}) at {}", bound.sid, bound.edition, bound.host))
+        .with("account", &bound.name)
+        .hint("give this account a name of its own with WDT_ACCOUNT, or use another lake")
+}
