@@ -1,6 +1,6 @@
 //! What the user set, validated: accounts from the environment, secrets that cannot be printed.
 //!
-//! One account is configured by `WDT_*` environment variables, listed in [`env`]. Everything here is pure: variables come in through a
+//! One account is configured by `WDT_*` environment variables, listed in [`mod@env`]. Everything here is pure: variables come in through a
 //! function, so that tests need no process environment.
 
 use std::fmt;
@@ -111,7 +111,7 @@ impl AccountSettings {
             })?,
         };
         Ok(Self {
-            secret: secret(&set, read_file)?,
+            secret: secret(set, read_file)?,
             base_url: base_url(edition, set(env::BASE_URL), set(env::ENVIRONMENT))?,
             appkey: text(env::APPKEY),
             name,

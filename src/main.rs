@@ -1,1 +1,7 @@
-fn main() {}
+//! Process entry: everything else is the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wdt_lake::cli::main()
+}

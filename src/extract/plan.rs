@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::time::{Coverage, Window};
+use crate::time::{BeijingTime, Coverage, Window};
 
 /// The longest span that the gateways allow: 2018-11-01 00:00:00 to 2018-11-30 23:59:59.
 const MAX_SPAN_SECONDS: u64 = 30 * 86_400;
@@ -54,6 +54,16 @@ impl Planner {
         Some(window)
     }
 
+    /// Forgets everything later than `end`.
+    pub fn end_at(&mut self, end: BeijingTime) {
+        self.gaps = self.gaps.iter().filter_map(|gap| Window::new(gap.start(), gap.end().min(end))).collect();
+    }
+
+    /// Plans the seconds after `end` up to `new_end` too.
+    pub fn extend_to(&mut self, end: BeijingTime, new_end: BeijingTime) {
+        self.gaps.extend(Window::new(end.plus_seconds(1), new_end));
+    }
+
     /// How many rows `window` is expected to hold; `None` as long as nothing was observed.
     pub fn expected_rows(&self, window: Window) -> Option<u64> {
         let density = self.density?;
@@ -75,7 +85,6 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::BeijingTime;
 
     fn window(start: &str, end: &str) -> Window {
         let at = |text| BeijingTime::parse(text).expect("a time");

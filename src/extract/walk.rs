@@ -20,7 +20,6 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::stream::{self, StreamExt as _};
-use serde::{Deserialize, Serialize};
 
 use super::boundary::{self, Direction, Judgement};
 use super::evidence::{Evidence, Moment, Rose};
@@ -86,8 +85,7 @@ impl Default for Limits {
 }
 
 /// Which rule proved a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// One answer held the whole window.
     Snapshot,
@@ -98,14 +96,13 @@ pub enum Rule {
 }
 
 /// Why a window is known to be complete, and what it took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// The rule that proved it.
     pub rule: Rule,
     /// The totals that the server said, in order, for the window that was asked for.
     pub totals: Vec<u64>,
-    /// Distinct identities seen in the proved window: rows that landed plus rows in quarantine.
+    /// Distinct identities seen in the proved window.
     pub distinct_rows: u64,
     /// Passes over the pages of the window that was asked for.
     pub passes: u32,
@@ -117,6 +114,39 @@ pub struct Proof {
     pub rows_left: u64,
     /// How often an identity that was known already came again.
     pub duplicates: u64,
+}
+
+impl Proof {
+    /// One proof of windows that were proved one by one: the weakest rule, and all that was spent.
+    pub fn of_pieces(pieces: Vec<Self>) -> Self {
+        let weakness =
+            |rule: &Rule| [Rule::Snapshot, Rule::Count, Rule::Boundary].iter().position(|other| other == rule);
+        pieces.into_iter().fold(
+            Self {
+                rule: Rule::Snapshot,
+                totals: Vec::new(),
+                distinct_rows: 0,
+                passes: 0,
+                calls: 0,
+                retries: 0,
+                rows_left: 0,
+                duplicates: 0,
+            },
+            |mut all, piece| {
+                if weakness(&piece.rule) > weakness(&all.rule) {
+                    all.rule = piece.rule;
+                }
+                all.totals.extend(piece.totals);
+                all.distinct_rows += piece.distinct_rows;
+                all.passes += piece.passes;
+                all.calls += piece.calls;
+                all.retries += piece.retries;
+                all.rows_left += piece.rows_left;
+                all.duplicates += piece.duplicates;
+                all
+            },
+        )
+    }
 }
 
 /// How a walk ended.

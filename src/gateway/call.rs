@@ -38,6 +38,13 @@ pub struct CallPolicy {
     pub timeout: Duration,
     /// How long a call is tried again after its first failure.
     pub max_retry_time: Duration,
+    /// The delay before the first retry; it doubles up to [`CallPolicy::LONGEST_DELAY`].
+    pub first_delay: Duration,
+}
+
+impl CallPolicy {
+    /// No delay between two tries is longer, unless the server asks for it.
+    pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
 }
 
 impl Default for CallPolicy {
@@ -47,6 +54,7 @@ impl Default for CallPolicy {
             concurrency: 4,
             timeout: Duration::from_secs(60),
             max_retry_time: Duration::from_secs(600),
+            first_delay: Duration::from_millis(500),
         }
     }
 }
@@ -163,8 +171,8 @@ impl Caller {
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
         let mut delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(500))
-            .with_max_delay(Duration::from_secs(30))
+            .with_min_delay(self.policy.first_delay)
+            .with_max_delay(CallPolicy::LONGEST_DELAY)
             .with_jitter()
             .without_max_times()
             .build();
@@ -181,7 +189,7 @@ impl Caller {
                     }
                     Attempt::Again(error, at_least) => {
                         Pace::failed(turn);
-                        let delay = delays.next().unwrap_or(Duration::from_secs(30));
+                        let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
                         (error, delay.max(at_least.unwrap_or_default()))
                     }
                     Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),

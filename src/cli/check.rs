@@ -1,0 +1,64 @@
+//! `wdt-lake check`: one cheap signed call that says whether credentials, clock, address and permissions are right.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::sync::CallArgs;
+use crate::error::{Result, exit};
+use crate::pipeline;
+use crate::time::SystemClock;
+
+/// A clock that is further off than this is worth a warning: the enterprise gateway refuses at 300 seconds.
+const CLOCK_WARNING_SECONDS: u64 = 60;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    calls: CallArgs,
+    /// Print one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let account = super::account_from_env()?;
+    let checked = pipeline::check(&account, &args.calls.policy(), Arc::new(SystemClock))
+        .await
+        .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
+    let ahead = checked.clock_ahead_seconds;
+    if let Some(seconds) = ahead.filter(|seconds| seconds.unsigned_abs() > CLOCK_WARNING_SECONDS) {
+        super::print_warning(&format!(
+            "this machine's clock is {} s {} the gateway's",
+            seconds.unsigned_abs(),
+            if seconds > 0 { "behind" } else { "ahead of" }
+        ));
+    }
+    if args.json {
+        super::print(
+            &json!({
+                "command": "check",
+                "account": account.name,
+                "edition": account.edition,
+                "host": account.gateway_host(),
+                "clock_ahead_s": ahead,
+                "calls": checked.calls,
+                "wall_s": checked.elapsed.as_secs_f64(),
+            })
+            .to_string(),
+        );
+    } else {
+        let clock = ahead.map_or_else(
+            || "unknown, it sends none".to_owned(),
+            |seconds| format!("{seconds:+} s from this machine's"),
+        );
+        super::print(&format!(
+            "{}: the {} gateway at {} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {:.0} ms",
+            account.name,
+            account.edition,
+            account.gateway_host(),
+            checked.elapsed.as_secs_f64() * 1e3
+        ));
+    }
+    Ok(exit::DONE)
+}

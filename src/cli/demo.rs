@@ -1,0 +1,90 @@
+//! `wdt-lake demo`: the main job against the embedded sandbox ERP, over real HTTP with real signatures, in one process.
+
+use std::sync::Arc;
+
+use super::sync::{interrupted, print_report};
+use crate::config::AccountSettings;
+use crate::edition::Edition;
+use crate::error::{Error, Result};
+use crate::gateway::CallPolicy;
+use crate::land::{Access, Store};
+use crate::pipeline::{self, SyncOptions};
+use crate::sandbox::{Options, Sandbox, SandboxClock, generate};
+use crate::time::{BeijingTime, Clock};
+
+/// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.
+const SEED: u64 = 7;
+const REQUISITIONS: usize = 5_000;
+const DAYS: u32 = 92;
+const LAST_SECOND: &str = "2026-06-30 23:59:59";
+const CLOCK: &str = "2026-07-01 09:00:00";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to put the lake: a folder.
+    #[arg(long, value_name = "DIR", default_value = "./demo-lake")]
+    lake: String,
+    /// Print the summary as one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A clock that stands where the sandbox's stands, so that both sides of the demo live at the same time.
+struct StandingClock(BeijingTime);
+
+impl Clock for StandingClock {
+    fn now_micros(&self) -> i64 {
+        self.0.micros()
+    }
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(format!("`{text}` is not a time")));
+    let (last_second, now) = (time(LAST_SECOND)?, time(CLOCK)?);
+    let sandbox = Sandbox::start(Options {
+        requisitions: generate(SEED, REQUISITIONS, DAYS, last_second),
+        clock: SandboxClock::held(now),
+        ..Options::default()
+    })?;
+    let credentials = sandbox.credentials();
+    let account = AccountSettings {
+        name: "demo".parse()?,
+        edition: Edition::Enterprise,
+        sid: credentials.sid.clone(),
+        appkey: credentials.appkey.clone(),
+        secret: credentials.secret.clone(),
+        base_url: sandbox
+            .base_url()
+            .parse()
+            .map_err(|error| Error::internal("the sandbox's address").because(error))?,
+    };
+    let options = SyncOptions {
+        from: Some(last_second.plus_seconds(1 - i64::from(DAYS) * 86_400)),
+        calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
+        ..SyncOptions::default()
+    };
+    let store = Store::open(&args.lake, Access::Write)?;
+    let progress = super::progress::Line::new();
+    let report = pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), interrupted(), &|step| {
+        progress.show(step)
+    })
+    .await;
+    progress.clear();
+    let report = report?;
+    print_report(&account.name, &report, args.json);
+    if !args.json {
+        super::print(&recipes(&args.lake));
+    }
+    Ok(report.exit_code())
+}
+
+/// Lines to copy into a shell.
+fn recipes(lake: &str) -> String {
+    let lake = lake.trim_end_matches('/');
+    format!(
+        "\nRead it with DuckDB:\n  \
+         duckdb -c \"SELECT status_name, count(*), sum(real_num) FROM read_parquet('{lake}/purchase_apply/**/*.parquet') GROUP BY ALL\"\n\
+         or with Spark:\n  \
+         spark-sql -e \"SELECT status_name, count(*), sum(real_num) FROM parquet.\\`{lake}/purchase_apply\\` GROUP BY 1\""
+    )
+}

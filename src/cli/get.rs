@@ -1,0 +1,124 @@
+//! `wdt-lake get NUMBER...`: ask the ERP for requisitions by number and print them.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::render;
+use super::sync::CallArgs;
+use crate::error::{Error, Result, exit};
+use crate::pipeline::{self, Looked};
+use crate::time::SystemClock;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Numbers of requisitions (采购申请单号).
+    #[arg(required = true, value_name = "NUMBER")]
+    numbers: Vec<String>,
+    #[command(flatten)]
+    calls: CallArgs,
+    /// Print one line with one JSON object, in the columns of the contract.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    for number in &args.numbers {
+        if number.trim() != number || number.is_empty() || number.chars().count() > 40 {
+            return Err(Error::usage(format!("`{number}` is no number of a requisition"))
+                .hint("a number has 1 to 40 characters and no blanks around it"));
+        }
+    }
+    let account = super::account_from_env()?;
+    let found = pipeline::get(&account, &args.numbers, &args.calls.policy(), Arc::new(SystemClock))
+        .await
+        .map_err(|error| error.with("account", &account.name))?;
+    super::print(&if args.json { to_json(&found)? } else { to_text(&found)? });
+    let quarantined = found.iter().flat_map(|looked| &looked.rows.quarantined);
+    let mut code = exit::DONE;
+    for record in quarantined {
+        super::print_warning(&format!("a record does not fit the contract: {}", record.message()));
+        code = exit::DONE_WITH_REMAINDER;
+    }
+    Ok(code)
+}
+
+/// A header with its details in `details`.
+fn requisitions(looked: &Looked) -> Result<Vec<Map<String, Value>>> {
+    let details = render::rows(&looked.rows.details)?;
+    let mut headers = render::rows(&looked.rows.headers)?;
+    for header in &mut headers {
+        let is_own = |detail: &&Map<String, Value>| {
+            detail.get("purchase_apply_no") == header.get("purchase_apply_no")
+                && detail.get("apply_modified") == header.get("modified")
+        };
+        let own: Vec<Value> = details.iter().filter(is_own).cloned().map(Value::Object).collect();
+        header.insert("details".to_owned(), own.into());
+    }
+    Ok(headers)
+}
+
+fn to_json(found: &[Looked]) -> Result<String> {
+    let mut all = Vec::new();
+    for looked in found {
+        all.extend(requisitions(looked)?.into_iter().map(Value::Object));
+    }
+    let unknown: Vec<&str> = found.iter().filter(|looked| is_unknown(looked)).map(|looked| &*looked.number).collect();
+    let quarantined: Vec<Value> = found
+        .iter()
+        .flat_map(|looked| &looked.rows.quarantined)
+        .filter_map(|record| serde_json::from_str(&record.to_json_line()).ok())
+        .collect();
+    Ok(json!({"command": "get", "requisitions": all, "unknown": unknown, "quarantined": quarantined}).to_string())
+}
+
+fn is_unknown(looked: &Looked) -> bool {
+    looked.rows.headers.num_rows() == 0 && looked.rows.quarantined.is_empty()
+}
+
+fn to_text(found: &[Looked]) -> Result<String> {
+    let mut lines = Vec::new();
+    for looked in found {
+        if is_unknown(looked) {
+            lines.push(format!("{}: the ERP does not know this number", looked.number));
+        }
+        for header in requisitions(looked)? {
+            let text = |object: &Map<String, Value>, name: &str| match object.get(name) {
+                None | Some(Value::Null) => "-".to_owned(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            };
+            lines.push(format!(
+                "{}  {} ({})  modified {}",
+                text(&header, "purchase_apply_no"),
+                text(&header, "status_name"),
+                text(&header, "status"),
+                text(&header, "modified")
+            ));
+            lines.push(format!(
+                "  warehouse {} {}, by {}, real {} ref {} unref {}, remark {:?}",
+                text(&header, "warehouse_no"),
+                text(&header, "name"),
+                text(&header, "createor_name"),
+                text(&header, "real_num"),
+                text(&header, "ref_num"),
+                text(&header, "unref_num"),
+                text(&header, "remark")
+            ));
+            let details =
+                header.get("details").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
+            for detail in details {
+                lines.push(format!(
+                    "  {:>3}  {}  {} {}  real {} ref {}",
+                    text(detail, "detail_index"),
+                    text(detail, "spec_no"),
+                    text(detail, "goods_name"),
+                    text(detail, "spec_name"),
+                    text(detail, "real_num"),
+                    text(detail, "ref_num")
+                ));
+            }
+        }
+    }
+    Ok(lines.join("\n"))
+}

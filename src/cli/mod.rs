@@ -1,0 +1,176 @@
+//! The command line: one file a command; parses and prints, decides nothing.
+//!
+//! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs, progress (on a terminal
+//! only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
+
+mod check;
+mod demo;
+mod files;
+mod get;
+mod plan;
+mod progress;
+mod render;
+mod sandbox;
+mod schema;
+mod status;
+mod sync;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::AccountSettings;
+use crate::error::{Error, Result, exit};
+
+/// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
+#[derive(Debug, Parser)]
+#[command(name = "wdt-lake", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// How much to say on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, value_name = "LEVEL", help_heading = "Logging")]
+    log_level: LogLevel,
+    /// How to say it.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]
+    log_format: LogFormat,
+}
+
+const AFTER_HELP: &str = "\
+Account, by environment: WDT_EDITION (enterprise, y), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
+and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
+
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, 4 credentials or
+address refused, 5 gateway unavailable, 6 lake unavailable, held or in conflict, 7 incomplete (safe to run again),
+8 defect found.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the main job against the embedded sandbox ERP; no account needed.
+    Demo(demo::Args),
+    /// Bring a lake up to date with the ERP.
+    Sync(sync::Args),
+    /// Show the windows that `sync` would walk, with estimated rows, calls and minutes.
+    Plan(plan::Args),
+    /// Make one cheap signed call: are credentials, clock, address and permissions right?
+    Check(check::Args),
+    /// Ask the ERP for requisitions by number and print them.
+    Get(get::Args),
+    /// Show what a lake covers and holds.
+    Status(status::Args),
+    /// List the committed files of a table, for readers.
+    Files(files::Args),
+    /// Show the data contract.
+    Schema(schema::Args),
+    /// Serve a simulated ERP on a loopback port.
+    Sandbox(sandbox::Args),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Runs the command that the process was given.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    start_logging(args.log_level, args.log_format);
+    match run(args.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            print_error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8> {
+    // Everything that needs no runtime fails before one is built.
+    if let Command::Schema(args) = command {
+        return schema::run(&args);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("start the runtime").because(error))?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Demo(args) => Box::pin(demo::run(&args)).await,
+            Command::Sync(args) => Box::pin(sync::run(&args)).await,
+            Command::Plan(args) => Box::pin(plan::run(&args)).await,
+            Command::Check(args) => Box::pin(check::run(&args)).await,
+            Command::Get(args) => Box::pin(get::run(&args)).await,
+            Command::Status(args) => status::run(&args).await,
+            Command::Files(args) => files::run(&args).await,
+            Command::Schema(args) => schema::run(&args),
+            Command::Sandbox(args) => sandbox::run(&args).await,
+        }
+    });
+    // Places of the call budget that come back later must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+/// Only our own events are shown below warnings: HTTP libraries write URLs, and those can carry signatures.
+fn start_logging(level: LogLevel, format: LogFormat) {
+    let level = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("error,wdt_lake={level}")))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+fn print_error(error: &Error) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {error}");
+    if let Some(hint) = error.hint_text() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+fn print_warning(warning: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
+}
+
+/// Writes data to standard output. A reader that went away is no error.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
+}
+
+/// The account of the environment, with a warning when its calls can be read on their way.
+fn account_from_env() -> Result<AccountSettings> {
+    let account = AccountSettings::from_env(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path))?;
+    if crate::config::is_exposed(&account.base_url) {
+        print_warning("the gateway's address is plain http: sid, signature and rows can be read on their way");
+    }
+    Ok(account)
+}

@@ -1,0 +1,100 @@
+//! `wdt-lake plan`: the windows that `sync` would walk, with estimated rows, calls and minutes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::render;
+use super::sync::{CallArgs, RangeArgs};
+use crate::error::{Result, exit};
+use crate::id::AccountName;
+use crate::land::{Access, Lake, Store};
+use crate::pipeline::{self, Forecast, SyncOptions};
+use crate::time::SystemClock;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    range: RangeArgs,
+    /// Ask the gateway nothing: estimate by what the lake holds.
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    calls: CallArgs,
+    /// Print one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let account = super::account_from_env()?;
+    let options = args.range.apply(SyncOptions { calls: args.calls.policy(), ..SyncOptions::default() })?;
+    let lake = match Store::open(&args.range.lake, Access::Read) {
+        Ok(store) => Some(Lake::open(store, account.name.clone()).await?),
+        // A lake that is not there yet covers nothing.
+        Err(_) => None,
+    };
+    let asked = (!args.offline).then_some(&account);
+    let forecast = pipeline::plan(asked, lake.as_ref(), &options, Arc::new(SystemClock))
+        .await
+        .map_err(|error| error.with("account", &account.name))?;
+    forecast.warning.iter().for_each(|warning| super::print_warning(warning));
+    let budget = args.calls.policy().calls_per_minute;
+    super::print(&if args.json {
+        to_json(&account.name, &forecast, budget).to_string()
+    } else {
+        to_text(&account.name, &forecast, budget)
+    });
+    Ok(exit::DONE)
+}
+
+/// Whole minutes that the calls take at the budget; `None` without one.
+fn minutes(forecast: &Forecast, calls_per_minute: u32) -> Option<u64> {
+    (calls_per_minute > 0).then(|| forecast.estimated_calls().div_ceil(u64::from(calls_per_minute)))
+}
+
+fn to_json(account: &AccountName, forecast: &Forecast, budget: u32) -> Value {
+    let windows: Vec<Value> = forecast
+        .windows
+        .iter()
+        .map(|planned| {
+            let window = planned.window;
+            json!({"start": window.start(), "end": window.end(), "rows": planned.rows, "calls": forecast.calls_of(planned)})
+        })
+        .collect();
+    json!({
+        "command": "plan",
+        "account": account,
+        "range": forecast.range.map(|range| json!({"start": range.start(), "end": range.end()})),
+        "windows": windows,
+        "rows": forecast.rows(),
+        "estimated_calls": forecast.estimated_calls(),
+        "estimated_minutes": minutes(forecast, budget),
+        "calls": forecast.calls,
+    })
+}
+
+fn to_text(account: &AccountName, forecast: &Forecast, budget: u32) -> String {
+    let Some(range) = forecast.range else {
+        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+    };
+    if forecast.windows.is_empty() {
+        return format!("{account}: {range} (Beijing time) is covered already");
+    }
+    let mut lines = vec![format!("{account}: {range} (Beijing time)")];
+    for planned in &forecast.windows {
+        let rows = planned.rows.map_or_else(|| "?".to_owned(), render::thousands);
+        let calls = render::count(forecast.calls_of(planned), "call");
+        lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
+    }
+    let time = minutes(forecast, budget)
+        .map(|minutes| format!(", {} at {budget} calls a minute", render::count(minutes, "minute")));
+    lines.push(format!(
+        "  {}, about {} rows, {}{}",
+        render::count(forecast.windows.len() as u64, "window"),
+        render::thousands(forecast.rows()),
+        render::count(forecast.estimated_calls(), "call"),
+        time.unwrap_or_default()
+    ));
+    lines.join("\n")
+}

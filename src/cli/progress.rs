@@ -1,0 +1,38 @@
+//! One line of progress, on a terminal only.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use super::render;
+use crate::pipeline::Progress;
+
+/// The line, rewritten in place.
+pub(super) struct Line {
+    is_shown: bool,
+}
+
+impl Line {
+    pub(super) fn new() -> Self {
+        Self { is_shown: std::io::stderr().is_terminal() }
+    }
+
+    pub(super) fn show(&self, progress: Progress) {
+        if self.is_shown {
+            let Progress { window, range, headers, calls } = progress;
+            let done = window.end().unix().abs_diff(range.start().unix()) + 1;
+            let percent = done * 100 / range.seconds().max(1);
+            let _ = write!(
+                std::io::stderr().lock(),
+                "\r\x1b[2K{percent:>3}%  to {}  {} rows  {} calls",
+                window.end(),
+                render::thousands(headers),
+                render::thousands(calls)
+            );
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        if self.is_shown {
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[2K");
+        }
+    }
+}

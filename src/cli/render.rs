@@ -1,0 +1,91 @@
+//! How values look: numbers for people, rows as JSON.
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::time::BeijingTime;
+
+/// `1234567` as `1,234,567`.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A count with its noun, for example `1 file`, `2 files`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+/// Bytes for people: `512 B`, `1.5 MB`.
+pub(super) fn bytes(number: u64) -> String {
+    match number {
+        0..1_000 => format!("{number} B"),
+        1_000..1_000_000 => format!("{:.1} kB", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number as f64 / 1e6),
+        _ => format!("{:.2} GB", number as f64 / 1e9),
+    }
+}
+
+/// A number scaled by 10,000 as `-12.3400`, exactly.
+pub(super) fn decimal(scaled: i128) -> String {
+    let (sign, magnitude) = (if scaled < 0 { "-" } else { "" }, scaled.unsigned_abs());
+    format!("{sign}{}.{:04}", magnitude / 10_000, magnitude % 10_000)
+}
+
+/// The rows of a batch as JSON objects in the contract's columns: decimals as text, times as RFC 3339 in Beijing.
+pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
+    let mut objects = vec![Map::new(); batch.num_rows()];
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        for (row, object) in objects.iter_mut().enumerate() {
+            object.insert(field.name().clone(), value(column, row)?);
+        }
+    }
+    Ok(objects)
+}
+
+fn value(column: &dyn Array, row: usize) -> Result<Value> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    Ok(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Decimal128(_, 4) => decimal(column.as_primitive::<Decimal128Type>().value(row)).into(),
+        DataType::Timestamp(..) => {
+            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+            let time = BeijingTime::from_unix(micros.div_euclid(1_000_000));
+            time.map_or(Value::Null, |time| time.rfc3339().into())
+        }
+        other => return Err(Error::internal(format!("no way to print a column of type {other}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people_stay_exact() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_000), "1,000");
+        assert_eq!(thousands(12_345_678), "12,345,678");
+        assert_eq!(decimal(-5), "-0.0005");
+        assert_eq!(decimal(1_234_567_890_123_456_789), "123456789012345.6789");
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(bytes(1_500_000), "1.5 MB");
+    }
+}

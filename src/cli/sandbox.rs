@@ -1,0 +1,113 @@
+//! `wdt-lake sandbox`: serve a simulated ERP on a loopback port, friendly or hostile on demand.
+
+use std::net::SocketAddr;
+
+use super::sync::interrupted;
+use crate::edition::Edition;
+use crate::error::{Error, Result, exit};
+use crate::sandbox::{Behaviour, Drift, Faults, Latency, Options, Order, Poison, Sandbox, SandboxClock, generate};
+use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// `enterprise` or `y`.
+    #[arg(long, value_name = "EDITION", default_value = "enterprise")]
+    edition: Edition,
+    /// How many requisitions it holds.
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    requisitions: usize,
+    /// Over how many days they were last modified.
+    #[arg(long, value_name = "D", default_value_t = 90)]
+    days: u32,
+    /// The same seed gives the same requisitions for ever.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    seed: u64,
+    /// The last of those days ends then (Beijing time); default now.
+    #[arg(long, value_name = "TIME")]
+    end: Option<String>,
+    /// Hold the ERP's clock at the end instead of letting it run with this machine's.
+    #[arg(long)]
+    hold_clock: bool,
+    #[command(flatten)]
+    hostile: Hostile,
+}
+
+/// Ways to misbehave.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Hostile on demand")]
+struct Hostile {
+    /// Edit requisitions of the window that is asked for: PROBABILITY[:EDITS[:between]].
+    #[arg(long, value_name = "DRIFT")]
+    drift: Option<Drift>,
+    /// Fail calls at random: PROBABILITY[:FAULT,FAULT,...].
+    #[arg(long, value_name = "FAULTS")]
+    faults: Option<Faults>,
+    /// Refuse calls beyond so many within any sixty seconds.
+    #[arg(long, value_name = "CALLS")]
+    rate_limit: Option<u32>,
+    /// Refuse calls beyond so many at once.
+    #[arg(long, value_name = "CALLS")]
+    max_concurrency: Option<u32>,
+    /// Let the server's clock be so many seconds ahead (negative: behind).
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    clock_skew: i64,
+    /// Let every call take so long: `50ms`, or a range such as `20ms..200ms`.
+    #[arg(long, value_name = "LATENCY")]
+    latency: Option<Latency>,
+    /// Order rows otherwise than by modified time.
+    #[arg(long, value_name = "ORDER")]
+    order: Option<Order>,
+    /// Give at most so many rows a page, whatever is asked for.
+    #[arg(long, value_name = "ROWS")]
+    max_page_rows: Option<usize>,
+    /// Spoil a share of the requisitions so that they do not fit the contract: SHARE[:KIND,KIND,...].
+    #[arg(long, value_name = "POISON")]
+    poison: Option<Poison>,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let end = match &args.end {
+        Some(text) => parse_user_time(text, DateMeans::LastSecond)?,
+        None => SystemClock.now(),
+    };
+    if args.days == 0 {
+        return Err(Error::usage("--days 0 leaves no time for requisitions").hint("--days is 1 or more"));
+    }
+    let clock = if args.hold_clock { SandboxClock::held(end) } else { SandboxClock::default() };
+    clock.set_skew(args.hostile.clock_skew);
+    let hostile = &args.hostile;
+    let behaviour = Behaviour {
+        seed: args.seed,
+        drift: hostile.drift.clone(),
+        faults: hostile.faults.clone(),
+        calls_per_minute: hostile.rate_limit,
+        max_concurrency: hostile.max_concurrency,
+        latency: hostile.latency.unwrap_or_default(),
+        order: hostile.order.unwrap_or_default(),
+        max_page_rows: hostile.max_page_rows,
+        ..Behaviour::default()
+    };
+    let sandbox = Sandbox::start(Options {
+        listen: args.listen,
+        edition: args.edition,
+        requisitions: generate(args.seed, args.requisitions, args.days, end),
+        clock,
+        behaviour,
+        poison: hostile.poison.clone(),
+        ..Options::default()
+    })?;
+    let environment: Vec<String> =
+        sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
+    let first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400);
+    super::print(&format!(
+        "# {} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{}",
+        args.requisitions,
+        environment.join("\n")
+    ));
+    interrupted().await;
+    sandbox.shutdown();
+    Ok(exit::DONE)
+}

@@ -1,0 +1,262 @@
+//! `wdt-lake sync`: bring a lake up to date with the ERP.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::render;
+use crate::error::{Error, Result};
+use crate::extract::walk::Limits;
+use crate::gateway::CallPolicy;
+use crate::id::AccountName;
+use crate::land::{Access, LeaseWait, Store};
+use crate::pipeline::{self, Again, SyncOptions, SyncReport};
+use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    range: RangeArgs,
+    /// Quarantined records in one window above which it is not committed; default the larger of 1% and 10.
+    #[arg(long, value_name = "RECORDS")]
+    max_quarantine: Option<u64>,
+    /// Walk the newest so much of the coverage again: for an ERP that writes into the past. Off by default.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    lookback: Option<Duration>,
+    /// Walk the windows again that hold quarantined records.
+    #[arg(long)]
+    refresh_quarantined: bool,
+    /// Wait for another run on the same account instead of stopping with exit code 6.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    calls: CallArgs,
+    /// Print the summary as one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which lake, and what of the ERP it should cover; shared by `sync` and `plan`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RangeArgs {
+    /// Where the lake is: a folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) lake: String,
+    /// First modified time wanted: a date or a time in Beijing. Required on an empty lake; afterwards its start is the default.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Last modified second wanted; a date means its last second. Never later than the server's clock less the lag.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// How far behind the server's clock to stay, so that nothing enters a window that was walked.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    lag: Duration,
+    /// Requisitions a page, 1 to 100.
+    #[arg(long, value_name = "ROWS", default_value = "100")]
+    page_size: NonZeroU32,
+}
+
+impl RangeArgs {
+    /// `options` with what the user typed.
+    pub(super) fn apply(&self, options: SyncOptions) -> Result<SyncOptions> {
+        Ok(SyncOptions {
+            from: self.from.as_deref().map(|text| parse_user_time(text, DateMeans::FirstSecond)).transpose()?,
+            to: self.to.as_deref().map(|text| parse_user_time(text, DateMeans::LastSecond)).transpose()?,
+            lag: self.lag,
+            page_size: pipeline::check_page_size(self.page_size)?,
+            ..options
+        })
+    }
+}
+
+/// How the gateway may be called; shared by the commands that call it.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CallArgs {
+    /// Calls within any sixty seconds; 0 for no budget.
+    #[arg(long, value_name = "CALLS", default_value_t = 60, help_heading = "Calls")]
+    calls_per_minute: u32,
+    /// Calls under way at once.
+    #[arg(long, value_name = "CALLS", default_value = "4", help_heading = "Calls")]
+    concurrency: NonZeroU32,
+    /// The longest that one try of a call may take.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Calls")]
+    timeout: Duration,
+    /// How long a failing call is tried again.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Calls")]
+    max_retry_time: Duration,
+}
+
+impl CallArgs {
+    pub(super) fn policy(&self) -> CallPolicy {
+        CallPolicy {
+            calls_per_minute: self.calls_per_minute,
+            concurrency: self.concurrency.get(),
+            timeout: self.timeout,
+            max_retry_time: self.max_retry_time,
+            ..CallPolicy::default()
+        }
+    }
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let account = super::account_from_env()?;
+    let calls = args.calls.policy();
+    let options = args.range.apply(SyncOptions {
+        limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
+        calls,
+        max_quarantine: args.max_quarantine,
+        lookback: args.lookback,
+        again: if args.refresh_quarantined { Again::Quarantined } else { Again::None },
+        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        ..SyncOptions::default()
+    })?;
+    // What is wrong with the range is said before the folder of a new lake is made.
+    let lake_is_new = Store::open(&args.range.lake, Access::Read).is_err();
+    if lake_is_new || options.from.is_some() {
+        options.range().resolve(&Coverage::default(), SystemClock.now())?;
+    }
+    let store = Store::open(&args.range.lake, Access::Write)?;
+    let progress = super::progress::Line::new();
+    let report =
+        pipeline::sync(&account, store, &options, Arc::new(SystemClock), interrupted(), &|step| progress.show(step))
+            .await;
+    progress.clear();
+    let report = report.map_err(|error| error.with("account", &account.name))?;
+    print_report(&account.name, &report, args.json);
+    Ok(report.exit_code())
+}
+
+/// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
+pub(super) fn print_report(account: &AccountName, report: &SyncReport, as_json: bool) {
+    report.warnings.iter().for_each(|warning| super::print_warning(warning));
+    super::print(&if as_json { to_json(account, report).to_string() } else { to_text(account, report) });
+    for gap in &report.gaps {
+        super::print_error(&gap.error);
+    }
+    if let Some(error) = &report.stopped {
+        super::print_error(error);
+    }
+    if report.interrupted {
+        super::print_error(
+            &Error::new(crate::ErrorKind::Incomplete, "interrupted").hint("run again: what is committed stays"),
+        );
+    }
+}
+
+fn to_json(account: &AccountName, report: &SyncReport) -> Value {
+    let window = |window: crate::time::Window| json!({"start": window.start(), "end": window.end()});
+    let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
+    json!({
+        "command": "sync",
+        "account": account,
+        "run": report.run,
+        "range": report.range.map(window),
+        "windows": report.windows,
+        "refreshed": report.refreshed,
+        "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
+        "real_num": render::decimal(report.real_num_scaled),
+        "calls": report.calls,
+        "files": report.files,
+        "parquet_bytes": report.bytes,
+        "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
+        "error": report.stopped.as_ref().map(error),
+        "interrupted": report.interrupted,
+        "wall_s": (report.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+        "exit_code": report.exit_code(),
+    })
+}
+
+fn to_text(account: &AccountName, report: &SyncReport) -> String {
+    let Some(range) = report.range else {
+        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+    };
+    let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
+    if is_idle {
+        return format!("{account}: {range} (Beijing time) is covered already: no call was made");
+    }
+    let mut lines = vec![
+        format!("{account}: {range} (Beijing time)"),
+        format!(
+            "  purchase_apply         {:>14} rows, real_num sums to {}",
+            render::thousands(report.headers),
+            render::decimal(report.real_num_scaled)
+        ),
+        format!("  purchase_apply_detail  {:>14} rows", render::thousands(report.details)),
+        format!(
+            "  {} in {}, {}, {}, {:.2} s",
+            render::count(report.windows, "window"),
+            render::count(report.calls, "call"),
+            render::count(report.files, "file"),
+            render::bytes(report.bytes),
+            report.elapsed.as_secs_f64()
+        ),
+    ];
+    if report.refreshed > 0 {
+        lines.push(format!(
+            "  {} walked again, rows that left the ERP's windows carried over",
+            render::count(report.refreshed, "window")
+        ));
+    }
+    if report.quarantined > 0 {
+        lines.push(format!(
+            "  {} quarantined: see _quarantine/ in the lake",
+            render::count(report.quarantined, "record")
+        ));
+    }
+    if !report.gaps.is_empty() {
+        lines.push(format!(
+            "  {} not committed; they are walked again by the next run",
+            render::count(report.gaps.len() as u64, "window")
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Completes when the process is asked to end.
+pub(super) async fn interrupted() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        let terminate = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => signal.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = interrupt => {}, _ = terminate => {} }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
+}
+
+/// Reads `90s`, `5m`, `2h`, `1d` or whole seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).len());
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(format!("`{unit}` is no unit: write 90s, 5m, 2h or 1d")),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "write a whole number with s, m, h or d, for example 5m".to_owned())?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        for bad in ["", "m", "5 m", "-5m", "1w", "1.5h", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

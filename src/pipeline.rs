@@ -1,0 +1,375 @@
+//! Extract -> transform -> land for one account; the only module that knows all three.
+//!
+//! [`sync`] brings the lake of an account up to date: it resolves the wanted range, takes the lease, sweeps, and walks the missing windows
+//! side by side, committing each as it is proved. A window that is not proved stays a gap and the run goes on; what stops the account
+//! (credentials, an unavailable gateway, a failing lake) stops the run and keeps what is committed.
+
+mod ask;
+mod forecast;
+mod range;
+mod refresh;
+mod report;
+mod source;
+mod task;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+pub use ask::{Checked, Looked, check, get};
+pub use forecast::{Forecast, PlannedWindow, plan};
+pub use range::Range;
+use refresh::Replacement;
+pub use report::{Gap, Progress, SyncReport};
+use source::Source;
+use task::{Arrived, Done, Task, Work};
+
+use crate::config::AccountSettings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::plan::Planner;
+use crate::extract::walk::{Limits, Walker};
+use crate::gateway::{CallPolicy, Gateway};
+use crate::id::RunId;
+use crate::land::{
+    Binding, CommitKind, FormatVersion, Lake, Lease, LeaseWait, Store, Table, TableSpec, Writer, WriterOptions,
+};
+use crate::time::{BeijingTime, Clock, Window};
+use crate::transform::{Contract, PageDecoder};
+
+/// How many windows are under way at once: enough that one is read while another is encoded and written, and no more, because each
+/// holds its pages in memory.
+const WINDOWS_AT_ONCE: usize = 3;
+/// How much of the newest coverage says how dense the next windows are.
+const DENSITY_SECONDS: i64 = 14 * 86_400;
+/// `Date` headers are whole seconds that were true when the answer began.
+const CLOCK_SLACK_SECONDS: i64 = 2;
+
+/// What a sync is asked to do.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// First wanted second of modified time; `None` continues what the lake covers.
+    pub from: Option<BeijingTime>,
+    /// Last wanted second; `None` means as late as the lag allows.
+    pub to: Option<BeijingTime>,
+    /// How far behind the server's clock a window must end.
+    pub lag: Duration,
+    /// Rows of a page, 1 to 100.
+    pub page_size: u32,
+    /// Pace and retries of the calls.
+    pub calls: CallPolicy,
+    /// What the walk of one window may spend.
+    pub limits: Limits,
+    /// Quarantined records in one window above which it is not committed; `None`: the larger of 1% and 10.
+    pub max_quarantine: Option<u64>,
+    /// How much of the newest coverage is walked again.
+    pub lookback: Option<Duration>,
+    /// Which committed windows are walked again besides.
+    pub again: Again,
+    /// What to do when another run is at work on the account.
+    pub wait: LeaseWait,
+}
+
+/// Which committed windows a sync walks again, besides the lookback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// None.
+    #[default]
+    None,
+    /// Those that hold quarantined records.
+    Quarantined,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            from: None,
+            to: None,
+            lag: Duration::from_secs(300),
+            page_size: 100,
+            calls: CallPolicy::default(),
+            limits: Limits::default(),
+            max_quarantine: None,
+            lookback: None,
+            again: Again::None,
+            wait: LeaseWait::No,
+        }
+    }
+}
+
+impl SyncOptions {
+    /// The wanted range.
+    pub fn range(&self) -> Range {
+        Range { from: self.from, to: self.to, lag: self.lag }
+    }
+
+    /// The rows that a window should hold at most.
+    fn max_rows(&self) -> u64 {
+        u64::from(self.limits.max_pages) * u64::from(self.page_size)
+    }
+}
+
+/// Brings the lake of one account up to date.
+///
+/// `interrupt` ends the run early when it completes; what is committed stays. `progress` is told of every commit.
+///
+/// # Errors
+/// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
+pub async fn sync(
+    account: &AccountSettings,
+    store: Store,
+    options: &SyncOptions,
+    clock: Arc<dyn Clock>,
+    interrupt: impl Future<Output = ()>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<SyncReport> {
+    let began = Instant::now();
+    let mut report = SyncReport::new(RunId::generate());
+    let writer = open_writer(account, store.clone(), report.run, Arc::clone(&clock)).await?;
+    let coverage = writer.view().await.coverage().clone();
+    let wanted = options.range();
+    let resolved = wanted.resolve(&coverage, clock.now())?;
+    report.warnings.extend(resolved.warning);
+    report.range = resolved.window;
+    let wants_again = options.lookback.is_some() || options.again != Again::None;
+    let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
+        report.elapsed = began.elapsed();
+        return Ok(report);
+    };
+
+    let lease = Lease::acquire(store, account.name.clone(), report.run, Arc::clone(&clock), options.wait).await?;
+    let outcome = match writer.sweep().await {
+        Ok(swept) => {
+            report.warnings.extend(
+                swept
+                    .foreign
+                    .iter()
+                    .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
+            );
+            let lake = writer.view().await;
+            let mut run = Run::new(account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+            tokio::select! {
+                () = run.all_windows() => {}
+                () = interrupt => run.report.interrupted = true,
+            }
+            Ok(run.finish())
+        }
+        Err(error) => Err(error),
+    };
+    lease.release().await;
+    let mut report = outcome?;
+    report.elapsed = began.elapsed();
+    Ok(report)
+}
+
+async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<Writer> {
+    let contract = Contract::get()?;
+    let version = FormatVersion::parse(contract.version())
+        .ok_or_else(|| Error::internal("the contract's version is not major.minor"))?;
+    let binding = Binding {
+        name: account.name.clone(),
+        edition: account.edition,
+        sid: account.sid.clone(),
+        host: account.gateway_host(),
+    };
+    Writer::open(store, WriterOptions { binding, run, contract: version, clock }).await
+}
+
+/// One run while it walks.
+struct Run<'a> {
+    options: &'a SyncOptions,
+    writer: &'a Writer,
+    source: Arc<Source>,
+    wanted: Range,
+    range: Window,
+    planner: Planner,
+    replacements: VecDeque<Replacement>,
+    clock_compared: bool,
+    specs: [Arc<TableSpec>; 2],
+    progress: &'a (dyn Fn(Progress) + Sync),
+    report: SyncReport,
+}
+
+impl<'a> Run<'a> {
+    #[expect(clippy::too_many_arguments, reason = "the one place that wires a run together")]
+    fn new(
+        account: &AccountSettings,
+        options: &'a SyncOptions,
+        writer: &'a Writer,
+        clock: Arc<dyn Clock>,
+        wanted: Range,
+        range: Window,
+        lake: &Lake,
+        progress: &'a (dyn Fn(Progress) + Sync),
+        report: SyncReport,
+    ) -> Result<Self> {
+        let gateway = Gateway::new(account, &options.calls, clock)?;
+        let decoder = PageDecoder::new(account.edition, report.run)?;
+        let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
+        if let Some((rows, seconds)) = recent_density(lake) {
+            planner.observe(rows, seconds);
+        }
+        Ok(Self {
+            source: Arc::new(Source::new(gateway, decoder)),
+            planner,
+            replacements: refresh::plan(lake, options).into(),
+            specs: table_specs()?,
+            options,
+            writer,
+            clock_compared: false,
+            wanted,
+            range,
+            progress,
+            report,
+        })
+    }
+
+    /// Walks window after window until none is left or something stops the account.
+    async fn all_windows(&mut self) {
+        let source = Arc::clone(&self.source);
+        let walker = Walker::new(&*source, self.options.page_size, self.options.limits);
+        let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
+        let tail = self.range.end();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            // The first window goes alone, so that refused credentials are refused once and its density plans the others.
+            let at_once = if self.source.gateway().calls() == 0 { 1 } else { WINDOWS_AT_ONCE };
+            while self.report.stopped.is_none() && under_way.len() < at_once {
+                let missing = self.planner.take().map(Work::Missing);
+                let Some(work) = missing.or_else(|| self.replacements.pop_front().map(Work::Again)) else { break };
+                let task = Task { walker: &walker, source: &source, writer, options, specs: &specs, tail };
+                under_way.push(async move { Done { window: work.window(), outcome: task.run(work).await } });
+            }
+            let Some(done) = under_way.next().await else { return };
+            self.take_in(done);
+            self.follow_server_clock();
+        }
+    }
+
+    fn take_in(&mut self, Done { window, outcome }: Done) {
+        match outcome {
+            Ok(landed) => {
+                if let Some(total) = landed.total {
+                    self.planner.observe(total, window.seconds());
+                }
+                self.planner.put_back(landed.again);
+                self.report.gaps.extend(landed.gaps);
+                for arrived in landed.commits {
+                    self.count(arrived);
+                }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Incomplete | ErrorKind::GatewayRefused => {
+                    tracing::error!(%window, %error, "the window stays a gap");
+                    self.report.gaps.push(Gap { window, error });
+                }
+                _ if self.report.stopped.is_none() => self.report.stopped = Some(error),
+                _ => tracing::error!(%window, %error, "another window failed too"),
+            },
+        }
+    }
+
+    fn count(&mut self, arrived: Arrived) {
+        let Arrived { window, kind, committed, real_num_scaled } = arrived;
+        match kind {
+            CommitKind::Refresh => self.report.refreshed += 1,
+            _ => self.report.windows += 1,
+        }
+        self.report.real_num_scaled += real_num_scaled;
+        self.report.quarantined += committed.quarantine.as_ref().map_or(0, |held| held.rows);
+        for file in &committed.files {
+            self.report.files += 1;
+            self.report.bytes += file.bytes;
+            match Table::from_name(&file.table) {
+                Some(Table::PurchaseApply) => self.report.headers += file.rows,
+                Some(Table::PurchaseApplyDetail) => self.report.details += file.rows,
+                _ => {}
+            }
+        }
+        tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
+        (self.progress)(Progress {
+            window,
+            range: self.range,
+            headers: self.report.headers,
+            calls: self.source.gateway().calls(),
+        });
+    }
+
+    /// The range was planned by this machine's clock; the server's own clock decides how late it may end.
+    fn follow_server_clock(&mut self) {
+        let Some(server_now) = self.source.gateway().server_now().filter(|_| !self.clock_compared) else { return };
+        self.clock_compared = true;
+        let end = self.wanted.latest(server_now);
+        if end.plus_seconds(CLOCK_SLACK_SECONDS) < self.range.end() {
+            self.planner.end_at(end);
+        } else if self.range.end().plus_seconds(60) < end {
+            // Our clock is behind: what it hid is wanted too.
+            self.planner.extend_to(self.range.end(), end);
+        } else {
+            return;
+        }
+        if let Some(range) = Window::new(self.range.start(), end) {
+            self.range = range;
+            self.report.range = Some(range);
+        }
+    }
+
+    fn finish(mut self) -> SyncReport {
+        self.report.calls = self.source.gateway().calls();
+        self.report.gaps.sort_by_key(|gap| gap.window);
+        self.report
+    }
+}
+
+/// What landing needs to know of the two tables, from the contract.
+fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
+    let contract = Contract::get()?;
+    let spec = |table, source: &crate::transform::Table, modified: &str| {
+        Arc::new(TableSpec {
+            table,
+            columns: source.descriptions(),
+            sorted_by: source.sort_order().to_vec(),
+            bloom: source.lookup_columns().to_vec(),
+            modified: modified.to_owned(),
+        })
+    };
+    Ok([
+        spec(Table::PurchaseApply, contract.headers(), "modified"),
+        spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
+    ])
+}
+
+/// A page size that the gateways accept.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] outside 1 to 100.
+pub fn check_page_size(size: NonZeroU32) -> Result<u32> {
+    match size.get() {
+        size @ 1..=100 => Ok(size),
+        size => Err(Error::usage(format!("a page of {size} requisitions is more than the gateway gives"))
+            .hint("--page-size is 1 to 100")),
+    }
+}
+
+/// Rows and seconds of the newest covered days: what the windows to come are planned by.
+fn recent_density(lake: &Lake) -> Option<(u64, u64)> {
+    let newest = lake.coverage().windows().last()?.end();
+    let since = newest.plus_seconds(-DENSITY_SECONDS);
+    let recent =
+        lake.fold().live().values().filter_map(|live| Some((live.window.filter(|window| window.end() > since)?, live)));
+    let (mut rows, mut seconds) = (0, 0);
+    for (window, live) in recent {
+        seconds += window.seconds();
+        rows += live
+            .files
+            .iter()
+            .filter(|file| file.table == Table::PurchaseApply.name())
+            .map(|file| file.rows)
+            .sum::<u64>();
+    }
+    (seconds > 0).then_some((rows, seconds))
+}

@@ -1,0 +1,108 @@
+//! What a sync would do: its windows, with estimated rows and calls.
+
+use std::sync::Arc;
+
+use super::source::Source;
+use super::{SyncOptions, recent_density};
+use crate::config::AccountSettings;
+use crate::error::Result;
+use crate::extract::plan::Planner;
+use crate::extract::walk::Pages as _;
+use crate::gateway::Gateway;
+use crate::id::RunId;
+use crate::land::Lake;
+use crate::time::{Clock, Window};
+use crate::transform::PageDecoder;
+
+/// One window that `sync` would walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedWindow {
+    /// The window.
+    pub window: Window,
+    /// Its rows: the gateway's total, or what the density seen so far lets expect; `None` when nothing is known.
+    pub rows: Option<u64>,
+}
+
+/// What a sync would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// The wanted range; `None` when it is empty.
+    pub range: Option<Window>,
+    /// The windows that are missing, in ascending order.
+    pub windows: Vec<PlannedWindow>,
+    /// What the user should know.
+    pub warning: Option<String>,
+    /// Calls that the forecast itself took.
+    pub calls: u64,
+    page_size: u32,
+}
+
+impl Forecast {
+    /// Rows of all windows, as far as they are known.
+    pub fn rows(&self) -> u64 {
+        self.windows.iter().filter_map(|planned| planned.rows).sum()
+    }
+
+    /// Calls of one window in a quiet world: its pages and one more, or one when it is less than a page.
+    pub fn calls_of(&self, planned: &PlannedWindow) -> u64 {
+        let size = u64::from(self.page_size);
+        planned.rows.filter(|rows| *rows >= size).map_or(1, |rows| rows.div_ceil(size) + 1)
+    }
+
+    /// Calls of all windows in a quiet world.
+    pub fn estimated_calls(&self) -> u64 {
+        self.windows.iter().map(|planned| self.calls_of(planned)).sum()
+    }
+}
+
+/// Plans as [`sync`](super::sync) would, without landing anything. With an account it asks the gateway for the total of each window, one
+/// call for each window at most, and one for each that is found too large; without one it asks nobody.
+///
+/// # Errors
+/// As [`Gateway::query`], and usage errors of the range.
+pub async fn plan(
+    account: Option<&AccountSettings>,
+    lake: Option<&Lake>,
+    options: &SyncOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<Forecast> {
+    let coverage = lake.map(|lake| lake.coverage().clone()).unwrap_or_default();
+    let resolved = options.range().resolve(&coverage, clock.now())?;
+    let mut forecast = Forecast {
+        range: resolved.window,
+        windows: Vec::new(),
+        warning: resolved.warning,
+        calls: 0,
+        page_size: options.page_size,
+    };
+    let Some(range) = resolved.window else { return Ok(forecast) };
+    let mut planner = Planner::new(range, &coverage, options.max_rows());
+    if let Some((rows, seconds)) = lake.and_then(recent_density) {
+        planner.observe(rows, seconds);
+    }
+    let source = match account {
+        Some(account) => {
+            let gateway = Gateway::new(account, &options.calls, clock)?;
+            Some(Source::new(gateway, PageDecoder::new(account.edition, RunId::generate())?))
+        }
+        None => None,
+    };
+    while let Some(window) = planner.take() {
+        let rows = match &source {
+            Some(source) => {
+                let total = source.page(window, 0, 1).await?.page.total().unwrap_or(0);
+                planner.observe(total, window.seconds());
+                if total > 2 * options.max_rows() && window.seconds() > 1 {
+                    // Sync would cut it as well, now that the density is known.
+                    planner.put_back([window]);
+                    continue;
+                }
+                Some(total)
+            }
+            None => planner.expected_rows(window),
+        };
+        forecast.windows.push(PlannedWindow { window, rows });
+    }
+    forecast.calls = source.map_or(0, |source| source.gateway().calls());
+    Ok(forecast)
+}

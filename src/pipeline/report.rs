@@ -1,0 +1,98 @@
+//! What a run did, for whoever started it.
+
+use std::time::Duration;
+
+use crate::error::{Error, exit};
+use crate::id::RunId;
+use crate::time::Window;
+
+/// What a sync did. Rows, files and bytes are those that this run committed.
+#[derive(Debug)]
+pub struct SyncReport {
+    /// The run's id, on every row that it landed.
+    pub run: RunId,
+    /// The wanted range after clamping; `None` when it is empty.
+    pub range: Option<Window>,
+    /// Windows committed.
+    pub windows: u64,
+    /// Windows that were walked again and committed in the place of older commits.
+    pub refreshed: u64,
+    /// Rows of `purchase_apply`.
+    pub headers: u64,
+    /// Rows of `purchase_apply_detail`.
+    pub details: u64,
+    /// Records that did not fit.
+    pub quarantined: u64,
+    /// Requests sent, repeated ones included.
+    pub calls: u64,
+    /// Parquet files written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The exact sum of `real_num`, times the header rows, times 10,000.
+    pub real_num_scaled: i128,
+    /// Windows that were not proved or not committed, and why.
+    pub gaps: Vec<Gap>,
+    /// What the user should know although nothing failed.
+    pub warnings: Vec<String>,
+    /// What stopped the run before its end.
+    pub stopped: Option<Error>,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A window that stays missing.
+#[derive(Debug)]
+pub struct Gap {
+    /// The window.
+    pub window: Window,
+    /// Why.
+    pub error: Error,
+}
+
+impl SyncReport {
+    pub(super) fn new(run: RunId) -> Self {
+        Self {
+            run,
+            range: None,
+            windows: 0,
+            refreshed: 0,
+            headers: 0,
+            details: 0,
+            quarantined: 0,
+            calls: 0,
+            files: 0,
+            bytes: 0,
+            real_num_scaled: 0,
+            gaps: Vec::new(),
+            warnings: Vec::new(),
+            stopped: None,
+            interrupted: false,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// The exit code of a run that ended like this.
+    pub fn exit_code(&self) -> u8 {
+        let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
+        let stopped = self.stopped.iter().map(|error| error.kind().exit_code());
+        let quarantined = (self.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
+        let interrupted = self.interrupted.then_some(exit::INCOMPLETE);
+        exit::combine(gaps.chain(stopped).chain(quarantined).chain(interrupted))
+    }
+}
+
+/// Something happened that a person who waits wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The window that was committed last.
+    pub window: Window,
+    /// The wanted range.
+    pub range: Window,
+    /// Header rows committed by this run so far.
+    pub headers: u64,
+    /// Requests sent so far.
+    pub calls: u64,
+}

@@ -1,0 +1,273 @@
+//! One piece of work of a run: a window walked, assembled and committed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Decimal128Type;
+use bytes::Bytes;
+
+use super::refresh::{self, Replacement};
+use super::source::Source;
+use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::walk::{self, Part, Walked, Walker};
+use crate::id::CommitId;
+use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, TablePart, TableSpec, Writer};
+use crate::time::{BeijingTime, Window};
+use crate::transform::{Page, Refreshed, WindowRows, assemble, carry_over};
+
+/// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
+const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
+
+/// What there is to do.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// A window that the lake lacks.
+    Missing(Window),
+    /// Committed windows to walk again.
+    Again(Replacement),
+}
+
+impl Work {
+    pub(super) fn window(&self) -> Window {
+        match self {
+            Self::Missing(window) => *window,
+            Self::Again(replacement) => replacement.window,
+        }
+    }
+}
+
+/// What became of one window that was taken.
+pub(super) struct Done {
+    pub(super) window: Window,
+    pub(super) outcome: Result<Landed>,
+}
+
+/// What walking and committing one window came to.
+#[derive(Default)]
+pub(super) struct Landed {
+    pub(super) commits: Vec<Arrived>,
+    /// Windows that must be walked (again).
+    pub(super) again: Vec<Window>,
+    /// The total that the server said for the window.
+    pub(super) total: Option<u64>,
+    pub(super) gaps: Vec<Gap>,
+}
+
+pub(super) struct Arrived {
+    pub(super) window: Window,
+    pub(super) kind: CommitKind,
+    pub(super) committed: Committed,
+    pub(super) real_num_scaled: i128,
+}
+
+/// What is to be committed for one window.
+struct Rows {
+    window: Window,
+    kind: CommitKind,
+    removes: Vec<CommitId>,
+    headers: RecordBatch,
+    details: RecordBatch,
+    /// Lines of the quarantine file, without line breaks.
+    quarantined: Vec<String>,
+    /// What is wrong with the first of them.
+    first_misfit: Option<String>,
+    proof: land::Proof,
+}
+
+/// What a piece of work needs to be walked and committed.
+pub(super) struct Task<'a> {
+    pub(super) walker: &'a Walker<'a, Source>,
+    pub(super) source: &'a Source,
+    pub(super) writer: &'a Writer,
+    pub(super) options: &'a SyncOptions,
+    pub(super) specs: &'a [Arc<TableSpec>; 2],
+    /// The last second of the wanted range.
+    pub(super) tail: BeijingTime,
+}
+
+impl Task<'_> {
+    pub(super) async fn run(&self, work: Work) -> Result<Landed> {
+        match work {
+            Work::Missing(window) => self.fill(window).await,
+            Work::Again(replacement) => self.replace(replacement).await,
+        }
+    }
+
+    /// Walks a window that the lake lacks and commits each part of it as it is proved.
+    async fn fill(&self, window: Window) -> Result<Landed> {
+        let walked = self.walker.walk(window).await?;
+        // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
+        let wanted = Range { from: None, to: None, lag: self.options.lag };
+        if let Some(latest) = self.source.gateway().server_now().map(|now| wanted.latest(now))
+            && latest.plus_seconds(CLOCK_SLACK_SECONDS) < window.end()
+        {
+            tracing::warn!(%window, %latest, "this machine's clock is ahead of the gateway's");
+            return Ok(Landed {
+                again: Window::new(window.start(), latest).into_iter().collect(),
+                ..Landed::default()
+            });
+        }
+        let proved = match walked {
+            Walked::Cut { windows, total, .. } => {
+                tracing::debug!(%window, total, pieces = windows.len(), "the window is cut");
+                return Ok(Landed { again: windows, total: Some(total), ..Landed::default() });
+            }
+            Walked::Proved(proved) => proved,
+        };
+        let mut landed = Landed { again: proved.again, total: Some(proved.total), ..Landed::default() };
+        let pages: Arc<[Page]> = proved.pages.into();
+        for Part { window, winners, proof } in proved.parts {
+            let is_short_empty_tail =
+                winners.is_empty() && window.end() == self.tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
+            if is_short_empty_tail {
+                continue;
+            }
+            let pages = Arc::clone(&pages);
+            let WindowRows { headers, details, quarantined } = blocking(move || assemble(&pages, &winners)).await?;
+            let rows = Rows {
+                window,
+                kind: CommitKind::Sync,
+                removes: Vec::new(),
+                proof: recorded(proof, headers.num_rows(), quarantined.len()),
+                headers,
+                details,
+                quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
+                first_misfit: quarantined.first().map(|record| record.message()),
+            };
+            self.commit(rows, &mut landed).await?;
+        }
+        Ok(landed)
+    }
+
+    /// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
+    /// and the ERP does not return any more.
+    async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
+        let mut todo = vec![window];
+        let (mut pages, mut winners, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(piece) = todo.pop() {
+            match self.walker.walk(piece).await? {
+                Walked::Cut { windows, .. } => todo.extend(windows),
+                Walked::Proved(proved) => {
+                    let first_page = pages.len();
+                    for part in proved.parts {
+                        winners.extend(part.winners.iter().map(|(page, row)| (first_page + page, *row)));
+                        proofs.push(part.proof);
+                    }
+                    pages.extend(proved.pages);
+                    todo.extend(proved.again);
+                }
+            }
+        }
+        let held = refresh::held(&self.writer.view().await, &removes).await?;
+        let (fresh, refreshed) = blocking(move || {
+            // A record without a readable modified time may have come with two pieces.
+            let mut seen = HashSet::new();
+            winners.retain(|(page, row): &(usize, usize)| seen.insert(pages[*page].rows()[*row].identity.clone()));
+            let fresh = assemble(&pages, &winners)?;
+            let refreshed = carry_over(&fresh, &held)?;
+            Ok((fresh, refreshed))
+        })
+        .await?;
+        let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
+        let mut proof = recorded(walk::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
+        proof.distinct_rows = proof.rows_landed + proof.rows_quarantined;
+        proof.rows_carried = carried_headers;
+        proof.quarantined_carried = carried_quarantined;
+        let rows = Rows {
+            window,
+            kind: CommitKind::Refresh,
+            removes,
+            headers,
+            details,
+            quarantined,
+            first_misfit: fresh.quarantined.first().map(|record| record.message()),
+            proof,
+        };
+        let mut landed = Landed::default();
+        self.commit(rows, &mut landed).await?;
+        Ok(landed)
+    }
+
+    async fn commit(&self, rows: Rows, landed: &mut Landed) -> Result<()> {
+        let Rows { window, kind, removes, headers, details, quarantined, first_misfit, proof } = rows;
+        let (set_aside, distinct) = (quarantined.len() as u64, proof.distinct_rows);
+        let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
+        if set_aside > allowed {
+            let error = Error::new(
+                ErrorKind::Incomplete,
+                format!(
+                    "{set_aside} of {distinct} records do not fit, more than the {allowed} allowed; the first: {}",
+                    first_misfit.unwrap_or_default()
+                ),
+            )
+            .with("window", window)
+            .hint("look at the records with `wdt-lake get`; raise --max-quarantine to commit the others without them");
+            landed.gaps.push(Gap { window, error });
+            return Ok(());
+        }
+        let real_num_scaled = sum_real_num(&headers);
+        let [of_headers, of_details] = self.specs;
+        let part = |spec: &Arc<TableSpec>, batch| TablePart {
+            spec: Arc::clone(spec),
+            span: None,
+            part: None,
+            batches: vec![batch],
+        };
+        let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let landing = Landing {
+            kind,
+            window: Some(window),
+            removes,
+            parts: vec![part(of_headers, headers), part(of_details, details)],
+            quarantine: (set_aside > 0).then(|| Quarantine { lines: Bytes::from(lines), rows: set_aside }),
+            proof: Some(proof),
+        };
+        match self.writer.land(landing).await? {
+            Outcome::Committed(committed) => landed.commits.push(Arrived { window, kind, committed, real_num_scaled }),
+            // Another run committed some of it, or took this run for dead: what is still missing is planned again.
+            Outcome::Dropped(refusal) => {
+                tracing::warn!(%window, %refusal, "the commit was dropped and is planned again");
+                landed.again.extend(self.writer.view().await.coverage().gaps(window));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs work that takes its time off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("putting a window together failed").because(error))?
+}
+
+/// The proof as the manifest records it.
+fn recorded(proof: walk::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
+    land::Proof {
+        rule: match proof.rule {
+            walk::Rule::Snapshot => land::Rule::Snapshot,
+            walk::Rule::Count => land::Rule::Count,
+            walk::Rule::Boundary => land::Rule::Boundary,
+        },
+        totals: proof.totals,
+        distinct_rows: proof.distinct_rows,
+        rows_landed: rows_landed as u64,
+        rows_quarantined: rows_quarantined as u64,
+        rows_carried: 0,
+        quarantined_carried: 0,
+        passes: proof.passes.into(),
+        calls: proof.calls.into(),
+        retries: proof.retries.into(),
+        rows_left: proof.rows_left,
+        duplicates: proof.duplicates,
+    }
+}
+
+/// The exact sum of `real_num`, times 10,000; nulls count as nothing.
+fn sum_real_num(headers: &RecordBatch) -> i128 {
+    let Some(column) = headers.column_by_name("real_num") else { return 0 };
+    column.as_primitive::<Decimal128Type>().iter().flatten().sum()
+}
