@@ -1,0 +1,35 @@
+//! Every manifest that a run writes validates against the published JSON Schema, and the log is one chain.
+
+use serde_json::Value;
+
+use crate::support::{LakeDir, erp, sync};
+
+fn validator() -> jsonschema::Validator {
+    let schema: Value = serde_json::from_str(include_str!("../schemas/manifest.schema.json")).expect("JSON");
+    jsonschema::validator_for(&schema).expect("a JSON Schema")
+}
+
+#[test]
+fn manifests_follow_their_schema_and_each_other() {
+    let sandbox = erp(900, 60, "2026-06-30 23:59:59");
+    let lake = LakeDir::new();
+    sync(&sandbox, &lake, &["--from", "2026-05-02", "--to", "2026-06-15"]).expect_code(0);
+    // A run that died has left a file: the next one writes a fence.
+    let stray = lake.path().join("_quarantine/account=sandbox/01999999-0000-7000-8000-000000000000.jsonl");
+    std::fs::create_dir_all(stray.parent().unwrap()).unwrap();
+    std::fs::write(&stray, b"{}\n").unwrap();
+    sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0);
+    assert!(!stray.exists());
+
+    let (validator, manifests) = (validator(), lake.manifests());
+    assert!(manifests.iter().any(|manifest| manifest["kind"] == "fence"));
+    assert!(manifests.iter().any(|manifest| manifest["kind"] == "sync" && !manifest["proof"].is_null()));
+    for (at, manifest) in manifests.iter().enumerate() {
+        let errors: Vec<String> = validator.iter_errors(manifest).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{manifest}: {errors:?}");
+        assert_eq!(manifest["number"], at + 1);
+    }
+    let mut broken = manifests[0].clone();
+    broken["rows"] = 3.into();
+    assert!(!validator.is_valid(&broken), "the schema is strict");
+}

@@ -1,0 +1,133 @@
+//! What the tests share: a sandbox, the real program beside it, and what they say.
+
+pub(crate) mod python;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wdt_lake::edition::Edition;
+use wdt_lake::sandbox::{Options, Sandbox, Version, generate};
+use wdt_lake::time::BeijingTime;
+
+pub(crate) fn at(text: &str) -> BeijingTime {
+    BeijingTime::parse(text).expect("a time")
+}
+
+/// A believable ERP whose clock runs with the machine's and whose last requisition is long ago.
+pub(crate) fn erp(requisitions: usize, days: u32, end: &str) -> Sandbox {
+    Sandbox::start(Options { requisitions: generate(11, requisitions, days, at(end)), ..Options::default() })
+        .expect("sandbox")
+}
+
+/// A folder for one lake, gone with the test.
+pub(crate) struct LakeDir(TempDir);
+
+impl LakeDir {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().expect("a temporary folder"))
+    }
+
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("lake")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.path().to_str().expect("UTF-8").to_owned()
+    }
+
+    /// Every file below the lake, relative to it, sorted.
+    pub(crate) fn files(&self) -> Vec<String> {
+        fn visit(folder: &Path, root: &Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    visit(&path, root, found);
+                } else {
+                    found.push(path.strip_prefix(root).expect("below").to_str().expect("UTF-8").to_owned());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        visit(&self.path(), &self.path(), &mut found);
+        found.sort();
+        found
+    }
+
+    /// The manifests of all accounts, in order.
+    pub(crate) fn manifests(&self) -> Vec<Value> {
+        let is_manifest = |name: &&String| name.starts_with("_manifest/") && name.ends_with(".json");
+        let read = |name: &String| std::fs::read(self.path().join(name)).expect("a manifest");
+        self.files().iter().filter(is_manifest).map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
+    }
+}
+
+/// The program, without any account in its environment.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wdt-lake"));
+    command.stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WDT_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The program with the sandbox's account.
+pub(crate) fn program_at(sandbox: &Sandbox) -> Command {
+    let mut command = program();
+    command.envs(sandbox.environment());
+    command
+}
+
+/// What a run of the program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.stdout.trim_end().lines().count(), 1, "one line: {self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> Said {
+    said(command.output().expect("the program starts"))
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// `sync` without a call budget, with the summary as JSON.
+pub(crate) fn sync(sandbox: &Sandbox, lake: &LakeDir, arguments: &[&str]) -> Said {
+    run(program_at(sandbox).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake.text()]).args(arguments))
+}
+
+/// Compares the lake with `versions` by DuckDB and pyarrow, field by field.
+pub(crate) fn check_with_readers<'a>(
+    sandbox: &Sandbox,
+    lake: &LakeDir,
+    versions: impl IntoIterator<Item = &'a Version>,
+) {
+    let dialect = sandbox.dialect();
+    assert_eq!(dialect.edition, Edition::Enterprise, "the script knows the enterprise fields");
+    let lines: Vec<String> = versions.into_iter().map(|version| version.to_json(dialect)).collect();
+    let expected = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(expected.path(), lines.join("\n")).expect("written");
+    let output =
+        python::run("check_lake.py", &["--expected", expected.path().to_str().expect("UTF-8"), "--lake", &lake.text()]);
+    let said = said(output);
+    assert_eq!(said.code, 0, "{}\n{}", said.stdout, said.stderr);
+}
