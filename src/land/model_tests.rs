@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -28,7 +29,7 @@ use super::parquet::EncodedFile;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::store::{Created, Store};
 use super::testing::{proof, try_writer, window};
-use super::writer::{Outcome, Writer};
+use super::writer::{Outcome, Patience, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Window;
 
@@ -111,7 +112,8 @@ impl Interference for Process {
                     self.under_way.lock().expect("no panic").extend(pending.clone());
                     step_aside().await;
                     self.under_way.lock().expect("no panic").retain(|other| !other.is(&effect));
-                    if self.world.faults && self.world.chance(5) {
+                    let percent = if effect.op == Op::Create { 25 } else { 3 };
+                    if self.world.faults && self.world.chance(percent) {
                         if self.world.chance(50) {
                             self.world.late.lock().expect("no panic").extend(pending);
                         }
@@ -147,7 +149,9 @@ async fn step_aside() {
 
 /// One process: opens the lake and does a few things to it. Errors end it, as they would end a run.
 async fn live(world: Arc<World>, store: Store) -> Result<()> {
-    let writer = try_writer(&store).await?;
+    // Impatient, so that outcomes stay unknown often.
+    let tries = u32::try_from(1 + world.below(3)).expect("small");
+    let writer = try_writer(&store).await?.with_patience(Patience { tries, pause: Duration::ZERO });
     if world.chance(70) {
         writer.sweep().await?;
     }

@@ -151,3 +151,16 @@ impl Interference for Abort {
         Box::pin(std::future::ready(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_is_documented() {
+        let text = include_str!("../../docs/lake-format.md");
+        for name in POINTS {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
