@@ -15,7 +15,7 @@ use crate::time::{BeijingTime, Clock};
 /// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.
 const SEED: u64 = 7;
 const REQUISITIONS: usize = 5_000;
-const DAYS: u32 = 92;
+const DAYS: u32 = 91;
 const LAST_SECOND: &str = "2026-06-30 23:59:59";
 const CLOCK: &str = "2026-07-01 09:00:00";
 
