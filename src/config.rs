@@ -31,8 +31,12 @@ pub mod env {
     /// The account's name in the lake; the sid where it fits.
     pub const ACCOUNT: &str = "WDT_ACCOUNT";
 
+    /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by `;`.
+    pub const REFUSALS: &str = "WDT_REFUSALS";
+
     /// All of them.
-    pub const ALL: [&str; 8] = [EDITION, SID, APPKEY, APPSECRET, APPSECRET_FILE, BASE_URL, ENVIRONMENT, ACCOUNT];
+    pub const ALL: [&str; 9] =
+        [EDITION, SID, APPKEY, APPSECRET, APPSECRET_FILE, BASE_URL, ENVIRONMENT, ACCOUNT, REFUSALS];
 }
 
 /// A text that no log, error or manifest can hold: it has no `Display`, no `Serialize`, and `Debug` hides it.

@@ -32,7 +32,7 @@ use task::{Arrived, Done, Task, Work};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::plan::Planner;
-use crate::extract::walk::{Limits, Walker};
+use crate::extract::walk::{Budget, Limits, Walker};
 use crate::gateway::{CallPolicy, Gateway};
 use crate::id::RunId;
 use crate::land::{
@@ -187,6 +187,8 @@ struct Run<'a> {
     wanted: Range,
     range: Window,
     planner: Planner,
+    /// What is left of windows that were not proved as a whole.
+    pieces: VecDeque<(Window, Budget)>,
     replacements: VecDeque<Replacement>,
     clock_compared: bool,
     specs: [Arc<TableSpec>; 2],
@@ -216,6 +218,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             source: Arc::new(Source::new(gateway, decoder)),
             planner,
+            pieces: VecDeque::new(),
             replacements: refresh::plan(lake, options).into(),
             specs: table_specs()?,
             options,
@@ -239,8 +242,7 @@ impl<'a> Run<'a> {
             // The first window goes alone, so that refused credentials are refused once and its density plans the others.
             let at_once = if self.source.gateway().calls() == 0 { 1 } else { WINDOWS_AT_ONCE };
             while self.report.stopped.is_none() && under_way.len() < at_once {
-                let missing = self.planner.take().map(Work::Missing);
-                let Some(work) = missing.or_else(|| self.replacements.pop_front().map(Work::Again)) else { break };
+                let Some(work) = self.next() else { break };
                 let task = Task { walker: &walker, source: &source, writer, options, specs: &specs, tail };
                 under_way.push(async move { Done { window: work.window(), outcome: task.run(work).await } });
             }
@@ -250,13 +252,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What to do next: first what is begun, then what is missing, at last what is walked again.
+    fn next(&mut self) -> Option<Work> {
+        let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
+        let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
+        piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
+    }
+
     fn take_in(&mut self, Done { window, outcome }: Done) {
         match outcome {
             Ok(landed) => {
                 if let Some(total) = landed.total {
                     self.planner.observe(total, window.seconds());
                 }
-                self.planner.put_back(landed.again);
+                self.planner.put_back(landed.replan);
+                self.pieces.extend(landed.pieces);
                 self.report.gaps.extend(landed.gaps);
                 for arrived in landed.commits {
                     self.count(arrived);

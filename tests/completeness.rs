@@ -13,7 +13,6 @@ use futures::stream::{self, StreamExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::config::AccountSettings;
 use wdt_lake::extract::walk::Limits;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::{Lake, Store, Table};
@@ -23,18 +22,13 @@ use wdt_lake::sandbox::{
 };
 use wdt_lake::time::{BeijingTime, SystemClock, Window};
 
-use crate::support::at;
+use crate::support::{account, at};
 
 /// What one row of the lake says, as far as a version is told from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     real_num: Option<i128>,
     details: Vec<i64>,
-}
-
-fn account(sandbox: &Sandbox) -> AccountSettings {
-    let environment: BTreeMap<&str, String> = sandbox.environment().into_iter().collect();
-    AccountSettings::from_env(|name| environment.get(name).cloned(), |path| std::fs::read_to_string(path)).unwrap()
 }
 
 /// Every row of the committed set by (number, modified); panics when one is there twice.
@@ -83,7 +77,7 @@ fn asked_window(call: &Call) -> Option<Window> {
 }
 
 /// Checks the lake against the journal. Returns how many versions had to be there.
-async fn check(sandbox: &Sandbox, store: &Store, seed: u64) -> usize {
+pub(crate) async fn check(sandbox: &Sandbox, store: &Store, seed: u64) -> usize {
     let lake = rows(store).await;
     let log = Lake::open(store.clone(), "sandbox".parse().unwrap()).await.unwrap();
     let world = sandbox.world().lock();
@@ -301,7 +295,7 @@ fn a_server_that_caps_its_pages_is_read_completely() {
 /// Promise 4 on a larger world, with the figure printed.
 #[test]
 fn a_quiet_year_half_costs_its_pages_and_one_call_a_window() {
-    let requisitions = generate(8, 20_000, 180, at("2026-06-30 23:59:59"));
+    let requisitions = generate(8, 100_000, 180, at("2026-06-30 23:59:59"));
     let sandbox = Sandbox::start(Options { requisitions, ..Options::default() }).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -313,9 +307,9 @@ fn a_quiet_year_half_costs_its_pages_and_one_call_a_window() {
             ..options()
         };
         let report = run(&sandbox, &store, &options).await;
-        assert_eq!((report.exit_code(), report.headers), (0, 20_000), "{:?}", report.gaps);
-        let allowed = 20_000_u64.div_ceil(100) * 105 / 100 + report.windows;
-        println!("{} calls for 20,000 rows in {} windows; {allowed} allowed", report.calls, report.windows);
+        assert_eq!((report.exit_code(), report.headers), (0, 100_000), "{:?}", report.gaps);
+        let allowed = 100_000_u64.div_ceil(100) * 105 / 100 + report.windows;
+        println!("{} calls for 100,000 rows in {} windows; {allowed} allowed", report.calls, report.windows);
         assert!(report.calls <= allowed, "{} calls, {allowed} allowed", report.calls);
     });
 }

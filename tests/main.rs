@@ -9,3 +9,4 @@ mod completeness;
 mod main_job;
 mod manifest;
 mod secrets;
+mod under_fire;

@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
-    let checked = pipeline::check(&account, &args.calls.policy(), Arc::new(SystemClock))
+    let checked = pipeline::check(&account, &args.calls.policy()?, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
     let ahead = checked.clock_ahead_seconds;

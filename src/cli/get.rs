@@ -30,7 +30,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         }
     }
     let account = super::account_from_env()?;
-    let found = pipeline::get(&account, &args.numbers, &args.calls.policy(), Arc::new(SystemClock))
+    let found = pipeline::get(&account, &args.numbers, &args.calls.policy()?, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;
     super::print(&if args.json { to_json(&found)? } else { to_text(&found)? });

@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
-    let options = args.range.apply(SyncOptions { calls: args.calls.policy(), ..SyncOptions::default() })?;
+    let options = args.range.apply(SyncOptions { calls: args.calls.policy()?, ..SyncOptions::default() })?;
     let lake = match Store::open(&args.range.lake, Access::Read) {
         Ok(store) => Some(Lake::open(store, account.name.clone()).await?),
         // A lake that is not there yet covers nothing.
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         .await
         .map_err(|error| error.with("account", &account.name))?;
     forecast.warning.iter().for_each(|warning| super::print_warning(warning));
-    let budget = args.calls.policy().calls_per_minute;
+    let budget = args.calls.policy()?.calls_per_minute;
     super::print(&if args.json {
         to_json(&account.name, &forecast, budget).to_string()
     } else {

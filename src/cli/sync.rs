@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::render;
+use crate::config::env;
 use crate::error::{Error, Result};
 use crate::extract::walk::Limits;
-use crate::gateway::CallPolicy;
+use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store};
 use crate::pipeline::{self, Again, SyncOptions, SyncReport};
@@ -89,20 +90,23 @@ pub(super) struct CallArgs {
 }
 
 impl CallArgs {
-    pub(super) fn policy(&self) -> CallPolicy {
-        CallPolicy {
+    /// The policy, with the user's rules for refusals from the environment.
+    pub(super) fn policy(&self) -> Result<CallPolicy> {
+        let rules = std::env::var(env::REFUSALS).unwrap_or_default();
+        Ok(CallPolicy {
             calls_per_minute: self.calls_per_minute,
             concurrency: self.concurrency.get(),
             timeout: self.timeout,
             max_retry_time: self.max_retry_time,
+            refusals: RefusalRule::parse_list(&rules).map_err(|error| error.with("variable", env::REFUSALS))?,
             ..CallPolicy::default()
-        }
+        })
     }
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
-    let calls = args.calls.policy();
+    let calls = args.calls.policy()?;
     let options = args.range.apply(SyncOptions {
         limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
         calls,

@@ -18,6 +18,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{self, StreamExt as _};
 
@@ -58,6 +59,35 @@ pub struct Fetched<P> {
     pub retries: u32,
 }
 
+/// The calls that are left for one window and for all pieces that it is cut into; clones share it.
+///
+/// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
+#[derive(Clone, Debug, Default)]
+pub struct Budget(Arc<Mutex<Option<u32>>>);
+
+impl Budget {
+    /// Opens the budget with so many calls, unless it is open already.
+    fn open(&self, calls: u32) {
+        self.left().get_or_insert(calls);
+    }
+
+    /// Takes `calls` out; `false` when fewer are left.
+    fn spend(&self, calls: u32) -> bool {
+        match &mut *self.left() {
+            None => true,
+            Some(left) => {
+                let enough = *left >= calls;
+                *left = left.saturating_sub(calls);
+                enough
+            }
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What a walk may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,7 +95,7 @@ pub struct Limits {
     pub max_pages: u32,
     /// Passes over one window.
     pub max_passes: u32,
-    /// Calls for one window: this many for each of its pages, and [`Limits::FREE_CALLS`] more.
+    /// Calls for one window and its pieces: this many for each of its pages, and [`Limits::FREE_CALLS`] more.
     pub max_calls_per_page: u32,
     /// Pages asked for at once.
     pub concurrency: u32,
@@ -154,14 +184,19 @@ impl Proof {
 pub enum Walked<P> {
     /// Something was proved.
     Proved(Proved<P>),
-    /// Nothing was proved; the window must be walked in the given pieces.
-    Cut {
-        /// The pieces; together they are the window.
+    /// One call has shown that the window holds more than a walk should read.
+    TooLarge {
+        /// Pieces that together are the window, each a window of its own.
+        windows: Vec<Window>,
+        /// The total that the server said for the whole window.
+        total: u64,
+    },
+    /// The window could not be proved as a whole; its pieces share its budget.
+    Unproved {
+        /// Pieces that together are the window.
         windows: Vec<Window>,
         /// The last total that the server said for the whole window.
         total: u64,
-        /// Answers read.
-        calls: u32,
     },
 }
 
@@ -204,17 +239,20 @@ impl<'a, S: Pages> Walker<'a, S> {
         Self { source, limits, page_size: AtomicU32::new(page_size.max(1)) }
     }
 
-    /// Walks one window.
+    /// Walks one window. Pieces of a window that was cut because it could not be proved take its `budget` along.
     ///
     /// # Errors
-    /// `Incomplete` when the budget is spent or a row entered the window; and whatever the source returns. The window is named.
-    pub async fn walk(&self, window: Window) -> Result<Walked<S::Page>> {
-        let mut walk = Walk::new(self.source, window, self.page_size.load(Ordering::Relaxed), self.limits);
+    /// `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the source
+    /// returns. The window is named.
+    pub async fn walk(&self, window: Window, budget: &Budget) -> Result<Walked<S::Page>> {
+        let page_size = self.page_size.load(Ordering::Relaxed);
+        let mut walk = Walk::new(self.source, window, page_size, self.limits, budget.clone());
         let walked = walk.run().await.map_err(|error| error.with("window", window))?;
         self.page_size.fetch_min(walk.page_size, Ordering::Relaxed);
         Ok(match walked {
             Verdict::Proved(rule, seconds) => Walked::Proved(walk.prove(rule, &seconds)),
-            Verdict::Cut(windows) => Walked::Cut { windows, total: walk.total(), calls: walk.calls },
+            Verdict::TooLarge(windows) => Walked::TooLarge { windows, total: walk.total() },
+            Verdict::Cut(windows) => Walked::Unproved { windows, total: walk.total() },
         })
     }
 }
@@ -223,6 +261,7 @@ impl<'a, S: Pages> Walker<'a, S> {
 enum Verdict {
     /// Proved by the rule, but for the seconds that must be walked on their own.
     Proved(Rule, BTreeSet<BeijingTime>),
+    TooLarge(Vec<Window>),
     Cut(Vec<Window>),
 }
 
@@ -238,6 +277,7 @@ struct Walk<'a, S: Pages> {
     window: Window,
     page_size: u32,
     limits: Limits,
+    budget: Budget,
     evidence: Evidence<S::Page>,
     calls: u32,
     retries: u32,
@@ -245,20 +285,33 @@ struct Walk<'a, S: Pages> {
 }
 
 impl<'a, S: Pages> Walk<'a, S> {
-    fn new(source: &'a S, window: Window, page_size: u32, limits: Limits) -> Self {
-        Self { source, window, page_size, limits, evidence: Evidence::new(), calls: 0, retries: 0, passes: 0 }
+    fn new(source: &'a S, window: Window, page_size: u32, limits: Limits, budget: Budget) -> Self {
+        Self { source, window, page_size, limits, budget, evidence: Evidence::new(), calls: 0, retries: 0, passes: 0 }
     }
 
     async fn run(&mut self) -> Result<Verdict> {
+        if !self.budget.spend(1) {
+            return Err(self.budget_spent());
+        }
         let first = self.first_page().await?;
+        let rows = self.evidence.rows(first);
+        if !rows.is_empty() && rows.iter().all(|row| row.modified.is_some_and(|time| !self.window.contains(time))) {
+            return Err(Error::new(
+                ErrorKind::Incomplete,
+                "the gateway gives nothing but rows from outside the window",
+            )
+            .hint("the address may not be the purchase requisition query; ask the vendor"));
+        }
         if self.is_snapshot(first) {
             self.passes = 1;
             return Ok(Verdict::proved(Rule::Snapshot));
         }
         if self.page_count() > self.limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
             let pieces = u64::from(self.page_count().div_ceil(self.limits.max_pages));
-            return Ok(Verdict::Cut(cut(self.window, pieces)));
+            return Ok(Verdict::TooLarge(cut(self.window, pieces)));
         }
+        let per_page = self.limits.max_calls_per_page.saturating_mul(self.page_count());
+        self.budget.open(Limits::FREE_CALLS.saturating_add(per_page));
         self.concurrent_pass().await?;
         if self.evidence.is_complete() {
             return Ok(Verdict::proved(Rule::Count));
@@ -397,16 +450,22 @@ impl<'a, S: Pages> Walk<'a, S> {
 
     /// Counts a pass of `pages` calls against the budget.
     fn begin_pass(&mut self, pages: u32) -> Result<()> {
-        let max_calls = Limits::FREE_CALLS.saturating_add(self.limits.max_calls_per_page.saturating_mul(pages));
-        if self.passes >= self.limits.max_passes || self.calls.saturating_add(pages) > max_calls {
-            return Err(Error::new(
-                ErrorKind::Incomplete,
-                format!("the window was not proved complete within {} passes and {} calls", self.passes, self.calls),
-            )
-            .hint("run again when the ERP is quieter: the window stays a gap until it is proved"));
+        if self.passes >= self.limits.max_passes || !self.budget.spend(pages) {
+            return Err(self.budget_spent());
         }
         self.passes += 1;
         Ok(())
+    }
+
+    fn budget_spent(&self) -> Error {
+        Error::new(
+            ErrorKind::Incomplete,
+            format!(
+                "the window was not proved complete within its budget: {} passes and {} calls",
+                self.passes, self.calls
+            ),
+        )
+        .hint("run again when the ERP is quieter: the window stays a gap until it is proved")
     }
 
     /// The last total that the server said.

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::envelope::{self, Envelope};
 use super::pace::{Limit, Pace};
-use super::refusal::{self, Verdict};
+use super::refusal::{self, RefusalRule, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 
@@ -38,6 +38,8 @@ pub struct CallPolicy {
     pub timeout: Duration,
     /// How long a call is tried again after its first failure.
     pub max_retry_time: Duration,
+    /// What the user knows better of refusals than the table does.
+    pub refusals: Vec<RefusalRule>,
     /// The delay before the first retry; it doubles up to [`CallPolicy::LONGEST_DELAY`].
     pub first_delay: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for CallPolicy {
             concurrency: 4,
             timeout: Duration::from_secs(60),
             max_retry_time: Duration::from_secs(600),
+            refusals: Vec::new(),
             first_delay: Duration::from_millis(500),
         }
     }
@@ -188,19 +191,19 @@ impl Caller {
                         return Ok(Called { value, retries });
                     }
                     Attempt::Again(error, at_least) => {
-                        Pace::failed(turn);
+                        self.pace.failed(turn);
                         let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
                         (error, delay.max(at_least.unwrap_or_default()))
                     }
                     Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
                     Attempt::ClockRefused(error) => {
-                        Pace::failed(turn);
+                        self.pace.failed(turn);
                         self.correct_clock(signed_with).map_err(|hint| error.with("method", method).hint(hint))?;
                         retries += 1;
                         continue;
                     }
                     Attempt::Stop(error) => {
-                        Pace::failed(turn);
+                        self.pace.failed(turn);
                         return Err(error.with("method", method));
                     }
                 };
@@ -270,7 +273,7 @@ impl Caller {
                 }
                 Err(error) => Attempt::Stop(Error::internal("reading an answer failed").because(error)),
             },
-            Ok(Envelope::Refused { code, message }) => refused(code, &message),
+            Ok(Envelope::Refused { code, message }) => refused(code, &message, &self.policy.refusals),
             Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
         }
     }
@@ -303,8 +306,8 @@ impl Caller {
 }
 
 /// What a business error means for the call.
-fn refused<T>(code: i64, message: &str) -> Attempt<T> {
-    let (verdict, provenance) = refusal::judge(code, message);
+fn refused<T>(code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
+    let (verdict, provenance) = refusal::judge(code, message, rules);
     tracing::debug!(code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = |kind| Error::new(kind, format!("the gateway answered code {code}: {message}"));
     match verdict {

@@ -15,7 +15,7 @@ pub mod sign;
 use std::sync::Arc;
 
 pub use call::{Answer, CallPolicy, Called, Unreadable};
-pub use refusal::{Provenance, Verdict};
+pub use refusal::{Provenance, RefusalRule, Verdict};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;

@@ -24,7 +24,7 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 pub(super) struct Pace {
     minute: Option<Arc<Semaphore>>,
     at_once: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ struct State {
     /// When the calls of the last minute were answered.
     answered: VecDeque<Instant>,
     places: usize,
+    /// Places of the minute that are in use and do not come back.
+    surplus: usize,
     places_at_once: usize,
 }
 
@@ -43,7 +45,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Turn {
     minute: Option<OwnedSemaphorePermit>,
-    _at_once: OwnedSemaphorePermit,
+    at_once: OwnedSemaphorePermit,
 }
 
 /// Which limit of the server a refusal spoke of.
@@ -60,7 +62,7 @@ impl Pace {
         Self {
             minute: (places > 0).then(|| Arc::new(Semaphore::new(places))),
             at_once: Arc::new(Semaphore::new(places_at_once)),
-            state: Mutex::new(State { places, places_at_once, ..State::default() }),
+            state: Arc::new(Mutex::new(State { places, places_at_once, ..State::default() })),
         }
     }
 
@@ -75,7 +77,7 @@ impl Pace {
             };
             let Ok(at_once) = Arc::clone(&self.at_once).acquire_owned().await else { continue };
             if self.resting_until().is_none() {
-                return Turn { minute, _at_once: at_once };
+                return Turn { minute, at_once };
             }
         }
     }
@@ -91,7 +93,7 @@ impl Pace {
                 state.answered.pop_front();
             }
         }
-        Self::release_later(turn);
+        self.release_later(turn.minute);
     }
 
     /// The call was refused for a limit: everybody rests, and the budget shrinks to what the server took.
@@ -108,7 +110,8 @@ impl Pace {
                     let taken =
                         state.answered.iter().filter(|then| now.duration_since(**then) <= MINUTE).count().max(1);
                     if let Some(places) = self.minute.as_ref().filter(|_| taken < state.places) {
-                        places.forget_permits(state.places - taken);
+                        let unused = places.forget_permits(state.places - taken);
+                        state.surplus += state.places - taken - unused;
                         state.places = taken;
                     }
                     // A place is free again once the oldest call of the minute is out of the server's sight.
@@ -118,10 +121,11 @@ impl Pace {
                     until_free.max(SHORTEST_REST.saturating_mul(1 << state.refusals.min(12)))
                 }
                 Limit::CallsAtOnce => {
-                    if state.places_at_once > 1 && self.at_once.forget_permits(1) == 1 {
+                    if state.places_at_once > 1 {
                         state.places_at_once -= 1;
+                        turn.at_once.forget();
                     }
-                    SHORTEST_REST.saturating_mul(1 << state.refusals.min(12)) / 2
+                    SHORTEST_REST
                 }
             }
             .min(LONGEST_REST);
@@ -129,22 +133,26 @@ impl Pace {
             state.resting_until = Some(state.resting_until.map_or(until, |other| other.max(until)));
             rest
         };
-        Self::release_later(turn);
+        self.release_later(turn.minute);
         rest
     }
 
     /// Nothing was sent, or nobody knows: the place counts as used all the same.
-    pub(super) fn failed(turn: Turn) {
-        Self::release_later(turn);
+    pub(super) fn failed(&self, turn: Turn) {
+        self.release_later(turn.minute);
     }
 
-    fn release_later(turn: Turn) {
-        if let Some(place) = turn.minute {
-            tokio::spawn(async move {
-                tokio::time::sleep(MINUTE).await;
-                drop(place);
-            });
-        }
+    fn release_later(&self, place: Option<OwnedSemaphorePermit>) {
+        let Some(place) = place else { return };
+        let state = Arc::clone(&self.state);
+        tokio::spawn(async move {
+            tokio::time::sleep(MINUTE).await;
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.surplus > 0 {
+                state.surplus -= 1;
+                place.forget();
+            }
+        });
     }
 
     async fn rest(&self) {
@@ -230,5 +238,68 @@ mod tests {
         assert_eq!(pace.state().places, 20);
         let _turn = pace.turn().await;
         assert!(Instant::now() - before >= rest);
+    }
+
+    /// A server that lets in `limit` calls within any sixty seconds and `at_once` at a time, in virtual time.
+    async fn against(limit: usize, at_once: usize, pace: Pace, calls: usize) -> (usize, usize) {
+        #[derive(Default)]
+        struct Server {
+            let_in: Vec<Instant>,
+            inside: usize,
+            refused: usize,
+        }
+        let (pace, server) = (Arc::new(pace), Arc::new(Mutex::new(Server::default())));
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let (pace, server) = (Arc::clone(&pace), Arc::clone(&server));
+                tokio::spawn(async move {
+                    loop {
+                        let turn = pace.turn().await;
+                        let now = Instant::now();
+                        let refusal = {
+                            let mut server = server.lock().expect("lock");
+                            if server.let_in.len() >= calls {
+                                return;
+                            }
+                            let recent =
+                                server.let_in.iter().filter(|then| now.duration_since(**then) < MINUTE).count();
+                            let refusal = match () {
+                                () if server.inside >= at_once => Some(Limit::CallsAtOnce),
+                                () if recent >= limit => Some(Limit::CallsPerMinute),
+                                () => None,
+                            };
+                            server.refused += usize::from(refusal.is_some());
+                            if refusal.is_none() {
+                                server.let_in.push(now);
+                                server.inside += 1;
+                            }
+                            refusal
+                        };
+                        tokio::time::sleep(Duration::from_millis(300)).await;
+                        match refusal {
+                            Some(limit) => drop(pace.refused(turn, limit)),
+                            None => {
+                                server.lock().expect("lock").inside -= 1;
+                                pace.answered(turn);
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await.expect("worker");
+        }
+        let server = server.lock().expect("lock");
+        (server.let_in.len(), server.refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_lower_limit_refuses_less_than_a_third() {
+        for (limit, at_once) in [(60, 8), (20, 8), (30, 2), (60, 1), (7, 3)] {
+            let (answered, refused) = against(limit, at_once, Pace::new(60, 4), 150).await;
+            println!("limit {limit} a minute, {at_once} at once: {refused} refused beside {answered}");
+            assert!(refused * 2 < answered, "limit {limit}, {at_once} at once: {refused} of {}", answered + refused);
+        }
     }
 }

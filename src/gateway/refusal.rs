@@ -1,7 +1,12 @@
 //! What a business error of the gateway means for the caller: one table, with where each row is known from.
 //!
 //! The vendor documents a single code of this method (2180). Texts are the better guide, so they are asked before codes that are not on
-//! a vendor page. Rows are tried in order; the first that fits decides, and an error that no row knows stops its window only.
+//! a vendor page. Rows are tried in order, the user's own first; the first that fits decides, and an error that no row knows stops its
+//! window only. `docs/gateway.md` shows the table; a test keeps it true.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
 
 /// What to do after a business error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +23,75 @@ pub enum Verdict {
     Business,
 }
 
+impl Verdict {
+    const ALL: [Self; 5] = [Self::Slower, Self::FewerAtOnce, Self::Clock, Self::Credentials, Self::Business];
+
+    /// Its word in configuration and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Slower => "slower",
+            Self::FewerAtOnce => "fewer-at-once",
+            Self::Clock => "clock",
+            Self::Credentials => "credentials",
+            Self::Business => "business",
+        }
+    }
+}
+
+/// A row that the user adds before the table: for a code or text that this program takes for something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalRule {
+    mark: UserMark,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum UserMark {
+    Code(i64),
+    Text(String),
+}
+
+impl RefusalRule {
+    /// Reads rules as `WDT_REFUSALS` holds them, separated by `;`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a rule that cannot be read.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>> {
+        text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(str::parse).collect()
+    }
+
+    fn fits(&self, code: i64, lower: &str) -> bool {
+        match &self.mark {
+            UserMark::Code(known) => *known == code,
+            UserMark::Text(text) => contains_word(lower, text),
+        }
+    }
+}
+
+impl FromStr for RefusalRule {
+    type Err = Error;
+
+    /// `CODE=VERDICT` or `TEXT=VERDICT`, for example `2060=business` or `系统维护=slower`.
+    fn from_str(rule: &str) -> Result<Self> {
+        let wrong = || {
+            let verdicts: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
+            Error::usage(format!("`{rule}` is no rule for refusals")).hint(format!(
+                "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {}",
+                verdicts.join(", ")
+            ))
+        };
+        let (mark, verdict) = rule.rsplit_once('=').ok_or_else(wrong)?;
+        let (mark, verdict) = (mark.trim(), verdict.trim());
+        let verdict = Verdict::ALL.into_iter().find(|known| known.name() == verdict).ok_or_else(wrong)?;
+        let mark = match mark.parse() {
+            Ok(code) => UserMark::Code(code),
+            Err(_) if !mark.is_empty() => UserMark::Text(mark.to_ascii_lowercase()),
+            Err(_) => return Err(wrong()),
+        };
+        Ok(Self { mark, verdict })
+    }
+}
+
 /// Where a row of the table is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
@@ -27,6 +101,8 @@ pub enum Provenance {
     PublicClients,
     /// Read from the words' meaning; not verified.
     Guessed,
+    /// Set by the user.
+    User,
 }
 
 /// What a row looks at.
@@ -56,7 +132,6 @@ const TABLE: &[Row] = {
         row(Text("并发"), FewerAtOnce, PublicClients),
         row(Text("频率"), Slower, PublicClients),
         row(Text("超限"), Slower, PublicClients),
-        row(Text("调用次数"), Slower, Guessed),
         row(Text("次数"), Slower, Guessed),
         row(Text("繁忙"), Slower, Guessed),
         row(Text("稍后重试"), Slower, PublicClients),
@@ -74,9 +149,12 @@ const TABLE: &[Row] = {
     ]
 };
 
-/// What a business error means.
-pub(super) fn judge(code: i64, message: &str) -> (Verdict, Option<Provenance>) {
+/// What a business error means, by the user's rules and then by the table.
+pub(super) fn judge(code: i64, message: &str, rules: &[RefusalRule]) -> (Verdict, Option<Provenance>) {
     let lower = message.to_ascii_lowercase();
+    if let Some(rule) = rules.iter().find(|rule| rule.fits(code, &lower)) {
+        return (rule.verdict, Some(Provenance::User));
+    }
     TABLE
         .iter()
         .find(|row| match row.mark {
@@ -116,9 +194,45 @@ mod tests {
             (9, "日期格式不合法", Verdict::Business),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge(code, message).0, verdict, "{code} {message}");
+            assert_eq!(judge(code, message, &[]).0, verdict, "{code} {message}");
         }
-        assert_eq!(judge(2180, "").1, Some(Provenance::VendorPage));
-        assert_eq!(judge(77, "?").1, None);
+        assert_eq!(judge(2180, "", &[]).1, Some(Provenance::VendorPage));
+        assert_eq!(judge(77, "?", &[]).1, None);
+    }
+
+    #[test]
+    fn the_users_rules_come_first() {
+        let rules = RefusalRule::parse_list("2060=business; 系统维护=slower;SIGN=clock").expect("rules");
+        assert_eq!(judge(2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
+        assert_eq!(judge(1, "系统维护中", &rules).0, Verdict::Slower);
+        assert_eq!(judge(1030, "sign错误", &rules).0, Verdict::Clock);
+        assert_eq!(judge(2100, "", &rules).0, Verdict::Credentials);
+        for bad in ["2060", "=slower", "2060=stop", "a=b=c"] {
+            let error = RefusalRule::parse_list(bad).expect_err(bad);
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("fewer-at-once")), "{error}");
+        }
+    }
+
+    /// `docs/gateway.md` lists the table as it is.
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let rows: Vec<String> = TABLE
+            .iter()
+            .map(|row| {
+                let mark = match row.mark {
+                    Mark::Code(code) => format!("code {code}"),
+                    Mark::Text(text) => format!("text `{text}`"),
+                };
+                let from = match row.provenance {
+                    Provenance::VendorPage => "the vendor's page",
+                    Provenance::PublicClients => "public clients, not verified",
+                    Provenance::Guessed => "the word's meaning, not verified",
+                    Provenance::User => "the user",
+                };
+                format!("| {mark} | {} | {from} |", row.verdict.name())
+            })
+            .collect();
+        let page = include_str!("../../docs/gateway.md");
+        assert!(page.contains(&rows.join("\n")), "docs/gateway.md should hold:\n{}", rows.join("\n"));
     }
 }

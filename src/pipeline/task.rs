@@ -12,7 +12,7 @@ use super::refresh::{self, Replacement};
 use super::source::Source;
 use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::walk::{self, Part, Walked, Walker};
+use crate::extract::walk::{self, Budget, Part, Walked, Walker};
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, TablePart, TableSpec, Writer};
 use crate::time::{BeijingTime, Window};
@@ -24,8 +24,8 @@ const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
 /// What there is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// A window that the lake lacks.
-    Missing(Window),
+    /// A window that the lake lacks, and what may still be spent on it.
+    Missing(Window, Budget),
     /// Committed windows to walk again.
     Again(Replacement),
 }
@@ -33,7 +33,7 @@ pub(super) enum Work {
 impl Work {
     pub(super) fn window(&self) -> Window {
         match self {
-            Self::Missing(window) => *window,
+            Self::Missing(window, _) => *window,
             Self::Again(replacement) => replacement.window,
         }
     }
@@ -49,8 +49,10 @@ pub(super) struct Done {
 #[derive(Default)]
 pub(super) struct Landed {
     pub(super) commits: Vec<Arrived>,
-    /// Windows that must be walked (again).
-    pub(super) again: Vec<Window>,
+    /// Windows to plan anew.
+    pub(super) replan: Vec<Window>,
+    /// Pieces of a window that was not proved as a whole, with what is left of its budget.
+    pub(super) pieces: Vec<(Window, Budget)>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     pub(super) gaps: Vec<Gap>,
@@ -91,14 +93,14 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     pub(super) async fn run(&self, work: Work) -> Result<Landed> {
         match work {
-            Work::Missing(window) => self.fill(window).await,
+            Work::Missing(window, budget) => self.fill(window, budget).await,
             Work::Again(replacement) => self.replace(replacement).await,
         }
     }
 
     /// Walks a window that the lake lacks and commits each part of it as it is proved.
-    async fn fill(&self, window: Window) -> Result<Landed> {
-        let walked = self.walker.walk(window).await?;
+    async fn fill(&self, window: Window, budget: Budget) -> Result<Landed> {
+        let walked = self.walker.walk(window, &budget).await?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
         let wanted = Range { from: None, to: None, lag: self.options.lag };
         if let Some(latest) = self.source.gateway().server_now().map(|now| wanted.latest(now))
@@ -106,18 +108,23 @@ impl Task<'_> {
         {
             tracing::warn!(%window, %latest, "this machine's clock is ahead of the gateway's");
             return Ok(Landed {
-                again: Window::new(window.start(), latest).into_iter().collect(),
+                replan: Window::new(window.start(), latest).into_iter().collect(),
                 ..Landed::default()
             });
         }
         let proved = match walked {
-            Walked::Cut { windows, total, .. } => {
-                tracing::debug!(%window, total, pieces = windows.len(), "the window is cut");
-                return Ok(Landed { again: windows, total: Some(total), ..Landed::default() });
+            Walked::TooLarge { windows, total } => {
+                tracing::debug!(%window, total, pieces = windows.len(), "the window is too large");
+                return Ok(Landed { replan: windows, total: Some(total), ..Landed::default() });
+            }
+            Walked::Unproved { windows, total } => {
+                tracing::debug!(%window, total, "the window was not proved and is cut");
+                return Ok(Landed { pieces: sharing(windows, &budget), total: Some(total), ..Landed::default() });
             }
             Walked::Proved(proved) => proved,
         };
-        let mut landed = Landed { again: proved.again, total: Some(proved.total), ..Landed::default() };
+        let pieces = sharing(proved.again, &budget);
+        let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[Page]> = proved.pages.into();
         for Part { window, winners, proof } in proved.parts {
             let is_short_empty_tail =
@@ -145,11 +152,14 @@ impl Task<'_> {
     /// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
     /// and the ERP does not return any more.
     async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
-        let mut todo = vec![window];
+        let mut todo = vec![(window, Budget::default())];
         let (mut pages, mut winners, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(piece) = todo.pop() {
-            match self.walker.walk(piece).await? {
-                Walked::Cut { windows, .. } => todo.extend(windows),
+        while let Some((piece, budget)) = todo.pop() {
+            match self.walker.walk(piece, &budget).await? {
+                Walked::TooLarge { windows, .. } => {
+                    todo.extend(windows.into_iter().map(|window| (window, Budget::default())))
+                }
+                Walked::Unproved { windows, .. } => todo.extend(sharing(windows, &budget)),
                 Walked::Proved(proved) => {
                     let first_page = pages.len();
                     for part in proved.parts {
@@ -157,7 +167,7 @@ impl Task<'_> {
                         proofs.push(part.proof);
                     }
                     pages.extend(proved.pages);
-                    todo.extend(proved.again);
+                    todo.extend(sharing(proved.again, &budget));
                 }
             }
         }
@@ -230,11 +240,16 @@ impl Task<'_> {
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
             Outcome::Dropped(refusal) => {
                 tracing::warn!(%window, %refusal, "the commit was dropped and is planned again");
-                landed.again.extend(self.writer.view().await.coverage().gaps(window));
+                landed.replan.extend(self.writer.view().await.coverage().gaps(window));
             }
         }
         Ok(())
     }
+}
+
+/// Pieces that draw on one budget.
+fn sharing(windows: Vec<Window>, budget: &Budget) -> Vec<(Window, Budget)> {
+    windows.into_iter().map(|window| (window, budget.clone())).collect()
 }
 
 /// Runs work that takes its time off the async threads.

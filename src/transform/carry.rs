@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
@@ -83,10 +83,16 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
     let mut quarantined: Vec<String> = fresh.quarantined.iter().map(|record| record.to_json_line()).collect();
     let fresh_lines = quarantined.len();
     let landed: HashSet<Key<'_>> = keys(&fresh.headers, "modified")?.collect();
+    let mended = apply_ids(&fresh.headers)?;
     for line in &held.quarantined {
         let identity = identity_of(line)?;
         let is_known = set_aside.contains(&identity)
-            || matches!(&identity, Identity::Version(number, modified) if landed.contains(&(&**number, modified.micros())));
+            || match &identity {
+                Identity::Version(number, modified) => landed.contains(&(&**number, modified.micros())),
+                // Its number or time could not be read then; now the requisition can.
+                Identity::ApplyId(apply_id) => mended.contains(apply_id),
+                Identity::Raw(_) => false,
+            };
         if !is_known {
             quarantined.push(line.clone());
         }
@@ -113,6 +119,11 @@ fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| unfit("modified times are not timestamps in microseconds"))?;
     Ok((0..numbers.len()).map(|row| (numbers.value(row), times.value(row))))
+}
+
+fn apply_ids(headers: &RecordBatch) -> Result<HashSet<i64>> {
+    let column = headers.column_by_name("apply_id").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    Ok(column.ok_or_else(|| unfit("no column `apply_id` of integers"))?.iter().flatten().collect())
 }
 
 fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
@@ -155,8 +166,6 @@ fn identity_of(line: &str) -> Result<Identity> {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::types::Int64Type;
-
     use super::super::{PageContext, PageDecoder, assemble};
     use super::*;
     use crate::edition::Edition;

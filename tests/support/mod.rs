@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wdt_lake::config::AccountSettings;
 use wdt_lake::edition::Edition;
 use wdt_lake::sandbox::{Options, Sandbox, Version, generate};
 use wdt_lake::time::BeijingTime;
@@ -19,6 +20,13 @@ pub(crate) fn at(text: &str) -> BeijingTime {
 pub(crate) fn erp(requisitions: usize, days: u32, end: &str) -> Sandbox {
     Sandbox::start(Options { requisitions: generate(11, requisitions, days, at(end)), ..Options::default() })
         .expect("sandbox")
+}
+
+/// The sandbox's account as the program would read it from its environment.
+pub(crate) fn account(sandbox: &Sandbox) -> AccountSettings {
+    let environment: std::collections::BTreeMap<&str, String> = sandbox.environment().into_iter().collect();
+    AccountSettings::from_env(|name| environment.get(name).cloned(), |path| std::fs::read_to_string(path))
+        .expect("an account")
 }
 
 /// A folder for one lake, gone with the test.

@@ -192,11 +192,11 @@ fn now<F: Future>(future: F) -> F::Output {
 fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Limits) -> usize {
     let held: HashSet<Identity> = model.state().rows.iter().copied().map(|row| key(row).identity).collect();
     let walker = Walker::new(model, page_size, limits);
-    let mut todo = vec![whole];
+    let mut todo = vec![(whole, Budget::default())];
     let (mut proved_windows, mut seconds_done) = (0, 0);
-    while let Some(window) = todo.pop() {
+    while let Some((window, budget)) = todo.pop() {
         let before: Vec<RowKey> = model.state().rows.iter().copied().map(key).collect();
-        let walked = match now(walker.walk(window)) {
+        let walked = match now(walker.walk(window, &budget)) {
             Ok(walked) => walked,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Incomplete, "{error}");
@@ -205,10 +205,15 @@ fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Li
         };
         let after: HashSet<Identity> = model.state().rows.iter().copied().map(|row| key(row).identity).collect();
         match walked {
-            Walked::Cut { windows, .. } => {
+            Walked::TooLarge { windows, .. } => {
                 assert_eq!(windows.iter().map(|piece| piece.seconds()).sum::<u64>(), window.seconds());
                 assert!(windows.len() > 1, "a cut makes progress");
-                todo.extend(windows);
+                todo.extend(windows.into_iter().map(|piece| (piece, Budget::default())));
+            }
+            Walked::Unproved { windows, .. } => {
+                assert_eq!(windows.iter().map(|piece| piece.seconds()).sum::<u64>(), window.seconds());
+                assert_eq!(windows.len(), 2);
+                todo.extend(windows.into_iter().map(|piece| (piece, budget.clone())));
             }
             Walked::Proved(proved) => {
                 let mut covered = proved.again.iter().map(|window| window.seconds()).sum::<u64>();
@@ -235,7 +240,7 @@ fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Li
                     }
                 }
                 assert_eq!(covered, window.seconds(), "parts and seconds to walk again make up the window");
-                todo.extend(proved.again);
+                todo.extend(proved.again.into_iter().map(|second| (second, budget.clone())));
             }
         }
     }
@@ -305,7 +310,8 @@ fn random_larger_worlds() {
 fn quiet(count: usize, page_size: u32) -> (u32, Walked<ModelPage>) {
     let seconds: Vec<i64> = (0..count as i64).collect();
     let model = Model::new(&seconds, Order::Ascending, 0, 0, Odometer::default());
-    let walked = now(Walker::new(&model, page_size, LIMITS).walk(window(0, 10_000))).expect("walked");
+    let walked =
+        now(Walker::new(&model, page_size, LIMITS).walk(window(0, 10_000), &Budget::default())).expect("walked");
     (model.state.into_inner().expect("lock").calls, walked)
 }
 
@@ -322,15 +328,15 @@ fn a_quiet_world_costs_its_pages_and_one_more_call() {
 #[test]
 fn a_window_far_too_large_is_cut_before_it_is_read() {
     let (spent, walked) = quiet(1_000, 5);
-    let Walked::Cut { windows, total, calls } = walked else { panic!("not cut") };
-    assert_eq!((spent, calls, total, windows.len()), (1, 1, 1_000, 10));
+    let Walked::TooLarge { windows, total } = walked else { panic!("not cut") };
+    assert_eq!((spent, total, windows.len()), (1, 1_000, 10));
 }
 
 #[test]
 fn one_second_larger_than_a_page_gathers_passes_until_it_is_complete() {
     for seed in 0..20 {
         let model = Model::new(&[7; 100], Order::Ascending, 0, 0, Random(StdRng::seed_from_u64(seed)));
-        let walked = now(Walker::new(&model, 10, LIMITS).walk(window(7, 7))).expect("proved");
+        let walked = now(Walker::new(&model, 10, LIMITS).walk(window(7, 7), &Budget::default())).expect("proved");
         let Walked::Proved(proved) = walked else { panic!("a second cannot be cut") };
         assert_eq!((proved.parts[0].winners.len(), proved.parts[0].proof.rule), (100, Rule::Count));
         assert!(proved.parts[0].proof.calls < 150, "{} calls", proved.parts[0].proof.calls);
@@ -341,7 +347,8 @@ fn one_second_larger_than_a_page_gathers_passes_until_it_is_complete() {
 fn a_budget_that_is_spent_leaves_a_gap_and_names_it() {
     let model = Model::new(&[7; 100], Order::Ascending, 0, 0, Random(StdRng::seed_from_u64(1)));
     let limits = Limits { max_passes: 2, ..LIMITS };
-    let error = now(Walker::new(&model, 10, limits).walk(window(7, 7))).expect_err("two passes cannot do");
+    let error =
+        now(Walker::new(&model, 10, limits).walk(window(7, 7), &Budget::default())).expect_err("two passes cannot do");
     assert_eq!(error.kind().exit_code(), 7);
     assert!(error.to_string().contains("1970-01-01 08:00:07"), "{error}");
 }
@@ -358,6 +365,39 @@ fn a_total_that_rises_voids_the_walk() {
             Ok(Fetched { page: ModelPage { total: Some(*total), rows }, retries: 0 })
         }
     }
-    let error = now(Walker::new(&Rising(Mutex::new(50)), 10, LIMITS).walk(window(0, 100))).expect_err("void");
+    let error = now(Walker::new(&Rising(Mutex::new(50)), 10, LIMITS).walk(window(0, 100), &Budget::default()))
+        .expect_err("void");
     assert!(error.hint_text().is_some_and(|hint| hint.contains("--lag")), "{error}");
+}
+
+/// A server that ignores the window or answers the same page for ever must not be asked for ever.
+#[test]
+fn a_server_that_keeps_to_nothing_is_given_up_within_the_budget() {
+    struct Deaf {
+        second: i64,
+        calls: Mutex<u32>,
+    }
+    impl Pages for Deaf {
+        type Page = ModelPage;
+        async fn page(&self, _: Window, _: u32, _: u32) -> Result<Fetched<ModelPage>> {
+            *self.calls.lock().expect("lock") += 1;
+            Ok(Fetched { page: ModelPage { total: Some(7), rows: vec![key((self.second, 1))] }, retries: 0 })
+        }
+    }
+    for second in [500, 5_000_000] {
+        let deaf = Deaf { second, calls: Mutex::new(0) };
+        let walker = Walker::new(&deaf, 100, Limits::default());
+        let mut todo = vec![(window(0, 1_000_000), Budget::default())];
+        while let Some((window, budget)) = todo.pop() {
+            match now(walker.walk(window, &budget)) {
+                Ok(Walked::Unproved { windows, .. }) => {
+                    todo.extend(windows.into_iter().map(|piece| (piece, budget.clone())))
+                }
+                Ok(_) => panic!("nothing can be proved"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Incomplete),
+            }
+        }
+        let calls = *deaf.calls.lock().expect("lock");
+        assert!(calls < 400, "{calls} calls");
+    }
 }

@@ -1,0 +1,391 @@
+//! Limits, skew, faults, quarantine, an ERP that writes into the past: what a run does about each, and what it says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use wdt_lake::gateway::CallPolicy;
+use wdt_lake::land::LeaseWait;
+use wdt_lake::pipeline::{Again, SyncOptions};
+use wdt_lake::sandbox::{
+    Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
+    Scalars, generate,
+};
+
+use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
+
+const JUNE: [&str; 4] = ["--from", "2026-06-01", "--to", "2026-06-30"];
+
+fn hostile(requisitions: Vec<Requisition>, behaviour: Behaviour) -> Sandbox {
+    Sandbox::start(Options { requisitions, behaviour, ..Options::default() }).unwrap()
+}
+
+/// Lines of all quarantine files.
+fn quarantined(lake: &LakeDir) -> Vec<Value> {
+    let files = lake.files().into_iter().filter(|name| name.starts_with("_quarantine/"));
+    files
+        .flat_map(|name| {
+            let text = std::fs::read_to_string(lake.path().join(name)).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        })
+        .collect()
+}
+
+#[test]
+fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
+    let mut requisitions = generate(21, 300, 25, at("2026-06-30 23:59:59"));
+    let poisoned: Vec<(String, PoisonKind)> = PoisonKind::ALL
+        .into_iter()
+        .filter(|kind| !kind.fits())
+        .enumerate()
+        .map(|(place, kind)| {
+            let victim = &mut requisitions[place * 9];
+            kind.spoil(victim);
+            (victim.purchase_apply_no.to_string(), kind)
+        })
+        .collect();
+    let sandbox = hostile(requisitions, Behaviour::default());
+    let lake = LakeDir::new();
+    let refused = sync(&sandbox, &lake, &[&JUNE[..], &["--max-quarantine", "0"]].concat()).expect_code(7);
+    assert!(refused.stderr.contains("--max-quarantine") && lake.manifests().is_empty(), "{}", refused.stderr);
+
+    let summary = sync(&sandbox, &lake, &JUNE).expect_code(3).json();
+    assert_eq!(summary["rows"]["quarantined"], poisoned.len());
+    let lines = quarantined(&lake);
+    assert_eq!(lines.len(), poisoned.len());
+    let world = sandbox.world().lock();
+    for line in &lines {
+        for name in ["reason", "message", "raw", "window", "page_no", "run_id"] {
+            assert!(!line[name].is_null(), "{name}: {line}");
+        }
+        let raw = line["raw"].as_str().unwrap();
+        let sent = world.journal().versions().iter().any(|version| version.to_json(sandbox.dialect()) == raw);
+        assert!(sent, "the raw text is byte for byte what was sent: {raw}");
+    }
+    // Everything else landed, and nothing of what was set aside did.
+    let fits = |number: &str| !poisoned.iter().any(|(other, _)| other == number);
+    let sound: Vec<_> = world
+        .journal()
+        .versions()
+        .iter()
+        .filter(|version| fits(&version.requisition.purchase_apply_no))
+        .cloned()
+        .collect();
+    drop(world);
+    check_with_readers(&sandbox, &lake, &sound);
+    let status = run(program().args(["status", "--lake", &lake.text()])).expect_code(0);
+    assert!(status.stdout.contains(&format!("{} records", poisoned.len())), "{}", status.stdout);
+
+    // Whoever mends a record in place keeps its modified time; the windows are walked again on demand.
+    {
+        let mut world = sandbox.world().lock();
+        for (number, _) in &poisoned {
+            let Some(modified) = world.find(number).map(|found| found.modified) else { continue };
+            world.edit_at(number, modified, |requisition| {
+                requisition.overrides.clear();
+                requisition.details.iter_mut().for_each(|detail| detail.overrides.clear());
+            });
+        }
+    }
+    let summary = sync(&sandbox, &lake, &[&JUNE[..], &["--refresh-quarantined"]].concat()).expect_code(0).json();
+    assert!(summary["refreshed"].as_u64().unwrap() > 0);
+    assert!(quarantined(&lake).is_empty(), "{:?}", quarantined(&lake));
+    let current = sandbox
+        .world()
+        .lock()
+        .journal()
+        .versions()
+        .iter()
+        .filter(|version| version.died.is_none())
+        .cloned()
+        .collect::<Vec<_>>();
+    check_with_readers(&sandbox, &lake, &current);
+}
+
+#[test]
+fn an_erp_that_writes_into_the_past_is_caught_by_the_lookback_and_nothing_is_forgotten() {
+    let sandbox = erp(400, 28, "2026-06-30 23:59:59");
+    let lake = LakeDir::new();
+    // Three commits, the last of which the lookback touches.
+    sync(&sandbox, &lake, &["--from", "2026-06-03", "--to", "2026-06-20"]).expect_code(0);
+    sync(&sandbox, &lake, &["--to", "2026-06-25"]).expect_code(0);
+    sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0);
+    let before: Vec<_> = sandbox.world().lock().journal().versions().to_vec();
+    {
+        let mut world = sandbox.world().lock();
+        // A late import lands in a covered window, another requisition leaves one.
+        let mut late = Requisition::plain(8_000_001, "POA202606280999", at("2026-06-28 09:00:00"));
+        late.remark = "补录".into();
+        world.add_as_is(late);
+        let leaver = world
+            .requisitions()
+            .find(|one| one.modified > at("2026-06-27 00:00:00"))
+            .unwrap()
+            .purchase_apply_no
+            .clone();
+        world.edit_at(&leaver, at("2026-07-03 12:00:00"), |requisition| requisition.remark = "later".into());
+    }
+    let plain = sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0).json();
+    assert_eq!(plain["calls"], 0, "without a lookback a covered range stays as it is");
+    let summary = sync(&sandbox, &lake, &["--to", "2026-06-30", "--lookback", "4d"]).expect_code(0).json();
+    assert_eq!(summary["refreshed"], 1);
+    let mut expected = before;
+    expected.extend(sandbox.world().lock().journal().history("POA202606280999").cloned());
+    check_with_readers(&sandbox, &lake, &expected);
+    let proof = lake.manifests().last().unwrap()["proof"].clone();
+    assert_eq!(proof["rows_carried"], 1, "the version that left was carried over: {proof}");
+    // Again, with everything in one refresh: the same rows in fewer files.
+    let files = lake.files().len();
+    sync(&sandbox, &lake, &["--to", "2026-06-30", "--lookback", "60d"]).expect_code(0);
+    check_with_readers(&sandbox, &lake, &expected);
+    assert!(lake.files().iter().filter(|name| name.ends_with(".parquet")).count() < files, "neighbours are joined");
+}
+
+#[test]
+fn a_row_that_enters_a_walked_window_voids_the_walk() {
+    let sandbox = hostile(generate(22, 300, 20, at("2026-06-30 23:59:59")), Behaviour::default());
+    sandbox.before_call(|world, call| {
+        let late =
+            Requisition::plain(7_000_000 + call.nth as i64, &format!("LATE{}", call.nth), at("2026-06-20 00:00:00"));
+        world.add_as_is(late);
+    });
+    let lake = LakeDir::new();
+    let said = sync(&sandbox, &lake, &JUNE).expect_code(7);
+    assert!(said.stderr.contains("rose") && said.stderr.contains("--lag"), "{}", said.stderr);
+    assert!(lake.manifests().is_empty());
+}
+
+#[test]
+fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
+    // One second of 300 requisitions whose order is random at every call, and not a pass to spare: that cannot be proved.
+    let mut requisitions = generate(23, 500, 28, at("2026-06-30 23:59:59"));
+    for requisition in &mut requisitions[..300] {
+        requisition.modified = at("2026-06-10 10:00:00");
+        requisition.created = requisition.created.min(requisition.modified);
+    }
+    let behaviour = Behaviour { order: "shuffled-ties".parse().unwrap(), ..Behaviour::default() };
+    let sandbox = hostile(requisitions, behaviour);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (store, account) = (wdt_lake::land::Store::memory(), crate::support::account(&sandbox));
+    let options = |passes| SyncOptions {
+        from: Some(at("2026-06-01 00:00:00")),
+        to: Some(at("2026-06-30 23:59:59")),
+        page_size: 10,
+        calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
+        limits: wdt_lake::extract::walk::Limits { max_passes: passes, ..Default::default() },
+        wait: LeaseWait::No,
+        again: Again::None,
+        ..SyncOptions::default()
+    };
+    runtime.block_on(async {
+        let clock = Arc::new(wdt_lake::time::SystemClock);
+        let sync = |options: SyncOptions| {
+            let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
+            async move {
+                wdt_lake::pipeline::sync(&account, store, &options, clock, std::future::pending(), &|_| ())
+                    .await
+                    .unwrap()
+            }
+        };
+        let report = sync(options(2)).await;
+        assert_eq!(report.exit_code(), 7);
+        assert!(
+            report.gaps.iter().any(|gap| gap.error.to_string().contains("2026-06-10 10:00:00")),
+            "{:?}",
+            report.gaps
+        );
+        assert!(report.windows > 0, "the other windows went on");
+        let report = sync(options(25)).await;
+        assert_eq!((report.exit_code(), report.gaps.len()), (0, 0), "{:?}", report.gaps);
+    });
+    runtime.block_on(crate::completeness::check(&sandbox, &store, 23));
+}
+
+#[test]
+fn answers_of_every_shape_are_understood_over_the_wire() {
+    let shapes = [
+        Behaviour { compression: Compression::Gzip, ..Behaviour::default() },
+        Behaviour { scalars: Scalars::Numbers, ..Behaviour::default() },
+        Behaviour { applicant: Applicant::Table, escapes: Escapes::Php, ..Behaviour::default() },
+    ];
+    for behaviour in shapes {
+        let sandbox = hostile(generate(24, 250, 20, at("2026-06-30 23:59:59")), behaviour);
+        let lake = LakeDir::new();
+        sync(&sandbox, &lake, &JUNE).expect_code(0);
+        // The script reads text; the journal sends text however the gateway was told to.
+        sandbox.behave(|behaviour| *behaviour = Behaviour::default());
+        check_with_readers(&sandbox, &lake, sandbox.world().lock().journal().versions());
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_corrected_once_and_the_servers_clock_ends_the_range() {
+    let now = wdt_lake::time::Clock::now(&wdt_lake::time::SystemClock);
+    for (server, skew) in [(at("2026-06-29 12:00:00"), "behind"), (now.plus_seconds(7_200), "ahead")] {
+        let clock = SandboxClock::held(server);
+        let requisitions = generate(25, 150, 20, at("2026-06-28 23:59:59"));
+        let sandbox = Sandbox::start(Options { requisitions, clock, ..Options::default() }).unwrap();
+        let lake = LakeDir::new();
+        let from = server.plus_seconds(-40 * 86_400).to_string();
+        let summary = sync(&sandbox, &lake, &["--from", &from]).expect_code(0).json();
+        let end = server.plus_seconds(-300).rfc3339();
+        assert_eq!(summary["range"]["end"], Value::String(end), "the server is {skew}");
+        let refused =
+            sandbox.world().calls().iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
+        assert_eq!(refused, 1, "one refusal, one correction");
+        let checked = run(program_at(&sandbox).args(["check"])).expect_code(0);
+        assert!(checked.stderr.contains("this machine's clock is"), "{}", checked.stderr);
+    }
+}
+
+#[test]
+fn check_says_whether_the_account_may_call() {
+    let sandbox = erp(10, 5, "2026-06-30 23:59:59");
+    let good = run(program_at(&sandbox).args(["check", "--json"])).expect_code(0).json();
+    assert_eq!((&good["edition"], &good["calls"]), (&Value::from("enterprise"), &Value::from(1)));
+    let text = run(program_at(&sandbox).arg("check")).expect_code(0);
+    assert!(text.stdout.contains("accepts the account"), "{}", text.stdout);
+    run(program_at(&sandbox).arg("check").env("WDT_APPSECRET", "no")).expect_code(4);
+    sandbox.next_faults([Some(Fault::Business { code: 9, message: "权限不足".to_owned() })]);
+    run(program_at(&sandbox).arg("check")).expect_code(4);
+    // A rule of the user's is stronger than the table.
+    sandbox.next_faults([Some(Fault::Business { code: 9, message: "权限不足".to_owned() })]);
+    run(program_at(&sandbox).arg("check").env("WDT_REFUSALS", "9=business")).expect_code(7);
+    run(program_at(&sandbox).arg("check").env("WDT_REFUSALS", "9")).expect_code(2);
+}
+
+#[test]
+fn plan_prints_what_sync_would_walk() {
+    let sandbox = erp(2_000, 55, "2026-06-30 23:59:59");
+    let lake = LakeDir::new();
+    let arguments =
+        ["plan", "--json", "--lake", &lake.text(), "--from", "2026-05-07", "--to", "2026-06-30"].map(str::to_owned);
+    let planned = run(program_at(&sandbox).args(&arguments)).expect_code(0).json();
+    assert_eq!(planned["rows"], 2_000);
+    let windows = planned["windows"].as_array().unwrap().len() as u64;
+    assert!(planned["calls"].as_u64().unwrap() <= windows, "one call a window at most");
+    assert!(!lake.path().exists(), "a plan makes no lake");
+    let offline = run(program_at(&sandbox).args(&arguments).arg("--offline")).expect_code(0).json();
+    assert_eq!((&offline["calls"], &offline["rows"]), (&Value::from(0), &Value::from(0)));
+
+    let before = sandbox.world().calls().len();
+    sync(&sandbox, &lake, &["--from", "2026-05-07", "--to", "2026-06-15"]).expect_code(0);
+    let whole = sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0).json();
+    let spent = (sandbox.world().calls().len() - before) as u64;
+    assert!(spent <= planned["estimated_calls"].as_u64().unwrap() + 2, "{spent} calls, planned {planned}");
+    assert!(whole["calls"].as_u64().unwrap() > 0);
+    let covered = run(program_at(&sandbox).args(&arguments[..4]).args(["--to", "2026-06-30"])).expect_code(0).json();
+    assert_eq!(covered["windows"], Value::Array(vec![]));
+    let text = run(program_at(&sandbox).args(["plan", "--offline", "--lake", &lake.text(), "--to", "2026-07-10"]))
+        .expect_code(0);
+    assert!(text.stdout.contains("2026-07-01 00:00:00 .. 2026-07-10 23:59:59"), "{}", text.stdout);
+    assert!(text.stdout.contains("minute"), "{}", text.stdout);
+}
+
+/// The sandbox counts a sliding minute of its own: at the default budget it refuses nobody. This takes a minute, of waiting.
+#[test]
+fn the_default_budget_is_never_refused_by_a_limit_of_sixty() {
+    let behaviour = Behaviour { calls_per_minute: Some(60), ..Behaviour::default() };
+    let sandbox = hostile(generate(26, 640, 25, at("2026-06-30 23:59:59")), behaviour);
+    let lake = LakeDir::new();
+    let said =
+        run(program_at(&sandbox).args(["sync", "--json", "--lake", &lake.text(), "--page-size", "10"]).args(JUNE))
+            .expect_code(0);
+    assert!(said.json()["calls"].as_u64().unwrap() > 60, "the limit was in reach");
+    let refused =
+        sandbox.world().calls().iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn a_limit_of_calls_at_once_is_learned() {
+    let latency = "20ms".parse().unwrap();
+    let behaviour = Behaviour { max_concurrency: Some(1), latency, ..Behaviour::default() };
+    let sandbox = hostile(generate(27, 300, 25, at("2026-06-30 23:59:59")), behaviour);
+    let lake = LakeDir::new();
+    sync(&sandbox, &lake, &[&JUNE[..], &["--page-size", "20", "--concurrency", "3"]].concat()).expect_code(0);
+    let calls = sandbox.world().calls();
+    let refused = calls.iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
+    assert!(refused * 3 < calls.len(), "{refused} of {} calls were refused", calls.len());
+}
+
+/// A gateway of which the answers are fixed, for the vendor's own examples.
+fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/openapi2", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            while !request.windows(9).any(|bytes| bytes == b"page_size") {
+                match stream.read(&mut buffer).unwrap_or(0) {
+                    0 => break,
+                    read => request.extend_from_slice(&buffer[..read]),
+                }
+            }
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    (address, server)
+}
+
+fn fixed(address: &str) -> BTreeMap<&'static str, String> {
+    [
+        ("WDT_EDITION", "enterprise"),
+        ("WDT_SID", "wanxie2"),
+        ("WDT_APPKEY", "k"),
+        ("WDT_APPSECRET", "s"),
+        ("WDT_BASE_URL", address),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into()
+}
+
+#[test]
+fn the_vendors_own_answers_go_through_the_program() {
+    let (address, _server) = answering(include_bytes!("fixtures/enterprise_example.json"));
+    let said = run(program().envs(fixed(&address)).args(["get", "--json", "POA202005190001"])).expect_code(0).json();
+    let found = &said["requisitions"][0];
+    for (name, value) in [
+        ("purchase_apply_no", Value::from("POA202005190001")),
+        ("apply_id", 118.into()),
+        ("status", 30.into()),
+        ("status_name", "referenced".into()),
+        ("createor_name", "wanxie2-test".into()),
+        ("real_num", "200.0000".into()),
+        ("unref_num", "0.0000".into()),
+        ("expected_time", Value::Null),
+        ("modified", "2020-05-19T11:57:04+08:00".into()),
+        ("detail_count", 2.into()),
+        ("extra", Value::Null),
+    ] {
+        assert_eq!(found[name], value, "{name}");
+    }
+    assert_eq!(found["details"][1]["goods_name"], "demlution test product 2");
+
+    // The example says 7 requisitions and gives one. That is no proof, so nothing is committed.
+    let lake = LakeDir::new();
+    let arguments =
+        ["sync", "--lake", &lake.text(), "--from", "2020-05-01", "--to", "2020-05-31", "--calls-per-minute", "0"]
+            .map(str::to_owned);
+    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    assert!(lake.manifests().is_empty(), "{}", said.stdout);
+
+    let (address, _server) = answering(include_bytes!("fixtures/enterprise_error_2180.json"));
+    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    assert!(said.stderr.contains("2180") && said.stderr.contains("时间跨度不能超过最大范围30天"), "{}", said.stderr);
+}
+
+#[test]
+fn a_body_that_never_ends_does_not_hang_the_run() {
+    let sandbox = hostile(generate(28, 50, 20, at("2026-06-30 23:59:59")), Behaviour::default());
+    sandbox.next_faults([Some(Fault::Hang), Some(Fault::Silence)]);
+    let lake = LakeDir::new();
+    let began = std::time::Instant::now();
+    sync(&sandbox, &lake, &[&JUNE[..], &["--timeout", "1s"]].concat()).expect_code(0);
+    assert!(began.elapsed() < Duration::from_secs(60), "two tries of a second, and their delays");
+}
