@@ -31,8 +31,9 @@ use task::{Arrived, Done, Task, Work};
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::extract::budget::{Budget, Limits};
 use crate::extract::plan::Planner;
-use crate::extract::walk::{Budget, Limits, Walker};
+use crate::extract::walk::Walker;
 use crate::gateway::{CallPolicy, Gateway};
 use crate::id::RunId;
 use crate::land::{

@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::extract::walk::Limits;
+use wdt_lake::extract::budget::Limits;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::{Lake, Store, Table};
 use wdt_lake::pipeline::{SyncOptions, SyncReport, sync};

@@ -173,7 +173,7 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
         to: Some(at("2026-06-30 23:59:59")),
         page_size: 10,
         calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
-        limits: wdt_lake::extract::walk::Limits { max_passes: passes, ..Default::default() },
+        limits: wdt_lake::extract::budget::Limits { max_passes: passes, ..Default::default() },
         wait: LeaseWait::No,
         again: Again::None,
         ..SyncOptions::default()

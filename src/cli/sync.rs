@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::render;
 use crate::config::env;
 use crate::error::{Error, Result};
-use crate::extract::walk::Limits;
+use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store};

@@ -18,12 +18,13 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{self, StreamExt as _};
 
 use super::boundary::{self, Direction, Judgement};
+use super::budget::{Budget, Limits};
 use super::evidence::{Evidence, Moment, Rose};
+use super::proof::{Proof, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::requisition::RowKey;
 use crate::time::{BeijingTime, Window};
@@ -57,126 +58,6 @@ pub struct Fetched<P> {
     pub page: P,
     /// Tries that failed before.
     pub retries: u32,
-}
-
-/// The calls that are left for one window and for all pieces that it is cut into; clones share it.
-///
-/// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
-#[derive(Clone, Debug, Default)]
-pub struct Budget(Arc<Mutex<Option<u32>>>);
-
-impl Budget {
-    /// Opens the budget with so many calls, unless it is open already.
-    fn open(&self, calls: u32) {
-        self.left().get_or_insert(calls);
-    }
-
-    /// Takes `calls` out; `false` when fewer are left.
-    fn spend(&self, calls: u32) -> bool {
-        match &mut *self.left() {
-            None => true,
-            Some(left) => {
-                let enough = *left >= calls;
-                *left = left.saturating_sub(calls);
-                enough
-            }
-        }
-    }
-
-    fn left(&self) -> MutexGuard<'_, Option<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a walk may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// A window of more pages than twice this is cut before it is read.
-    pub max_pages: u32,
-    /// Passes over one window.
-    pub max_passes: u32,
-    /// Calls for one window and its pieces: this many for each of its pages, and [`Limits::FREE_CALLS`] more.
-    pub max_calls_per_page: u32,
-    /// Pages asked for at once.
-    pub concurrency: u32,
-    /// Neighbouring rows of different seconds that must have come in order before the server is believed to order by modified time.
-    pub min_ordered_steps: u64,
-}
-
-impl Limits {
-    /// Calls that every window may spend, however small it is.
-    pub const FREE_CALLS: u32 = 50;
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_pages: 50, max_passes: 25, max_calls_per_page: 25, concurrency: 4, min_ordered_steps: 20 }
-    }
-}
-
-/// Which rule proved a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// One answer held the whole window.
-    Snapshot,
-    /// As many distinct rows came in later answers as an earlier answer said there were.
-    Count,
-    /// A backward pass over a list ordered by modified time.
-    Boundary,
-}
-
-/// Why a window is known to be complete, and what it took.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    /// The rule that proved it.
-    pub rule: Rule,
-    /// The totals that the server said, in order, for the window that was asked for.
-    pub totals: Vec<u64>,
-    /// Distinct identities seen in the proved window.
-    pub distinct_rows: u64,
-    /// Passes over the pages of the window that was asked for.
-    pub passes: u32,
-    /// Answers read.
-    pub calls: u32,
-    /// Tries that failed before an answer came.
-    pub retries: u32,
-    /// How far the total fell while the window was walked: rows that were edited meanwhile.
-    pub rows_left: u64,
-    /// How often an identity that was known already came again.
-    pub duplicates: u64,
-}
-
-impl Proof {
-    /// One proof of windows that were proved one by one: the weakest rule, and all that was spent.
-    pub fn of_pieces(pieces: Vec<Self>) -> Self {
-        let weakness =
-            |rule: &Rule| [Rule::Snapshot, Rule::Count, Rule::Boundary].iter().position(|other| other == rule);
-        pieces.into_iter().fold(
-            Self {
-                rule: Rule::Snapshot,
-                totals: Vec::new(),
-                distinct_rows: 0,
-                passes: 0,
-                calls: 0,
-                retries: 0,
-                rows_left: 0,
-                duplicates: 0,
-            },
-            |mut all, piece| {
-                if weakness(&piece.rule) > weakness(&all.rule) {
-                    all.rule = piece.rule;
-                }
-                all.totals.extend(piece.totals);
-                all.distinct_rows += piece.distinct_rows;
-                all.passes += piece.passes;
-                all.calls += piece.calls;
-                all.retries += piece.retries;
-                all.rows_left += piece.rows_left;
-                all.duplicates += piece.duplicates;
-                all
-            },
-        )
-    }
 }
 
 /// How a walk ended.
@@ -310,8 +191,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             let pieces = u64::from(self.page_count().div_ceil(self.limits.max_pages));
             return Ok(Verdict::TooLarge(cut(self.window, pieces)));
         }
-        let per_page = self.limits.max_calls_per_page.saturating_mul(self.page_count());
-        self.budget.open(Limits::FREE_CALLS.saturating_add(per_page));
+        self.budget.open(self.limits.max_calls(self.page_count()));
         self.concurrent_pass().await?;
         if self.evidence.is_complete() {
             return Ok(Verdict::proved(Rule::Count));

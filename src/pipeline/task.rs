@@ -12,7 +12,9 @@ use super::refresh::{self, Replacement};
 use super::source::Source;
 use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::walk::{self, Budget, Part, Walked, Walker};
+use crate::extract::budget::Budget;
+use crate::extract::proof;
+use crate::extract::walk::{Part, Walked, Walker};
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, TablePart, TableSpec, Writer};
 use crate::time::{BeijingTime, Window};
@@ -182,7 +184,7 @@ impl Task<'_> {
         })
         .await?;
         let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
-        let mut proof = recorded(walk::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
+        let mut proof = recorded(proof::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
         proof.distinct_rows = proof.rows_landed + proof.rows_quarantined;
         proof.rows_carried = carried_headers;
         proof.quarantined_carried = carried_quarantined;
@@ -260,12 +262,12 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 /// The proof as the manifest records it.
-fn recorded(proof: walk::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
+fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
     land::Proof {
         rule: match proof.rule {
-            walk::Rule::Snapshot => land::Rule::Snapshot,
-            walk::Rule::Count => land::Rule::Count,
-            walk::Rule::Boundary => land::Rule::Boundary,
+            proof::Rule::Snapshot => land::Rule::Snapshot,
+            proof::Rule::Count => land::Rule::Count,
+            proof::Rule::Boundary => land::Rule::Boundary,
         },
         totals: proof.totals,
         distinct_rows: proof.distinct_rows,

@@ -1,0 +1,81 @@
+//! What the walk of a window may spend, and what is left of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a walk may spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A window of more pages than twice this is cut before it is read.
+    pub max_pages: u32,
+    /// Passes over one window.
+    pub max_passes: u32,
+    /// Calls for one window and its pieces: this many for each of its pages, and [`Limits::FREE_CALLS`] more.
+    pub max_calls_per_page: u32,
+    /// Pages asked for at once.
+    pub concurrency: u32,
+    /// Neighbouring rows of different seconds that must have come in order before the server is believed to order by modified time.
+    pub min_ordered_steps: u64,
+}
+
+impl Limits {
+    /// Calls that every window may spend, however small it is.
+    pub const FREE_CALLS: u32 = 50;
+
+    /// Calls for a window of so many pages.
+    pub(super) fn max_calls(&self, pages: u32) -> u32 {
+        Self::FREE_CALLS.saturating_add(self.max_calls_per_page.saturating_mul(pages))
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_pages: 50, max_passes: 25, max_calls_per_page: 25, concurrency: 4, min_ordered_steps: 20 }
+    }
+}
+
+/// The calls that are left for one window and for all pieces that it is cut into; clones share it.
+///
+/// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
+#[derive(Clone, Debug, Default)]
+pub struct Budget(Arc<Mutex<Option<u32>>>);
+
+impl Budget {
+    /// Opens the budget with so many calls, unless it is open already.
+    pub(super) fn open(&self, calls: u32) {
+        self.left().get_or_insert(calls);
+    }
+
+    /// Takes `calls` out; `false` when fewer are left.
+    pub(super) fn spend(&self, calls: u32) -> bool {
+        match &mut *self.left() {
+            None => true,
+            Some(left) => {
+                let enough = *left >= calls;
+                *left = left.saturating_sub(calls);
+                enough
+            }
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_draw_on_one_budget() {
+        let budget = Budget::default();
+        assert!(budget.spend(1_000), "nothing is counted before the window's size is known");
+        budget.open(10);
+        let piece = budget.clone();
+        piece.open(1_000);
+        assert!(piece.spend(7));
+        assert!(!budget.spend(4));
+        assert!(!piece.spend(1), "what was refused is spent: the window is given up");
+        assert_eq!(Limits::default().max_calls(4), 150);
+    }
+}
