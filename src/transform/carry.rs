@@ -208,13 +208,13 @@ mod tests {
     }
 
     /// (number, apply_id) of the headers and (number, rec_id) of the details.
-    fn seen(refreshed: &Refreshed) -> (Vec<(String, i64)>, Vec<(String, i64)>) {
+    fn seen(refreshed: &Refreshed) -> [Vec<(String, i64)>; 2] {
         let list = |batch: &RecordBatch, id: &str| {
             let numbers = batch.column_by_name("purchase_apply_no").expect("numbers").as_string::<i32>();
             let ids = batch.column_by_name(id).expect("ids").as_primitive::<Int64Type>();
             (0..batch.num_rows()).map(|row| (numbers.value(row).to_owned(), ids.value(row))).collect()
         };
-        (list(&refreshed.headers, "apply_id"), list(&refreshed.details, "rec_id"))
+        [list(&refreshed.headers, "apply_id"), list(&refreshed.details, "rec_id")]
     }
 
     fn named(rows: &[(&str, i64)]) -> Vec<(String, i64)> {
@@ -236,7 +236,7 @@ mod tests {
             ("Q", 8, 9, &[90]),
         ]);
         let refreshed = carry_over(&fresh, &old).expect("refreshed");
-        let (headers, details) = seen(&refreshed);
+        let [headers, details] = seen(&refreshed);
         assert_eq!(headers, named(&[("A", 1), ("B", 2), ("C", 3), ("E", 5), ("Q", 9)]));
         assert_eq!(details, named(&[("A", 11), ("B", 20), ("B", 21), ("C", 30), ("C", 31), ("Q", 90)]));
         assert_eq!((refreshed.carried_headers, refreshed.carried_quarantined, refreshed.quarantined.len()), (1, 0, 1));
@@ -246,7 +246,7 @@ mod tests {
     fn nothing_returned_means_that_everything_is_carried_over() {
         let old = held(&[window(&[("A", 1, 1, &[10]), ("Q", 2, 2, &[-20])])]);
         let refreshed = carry_over(&window(&[]), &old).expect("refreshed");
-        assert_eq!(seen(&refreshed).0, named(&[("A", 1)]));
+        assert_eq!(seen(&refreshed)[0], named(&[("A", 1)]));
         assert_eq!((refreshed.carried_headers, refreshed.carried_quarantined), (1, 1));
         let empty = carry_over(&window(&[]), &Held::default()).expect("refreshed");
         assert_eq!((empty.headers.num_rows(), empty.headers.schema()), (0, refreshed.headers.schema()));
