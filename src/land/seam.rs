@@ -1,9 +1,9 @@
 //! The place where a test can interfere with a store: errors before an effect, answers lost after it, and death at a named point.
 //!
-//! In ordinary builds a [`Seam`] is empty and its methods do nothing. It comes alive in unit tests, which give a store an
-//! `Interference`, and with the cargo feature `failpoints`, where the environment variable `WDT_LAKE_FAILPOINT=name` aborts the
-//! process the first time that the point `name` of [`POINTS`] is reached, and `name@3` the third time. An abort runs no destructor
-//! and flushes nothing, so to the lake it is a kill.
+//! In release builds a [`Seam`] is empty and its methods do nothing. It comes alive in builds with debug assertions, which are those that
+//! tests run and users do not: unit tests give a store an `Interference`, and the environment variable `WDT_LAKE_FAILPOINT=name`
+//! aborts the real program the first time that the point `name` of [`POINTS`] is reached, and `name@3` the third time. An abort runs
+//! no destructor and flushes nothing, so to the lake it is a kill.
 
 use bytes::Bytes;
 
@@ -45,7 +45,7 @@ pub(crate) struct Effect<'a> {
 }
 
 /// When a test is asked.
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "only tests look at effects"))]
 pub(crate) enum Moment<'a> {
@@ -58,7 +58,7 @@ pub(crate) enum Moment<'a> {
 }
 
 /// What a test does to a store.
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 pub(crate) trait Interference: Send + Sync {
     /// Called at every moment; what it returns is what the caller of the store gets.
     fn at<'a>(&'a self, moment: Moment<'a>) -> futures::future::BoxFuture<'a, Result<()>>;
@@ -67,11 +67,11 @@ pub(crate) trait Interference: Send + Sync {
 /// See the module documentation.
 #[derive(Clone, Default)]
 pub(crate) struct Seam {
-    #[cfg(any(test, feature = "failpoints"))]
+    #[cfg(any(test, debug_assertions))]
     interference: Option<std::sync::Arc<dyn Interference>>,
 }
 
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 impl Seam {
     #[cfg(test)]
     pub(crate) fn new(interference: std::sync::Arc<dyn Interference>) -> Self {
@@ -104,7 +104,7 @@ impl Seam {
     }
 }
 
-#[cfg(not(any(test, feature = "failpoints")))]
+#[cfg(not(any(test, debug_assertions)))]
 #[expect(clippy::unused_async, reason = "the same signatures as in test builds, where they wait")]
 impl Seam {
     pub(crate) fn of_process() -> Self {
@@ -125,13 +125,13 @@ impl Seam {
 }
 
 /// Aborts the process at one point, after it was passed so many times.
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 struct Abort {
     point: String,
     left: std::sync::atomic::AtomicU64,
 }
 
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 impl Abort {
     fn from_environment() -> Option<Self> {
         let text = std::env::var("WDT_LAKE_FAILPOINT").ok()?;
@@ -140,7 +140,7 @@ impl Abort {
     }
 }
 
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, debug_assertions))]
 impl Interference for Abort {
     fn at<'a>(&'a self, moment: Moment<'a>) -> futures::future::BoxFuture<'a, Result<()>> {
         use std::sync::atomic::Ordering;
