@@ -369,6 +369,30 @@ async fn a_writer_whose_half_written_file_is_swept_away_lands_again() {
 }
 
 #[tokio::test]
+async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again() {
+    for point in ["create.staged", "create.published"] {
+        let (store, _folder) = local();
+        leave_orphans(&store).await;
+        let sweep = {
+            let store = store.clone();
+            move || -> BoxFuture<'static, Result<()>> {
+                let store = store.clone();
+                Box::pin(async move { writer(&store).await.sweep().await.map(|_| ()) })
+            }
+        };
+        let when: fn(&Moment<'_>) -> bool = match point {
+            "create.staged" => |moment| matches!(moment, Moment::Point("create.staged")),
+            _ => |moment| matches!(moment, Moment::Point("create.published")),
+        };
+        let sweeper = writer(&meanwhile(&store, when, sweep)).await;
+        sweeper.sweep().await.unwrap_or_else(|error| panic!("{point}: {error}"));
+        committed(sweeper.land(landing(0, 29)).await);
+        writer(&store).await.sweep().await.expect("swept");
+        assert_eq!(everything(&store).await.len(), 1 + 2 + 2, "{point}: what is not ours, two files, two manifests");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
     let store = Store::memory();
     let (one, two) = (writer(&store).await, writer(&store).await);

@@ -108,8 +108,9 @@ impl Writer {
                     self.store().point("sweep.fenced").await?;
                     swept.fenced.extend(unknown);
                 }
-                // One of the ids was committed, or fenced by another sweep, in the meantime: sort out again.
-                Outcome::Dropped(Refusal::Known { .. }) => {}
+                // One of the ids was committed, or fenced by another sweep, in the meantime; or another sweep saw this fence half
+                // written and fenced it: sort out again.
+                Outcome::Dropped(Refusal::Known { .. } | Refusal::Fenced) => {}
                 Outcome::Dropped(refusal) => {
                     return Err(Error::new(ErrorKind::Conflict, format!("a fence was refused: {refusal}")));
                 }
@@ -127,7 +128,10 @@ impl Writer {
     }
 
     /// Reads what others have added to the log.
-    pub(super) async fn follow(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub async fn follow(&self) -> Result<()> {
         let mut fold = self.log().lock().await;
         log::follow(self.store(), self.layout(), &mut fold).await?;
         fold.writable()
