@@ -268,6 +268,7 @@ impl<'a> Run<'a> {
                 }
                 self.planner.put_back(landed.replan);
                 self.pieces.extend(landed.pieces);
+                self.replacements.extend(landed.replace_again);
                 self.report.gaps.extend(landed.gaps);
                 for arrived in landed.commits {
                     self.count(arrived);

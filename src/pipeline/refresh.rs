@@ -11,7 +11,7 @@ use super::task::blocking;
 use super::{Again, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
-use crate::land::{Lake, Sha256, Table, decode};
+use crate::land::{Lake, LiveCommit, Sha256, Table, decode};
 use crate::time::{BeijingTime, Window};
 use crate::transform::Held;
 
@@ -41,15 +41,30 @@ pub(super) fn plan(lake: &Lake, options: &SyncOptions) -> Vec<Replacement> {
         .lookback
         .zip(lake.coverage().span())
         .map(|(lookback, span)| span.end().plus_seconds(1 - i64::try_from(lookback.as_secs()).unwrap_or(i64::MAX)));
-    let wanted = lake.fold().live().iter().filter_map(|(commit, live)| {
-        let window = live.window?;
+    let is_wanted = |_, window: Window, live: &LiveCommit| {
         let is_recent = since.is_some_and(|since| window.end() >= since);
         let is_quarantined = options.again == Again::Quarantined && live.quarantine.is_some();
-        let rows =
-            live.files.iter().filter(|file| file.table == Table::PurchaseApply.name()).map(|file| file.rows).sum();
-        (is_recent || is_quarantined).then_some((window.start(), Candidate { window, commit: *commit, rows }))
-    });
-    group(wanted.collect(), options.max_rows())
+        is_recent || is_quarantined
+    };
+    group(candidates(lake, is_wanted), options.max_rows())
+}
+
+/// What is left to do of a replacement that another run came before: the commits that are still live.
+pub(super) fn plan_again(lake: &Lake, removes: &[CommitId], options: &SyncOptions) -> Vec<Replacement> {
+    group(candidates(lake, |commit, _, _| removes.contains(&commit)), options.max_rows())
+}
+
+/// The live commits that are wanted, by their first second.
+fn candidates(
+    lake: &Lake,
+    is_wanted: impl Fn(CommitId, Window, &LiveCommit) -> bool,
+) -> BTreeMap<BeijingTime, Candidate> {
+    let candidate = |(commit, live): (&CommitId, &LiveCommit)| {
+        let window = live.window.filter(|window| is_wanted(*commit, *window, live))?;
+        let headers = live.files.iter().filter(|file| file.table == Table::PurchaseApply.name());
+        Some((window.start(), Candidate { window, commit: *commit, rows: headers.map(|file| file.rows).sum() }))
+    };
+    lake.fold().live().iter().filter_map(candidate).collect()
 }
 
 /// Joins neighbours that touch, lie in one month, and hold no more than `max_rows` together.

@@ -55,6 +55,8 @@ pub(super) struct Landed {
     pub(super) replan: Vec<Window>,
     /// Pieces of a window that was not proved as a whole, with what is left of its budget.
     pub(super) pieces: Vec<(Window, Budget)>,
+    /// Committed windows that must still be walked again.
+    pub(super) replace_again: Vec<Replacement>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     pub(super) gaps: Vec<Gap>,
@@ -173,7 +175,10 @@ impl Task<'_> {
                 }
             }
         }
-        let held = refresh::held(&self.writer.view().await, &removes).await?;
+        let held = match refresh::held(&self.writer.view().await, &removes).await {
+            Ok(held) => held,
+            Err(error) => return self.overtaken(removes, error).await,
+        };
         let (fresh, refreshed) = blocking(move || {
             // A record without a readable modified time may have come with two pieces.
             let mut seen = HashSet::new();
@@ -201,6 +206,16 @@ impl Task<'_> {
         let mut landed = Landed::default();
         self.commit(rows, &mut landed).await?;
         Ok(landed)
+    }
+
+    /// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else `error` stands.
+    async fn overtaken(&self, removes: Vec<CommitId>, error: Error) -> Result<Landed> {
+        self.writer.follow().await?;
+        let lake = self.writer.view().await;
+        if removes.iter().all(|commit| lake.fold().live().contains_key(commit)) {
+            return Err(error);
+        }
+        Ok(Landed { replace_again: refresh::plan_again(&lake, &removes, self.options), ..Landed::default() })
     }
 
     async fn commit(&self, rows: Rows, landed: &mut Landed) -> Result<()> {
@@ -232,7 +247,7 @@ impl Task<'_> {
         let landing = Landing {
             kind,
             window: Some(window),
-            removes,
+            removes: removes.clone(),
             parts: vec![part(of_headers, headers), part(of_details, details)],
             quarantine: (set_aside > 0).then(|| Quarantine { lines: Bytes::from(lines), rows: set_aside }),
             proof: Some(proof),
@@ -242,7 +257,9 @@ impl Task<'_> {
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
             Outcome::Dropped(refusal) => {
                 tracing::warn!(%window, %refusal, "the commit was dropped and is planned again");
-                landed.replan.extend(self.writer.view().await.coverage().gaps(window));
+                let lake = self.writer.view().await;
+                landed.replan.extend(lake.coverage().gaps(window));
+                landed.replace_again.extend(refresh::plan_again(&lake, &removes, self.options));
             }
         }
         Ok(())
