@@ -15,6 +15,7 @@ mod task;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -137,34 +138,51 @@ pub async fn sync(
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
-    let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        report.elapsed = began.elapsed();
-        return Ok(report);
+    let range = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty());
+    let mut interrupt = pin!(interrupt);
+    let lease = match range {
+        Some(_) => options.wait,
+        None if is_tidy(&writer).await? => return Ok(report.after(began)),
+        // Whoever holds the lease clears away what a run that died has left.
+        None => LeaseWait::No,
     };
-
-    let lease = Lease::acquire(store, account.name.clone(), report.run, Arc::clone(&clock), options.wait).await?;
-    let outcome = match writer.sweep().await {
-        Ok(swept) => {
-            report.warnings.extend(
-                swept
-                    .foreign
-                    .iter()
-                    .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
-            );
-            let lake = writer.view().await;
-            let mut run = Run::new(account, options, &writer, clock, wanted, range, &lake, progress, report)?;
-            tokio::select! {
-                () = run.all_windows() => {}
-                () = interrupt => run.report.interrupted = true,
-            }
-            Ok(run.finish())
+    let lease = Lease::acquire(store, account.name.clone(), report.run, Arc::clone(&clock), lease, interrupt.as_mut());
+    let lease = match lease.await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => return Ok(report.interrupted().after(began)),
+        Err(error) if range.is_none() && error.kind() == ErrorKind::Conflict => return Ok(report.after(began)),
+        Err(error) => return Err(error),
+    };
+    let outcome = async {
+        let swept = tokio::select! {
+            swept = writer.sweep() => swept?,
+            () = interrupt.as_mut() => return Ok(report.interrupted()),
+        };
+        report.warnings.extend(
+            swept
+                .foreign
+                .iter()
+                .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
+        );
+        let Some(range) = range else { return Ok(report) };
+        let lake = writer.view().await;
+        let mut run = Run::new(account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+        tokio::select! {
+            () = run.all_windows() => Ok(run.finish()),
+            () = interrupt.as_mut() => Ok(run.finish().interrupted()),
         }
-        Err(error) => Err(error),
     };
+    let outcome = outcome.await;
     lease.release().await;
-    let mut report = outcome?;
-    report.elapsed = began.elapsed();
-    Ok(report)
+    Ok(outcome?.after(began))
+}
+
+/// Whether no run has left anything behind that a sweep clears away, by dying after its last commit.
+async fn is_tidy(writer: &Writer) -> Result<bool> {
+    let lake = writer.view().await;
+    let left = lake.leftovers().await?;
+    let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty();
+    Ok(is_tidy && !Lease::lies_in(lake.store(), lake.account().clone()).await?)
 }
 
 async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<Writer> {

@@ -1,5 +1,6 @@
 //! `wdt-lake sync`: bring a lake up to date with the ERP.
 
+use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,21 +219,27 @@ fn to_text(account: &AccountName, report: &SyncReport) -> String {
     lines.join("\n")
 }
 
-/// Completes when the process is asked to end.
-pub(super) async fn interrupted() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let terminate = async {
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(mut signal) => signal.recv().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! { _ = interrupt => {}, _ = terminate => {} }
+/// Completes when the process is asked to end. It listens from this call on, so that nothing is lost that comes before it is awaited.
+#[cfg(unix)]
+pub(super) fn interrupted() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    async fn arrival(signal: std::io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async {
+        tokio::select! { () = arrival(interrupt) => {}, () = arrival(terminate) => {} }
+    }
+}
+
+/// Completes when the process is asked to end.
+#[cfg(not(unix))]
+pub(super) async fn interrupted() {
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Reads `90s`, `5m`, `2h`, `1d` or whole seconds.

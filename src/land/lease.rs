@@ -5,6 +5,8 @@
 //! hold it waste calls, and the commit log sorts them out. So it is written without conditions, and a lease whose process is known
 //! to be dead (same machine, Linux) is stale at once, because a wrong guess costs nothing but calls.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use crate::time::{BeijingTime, Clock};
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How old another's lease must be to count for nothing, in seconds.
 const STALE_SECONDS: i64 = 120;
+/// How often a lease is tried to be written: a sweep of another run may take one that is half written for a dead run's.
+const TRIES: u32 = 3;
 /// How often a waiting run looks again.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -70,7 +74,8 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Lease {
-    /// Takes the lease of `account` for `run`, and keeps it fresh until it is released or dropped.
+    /// Takes the lease of `account` for `run`, and keeps it fresh until it is released or dropped. `None` when `give_up` completed while
+    /// another run was waited for.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the store does not answer.
@@ -80,28 +85,45 @@ impl Lease {
         run: RunId,
         clock: Arc<dyn Clock>,
         wait: LeaseWait,
-    ) -> Result<Self> {
+        give_up: impl Future<Output = ()>,
+    ) -> Result<Option<Self>> {
         let layout = Layout::new(account.clone());
         let keeper = Keeper { store, path: layout.lease(), staging: layout.staging_lease(run), run, clock };
+        let mut give_up = pin!(give_up);
+        let mut tries = 0;
         loop {
             match keeper.held_by_other().await? {
                 None => {
-                    keeper.write().await?;
-                    // Of two that wrote at once the later write stands, and the other gives way here.
-                    if keeper.held_by_other().await?.is_none() {
-                        break;
+                    tries += 1;
+                    match keeper.write().await {
+                        Err(error) if tries == TRIES => return Err(error),
+                        Err(error) => tracing::debug!(%error, "the lease could not be written, trying again"),
+                        // Of two that wrote at once the later write stands, and the other gives way here.
+                        Ok(()) if keeper.held_by_other().await?.is_none() => break,
+                        Ok(()) => {}
                     }
                 }
                 Some(other) if wait == LeaseWait::No => return Err(held(&account, &other)),
                 Some(other) => {
                     tracing::info!(account = %account, run = %other.run, "waiting for another run to finish");
-                    tokio::time::sleep(POLL).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(POLL) => {}
+                        () = &mut give_up => return Ok(None),
+                    }
                 }
             }
         }
         let (stop, stopped) = oneshot::channel();
         let beating = tokio::spawn(keeper.clone().beat(stopped));
-        Ok(Self { keeper, stop: Some(stop), beating: Some(beating) })
+        Ok(Some(Self { keeper, stop: Some(stop), beating: Some(beating) }))
+    }
+
+    /// Whether a lease of `account` lies in the lake, whoever's it is and however old.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer.
+    pub async fn lies_in(store: &Store, account: AccountName) -> Result<bool> {
+        Ok(store.get(&Layout::new(account).lease()).await?.is_some())
     }
 
     /// Gives the lease back, if it is still ours. A lease that cannot be given back goes stale by itself.
@@ -203,19 +225,28 @@ mod process {
         Some(format!("{}/{}", boot.trim(), namespace.to_str()?))
     }
 
-    fn life(pid: &str) -> Option<String> {
+    pub(super) fn life(pid: &str) -> Option<String> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let pid = stat.split_once(' ')?.0;
-        // The name, in brackets, may hold anything; the start is the 20th field after it.
-        let start = stat.rsplit_once(") ")?.1.split(' ').nth(19)?;
-        Some(format!("{pid}/{start}"))
+        // The name, in brackets, may hold anything; the state is the first field after it, the start the 20th.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        // A zombie is dead; nobody has asked for its exit code yet, and in a container perhaps nobody ever will.
+        let lives = !matches!(fields.next()?, "Z" | "X" | "x");
+        let start = fields.nth(18)?;
+        lives.then(|| format!("{pid}/{start}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::future::BoxFuture;
+
     use super::*;
-    use crate::land::testing::HeldClock;
+    use crate::land::seam::{Interference, Moment, Seam};
+    use crate::land::store::Access;
+    use crate::land::testing::{HeldClock, writer};
 
     fn keeper(store: &Store, clock: &Arc<HeldClock>) -> Keeper {
         let layout = Layout::new("acme".parse().expect("a name"));
@@ -231,7 +262,11 @@ mod tests {
 
     async fn acquire(store: &Store, clock: &Arc<HeldClock>) -> Result<Lease> {
         let account = "acme".parse().expect("a name");
-        Lease::acquire(store.clone(), account, RunId::generate(), Arc::clone(clock) as _, LeaseWait::No).await
+        let never = std::future::pending();
+        let lease =
+            Lease::acquire(store.clone(), account, RunId::generate(), Arc::clone(clock) as _, LeaseWait::No, never)
+                .await;
+        lease.map(|lease| lease.expect("nobody gave up"))
     }
 
     #[tokio::test]
@@ -280,5 +315,67 @@ mod tests {
         let bytes = serde_json::to_vec(&beat).expect("json");
         store.put(&dead.path, bytes.into(), "x").await.expect("written");
         acquire(&store, &clock).await.expect("taken over").release().await;
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_killed_process_that_nobody_has_waited_for_is_dead() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("started");
+        let own = process::own().expect("linux tells");
+        let place = own.rsplitn(3, '/').last().expect("fields");
+        let life = process::life(&child.id().to_string()).expect("it lives");
+        let held = Heartbeat {
+            run: RunId::generate(),
+            written_at: BeijingTime::from_unix(1_000_000).expect("a time"),
+            pid: child.id(),
+            process: Some(format!("{place}/{life}")),
+        };
+        assert!(!process::is_dead(&held));
+        child.kill().expect("killed");
+        while !process::is_dead(&held) {
+            std::thread::yield_now();
+        }
+        child.wait().expect("waited for");
+        assert!(process::is_dead(&held));
+    }
+
+    #[tokio::test]
+    async fn a_half_written_lease_that_a_sweep_took_away_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::local(folder.path(), Access::Write).expect("made");
+        let sweep = Arc::new(SweepOnce { store: store.clone(), swept: AtomicBool::new(false) });
+        let clock = Arc::new(HeldClock::at(1_000_000));
+        acquire(&store.with_seam(Seam::new(sweep)), &clock).await.expect("taken").release().await;
+        assert_eq!(store.list("").await.expect("a listing"), vec![]);
+    }
+
+    /// Another run's sweep, just when a lease is half written.
+    struct SweepOnce {
+        store: Store,
+        swept: AtomicBool,
+    }
+
+    impl Interference for SweepOnce {
+        fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+            let now = matches!(moment, Moment::Point("put.staged")) && !self.swept.swap(true, Ordering::SeqCst);
+            Box::pin(async move {
+                if now {
+                    let swept = writer(&self.store).await.sweep().await?;
+                    assert_eq!(swept.deleted.len(), 1);
+                }
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_waits_can_give_up() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
+        let lease = acquire(&store, &clock).await.expect("free");
+        let account = "acme".parse().expect("a name");
+        let given_up = std::future::ready(());
+        let waited = Lease::acquire(store, account, RunId::generate(), clock, LeaseWait::Yes, given_up).await;
+        assert!(waited.expect("no error").is_none());
+        lease.release().await;
     }
 }

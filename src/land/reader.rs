@@ -35,7 +35,7 @@ pub struct LakeFile {
 pub struct Leftovers {
     /// Commit ids that no manifest knows, with their objects: work of a run that is still under way, or that died.
     pub unfinished: Vec<(CommitId, Vec<String>)>,
-    /// Objects of removed or fenced commits whose deletion is not finished.
+    /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
     pub deletable: Vec<String>,
     /// Names in the account's folders that are not ours.
     pub foreign: Vec<String>,
@@ -123,7 +123,8 @@ impl Lake {
         let objects = super::sweep::list_owned(&self.store, &self.layout).await?;
         let mut fold = self.fold.clone();
         log::follow(&self.store, &self.layout, &mut fold).await?;
-        let Found { unknown, deletable, foreign, .. } = sort_out(&fold, &self.layout, objects);
+        let Found { unknown, mut deletable, leases, foreign } = sort_out(&fold, &self.layout, objects);
+        deletable.extend(leases.into_iter().map(|(_, path)| path));
         Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, foreign })
     }
 }

@@ -1,6 +1,6 @@
 //! What a run did, for whoever started it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, exit};
 use crate::id::RunId;
@@ -72,6 +72,16 @@ impl SyncReport {
             interrupted: false,
             elapsed: Duration::ZERO,
         }
+    }
+
+    /// The report of a run that was interrupted.
+    pub(super) fn interrupted(self) -> Self {
+        Self { interrupted: true, ..self }
+    }
+
+    /// The report of a run that ends now.
+    pub(super) fn after(self, began: Instant) -> Self {
+        Self { elapsed: began.elapsed(), ..self }
     }
 
     /// The exit code of a run that ended like this.
