@@ -7,68 +7,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use futures::stream::{self, StreamExt as _};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use wdt_lake::extract::budget::Limits;
 use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::{Lake, Store, Table};
+use wdt_lake::land::{Lake, Store};
 use wdt_lake::pipeline::{SyncOptions, SyncReport, sync};
 use wdt_lake::sandbox::{
     Behaviour, Call, Drift, DriftMoment, Fault, Faults, Options, Order, Requisition, Sandbox, Statements, generate,
 };
 use wdt_lake::time::{BeijingTime, SystemClock, Window};
 
+use crate::support::committed::rows;
 use crate::support::{account, at};
-
-/// What one row of the lake says, as far as a version is told from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    real_num: Option<i128>,
-    details: Vec<i64>,
-}
-
-/// Every row of the committed set by (number, modified); panics when one is there twice.
-async fn rows(store: &Store) -> BTreeMap<(String, BeijingTime), Row> {
-    let lake = Lake::open(store.clone(), "sandbox".parse().unwrap()).await.unwrap();
-    let mut found = BTreeMap::new();
-    let time = |micros: i64| BeijingTime::from_unix(micros / 1_000_000).unwrap();
-    for file in lake.files(Table::PurchaseApply) {
-        let bytes = store.get(&file.entry.path).await.unwrap().expect("a committed file is there");
-        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
-            let batch = batch.unwrap();
-            let numbers = batch.column_by_name("purchase_apply_no").unwrap().as_string::<i32>();
-            let modified = batch.column_by_name("modified").unwrap().as_primitive::<TimestampMicrosecondType>();
-            let real = batch.column_by_name("real_num").unwrap().as_primitive::<Decimal128Type>();
-            for row in 0..batch.num_rows() {
-                let key = (numbers.value(row).to_owned(), time(modified.value(row)));
-                let held = Row { real_num: real.iter().nth(row).unwrap(), details: Vec::new() };
-                assert!(found.insert(key.clone(), held).is_none(), "{key:?} is in the lake twice");
-            }
-        }
-    }
-    for file in lake.files(Table::PurchaseApplyDetail) {
-        let bytes = store.get(&file.entry.path).await.unwrap().expect("a committed file is there");
-        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
-            let batch = batch.unwrap();
-            let numbers = batch.column_by_name("purchase_apply_no").unwrap().as_string::<i32>();
-            let modified = batch.column_by_name("apply_modified").unwrap().as_primitive::<TimestampMicrosecondType>();
-            let ids = batch.column_by_name("rec_id").unwrap().as_primitive::<Int64Type>();
-            for row in 0..batch.num_rows() {
-                let key = (numbers.value(row).to_owned(), time(modified.value(row)));
-                found
-                    .get_mut(&key)
-                    .unwrap_or_else(|| panic!("details of {key:?} without a header"))
-                    .details
-                    .push(ids.value(row));
-            }
-        }
-    }
-    found
-}
 
 /// The window that a call asked for.
 fn asked_window(call: &Call) -> Option<Window> {

@@ -6,7 +6,15 @@ mod support;
 
 mod bad_input;
 mod completeness;
+#[cfg(unix)]
+mod crash;
+#[cfg(unix)]
+mod interrupt;
 mod main_job;
 mod manifest;
+#[cfg(unix)]
+mod outage;
 mod secrets;
+#[cfg(unix)]
+mod two_at_once;
 mod under_fire;

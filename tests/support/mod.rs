@@ -1,9 +1,14 @@
 //! What the tests share: a sandbox, the real program beside it, and what they say.
 
+#[cfg(unix)]
+pub(crate) mod campaign;
+pub(crate) mod committed;
+#[cfg(unix)]
+pub(crate) mod process;
 pub(crate) mod python;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,6 +48,17 @@ impl LakeDir {
 
     pub(crate) fn text(&self) -> String {
         self.path().to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A folder that holds the same files.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new();
+        for name in self.files() {
+            let target = copy.path().join(&name);
+            std::fs::create_dir_all(target.parent().expect("a folder")).expect("made");
+            std::fs::copy(self.path().join(&name), target).expect("copied");
+        }
+        copy
     }
 
     /// Every file below the lake, relative to it, sorted.
@@ -91,6 +107,7 @@ pub(crate) fn program_at(sandbox: &Sandbox) -> Command {
 /// What a run of the program said.
 #[derive(Debug)]
 pub(crate) struct Said {
+    /// The exit code, or the number of the signal that ended it, as a negative number.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -115,7 +132,18 @@ pub(crate) fn run(command: &mut Command) -> Said {
 
 fn said(output: Output) -> Said {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Said { code: code(output.status), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[cfg(unix)]
+fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().unwrap_or_else(|| -status.signal().expect("a signal"))
+}
+
+#[cfg(not(unix))]
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or(-1)
 }
 
 /// `sync` without a call budget, with the summary as JSON.

@@ -1,0 +1,77 @@
+//! A run that is asked to end (SIGINT, SIGTERM) ends with exit code 7, keeps what is committed, gives its lease back, and the next run
+//! fetches the rest.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc::channel;
+
+use crate::support::campaign::{Campaign, Job};
+use crate::support::committed::assert_exact;
+use crate::support::process::{at_call, end, run_signalled, signal, start, told};
+use crate::support::{LakeDir, run};
+
+#[test]
+fn an_interrupted_run_keeps_what_is_committed() {
+    let campaign = Campaign::new();
+    let whole = run(&mut campaign.sync(&LakeDir::new(), Job::Fill)).expect_code(0).json()["calls"].as_u64().unwrap();
+    for (name, call) in [("TERM", 1), ("INT", 4), ("TERM", whole / 2), ("INT", whole)] {
+        let about = format!("{name} at call {call}");
+        let lake = LakeDir::new();
+        let said = run_signalled(&campaign.erp, &mut campaign.sync(&lake, Job::Fill), call, name);
+        let said = said.expect_code(7);
+        assert!(said.stderr.contains("error: interrupted\nhint: run again"), "{about}: {}", said.stderr);
+        let summary = said.json();
+        assert_eq!((&summary["interrupted"], &summary["exit_code"]), (&true.into(), &7.into()), "{about}");
+        let committed = lake.manifests().len() as u64;
+        assert!(committed >= summary["windows"].as_u64().unwrap(), "{about}");
+        if call >= whole / 2 {
+            assert!(committed > 0, "{about}");
+        }
+        assert_exact(&lake, &campaign.versions(), &about);
+        assert!(!lake.files().iter().any(|name| name.starts_with("_lease")), "{about}: the lease was given back");
+
+        let calls = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(0).json()["calls"].as_u64().unwrap();
+        assert!(committed == 0 || calls < whole, "{about}: {calls} calls for the rest, {whole} for all");
+        campaign.assert_whole(&lake, &about);
+    }
+}
+
+#[test]
+fn an_interrupted_refresh_forgets_nothing() {
+    let campaign = Campaign::new();
+    let filled = campaign.lake();
+    campaign.rewrite_history();
+    for call in [1, 5, 12] {
+        let about = format!("call {call}");
+        let lake = filled.copy();
+        run_signalled(&campaign.erp, &mut campaign.sync(&lake, Job::Refresh), call, "TERM").expect_code(7);
+        run(&mut campaign.sync(&lake, Job::Refresh)).expect_code(0);
+        campaign.assert_whole(&lake, &about);
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_another_can_be_interrupted() {
+    let campaign = Campaign::new();
+    let lake = LakeDir::new();
+    let (holds, is_held) = channel();
+    let (release, released) = channel::<()>();
+    at_call(&campaign.erp, 1, move || {
+        holds.send(()).unwrap();
+        told(&released);
+    });
+    let first = start(&mut campaign.sync(&lake, Job::Fill));
+    told(&is_held);
+    let mut command = campaign.sync(&lake, Job::Fill);
+    let mut waiting =
+        command.args(["--wait", "--log-level", "info"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("waiting for another run to finish")));
+    signal(waiting.id(), "INT");
+    let waited = end(waiting).expect_code(7);
+    assert_eq!(waited.json()["interrupted"], true);
+    assert!(lines.any(|line| line == "error: interrupted"));
+    release.send(()).unwrap();
+    end(first).expect_code(0);
+    campaign.assert_whole(&lake, "the first was not disturbed");
+}

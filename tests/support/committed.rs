@@ -1,0 +1,131 @@
+//! What the committed set of a lake holds, row by row, read with the Parquet reader, against what the sandbox's journal says.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Decimal128Type, Int64Type, TimestampMicrosecondType};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use wdt_lake::land::{Access, Lake, Store, Table};
+use wdt_lake::sandbox::Version;
+use wdt_lake::time::{BeijingTime, Coverage, Window};
+
+use super::LakeDir;
+
+/// What tells one version of a requisition from another: its number, and when it was modified.
+pub(crate) type VersionKey = (String, BeijingTime);
+
+/// What one version says in the lake, as far as a test looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) real_num: Option<i128>,
+    pub(crate) details: Vec<i64>,
+}
+
+/// Every row of the committed set; panics when one is there twice.
+pub(crate) async fn rows(store: &Store) -> BTreeMap<VersionKey, Row> {
+    let lake = Lake::open(store.clone(), "sandbox".parse().unwrap()).await.unwrap();
+    let mut found = BTreeMap::new();
+    let time = |micros: i64| BeijingTime::from_unix(micros / 1_000_000).unwrap();
+    for file in lake.files(Table::PurchaseApply) {
+        let bytes = store.get(&file.entry.path).await.unwrap().expect("a committed file is there");
+        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let numbers = batch.column_by_name("purchase_apply_no").unwrap().as_string::<i32>();
+            let modified = batch.column_by_name("modified").unwrap().as_primitive::<TimestampMicrosecondType>();
+            let real = batch.column_by_name("real_num").unwrap().as_primitive::<Decimal128Type>();
+            for row in 0..batch.num_rows() {
+                let key = (numbers.value(row).to_owned(), time(modified.value(row)));
+                let held = Row { real_num: real.iter().nth(row).unwrap(), details: Vec::new() };
+                assert!(found.insert(key.clone(), held).is_none(), "{key:?} is in the lake twice");
+            }
+        }
+    }
+    for file in lake.files(Table::PurchaseApplyDetail) {
+        let bytes = store.get(&file.entry.path).await.unwrap().expect("a committed file is there");
+        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let numbers = batch.column_by_name("purchase_apply_no").unwrap().as_string::<i32>();
+            let modified = batch.column_by_name("apply_modified").unwrap().as_primitive::<TimestampMicrosecondType>();
+            let ids = batch.column_by_name("rec_id").unwrap().as_primitive::<Int64Type>();
+            for row in 0..batch.num_rows() {
+                let key = (numbers.value(row).to_owned(), time(modified.value(row)));
+                found
+                    .get_mut(&key)
+                    .unwrap_or_else(|| panic!("details of {key:?} without a header"))
+                    .details
+                    .push(ids.value(row));
+            }
+        }
+    }
+    found
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+async fn open(dir: &LakeDir) -> Lake {
+    let store = Store::open(&dir.text(), Access::Read).expect("a lake");
+    Lake::open(store, "sandbox".parse().unwrap()).await.expect("a log that can be read")
+}
+
+/// What the lake covers.
+pub(crate) fn coverage(dir: &LakeDir) -> Coverage {
+    block_on(open(dir)).coverage().clone()
+}
+
+/// The lake holds, of `versions`, exactly those of the seconds that it covers, each of them once.
+pub(crate) fn assert_exact<'a>(dir: &LakeDir, versions: impl IntoIterator<Item = &'a Version>, about: &str) {
+    let lake = block_on(open(dir));
+    let row = |version: &Version| Row {
+        real_num: Some(version.requisition.real_num.0),
+        details: version.requisition.details.iter().map(|detail| detail.rec_id).collect(),
+    };
+    let expected: BTreeMap<VersionKey, Row> = versions
+        .into_iter()
+        .filter(|version| lake.coverage().windows().iter().any(|window| window.contains(version.requisition.modified)))
+        .map(|version| {
+            ((version.requisition.purchase_apply_no.to_string(), version.requisition.modified), row(version))
+        })
+        .collect();
+    let held = block_on(rows(lake.store()));
+    let lost: Vec<_> = expected.keys().filter(|key| !held.contains_key(*key)).collect();
+    let invented: Vec<_> = held.keys().filter(|key| !expected.contains_key(*key)).collect();
+    assert!(
+        lost.is_empty() && invented.is_empty(),
+        "{about}: lost {} {:?}, invented {} {:?}",
+        lost.len(),
+        lost.first(),
+        invented.len(),
+        invented.first()
+    );
+    assert!(held == expected, "{about}: a row is not as the ERP held it");
+}
+
+/// On disk there is the committed set and its log, whole, and nothing else: no orphan, nothing half written, no lease.
+pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
+    let lake = block_on(open(dir));
+    let mut expected = Vec::new();
+    for file in Table::ALL.into_iter().flat_map(|table| lake.files(table)) {
+        let size = std::fs::metadata(&file.uri).unwrap_or_else(|error| panic!("{about}: {}: {error}", file.uri)).len();
+        assert_eq!(size, file.entry.bytes, "{about}: {}", file.uri);
+        expected.push(file.entry.path);
+    }
+    expected.extend(lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path));
+    let numbers = 1..lake.fold().next_number();
+    expected.extend(numbers.map(|number| format!("_manifest/account=sandbox/{number:020}.json")));
+    expected.sort();
+    assert_eq!(dir.files(), expected, "{about}");
+}
+
+/// The lake covers `range`, holds exactly `versions`, and nothing is left beside them.
+pub(crate) fn assert_whole<'a>(
+    dir: &LakeDir,
+    range: Window,
+    versions: impl IntoIterator<Item = &'a Version>,
+    about: &str,
+) {
+    assert_exact(dir, versions, about);
+    assert_eq!(coverage(dir).gaps(range), [], "{about}");
+    assert_nothing_left(dir, about);
+}
