@@ -138,21 +138,15 @@ pub async fn sync(
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
-    let range = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty());
+    let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
+        tidy_up(&writer, store, report.run, clock).await?;
+        return Ok(report.after(began));
+    };
+
     let mut interrupt = pin!(interrupt);
-    let lease = match range {
-        Some(_) => options.wait,
-        None if is_tidy(&writer).await? => return Ok(report.after(began)),
-        // Whoever holds the lease clears away what a run that died has left.
-        None => LeaseWait::No,
-    };
-    let lease = Lease::acquire(store, account.name.clone(), report.run, Arc::clone(&clock), lease, interrupt.as_mut());
-    let lease = match lease.await {
-        Ok(Some(lease)) => lease,
-        Ok(None) => return Ok(report.interrupted().after(began)),
-        Err(error) if range.is_none() && error.kind() == ErrorKind::Conflict => return Ok(report.after(began)),
-        Err(error) => return Err(error),
-    };
+    let (name, heartbeat) = (account.name.clone(), Arc::clone(&clock));
+    let lease = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.as_mut()).await?;
+    let Some(lease) = lease else { return Ok(report.interrupted().after(began)) };
     let outcome = async {
         let swept = tokio::select! {
             swept = writer.sweep() => swept?,
@@ -164,7 +158,6 @@ pub async fn sync(
                 .iter()
                 .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
         );
-        let Some(range) = range else { return Ok(report) };
         let lake = writer.view().await;
         let mut run = Run::new(account, options, &writer, clock, wanted, range, &lake, progress, report)?;
         tokio::select! {
@@ -177,12 +170,24 @@ pub async fn sync(
     Ok(outcome?.after(began))
 }
 
-/// Whether no run has left anything behind that a sweep clears away, by dying after its last commit.
-async fn is_tidy(writer: &Writer) -> Result<bool> {
+/// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is covered.
+async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
     let lake = writer.view().await;
+    let account = lake.account().clone();
     let left = lake.leftovers().await?;
-    let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty();
-    Ok(is_tidy && !Lease::lies_in(lake.store(), lake.account().clone()).await?)
+    if left.unfinished.is_empty() && left.deletable.is_empty() && !Lease::lies_in(&store, account.clone()).await? {
+        return Ok(());
+    }
+    let lease = match Lease::acquire(store, account, run, clock, LeaseWait::No, std::future::pending()).await {
+        // Another run is at work: it has swept, and what lies there now may be its own.
+        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+        lease => lease?,
+    };
+    let swept = writer.sweep().await;
+    if let Some(lease) = lease {
+        lease.release().await;
+    }
+    swept.map(drop)
 }
 
 async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<Writer> {

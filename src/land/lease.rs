@@ -332,7 +332,9 @@ mod tests {
         };
         assert!(!process::is_dead(&held));
         child.kill().expect("killed");
+        let killed = std::time::Instant::now();
         while !process::is_dead(&held) {
+            assert!(killed.elapsed() < Duration::from_secs(10), "a zombie is dead");
             std::thread::yield_now();
         }
         child.wait().expect("waited for");
