@@ -17,6 +17,7 @@ const ABORTED: i32 = -6;
 const KILLED: i32 = -9;
 
 /// The lakes that a run may find, and what it is asked to do with them.
+#[cfg(debug_assertions)]
 struct Beginnings {
     campaign: Campaign,
     /// A lake that was up to date before the ERP's history was rewritten.
@@ -25,6 +26,7 @@ struct Beginnings {
     orphaned: LakeDir,
 }
 
+#[cfg(debug_assertions)]
 impl Beginnings {
     fn new() -> Self {
         let campaign = Campaign::new();

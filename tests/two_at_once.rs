@@ -20,6 +20,8 @@ enum Meeting {
     Race(u64),
     /// The first is frozen at its call of this number until the second, which finds no lease, has done everything.
     Frozen(u64),
+    /// The same, but the second has nothing to fetch if the first only refreshes: it sweeps away what the first has half written.
+    Swept(u64),
 }
 
 fn take_lease_away(lake: &LakeDir) {
@@ -48,7 +50,7 @@ fn meet(campaign: &Campaign, lake: &LakeDir, job: Job, meeting: Meeting) {
             codes.sort_unstable();
             assert!(codes == [0, 0] || codes == [0, 6], "{about}: {codes:?}");
         }
-        Meeting::Race(nth) | Meeting::Frozen(nth) => {
+        Meeting::Race(nth) | Meeting::Frozen(nth) | Meeting::Swept(nth) => {
             let (first, is_frozen) = start_and_freeze(campaign, lake, job, nth);
             told(&is_frozen);
             take_lease_away(lake);
@@ -60,10 +62,11 @@ fn meet(campaign: &Campaign, lake: &LakeDir, job: Job, meeting: Meeting) {
                 }
                 None
             });
-            let mut second = start(&mut campaign.sync_by_pages_of(19, lake, job));
+            let seconds_job = if matches!(meeting, Meeting::Swept(_)) { Job::Fill } else { job };
+            let mut second = start(&mut campaign.sync_by_pages_of(19, lake, seconds_job));
             match meeting {
-                Meeting::Frozen(_) => _ = second.wait().unwrap(),
-                _ => told(&arrived),
+                Meeting::Race(_) => told(&arrived),
+                _ => _ = second.wait().unwrap(),
             }
             signal(first.id(), "CONT");
             let said = [first, second].map(end);
@@ -82,6 +85,7 @@ fn twenty_rounds_of_two_at_once_lose_and_double_nothing() {
     let calls = [Job::Fill, Job::Refresh]
         .map(|job| run(&mut campaign.sync(&found(job), job)).expect_code(0).json()["calls"].as_u64().unwrap());
     println!("{calls:?} calls fill and refresh the lake");
+    let mut fences = 0;
     for round in 0..ROUNDS {
         let job = if round % 2 == 0 { Job::Fill } else { Job::Refresh };
         let lake = found(job);
@@ -91,10 +95,11 @@ fn twenty_rounds_of_two_at_once_lose_and_double_nothing() {
             1 => Meeting::Race(1),
             2 => Meeting::Race(1 + round % calls),
             3 => Meeting::Frozen(1 + round / 2 % calls),
-            _ => Meeting::Frozen(calls - round % 3),
+            _ => Meeting::Swept(calls - round % 3),
         };
         meet(&campaign, &lake, job, meeting);
         let about = format!("round {round}, {meeting:?}, {job:?}");
+        fences += lake.manifests().iter().filter(|manifest| manifest["kind"] == "fence").count();
         // What the two left to each other's sweep goes with the next run.
         run(&mut campaign.sync(&lake, Job::Fill)).expect_code(0);
         match job {
@@ -110,6 +115,7 @@ fn twenty_rounds_of_two_at_once_lose_and_double_nothing() {
         );
         assert_eq!((&account["unfinished_commits"], &account["files_to_delete"]), (&0.into(), &0.into()), "{about}");
     }
+    println!("{fences} times one fenced what the other had half written");
 }
 
 #[test]
