@@ -11,6 +11,7 @@ mod refresh;
 mod report;
 mod source;
 mod task;
+mod verify;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -29,6 +30,7 @@ use refresh::Replacement;
 pub use report::{Gap, Progress, SyncReport};
 use source::Source;
 use task::{Arrived, Done, Task, Work};
+pub use verify::verify;
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -191,16 +193,13 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
 }
 
 async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<Writer> {
-    let contract = Contract::get()?;
-    let version = FormatVersion::parse(contract.version())
-        .ok_or_else(|| Error::internal("the contract's version is not major.minor"))?;
     let binding = Binding {
         name: account.name.clone(),
         edition: account.edition,
         sid: account.sid.clone(),
         host: account.gateway_host(),
     };
-    Writer::open(store, WriterOptions { binding, run, contract: version, clock }).await
+    Writer::open(store, WriterOptions { binding, run, contract: contract_version()?, clock }).await
 }
 
 /// One run while it walks.
@@ -358,6 +357,12 @@ impl<'a> Run<'a> {
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
+}
+
+/// The version of the data contract, as manifests and files carry it.
+fn contract_version() -> Result<FormatVersion> {
+    FormatVersion::parse(Contract::get()?.version())
+        .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
 
 /// What landing needs to know of the two tables, from the contract.

@@ -18,3 +18,4 @@ mod secrets;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod verify;

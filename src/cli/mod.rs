@@ -14,6 +14,7 @@ mod sandbox;
 mod schema;
 mod status;
 mod sync;
+mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Get(get::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
+    /// Check that a lake is what its commit log says; exit code 8 when it is not.
+    Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
     /// Show the data contract.
@@ -119,6 +122,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
             Command::Schema(args) => schema::run(&args),
             Command::Sandbox(args) => sandbox::run(&args).await,

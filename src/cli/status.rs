@@ -23,7 +23,11 @@ pub(super) struct Args {
 
 /// The accounts of a lake, or the one that is wanted.
 pub(super) async fn accounts(store: &Store, wanted: Option<AccountName>) -> Result<Vec<AccountName>> {
-    let present = crate::land::accounts(store).await?;
+    pick(crate::land::accounts(store).await?, wanted)
+}
+
+/// All of `present`, or the one that is wanted.
+pub(super) fn pick(present: Vec<AccountName>, wanted: Option<AccountName>) -> Result<Vec<AccountName>> {
     match wanted {
         None => Ok(present),
         Some(account) if present.contains(&account) => Ok(vec![account]),

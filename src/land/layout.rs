@@ -221,9 +221,9 @@ impl Layout {
     }
 }
 
-/// The accounts that have a commit log, from the folders under `_manifest`.
-pub(crate) fn account_of_folder(folder: &str) -> Option<AccountName> {
-    folder.strip_prefix(MANIFEST_ROOT)?.strip_prefix('/')?.strip_prefix(ACCOUNT_KEY)?.parse().ok()
+/// The account of a folder directly under `root`: [`manifest_folders`], or a table.
+pub(crate) fn account_of_folder(root: &str, folder: &str) -> Option<AccountName> {
+    folder.strip_prefix(root)?.strip_prefix('/')?.strip_prefix(ACCOUNT_KEY)?.parse().ok()
 }
 
 /// The folder under which every account has its log.
@@ -351,7 +351,10 @@ mod tests {
 
     #[test]
     fn accounts_are_read_from_folders() {
-        assert_eq!(account_of_folder("_manifest/account=acme").map(|name| name.to_string()), Some("acme".to_owned()));
-        assert_eq!(account_of_folder("_manifest/other"), None);
+        assert_eq!(
+            account_of_folder("_manifest", "_manifest/account=acme").map(|name| name.to_string()),
+            Some("acme".to_owned())
+        );
+        assert_eq!(account_of_folder("_manifest", "_manifest/other"), None);
     }
 }

@@ -19,6 +19,7 @@ mod reader;
 mod seam;
 mod store;
 mod sweep;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -38,4 +39,5 @@ pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::POINTS as FAIL_POINTS;
 pub use store::{Access, Created, Object, Store};
 pub use sweep::Swept;
+pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
 pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, TablePart, Writer, WriterOptions};

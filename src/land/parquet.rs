@@ -168,7 +168,10 @@ fn metadata(spec: &TableSpec, origin: &Origin) -> Vec<KeyValue> {
 }
 
 /// The earliest and the latest modified time.
-fn bounds(spec: &TableSpec, batches: &[RecordBatch]) -> std::result::Result<(BeijingTime, BeijingTime), String> {
+pub(super) fn bounds(
+    spec: &TableSpec,
+    batches: &[RecordBatch],
+) -> std::result::Result<(BeijingTime, BeijingTime), String> {
     let mut range: Option<(i64, i64)> = None;
     for batch in batches {
         let column = column(batch, &spec.modified)?;
@@ -191,7 +194,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a dyn
 }
 
 /// Checks the claim that rows are sorted, over the borders of batches too.
-fn check_order(spec: &TableSpec, batches: &[RecordBatch]) -> std::result::Result<(), String> {
+pub(super) fn check_order(spec: &TableSpec, batches: &[RecordBatch]) -> std::result::Result<(), String> {
     let mut before: Option<(Vec<&dyn Array>, usize)> = None;
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
         let keys = spec.sorted_by.iter().map(|name| column(batch, name));

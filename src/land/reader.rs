@@ -16,7 +16,7 @@ use crate::time::Coverage;
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
 pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
     let folders = store.list_folders(manifest_folders()).await?;
-    Ok(folders.iter().filter_map(|folder| account_of_folder(folder)).collect())
+    Ok(folders.iter().filter_map(|folder| account_of_folder(manifest_folders(), folder)).collect())
 }
 
 /// A committed file of a table.

@@ -1,0 +1,127 @@
+//! `wdt-lake verify`: is what lies in a lake what its commit log says?
+
+use serde_json::{Value, json};
+
+use super::render;
+use super::status::pick;
+use crate::error::{Result, exit};
+use crate::land::{Access, Depth, Store, Table, Uneven, Verified, accounts_with_objects};
+use crate::pipeline;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the lake is: a folder.
+    #[arg(long, value_name = "DIR")]
+    lake: String,
+    /// Only this account.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Read every value of every row, and report headers whose quantities are not the sums of their details.
+    #[arg(long)]
+    deep: bool,
+    /// Print one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let wanted = args.account.as_deref().map(str::parse).transpose()?;
+    let depth = if args.deep { Depth::Deep } else { Depth::Shallow };
+    let store = Store::open(&args.lake, Access::Read)?;
+    let mut verified = Vec::new();
+    for account in pick(accounts_with_objects(&store).await?, wanted)? {
+        let named = account.clone();
+        verified.push(pipeline::verify(&store, account, depth).await.map_err(|error| error.with("account", named))?);
+    }
+    let is_sound = verified.iter().all(|account| account.defects.is_empty());
+    let code = if is_sound { exit::DONE } else { exit::DEFECT };
+    if args.json {
+        let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
+        super::print(
+            &json!({"command": "verify", "lake": store.root(), "deep": args.deep, "accounts": accounts, "exit_code": code})
+                .to_string(),
+        );
+    } else if verified.is_empty() {
+        super::print("the lake is empty");
+    } else {
+        super::print(&verified.iter().map(|account| to_text(account, depth)).collect::<Vec<_>>().join("\n\n"));
+    }
+    Ok(code)
+}
+
+fn rows(verified: &Verified, table: Table) -> u64 {
+    verified.rows.get(&table).copied().unwrap_or(0)
+}
+
+fn to_json(verified: &Verified, depth: Depth) -> Value {
+    let uneven = |uneven: &Uneven| {
+        json!({
+            "purchase_apply_no": uneven.number, "modified": uneven.modified, "column": uneven.column,
+            "header": render::decimal(uneven.header_scaled), "details": render::decimal(uneven.details_scaled),
+        })
+    };
+    json!({
+        "account": verified.account,
+        "manifests": verified.manifests,
+        "commits": verified.commits,
+        "objects": verified.objects,
+        "bytes": verified.bytes,
+        "rows": {
+            "purchase_apply": rows(verified, Table::PurchaseApply),
+            "purchase_apply_detail": rows(verified, Table::PurchaseApplyDetail),
+            "quarantined": verified.quarantined,
+        },
+        "defects": verified.defects.iter().map(|defect| json!({
+            "object": defect.object, "what": defect.what, "remedy": defect.remedy,
+        })).collect::<Vec<_>>(),
+        "notes": verified.notes,
+        "uneven": match depth {
+            Depth::Shallow => Value::Null,
+            Depth::Deep => json!({
+                "count": verified.uneven,
+                "first": verified.uneven_named.iter().map(uneven).collect::<Vec<_>>(),
+            }),
+        },
+    })
+}
+
+fn to_text(verified: &Verified, depth: Depth) -> String {
+    let mut lines = vec![match verified.defects.len() as u64 {
+        0 => format!("{}: no defect", verified.account),
+        defects => format!("{}: {}", verified.account, render::count(defects, "defect")),
+    }];
+    lines.extend(
+        verified.defects.iter().map(|defect| format!("  {} {}; {}", defect.object, defect.what, defect.remedy)),
+    );
+    lines.push(format!(
+        "  read        {}, {} live, {} of {}",
+        render::count(verified.manifests, "manifest"),
+        render::count(verified.commits, "commit"),
+        render::count(verified.objects, "object"),
+        render::bytes(verified.bytes)
+    ));
+    lines.push(format!(
+        "  rows        {} purchase_apply, {} purchase_apply_detail, {} quarantined",
+        render::thousands(rows(verified, Table::PurchaseApply)),
+        render::thousands(rows(verified, Table::PurchaseApplyDetail)),
+        render::thousands(verified.quarantined)
+    ));
+    if depth == Depth::Deep {
+        lines.push(format!(
+            "  uneven      {} whose header and details disagree: the ERP gave them so",
+            render::count(verified.uneven, "sum")
+        ));
+        lines.extend(verified.uneven_named.iter().map(|uneven| {
+            format!(
+                "              {} modified {}: {} {}, details {}",
+                uneven.number,
+                uneven.modified,
+                uneven.column,
+                render::decimal(uneven.header_scaled),
+                render::decimal(uneven.details_scaled)
+            )
+        }));
+    }
+    lines.extend(verified.notes.iter().map(|note| format!("  note        {note}")));
+    lines.join("\n")
+}

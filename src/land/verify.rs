@@ -1,0 +1,353 @@
+//! Verifying a lake: whether what lies there is what its commit log says, and whether the log keeps its own rules.
+//!
+//! What is checked, for one account, and every defect is listed, not only the first:
+//! - **the log** (`chain`): numbers without a gap, each manifest of its format, each vouched for by its successor's SHA-256, each one
+//!   that may follow those before it, so that no two live commits cover the same second;
+//! - **the proofs** (`proof`): the rows and quarantined records of a commit are those that its proof counts, and the proof is one that its
+//!   rule can have given;
+//! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
+//!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
+//! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
+//!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
+//!   of their details. That is no defect of the lake, for the ERP's own data may be so.
+//!
+//! What cannot be seen: the newest manifest has no successor that vouches for it, so of what it says only what its files confirm is certain; and when
+//! the newest manifests are gone, their files look like unfinished work, which is noted.
+//!
+//! Read-only, and one object at a time in memory. A commit that another run replaces meanwhile is not called damaged.
+
+mod chain;
+mod contents;
+mod ledger;
+mod proof;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+
+use self::chain::Chain;
+use self::ledger::{Balance, Ledger};
+use super::digest::Sha256;
+use super::layout::{Layout, Name, Table, account_of_folder, manifest_folders};
+use super::manifest::{FileEntry, FormatVersion, Manifest, QuarantineEntry};
+use super::parquet::TableSpec;
+use super::store::Store;
+use super::sweep::{list_owned, sort_out};
+use crate::error::{Error, Result};
+use crate::id::{AccountName, CommitId};
+use crate::time::{BeijingTime, Window};
+
+/// What to do about an object that is not what was committed.
+const RESTORE: &str = "restore it from a backup of the lake, or sync into a new lake";
+/// What to do about a commit log that was tampered with.
+const RESTORE_LOG: &str =
+    "restore the log from a backup of the lake before anything is synced into it, or sync into a new lake";
+/// What to do about an object that is what was committed, and wrong.
+const REPORT: &str = "keep the lake as it is and report it";
+/// The most headers with uneven sums that are named; all are counted.
+const UNEVEN_NAMED: usize = 20;
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every byte for its digest, and of the rows the columns that prove something.
+    Shallow,
+    /// Every value of every row.
+    Deep,
+}
+
+/// What the rows should be; the caller takes it from the data contract.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The version of the contract. Files of another version are checked without a look at their columns.
+    pub contract: FormatVersion,
+    /// The table of headers.
+    pub headers: TableShape,
+    /// The table of their details.
+    pub details: TableShape,
+    /// The column of both tables that, with the modified time, tells one version from another.
+    pub number: String,
+    /// The column of headers that counts their details.
+    pub detail_count: String,
+    /// The decimal columns of both tables whose value in a header should be the sum over its details.
+    pub sums: Vec<String>,
+}
+
+/// A table and its exact columns.
+#[derive(Clone, Debug)]
+pub struct TableShape {
+    /// What landing knows of it.
+    pub spec: Arc<TableSpec>,
+    /// The columns of every file.
+    pub schema: SchemaRef,
+}
+
+impl Expected {
+    fn shape(&self, table: &str) -> Option<&TableShape> {
+        [&self.headers, &self.details].into_iter().find(|shape| shape.spec.table.name() == table)
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The object, as an absolute path or URI.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// The live commit that it concerns.
+    commit: Option<CommitId>,
+}
+
+/// A header whose quantity is not the sum over its details. Quantities in ten-thousandths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uneven {
+    /// The number of the requisition.
+    pub number: String,
+    /// Its modified time.
+    pub modified: BeijingTime,
+    /// The column.
+    pub column: String,
+    /// What the header says.
+    pub header_scaled: i128,
+    /// What its details add up to.
+    pub details_scaled: i128,
+}
+
+/// What was found out about the lake of one account.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The account.
+    pub account: AccountName,
+    /// Manifests of its log.
+    pub manifests: u64,
+    /// Commits that count.
+    pub commits: u64,
+    /// Their objects that were read.
+    pub objects: u64,
+    /// The bytes of these.
+    pub bytes: u64,
+    /// Rows that were read, by table.
+    pub rows: BTreeMap<Table, u64>,
+    /// Quarantined records that were read.
+    pub quarantined: u64,
+    /// What is wrong.
+    pub defects: Vec<Defect>,
+    /// What is worth knowing and no defect.
+    pub notes: Vec<String>,
+    /// Quantities of headers that are not the sums of their details; counted only by [`Depth::Deep`].
+    pub uneven: u64,
+    /// The first of these.
+    pub uneven_named: Vec<Uneven>,
+}
+
+/// The accounts to verify: those that have a commit log, and those that have files and lost it.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+pub async fn accounts_with_objects(store: &Store) -> Result<Vec<AccountName>> {
+    let mut accounts = BTreeSet::new();
+    for root in [manifest_folders()].into_iter().chain(Table::ALL.map(Table::name)) {
+        let folders = store.list_folders(root).await?;
+        accounts.extend(folders.iter().filter_map(|folder| account_of_folder(root, folder)));
+    }
+    Ok(accounts.into_iter().collect())
+}
+
+/// Verifies the lake of one account.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or the lake has a newer format. What is wrong with the lake is no
+/// error but part of the answer.
+pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>, depth: Depth) -> Result<Verified> {
+    let layout = Layout::new(account.clone());
+    let chain = chain::read(store, &layout).await?;
+    let mut verifier = Verifier {
+        store,
+        expected,
+        depth,
+        ledger: Ledger::new(depth),
+        other_contracts: BTreeMap::new(),
+        verified: Verified {
+            account,
+            manifests: chain.manifests,
+            commits: chain.live.len() as u64,
+            objects: 0,
+            bytes: 0,
+            rows: BTreeMap::new(),
+            quarantined: 0,
+            defects: chain.defects.clone(),
+            notes: Vec::new(),
+            uneven: 0,
+            uneven_named: Vec::new(),
+        },
+    };
+    for manifest in chain.live.values() {
+        verifier.commit(&layout, manifest).await?;
+    }
+    let mut verified = verifier.finish();
+    let removed = chain::removed_since(store, &layout, &chain).await?;
+    verified.defects.retain(|defect| defect.commit.is_none_or(|commit| !removed.contains(&commit)));
+    verified.notes.extend(leftovers(store, &layout, &chain).await?);
+    Ok(verified)
+}
+
+/// Whether objects lie there that no manifest names.
+async fn leftovers(store: &Store, layout: &Layout, chain: &Chain) -> Result<Option<String>> {
+    // A log with defects does not know its own files any more.
+    if !chain.defects.is_empty() {
+        return Ok(None);
+    }
+    let objects = list_owned(store, layout).await?;
+    let mut fold = chain.fold.clone();
+    super::log::follow(store, layout, &mut fold).await?;
+    let unknown = sort_out(&fold, layout, objects).unknown;
+    let Some((commit, paths)) = unknown.first_key_value() else { return Ok(None) };
+    Ok(Some(format!(
+        "{} that no manifest names, the first of commit {commit}: `{}`. A run is at work, or one died and the next writing command clears \
+         them, or the newest manifests were removed",
+        plural(unknown.values().map(Vec::len).sum(), "object"),
+        paths.first().map_or_else(String::new, |path| store.uri(path))
+    )))
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The work on one account.
+struct Verifier<'a> {
+    store: &'a Store,
+    expected: Arc<Expected>,
+    depth: Depth,
+    ledger: Ledger,
+    /// Files of contracts that this program does not know.
+    other_contracts: BTreeMap<FormatVersion, u64>,
+    verified: Verified,
+}
+
+impl Verifier<'_> {
+    async fn commit(&mut self, layout: &Layout, manifest: &Manifest) -> Result<()> {
+        let own = layout.manifest(manifest.number);
+        for what in proof::check(manifest) {
+            self.defect(manifest, &own, what, REPORT);
+        }
+        let mut files: Vec<&FileEntry> = manifest.files.iter().collect();
+        // Details are looked up among the headers.
+        files.sort_by_key(|file| file.table != self.expected.headers.spec.table.name());
+        for file in &files {
+            self.file(layout, manifest, file).await?;
+        }
+        if let Some(held) = &manifest.quarantine {
+            self.quarantine(manifest, held).await?;
+        }
+        let Balance { wrong, uneven } = self.ledger.close(&self.expected);
+        let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
+        for what in wrong {
+            self.defect(manifest, blamed, what, REPORT);
+        }
+        self.verified.uneven += uneven.len() as u64;
+        let room = UNEVEN_NAMED.saturating_sub(self.verified.uneven_named.len());
+        self.verified.uneven_named.extend(uneven.into_iter().take(room));
+        Ok(())
+    }
+
+    async fn file(&mut self, layout: &Layout, manifest: &Manifest, entry: &FileEntry) -> Result<()> {
+        let Some(bytes) = self.object(manifest, &entry.path, entry.bytes, entry.sha256).await? else {
+            self.ledger.leave_hole();
+            return Ok(());
+        };
+        let is_known = manifest.contract == self.expected.contract;
+        let shape = self.expected.shape(&entry.table).filter(|_| is_known).cloned();
+        if !is_known {
+            *self.other_contracts.entry(manifest.contract).or_default() += 1;
+        }
+        let named = match layout.parse(&entry.path) {
+            Some(Name::Data { span, .. }) => span,
+            _ => None,
+        };
+        let window = match (named, manifest.window) {
+            (Some(span), Some(window)) => span.intersect(window),
+            (span, window) => span.or(window),
+        };
+        let (expected, depth, of) = (Arc::clone(&self.expected), self.depth, entry.clone());
+        let mut ledger = std::mem::replace(&mut self.ledger, Ledger::new(depth));
+        ledger.begin_file(self.store.uri(&entry.path));
+        let task = tokio::task::spawn_blocking(move || {
+            let examined =
+                contents::examine(bytes, &of, shape.as_ref(), window, depth, &expected.detail_count, |batch| {
+                    ledger.take_in(&expected, &of.table, batch);
+                });
+            (ledger, examined)
+        });
+        let examined;
+        (self.ledger, examined) = task
+            .await
+            .map_err(|error| Error::internal("checking a file did not end").with("path", &entry.path).because(error))?;
+        if !examined.is_read {
+            self.ledger.leave_hole();
+        }
+        if let Some(table) = Table::from_name(&entry.table) {
+            *self.verified.rows.entry(table).or_default() += examined.rows;
+        }
+        for what in examined.wrong.into_iter().chain(self.ledger.end_file()) {
+            self.defect(manifest, &entry.path, what, REPORT);
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&mut self, manifest: &Manifest, held: &QuarantineEntry) -> Result<()> {
+        let Some(bytes) = self.object(manifest, &held.path, held.bytes, held.sha256).await? else { return Ok(()) };
+        let (records, wrong) = contents::examine_quarantine(&bytes, held.rows);
+        self.verified.quarantined += records;
+        for what in wrong {
+            self.defect(manifest, &held.path, what, REPORT);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a committed object, when they are those that were committed.
+    async fn object(&mut self, manifest: &Manifest, path: &str, size: u64, sha256: Sha256) -> Result<Option<Bytes>> {
+        let Some(bytes) = self.store.get(path).await? else {
+            self.defect(manifest, path, format!("is missing; manifest {} names it", manifest.number), RESTORE);
+            return Ok(None);
+        };
+        self.verified.objects += 1;
+        self.verified.bytes += bytes.len() as u64;
+        let held = Sha256::of(&bytes);
+        let what = if bytes.len() as u64 != size {
+            format!("has {} bytes, manifest {} says {size}", bytes.len(), manifest.number)
+        } else if held != sha256 {
+            format!("has the SHA-256 {held}, manifest {} says {sha256}: its bytes were changed", manifest.number)
+        } else {
+            return Ok(Some(bytes));
+        };
+        self.defect(manifest, path, what, RESTORE);
+        Ok(None)
+    }
+
+    fn defect(&mut self, manifest: &Manifest, path: &str, what: String, remedy: &'static str) {
+        let commit = Some(manifest.commit);
+        self.verified.defects.push(Defect { object: self.store.uri(path), what, remedy, commit });
+    }
+
+    fn finish(mut self) -> Verified {
+        for (contract, files) in self.other_contracts {
+            self.verified.notes.push(format!(
+                "the columns of {} of contract {contract} were not checked: this program knows {}",
+                plural(usize::try_from(files).unwrap_or(usize::MAX), "file"),
+                self.expected.contract
+            ));
+        }
+        self.verified
+    }
+}
+
+/// Whether every second of `inner` is one of `outer`.
+fn is_within(inner: Window, outer: Window) -> bool {
+    outer.contains(inner.start()) && outer.contains(inner.end())
+}
