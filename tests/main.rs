@@ -14,6 +14,7 @@ mod main_job;
 mod manifest;
 #[cfg(unix)]
 mod outage;
+mod readers;
 mod secrets;
 #[cfg(unix)]
 mod two_at_once;

@@ -15,6 +15,7 @@ mod schema;
 mod status;
 mod sync;
 mod verify;
+mod views;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
+    /// Print SQL that makes views of a lake's latest state.
+    Views(views::Args),
     /// Show the data contract.
     Schema(schema::Args),
     /// Serve a simulated ERP on a loopback port.
@@ -124,6 +127,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
+            Command::Views(args) => views::run(&args).await,
             Command::Schema(args) => schema::run(&args),
             Command::Sandbox(args) => sandbox::run(&args).await,
         }

@@ -18,6 +18,7 @@ mod scalar;
 #[cfg(test)]
 mod schema_page;
 mod value;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -30,3 +31,4 @@ pub use docs::{SchemaFormat, render as render_schema};
 pub use page::{Page, PageContext, Unreadable};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
 pub use value::Misfit;
+pub use views::{Engine, View, Views, render as render_views};

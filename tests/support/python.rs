@@ -9,7 +9,15 @@ const REQUIREMENTS: &str = include_str!("../readers/requirements.txt");
 /// Runs a script of `tests/readers` with the given arguments.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script);
-    Command::new(python()).arg(script).args(arguments).output().expect("python starts")
+    // Spark's workers are started by its JVM and need the same interpreter; its driver listens on loopback only.
+    let environment = [("PYSPARK_PYTHON", python().as_os_str()), ("SPARK_LOCAL_IP", "127.0.0.1".as_ref())];
+    Command::new(python()).arg(script).args(arguments).envs(environment).output().expect("python starts")
+}
+
+/// Whether there is a Java for PySpark: a prerequisite that no Python package brings.
+pub(crate) fn has_java() -> bool {
+    let java = std::env::var_os("JAVA_HOME").map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"));
+    Command::new(java).arg("-version").output().is_ok_and(|output| output.status.success())
 }
 
 /// The environment's interpreter; made on first use, and made anew when the requirements change.

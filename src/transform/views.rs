@@ -1,0 +1,261 @@
+//! SQL for the latest state of a lake, for DuckDB and Spark. Pure: text from the contract, the lake's root and an account.
+//!
+//! Every row of the lake is a version of a requisition, and a new version replaces all its details. The views read by glob, so they may see
+//! more than the committed set: files of a commit in progress, the old and the new files of a refresh, what a crash left. All of it is
+//! versions that the ERP really held, but a version may stand twice, with other details if it was edited twice within its second, and the details
+//! of a header may not have been written yet. Hence:
+//!
+//! - a header counts only when as many details of its own answer are there as it says it has. Its own are those of the same version with
+//!   the same `_run_id` and `_extracted_at`: header and details of one answer share them, whatever file holds them;
+//! - of these the latest `modified` wins, and of one version the one that was read last;
+//! - the details are those of the winner's own answer, each position once.
+//!
+//! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months, because a later month may
+//! hold a newer version; the example shows how to read one month.
+
+use super::contract::{Contract, Table};
+use crate::error::Result;
+use crate::id::AccountName;
+
+/// Who reads the SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// DuckDB 1.0 or later.
+    Duckdb,
+    /// Spark 3.5 or later.
+    Spark,
+}
+
+impl Engine {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Duckdb => "duckdb",
+            Self::Spark => "spark",
+        }
+    }
+
+    /// A relation over all files of a table.
+    fn files(self, lake: &str, table: &Table) -> String {
+        let lake = lake.trim_end_matches('/');
+        match self {
+            // A class of one letter takes a letter of the path that would be a pattern literally.
+            Self::Duckdb => {
+                let path: String = lake
+                    .chars()
+                    .map(|letter| if "*?[".contains(letter) { format!("[{letter}]") } else { letter.to_string() })
+                    .collect();
+                let path = path.replace('\'', "''");
+                format!("read_parquet('{path}/{}/**/*.parquet', hive_partitioning = true)", table.name())
+            }
+            // Spark lists the folder anew with each query, and finds the partitions below it. The path is a pattern for it too.
+            Self::Spark => {
+                let path: String = lake
+                    .chars()
+                    .flat_map(|letter| "*?[]{}\\".contains(letter).then_some('\\').into_iter().chain([letter]))
+                    .collect();
+                format!("parquet.`{}/{}`", path.replace('`', "``"), table.name())
+            }
+        }
+    }
+
+    fn create(self) -> &'static str {
+        match self {
+            Self::Duckdb => "CREATE OR REPLACE VIEW",
+            Self::Spark => "CREATE OR REPLACE TEMPORARY VIEW",
+        }
+    }
+}
+
+/// One view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its name.
+    pub name: &'static str,
+    /// What a row of it is, in lines of a comment.
+    pub about: &'static str,
+    /// The statement that makes it, without a semicolon. Later views read earlier ones.
+    pub sql: String,
+}
+
+/// The views of a lake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Views {
+    /// In the order in which they are to be made.
+    pub views: Vec<View>,
+    /// A query that reads one Beijing month and only its files, without a semicolon.
+    pub example: String,
+}
+
+impl Views {
+    /// All of it as one script: comments, statements, and the example commented out.
+    pub fn script(&self) -> String {
+        let mut script = String::new();
+        for view in &self.views {
+            for line in view.about.lines() {
+                script.push_str(&format!("-- {line}\n"));
+            }
+            script.push_str(&view.sql);
+            script.push_str(";\n\n");
+        }
+        script
+            .push_str("-- Example: every version of one Beijing month, once. Only the files of that month are read.\n");
+        for line in self.example.lines() {
+            script.push_str(&format!("-- {line}\n"));
+        }
+        script
+    }
+}
+
+/// The views over the lake at `lake` (the absolute path of a folder, or a URI), of all its accounts or one.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+pub fn render(engine: Engine, lake: &str, account: Option<&AccountName>) -> Result<Views> {
+    let contract = Contract::get()?;
+    let (headers, details) = (engine.files(lake, contract.headers()), engine.files(lake, contract.details()));
+    let create = engine.create();
+    let of_account =
+        |word: &str, of: &str| account.map_or_else(String::new, |name| format!("\n    {word} {of}.account = '{name}'"));
+    let (of_headers, of_details) = (columns(contract.headers(), "h"), columns(contract.details(), "d"));
+    let latest = format!(
+        "\
+{create} purchase_apply_latest AS
+WITH own AS (
+    SELECT d.account, d.purchase_apply_no, d.apply_modified, d._run_id, d._extracted_at,
+           count(DISTINCT d.detail_index) AS details
+    FROM {details} d{}
+    GROUP BY d.account, d.purchase_apply_no, d.apply_modified, d._run_id, d._extracted_at
+), ranked AS (
+    SELECT {of_headers},
+           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no
+                              ORDER BY h.modified DESC, h._extracted_at DESC, h._run_id DESC) AS place
+    FROM {headers} h
+    LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
+                 AND own.apply_modified = h.modified AND own._run_id = h._run_id AND own._extracted_at = h._extracted_at
+    WHERE coalesce(own.details, 0) >= coalesce(h.detail_count, 0){}
+)
+SELECT {of_headers}
+FROM ranked h
+WHERE h.place = 1",
+        of_account("WHERE", "d"),
+        of_account("AND", "h"),
+    );
+    let detail_latest = format!(
+        "\
+{create} purchase_apply_detail_latest AS
+WITH ranked AS (
+    SELECT {of_details},
+           row_number() OVER (PARTITION BY d.account, d.purchase_apply_no, d.detail_index ORDER BY d.rec_id) AS place
+    FROM {details} d
+    JOIN purchase_apply_latest h ON h.account = d.account AND h.purchase_apply_no = d.purchase_apply_no
+                                AND h.modified = d.apply_modified AND h._run_id = d._run_id
+                                AND h._extracted_at = d._extracted_at{}
+)
+SELECT {of_details}
+FROM ranked d
+WHERE d.place = 1",
+        of_account("WHERE", "d"),
+    );
+    let open = format!(
+        "\
+{create} purchase_apply_open AS
+WITH own AS (
+    SELECT d.account, d.purchase_apply_no, sum(d.real_num - coalesce(d.ref_num, 0)) AS open_num
+    FROM purchase_apply_detail_latest d
+    GROUP BY d.account, d.purchase_apply_no
+)
+SELECT {of_headers},
+       CAST(coalesce(h.unref_num, own.open_num) AS DECIMAL(38,4)) AS open_num
+FROM purchase_apply_latest h
+LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
+WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
+    );
+    let example = format!(
+        "\
+SELECT v.status_name, count(*) AS versions, sum(v.real_num) AS real_num
+FROM (
+    SELECT h.status_name, h.real_num,
+           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, h.modified
+                              ORDER BY h._extracted_at DESC, h._run_id DESC) AS place
+    FROM {headers} h
+    WHERE h.modified_month = '2026-10'{}
+) v
+WHERE v.place = 1
+GROUP BY v.status_name",
+        of_account("AND", "h"),
+    );
+    let view = |name, about, sql| View { name, about, sql };
+    Ok(Views {
+        views: vec![
+            view(
+                "purchase_apply_latest",
+                "The latest version of each requisition of each account. Read by glob: what a commit in progress or a crash\n\
+                 leaves there does no harm, a version counts once and only together with all its details.",
+                latest,
+            ),
+            view(
+                "purchase_apply_detail_latest",
+                "The details of exactly these versions. A detail that an edit removed is not among them.",
+                detail_latest,
+            ),
+            view(
+                "purchase_apply_open",
+                "Requisitions that wait for purchase orders: to confirm, to reference or partly referenced. open_num is the quantity\n\
+                 not referenced yet, from the header, or from its details where the edition has none in the header (flagship).\n\
+                 A status that the vendor does not document has no name and is not open.",
+                open,
+            ),
+        ],
+        example,
+    })
+}
+
+/// Every column of a table with the partition columns, each of the relation `alias`.
+fn columns(table: &Table, alias: &str) -> String {
+    let own = table.columns().iter().map(|column| column.name());
+    let partitions = table.partition_columns().iter().map(|column| column.name());
+    let named: Vec<String> = own.chain(partitions).map(|name| format!("{alias}.{name}")).collect();
+    // Six to a line, so that a person can read the script.
+    named.chunks(6).map(|names| names.join(", ")).collect::<Vec<_>>().join(",\n       ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_each_engine() {
+        let lake = "/lake's [1]/`x` {a}*/";
+        let text = |engine| render(engine, lake, None).expect("sql").views[0].sql.clone();
+        let duckdb = text(Engine::Duckdb);
+        assert!(duckdb.contains("read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/**/*.parquet'"), "{duckdb}");
+        let spark = text(Engine::Spark);
+        assert!(spark.contains("parquet.`/lake's \\[1\\]/``x`` \\{a\\}\\*/purchase_apply`"), "{spark}");
+    }
+
+    #[test]
+    fn an_account_is_asked_for_in_every_read() {
+        let account: AccountName = "acme".parse().expect("a name");
+        for engine in [Engine::Duckdb, Engine::Spark] {
+            let (one, all) = (render(engine, "/lake", Some(&account)), render(engine, "/lake", None));
+            let script = one.expect("sql").script();
+            let count = |script: &str, word: &str| script.matches(word).count();
+            assert_eq!(count(&script, "account = 'acme'"), 4, "{script}");
+            assert_eq!(count(&script, "/lake/purchase_apply"), 4);
+            assert!(!all.expect("sql").script().contains("acme"));
+        }
+    }
+
+    #[test]
+    fn a_script_is_statements_and_comments_only() {
+        let script = render(Engine::Duckdb, "/lake", None).expect("sql").script();
+        assert_eq!(script.matches(';').count(), 3, "no semicolon in comments, where simple splitters would cut");
+        let (_, example) = script.split_once("-- Example").expect("an example");
+        assert!(example.lines().skip(1).all(|line| line.starts_with("-- ")), "{example}");
+        let contract = Contract::get().expect("a contract");
+        for column in contract.details().columns() {
+            assert!(script.contains(&format!("d.{}", column.name())), "{}", column.name());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+"""Reads lakes by glob, as one reader sees them, and runs the SQL of `wdt-lake views`. Prints one JSON object.
+
+    python readers.py READER MONTH --lake DIR [--lake DIR] [--views VIEWS.json]
+
+READER is duckdb, pyarrow, polars or spark. For each lake and table: rows, columns with their types in one vocabulary, exact sums of decimals,
+first and last instant of timestamps, and rows and files of one Beijing month as the reader prunes to it. For each view, and for the example
+with its month set to MONTH: every row. Decimals are text with four places, instants microseconds.
+"""
+
+import argparse
+import datetime as dt
+import decimal
+import glob
+import json
+import os
+import re
+
+TABLES = ("purchase_apply", "purchase_apply_detail")
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
+
+def plain(value):
+    if isinstance(value, decimal.Decimal):
+        return format(value, ".4f")  # decimal's own formatting, never through a float
+    if isinstance(value, dt.datetime):
+        return (value - EPOCH) // dt.timedelta(microseconds=1)
+    return value
+
+
+class DuckDb:
+    TYPES = {"BIGINT": "int64", "INTEGER": "int32", "SMALLINT": "int16", "VARCHAR": "text", "DECIMAL(19,4)": "decimal",
+             "TIMESTAMP WITH TIME ZONE": "instant"}
+
+    def __init__(self):
+        import duckdb
+        self.db = duckdb.connect()
+
+    def sql(self, text):
+        return self.db.execute(text)
+
+    def rows(self, text):
+        # A query that makes something has no rows to give.
+        return self.sql(text).to_arrow_table().to_pylist()
+
+    def read(self, folder, month):
+        source = "read_parquet('%s/**/*.parquet', hive_partitioning = true)" % folder.replace("'", "''")
+        columns = {row[0]: self.TYPES[row[1]] for row in self.sql("DESCRIBE SELECT * FROM " + source).fetchall()}
+        one = lambda what, where="": self.sql("SELECT %s FROM %s %s" % (what, source, where)).fetchone()
+        of_month = "WHERE modified_month = '%s'" % month
+        plan = self.sql("EXPLAIN ANALYZE SELECT sum(real_num) FROM %s %s" % (source, of_month)).fetchall()[0][1]
+        return columns, {
+            "rows": one("count(*)")[0],
+            "sums": {c: one("sum(%s)" % c)[0] for c in columns if columns[c] == "decimal"},
+            "instants": {c: one("epoch_us(min(%s)), epoch_us(max(%s))" % (c, c)) for c in columns if columns[c] == "instant"},
+            "month_rows": one("count(*)", of_month)[0],
+            "month_files": int(re.search(r"Scanning Files: (\d+)/", plan).group(1)),
+        }
+
+
+class PyArrow:
+    def read(self, folder, month):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+        types = {pa.int64(): "int64", pa.int32(): "int32", pa.int16(): "int16", pa.string(): "text",
+                 pa.decimal128(19, 4): "decimal", pa.timestamp("us", "UTC"): "instant"}
+        partitioning = ds.partitioning(pa.schema([("account", pa.string()), ("modified_month", pa.string())]), flavor="hive")
+        data = ds.dataset(glob.glob(folder + "/**/*.parquet", recursive=True), format="parquet", partitioning=partitioning)
+        table, columns = data.to_table(), {field.name: types[field.type] for field in data.schema}
+        micros = lambda value: value.cast(pa.int64()).as_py()
+        in_month = ds.field("modified_month") == month
+        return columns, {
+            "rows": table.num_rows,
+            "sums": {c: pc.sum(table[c].cast(pa.decimal128(38, 4))).as_py() for c in columns if columns[c] == "decimal"},
+            "instants": {c: (micros(pc.min(table[c])), micros(pc.max(table[c]))) for c in columns if columns[c] == "instant"},
+            "month_rows": data.count_rows(filter=in_month),
+            "month_files": len(list(data.get_fragments(filter=in_month))),
+        }
+
+
+class Polars:
+    def read(self, folder, month):
+        import polars as pl
+        types = {pl.Int64(): "int64", pl.Int32(): "int32", pl.Int16(): "int16", pl.String(): "text",
+                 pl.Decimal(19, 4): "decimal", pl.Datetime("us", "UTC"): "instant"}
+        lazy = pl.scan_parquet(folder + "/**/*.parquet", hive_partitioning=True)
+        columns = {name: types[kind] for name, kind in lazy.collect_schema().items()}
+        one = lambda *what: lazy.select(*what).collect().row(0)
+        epoch = lambda column: column.dt.epoch("us")
+
+        def total(name):
+            values, wide = one(pl.col(name).count().alias("values"), pl.col(name).cast(pl.Decimal(38, 4)).sum().alias("wide"))
+            return wide if values else None  # Polars says 0 where SQL says null
+
+        in_month = lazy.filter(pl.col("modified_month") == month)
+        # "[first file, ... 3 other sources]" is what is left of the files when the plan is optimised.
+        plan = in_month.select("real_num").explain()
+        others = re.search(r"(\d+) other (?:sources|files)", plan)
+        return columns, {
+            "rows": one(pl.len())[0],
+            "sums": {c: total(c) for c in columns if columns[c] == "decimal"},
+            "instants": {c: one(epoch(pl.col(c).min()).alias("low"), epoch(pl.col(c).max()).alias("high"))
+                         for c in columns if columns[c] == "instant"},
+            "month_rows": in_month.select(pl.len()).collect().item(),
+            "month_files": plan.count(".parquet") + (int(others.group(1)) if others else 0),
+        }
+
+
+class Spark:
+    TYPES = {"bigint": "int64", "int": "int32", "smallint": "int16", "string": "text", "decimal(19,4)": "decimal", "timestamp": "instant"}
+
+    def __init__(self):
+        from pyspark.sql import SparkSession
+        settings = {
+            "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1", "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            # Few rows: starting tasks would take all the time. Plans stay as they were made, so that their files can be counted.
+            "spark.sql.shuffle.partitions": "1", "spark.sql.adaptive.enabled": "false",
+            "spark.sql.session.timeZone": "Asia/Shanghai",
+        }
+        builder = SparkSession.builder.master("local[2]").appName("wdt-lake")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        self.session = builder.getOrCreate()
+        self.session.sparkContext.setLogLevel("ERROR")
+
+    def sql(self, text):
+        return self.session.sql(text)
+
+    def rows(self, text):
+        return self.sql(text).toArrow().to_pylist()
+
+    def read(self, folder, month):
+        from pyspark.sql import functions as f
+        frame = self.session.read.parquet(folder)
+        columns = {name: self.TYPES[kind] for name, kind in frame.dtypes}
+        decimals = [c for c in columns if columns[c] == "decimal"]
+        instants = [c for c in columns if columns[c] == "instant"]
+        asked = [f.count("*").alias("rows")] + [f.sum(c).alias("sum_" + c) for c in decimals]
+        asked += [f.unix_micros(end(c)).alias(name + c) for c in instants for name, end in (("min_", f.min), ("max_", f.max))]
+        got = frame.agg(*asked).collect()[0]
+        in_month = frame.filter(f.col("modified_month") == month).agg(f.count("*"), f.sum("real_num"))
+        return columns, {
+            "rows": got["rows"],
+            "sums": {c: got["sum_" + c] for c in decimals},
+            "instants": {c: (got["min_" + c], got["max_" + c]) for c in instants},
+            "month_rows": in_month.collect()[0][0],
+            "month_files": sum(scanned(in_month._jdf.queryExecution().executedPlan())),
+        }
+
+
+def scanned(plan):
+    """The files that each scan of an executed Spark plan read."""
+    if plan.getClass().getSimpleName() == "FileSourceScanExec":
+        yield plan.metrics().apply("numFiles").value()
+    children = plan.children()
+    for place in range(children.size()):
+        yield from scanned(children.apply(place))
+
+
+def read(reader, folder, month):
+    columns, seen = reader.read(folder, month)
+    seen["sums"] = {column: plain(value) for column, value in seen["sums"].items()}
+    return {"columns": columns, "files": len(glob.glob(folder + "/**/*.parquet", recursive=True)), **seen}
+
+
+def views(reader, said, month):
+    for view in said["views"]:
+        reader.sql(view["sql"])
+    queries = {view["name"]: "SELECT * FROM " + view["name"] for view in said["views"]}
+    queries["example"] = said["example"].replace("2026-10", month)
+    shown = {}
+    for name, query in queries.items():
+        rows = [{column: plain(value) for column, value in row.items()} for row in reader.rows(query)]
+        shown[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
+    return shown
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("reader")
+    parser.add_argument("month")
+    parser.add_argument("--lake", action="append", default=[])
+    parser.add_argument("--views")
+    args = parser.parse_args()
+    reader = {"duckdb": DuckDb, "pyarrow": PyArrow, "polars": Polars, "spark": Spark}[args.reader]()
+    said = {"lakes": [{table: read(reader, os.path.join(lake, table), args.month) for table in TABLES} for lake in args.lake]}
+    if args.views:
+        with open(args.views, encoding="utf-8") as f:
+            said["views"] = views(reader, json.load(f), args.month)
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
