@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use wdt_lake::extract::budget::Limits;
 use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::{Lake, Store};
-use wdt_lake::pipeline::{SyncOptions, SyncReport, sync};
+use wdt_lake::land::{Depth, Lake, Store};
+use wdt_lake::pipeline::{SyncOptions, SyncReport, sync, verify};
 use wdt_lake::sandbox::{
     Behaviour, Call, Drift, DriftMoment, Fault, Faults, Options, Order, Requisition, Sandbox, Statements, generate,
 };
@@ -146,6 +146,8 @@ fn random_worlds_lose_nothing() {
             let report = run(&sandbox, &store, &options()).await;
             assert!(report.stopped.is_none(), "seed {seed}: {:?}", report.stopped);
             let owed = check(&sandbox, &store, seed).await;
+            let verified = verify(&store, "sandbox".parse().unwrap(), Depth::Deep).await.unwrap();
+            assert!(verified.defects.is_empty(), "seed {seed}: {:?}", verified.defects);
             (owed, report.gaps.len(), report.windows)
         };
         stream::iter(first..first + worlds).map(one).buffer_unordered(4).collect::<Vec<_>>().await

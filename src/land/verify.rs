@@ -351,3 +351,6 @@ impl Verifier<'_> {
 fn is_within(inner: Window, outer: Window) -> bool {
     outer.contains(inner.start()) && outer.contains(inner.end())
 }
+
+#[cfg(test)]
+mod tests;

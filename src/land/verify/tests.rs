@@ -1,0 +1,68 @@
+//! Verifying while others write; damage is tried by the real program in `tests/verify.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::land::manifest::{CommitKind, Proof};
+use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
+use crate::land::testing::{header_batch, header_spec, landing, proof, writer};
+use crate::land::writer::{Landing, Outcome};
+
+fn expected() -> Arc<Expected> {
+    let shape =
+        |table| TableShape { spec: Arc::new(TableSpec { table, ..header_spec() }), schema: header_batch(&[]).schema() };
+    Arc::new(Expected {
+        contract: FormatVersion { major: 1, minor: 0 },
+        headers: shape(Table::PurchaseApply),
+        details: shape(Table::PurchaseApplyDetail),
+        number: "purchase_apply_no".to_owned(),
+        detail_count: "none".to_owned(),
+        sums: vec!["real_num".to_owned()],
+    })
+}
+
+async fn verified(store: &Store) -> Verified {
+    verify(store, "acme".parse().expect("a name"), expected(), Depth::Deep).await.expect("verified")
+}
+
+/// Replaces every live commit by one refresh as soon as the first data file is asked for.
+struct Refresher {
+    store: Store,
+    done: AtomicBool,
+}
+
+impl Interference for Refresher {
+    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+        let is_first_read = matches!(moment, Moment::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"))
+            && !self.done.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            if is_first_read {
+                let writer = writer(&self.store).await;
+                let removes = writer.view().await.fold().live().keys().copied().collect();
+                let proof = Proof { rows_carried: 20, ..proof(0) };
+                let landed = Landing { kind: CommitKind::Refresh, removes, proof: Some(proof), ..landing(0, 19) };
+                assert!(matches!(writer.land(landed).await, Ok(Outcome::Committed(_))));
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
+    let store = Store::memory();
+    let first = writer(&store).await;
+    for (start, end) in [(0, 9), (10, 19)] {
+        assert!(matches!(first.land(landing(start, end)).await, Ok(Outcome::Committed(_))));
+    }
+    let watched =
+        store.with_seam(Seam::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
+    let during = verified(&watched).await;
+    assert_eq!((during.objects, &during.defects), (0, &vec![]), "everything it knew is gone");
+    let after = verified(&store).await;
+    assert_eq!((after.commits, after.objects, &after.defects), (1, 2, &vec![]));
+    assert_eq!(after.rows[&Table::PurchaseApply], 20);
+}
