@@ -15,6 +15,7 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+mod sandbox_command;
 mod secrets;
 #[cfg(unix)]
 mod two_at_once;
