@@ -12,7 +12,7 @@ use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
-use super::scalar::{Scalar, is_escaped, unescape};
+use super::scalar::{Scalar, unescape};
 use super::value::{self, Misfit};
 
 /// Values of a fixed width, some of them null.
@@ -95,7 +95,7 @@ impl Texts {
     pub(super) fn push_scalar(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
         match scalar {
             Scalar::Null => self.push(None),
-            Scalar::Text(text) if is_escaped(text) => {
+            Scalar::Escaped(text) => {
                 unescape(text, &mut self.text)?;
                 self.close();
             }
@@ -264,8 +264,8 @@ fn read<T>(
 ) -> Result<Option<T>, Misfit> {
     match scalar {
         Scalar::Null | Scalar::Text("") => Ok(None),
-        // Escapes within numbers and times are legal and never seen: pay for them only when the plain text has no meaning.
-        Scalar::Text(text) if is_escaped(text) => scalar.text(scratch)?.map_or(Ok(None), meaning),
+        // Escapes within numbers and times are legal and never seen.
+        Scalar::Escaped(_) => scalar.text(scratch)?.map_or(Ok(None), meaning),
         Scalar::Text(text) | Scalar::Bare(text) => meaning(text),
     }
 }

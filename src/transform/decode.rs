@@ -5,15 +5,12 @@
 
 use std::sync::Arc;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::columns;
 use super::page::{Page, PageContext, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
-use super::record::{Failure, RecordReader, Requisition};
-use super::scalar::Scalar;
+use super::record::{Failure, RecordReader};
+use super::scan::{Key, Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::error::Result;
@@ -52,9 +49,9 @@ impl PageDecoder {
         if body.len() > MAX_PAGE_BYTES {
             return Err(Unreadable::new(format!("the answer of {} bytes is too large for a page", body.len())));
         }
-        let text = std::str::from_utf8(body).map_err(|error| Unreadable {
+        let text = simdutf8::basic::from_utf8(body).map_err(|_| Unreadable {
             what: "the answer is not UTF-8".to_owned(),
-            offset: Some(error.valid_up_to()),
+            offset: std::str::from_utf8(body).err().map(|error| error.valid_up_to()),
         })?;
         // Some PHP servers write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -83,14 +80,12 @@ impl PageDecoder {
             listed: false,
             refusal: None,
         };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let parsed = Envelope { answer: &mut answer, inside: "" }
-            .deserialize(&mut deserializer)
-            .and_then(|()| deserializer.end());
+        let mut scanner = Scanner::new(text);
+        let parsed = answer.read_object(&mut scanner, "").and_then(|()| scanner.end());
         match (parsed, answer.refusal.take()) {
             (_, Some(refusal)) => Err(refusal),
             (Ok(()), None) => Ok(answer),
-            (Err(error), None) => Err(unreadable(text, &error)),
+            (Err(stop), None) => Err(unreadable(text, stop)),
         }
     }
 }
@@ -104,22 +99,15 @@ enum Pass {
     OneByOne,
 }
 
-/// What the parser says, with the byte instead of line and column, and without any text of the answer.
-fn unreadable(text: &str, error: &serde_json::Error) -> Unreadable {
-    if error.is_data() {
-        return Unreadable::new("the answer is JSON, but not an object with a list of requisitions");
+/// What the scanner says, without any text of the answer.
+fn unreadable(text: &str, stop: Stop) -> Unreadable {
+    match stop {
+        Stop::Unwanted => Unreadable::new("the answer is JSON, but not an object with a list of requisitions"),
+        Stop::BrokenOff => Unreadable { what: "the answer is broken off".to_owned(), offset: Some(text.len()) },
+        Stop::Malformed(why, offset) => {
+            Unreadable { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
+        }
     }
-    if error.is_eof() {
-        return Unreadable { what: "the answer is broken off".to_owned(), offset: Some(text.len()) };
-    }
-    let line_start = match error.line() {
-        0 | 1 => 0,
-        line => text.match_indices('\n').nth(line - 2).map_or(0, |(at, _)| at + 1),
-    };
-    let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
-    let why = error.to_string();
-    let why = why.split(" at line ").next().unwrap_or_default();
-    Unreadable { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
 }
 
 /// An answer while it is read.
@@ -139,9 +127,9 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn refuse<E: de::Error>(&mut self, what: impl Into<String>) -> E {
+    fn refuse(&mut self, what: impl Into<String>) -> Stop {
         self.refusal = Some(Unreadable::new(what));
-        E::custom("not a page")
+        Stop::Unwanted
     }
 
     /// Takes the requisition that was just read, or puts it back where it does not belong.
@@ -171,7 +159,7 @@ impl<'a> Answer<'a> {
     /// Reads one requisition by itself, into the columns or into quarantine.
     fn read_one(&mut self, raw: &'a str) {
         let mark = self.reader.mark();
-        let read = Requisition(&mut self.reader).deserialize(&mut serde_json::Deserializer::from_str(raw));
+        let read = self.reader.requisition(&mut Scanner::new(raw));
         let outcome = read.map_err(|_| self.reader.take_failure()).and_then(|()| self.accept(mark));
         if let Err(failure) = outcome {
             self.reader.roll_back(mark);
@@ -182,9 +170,9 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn set_total<E: de::Error>(&mut self, raw: &str) -> std::result::Result<(), E> {
+    fn set_total(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         let mut scratch = String::new();
-        let total = match Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)) {
+        let total = match scanner.scalar()?.and_then(|scalar| scalar.text(&mut scratch)) {
             Ok(None | Some("")) => return Ok(()),
             Ok(Some(text)) => value::integer(text),
             Err(misfit) => Err(misfit),
@@ -203,9 +191,9 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn check_code<E: de::Error>(&mut self, name: &str, raw: &str) -> std::result::Result<(), E> {
+    fn check_code(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         let mut scratch = String::new();
-        match Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)) {
+        match scanner.scalar()?.and_then(|scalar| scalar.text(&mut scratch)) {
             Ok(None | Some("")) => Ok(()),
             Ok(Some(text)) => match value::integer(text) {
                 Ok(0) => Ok(()),
@@ -214,6 +202,64 @@ impl<'a> Answer<'a> {
             },
             Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
         }
+    }
+
+    /// Reads the object around the list, or the one at `inside` of it.
+    fn read_object(&mut self, scanner: &mut Scanner<'a>, inside: &str) -> Result<(), Stop> {
+        if !scanner.enter(b'{')? {
+            // An inner object may be `[]` or null when the server has nothing to put there; the outer one may not.
+            let raw = scanner.raw()?;
+            let is_nothing = !inside.is_empty() && (raw == "null" || raw.starts_with('['));
+            return if is_nothing { Ok(()) } else { Err(Stop::Unwanted) };
+        }
+        let mut fresh = true;
+        while let Some(Key::Expected(key) | Key::Other(key)) = scanner.key(&mut fresh, None)? {
+            let name = key.trim_matches('"');
+            let here = |path: &String| match path.rsplit_once('.') {
+                Some((parent, last)) => parent == inside && last == name,
+                None => inside.is_empty() && path == name,
+            };
+            let around = |path: &String| path.split_once('.').is_some_and(|(parent, _)| parent == name);
+            if self.plan.lists.iter().any(here) {
+                if self.listed {
+                    return Err(self.refuse(format!("the answer has {name} twice")));
+                }
+                self.read_list(scanner)?;
+            } else if name == "total_count" {
+                self.set_total(scanner)?;
+            } else if inside.is_empty() && matches!(name, "code" | "status") {
+                self.check_code(name, scanner)?;
+            } else if inside.is_empty() && self.plan.lists.iter().any(around) {
+                self.read_object(scanner, name)?;
+            } else {
+                scanner.raw()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the list of requisitions. Null and `""` are no list.
+    fn read_list(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
+        if !scanner.enter(b'[')? {
+            return match scanner.raw()? {
+                "null" | "\"\"" => Ok(()),
+                raw if raw.starts_with('"') => Err(self.refuse("the answer's list of requisitions is not a list")),
+                _ => Err(Stop::Unwanted),
+            };
+        }
+        self.listed = true;
+        let mut fresh = true;
+        while scanner.element(&mut fresh)? {
+            match self.pass {
+                Pass::Whole => {
+                    let mark = self.reader.mark();
+                    self.reader.requisition(scanner)?;
+                    self.accept(mark).map_err(|_| Stop::Unwanted)?;
+                }
+                Pass::OneByOne => self.read_one(scanner.raw()?),
+            }
+        }
+        Ok(())
     }
 
     fn into_page(self) -> std::result::Result<Page, Unreadable> {
@@ -254,116 +300,6 @@ impl Belongs {
             Some(window) if window.contains(modified) => Self::Here,
             Some(window) if edition == Edition::Flagship && modified == window.end().plus_seconds(1) => Self::ToTheNext,
             Some(_) => Self::Nowhere,
-        }
-    }
-}
-
-/// The object around the list, or the one at `inside` of it.
-struct Envelope<'r, 'a> {
-    answer: &'r mut Answer<'a>,
-    /// The name of the field that holds this object; empty at the top.
-    inside: &'r str,
-}
-
-impl<'de> DeserializeSeed<'de> for Envelope<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // An inner object may be `[]` or null when the server has nothing to put there; the outer one may not.
-        if self.inside.is_empty() { deserializer.deserialize_map(self) } else { deserializer.deserialize_any(self) }
-    }
-}
-
-impl<'de> Visitor<'de> for Envelope<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an answer")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { answer, inside } = self;
-        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
-            let name = key.trim_matches('"');
-            let here = |path: &String| match path.rsplit_once('.') {
-                Some((parent, last)) => parent == inside && last == name,
-                None => inside.is_empty() && path == name,
-            };
-            if answer.plan.lists.iter().any(here) {
-                if answer.listed {
-                    return Err(answer.refuse(format!("the answer has {name} twice")));
-                }
-                map.next_value_seed(List(answer))?;
-            } else if name == "total_count" {
-                let raw = map.next_value::<&'de RawValue>()?.get();
-                answer.set_total(raw)?;
-            } else if inside.is_empty() && matches!(name, "code" | "status") {
-                let raw = map.next_value::<&'de RawValue>()?.get();
-                answer.check_code(name, raw)?;
-            } else if inside.is_empty()
-                && answer.plan.lists.iter().any(|path| path.split_once('.').is_some_and(|(parent, _)| parent == name))
-            {
-                map.next_value_seed(Envelope { answer, inside: name })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The list of requisitions. Null and `""` are no list.
-struct List<'r, 'a>(&'r mut Answer<'a>);
-
-impl<'de> DeserializeSeed<'de> for List<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for List<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a list of requisitions")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        if text.is_empty() { Ok(()) } else { Err(self.0.refuse("the answer's list of requisitions is not a list")) }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let answer = self.0;
-        answer.listed = true;
-        match answer.pass {
-            Pass::Whole => loop {
-                let mark = answer.reader.mark();
-                if list.next_element_seed(Requisition(&mut answer.reader))?.is_none() {
-                    return Ok(());
-                }
-                answer.accept(mark).map_err(|failure| de::Error::custom(failure.misfit))?;
-            },
-            Pass::OneByOne => {
-                while let Some(raw) = list.next_element::<&'de RawValue>()? {
-                    answer.read_one(raw.get());
-                }
-                Ok(())
-            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod plan;
 mod quarantine;
 mod record;
 mod scalar;
+mod scan;
 #[cfg(test)]
 mod schema_page;
 mod value;

@@ -7,6 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use super::contract::{ColumnType, Contract, Table};
 use super::scalar::{is_escaped, unescape};
+use super::scan::{Key, Scanner, Stop};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 
@@ -92,6 +93,11 @@ impl Plan {
 }
 
 impl TablePlan {
+    /// Every column, one bit each.
+    pub(super) fn all(&self) -> u64 {
+        u64::MAX.checked_shr(64 - u32::try_from(self.kinds.len()).unwrap_or(64)).unwrap_or(0)
+    }
+
     fn new<'t>(table: &'t Table, edition: Edition, more: impl Iterator<Item = (&'t str, Target)>) -> Result<Self> {
         let own = table.columns().len().saturating_sub(LINEAGE.len());
         let lineage = table.columns()[own..].iter().map(|column| column.name());
@@ -183,16 +189,28 @@ impl Guesser {
         self.last = 0;
     }
 
-    /// What the key, with its quotes, fills; `None` for a name that the contract does not have.
+    /// Reads the next key of an object: the key with its quotes, and what it fills, `None` for a name that the contract does not have.
     #[inline]
-    pub(super) fn target(&mut self, names: &SourceNames, key: &str) -> Option<Target> {
-        let guess = self.follower[self.last];
-        if let Some((name, target)) = names.0.get(guess)
-            && **name == *key
-        {
-            self.last = guess + 1;
-            return Some(*target);
-        }
+    pub(super) fn next<'de>(
+        &mut self,
+        names: &SourceNames,
+        scanner: &mut Scanner<'de>,
+        fresh: &mut bool,
+    ) -> Result<Option<(&'de str, Option<Target>)>, Stop> {
+        let at = self.follower[self.last];
+        let guess = names.0.get(at);
+        Ok(match (scanner.key(fresh, guess.map(|(name, _)| &**name))?, guess) {
+            (None, _) => None,
+            (Some(Key::Expected(key)), Some((_, target))) => {
+                self.last = at + 1;
+                Some((key, Some(*target)))
+            }
+            (Some(Key::Expected(key) | Key::Other(key)), _) => Some((key, self.learn(names, key))),
+        })
+    }
+
+    /// What a key that was not guessed fills; the next guess at this place is this key.
+    fn learn(&mut self, names: &SourceNames, key: &str) -> Option<Target> {
         let found = names.find(key)?;
         self.follower[self.last] = found;
         self.last = found + 1;
@@ -219,16 +237,19 @@ mod tests {
         let mut guesser = names.guesser();
         for order in [["a", "b", "c"], ["c", "a", "b"], ["c", "a", "b"], ["b", "c", "a"]] {
             guesser.restart();
-            for key in order {
-                let wanted = "abc".find(key).map(Target::Column);
-                assert_eq!(guesser.target(&names, &format!("\"{key}\"")), wanted);
+            let text = format!("{{{},\"d\":0, \"\\u0061\" :0}}", order.map(|key| format!("\"{key}\":0")).join(","));
+            let mut scanner = Scanner::new(&text);
+            let mut fresh = scanner.enter(b'{').expect("an object");
+            let mut read = Vec::new();
+            while let Some((key, target)) = guesser.next(&names, &mut scanner, &mut fresh).expect("a key") {
+                scanner.raw().expect("a value");
+                read.push((key.to_owned(), target));
             }
-            assert_eq!(guesser.target(&names, "\"d\""), None);
-            assert_eq!(
-                guesser.target(&names, r#""\u0061""#),
-                Some(Target::Column(0)),
-                "an escaped name is the same name"
-            );
+            let mut wanted: Vec<_> =
+                order.iter().map(|key| (format!("\"{key}\""), "abc".find(key).map(Target::Column))).collect();
+            wanted.push(("\"d\"".to_owned(), None));
+            wanted.push((r#""\u0061""#.to_owned(), Some(Target::Column(0))));
+            assert_eq!(read, wanted, "an escaped name is the same name");
         }
     }
 }

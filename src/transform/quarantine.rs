@@ -13,13 +13,11 @@
 //! of the requisition, byte for byte, as a JSON string. A newer minor version may add fields.
 
 use serde::Serialize;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::plan::{Plan, Target};
 use super::record::Failure;
-use super::scalar::Scalar;
+use super::scan::{Key, Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
@@ -166,38 +164,22 @@ struct Salvage {
 
 impl Salvage {
     fn read(plan: &Plan, raw: &str) -> Self {
-        let mut deserializer = serde_json::Deserializer::from_str(raw);
-        SalvageVisitor(plan).deserialize(&mut deserializer).unwrap_or_default()
-    }
-}
-
-struct SalvageVisitor<'p>(&'p Plan);
-
-impl<'de> DeserializeSeed<'de> for SalvageVisitor<'_> {
-    type Value = Salvage;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Salvage, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for SalvageVisitor<'_> {
-    type Value = Salvage;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a requisition")
+        Self::scan(plan, raw).unwrap_or_default()
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Salvage, A::Error> {
-        let places = &self.0.header_places;
+    fn scan(plan: &Plan, raw: &str) -> Result<Self, Stop> {
+        let places = &plan.header_places;
         let (mut number, mut apply_id, mut modified) = (Once::Never, Once::Never, Once::Never);
-        while let Some(key) = map.next_key::<&RawValue>()?.map(RawValue::get) {
-            let raw = map.next_value::<&RawValue>()?.get();
-            let Some(Target::Column(column)) = self.0.headers.names.target(key) else { continue };
+        let mut scanner = Scanner::new(raw);
+        let mut fresh = true;
+        if !scanner.enter(b'{')? {
+            return Err(Stop::Unwanted);
+        }
+        while let Some(Key::Expected(key) | Key::Other(key)) = scanner.key(&mut fresh, None)? {
+            let value = scanner.scalar()?;
+            let Some(Target::Column(column)) = plan.headers.names.target(key) else { continue };
             let mut scratch = String::new();
-            let Some(text) = Scalar::of(raw).and_then(|scalar| scalar.text(&mut scratch)).ok().flatten() else {
-                continue;
-            };
+            let Some(text) = value.and_then(|scalar| scalar.text(&mut scratch)).ok().flatten() else { continue };
             if column == places.number && !text.is_empty() {
                 number.set(text.to_owned());
             } else if column == places.apply_id
@@ -210,7 +192,7 @@ impl<'de> Visitor<'de> for SalvageVisitor<'_> {
                 modified.set(value);
             }
         }
-        Ok(Salvage { number: number.value(), apply_id: apply_id.value(), modified: modified.value() })
+        Ok(Self { number: number.value(), apply_id: apply_id.value(), modified: modified.value() })
     }
 }
 

@@ -1,15 +1,13 @@
-//! One requisition, header and details, straight from the parser into the column buffers of both tables.
+//! One requisition, header and details, straight from the scanner into the column buffers of both tables.
 //!
 //! Fields may come in any order, the details before the header's number and modified time; what details take from their header is
 //! filled in when the header ends. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::columns::{ColumnBuffer, Texts};
 use super::plan::{Guesser, Plan, TablePlan, Target};
 use super::scalar::{Scalar, is_escaped, unescape};
+use super::scan::{Scanner, Stop};
 use super::value::Misfit;
 
 /// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
@@ -25,7 +23,7 @@ pub(super) struct Failure {
     pub(super) detail_index: Option<i32>,
 }
 
-/// The part of a requisition that the parser is in. It says what is wrong when the parser meets a value of another shape.
+/// The part of a requisition that is being read. It says what is wrong when a value of another shape stands there.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Requisition,
@@ -71,8 +69,8 @@ impl<'p, 'de> TableRows<'p, 'de> {
         self.extra.clear();
     }
 
-    fn set(&mut self, column: usize, raw: &str, scratch: &mut String) -> Result<(), Misfit> {
-        let scalar = Scalar::of(raw)?;
+    #[inline]
+    fn set(&mut self, column: usize, scalar: Scalar<'_>, scratch: &mut String) -> Result<(), Misfit> {
         let buffer = &mut self.columns[column];
         buffer.push(scalar, scratch)?;
         let bit = 1 << column;
@@ -111,11 +109,10 @@ impl<'p, 'de> TableRows<'p, 'de> {
             column.push_pieces(members.chain(["}"]));
             self.filled |= 1 << extra;
         }
-        let done = self.filled | later;
-        for (place, column) in self.columns.iter_mut().enumerate() {
-            if done & (1 << place) == 0 {
-                column.push_null();
-            }
+        let mut empty = self.plan.all() & !(self.filled | later);
+        while empty != 0 {
+            self.columns[empty.trailing_zeros() as usize].push_null();
+            empty &= empty - 1;
         }
         self.rows += 1;
     }
@@ -177,7 +174,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     /// What stopped the last requisition.
     pub(super) fn take_failure(&mut self) -> Failure {
         self.failure.take().unwrap_or_else(|| {
-            // The parser met a value of a shape that the visitors do not take.
+            // Something else stood where an object or a list belongs.
             let list = || self.plan.headers.names.name_of(Target::Details).to_owned();
             match self.part {
                 Part::Requisition => Failure { misfit: Misfit::NotAnObject, field: None, detail_index: None },
@@ -199,11 +196,12 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         self.headers.columns[self.plan.header_places.modified].last_micros()
     }
 
-    fn fail<E: de::Error>(&mut self, misfit: Misfit, key: &str) -> E {
+    #[cold]
+    fn fail(&mut self, misfit: Misfit, key: &str) -> Stop {
         let name = key.trim_matches('"').to_owned();
         let detail_index = if let Part::Detail(index) = self.part { Some(index) } else { None };
         self.failure = Some(Failure { misfit, field: Some(name), detail_index });
-        E::custom(misfit)
+        Stop::Unwanted
     }
 
     fn end_header(&mut self) -> Result<(), (Misfit, String)> {
@@ -250,12 +248,13 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         1 << self.plan.detail_places.number | 1 << self.plan.detail_places.modified
     }
 
-    fn set_detail(&mut self, column: usize, raw: &str) -> Result<(), Misfit> {
+    #[inline]
+    fn set_detail(&mut self, column: usize, scalar: Scalar<'_>) -> Result<(), Misfit> {
         if column != self.plan.detail_places.number {
-            return self.details.set(column, raw, &mut self.scratch);
+            return self.details.set(column, scalar, &mut self.scratch);
         }
         let bit = 1 << column;
-        self.own_numbers.push_scalar(Scalar::of(raw)?)?;
+        self.own_numbers.push_scalar(scalar)?;
         if self.details.filled & bit != 0 {
             let last = self.own_numbers.len() - 1;
             if self.own_numbers.get(last - 1) != self.own_numbers.get(last) {
@@ -284,136 +283,76 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 }
 
-/// Reads the next requisition into the buffers.
-pub(super) struct Requisition<'r, 'p, 'de>(pub(super) &'r mut RecordReader<'p, 'de>);
-
-impl<'de> DeserializeSeed<'de> for Requisition<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.part = Part::Requisition;
-        self.0.failure = None;
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Requisition<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a requisition")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let reader = self.0;
-        reader.headers.begin();
-        reader.own_numbers.truncate(0);
-        reader.own_count = 0;
-        reader.details_seen = false;
-        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
-            match reader.headers.guesser.target(&reader.plan.headers.names, key) {
+impl<'de> RecordReader<'_, 'de> {
+    /// Reads the next requisition into the buffers. After [`Stop::Unwanted`], [`RecordReader::take_failure`] says why.
+    pub(super) fn requisition(&mut self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
+        self.part = Part::Requisition;
+        self.failure = None;
+        self.enter_object(scanner)?;
+        self.headers.begin();
+        self.own_numbers.truncate(0);
+        self.own_count = 0;
+        self.details_seen = false;
+        let names = &self.plan.headers.names;
+        let mut fresh = true;
+        while let Some((key, target)) = self.headers.guesser.next(names, scanner, &mut fresh)? {
+            let set = match target {
                 Some(Target::Column(column)) => {
-                    let raw = map.next_value::<&'de RawValue>()?.get();
-                    if let Err(misfit) = reader.headers.set(column, raw, &mut reader.scratch) {
-                        return Err(reader.fail(misfit, key));
-                    }
+                    scanner.scalar()?.and_then(|scalar| self.headers.set(column, scalar, &mut self.scratch))
                 }
-                Some(Target::Details) if reader.details_seen => return Err(reader.fail(Misfit::GivenTwice, key)),
+                Some(Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
                 Some(Target::Details) => {
-                    reader.details_seen = true;
-                    map.next_value_seed(Details(reader))?;
+                    self.details_seen = true;
+                    self.read_details(scanner)?;
+                    Ok(())
                 }
-                None => {
-                    let raw = map.next_value::<&'de RawValue>()?.get();
-                    if let Err(misfit) = reader.headers.set_unknown(key, raw) {
-                        return Err(reader.fail(misfit, key));
-                    }
-                }
-            }
-        }
-        reader.end_header().map_err(|(misfit, field)| reader.fail(misfit, &field))
-    }
-}
-
-/// Reads the list of details; null and `""` are lists without any.
-struct Details<'r, 'p, 'de>(&'r mut RecordReader<'p, 'de>);
-
-impl<'de> DeserializeSeed<'de> for Details<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.part = Part::DetailList;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Details<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a list of details")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.0.part = Part::Requisition;
-        Ok(())
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        if !text.is_empty() {
-            return Err(E::custom(Misfit::NotAList));
-        }
-        self.visit_unit()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let reader = self.0;
-        loop {
-            let index = reader.own_count;
-            reader.part = Part::Detail(index);
-            if list.next_element_seed(Detail(reader))?.is_none() {
-                break;
-            }
-            reader.own_count += 1;
-        }
-        reader.part = Part::Requisition;
-        Ok(())
-    }
-}
-
-/// Reads one detail.
-struct Detail<'r, 'p, 'de>(&'r mut RecordReader<'p, 'de>);
-
-impl<'de> DeserializeSeed<'de> for Detail<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Detail<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a detail")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let reader = self.0;
-        reader.details.begin();
-        while let Some(key) = map.next_key::<&'de RawValue>()?.map(RawValue::get) {
-            let raw = map.next_value::<&'de RawValue>()?.get();
-            let set = match reader.details.guesser.target(&reader.plan.details.names, key) {
-                Some(Target::Column(column)) => reader.set_detail(column, raw),
-                Some(Target::Details) | None => reader.details.set_unknown(key, raw),
+                None => self.headers.set_unknown(key, scanner.raw()?),
             };
-            if let Err(misfit) = set {
-                return Err(reader.fail(misfit, key));
-            }
+            set.map_err(|misfit| self.fail(misfit, key))?;
         }
-        let index = reader.own_count;
-        reader.end_detail(index).map_err(|(misfit, field)| reader.fail(misfit, &field))
+        self.end_header().map_err(|(misfit, field)| self.fail(misfit, &field))
+    }
+
+    /// Reads the list of details; null and `""` are lists without any.
+    fn read_details(&mut self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
+        self.part = Part::DetailList;
+        if scanner.enter(b'[')? {
+            let mut fresh = true;
+            while scanner.element(&mut fresh)? {
+                self.part = Part::Detail(self.own_count);
+                self.read_detail(scanner)?;
+                self.own_count += 1;
+            }
+        } else if !matches!(scanner.raw()?, "null" | "\"\"") {
+            return Err(Stop::Unwanted);
+        }
+        self.part = Part::Requisition;
+        Ok(())
+    }
+
+    fn read_detail(&mut self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
+        self.enter_object(scanner)?;
+        self.details.begin();
+        let names = &self.plan.details.names;
+        let mut fresh = true;
+        while let Some((key, target)) = self.details.guesser.next(names, scanner, &mut fresh)? {
+            let set = match target {
+                Some(Target::Column(column)) => scanner.scalar()?.and_then(|scalar| self.set_detail(column, scalar)),
+                Some(Target::Details) | None => self.details.set_unknown(key, scanner.raw()?),
+            };
+            set.map_err(|misfit| self.fail(misfit, key))?;
+        }
+        let index = self.own_count;
+        self.end_detail(index).map_err(|(misfit, field)| self.fail(misfit, &field))
+    }
+
+    /// Enters the object that belongs here; anything else is read over and unwanted.
+    fn enter_object(&self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
+        if scanner.enter(b'{')? {
+            return Ok(());
+        }
+        scanner.raw()?;
+        Err(Stop::Unwanted)
     }
 }
 

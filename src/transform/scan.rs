@@ -1,0 +1,355 @@
+//! A pull scanner over the text of an answer: keys, values and the marks between them, each byte looked at once.
+//!
+//! It accepts exactly what JSON is (RFC 8259; any nesting, any number, a lone surrogate escape is a form that JSON allows) and hands out
+//! slices of the text: no tree, no string, no copy. Its reader asks for what it expects next. A string is searched eight bytes at a time for
+//! what can end or spoil it; a key is first compared with the one that came at this place in the object before.
+//!
+//! The text is a `&str`, so UTF-8 was checked before, once and for the whole answer.
+
+use super::scalar::Scalar;
+use super::value::Misfit;
+
+/// Why scanning ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The text ends within a value.
+    BrokenOff,
+    /// It is not JSON: what is wrong, and at which byte.
+    Malformed(&'static str, usize),
+    /// It is JSON so far, but not what its reader takes. The reader knows why.
+    Unwanted,
+}
+
+/// A key with its quotes, as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key<'de> {
+    /// The expected one.
+    Expected(&'de str),
+    /// Any other, or the expected one in another spelling.
+    Other(&'de str),
+}
+
+/// A place in a JSON text.
+#[derive(Debug)]
+pub(super) struct Scanner<'de> {
+    text: &'de str,
+    at: usize,
+    /// The closing marks of what [`Scanner::raw`] is in.
+    nesting: Vec<u8>,
+}
+
+impl<'de> Scanner<'de> {
+    pub(super) fn new(text: &'de str) -> Self {
+        Self { text, at: 0, nesting: Vec::new() }
+    }
+
+    /// The next byte that is not blank; it stays.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Result<u8, Stop> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                Some(byte) => return Ok(*byte),
+                None => return Err(Stop::BrokenOff),
+            }
+        }
+    }
+
+    /// Nothing but blanks may be left.
+    pub(super) fn end(&mut self) -> Result<(), Stop> {
+        match self.peek() {
+            Err(_) => Ok(()),
+            Ok(_) => Err(Stop::Malformed("trailing characters", self.at)),
+        }
+    }
+
+    /// Enters an object (`{`) or a list (`[`); `false`, and nothing is read, when something else stands there.
+    #[inline]
+    pub(super) fn enter(&mut self, bracket: u8) -> Result<bool, Stop> {
+        let enters = self.peek()? == bracket;
+        self.at += usize::from(enters);
+        Ok(enters)
+    }
+
+    /// The next key of the object that was entered, its colon read too; `None` behind the last member. `fresh` is true before the first.
+    #[inline]
+    pub(super) fn key(&mut self, fresh: &mut bool, expected: Option<&str>) -> Result<Option<Key<'de>>, Stop> {
+        if !self.next(fresh, b'}')? {
+            return Ok(None);
+        }
+        let begin = self.at;
+        if let Some(expected) = expected
+            && self.text.as_bytes().get(begin..).is_some_and(|rest| rest.starts_with(expected.as_bytes()))
+        {
+            self.at += expected.len();
+            self.colon()?;
+            return Ok(self.text.get(begin..begin + expected.len()).map(Key::Expected));
+        }
+        self.quoted_key()?;
+        let key = self.since(begin);
+        self.colon()?;
+        Ok(Some(Key::Other(key)))
+    }
+
+    /// Whether the list that was entered has another element, which then comes next. `fresh` is true before the first.
+    #[inline]
+    pub(super) fn element(&mut self, fresh: &mut bool) -> Result<bool, Stop> {
+        self.next(fresh, b']')
+    }
+
+    /// Reads a value that should be a scalar; the inner error stands for an object or a list.
+    #[inline]
+    pub(super) fn scalar(&mut self) -> Result<Result<Scalar<'de>, Misfit>, Stop> {
+        match self.peek()? {
+            b'"' => self.string().map(Ok),
+            b'{' | b'[' => self.raw().map(|_| Err(Misfit::NotAScalar)),
+            _ => self.bare().map(Ok),
+        }
+    }
+
+    /// Reads any value and returns it as written.
+    pub(super) fn raw(&mut self) -> Result<&'de str, Stop> {
+        let mut next = self.peek()?;
+        let begin = self.at;
+        self.nesting.clear();
+        loop {
+            // A value begins here; behind the match one has ended.
+            match next {
+                b'"' => {
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    let close = next + 2;
+                    self.at += 1;
+                    next = self.peek()?;
+                    if next == close {
+                        self.at += 1;
+                    } else {
+                        self.nesting.push(close);
+                        next = self.member(close, next)?;
+                        continue;
+                    }
+                }
+                _ => {
+                    self.bare()?;
+                }
+            }
+            loop {
+                let Some(close) = self.nesting.last().copied() else { return Ok(self.since(begin)) };
+                let mark = self.peek()?;
+                if mark == close {
+                    self.at += 1;
+                    self.nesting.pop();
+                } else if mark == b',' {
+                    self.at += 1;
+                    next = self.peek()?;
+                    next = self.member(close, next)?;
+                    break;
+                } else {
+                    return Err(self.no_mark(close));
+                }
+            }
+        }
+    }
+
+    /// Reads the key and colon before a value in an object; the first byte of the value comes back.
+    fn member(&mut self, close: u8, next: u8) -> Result<u8, Stop> {
+        if close != b'}' {
+            return Ok(next);
+        }
+        self.quoted_key()?;
+        self.colon()?;
+        self.peek()
+    }
+
+    /// Moves behind the comma to the next member or element; `false` behind the closing mark.
+    #[inline]
+    fn next(&mut self, fresh: &mut bool, close: u8) -> Result<bool, Stop> {
+        let mark = self.peek()?;
+        if mark == close {
+            self.at += 1;
+            return Ok(false);
+        }
+        if !std::mem::take(fresh) {
+            if mark != b',' {
+                return Err(self.no_mark(close));
+            }
+            self.at += 1;
+            self.peek()?;
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn quoted_key(&mut self) -> Result<(), Stop> {
+        if self.text.as_bytes().get(self.at) != Some(&b'"') {
+            return Err(Stop::Malformed("key must be a string", self.at));
+        }
+        self.string().map(|_| ())
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Result<(), Stop> {
+        if self.peek()? != b':' {
+            return Err(Stop::Malformed("expected `:`", self.at));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn no_mark(&self, close: u8) -> Stop {
+        Stop::Malformed(if close == b'}' { "expected `,` or `}`" } else { "expected `,` or `]`" }, self.at)
+    }
+
+    /// Reads a string, whose opening quote comes next.
+    #[inline]
+    fn string(&mut self) -> Result<Scalar<'de>, Stop> {
+        let bytes = self.text.as_bytes();
+        let begin = self.at + 1;
+        let at = next_special(bytes, begin);
+        if bytes.get(at) == Some(&b'"') {
+            self.at = at + 1;
+            return Ok(Scalar::Text(self.text.get(begin..at).unwrap_or_default()));
+        }
+        self.special_string(begin, at)
+    }
+
+    /// Goes on with a string that is not closed at `at`.
+    fn special_string(&mut self, begin: usize, mut at: usize) -> Result<Scalar<'de>, Stop> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(at) {
+                Some(b'"') => {
+                    self.at = at + 1;
+                    return Ok(Scalar::Escaped(self.text.get(begin..at).unwrap_or_default()));
+                }
+                Some(b'\\') => at += escape_length(bytes, at)?,
+                Some(_) => return Err(Stop::Malformed("control character within a string", at)),
+                None => return Err(Stop::BrokenOff),
+            }
+            // Escapes of Chinese text follow each other.
+            if bytes.get(at) != Some(&b'\\') {
+                at = next_special(bytes, at);
+            }
+        }
+    }
+
+    /// Reads a number, `true`, `false` or `null`.
+    fn bare(&mut self) -> Result<Scalar<'de>, Stop> {
+        let begin = self.at;
+        match self.text.as_bytes().get(begin) {
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word("true")?,
+            Some(b'f') => self.word("false")?,
+            Some(b'n') => {
+                self.word("null")?;
+                return Ok(Scalar::Null);
+            }
+            _ => return Err(Stop::Malformed("expected value", begin)),
+        }
+        Ok(Scalar::Bare(self.since(begin)))
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Stop> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if rest.starts_with(word.as_bytes()) {
+            self.at += word.len();
+            return Ok(());
+        }
+        Err(if word.as_bytes().starts_with(rest) {
+            Stop::BrokenOff
+        } else {
+            Stop::Malformed("expected value", self.at)
+        })
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Result<(), Stop> {
+        let bytes = self.text.as_bytes();
+        let byte = |at: usize| bytes.get(at).copied();
+        self.at += usize::from(byte(self.at) == Some(b'-'));
+        if byte(self.at) == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if byte(self.at) == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(byte(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(byte(self.at), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// At least one digit.
+    fn digits(&mut self) -> Result<(), Stop> {
+        let bytes = self.text.as_bytes();
+        let begin = self.at;
+        while bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        match bytes.get(self.at) {
+            _ if self.at > begin => Ok(()),
+            Some(_) => Err(Stop::Malformed("invalid number", self.at)),
+            None => Err(Stop::BrokenOff),
+        }
+    }
+
+    /// The text from `begin` to here. Both stand beside ASCII marks, so it always is text.
+    #[inline]
+    fn since(&self, begin: usize) -> &'de str {
+        self.text.get(begin..self.at).unwrap_or_default()
+    }
+}
+
+/// The bytes of the escape that starts at `at`.
+fn escape_length(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
+        Some(b'u') => match bytes.get(at + 2..at + 6) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => Ok(6),
+            Some(_) => Err(Stop::Malformed("invalid escape", at)),
+            None => Err(Stop::BrokenOff),
+        },
+        Some(_) => Err(Stop::Malformed("invalid escape", at)),
+        None => Err(Stop::BrokenOff),
+    }
+}
+
+/// Where the first quote, backslash or control character at or after `at` stands, else the end.
+#[inline]
+fn next_special(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let found = special_bits(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|byte| *byte >= 0x20 && !matches!(byte, b'"' | b'\\')) {
+        at += 1;
+    }
+    at
+}
+
+/// The high bit of every byte that is a quote, a backslash or a control character. A borrow may set bits above the first such byte,
+/// never below it, so the lowest one is right.
+#[inline]
+fn special_bits(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_bytes(eight ^ (ONES * b'"' as u64));
+    let backslash = zero_bytes(eight ^ (ONES * b'\\' as u64));
+    let control = eight.wrapping_sub(ONES * 0x20) & !eight;
+    (quote | backslash | control) & HIGH
+}
+
+#[cfg(test)]
+mod tests;
