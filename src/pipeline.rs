@@ -42,7 +42,7 @@ use crate::id::RunId;
 use crate::land::{
     Binding, CommitKind, FormatVersion, Lake, Lease, LeaseWait, Store, Table, TableSpec, Writer, WriterOptions,
 };
-use crate::time::{BeijingTime, Clock, Window};
+use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::{Contract, PageDecoder};
 
 /// How many windows are under way at once: enough that one is read while another is encoded and written, and no more, because each
@@ -206,6 +206,7 @@ async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock:
 struct Run<'a> {
     options: &'a SyncOptions,
     writer: &'a Writer,
+    clock: Arc<dyn Clock>,
     source: Arc<Source>,
     wanted: Range,
     range: Window,
@@ -213,6 +214,8 @@ struct Run<'a> {
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
     replacements: VecDeque<Replacement>,
+    /// What the lake covered when the run began.
+    coverage: Coverage,
     clock_compared: bool,
     specs: [Arc<TableSpec>; 2],
     progress: &'a (dyn Fn(Progress) + Sync),
@@ -232,7 +235,7 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::new(account, &options.calls, clock)?;
+        let gateway = Gateway::new(account, &options.calls, Arc::clone(&clock))?;
         let decoder = PageDecoder::new(account.edition, report.run)?;
         let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
         if let Some((rows, seconds)) = recent_density(lake) {
@@ -246,6 +249,8 @@ impl<'a> Run<'a> {
             specs: table_specs()?,
             options,
             writer,
+            clock,
+            coverage: lake.coverage().clone(),
             clock_compared: false,
             wanted,
             range,
@@ -259,18 +264,24 @@ impl<'a> Run<'a> {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits);
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
-        let tail = self.range.end();
+        let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         loop {
             // The first window goes alone, so that refused credentials are refused once and its density plans the others.
             let at_once = if self.source.gateway().calls() == 0 { 1 } else { WINDOWS_AT_ONCE };
             while self.report.stopped.is_none() && under_way.len() < at_once {
                 let Some(work) = self.next() else { break };
-                let task = Task { walker: &walker, source: &source, writer, options, specs: &specs, tail };
-                under_way.push(async move { Done { window: work.window(), outcome: task.run(work).await } });
+                let task =
+                    Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
+                let (window, budget) = (work.window(), work.budget());
+                under_way.push(async move { Done { window, budget, outcome: task.run(work).await } });
             }
             let Some(done) = under_way.next().await else { return };
             self.take_in(done);
+            if self.report.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Credentials) {
+                // More calls cannot help; those under way are let go.
+                return;
+            }
             self.follow_server_clock();
         }
     }
@@ -282,7 +293,7 @@ impl<'a> Run<'a> {
         piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
     }
 
-    fn take_in(&mut self, Done { window, outcome }: Done) {
+    fn take_in(&mut self, Done { window, budget, outcome }: Done) {
         match outcome {
             Ok(landed) => {
                 if let Some(total) = landed.total {
@@ -295,16 +306,39 @@ impl<'a> Run<'a> {
                 for arrived in landed.commits {
                     self.count(arrived);
                 }
+                if let Some(error) = landed.stopped {
+                    self.stop(window, error);
+                }
             }
             Err(error) => match error.kind() {
                 ErrorKind::Incomplete | ErrorKind::GatewayRefused => {
+                    let window = self.give_up(window, budget);
                     tracing::error!(%window, %error, "the window stays a gap");
                     self.report.gaps.push(Gap { window, error });
                 }
-                _ if self.report.stopped.is_none() => self.report.stopped = Some(error),
-                _ => tracing::error!(%window, %error, "another window failed too"),
+                _ => self.stop(window, error),
             },
         }
+    }
+
+    fn stop(&mut self, window: Window, error: Error) {
+        if self.report.stopped.is_none() {
+            self.report.stopped = Some(error);
+        } else {
+            tracing::error!(%window, %error, "another window failed too");
+        }
+    }
+
+    /// When the budget of a window is spent, its other pieces are given up with it; gives the window from the first to the last of them.
+    fn give_up(&mut self, window: Window, budget: Option<Budget>) -> Window {
+        let Some(budget) = budget.filter(Budget::is_spent) else { return window };
+        let (lost, kept) =
+            std::mem::take(&mut self.pieces).into_iter().partition(|(_, other)| other.is_shared_with(&budget));
+        self.pieces = kept;
+        let lost: VecDeque<(Window, Budget)> = lost;
+        lost.into_iter().fold(window, |hull, (piece, _)| {
+            Window::new(hull.start().min(piece.start()), hull.end().max(piece.end())).unwrap_or(hull)
+        })
     }
 
     fn count(&mut self, arrived: Arrived) {
@@ -342,7 +376,8 @@ impl<'a> Run<'a> {
             self.planner.end_at(end);
         } else if self.range.end().plus_seconds(60) < end {
             // Our clock is behind: what it hid is wanted too.
-            self.planner.extend_to(self.range.end(), end);
+            let hidden = Window::new(self.range.end().plus_seconds(1), end);
+            self.planner.extend(hidden.into_iter().flat_map(|hidden| self.coverage.gaps(hidden)));
         } else {
             return;
         }

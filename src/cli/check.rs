@@ -1,6 +1,7 @@
 //! `wdt-lake check`: one cheap signed call that says whether credentials, clock, address and permissions are right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -11,6 +12,8 @@ use crate::time::SystemClock;
 
 /// A clock that is further off than this is worth a warning: the enterprise gateway refuses at 300 seconds.
 const CLOCK_WARNING_SECONDS: u64 = 60;
+/// Somebody waits for the answer.
+const RETRY_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,7 +26,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
-    let checked = pipeline::check(&account, &args.calls.policy()?, Arc::new(SystemClock))
+    let checked = pipeline::check(&account, &args.calls.policy_trying(RETRY_TIME)?, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
     let ahead = checked.clock_ahead_seconds;

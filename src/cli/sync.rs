@@ -85,20 +85,25 @@ pub(super) struct CallArgs {
     /// The longest that one try of a call may take.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Calls")]
     timeout: Duration,
-    /// How long a failing call is tried again.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Calls")]
-    max_retry_time: Duration,
+    /// How long a failing call is tried again [default: 10m; 10s for `check`].
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Calls")]
+    max_retry_time: Option<Duration>,
 }
 
 impl CallArgs {
     /// The policy, with the user's rules for refusals from the environment.
     pub(super) fn policy(&self) -> Result<CallPolicy> {
+        self.policy_trying(CallPolicy::default().max_retry_time)
+    }
+
+    /// The policy of a command that tries so long unless told otherwise.
+    pub(super) fn policy_trying(&self, max_retry_time: Duration) -> Result<CallPolicy> {
         let rules = std::env::var(env::REFUSALS).unwrap_or_default();
         Ok(CallPolicy {
             calls_per_minute: self.calls_per_minute,
             concurrency: self.concurrency.get(),
             timeout: self.timeout,
-            max_retry_time: self.max_retry_time,
+            max_retry_time: self.max_retry_time.unwrap_or(max_retry_time),
             refusals: RefusalRule::parse_list(&rules).map_err(|error| error.with("variable", env::REFUSALS))?,
             ..CallPolicy::default()
         })

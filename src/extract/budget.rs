@@ -57,6 +57,16 @@ impl Budget {
         }
     }
 
+    /// Whether nothing is left.
+    pub fn is_spent(&self) -> bool {
+        *self.left() == Some(0)
+    }
+
+    /// Whether the other draws on the same calls.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn left(&self) -> MutexGuard<'_, Option<u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,9 @@ use crate::time::{BeijingTime, Coverage, Window};
 /// The longest span that the gateways allow: 2018-11-01 00:00:00 to 2018-11-30 23:59:59.
 const MAX_SPAN_SECONDS: u64 = 30 * 86_400;
 
+/// A bulk import fills single seconds.
+const SHORTEST_OBSERVED_SECONDS: u64 = 3_600;
+
 /// Hands out windows.
 #[derive(Debug)]
 pub struct Planner {
@@ -33,7 +36,12 @@ impl Planner {
     }
 
     /// Notes that `seconds` of the ERP's time held `rows` rows; later windows are cut by it.
+    ///
+    /// A stretch of less than an hour says nothing of the hours around it and is not taken.
     pub fn observe(&mut self, rows: u64, seconds: u64) {
+        if seconds < SHORTEST_OBSERVED_SECONDS {
+            return;
+        }
         self.density = Some(Density { rows, seconds: seconds.max(1) });
     }
 
@@ -59,9 +67,9 @@ impl Planner {
         self.gaps = self.gaps.iter().filter_map(|gap| Window::new(gap.start(), gap.end().min(end))).collect();
     }
 
-    /// Plans the seconds after `end` up to `new_end` too.
-    pub fn extend_to(&mut self, end: BeijingTime, new_end: BeijingTime) {
-        self.gaps.extend(Window::new(end.plus_seconds(1), new_end));
+    /// Plans more windows, behind all others.
+    pub fn extend(&mut self, windows: impl IntoIterator<Item = Window>) {
+        self.gaps.extend(windows);
     }
 
     /// How many rows `window` is expected to hold; `None` as long as nothing was observed.
@@ -125,7 +133,9 @@ mod tests {
         let second = planner.take().expect("a window");
         assert_eq!(second.to_string(), "2026-01-01 00:00:00 .. 2026-01-05 23:59:59");
         assert_eq!(planner.expected_rows(second), Some(5000));
-        planner.observe(u64::MAX, 1);
+        planner.observe(1_000, 1);
+        assert_eq!(planner.expected_rows(second), Some(5000), "a second says nothing of its day");
+        planner.observe(u64::MAX, 3_600);
         assert_eq!(planner.take().expect("a second").seconds(), 1, "never less than a second");
         planner.observe(0, 86_400);
         assert_eq!(

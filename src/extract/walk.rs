@@ -129,7 +129,10 @@ impl<'a, S: Pages> Walker<'a, S> {
         let page_size = self.page_size.load(Ordering::Relaxed);
         let mut walk = Walk::new(self.source, window, page_size, self.limits, budget.clone());
         let walked = walk.run().await.map_err(|error| error.with("window", window))?;
-        self.page_size.fetch_min(walk.page_size, Ordering::Relaxed);
+        if walk.is_capped && matches!(walked, Verdict::Proved(..)) {
+            let before = self.page_size.fetch_min(walk.page_size, Ordering::Relaxed);
+            tracing::warn!(asked = before, given = walk.page_size, "the gateway gives smaller pages than asked for");
+        }
         Ok(match walked {
             Verdict::Proved(rule, seconds) => Walked::Proved(walk.prove(rule, &seconds)),
             Verdict::TooLarge(windows) => Walked::TooLarge { windows, total: walk.total() },
@@ -157,6 +160,8 @@ struct Walk<'a, S: Pages> {
     source: &'a S,
     window: Window,
     page_size: u32,
+    /// Whether the server was seen to give no more than `page_size` rows at once.
+    is_capped: bool,
     limits: Limits,
     budget: Budget,
     evidence: Evidence<S::Page>,
@@ -167,7 +172,18 @@ struct Walk<'a, S: Pages> {
 
 impl<'a, S: Pages> Walk<'a, S> {
     fn new(source: &'a S, window: Window, page_size: u32, limits: Limits, budget: Budget) -> Self {
-        Self { source, window, page_size, limits, budget, evidence: Evidence::new(), calls: 0, retries: 0, passes: 0 }
+        Self {
+            source,
+            window,
+            page_size,
+            is_capped: false,
+            limits,
+            budget,
+            evidence: Evidence::new(),
+            calls: 0,
+            retries: 0,
+            passes: 0,
+        }
     }
 
     async fn run(&mut self) -> Result<Verdict> {
@@ -241,21 +257,13 @@ impl<'a, S: Pages> Walk<'a, S> {
         // Short of its own total: rows left between list and count, or the server gives no more than this at once.
         let again = self.ask(0).await?;
         let (rows_again, total) = (self.evidence.rows(again).len() as u64, self.total());
-        if rows_again >= u64::from(self.page_size) || (rows_again < rows && rows_again >= total) {
+        if rows_again != rows || rows_again == 0 {
             return Ok(again);
         }
-        match u32::try_from(rows_again) {
-            Ok(cap) if cap > 0 && rows_again == rows => {
-                tracing::warn!(asked = self.page_size, given = cap, "the gateway gives smaller pages than asked for");
-                self.page_size = cap;
-                Ok(again)
-            }
-            _ => Err(Error::new(
-                ErrorKind::Incomplete,
-                format!("the gateway says {total} rows but gives {rows_again} on page 0"),
-            )
-            .hint("run again; if it persists, ask the vendor")),
-        }
+        // The same length twice may be the most that the server gives. Only a total that is still out of reach shows that it is.
+        self.page_size = u32::try_from(rows_again).unwrap_or(self.page_size);
+        self.is_capped = rows_again < total;
+        Ok(again)
     }
 
     fn is_snapshot(&self, place: usize) -> bool {

@@ -97,6 +97,8 @@ pub(super) struct Outgoing {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: String,
+    /// What must not be said, should the server repeat it.
+    pub(super) signature: String,
 }
 
 /// Makes the calls of one account and method.
@@ -191,19 +193,19 @@ impl Caller {
                         return Ok(Called { value, retries });
                     }
                     Attempt::Again(error, at_least) => {
-                        self.pace.failed(turn);
+                        drop(turn);
                         let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
                         (error, delay.max(at_least.unwrap_or_default()))
                     }
                     Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
                     Attempt::ClockRefused(error) => {
-                        self.pace.failed(turn);
+                        drop(turn);
                         self.correct_clock(signed_with).map_err(|hint| error.with("method", method).hint(hint))?;
                         retries += 1;
                         continue;
                     }
                     Attempt::Stop(error) => {
-                        self.pace.failed(turn);
+                        drop(turn);
                         return Err(error.with("method", method));
                     }
                 };
@@ -230,6 +232,7 @@ impl Caller {
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let signature = outgoing.signature;
         let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
         let response =
             self.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type).body(outgoing.body).send().await;
@@ -241,7 +244,9 @@ impl Caller {
         };
         self.note_server_clock(response.headers());
         let status = response.status();
-        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        let is_passing =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
+        if is_passing || status.is_server_error() {
             let wait = retry_after(response.headers());
             return Attempt::Again(unavailable(&format!("the gateway answered HTTP {status}")), wait);
         }
@@ -264,7 +269,10 @@ impl Caller {
                 }
             }
         }
-        let answer = Answer { body: body.into(), received_at_micros: self.clock.now_micros() };
+        // Some PHP servers write a byte order mark before the JSON.
+        let body = Bytes::from(body);
+        let body = if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body };
+        let answer = Answer { body, received_at_micros: self.clock.now_micros() };
         match envelope::read(&answer.body, names) {
             Ok(Envelope::Success) => match tokio::task::spawn_blocking(move || read(&answer)).await {
                 Ok(Ok(value)) => Attempt::Done(value),
@@ -273,7 +281,9 @@ impl Caller {
                 }
                 Err(error) => Attempt::Stop(Error::internal("reading an answer failed").because(error)),
             },
-            Ok(Envelope::Refused { code, message }) => refused(code, &message, &self.policy.refusals),
+            Ok(Envelope::Refused { code, message }) => {
+                refused(code, &harmless(&message, &signature), &self.policy.refusals)
+            }
             Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
         }
     }
@@ -305,12 +315,19 @@ impl Caller {
     }
 }
 
+/// The server's words without the signature, were they to repeat it, and on one line.
+fn harmless(message: &str, signature: &str) -> String {
+    let told = message.replace(signature, "(signature)").replace(&signature.to_uppercase(), "(signature)");
+    told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// What a business error means for the call.
 fn refused<T>(code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(code, message, rules);
     tracing::debug!(code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = |kind| Error::new(kind, format!("the gateway answered code {code}: {message}"));
     match verdict {
+        Verdict::Busy => Attempt::Again(error(ErrorKind::GatewayUnavailable), None),
         Verdict::Slower => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsPerMinute),
         Verdict::FewerAtOnce => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsAtOnce),
         Verdict::Clock => Attempt::ClockRefused(error(ErrorKind::Credentials)),

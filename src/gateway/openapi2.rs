@@ -52,11 +52,8 @@ impl OpenApi2 {
         parameters.extend(business.iter().map(|(name, value)| (*name, &**value)));
         let sign = sign::openapi2(&parameters, &self.secret);
         parameters.push(("sign", &sign));
-        Outgoing {
-            url: self.url.clone(),
-            content_type: "application/x-www-form-urlencoded",
-            body: form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish(),
-        }
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        Outgoing { url: self.url.clone(), content_type: "application/x-www-form-urlencoded", body, signature: sign }
     }
 }
 

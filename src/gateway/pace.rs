@@ -3,7 +3,8 @@
 //! A call takes one of `calls_per_minute` places before it is sent and gives it back sixty seconds after its answer arrived. The server
 //! counted the call before it answered, so in no sixty seconds, by the server's count or ours, are there more calls than places;
 //! delays on the way cannot push two minutes together. A refusal shows that the server's limit is lower than the budget: the pace
-//! then learns it, and rests.
+//! then rests, and learns it when the refused minute was the run's own: calls of others before the run say nothing of the limit. What was
+//! taken away comes back, one place a quiet minute.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 pub(super) struct Pace {
     minute: Option<Arc<Semaphore>>,
     at_once: Arc<Semaphore>,
+    /// Places in a minute and at once, as the user set them.
+    budget: (usize, usize),
     state: Arc<Mutex<State>>,
 }
 
@@ -35,17 +38,38 @@ struct State {
     refusals: u32,
     /// When the calls of the last minute were answered.
     answered: VecDeque<Instant>,
+    /// When the first call was answered or refused.
+    began: Option<Instant>,
+    /// When the budget last changed.
+    changed: Option<Instant>,
     places: usize,
     /// Places of the minute that are in use and do not come back.
     surplus: usize,
     places_at_once: usize,
 }
 
-/// The right to make one call; give it back with [`Pace::answered`] or [`Pace::refused`].
+/// The right to make one call; tell [`Pace::answered`] or [`Pace::refused`] how it went, or drop it.
 #[derive(Debug)]
 pub(super) struct Turn {
     minute: Option<OwnedSemaphorePermit>,
-    at_once: OwnedSemaphorePermit,
+    at_once: Option<OwnedSemaphorePermit>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Drop for Turn {
+    /// However a call ended, even when nobody waits for it any more, its place in the minute comes back sixty seconds later.
+    fn drop(&mut self) {
+        let (Some(place), Ok(runtime)) = (self.minute.take(), tokio::runtime::Handle::try_current()) else { return };
+        let state = Arc::clone(&self.state);
+        runtime.spawn(async move {
+            tokio::time::sleep(MINUTE).await;
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.surplus > 0 {
+                state.surplus -= 1;
+                place.forget();
+            }
+        });
+    }
 }
 
 /// Which limit of the server a refusal spoke of.
@@ -62,6 +86,7 @@ impl Pace {
         Self {
             minute: (places > 0).then(|| Arc::new(Semaphore::new(places))),
             at_once: Arc::new(Semaphore::new(places_at_once)),
+            budget: (places, places_at_once),
             state: Arc::new(Mutex::new(State { places, places_at_once, ..State::default() })),
         }
     }
@@ -77,7 +102,7 @@ impl Pace {
             };
             let Ok(at_once) = Arc::clone(&self.at_once).acquire_owned().await else { continue };
             if self.resting_until().is_none() {
-                return Turn { minute, at_once };
+                return Turn { minute, at_once: Some(at_once), state: Arc::clone(&self.state) };
             }
         }
     }
@@ -88,19 +113,22 @@ impl Pace {
         {
             let mut state = self.state();
             state.refusals = 0;
+            state.began.get_or_insert(now);
+            self.grow_back(&mut state, now);
             state.answered.push_back(now);
             while state.answered.front().is_some_and(|then| now.duration_since(*then) > MINUTE) {
                 state.answered.pop_front();
             }
         }
-        self.release_later(turn.minute);
+        drop(turn);
     }
 
     /// The call was refused for a limit: everybody rests, and the budget shrinks to what the server took.
-    pub(super) fn refused(&self, turn: Turn, limit: Limit) -> Duration {
+    pub(super) fn refused(&self, mut turn: Turn, limit: Limit) -> Duration {
         let now = Instant::now();
         let rest = {
             let mut state = self.state();
+            state.began.get_or_insert(now);
             // Calls that were under way together are refused together; they are one refusal.
             if state.resting_until.is_none_or(|until| until <= now) {
                 state.refusals += 1;
@@ -109,11 +137,13 @@ impl Pace {
                 Limit::CallsPerMinute => {
                     let taken =
                         state.answered.iter().filter(|then| now.duration_since(**then) <= MINUTE).count().max(1);
-                    if let Some(places) = self.minute.as_ref().filter(|_| taken < state.places) {
+                    let is_own_minute = state.began.is_some_and(|began| now.duration_since(began) >= MINUTE);
+                    if let Some(places) = self.minute.as_ref().filter(|_| is_own_minute && taken < state.places) {
                         let unused = places.forget_permits(state.places - taken);
                         state.surplus += state.places - taken - unused;
                         state.places = taken;
                     }
+                    state.changed = Some(now);
                     // A place is free again once the oldest call of the minute is out of the server's sight.
                     let oldest = state.answered.iter().find(|then| now.duration_since(**then) <= MINUTE);
                     let until_free =
@@ -123,8 +153,9 @@ impl Pace {
                 Limit::CallsAtOnce => {
                     if state.places_at_once > 1 {
                         state.places_at_once -= 1;
-                        turn.at_once.forget();
+                        turn.at_once.take().into_iter().for_each(OwnedSemaphorePermit::forget);
                     }
+                    state.changed = Some(now);
                     SHORTEST_REST
                 }
             }
@@ -133,26 +164,27 @@ impl Pace {
             state.resting_until = Some(state.resting_until.map_or(until, |other| other.max(until)));
             rest
         };
-        self.release_later(turn.minute);
+        drop(turn);
         rest
     }
 
-    /// Nothing was sent, or nobody knows: the place counts as used all the same.
-    pub(super) fn failed(&self, turn: Turn) {
-        self.release_later(turn.minute);
-    }
-
-    fn release_later(&self, place: Option<OwnedSemaphorePermit>) {
-        let Some(place) = place else { return };
-        let state = Arc::clone(&self.state);
-        tokio::spawn(async move {
-            tokio::time::sleep(MINUTE).await;
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.surplus > 0 {
-                state.surplus -= 1;
-                place.forget();
+    /// Gives one place back after a quiet minute.
+    fn grow_back(&self, state: &mut State, now: Instant) {
+        if state.changed.is_none_or(|changed| now.duration_since(changed) <= MINUTE) {
+            return;
+        }
+        state.changed = Some(now);
+        if let Some(places) = self.minute.as_ref().filter(|_| state.places < self.budget.0) {
+            state.places += 1;
+            match state.surplus.checked_sub(1) {
+                Some(left) => state.surplus = left,
+                None => places.add_permits(1),
             }
-        });
+        }
+        if state.places_at_once < self.budget.1 {
+            state.places_at_once += 1;
+            self.at_once.add_permits(1);
+        }
     }
 
     async fn rest(&self) {
@@ -230,12 +262,14 @@ mod tests {
         for _ in 0..20 {
             let turn = pace.turn().await;
             pace.answered(turn);
+            tokio::time::sleep(Duration::from_millis(3_050)).await;
         }
         let turn = pace.turn().await;
         let before = Instant::now();
         let rest = pace.refused(turn, Limit::CallsPerMinute);
-        assert!(rest >= MINUTE - Duration::from_secs(1), "the server's minute must pass: {rest:?}");
-        assert_eq!(pace.state().places, 20);
+        assert!(rest >= Duration::from_secs(2), "{rest:?}");
+        let learned = pace.state().places;
+        assert!((19..=20).contains(&learned), "{learned}");
         let _turn = pace.turn().await;
         assert!(Instant::now() - before >= rest);
     }
@@ -297,9 +331,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unknown_lower_limit_refuses_less_than_a_third() {
         for (limit, at_once) in [(60, 8), (20, 8), (30, 2), (60, 1), (7, 3)] {
+            let before = Instant::now();
             let (answered, refused) = against(limit, at_once, Pace::new(60, 4), 150).await;
+            let spent = Instant::now() - before;
+            let fastest = MINUTE * u32::try_from(150 / limit).expect("small");
+            assert!(spent <= fastest * 2 + MINUTE * 3, "limit {limit}: {spent:?}, at best {fastest:?}");
             println!("limit {limit} a minute, {at_once} at once: {refused} refused beside {answered}");
             assert!(refused * 2 < answered, "limit {limit}, {at_once} at once: {refused} of {}", answered + refused);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_of_others_before_the_run_teach_nothing_and_a_quiet_minute_gives_back() {
+        let pace = Pace::new(60, 4);
+        let turn = pace.turn().await;
+        pace.refused(turn, Limit::CallsPerMinute);
+        assert_eq!(pace.state().places, 60, "the first call of a run was refused for what others did");
+        let turn = pace.turn().await;
+        pace.refused(turn, Limit::CallsAtOnce);
+        assert_eq!(pace.state().places_at_once, 3);
+        for _ in 0..2 {
+            let turn = pace.turn().await;
+            tokio::time::sleep(MINUTE + Duration::from_secs(1)).await;
+            pace.answered(turn);
+        }
+        assert_eq!(pace.state().places_at_once, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_waits_for_keeps_its_place_for_a_minute() {
+        let pace = Pace::new(1, 1);
+        let before = Instant::now();
+        drop(pace.turn().await);
+        drop(pace.turn().await);
+        assert!(Instant::now() - before >= MINUTE);
     }
 }

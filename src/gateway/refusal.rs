@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 /// What to do after a business error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Wait and call again: too many calls a minute, or the server is busy.
+    /// Wait and call again: too many calls a minute.
     Slower,
+    /// Wait and call again: the server is busy, whoever calls.
+    Busy,
     /// Wait and call again: too many calls at once.
     FewerAtOnce,
     /// Correct the clock by the server's `Date` header once, and call again.
@@ -24,12 +26,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    const ALL: [Self; 5] = [Self::Slower, Self::FewerAtOnce, Self::Clock, Self::Credentials, Self::Business];
+    const ALL: [Self; 6] =
+        [Self::Slower, Self::Busy, Self::FewerAtOnce, Self::Clock, Self::Credentials, Self::Business];
 
     /// Its word in configuration and documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Slower => "slower",
+            Self::Busy => "busy",
             Self::FewerAtOnce => "fewer-at-once",
             Self::Clock => "clock",
             Self::Credentials => "credentials",
@@ -126,15 +130,15 @@ const fn row(mark: Mark, verdict: Verdict, provenance: Provenance) -> Row {
 const TABLE: &[Row] = {
     use Mark::{Code, Text};
     use Provenance::{Guessed, PublicClients, VendorPage};
-    use Verdict::{Business, Clock, Credentials, FewerAtOnce, Slower};
+    use Verdict::{Business, Busy, Clock, Credentials, FewerAtOnce, Slower};
     &[
         row(Code(2180), Business, VendorPage),
         row(Text("并发"), FewerAtOnce, PublicClients),
         row(Text("频率"), Slower, PublicClients),
         row(Text("超限"), Slower, PublicClients),
         row(Text("次数"), Slower, Guessed),
-        row(Text("繁忙"), Slower, Guessed),
-        row(Text("稍后重试"), Slower, PublicClients),
+        row(Text("繁忙"), Busy, Guessed),
+        row(Text("稍后重试"), Busy, PublicClients),
         row(Text("时间戳"), Clock, Guessed),
         row(Text("timestamp"), Clock, PublicClients),
         row(Text("验证失败"), Credentials, PublicClients),
@@ -181,7 +185,7 @@ mod tests {
             (2180, "start_time与end_time时间跨度不能超过最大范围30天", Verdict::Business),
             (100, "超过每分钟最大调用频率限制，请稍后重试", Verdict::Slower),
             (100, "超过每分钟最大并发次数限制,请稍后重试", Verdict::FewerAtOnce),
-            (1, "系统繁忙", Verdict::Slower),
+            (1, "系统繁忙", Verdict::Busy),
             (1020, "timestamp无效", Verdict::Clock),
             (7, "时间戳超出范围", Verdict::Clock),
             (1030, "sign错误", Verdict::Credentials),

@@ -7,7 +7,6 @@ use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::Result;
 use crate::extract::plan::Planner;
-use crate::extract::walk::Pages as _;
 use crate::gateway::Gateway;
 use crate::id::RunId;
 use crate::land::Lake;
@@ -90,7 +89,7 @@ pub async fn plan(
     while let Some(window) = planner.take() {
         let rows = match &source {
             Some(source) => {
-                let total = source.page(window, 0, 1).await?.page.total().unwrap_or(0);
+                let total = source.ask(window, 0, 1).await?.page.total().unwrap_or(0);
                 planner.observe(total, window.seconds());
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     // Sync would cut it as well, now that the density is known.

@@ -25,7 +25,8 @@ impl Source {
         &self.gateway
     }
 
-    async fn ask(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<Page>> {
+    /// Asks once, whatever the records are like.
+    pub(super) async fn ask(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<Page>> {
         let decoder = Arc::clone(&self.decoder);
         let called = self
             .gateway

@@ -17,7 +17,7 @@ use crate::extract::proof;
 use crate::extract::walk::{Part, Walked, Walker};
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, TablePart, TableSpec, Writer};
-use crate::time::{BeijingTime, Window};
+use crate::time::{Clock, Window};
 use crate::transform::{Page, Refreshed, WindowRows, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
@@ -39,11 +39,20 @@ impl Work {
             Self::Again(replacement) => replacement.window,
         }
     }
+
+    pub(super) fn budget(&self) -> Option<Budget> {
+        match self {
+            Self::Missing(_, budget) => Some(budget.clone()),
+            Self::Again(_) => None,
+        }
+    }
 }
 
 /// What became of one window that was taken.
 pub(super) struct Done {
     pub(super) window: Window,
+    /// What was left for the window, if it was missing.
+    pub(super) budget: Option<Budget>,
     pub(super) outcome: Result<Landed>,
 }
 
@@ -60,6 +69,8 @@ pub(super) struct Landed {
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     pub(super) gaps: Vec<Gap>,
+    /// What stopped the work after some of it was committed.
+    pub(super) stopped: Option<Error>,
 }
 
 pub(super) struct Arrived {
@@ -90,8 +101,9 @@ pub(super) struct Task<'a> {
     pub(super) writer: &'a Writer,
     pub(super) options: &'a SyncOptions,
     pub(super) specs: &'a [Arc<TableSpec>; 2],
-    /// The last second of the wanted range.
-    pub(super) tail: BeijingTime,
+    /// What the user asked for.
+    pub(super) wanted: Range,
+    pub(super) clock: &'a dyn Clock,
 }
 
 impl Task<'_> {
@@ -106,10 +118,9 @@ impl Task<'_> {
     async fn fill(&self, window: Window, budget: Budget) -> Result<Landed> {
         let walked = self.walker.walk(window, &budget).await?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
-        let wanted = Range { from: None, to: None, lag: self.options.lag };
-        if let Some(latest) = self.source.gateway().server_now().map(|now| wanted.latest(now))
-            && latest.plus_seconds(CLOCK_SLACK_SECONDS) < window.end()
-        {
+        let server_now = self.source.gateway().server_now();
+        let latest = self.wanted.latest(server_now.unwrap_or_else(|| self.clock.now()));
+        if server_now.is_some() && latest.plus_seconds(CLOCK_SLACK_SECONDS) < window.end() {
             tracing::warn!(%window, %latest, "this machine's clock is ahead of the gateway's");
             return Ok(Landed {
                 replan: Window::new(window.start(), latest).into_iter().collect(),
@@ -131,8 +142,8 @@ impl Task<'_> {
         let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[Page]> = proved.pages.into();
         for Part { window, winners, proof } in proved.parts {
-            let is_short_empty_tail =
-                winners.is_empty() && window.end() == self.tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
+            let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
+            let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
                 continue;
             }
@@ -148,7 +159,11 @@ impl Task<'_> {
                 quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
                 first_misfit: quarantined.first().map(|record| record.message()),
             };
-            self.commit(rows, &mut landed).await?;
+            if let Err(error) = self.commit(rows, &mut landed).await {
+                // What is committed stays and is told.
+                landed.stopped = Some(error);
+                break;
+            }
         }
         Ok(landed)
     }
