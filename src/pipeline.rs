@@ -133,10 +133,11 @@ pub async fn sync(
 ) -> Result<SyncReport> {
     let began = Instant::now();
     let mut report = SyncReport::new(RunId::generate());
-    let writer = open_writer(account, store.clone(), report.run, Arc::clone(&clock)).await?;
-    let coverage = writer.view().await.coverage().clone();
+    let writer = open_writer(account, store.clone(), report.run, options.from, Arc::clone(&clock)).await?;
+    let lake = writer.view().await;
+    let (coverage, start) = (lake.coverage().clone(), lake.fold().start());
     let wanted = options.range();
-    let resolved = wanted.resolve(&coverage, clock.now())?;
+    let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
@@ -192,14 +193,20 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
     swept.map(drop)
 }
 
-async fn open_writer(account: &AccountSettings, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<Writer> {
+async fn open_writer(
+    account: &AccountSettings,
+    store: Store,
+    run: RunId,
+    wanted_from: Option<BeijingTime>,
+    clock: Arc<dyn Clock>,
+) -> Result<Writer> {
     let binding = Binding {
         name: account.name.clone(),
         edition: account.edition,
         sid: account.sid.clone(),
         host: account.gateway_host(),
     };
-    Writer::open(store, WriterOptions { binding, run, contract: contract_version()?, clock }).await
+    Writer::open(store, WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock }).await
 }
 
 /// One run while it walks.

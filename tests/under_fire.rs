@@ -389,3 +389,44 @@ fn a_body_that_never_ends_does_not_hang_the_run() {
     sync(&sandbox, &lake, &[&JUNE[..], &["--timeout", "1s"]].concat()).expect_code(0);
     assert!(began.elapsed() < Duration::from_secs(60), "two tries of a second, and their delays");
 }
+
+/// What a run was asked for and could not prove is not forgotten by a later run that is told no start.
+#[test]
+fn a_gap_at_the_very_start_is_walked_again_without_from() {
+    let sandbox = hostile(generate(29, 600, 55, at("2026-06-30 23:59:59")), Behaviour::default());
+    sandbox.choose_faults(|call| {
+        let is_may = call.window.is_some_and(|window| window.start() < at("2026-06-01 00:00:00"));
+        is_may.then(|| Fault::Business { code: 9, message: "五月不行".to_owned() })
+    });
+    let lake = LakeDir::new();
+    let said = sync(&sandbox, &lake, &["--from", "2026-05-07", "--to", "2026-06-30"]).expect_code(7);
+    assert!(said.stderr.contains("2026-05-07 00:00:00"), "{}", said.stderr);
+    let status = run(program().args(["status", "--json", "--lake", &lake.text()])).expect_code(0).json();
+    assert_eq!(status["accounts"][0]["gaps"][0]["start"], "2026-05-07T00:00:00+08:00");
+    sandbox.choose_faults(|_| None);
+    sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0);
+    check_with_readers(&sandbox, &lake, sandbox.world().lock().journal().versions());
+}
+
+#[test]
+fn an_empty_tail_of_less_than_an_hour_makes_no_commit() {
+    let now = wdt_lake::time::Clock::now(&wdt_lake::time::SystemClock);
+    let clock = SandboxClock::default();
+    clock.set_skew(-20);
+    let requisitions = generate(30, 40, 3, now.plus_seconds(-7_200));
+    let sandbox = Sandbox::start(Options { requisitions, clock, ..Options::default() }).unwrap();
+    let lake = LakeDir::new();
+    sync(&sandbox, &lake, &["--from", &now.plus_seconds(-5 * 86_400).to_string()]).expect_code(0);
+    let commits = lake.manifests().len();
+    sync(&sandbox, &lake, &["--lag", "4m"]).expect_code(0);
+    sync(&sandbox, &lake, &["--lag", "3m"]).expect_code(0);
+    assert_eq!(lake.manifests().len(), commits, "minutes without a row are asked again, not committed");
+}
+
+/// A gateway that repeats the signature in its refusal, and one that writes a byte order mark.
+#[test]
+fn a_signature_that_the_server_repeats_is_not_said() {
+    let (address, _server) = answering(b"\xEF\xBB\xBF{\"code\":9,\"message\":\"no\\nway\"}");
+    let said = run(program().envs(fixed(&address)).arg("check")).expect_code(7);
+    assert!(said.stderr.contains("code 9: no way"), "{}", said.stderr);
+}

@@ -62,9 +62,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     Ok(exit::DONE)
 }
 
-/// The seconds between the first and the last covered one that are missing.
+/// The seconds that are missing between the first one that was ever asked for and the last covered one.
 fn gaps(lake: &Lake) -> Vec<Window> {
-    lake.coverage().span().map(|span| lake.coverage().gaps(span)).unwrap_or_default()
+    let wanted =
+        lake.fold().start().zip(lake.coverage().span()).and_then(|(start, span)| Window::new(start, span.end()));
+    wanted.map(|wanted| lake.coverage().gaps(wanted)).unwrap_or_default()
 }
 
 fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {

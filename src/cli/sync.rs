@@ -125,7 +125,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     // What is wrong with the range is said before the folder of a new lake is made.
     let lake_is_new = Store::open(&args.range.lake, Access::Read).is_err();
     if lake_is_new || options.from.is_some() {
-        options.range().resolve(&Coverage::default(), SystemClock.now())?;
+        options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
     }
     let store = Store::open(&args.range.lake, Access::Write)?;
     let progress = super::progress::Line::new();

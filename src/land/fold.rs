@@ -122,6 +122,7 @@ pub struct Fold {
     /// The windows of live commits by their first second; they are disjoint.
     windows: BTreeMap<BeijingTime, (Window, CommitId)>,
     coverage: Coverage,
+    wanted_from: Option<BeijingTime>,
 }
 
 impl Fold {
@@ -137,7 +138,14 @@ impl Fold {
             live: BTreeMap::new(),
             windows: BTreeMap::new(),
             coverage: Coverage::default(),
+            wanted_from: None,
         }
+    }
+
+    /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no start begins.
+    pub fn start(&self) -> Option<BeijingTime> {
+        let covered = self.coverage.span().map(Window::start);
+        self.wanted_from.into_iter().chain(covered).min()
     }
 
     /// What the account is bound to; none while the log is empty.
@@ -272,6 +280,7 @@ impl Fold {
         if let Some(window) = manifest.window {
             self.windows.insert(window.start(), (window, manifest.commit));
             self.coverage.insert(window);
+            self.wanted_from = self.wanted_from.into_iter().chain(manifest.wanted_from).min();
         }
         let live = LiveCommit {
             number: manifest.number,

@@ -215,6 +215,8 @@ pub struct Manifest {
     pub created_at: BeijingTime,
     /// The manifest before it; none before the first.
     pub previous: Option<Previous>,
+    /// The first second of modified time that its run was asked for, if it was told one: a run that ends early leaves this to the next.
+    pub wanted_from: Option<BeijingTime>,
     /// The seconds of modified time that it covers.
     #[serde(with = "optional_window")]
     pub window: Option<Window>,

@@ -67,6 +67,7 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
         writer: "wdt-lake test".into(),
         created_at: window.end(),
         previous: fold.newest(),
+        wanted_from: None,
         window: Some(window),
         proof: Some(proof(3)),
         removes: vec![],
@@ -176,6 +177,7 @@ pub(crate) fn options() -> WriterOptions {
     WriterOptions {
         binding: binding(),
         run: RunId::generate(),
+        wanted_from: None,
         contract: FormatVersion { major: 1, minor: 0 },
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }

@@ -37,6 +37,8 @@ pub struct WriterOptions {
     pub binding: Binding,
     /// The run.
     pub run: RunId,
+    /// The first second of modified time that the run was asked for, if it was told one.
+    pub wanted_from: Option<BeijingTime>,
     /// The version of the data contract.
     pub contract: FormatVersion,
     /// Where the present comes from.
@@ -337,6 +339,7 @@ impl Writer {
             writer: concat!("wdt-lake ", env!("CARGO_PKG_VERSION")).to_owned(),
             created_at: draft.created_at,
             previous: fold.newest(),
+            wanted_from: self.options.wanted_from,
             window: draft.window,
             proof,
             removes: draft.removes.clone(),

@@ -66,7 +66,8 @@ pub async fn plan(
     clock: Arc<dyn Clock>,
 ) -> Result<Forecast> {
     let coverage = lake.map(|lake| lake.coverage().clone()).unwrap_or_default();
-    let resolved = options.range().resolve(&coverage, clock.now())?;
+    let start = lake.and_then(|lake| lake.fold().start());
+    let resolved = options.range().resolve(&coverage, start, clock.now())?;
     let mut forecast = Forecast {
         range: resolved.window,
         windows: Vec::new(),

@@ -33,16 +33,16 @@ impl Range {
         self.to.map_or(latest, |to| to.min(latest))
     }
 
-    /// Resolves the range against the coverage of the lake at `now`.
+    /// Resolves the range at `now` against what the lake covers; `start` is where a run begins that is told no start: the earliest second
+    /// that was ever asked for or is covered.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, or when the start is after the end.
-    pub fn resolve(&self, coverage: &Coverage, now: BeijingTime) -> Result<Resolved> {
+    pub fn resolve(&self, coverage: &Coverage, start: Option<BeijingTime>, now: BeijingTime) -> Result<Resolved> {
         let span = coverage.span();
-        let start = match (self.from, span) {
-            (Some(from), _) => from,
-            (None, Some(span)) => span.start(),
-            (None, None) => {
+        let start = match self.from.or(start) {
+            Some(start) => start,
+            None => {
                 return Err(Error::usage("the lake is empty and no start is given")
                     .hint("say where to begin, for example --from 2026-01-01"));
             }
@@ -77,7 +77,9 @@ mod tests {
     fn a_range_is_clamped_to_the_lag_and_continues_the_coverage() {
         let covered: Coverage = Window::new(at("2026-10-01 00:00:00"), at("2026-10-10 23:59:59")).into_iter().collect();
         let resolve = |range: Range, coverage: &Coverage| {
-            range.resolve(coverage, at(NOW)).map(|r| r.window.map(|w| w.to_string()))
+            range
+                .resolve(coverage, coverage.span().map(Window::start), at(NOW))
+                .map(|r| r.window.map(|w| w.to_string()))
         };
         let resolved = resolve(range(None, None), &covered).expect("resolved");
         assert_eq!(resolved.as_deref(), Some("2026-10-01 00:00:00 .. 2026-10-20 11:55:00"));
@@ -90,11 +92,11 @@ mod tests {
     #[test]
     fn bad_ranges_and_gaps_are_said() {
         let empty = Coverage::default();
-        assert_eq!(range(None, None).resolve(&empty, at(NOW)).expect_err("no start").kind().exit_code(), 2);
-        let backwards = range(Some("2026-10-02 00:00:00"), Some("2026-10-01 00:00:00")).resolve(&empty, at(NOW));
+        assert_eq!(range(None, None).resolve(&empty, None, at(NOW)).expect_err("no start").kind().exit_code(), 2);
+        let backwards = range(Some("2026-10-02 00:00:00"), Some("2026-10-01 00:00:00")).resolve(&empty, None, at(NOW));
         assert_eq!(backwards.expect_err("backwards").kind().exit_code(), 2);
         let covered: Coverage = Window::new(at("2026-10-01 00:00:00"), at("2026-10-10 23:59:59")).into_iter().collect();
-        let later = |from| range(Some(from), None).resolve(&covered, at(NOW)).expect("resolved").warning;
+        let later = |from| range(Some(from), None).resolve(&covered, None, at(NOW)).expect("resolved").warning;
         assert!(later("2026-10-15 00:00:00").is_some_and(|warning| warning.contains("2026-10-10 23:59:59")));
         assert_eq!(later("2026-10-11 00:00:00"), None, "that continues exactly");
     }
