@@ -12,8 +12,8 @@ pub(super) struct Args {
     /// `purchase_apply` or `purchase_apply_detail`.
     #[arg(value_name = "TABLE")]
     table: String,
-    /// Where the lake is: a folder.
-    #[arg(long, value_name = "DIR")]
+    /// Where the lake is: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
     lake: String,
     /// Only this account.
     #[arg(long, value_name = "NAME")]

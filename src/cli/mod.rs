@@ -24,7 +24,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::AccountSettings;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorKind, Result, exit};
+use crate::land::{Access, Store};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 Account, by environment: WDT_EDITION (enterprise, y), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
 and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
+A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
+and other AWS_* names; see the README, \"Lakes on S3\".
 
 Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, 4 credentials or
 address refused, 5 gateway unavailable, 6 lake unavailable, held or in conflict, 7 incomplete (safe to run again),
@@ -172,6 +175,15 @@ fn print_warning(warning: &str) {
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
+}
+
+/// The lake to read; none where it is not there yet. What is wrong with its settings is an error all the same.
+fn open_if_there(lake: &str) -> Result<Option<Store>> {
+    match Store::open(lake, Access::Read) {
+        Ok(store) => Ok(Some(store)),
+        Err(error) if error.kind() == ErrorKind::Usage => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The account of the environment, with a warning when its calls can be read on their way.

@@ -8,7 +8,7 @@ use super::render;
 use super::sync::{CallArgs, RangeArgs};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::{Access, Lake, Store};
+use crate::land::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::time::SystemClock;
 
@@ -29,10 +29,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
     let options = args.range.apply(SyncOptions { calls: args.calls.policy()?, ..SyncOptions::default() })?;
-    let lake = match Store::open(&args.range.lake, Access::Read) {
-        Ok(store) => Some(Lake::open(store, account.name.clone()).await?),
-        // A lake that is not there yet covers nothing.
-        Err(_) => None,
+    // A lake that is not there yet covers nothing.
+    let lake = match super::open_if_there(&args.range.lake)? {
+        Some(store) => Some(Lake::open(store, account.name.clone()).await?),
+        None => None,
     };
     let asked = (!args.offline).then_some(&account);
     let forecast = pipeline::plan(asked, lake.as_ref(), &options, Arc::new(SystemClock))

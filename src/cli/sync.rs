@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
-use crate::land::{Access, LeaseWait, Store};
+use crate::land::{Access, LeaseWait, Store, Writers};
 use crate::pipeline::{self, Again, SyncOptions, SyncReport};
 use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 
@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Wait for another run on the same account instead of stopping with exit code 6.
     #[arg(long)]
     wait: bool,
+    /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
+    #[arg(long)]
+    single_writer: bool,
     #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
@@ -43,8 +46,8 @@ pub(super) struct Args {
 /// Which lake, and what of the ERP it should cover; shared by `sync` and `plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RangeArgs {
-    /// Where the lake is: a folder.
-    #[arg(long, value_name = "DIR")]
+    /// Where the lake is: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
     pub(super) lake: String,
     /// First modified time wanted: a date or a time in Beijing. Required on an empty lake; afterwards its start is the default.
     #[arg(long, value_name = "TIME")]
@@ -123,11 +126,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         ..SyncOptions::default()
     })?;
     // What is wrong with the range is said before the folder of a new lake is made.
-    let lake_is_new = Store::open(&args.range.lake, Access::Read).is_err();
+    let lake_is_new = super::open_if_there(&args.range.lake)?.is_none();
     if lake_is_new || options.from.is_some() {
         options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
     }
-    let store = Store::open(&args.range.lake, Access::Write)?;
+    let store = Store::open(&args.range.lake, Access::Write)?.written_by(writers(args.single_writer));
     let progress = super::progress::Line::new();
     let report =
         pipeline::sync(&account, store, &options, Arc::new(SystemClock), interrupted(), &|step| progress.show(step))
@@ -136,6 +139,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(&account.name, &report, args.json);
     Ok(report.exit_code())
+}
+
+/// How many may write, as the flag says.
+pub(super) fn writers(single_writer: bool) -> Writers {
+    if single_writer { Writers::Single } else { Writers::Many }
 }
 
 /// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.

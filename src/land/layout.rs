@@ -4,9 +4,9 @@
 //! {table}/account={account}/modified_month={YYYY-MM}/{start}-{end}-{commit}[-{part}].parquet
 //! stop_reference/account={account}/{commit}.parquet
 //! _quarantine/account={account}/{commit}.jsonl
-//! _manifest/account={account}/{number, 20 digits}.json
+//! _manifest/account={account}/{number, 20 digits}.json, or {number}-{commit}.json of a single writer
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
-//! _lease/account={account}.json
+//! _lease/account={account}.json and probe-{run}-{what}
 //! ```
 //!
 //! `{start}` and `{end}` are the two included ends of the file's span as compact Beijing wall clock (`20261001T000000`); both lie in
@@ -23,6 +23,10 @@ use crate::time::{BeijingTime, Window};
 
 /// The folder of manifests, one sub-folder an account.
 const MANIFEST_ROOT: &str = "_manifest";
+/// The folder of leases and probes.
+pub(super) const LEASE_ROOT: &str = "_lease";
+/// The folder of half-written local files.
+pub(super) const STAGING_ROOT: &str = "_staging";
 /// How a folder names its account.
 const ACCOUNT_KEY: &str = "account=";
 
@@ -78,12 +82,21 @@ pub enum Name {
     Quarantine(CommitId),
     /// A manifest, by its number.
     Manifest(u64),
+    /// A manifest of a single writer, on a store without conditional puts.
+    SoleManifest {
+        /// Its number.
+        number: u64,
+        /// Its commit.
+        commit: CommitId,
+    },
     /// A half-written local file of a commit.
     Staged(CommitId),
     /// A half-written local lease of a run.
     StagedLease(RunId),
     /// The lease of the account.
     Lease,
+    /// What a run tries a store with; it goes at once, and whatever stays may be deleted.
+    Probe(RunId),
 }
 
 impl Name {
@@ -91,7 +104,7 @@ impl Name {
     pub fn commit(self) -> Option<CommitId> {
         match self {
             Self::Data { commit, .. } | Self::Quarantine(commit) | Self::Staged(commit) => Some(commit),
-            Self::Manifest(_) | Self::StagedLease(_) | Self::Lease => None,
+            Self::Manifest(_) | Self::SoleManifest { .. } | Self::StagedLease(_) | Self::Lease | Self::Probe(_) => None,
         }
     }
 }
@@ -153,9 +166,19 @@ impl Layout {
         format!("{}/{number:020}.json", self.manifest_root())
     }
 
+    /// The manifest of this number by a single writer.
+    pub fn sole_manifest(&self, number: u64, commit: CommitId) -> String {
+        format!("{}/{number:020}-{commit}.json", self.manifest_root())
+    }
+
+    /// What comes before every manifest of this number, and after those of the number before it, in the order of names.
+    pub fn before_manifest(&self, number: u64) -> String {
+        format!("{}/{number:020}", self.manifest_root())
+    }
+
     /// The folder of the account's half-written local files.
     pub fn staging_root(&self) -> String {
-        format!("_staging/{ACCOUNT_KEY}{}", self.account)
+        format!("{STAGING_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// What the names of a commit's half-written local files start with; the store adds `-{n}`.
@@ -170,7 +193,7 @@ impl Layout {
 
     /// The lease of the account.
     pub fn lease(&self) -> String {
-        format!("_lease/{ACCOUNT_KEY}{}.json", self.account)
+        format!("{LEASE_ROOT}/{ACCOUNT_KEY}{}.json", self.account)
     }
 
     /// The folders in which everything that belongs to a commit of this account lies, and nothing else.
@@ -190,9 +213,10 @@ impl Layout {
         let (folder, file) = path.rsplit_once('/')?;
         let (root, rest) = path.split_once('/')?;
         let name = match root {
-            MANIFEST_ROOT => Name::Manifest(file.strip_suffix(".json")?.parse().ok()?),
+            MANIFEST_ROOT => parse_manifest(file.strip_suffix(".json")?)?,
+            LEASE_ROOT => return parse_probe(rest),
             "_quarantine" => Name::Quarantine(CommitId::parse(file.strip_suffix(".jsonl")?)?),
-            "_staging" => return self.parse_staged(folder, file),
+            STAGING_ROOT => return self.parse_staged(folder, file),
             table => parse_data(Table::from_name(table)?, rest, file)?,
         };
         (self.rebuild(name, file)? == path).then_some(name)
@@ -216,7 +240,8 @@ impl Layout {
             Name::Data { commit, .. } => Some(self.stop_reference(commit)),
             Name::Quarantine(commit) => Some(self.quarantine(commit)),
             Name::Manifest(number) => Some(self.manifest(number)),
-            Name::Staged(_) | Name::StagedLease(_) | Name::Lease => None,
+            Name::SoleManifest { number, commit } => Some(self.sole_manifest(number, commit)),
+            Name::Staged(_) | Name::StagedLease(_) | Name::Lease | Name::Probe(_) => None,
         }
     }
 }
@@ -229,6 +254,26 @@ pub(crate) fn account_of_folder(root: &str, folder: &str) -> Option<AccountName>
 /// The folder under which every account has its log.
 pub(crate) fn manifest_folders() -> &'static str {
     MANIFEST_ROOT
+}
+
+/// What `run` tries a store with; of no account.
+pub(super) fn probe(run: RunId, what: &str) -> String {
+    format!("{LEASE_ROOT}/probe-{run}-{what}")
+}
+
+fn parse_probe(file: &str) -> Option<Name> {
+    let (run, what) = file.strip_prefix("probe-")?.split_at_checked(UUID)?;
+    let run = RunId::parse(run)?;
+    (probe(run, what.strip_prefix('-')?) == format!("{LEASE_ROOT}/{file}")).then_some(Name::Probe(run))
+}
+
+fn parse_manifest(stem: &str) -> Option<Name> {
+    match stem.split_once('-') {
+        None => Some(Name::Manifest(stem.parse().ok()?)),
+        Some((number, commit)) => {
+            Some(Name::SoleManifest { number: number.parse().ok()?, commit: CommitId::parse(commit)? })
+        }
+    }
 }
 
 const COMPACT: usize = 15;
@@ -312,7 +357,13 @@ mod tests {
         );
         assert_eq!(layout().parse(&layout().quarantine(commit())), Some(Name::Quarantine(commit())));
         assert_eq!(layout().parse(&layout().manifest(u64::MAX)), Some(Name::Manifest(u64::MAX)));
+        let sole = layout().sole_manifest(7, commit());
+        assert_eq!(layout().parse(&sole), Some(Name::SoleManifest { number: 7, commit: commit() }));
+        assert!(layout().before_manifest(7) < sole && sole < layout().manifest(7));
+        assert!(layout().manifest(6) < layout().before_manifest(7));
         assert_eq!(layout().parse(&layout().lease()), Some(Name::Lease));
+        let run = RunId::generate();
+        assert_eq!(layout().parse(&probe(run, "x-1")), Some(Name::Probe(run)));
         let staged = format!("{}-7", layout().staging(commit()));
         assert_eq!(layout().parse(&staged), Some(Name::Staged(commit())));
         let run = RunId::generate();
@@ -339,6 +390,8 @@ mod tests {
             ours.to_uppercase(),
             "_manifest/account=acme/42.json".to_owned(),
             "_manifest/account=acme/_checkpoint/00000000000000000042.json".to_owned(),
+            format!("_manifest/account=acme/42-{}.json", commit()),
+            "_lease/probe-x".to_owned(),
             "_quarantine/account=acme/x.jsonl".to_owned(),
             format!("_staging/account=acme/{}", commit()),
             format!("_staging/account=acme/{}-01", commit()),

@@ -1,4 +1,11 @@
 //! Reading a commit log into its fold.
+//!
+//! A log is read by number, because a listing taken while manifests are added may miss one and show the next. Where a single writer is at
+//! work on a store without conditional puts, the names of manifests carry their commit, so there a listing says what they are; and two
+//! names of one number are a **fork**: two writers at once, each of which believed to have committed. Nobody can tell any more which of them
+//! readers have seen, so everything stops until a person has chosen.
+
+use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -6,23 +13,70 @@ use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Name};
 use super::manifest::Manifest;
-use super::store::Store;
+use super::store::{Object, Store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::CommitId;
 
 /// How many manifests are read at once.
 const READ_AHEAD: usize = 16;
 
+/// How the manifests of a log are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// By their number alone.
+    Plain,
+    /// Some by number and commit: a single writer's.
+    WithCommit,
+}
+
+/// The names of manifests in a listing, by number.
+#[derive(Default)]
+pub(super) struct Listed(BTreeMap<u64, Vec<(String, Option<CommitId>)>>);
+
+impl Listed {
+    pub(super) fn of(layout: &Layout, objects: Vec<Object>) -> Self {
+        let mut listed = Self::default();
+        for Object { path, .. } in objects {
+            let (number, commit) = match layout.parse(&path) {
+                Some(Name::Manifest(number)) => (number, None),
+                Some(Name::SoleManifest { number, commit }) => (number, Some(commit)),
+                _ => continue,
+            };
+            listed.0.entry(number).or_default().push((path, commit));
+        }
+        listed
+    }
+
+    /// The numbers that are listed.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.keys().copied()
+    }
+
+    pub(super) fn names(&self) -> Names {
+        let carries_commit = self.0.values().flatten().any(|(_, commit)| commit.is_some());
+        if carries_commit { Names::WithCommit } else { Names::Plain }
+    }
+
+    /// The one name of a number, or the plain one for a number that is not listed.
+    pub(super) fn one(&self, store: &Store, layout: &Layout, number: u64) -> Result<(String, Option<CommitId>)> {
+        match self.0.get(&number).map(Vec::as_slice) {
+            None | Some([]) => Ok((layout.manifest(number), None)),
+            Some([one]) => Ok(one.clone()),
+            Some([one, other, ..]) => Err(fork(store, &one.0, &other.0)),
+        }
+    }
+}
+
 /// Reads the whole log.
-pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Fold> {
-    let listed = store.list(&layout.manifest_root()).await?;
-    let numbers = listed.iter().filter_map(|object| match layout.parse(&object.path) {
-        Some(Name::Manifest(number)) => Some(number),
-        _ => None,
-    });
+pub(super) async fn read(store: &Store, layout: &Layout) -> Result<(Fold, Names)> {
+    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
     // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
-    let newest = numbers.max().unwrap_or(0);
+    let newest = listed.0.keys().next_back().copied().unwrap_or(0);
     let mut fold = Fold::new(layout.account().clone());
-    let mut manifests = stream::iter(1..=newest).map(|number| load(store, layout, number)).buffered(READ_AHEAD);
+    let one = |number| listed.one(store, layout, number);
+    let mut manifests = stream::iter(1..=newest)
+        .map(|number| async move { load_named(store, one(number)?).await })
+        .buffered(READ_AHEAD);
     while let Some(loaded) = manifests.try_next().await? {
         let Some((manifest, sha256)) = loaded else {
             return Err(Error::new(ErrorKind::Defect, "a manifest is missing from the commit log")
@@ -31,20 +85,50 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Fold> {
         };
         fold.apply(&manifest, sha256)?;
     }
-    Ok(fold)
+    let names = listed.names();
+    drop(manifests);
+    Ok((fold, names))
 }
 
 /// Reads what was added since.
-pub(super) async fn follow(store: &Store, layout: &Layout, fold: &mut Fold) -> Result<()> {
-    while let Some((manifest, sha256)) = load(store, layout, fold.next_number()).await? {
+pub(super) async fn follow(store: &Store, layout: &Layout, names: Names, fold: &mut Fold) -> Result<()> {
+    while let Some((manifest, sha256)) = load(store, layout, names, fold.next_number()).await? {
         fold.apply(&manifest, sha256)?;
     }
     Ok(())
 }
 
 /// The manifest of a number and the digest of its bytes, when there is one.
-pub(super) async fn load(store: &Store, layout: &Layout, number: u64) -> Result<Option<(Manifest, Sha256)>> {
-    let path = layout.manifest(number);
+pub(super) async fn load(
+    store: &Store,
+    layout: &Layout,
+    names: Names,
+    number: u64,
+) -> Result<Option<(Manifest, Sha256)>> {
+    let name = match names {
+        Names::Plain => (layout.manifest(number), None),
+        Names::WithCommit => {
+            let later = store.list_after(&layout.manifest_root(), &layout.before_manifest(number)).await?;
+            Listed::of(layout, later).one(store, layout, number)?
+        }
+    };
+    load_named(store, name).await
+}
+
+async fn load_named(store: &Store, (path, commit): (String, Option<CommitId>)) -> Result<Option<(Manifest, Sha256)>> {
     let Some(bytes) = store.get(&path).await? else { return Ok(None) };
-    Ok(Some((Manifest::from_bytes(&bytes, &store.uri(&path))?, Sha256::of(&bytes))))
+    let manifest = Manifest::from_bytes(&bytes, &store.uri(&path))?;
+    if commit.is_some_and(|commit| commit != manifest.commit) {
+        return Err(Error::new(ErrorKind::Defect, "a manifest stands under the name of another commit")
+            .with("object", store.uri(&path))
+            .hint("restore the lake from a backup, or sync into a new lake"));
+    }
+    Ok(Some((manifest, Sha256::of(&bytes))))
+}
+
+fn fork(store: &Store, one: &str, other: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "two runs wrote the commit log at once: it has a fork")
+        .with("other", store.uri(other))
+        .with("one", store.uri(one))
+        .hint("stop all runs, delete the one of the two that no later manifest follows (or either, when none does), and run `sync` again: it lands what is then missing; schedule one run at a time")
 }

@@ -7,6 +7,7 @@
 //!
 //! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over record batches.
 
+mod append;
 mod digest;
 mod fold;
 pub mod layout;
@@ -15,7 +16,9 @@ mod local;
 mod log;
 pub mod manifest;
 mod parquet;
+mod probe;
 mod reader;
+mod s3;
 mod seam;
 mod store;
 mod sweep;
@@ -37,7 +40,7 @@ pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proo
 pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::POINTS as FAIL_POINTS;
-pub use store::{Access, Created, Object, Store};
+pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
 pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, TablePart, Writer, WriterOptions};

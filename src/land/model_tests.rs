@@ -22,6 +22,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use serde_json::Value;
 
+use super::append::Patience;
 use super::digest::Sha256;
 use super::layout::Table;
 use super::manifest::CommitKind;
@@ -29,7 +30,7 @@ use super::parquet::EncodedFile;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::store::{Created, Store};
 use super::testing::{proof, try_writer, window};
-use super::writer::{Outcome, Patience, Writer};
+use super::writer::{Outcome, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Window;
 

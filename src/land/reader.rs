@@ -2,7 +2,7 @@
 
 use super::fold::{Fold, LiveCommit};
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
-use super::log;
+use super::log::{self, Names};
 use super::manifest::FileEntry;
 use super::store::Store;
 use super::sweep::{Found, sort_out};
@@ -47,6 +47,7 @@ pub struct Lake {
     store: Store,
     layout: Layout,
     fold: Fold,
+    names: Names,
 }
 
 impl Lake {
@@ -57,12 +58,12 @@ impl Lake {
     /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
     pub async fn open(store: Store, account: AccountName) -> Result<Self> {
         let layout = Layout::new(account);
-        let fold = log::read(&store, &layout).await?;
-        Ok(Self { store, layout, fold })
+        let (fold, names) = log::read(&store, &layout).await?;
+        Ok(Self { store, layout, fold, names })
     }
 
-    pub(super) fn of(store: Store, layout: Layout, fold: Fold) -> Self {
-        Self { store, layout, fold }
+    pub(super) fn of(store: Store, layout: Layout, fold: Fold, names: Names) -> Self {
+        Self { store, layout, fold, names }
     }
 
     /// The account.
@@ -122,7 +123,7 @@ impl Lake {
     pub async fn leftovers(&self) -> Result<Leftovers> {
         let objects = super::sweep::list_owned(&self.store, &self.layout).await?;
         let mut fold = self.fold.clone();
-        log::follow(&self.store, &self.layout, &mut fold).await?;
+        log::follow(&self.store, &self.layout, self.names, &mut fold).await?;
         let Found { unknown, mut deletable, leases, foreign } = sort_out(&fold, &self.layout, objects);
         deletable.extend(leases.into_iter().map(|(_, path)| path));
         Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, foreign })

@@ -20,6 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::local;
+use super::s3::{self, Bucket, Explained};
 use super::seam::{Effect, Op, Seam};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -30,6 +31,17 @@ pub enum Access {
     Read,
     /// To write: a folder that does not exist is made.
     Write,
+}
+
+/// How many may write a log at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writers {
+    /// Any number: the store creates an object only where nothing stands.
+    #[default]
+    Many,
+    /// One, which its user vouches for: the store knows no such condition. Manifests carry their commit in their names, so that a
+    /// second writer is seen afterwards.
+    Single,
 }
 
 /// What came of [`Store::create`].
@@ -56,16 +68,20 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     /// The folder, for local disk: there the store writes for itself, see [`local`].
     folder: Option<Arc<PathBuf>>,
+    /// The bucket, for S3.
+    bucket: Option<Arc<Bucket>>,
+    writers: Writers,
     /// What people call the root: a folder, or a URI.
     name: Arc<str>,
     seam: Seam,
 }
 
 impl Store {
-    /// The lake at `location`: a folder or a `file://` URI.
+    /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported, [`ErrorKind::Lake`] when the folder cannot be used.
+    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each other,
+    /// [`ErrorKind::Lake`] when the folder cannot be used.
     pub fn open(location: &str, access: Access) -> Result<Self> {
         match location.split_once("://") {
             None => Self::local(FsPath::new(location), access),
@@ -78,15 +94,53 @@ impl Store {
                 })?;
                 Self::local(&folder, access)
             }
+            Some(("s3" | "s3a", _)) => {
+                let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+                Self::s3(location, text)
+            }
             Some((scheme, _)) => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
-                .with("lake", location)
-                .hint("give a folder or a `file://` URI")),
+                .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
         }
     }
 
     /// A lake in memory, for tests: clones share it.
     pub fn memory() -> Self {
-        Self { objects: Arc::new(InMemory::new()), folder: None, name: "memory://".into(), seam: Seam::default() }
+        Self {
+            objects: Arc::new(InMemory::new()),
+            folder: None,
+            bucket: None,
+            writers: Writers::Many,
+            name: "memory://".into(),
+            seam: Seam::default(),
+        }
+    }
+
+    /// A lake in a bucket, at `s3://bucket/prefix`, as those of `variables` say whose names begin with `AWS_`. Nothing is asked of the
+    /// network yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
+    pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let bucket = Bucket::open(location, variables)?;
+        Ok(Self {
+            objects: Arc::clone(&bucket.objects),
+            folder: None,
+            name: bucket.root.as_str().into(),
+            bucket: Some(Arc::new(bucket)),
+            writers: Writers::Many,
+            seam: Seam::of_process(),
+        })
+    }
+
+    /// The same lake, written by so many.
+    #[must_use]
+    pub fn written_by(self, writers: Writers) -> Self {
+        Self { writers, ..self }
+    }
+
+    /// How many may write its logs at the same time.
+    pub fn writers(&self) -> Writers {
+        self.writers
     }
 
     /// A lake in a local folder.
@@ -116,7 +170,14 @@ impl Store {
             Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
         })?;
         let name = folder.display().to_string().into();
-        Ok(Self { objects: Arc::new(objects), folder: Some(Arc::new(folder)), name, seam: Seam::of_process() })
+        Ok(Self {
+            objects: Arc::new(objects),
+            folder: Some(Arc::new(folder)),
+            bucket: None,
+            writers: Writers::Many,
+            name,
+            seam: Seam::of_process(),
+        })
     }
 
     /// The root: the absolute path of a local folder, or a URI.
@@ -139,7 +200,7 @@ impl Store {
     pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
         let size = bytes.len() as u64;
         self.put(path, bytes, staging).await?;
-        let held = self.objects.head(&Path::from(path)).await.map_err(|error| self.failed("check", path, error))?.size;
+        let held = self.objects.head(&Path::from(path)).await.map_err(|error| self.failed("check", path, &error))?.size;
         if held == size {
             return Ok(());
         }
@@ -161,8 +222,13 @@ impl Store {
                 self.seam.point("put.published").await?;
             }
             None => {
-                let put = self.objects.put(&Path::from(path), PutPayload::from(bytes.clone())).await;
-                put.map_err(|error| self.failed("write", path, error))?;
+                let target = Path::from(path);
+                let put = if self.bucket.is_some() && bytes.len() >= s3::upload::THRESHOLD_BYTES {
+                    s3::upload::put(Arc::clone(&self.objects), target, bytes.clone()).await
+                } else {
+                    self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ())
+                };
+                put.map_err(|error| self.failed("write", path, &error))?;
             }
         }
         self.seam.after(effect).await
@@ -196,7 +262,7 @@ impl Store {
                     Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                         Created::Taken
                     }
-                    Err(error) => return Err(self.failed("create", path, error)),
+                    Err(error) => return Err(self.failed("create", path, &error)),
                 }
             }
         };
@@ -212,9 +278,9 @@ impl Store {
         let effect = Effect { op: Op::Get, path, body: None };
         self.seam.before(effect).await?;
         let got = match self.objects.get(&Path::from(path)).await {
-            Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, error))?),
+            Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, &error))?),
             Err(object_store::Error::NotFound { .. }) => None,
-            Err(error) => return Err(self.failed("read", path, error)),
+            Err(error) => return Err(self.failed("read", path, &error)),
         };
         self.seam.after(effect).await?;
         Ok(got)
@@ -229,7 +295,19 @@ impl Store {
         self.seam.before(effect).await?;
         let listed = self.objects.list(Some(&Path::from(folder)));
         let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
-        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, error))?;
+        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
+        self.seam.after(effect).await?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The objects under a folder whose names come after `offset`, in the order of names.
+    pub(super) async fn list_after(&self, folder: &str, offset: &str) -> Result<Vec<Object>> {
+        let effect = Effect { op: Op::List, path: folder, body: None };
+        self.seam.before(effect).await?;
+        let listed = self.objects.list_with_offset(Some(&Path::from(folder)), &Path::from(offset));
+        let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
+        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
         self.seam.after(effect).await?;
         found.sort_unstable();
         Ok(found)
@@ -243,7 +321,7 @@ impl Store {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
         let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
-        let listed = listed.map_err(|error| self.failed("list", folder, error))?;
+        let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
         self.seam.after(effect).await?;
         let mut folders: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
         folders.sort_unstable();
@@ -259,7 +337,7 @@ impl Store {
         self.seam.before(effect).await?;
         match self.objects.delete(&Path::from(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => self.seam.after(effect).await,
-            Err(error) => Err(self.failed("delete", path, error)),
+            Err(error) => Err(self.failed("delete", path, &error)),
         }
     }
 
@@ -301,18 +379,31 @@ impl Store {
         })
     }
 
-    fn failed(&self, action: &str, path: &str, error: object_store::Error) -> Error {
-        let hint = match error {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                "check the credentials and permissions for this object"
-            }
-            object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
-                "this store cannot do what the lake needs: run `wdt-lake doctor`"
-            }
-            _ => "check that the store can be reached; nothing half written counts, so it is safe to run again",
+    pub(super) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
+        let Explained { text, hint } = match &self.bucket {
+            Some(bucket) => bucket.explain(error),
+            // Its text holds its causes already.
+            None => Explained {
+                text: error.to_string(),
+                hint: "check that the store can be reached; nothing half written counts, so it is safe to run again",
+            },
         };
-        // Its text holds its causes already.
-        self.failure(action, path).hint(hint).because(error.to_string())
+        self.failure(action, path).hint(hint).because(text)
+    }
+
+    /// The client below, for the checks of what a store can do.
+    pub(super) fn raw(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// The bucket, for S3.
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_deref()
+    }
+
+    /// The folder, for local disk.
+    pub(super) fn folder(&self) -> Option<&FsPath> {
+        self.folder.as_ref().map(|folder| folder.as_path())
     }
 
     fn failure(&self, action: &str, path: &str) -> Error {
@@ -329,62 +420,6 @@ impl std::fmt::Debug for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What every store must do; the S3 tests run the same.
-    async fn conforms(store: Store) {
-        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
-        assert_eq!(store.get("a/x").await.expect("an answer"), None);
-        assert_eq!(store.list("a").await.expect("a listing"), vec![]);
-        store.delete("a/x").await.expect("gone is fine");
-
-        store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("put");
-        store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("the same again");
-        store.put("a/x=1/one", body("other"), "_staging/i").await.expect("put over it");
-        assert_eq!(store.get("a/x=1/one").await.expect("an answer"), Some(body("other")));
-
-        assert_eq!(store.create("a/y", body("first"), "_staging/i").await.expect("an answer"), Created::New);
-        assert_eq!(store.create("a/y", body("second"), "_staging/i").await.expect("an answer"), Created::Taken);
-        assert_eq!(store.get("a/y").await.expect("an answer"), Some(body("first")));
-
-        let object = |path: &str, bytes| Object { path: path.to_owned(), bytes };
-        assert_eq!(store.list("a").await.expect("a listing"), vec![object("a/x=1/one", 5), object("a/y", 5)]);
-        assert_eq!(store.list_folders("a").await.expect("a listing"), vec!["a/x=1".to_owned()]);
-        assert_eq!(store.list("_staging").await.expect("a listing"), vec![], "nothing stays half written");
-        store.delete("a/y").await.expect("deleted");
-        assert_eq!(store.get("a/y").await.expect("an answer"), None);
-    }
-
-    #[tokio::test]
-    async fn memory_conforms() {
-        conforms(Store::memory()).await;
-    }
-
-    #[tokio::test]
-    async fn local_disk_conforms() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let lake = folder.path().join("new/lake 湖");
-        conforms(Store::local(&lake, Access::Write).expect("made")).await;
-        let uri = url::Url::from_file_path(&lake).expect("absolute").to_string();
-        let again = Store::open(&uri, Access::Read).expect("opened");
-        assert!(again.get("a/x=1/one").await.expect("an answer").is_some());
-        assert_eq!(again.uri("a/b"), lake.canonicalize().expect("exists").join("a/b").display().to_string());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn of_many_creators_one_wins() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::local(folder.path(), Access::Write).expect("made");
-        for round in 0..20 {
-            let path = format!("log/{round}");
-            let tries = (0..8).map(|n| {
-                let (store, path) = (store.clone(), path.clone());
-                tokio::spawn(async move { store.create(&path, Bytes::from(n.to_string()), "_staging/i").await })
-            });
-            let tries = futures::future::join_all(tries).await;
-            let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(Created::New)))).count();
-            assert_eq!(won, 1);
-        }
-    }
 
     #[test]
     fn a_folder_that_cannot_be_is_refused_with_a_hint() {

@@ -69,7 +69,9 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
                     }
                 }
             }
-            Some(Name::Manifest(_) | Name::Lease) | None => found.foreign.push(path),
+            Some(Name::Manifest(_) | Name::SoleManifest { .. } | Name::Lease | Name::Probe(_)) | None => {
+                found.foreign.push(path)
+            }
         }
     }
     found
@@ -133,7 +135,7 @@ impl Writer {
     /// As [`Writer::open`].
     pub async fn follow(&self) -> Result<()> {
         let mut fold = self.log().lock().await;
-        log::follow(self.store(), self.layout(), &mut fold).await?;
+        log::follow(self.store(), self.layout(), self.names(), &mut fold).await?;
         fold.writable()
     }
 }

@@ -7,13 +7,14 @@ use arrow_array::{Decimal128Array, RecordBatch, StringArray, TimestampMicrosecon
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
+use super::append::Patience;
 use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Table};
 use super::manifest::*;
 use super::parquet::TableSpec;
 use super::store::Store;
-use super::writer::{Landing, Patience, TablePart, Writer, WriterOptions};
+use super::writer::{Landing, TablePart, Writer, WriterOptions};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::{CommitId, RunId};

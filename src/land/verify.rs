@@ -186,8 +186,9 @@ pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>
             uneven_named: Vec::new(),
         },
     };
-    for manifest in chain.live.values() {
-        verifier.commit(&layout, manifest).await?;
+    for (number, manifest) in &chain.live {
+        let own = chain.paths.get(number).cloned().unwrap_or_else(|| layout.manifest(*number));
+        verifier.commit(&layout, manifest, own).await?;
     }
     let mut verified = verifier.finish();
     let removed = chain::removed_since(store, &layout, &chain).await?;
@@ -204,7 +205,7 @@ async fn leftovers(store: &Store, layout: &Layout, chain: &Chain) -> Result<Opti
     }
     let objects = list_owned(store, layout).await?;
     let mut fold = chain.fold.clone();
-    super::log::follow(store, layout, &mut fold).await?;
+    super::log::follow(store, layout, chain.names, &mut fold).await?;
     let unknown = sort_out(&fold, layout, objects).unknown;
     let Some((commit, paths)) = unknown.first_key_value() else { return Ok(None) };
     Ok(Some(format!(
@@ -231,8 +232,7 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    async fn commit(&mut self, layout: &Layout, manifest: &Manifest) -> Result<()> {
-        let own = layout.manifest(manifest.number);
+    async fn commit(&mut self, layout: &Layout, manifest: &Manifest, own: String) -> Result<()> {
         for what in proof::check(manifest) {
             self.defect(manifest, &own, what, REPORT);
         }

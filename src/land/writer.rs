@@ -12,20 +12,21 @@
 //! One process commits one draft at a time (a lock around the fold); any number of processes may write one account.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
+use super::append::{Patience, Taken};
 use super::digest::Sha256;
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
-use super::log;
+use super::log::{self, Names};
 use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry};
 use super::parquet::{EncodedFile, Origin, TableSpec, encode};
+use super::probe;
 use super::reader::Lake;
-use super::store::{Created, Store};
+use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 use crate::time::{BeijingTime, Clock, Window};
@@ -45,25 +46,13 @@ pub struct WriterOptions {
     pub clock: Arc<dyn Clock>,
 }
 
-/// How long the outcome of a create is sought.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Tries at one number.
-    pub(super) tries: u32,
-    /// The pause before the second try; it doubles.
-    pub(super) pause: Duration,
-}
-
-impl Patience {
-    const DEFAULT: Self = Self { tries: 6, pause: Duration::from_millis(200) };
-}
-
 /// Writes the lake of one account. Shared by all tasks of a run.
 pub struct Writer {
     store: Store,
     layout: Layout,
     options: WriterOptions,
     log: Mutex<Fold>,
+    names: Names,
     patience: Patience,
 }
 
@@ -158,26 +147,27 @@ pub enum Outcome {
     Dropped(Refusal),
 }
 
-/// Whose manifest stands under a number.
-enum Taken {
-    Ours(Manifest, Sha256),
-    Other(Manifest, Sha256),
-}
-
 impl Writer {
     /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first landing.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
-    /// not answer or a newer program has written the lake, [`ErrorKind::Defect`] when the log breaks its rules.
+    /// not answer, cannot create conditionally although several may write, or a newer program has written the lake,
+    /// [`ErrorKind::Conflict`] when two single writers have written at once, [`ErrorKind::Defect`] when the log breaks its rules.
     pub async fn open(store: Store, options: WriterOptions) -> Result<Self> {
         let layout = Layout::new(options.binding.name.clone());
-        let fold = log::read(&store, &layout).await?;
+        let (fold, read) = log::read(&store, &layout).await?;
         fold.writable()?;
+        let names = match (store.writers(), read) {
+            (Writers::Single, _) => Names::WithCommit,
+            (Writers::Many, Names::Plain) => Names::Plain,
+            (Writers::Many, Names::WithCommit) => return Err(single_only(&store, &layout)),
+        };
         if let Some(bound) = fold.binding().filter(|bound| **bound != options.binding) {
             return Err(bound_elsewhere(bound, &options.binding));
         }
-        Ok(Self { store, layout, options, log: Mutex::new(fold), patience: Patience::DEFAULT })
+        probe::check(&store, options.run).await?;
+        Ok(Self { store, layout, options, log: Mutex::new(fold), names, patience: Patience::DEFAULT })
     }
 
     #[cfg(test)]
@@ -187,7 +177,7 @@ impl Writer {
 
     /// The committed set as this writer knows it.
     pub async fn view(&self) -> Lake {
-        Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone())
+        Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone(), self.names)
     }
 
     /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or all of it does,
@@ -349,44 +339,6 @@ impl Writer {
         }
     }
 
-    /// Tries to create the manifest under its number, until it is known whose manifest stands there.
-    async fn take(&self, manifest: Manifest) -> Result<Taken> {
-        let path = self.layout.manifest(manifest.number);
-        let bytes = Bytes::from(manifest.to_bytes()?);
-        let staging = self.layout.staging(manifest.commit);
-        let mut pause = self.patience.pause;
-        let mut trouble = None;
-        for attempt in 0..self.patience.tries {
-            if attempt > 0 && !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            match self.store.create(&path, bytes.clone(), &staging).await {
-                Ok(Created::New) => {
-                    let sha256 = Sha256::of(&bytes);
-                    return Ok(Taken::Ours(manifest, sha256));
-                }
-                Ok(Created::Taken) => {}
-                Err(error) => trouble = Some(error),
-            }
-            match log::load(&self.store, &self.layout, manifest.number).await {
-                Ok(Some((held, sha256))) if held.commit == manifest.commit => return Ok(Taken::Ours(held, sha256)),
-                Ok(Some((held, sha256))) => return Ok(Taken::Other(held, sha256)),
-                // The create may still be on its way: nothing but the same number and the same bytes may be tried.
-                Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::Lake => trouble = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown")
-            .with("manifest", self.store.uri(&path))
-            .hint("run the same command again: it finds out, and lands only what is missing");
-        Err(match trouble {
-            Some(trouble) => unknown.because(trouble),
-            None => unknown,
-        })
-    }
-
     async fn write_part(&self, draft: &Draft, part: TablePart) -> Result<Option<FileEntry>> {
         let TablePart { spec, span, part, batches } = part;
         let table = spec.table;
@@ -480,9 +432,23 @@ impl Writer {
         &self.log
     }
 
+    pub(super) fn names(&self) -> Names {
+        self.names
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
+    }
+
     pub(super) fn run(&self) -> RunId {
         self.options.run
     }
+}
+
+fn single_only(store: &Store, layout: &Layout) -> Error {
+    Error::new(ErrorKind::Lake, "this log is written by a single writer")
+        .with("log", store.uri(&layout.manifest_root()))
+        .hint("go on with `--single-writer`, one run at a time; a log that several may write is begun in a new lake")
 }
 
 fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {

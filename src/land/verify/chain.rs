@@ -10,7 +10,8 @@ use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::land::digest::Sha256;
 use crate::land::fold::Fold;
-use crate::land::layout::{Layout, Name};
+use crate::land::layout::Layout;
+use crate::land::log::{self, Listed, Names};
 use crate::land::manifest::{Manifest, Previous};
 use crate::land::store::Store;
 
@@ -23,6 +24,10 @@ const GAP_ASKED: u64 = 1_000;
 pub(super) struct Chain {
     /// Manifests that are there.
     pub(super) manifests: u64,
+    /// How they are named.
+    pub(super) names: Names,
+    /// Their names, by number.
+    pub(super) paths: BTreeMap<u64, String>,
     /// The manifests of commits that no later one removes, by number.
     pub(super) live: BTreeMap<u64, Manifest>,
     /// The state of those manifests that may follow one another.
@@ -36,14 +41,8 @@ pub(super) struct Chain {
 
 /// Reads the whole log.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
-    let listed = store.list(&layout.manifest_root()).await?;
-    let mut numbers: BTreeSet<u64> = listed
-        .iter()
-        .filter_map(|object| match layout.parse(&object.path) {
-            Some(Name::Manifest(number)) => Some(number),
-            _ => None,
-        })
-        .collect();
+    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
+    let mut numbers: BTreeSet<u64> = listed.numbers().collect();
     for gap in gaps(&numbers) {
         for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
             if store.get(&layout.manifest(number)).await?.is_some() {
@@ -53,6 +52,8 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     }
     let mut chain = Chain {
         manifests: numbers.len() as u64,
+        names: listed.names(),
+        paths: BTreeMap::new(),
         live: BTreeMap::new(),
         fold: Fold::new(layout.account().clone()),
         damaged: false,
@@ -69,15 +70,27 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         chain.damaged = true;
         chain.defect(store.uri(&layout.manifest(first)), what);
     }
-    let mut objects = stream::iter(numbers)
-        .map(|number| async move { Ok::<_, crate::Error>((number, store.get(&layout.manifest(number)).await?)) })
+    for number in numbers {
+        chain.paths.insert(number, listed.one(store, layout, number)?.0);
+    }
+    let paths = chain.paths.clone();
+    let mut objects = stream::iter(&paths)
+        .map(|(number, path)| async move { Ok::<_, crate::Error>((*number, path, store.get(path).await?)) })
         .buffered(READ_AHEAD);
-    while let Some((number, bytes)) = objects.try_next().await? {
-        let uri = |number| store.uri(&layout.manifest(number));
+    while let Some((number, path, bytes)) = objects.try_next().await? {
+        let uri = |number| store.uri(paths.get(&number).unwrap_or(path));
         match bytes {
             Some(bytes) => chain.take(number, &bytes, uri)?,
             None => chain.defect(uri(number), "vanished while the log was read".to_owned()),
         }
+    }
+    let misnamed = chain.live.iter().filter_map(|(number, manifest)| {
+        let path = paths.get(number)?;
+        let own = [layout.manifest(*number), layout.sole_manifest(*number, manifest.commit)];
+        (!own.contains(path)).then(|| store.uri(path))
+    });
+    for uri in misnamed.collect::<Vec<_>>() {
+        chain.defect(uri, "stands under the name of another commit".to_owned());
     }
     Ok(chain)
 }
@@ -86,14 +99,16 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
 pub(super) async fn removed_since(store: &Store, layout: &Layout, chain: &Chain) -> Result<BTreeSet<CommitId>> {
     let mut removed = BTreeSet::new();
     let mut next = chain.newest.map_or(1, |newest| newest.number + 1);
-    while let Some(bytes) = store.get(&layout.manifest(next)).await? {
-        // One that is broken is for the next verification to tell.
-        if let Ok(manifest) = Manifest::from_bytes(&bytes, &layout.manifest(next)) {
-            removed.extend(manifest.removes);
+    loop {
+        match log::load(store, layout, chain.names, next).await {
+            Ok(Some((manifest, _))) => removed.extend(manifest.removes),
+            Ok(None) => return Ok(removed),
+            // One that is broken is for the next verification to tell.
+            Err(error) if error.kind() == ErrorKind::Defect => {}
+            Err(error) => return Err(error),
         }
         next += 1;
     }
-    Ok(removed)
 }
 
 /// The numbers that are missing from 1 to the highest, as first and last of each gap.

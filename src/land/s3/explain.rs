@@ -1,0 +1,149 @@
+//! What an S3 store or its client says when something fails, made fit to be shown.
+//!
+//! The client puts the address of a request into its errors, and the body of the answer. A body may echo the key id, the string to sign
+//! and the signature, and an address may carry them in its query. So of a body only code and message stay, of an address only
+//! scheme, host and path, and whatever is left of a known secret is struck out.
+
+/// How much of a text is shown.
+const LONGEST: usize = 500;
+/// Secrets shorter than this would strike out half of any text.
+const SHORTEST_SECRET: usize = 6;
+
+/// An error of the store, fit to be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::land) struct Explained {
+    pub(in crate::land) text: String,
+    pub(in crate::land) hint: &'static str,
+}
+
+/// Codes and texts that stores and the client use, and what helps. The first that occurs counts.
+const HINTS: [(&str, &str); 16] = [
+    ("SignatureDoesNotMatch", WRONG_KEY),
+    ("InvalidAccessKeyId", WRONG_KEY),
+    (
+        "InvalidToken",
+        "the session token is not valid: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+    ),
+    (
+        "ExpiredToken",
+        "the session token has expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+    ),
+    ("RequestTimeTooSkewed", "set this machine's clock"),
+    ("SecondLevelDomainForbidden", "this store wants AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true"),
+    ("PathStyleDomainForbidden", "this store wants AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true"),
+    ("NoSuchBucket", "make the bucket first, and check its name, AWS_REGION and AWS_ENDPOINT_URL"),
+    ("PermanentRedirect", WRONG_REGION),
+    ("AuthorizationHeaderMalformed", WRONG_REGION),
+    ("without LOCATION", WRONG_REGION),
+    ("AccessDenied", "let this key list the bucket, and get, put and delete objects under the lake's prefix"),
+    (
+        "403 Forbidden",
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that the key may list the bucket, and get, put and delete objects under the lake's prefix",
+    ),
+    ("401 Unauthorized", WRONG_KEY),
+    ("501 Not Implemented", CANNOT),
+    ("NotImplemented", CANNOT),
+];
+const WRONG_KEY: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is set)";
+const WRONG_REGION: &str = "check AWS_REGION and AWS_ENDPOINT_URL: the bucket lies elsewhere";
+const CANNOT: &str = "this store cannot do what the lake needs: run `wdt-lake doctor`";
+const UNREACHED: &str = "check that the store can be reached; nothing half written counts, so it is safe to run again";
+
+/// What went wrong, and what may help.
+pub(super) fn explain(error: &object_store::Error, secrets: &[String]) -> Explained {
+    let mut text = shown(&error.to_string());
+    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
+        text = text.replace(secret.as_str(), "(hidden)");
+    }
+    let hint = HINTS.iter().find(|(word, _)| text.contains(word)).map_or(UNREACHED, |(_, hint)| hint);
+    Explained { text, hint }
+}
+
+/// Whether the store answered that it does not know conditional puts.
+pub(in crate::land) fn refuses_condition(error: &object_store::Error) -> bool {
+    if matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) {
+        return true;
+    }
+    let text = error.to_string();
+    ["400 Bad Request", "405 Method Not Allowed", "501 Not Implemented"].iter().any(|status| text.contains(status))
+}
+
+/// A location without the user and password that somebody may have put into it.
+pub(super) fn without_userinfo(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(host);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{authority}{}", path.split(['?', '#']).next().unwrap_or_default())
+}
+
+fn shown(text: &str) -> String {
+    let (before, body) = match text.find('<') {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let mut words: Vec<String> = before.split_whitespace().map(word).collect();
+    if let Some(code) = element(body, "Code") {
+        words.push(match element(body, "Message") {
+            Some(message) => format!("{code} ({message})"),
+            None => code.to_owned(),
+        });
+    }
+    let shown = words.join(" ");
+    match shown.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}...", &shown[..at]),
+        None => shown,
+    }
+}
+
+fn word(word: &str) -> String {
+    match ["http://", "https://"].iter().find_map(|scheme| word.find(scheme)) {
+        Some(at) => format!("{}{}", &word[..at], without_userinfo(&word[at..])),
+        None => word.to_owned(),
+    }
+}
+
+/// The text of the first element of that name, if it is plain.
+fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = body.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    (!text.contains('<')).then(|| text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(text: &str) -> Explained {
+        let error = object_store::Error::Generic { store: "S3", source: text.to_owned().into() };
+        explain(&error, &["AKIAIOSFODNN7EXAMPLE".to_owned(), "abc".to_owned()])
+    }
+
+    #[test]
+    fn a_body_keeps_its_code_and_message_only() {
+        let said = explained(
+            "Error performing PUT http://user:pw@h:1/b/k?X-Amz-Signature=ff&x=1 in 2ms - Server returned non-2xx status code: 403 Forbidden: \
+             <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>They differ.</Message>\
+             <AWSAccessKeyId>AKIAIOSFODNN7EXAMPLE</AWSAccessKeyId><StringToSign>AWS4-HMAC-SHA256 x</StringToSign></Error>",
+        );
+        assert_eq!(
+            said.text,
+            "Generic S3 error: Error performing PUT http://h:1/b/k in 2ms - Server returned non-2xx status code: 403 Forbidden: \
+             SignatureDoesNotMatch (They differ.)"
+        );
+        assert_eq!(said.hint, WRONG_KEY);
+    }
+
+    #[test]
+    fn known_secrets_are_struck_out_wherever_they_stand() {
+        let said = explained("401 Unauthorized: key AKIAIOSFODNN7EXAMPLE\nabc (https://x.example/p?token=1)");
+        assert_eq!(said.text, "Generic S3 error: 401 Unauthorized: key (hidden) abc (https://x.example/p");
+        assert!(explained(&"长".repeat(2_000)).text.len() < 2_000);
+    }
+
+    #[test]
+    fn a_page_of_html_is_cut_off() {
+        assert_eq!(explained("502: <html><b>Code</b></html>").text, "Generic S3 error: 502:");
+        assert_eq!(explained("502: <Code><b>x</b></Code>").hint, UNREACHED);
+    }
+}
