@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod files;
 mod get;
 mod plan;
@@ -71,6 +72,8 @@ enum Command {
     Files(files::Args),
     /// Print SQL that makes views of a lake's latest state.
     Views(views::Args),
+    /// Find out what the store of a lake can do.
+    Doctor(doctor::Args),
     /// Show the data contract.
     Schema(schema::Args),
     /// Serve a simulated ERP on a loopback port.
@@ -131,6 +134,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
             Command::Views(args) => views::run(&args).await,
+            Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
             Command::Schema(args) => schema::run(&args),
             Command::Sandbox(args) => sandbox::run(&args).await,
         }

@@ -10,8 +10,8 @@ use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the lake is: a folder.
-    #[arg(long, value_name = "DIR")]
+    /// Where the lake is: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
     lake: String,
     /// Only this account.
     #[arg(long, value_name = "NAME")]

@@ -13,8 +13,8 @@ pub(super) struct Args {
     /// For whom.
     #[arg(long, value_enum)]
     engine: For,
-    /// Where the lake is: a folder.
-    #[arg(long, value_name = "DIR")]
+    /// Where the lake is: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
     lake: String,
     /// Only this account.
     #[arg(long, value_name = "NAME")]

@@ -9,6 +9,7 @@
 
 mod append;
 mod digest;
+mod doctor;
 mod fold;
 pub mod layout;
 mod lease;
@@ -33,6 +34,7 @@ mod model_tests;
 mod testing;
 
 pub use digest::Sha256;
+pub use doctor::{Ability, Finding, Outcome as Tried, examine};
 pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};

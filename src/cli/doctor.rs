@@ -1,0 +1,72 @@
+//! `wdt-lake doctor`: what the store of a lake can do of what a lake asks.
+
+use serde_json::{Value, json};
+
+use super::sync::writers;
+use crate::error::{Result, exit};
+use crate::land::{Access, Finding, Store, Tried, examine};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the lake is, or shall be: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
+    lake: String,
+    /// One run at a time will write: do not insist on conditional creates.
+    #[arg(long)]
+    single_writer: bool,
+    /// Print one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let store = Store::open(&args.lake, Access::Read)?.written_by(writers(args.single_writer));
+    let findings = examine(&store).await?;
+    let code = if findings.iter().any(Finding::is_fatal) { exit::LAKE } else { exit::DONE };
+    super::print(&if args.json {
+        to_json(&store, &findings, code).to_string()
+    } else {
+        to_text(&store, &findings, code)
+    });
+    Ok(code)
+}
+
+fn to_json(store: &Store, findings: &[Finding], code: u8) -> Value {
+    let checks: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            let (outcome, detail) = words(finding);
+            json!({
+                "check": finding.ability.name(), "outcome": outcome, "needed": finding.is_needed, "detail": detail, "hint": finding.hint,
+            })
+        })
+        .collect();
+    json!({"command": "doctor", "lake": store.root(), "checks": checks, "exit_code": code})
+}
+
+fn words(finding: &Finding) -> (&'static str, Option<&str>) {
+    match &finding.outcome {
+        Tried::Works(detail) => ("works", detail.as_deref()),
+        Tried::Fails(why) => ("fails", Some(why)),
+        Tried::Skipped(why) => ("skipped", Some(why)),
+    }
+}
+
+fn to_text(store: &Store, findings: &[Finding], code: u8) -> String {
+    let mut lines = vec![store.root().to_owned()];
+    for finding in findings {
+        let (outcome, detail) = words(finding);
+        let detail = detail.map_or_else(String::new, |detail| format!("  {detail}"));
+        lines.push(
+            format!("  {:<19} {outcome}{detail}", finding.ability.name().replace('_', " ")).trim_end().to_owned(),
+        );
+        if let (Tried::Fails(_), Some(hint)) = (&finding.outcome, &finding.hint) {
+            lines.push(format!("    hint: {hint}"));
+        }
+    }
+    lines.push(match code {
+        exit::DONE => "this store can hold a lake".to_owned(),
+        _ => "this store cannot hold a lake as asked".to_owned(),
+    });
+    lines.join("\n")
+}

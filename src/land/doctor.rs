@@ -1,0 +1,319 @@
+//! What a store can do of what a lake asks, tried one by one with objects of its own names, which it deletes again.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+
+use super::layout::{LEASE_ROOT, STAGING_ROOT, probe};
+use super::probe::{Condition, SINGLE_WRITER, create_twice};
+use super::s3::{Bucket, upload};
+use super::store::{Created, Store, Writers};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::RunId;
+
+/// How many create one name at once.
+const RACERS: usize = 8;
+/// The smallest part that stores take.
+const SMALLEST_PART_BYTES: usize = 5 << 20;
+/// A clock that is further off than this is worth a word: leases are compared between machines, and signatures grow stale.
+const CLOCK_SECONDS: i64 = 60;
+
+/// What a lake asks of its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ability {
+    /// What was written is read at once, also after it was written over.
+    ReadAfterWrite,
+    /// A listing shows at once what was written.
+    List,
+    /// What was deleted is gone at once, and deleting it again is no error.
+    Delete,
+    /// An object is created only where nothing stands.
+    ConditionalCreate,
+    /// Of many that create one name at once, one succeeds.
+    CreateRace,
+    /// A big object is put in parts, and an upload is aborted.
+    Multipart,
+    /// The store's clock agrees with this machine's.
+    Clock,
+}
+
+impl Ability {
+    /// Its name in outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadAfterWrite => "read_after_write",
+            Self::List => "list",
+            Self::Delete => "delete",
+            Self::ConditionalCreate => "conditional_create",
+            Self::CreateRace => "create_race",
+            Self::Multipart => "multipart",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// What came of trying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works; perhaps with something to say.
+    Works(Option<String>),
+    /// It does not, for this reason.
+    Fails(String),
+    /// It was not tried, for this reason.
+    Skipped(&'static str),
+}
+
+/// One ability, tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub ability: Ability,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether a lake cannot do without.
+    pub is_needed: bool,
+    /// What to do when it fails.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// Whether a lake cannot live here because of it.
+    pub fn is_fatal(&self) -> bool {
+        self.is_needed && matches!(self.outcome, Outcome::Fails(_))
+    }
+}
+
+/// Tries everything, and clears away what it wrote.
+///
+/// # Errors
+/// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
+pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
+    let made = FreshFolders::of(store);
+    let trial = Trial { store, run: RunId::generate() };
+    let examined = trial.all().await;
+    let cleared = trial.clear().await;
+    made.remove();
+    let findings = examined?;
+    cleared?;
+    Ok(findings)
+}
+
+struct Trial<'a> {
+    store: &'a Store,
+    run: RunId,
+}
+
+impl Trial<'_> {
+    async fn all(&self) -> Result<Vec<Finding>> {
+        // The first words with the store are let through as errors: wrong keys and missing buckets explain themselves.
+        self.store.list(LEASE_ROOT).await?;
+        self.put("first", "first").await?;
+        let single = self.store.writers() == Writers::Single;
+        let mut findings = vec![
+            finding(Ability::ReadAfterWrite, self.read_after_write().await),
+            finding(Ability::List, self.list().await),
+            finding(Ability::Delete, self.delete().await),
+        ];
+        let condition = self.conditional_create().await;
+        let keeps = condition.is_ok();
+        findings.push(Finding { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) });
+        let race = if keeps {
+            self.race().await.map(Outcome::Works)
+        } else {
+            Ok(Outcome::Skipped("it cannot create conditionally"))
+        };
+        findings.push(Finding { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
+        for finding in findings.iter_mut().skip(3).filter(|finding| matches!(finding.outcome, Outcome::Fails(_))) {
+            finding.hint = Some(SINGLE_WRITER.to_owned());
+        }
+        match self.store.bucket() {
+            Some(bucket) => {
+                findings.push(finding(Ability::Multipart, self.multipart().await));
+                findings.push(Finding { is_needed: false, ..finding(Ability::Clock, self.clock(bucket).await) });
+            }
+            None => {
+                findings
+                    .push(finding_of(Ability::Multipart, Ok(Outcome::Skipped("only S3 puts big objects in parts"))));
+                findings.push(finding_of(Ability::Clock, Ok(Outcome::Skipped("the store has no clock of its own"))));
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn read_after_write(&self) -> Result<Option<String>> {
+        for text in ["first", "written over, and longer"] {
+            self.put("first", text).await?;
+            self.expect("first", Some(text)).await?;
+        }
+        Ok(None)
+    }
+
+    async fn list(&self) -> Result<Option<String>> {
+        self.put("listed-1", "1").await?;
+        self.put("listed-2", "22").await?;
+        let listed = self.store.list_after(LEASE_ROOT, &self.name("listed-")).await?;
+        for (what, bytes) in [("listed-1", 1), ("listed-2", 2)] {
+            if !listed.iter().any(|object| object.path == self.name(what) && object.bytes == bytes) {
+                return Err(failed("a listing does not show what was written"));
+            }
+        }
+        if self.store.list(LEASE_ROOT).await?.iter().any(|object| object.path == self.name("listed-1")) {
+            return Ok(None);
+        }
+        Err(failed("a listing does not show what was written"))
+    }
+
+    async fn delete(&self) -> Result<Option<String>> {
+        self.put("deleted", "x").await?;
+        for _ in 0..2 {
+            self.store.delete(&self.name("deleted")).await?;
+            self.expect("deleted", None).await?;
+        }
+        if self.store.list(LEASE_ROOT).await?.iter().any(|object| object.path == self.name("deleted")) {
+            return Err(failed("a listing shows what was deleted"));
+        }
+        Ok(None)
+    }
+
+    async fn conditional_create(&self) -> Result<Option<String>> {
+        if let Some(bucket) = self.store.bucket() {
+            match create_twice(self.store, bucket, self.run).await? {
+                Condition::Kept => {}
+                Condition::Refused(why) => return Err(failed("the store refuses `If-None-Match: *`").because(why)),
+                Condition::Ignored => {
+                    return Err(failed("the store ignores `If-None-Match: *`: it wrote over what stands"));
+                }
+            }
+        }
+        self.create("created", "first").await?;
+        if self.create("created", "second").await? == Created::New {
+            return Err(failed("a name was created twice"));
+        }
+        self.expect("created", Some("first")).await?;
+        Ok(None)
+    }
+
+    async fn race(&self) -> Result<Option<String>> {
+        let texts: Vec<String> = (0..RACERS).map(|racer| racer.to_string()).collect();
+        let tries = futures::future::try_join_all(texts.iter().map(|text| self.create("race", text))).await?;
+        let won = tries.iter().filter(|created| **created == Created::New).count();
+        // A winner may have lost its answer, and found the name taken by itself.
+        if won > 1 {
+            return Err(failed(&format!("{won} of {RACERS} that created one name at once were told that they did")));
+        }
+        Ok(None)
+    }
+
+    async fn multipart(&self) -> Result<Option<String>> {
+        let name = self.name("parts");
+        let bytes = Bytes::from(vec![b'x'; SMALLEST_PART_BYTES + 1]);
+        let size = bytes.len() as u64;
+        let (objects, path) = (self.store.raw(), Path::from(name.as_str()));
+        let told = |error| self.store.failed("upload", &name, &error);
+        upload::put_in_parts(std::sync::Arc::clone(objects), path.clone(), bytes, SMALLEST_PART_BYTES)
+            .await
+            .map_err(told)?;
+        let held = objects.head(&path).await.map_err(told)?.size;
+        if held != size {
+            return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));
+        }
+        let aborted = Path::from(self.name("aborted"));
+        upload::begin_and_abort(&**objects, &aborted).await.map_err(told)?;
+        match objects.head(&aborted).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            _ => Err(failed("an aborted upload left an object")),
+        }
+    }
+
+    async fn clock(&self, bucket: &Bucket) -> Result<Option<String>> {
+        self.put("clock", "x").await?;
+        let name = self.name("clock");
+        let held = bucket.objects.head(&Path::from(name.as_str())).await;
+        let written = held.map_err(|error| self.store.failed("check", &name, &error))?.last_modified.timestamp();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let ahead = written - i64::try_from(now).unwrap_or(i64::MAX);
+        match ahead.abs() {
+            0..=CLOCK_SECONDS => Ok(Some(format!("{ahead:+} s from this machine's"))),
+            _ => Err(failed(&format!("the store's clock is {ahead:+} s from this machine's"))
+                .hint("set this machine's clock")),
+        }
+    }
+
+    fn name(&self, what: &str) -> String {
+        probe(self.run, what)
+    }
+
+    fn staging(&self) -> String {
+        format!("{STAGING_ROOT}/probe-{}", self.run)
+    }
+
+    async fn put(&self, what: &str, text: &str) -> Result<()> {
+        self.store.put_unique(&self.name(what), Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
+    }
+
+    async fn create(&self, what: &str, text: &str) -> Result<Created> {
+        self.store.create(&self.name(what), Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
+    }
+
+    async fn expect(&self, what: &str, text: Option<&str>) -> Result<()> {
+        let held = self.store.get(&self.name(what)).await?;
+        match (held, text) {
+            (Some(held), Some(text)) if held == text.as_bytes() => Ok(()),
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(failed("what was deleted is still read")),
+            (Some(_), Some(_)) => Err(failed("what is read is not what was written")),
+            (None, Some(_)) => Err(failed("what was written is not there")),
+        }
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let own = self.name("");
+        for object in self.store.list(LEASE_ROOT).await? {
+            if object.path.starts_with(&own) {
+                self.store.delete(&object.path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folders of a local lake that were not there before, and go again.
+struct FreshFolders(Vec<std::path::PathBuf>);
+
+impl FreshFolders {
+    fn of(store: &Store) -> Self {
+        let folders =
+            store.folder().into_iter().flat_map(|root| [LEASE_ROOT, STAGING_ROOT].map(|name| root.join(name)));
+        Self(folders.filter(|folder| !folder.exists()).collect())
+    }
+
+    fn remove(self) {
+        for folder in self.0 {
+            // One that another run has begun to use is not empty and stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(ErrorKind::Lake, why)
+}
+
+fn finding(ability: Ability, tried: Result<Option<String>>) -> Finding {
+    finding_of(ability, tried.map(Outcome::Works))
+}
+
+fn finding_of(ability: Ability, tried: Result<Outcome>) -> Finding {
+    match tried {
+        Ok(outcome) => Finding { ability, outcome, is_needed: true, hint: None },
+        Err(error) => Finding {
+            ability,
+            is_needed: true,
+            hint: error.hint_text().map(str::to_owned),
+            outcome: Outcome::Fails(error.to_string()),
+        },
+    }
+}
