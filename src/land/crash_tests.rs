@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What happens at the one moment that a [`Trouble`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     /// The process dies: nothing that it asks of the store later has an effect.
     Die,
     /// One error, before or after the effect; the process lives on.
@@ -90,7 +90,7 @@ fn meanwhile(
 }
 
 /// A whole working life: sweep, land what is missing of the seconds 0..=29 in three windows, walk the first anew.
-async fn work(writer: &Writer) -> Result<()> {
+pub(super) async fn work(writer: &Writer) -> Result<()> {
     writer.sweep().await?;
     for (start, end) in [(0, 9), (10, 19), (20, 29)] {
         let gaps = writer.view().await.coverage().gaps(window(start, end));
@@ -106,7 +106,7 @@ async fn work(writer: &Writer) -> Result<()> {
 }
 
 /// What a run that died has left: files without a manifest, a half-written file, and something that is not ours.
-async fn leave_orphans(store: &Store) {
+pub(super) async fn leave_orphans(store: &Store) {
     let dead = writer(store).await;
     let mut draft = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
     for part in landing(0, 9).parts {
@@ -118,7 +118,7 @@ async fn leave_orphans(store: &Store) {
 }
 
 /// The lake holds exactly the seconds 0..=29, once, in whole files, and beside them nothing but what was there.
-async fn check_whole(store: &Store, about: &str) {
+pub(super) async fn check_whole(store: &Store, about: &str) {
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
     assert_eq!(lake.coverage().windows(), [window(0, 29)], "{about}");
     assert_eq!(lake.quarantined(), 1, "{about}");
@@ -154,7 +154,16 @@ async fn trouble_everywhere(
     kind: Kind,
     stores: impl Fn() -> (Store, Option<tempfile::TempDir>),
 ) -> (u32, BTreeSet<&'static str>) {
-    for nth in 0.. {
+    trouble_at(kind, 0.., stores).await
+}
+
+/// The same at some of the moments, in ascending order.
+pub(super) async fn trouble_at(
+    kind: Kind,
+    moments: impl Iterator<Item = u32>,
+    stores: impl Fn() -> (Store, Option<tempfile::TempDir>),
+) -> (u32, BTreeSet<&'static str>) {
+    for nth in moments {
         let (store, _folder) = stores();
         leave_orphans(&store).await;
         let trouble = Trouble::at(kind, nth);
@@ -206,14 +215,14 @@ async fn one_error_or_lost_answer_anywhere_is_survived_on_disk() {
     trouble_everywhere(Kind::Fail, local).await;
 }
 
-fn committed(outcome: Result<Outcome>) -> Committed {
+pub(super) fn committed(outcome: Result<Outcome>) -> Committed {
     match outcome {
         Ok(Outcome::Committed(committed)) => committed,
         other => panic!("{other:?}"),
     }
 }
 
-fn dropped(outcome: Result<Outcome>) -> Refusal {
+pub(super) fn dropped(outcome: Result<Outcome>) -> Refusal {
     match outcome {
         Ok(Outcome::Dropped(refusal)) => refusal,
         other => panic!("{other:?}"),

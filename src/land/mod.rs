@@ -27,9 +27,17 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+#[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
+#[path = "../../tests/support/s3.rs"]
+mod s3_server;
+#[cfg(test)]
+mod s3_tests;
 #[cfg(test)]
 mod testing;
 

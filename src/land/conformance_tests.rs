@@ -1,0 +1,287 @@
+//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures: what a store must
+//! do, landing, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and lost answers at the steps of it all.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use tempfile::TempDir;
+
+use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
+use super::doctor::{Ability, Outcome as Tried, examine};
+use super::fold::Refusal;
+use super::layout::{Layout, Table};
+use super::lease::{Lease, LeaseWait};
+use super::manifest::CommitKind;
+use super::reader::{Lake, accounts};
+use super::s3_server::S3Server;
+use super::seam::{Interference, Moment, Op, Seam};
+use super::store::{Access, Created, Object, Store, Writers};
+use super::testing::{HeldClock, binding, everything, landing, proof, try_writer, window, writer};
+use super::writer::Outcome;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::RunId;
+
+/// Where the suite runs.
+pub(super) enum Place {
+    Memory,
+    Disk,
+    S3(S3Server),
+}
+
+impl Place {
+    pub(super) fn s3() -> Self {
+        Self::S3(S3Server::start())
+    }
+
+    /// A new, empty lake.
+    pub(super) fn lake(&self) -> (Store, Option<TempDir>) {
+        match self {
+            Self::Memory => (Store::memory(), None),
+            Self::Disk => {
+                let folder = TempDir::new().expect("a folder");
+                (Store::local(folder.path(), Access::Write).expect("made"), Some(folder))
+            }
+            Self::S3(server) => {
+                let location = format!("s3://{}/some/湖", server.bucket());
+                (Store::s3(&location, server.environment()).expect("settings"), None)
+            }
+        }
+    }
+}
+
+/// The whole suite. `stride`: trouble comes at every so many of the moments.
+async fn suite(place: &Place, stride: usize) {
+    a_store_keeps_its_word(place).await;
+    of_many_creators_one_wins(place).await;
+    a_working_life_is_whole(place).await;
+    a_big_object_arrives_whole(place).await;
+    one_run_holds_the_lease(place).await;
+    two_writers_that_overlap_commit_each_second_once(place).await;
+    an_answer_that_was_lost_is_found_out(place).await;
+    what_a_dead_writer_left_is_fenced(place).await;
+    a_single_writer_sees_a_second_one(place).await;
+    the_doctor_finds_it_healthy(place).await;
+    for kind in [Kind::Die, Kind::Fail] {
+        trouble_at(kind, (0..).step_by(stride), || place.lake()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_conforms() {
+    suite(&Place::Memory, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_disk_conforms() {
+    suite(&Place::Disk, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_conforms() {
+    suite(&Place::s3(), 3).await;
+}
+
+async fn a_store_keeps_its_word(place: &Place) {
+    let (store, _folder) = place.lake();
+    let body = |text: &'static str| Bytes::from_static(text.as_bytes());
+    assert_eq!(store.get("a/x").await.expect("an answer"), None);
+    assert_eq!(store.list("a").await.expect("a listing"), vec![]);
+    store.delete("a/x").await.expect("gone is fine");
+
+    store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("put");
+    store.put_unique("a/x=1/one", body("one"), "_staging/i").await.expect("the same again");
+    store.put("a/x=1/one", body("other"), "_staging/i").await.expect("put over it");
+    assert_eq!(store.get("a/x=1/one").await.expect("an answer"), Some(body("other")));
+
+    assert_eq!(store.create("a/y", body("first"), "_staging/i").await.expect("an answer"), Created::New);
+    assert_eq!(store.create("a/y", body("second"), "_staging/i").await.expect("an answer"), Created::Taken);
+    assert_eq!(store.get("a/y").await.expect("an answer"), Some(body("first")));
+
+    let object = |path: &str, bytes| Object { path: path.to_owned(), bytes };
+    assert_eq!(store.list("a").await.expect("a listing"), vec![object("a/x=1/one", 5), object("a/y", 5)]);
+    assert_eq!(store.list_after("a", "a/x=1/one").await.expect("a listing"), vec![object("a/y", 5)]);
+    assert_eq!(store.list_folders("a").await.expect("a listing"), vec!["a/x=1".to_owned()]);
+    assert_eq!(store.list("_staging").await.expect("a listing"), vec![], "nothing stays half written");
+    assert_eq!(store.uri("a/y"), format!("{}/a/y", store.root().trim_end_matches('/')));
+    store.delete("a/y").await.expect("deleted");
+    assert_eq!(store.get("a/y").await.expect("an answer"), None);
+}
+
+async fn of_many_creators_one_wins(place: &Place) {
+    let (store, _folder) = place.lake();
+    for round in 0..20 {
+        let path = format!("log/{round}");
+        let tries = (0..8).map(|n: u32| {
+            let (store, path) = (store.clone(), path.clone());
+            tokio::spawn(async move { store.create(&path, Bytes::from(n.to_string()), "_staging/i").await })
+        });
+        let tries = join_all(tries).await;
+        let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(Created::New)))).count();
+        assert_eq!(won, 1);
+    }
+}
+
+async fn a_working_life_is_whole(place: &Place) {
+    let (store, _folder) = place.lake();
+    leave_orphans(&store).await;
+    work(&writer(&store).await).await.expect("no trouble");
+    check_whole(&store, "without trouble").await;
+    assert_eq!(accounts(&store).await.expect("listed"), vec![binding().name]);
+    assert!(
+        Lake::open(store.clone(), "nobody".parse().expect("a name"))
+            .await
+            .expect("opened")
+            .coverage()
+            .windows()
+            .is_empty()
+    );
+    // A refresh has removed the first commit; its files are gone, and it is not named any more.
+    let lake = Lake::open(store, binding().name).await.expect("opened");
+    assert_eq!(lake.files(Table::PurchaseApply).len(), 3);
+    assert_eq!(lake.fold().last().expect("a commit").kind, CommitKind::Refresh);
+}
+
+async fn a_big_object_arrives_whole(place: &Place) {
+    let (store, _folder) = place.lake();
+    let bytes: Vec<u8> = (0..super::s3::upload::THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
+    let bytes = Bytes::from(bytes);
+    store.put_unique("a/big", bytes.clone(), "_staging/i").await.expect("put");
+    assert!(store.get("a/big").await.expect("an answer").expect("there") == bytes);
+    assert_eq!(everything(&store).await, vec!["a/big".to_owned()]);
+}
+
+async fn one_run_holds_the_lease(place: &Place) {
+    let (store, _folder) = place.lake();
+    let clock = Arc::new(HeldClock::at(1_790_000_000));
+    let acquire = async || {
+        let (name, clock) = (binding().name, Arc::clone(&clock) as _);
+        let never = std::future::pending();
+        let lease = Lease::acquire(store.clone(), name, RunId::generate(), clock, LeaseWait::No, never).await;
+        lease.map(|lease| lease.expect("nobody gave up"))
+    };
+    let lease = acquire().await.expect("free");
+    assert_eq!(acquire().await.expect_err("held").kind(), ErrorKind::Conflict);
+    lease.release().await;
+    acquire().await.expect("free again").release().await;
+    assert_eq!(everything(&store).await, Vec::<String>::new());
+}
+
+async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
+    let (store, _folder) = place.lake();
+    let writers = [Arc::new(writer(&store).await), Arc::new(writer(&store).await)];
+    let tries = (0..24).map(|n: i64| {
+        let (writer, start) = (Arc::clone(&writers[(n % 2) as usize]), (n / 4) * 10);
+        tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
+    });
+    let outcomes = join_all(tries).await;
+    let won = outcomes.into_iter().filter(|tried| matches!(tried, Ok(Ok(Outcome::Committed(_))))).count();
+    assert_eq!(won, 6, "each window was tried four times");
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!(lake.coverage().windows(), [window(0, 59)]);
+    assert_eq!(everything(&store).await.len(), 6 + 12);
+    let overlap = writers[0].land(landing(55, 64)).await;
+    assert_eq!(dropped(overlap), Refusal::Overlap { window: window(50, 59) });
+}
+
+/// Loses one answer, or one request.
+struct Lose(std::sync::atomic::AtomicBool, fn(&Moment<'_>) -> bool);
+
+impl Interference for Lose {
+    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+        let lost = (self.1)(&moment) && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(async move { if lost { Err(Error::new(ErrorKind::Lake, "lost")) } else { Ok(()) } })
+    }
+}
+
+async fn an_answer_that_was_lost_is_found_out(place: &Place) {
+    for when in [
+        (|moment| matches!(moment, Moment::After(effect) if effect.op == Op::Create)) as fn(&Moment<'_>) -> bool,
+        |moment| matches!(moment, Moment::Before(effect) if effect.op == Op::Create),
+    ] {
+        let (store, _folder) = place.lake();
+        let lossy = store.with_seam(Seam::new(Arc::new(Lose(false.into(), when))));
+        assert_eq!(committed(writer(&lossy).await.land(landing(0, 9)).await).number, 1);
+        assert_eq!(writer(&store).await.view().await.fold().next_number(), 2);
+    }
+}
+
+async fn what_a_dead_writer_left_is_fenced(place: &Place) {
+    let (store, _folder) = place.lake();
+    let slow = writer(&store).await;
+    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    slow.write(&mut draft, landing(0, 9).parts.remove(0)).await.expect("written");
+    let file = everything(&store).await.remove(0);
+    let bytes = store.get(&file).await.expect("an answer").expect("a file");
+    let swept = writer(&store).await.sweep().await.expect("swept");
+    assert_eq!((swept.fenced, swept.deleted), (vec![draft.commit()], vec![file.clone()]));
+    // It was only slow: it may not commit, and what it puts late goes with the next sweep.
+    assert_eq!(dropped(slow.commit(draft, Some(proof(10))).await), Refusal::Fenced);
+    store.put(&file, bytes, "_staging/i").await.expect("the late put");
+    assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, vec![file]);
+    assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
+}
+
+async fn a_single_writer_sees_a_second_one(place: &Place) {
+    let (plain, _folder) = place.lake();
+    let store = plain.clone().written_by(Writers::Single);
+    leave_orphans(&store).await;
+    let writer_of = || async { try_writer(&store).await.expect("opened") };
+    let one = writer_of().await;
+    work(&one).await.expect("alone");
+    let lake = Lake::open(plain.clone(), binding().name).await.expect("anybody may read it");
+    assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
+    let left = lake.leftovers().await.expect("listed");
+    assert!(left.unfinished.is_empty() && left.deletable.is_empty());
+    let numbers = lake.fold().next_number();
+    let manifests = plain.list("_manifest").await.expect("listed");
+    let layout = Layout::new(binding().name);
+    assert!(
+        manifests.iter().all(|held| matches!(layout.parse(&held.path), Some(super::layout::Name::SoleManifest { .. })))
+    );
+
+    // The next one follows, also when its first answer is lost.
+    let lost = |moment: &Moment<'_>| matches!(moment, Moment::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
+    let lossy = store.with_seam(Seam::new(Arc::new(Lose(false.into(), lost))));
+    let next = try_writer(&lossy).await.expect("opened");
+    assert_eq!(committed(next.land(landing(30, 39)).await).number, numbers);
+    // One that had looked before learns of it, and plans again.
+    assert_eq!(dropped(one.land(landing(30, 39)).await), Refusal::Overlap { window: window(30, 39) });
+    let refused = try_writer(&plain).await.err().expect("not for several");
+    assert!(refused.hint_text().expect("a hint").contains("--single-writer"), "{refused}");
+
+    // Two at once: a copy of the last manifest under another id stands for what the other one did in the same moment.
+    let last = manifests_of(&plain).await.pop().expect("a manifest");
+    let text = plain.get(&last).await.expect("an answer").expect("a manifest");
+    let copy = layout.sole_manifest(numbers, crate::id::CommitId::generate());
+    plain.put(&copy, text, "_staging/i").await.expect("put");
+    for error in [
+        one.land(landing(50, 59)).await.map(|_| ()).err(),
+        Lake::open(plain.clone(), binding().name).await.map(|_| ()).err(),
+        try_writer(&store).await.map(|_| ()).err(),
+    ] {
+        // The first of them had read on before the fork came, so it goes on; it is everybody else who must stop.
+        if let Some(error) = error {
+            assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Conflict, 6), "{error}");
+            assert!(error.hint_text().expect("a hint").contains("delete the one"), "{error}");
+        }
+    }
+    assert!(Lake::open(plain, binding().name).await.is_err(), "a fork is never read over");
+}
+
+async fn manifests_of(store: &Store) -> Vec<String> {
+    store.list("_manifest").await.expect("listed").into_iter().map(|object| object.path).collect()
+}
+
+async fn the_doctor_finds_it_healthy(place: &Place) {
+    let (store, _folder) = place.lake();
+    let findings = examine(&store).await.expect("examined");
+    for finding in &findings {
+        assert!(!finding.is_fatal(), "{finding:?}");
+        let only_s3 = matches!(finding.ability, Ability::Multipart | Ability::Clock);
+        let tried = !only_s3 || matches!(place, Place::S3(_));
+        assert_eq!(matches!(finding.outcome, Tried::Works(_)), tried, "{finding:?}");
+    }
+    assert_eq!(findings.len(), 7);
+    assert_eq!(everything(&store).await, Vec::<String>::new(), "it clears up");
+}

@@ -1,0 +1,195 @@
+//! What only a real S3 server can show: requests broken on the wire, conditions that are refused or ignored, wrong keys.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+
+use super::conformance_tests::Place;
+use super::crash_tests::{committed, work};
+use super::doctor::{Ability, Finding, Outcome as Tried, examine};
+use super::layout::{Layout, Table};
+use super::reader::Lake;
+use super::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
+use super::store::{Store, Writers};
+use super::testing::{binding, everything, landing, try_writer, window, writer};
+use crate::error::{Error, ErrorKind};
+
+fn server_and_lake() -> (Place, Store) {
+    let place = Place::s3();
+    let (store, _) = place.lake();
+    (place, store)
+}
+
+fn server(place: &Place) -> &S3Server {
+    match place {
+        Place::S3(server) => server,
+        _ => panic!("a server"),
+    }
+}
+
+fn is_manifest(asked: &Asked<'_>) -> bool {
+    *asked.method == Method::PUT && asked.path.contains("_manifest")
+}
+
+fn is_data(asked: &Asked<'_>) -> bool {
+    *asked.method == Method::PUT && asked.path.ends_with(".parquet")
+}
+
+fn is_listing(asked: &Asked<'_>) -> bool {
+    *asked.method == Method::GET && asked.path.matches('/').count() <= 2
+}
+
+async fn check_one_window(store: &Store) {
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 9)][..], 10));
+    assert_eq!(everything(store).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_broken_request_anywhere_on_the_wire_is_survived() {
+    let place = Place::s3();
+    let slow = Fault::Slow(Duration::from_millis(200));
+    for fits in [is_manifest, is_data, is_listing] {
+        for fault in [Fault::Refuse(503), Fault::LoseAnswer, Fault::RefuseAfter(500), slow.clone()] {
+            let (store, _) = place.lake();
+            server(&place).break_first(fits, fault);
+            let writer = writer(&store).await;
+            writer.sweep().await.expect("swept");
+            assert_eq!(committed(writer.land(landing(0, 9)).await).number, 1, "our own lost try is ours");
+            check_one_window(&store).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_that_arrives_after_its_writer_died_never_counts_half() {
+    for (fits, arrives_first) in [(is_manifest as fn(&Asked<'_>) -> bool, false), (is_manifest, true), (is_data, false)]
+    {
+        let (place, store) = server_and_lake();
+        let held = Held::new();
+        server(&place).break_first(fits, Fault::Hold(Arc::clone(&held)));
+        let dying = writer(&store).await;
+        let task = tokio::spawn(async move { dying.land(landing(0, 9)).await });
+        held.arrived().await;
+        task.abort();
+        assert!(task.await.expect_err("dead").is_cancelled());
+        if arrives_first {
+            held.release().await;
+        }
+        let sweeper = writer(&store).await;
+        sweeper.sweep().await.expect("swept");
+        if !arrives_first {
+            held.release().await;
+        }
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        assert_eq!(lake.rows(Table::PurchaseApply), if arrives_first { 10 } else { 0 });
+        sweeper.sweep().await.expect("swept again");
+        if !arrives_first {
+            committed(sweeper.land(landing(0, 9)).await);
+        }
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        let files = lake.files(Table::PurchaseApply).len() + lake.files(Table::PurchaseApplyDetail).len();
+        let manifests = usize::try_from(lake.fold().next_number() - 1).expect("few");
+        assert_eq!((lake.rows(Table::PurchaseApply), files), (10, 2));
+        assert_eq!(everything(&store).await.len(), files + manifests, "nothing is left over");
+    }
+}
+
+fn refused(error: &Error, words: &[&str]) {
+    assert_eq!(error.kind(), ErrorKind::Lake, "{error}");
+    let said = format!("{error} {}", error.hint_text().expect("a hint"));
+    for word in words {
+        assert!(said.contains(word), "`{word}` is missing: {said}");
+    }
+}
+
+fn outcome(findings: &[Finding], ability: Ability) -> &Finding {
+    findings.iter().find(|finding| finding.ability == ability).expect("tried")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_conditional_put_is_for_a_single_writer() {
+    for (fault, word) in
+        [(Fault::Refuse(501), "refuses"), (Fault::Refuse(400), "refuses"), (Fault::IgnoreCondition, "over")]
+    {
+        let (place, store) = server_and_lake();
+        server(&place).break_by(move |asked| asked.is_conditional.then(|| fault.clone()));
+        let began = Instant::now();
+        let error = try_writer(&store).await.err().expect("refused");
+        refused(&error, &["--single-writer", word]);
+        assert_eq!(everything(&store).await, Vec::<String>::new(), "the probe is gone");
+
+        let findings = examine(&store).await.expect("examined");
+        let condition = outcome(&findings, Ability::ConditionalCreate);
+        assert!(condition.is_fatal() && condition.hint.as_deref().is_some_and(|hint| hint.contains("--single-writer")));
+        assert!(matches!(outcome(&findings, Ability::CreateRace).outcome, Tried::Skipped(_)));
+        assert!(began.elapsed() < Duration::from_secs(20), "said soon: {:?}", began.elapsed());
+
+        let single = store.clone().written_by(Writers::Single);
+        assert!(!examine(&single).await.expect("examined").iter().any(Finding::is_fatal));
+        work(&writer(&single).await).await.expect("one writer is safe without it");
+        let lake = Lake::open(store, binding().name).await.expect("opened");
+        assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_single_writers_at_once_are_both_stopped() {
+    let (place, store) = server_and_lake();
+    let store = store.written_by(Writers::Single);
+    let held = Held::new();
+    server(&place).break_first(is_manifest, Fault::Hold(Arc::clone(&held)));
+    let (slow, quick) = (writer(&store).await, writer(&store).await);
+    let slow = tokio::spawn(async move { slow.land(landing(0, 9)).await });
+    held.arrived().await;
+    committed(quick.land(landing(0, 9)).await);
+    held.release().await;
+    let error = slow.await.expect("no panic").expect_err("a fork");
+    assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Conflict, 6));
+    for error in [try_writer(&store).await.err(), Lake::open(store.clone(), binding().name).await.err()] {
+        assert_eq!(error.expect("a fork").kind(), ErrorKind::Conflict);
+    }
+    // As the hint says: one of the two goes, and the next run puts right what is missing.
+    let forked = store.list(&Layout::new(binding().name).manifest_root()).await.expect("listed");
+    assert_eq!(forked.len(), 2);
+    store.delete(&forked[0].path).await.expect("deleted");
+    let after = writer(&store).await;
+    after.sweep().await.expect("swept");
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 9)][..], 10));
+    assert_eq!(everything(&store).await.len(), 2 + 2, "the loser was fenced");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_keys_and_buckets_are_said_at_once_and_without_the_key() {
+    let server = S3Server::start();
+    let bucket = server.bucket();
+    let with = |name: &str, value: &str| {
+        let mut variables = server.environment();
+        variables.retain(|(held, _)| held != name);
+        variables.push((name.to_owned(), value.to_owned()));
+        variables
+    };
+    for (variables, bucket, word) in [
+        (with("AWS_SECRET_ACCESS_KEY", "another-secret"), &*bucket, "AWS_SECRET_ACCESS_KEY"),
+        (with("AWS_ACCESS_KEY_ID", "AKIDANOTHER"), &bucket, "AWS_ACCESS_KEY_ID"),
+        (server.environment(), "nowhere", "make the bucket first"),
+    ] {
+        let store = Store::s3(&format!("s3://{bucket}/lake"), variables).expect("settings");
+        let began = Instant::now();
+        for error in [
+            try_writer(&store).await.err().expect("refused"),
+            Lake::open(store.clone(), binding().name).await.expect_err("refused"),
+            examine(&store).await.expect_err("refused"),
+        ] {
+            refused(&error, &[word]);
+            let said = format!("{error} {error:?}");
+            for secret in [SECRET, KEY_ID, "another-secret", "AKIDANOTHER", "StringToSign", "X-Amz"] {
+                assert!(!said.contains(secret), "`{secret}` was said: {said}");
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    assert!(server.requests() > 0);
+}
