@@ -108,8 +108,11 @@ pub(super) async fn load(
     let name = match names {
         Names::Plain => (layout.manifest(number), None),
         Names::WithCommit => {
-            let later = store.list_after(&layout.manifest_root(), &layout.before_manifest(number)).await?;
-            Listed::of(layout, later).one(store, layout, number)?
+            // From the number before on: a fork there came after it was read.
+            let before = layout.before_manifest(number.saturating_sub(1));
+            let listed = Listed::of(layout, store.list_after(&layout.manifest_root(), &before).await?);
+            listed.one(store, layout, number.saturating_sub(1))?;
+            listed.one(store, layout, number)?
         }
     };
     load_named(store, name).await
@@ -130,5 +133,5 @@ fn fork(store: &Store, one: &str, other: &str) -> Error {
     Error::new(ErrorKind::Conflict, "two runs wrote the commit log at once: it has a fork")
         .with("other", store.uri(other))
         .with("one", store.uri(one))
-        .hint("stop all runs, delete the one of the two that no later manifest follows (or either, when none does), and run `sync` again: it lands what is then missing; schedule one run at a time")
+        .hint("stop all runs; of the two keep the one that a later manifest follows, else the one that removes or fences commits, else either; delete the other and run `sync` again: it lands what is then missing")
 }

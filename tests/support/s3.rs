@@ -3,7 +3,6 @@
 //!
 //! The server beneath checks a condition and writes in two steps, so conditional writes are let in one at a time.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -184,47 +183,42 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<s3s::Body>, Cut>> + Send {
-    async move {
-        shared.requests.fetch_add(1, Ordering::SeqCst);
-        let (parts, body) = request.into_parts();
-        // Taken in whole, so that it outlives its client.
-        let bytes = s3s::Body::from(body).store_all_limited(1 << 30).await.map_err(|_| Cut)?;
-        let is_conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
-        let asked = Asked { method: &parts.method, path: parts.uri.path(), is_conditional };
-        let fault = shared.hook.lock().expect("no panic").as_mut().and_then(|hook| hook(&asked));
-        if let (Some(Fault::IgnoreCondition), true) = (&fault, is_conditional) {
-            let _ = std::fs::remove_file(shared.root.path().join(decoded(parts.uri.path().trim_start_matches('/'))));
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<s3s::Body>, Cut> {
+    shared.requests.fetch_add(1, Ordering::SeqCst);
+    let (parts, body) = request.into_parts();
+    // Taken in whole, so that it outlives its client.
+    let bytes = s3s::Body::from(body).store_all_limited(1 << 30).await.map_err(|_| Cut)?;
+    let is_conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
+    let asked = Asked { method: &parts.method, path: parts.uri.path(), is_conditional };
+    let fault = shared.hook.lock().expect("no panic").as_mut().and_then(|hook| hook(&asked));
+    if let (Some(Fault::IgnoreCondition), true) = (&fault, is_conditional) {
+        let _ = std::fs::remove_file(shared.root.path().join(decoded(parts.uri.path().trim_start_matches('/'))));
+    }
+    let effect = apply(Arc::clone(&shared), Request::from_parts(parts, bytes), is_conditional);
+    match fault {
+        None | Some(Fault::IgnoreCondition) => effect.await,
+        Some(Fault::Refuse(status)) => Ok(refusal(status)),
+        Some(Fault::LoseAnswer) => {
+            effect.await?;
+            Err(Cut)
         }
-        let effect = apply(Arc::clone(&shared), Request::from_parts(parts, bytes), is_conditional);
-        match fault {
-            None | Some(Fault::IgnoreCondition) => effect.await,
-            Some(Fault::Refuse(status)) => Ok(refusal(status)),
-            Some(Fault::LoseAnswer) => {
-                effect.await?;
-                Err(Cut)
-            }
-            Some(Fault::RefuseAfter(status)) => {
-                effect.await?;
-                Ok(refusal(status))
-            }
-            Some(Fault::Slow(time)) => {
-                tokio::time::sleep(time).await;
-                effect.await
-            }
-            Some(Fault::Hold(held)) => {
-                let task = tokio::spawn(async move {
-                    held.arrived.add_permits(1);
-                    held.released.acquire().await.expect("open").forget();
-                    let answer = effect.await;
-                    held.done.add_permits(1);
-                    answer
-                });
-                task.await.expect("no panic")
-            }
+        Some(Fault::RefuseAfter(status)) => {
+            effect.await?;
+            Ok(refusal(status))
+        }
+        Some(Fault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            effect.await
+        }
+        Some(Fault::Hold(held)) => {
+            let task = tokio::spawn(async move {
+                held.arrived.add_permits(1);
+                held.released.acquire().await.expect("open").forget();
+                let answer = effect.await;
+                held.done.add_permits(1);
+                answer
+            });
+            task.await.expect("no panic")
         }
     }
 }
