@@ -15,6 +15,7 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+mod s3_lake;
 mod sandbox_command;
 mod secrets;
 #[cfg(unix)]

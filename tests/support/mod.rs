@@ -6,6 +6,8 @@ pub(crate) mod committed;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod python;
+#[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
+pub(crate) mod s3;
 
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -87,11 +89,11 @@ impl LakeDir {
     }
 }
 
-/// The program, without any account in its environment.
+/// The program, without any account or key in its environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wdt-lake"));
     command.stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WDT_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WDT_") || name.starts_with("AWS_")) {
         command.env_remove(name);
     }
     command
