@@ -40,12 +40,9 @@ impl Range {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, or when the start is after the end.
     pub fn resolve(&self, coverage: &Coverage, start: Option<BeijingTime>, now: BeijingTime) -> Result<Resolved> {
         let span = coverage.span();
-        let start = match self.from.or(start) {
-            Some(start) => start,
-            None => {
-                return Err(Error::usage("the lake is empty and no start is given")
-                    .hint("say where to begin, for example --from 2026-01-01"));
-            }
+        let Some(start) = self.from.or(start) else {
+            return Err(Error::usage("the lake is empty and no start is given")
+                .hint("say where to begin, for example --from 2026-01-01"));
         };
         if let Some(to) = self.to.filter(|to| *to < start) {
             return Err(Error::usage(format!("the range ends at {to}, before it starts at {start}"))
