@@ -334,7 +334,10 @@ fn refused<T>(code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
         Verdict::Credentials => Attempt::Stop(error(ErrorKind::Credentials).hint(
             "check WDT_SID, WDT_APPKEY and the secret, that the edition is right, and that the account may call this method",
         )),
-        Verdict::Business => Attempt::Stop(error(ErrorKind::GatewayRefused)),
+        Verdict::Business => Attempt::Stop(
+            error(ErrorKind::GatewayRefused)
+                .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
+        ),
     }
 }
 
