@@ -58,6 +58,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The two parts of a flagship app secret, which is issued as `secret:salt`; `None` when it has not both.
+    pub fn split_salt(&self) -> Option<(Secret, Secret)> {
+        let (secret, salt) = self.0.split_once(':')?;
+        (!secret.is_empty() && !salt.is_empty()).then(|| (Self::new(secret), Self::new(salt)))
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -114,8 +120,12 @@ impl AccountSettings {
                 )
             })?,
         };
+        let secret = secret(set, read_file)?;
+        if edition == Edition::Flagship && secret.split_salt().is_none() {
+            return Err(no_salt());
+        }
         Ok(Self {
-            secret: secret(set, read_file)?,
+            secret,
             base_url: base_url(edition, set(env::BASE_URL), set(env::ENVIRONMENT))?,
             appkey: text(env::APPKEY),
             name,
@@ -128,6 +138,12 @@ impl AccountSettings {
     pub fn gateway_host(&self) -> String {
         self.base_url.host_str().unwrap_or_default().to_owned()
     }
+}
+
+/// What is said of a flagship app secret that is not `secret:salt`.
+pub(crate) fn no_salt() -> Error {
+    Error::usage("the app secret of a flagship account is not of the form secret:salt")
+        .hint("set WDT_APPSECRET to the whole app secret as Wangdian issued it, both parts with the colon between them")
 }
 
 fn secret(set: impl Fn(&str) -> Option<String>, read_file: impl Fn(&str) -> std::io::Result<String>) -> Result<Secret> {
@@ -232,6 +248,8 @@ mod tests {
             load(&[("WDT_APPSECRET", ""), ("WDT_APPSECRET_FILE", "/run/secret")]).expect("file").secret.expose(),
             "from file"
         );
+        let flagship = load(&[("WDT_EDITION", "flagship"), ("WDT_APPSECRET", "s3cret:s4lt")]).expect("flagship");
+        assert_eq!(flagship.base_url.as_str(), "http://wdt.wangdian.cn/openapi");
         assert_eq!(load(&[("WDT_SID", "123"), ("WDT_ACCOUNT", "shop")]).expect("named").name.as_str(), "shop");
     }
 
@@ -251,6 +269,7 @@ mod tests {
             ("WDT_BASE_URL", "http://u:p@h/"),
             ("WDT_ENVIRONMENT", "staging"),
             ("WDT_APPSECRET_FILE", "/run/secret"),
+            ("WDT_EDITION", "flagship"),
         ] {
             let error = load(&[change]).expect_err(change.1);
             assert_eq!(error.kind().exit_code(), 2, "{error}");

@@ -97,8 +97,8 @@ pub(super) struct Outgoing {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: String,
-    /// What must not be said, should the server repeat it.
-    pub(super) signature: String,
+    /// What must not be said, should the server repeat it: the signature, and what else of the secret is sent.
+    pub(super) unsaid: Vec<String>,
 }
 
 /// Makes the calls of one account and method.
@@ -232,7 +232,7 @@ impl Caller {
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let signature = outgoing.signature;
+        let unsaid = outgoing.unsaid;
         let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
         let response =
             self.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type).body(outgoing.body).send().await;
@@ -282,7 +282,7 @@ impl Caller {
                 Err(error) => Attempt::Stop(Error::internal("reading an answer failed").because(error)),
             },
             Ok(Envelope::Refused { code, message }) => {
-                refused(code, &harmless(&message, &signature), &self.policy.refusals)
+                refused(names.code, code, &harmless(&message, &unsaid), &self.policy.refusals)
             }
             Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
         }
@@ -315,24 +315,27 @@ impl Caller {
     }
 }
 
-/// The server's words without the signature, were they to repeat it, and on one line.
-fn harmless(message: &str, signature: &str) -> String {
-    let told = message.replace(signature, "(signature)").replace(&signature.to_uppercase(), "(signature)");
+/// The server's words without what must not be said, were they to repeat it, and on one line.
+fn harmless(message: &str, unsaid: &[String]) -> String {
+    let told = unsaid.iter().fold(message.to_owned(), |told, word| {
+        told.replace(word, "(hidden)").replace(&word.to_uppercase(), "(hidden)")
+    });
     told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// What a business error means for the call.
-fn refused<T>(code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
-    let (verdict, provenance) = refusal::judge(code, message, rules);
-    tracing::debug!(code, message, ?verdict, ?provenance, "the gateway refused the call");
-    let error = |kind| Error::new(kind, format!("the gateway answered code {code}: {message}"));
+fn refused<T>(field: &'static str, code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
+    let (verdict, provenance) = refusal::judge(field, code, message, rules);
+    tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
+    let error = |kind| Error::new(kind, format!("the gateway answered {field} {code}: {message}"));
     match verdict {
         Verdict::Busy => Attempt::Again(error(ErrorKind::GatewayUnavailable), None),
         Verdict::Slower => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsPerMinute),
         Verdict::FewerAtOnce => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsAtOnce),
         Verdict::Clock => Attempt::ClockRefused(error(ErrorKind::Credentials)),
         Verdict::Credentials => Attempt::Stop(error(ErrorKind::Credentials).hint(
-            "check WDT_SID, WDT_APPKEY and the secret, that the edition is right, and that the account may call this method",
+            "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION; ask the vendor whether the account has this interface's permission, \
+             this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         )),
         Verdict::Business => Attempt::Stop(
             error(ErrorKind::GatewayRefused)
@@ -351,9 +354,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_that_the_server_repeats_is_taken_out() {
+    fn what_the_server_repeats_of_the_secret_is_taken_out() {
         let sign = "6d081499e6dbaa7d761191bb6b06a052";
-        let told = harmless(&format!("sign error: {sign}\r\n({})", sign.to_uppercase()), sign);
-        assert_eq!(told, "sign error: (signature)  ((signature))");
+        let told = harmless(
+            &format!("sign error: {sign}\r\n({}), salt s4lt", sign.to_uppercase()),
+            &[sign.into(), "s4lt".into()],
+        );
+        assert_eq!(told, "sign error: (hidden)  ((hidden)), salt (hidden)");
     }
 }

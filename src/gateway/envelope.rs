@@ -1,7 +1,7 @@
 //! The outer object of an answer: success or business error, read without reading the rows.
 //!
-//! The vendor sends `code` and `message` (enterprise, Y) before the list, so that the reader stops at the list; in any other order it
-//! skips over the list and is only slower. `code` may be a number or a string.
+//! The vendor sends `code` (enterprise, Y) or `status` (flagship) and `message` before the list, so that the reader stops at the list; in
+//! any other order it skips over the list and is only slower. The code may be a number or a string.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 /// The names of an edition's outer object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
+    /// Where the code of a business error stands; 0 means success.
     pub(super) code: &'static str,
     /// Fields that only a successful answer has; the rows stand in the first of them that is there.
     pub(super) list: &'static [&'static str],
@@ -125,5 +126,22 @@ mod tests {
             assert!(read(unreadable).is_err(), "{unreadable}");
         }
         assert!(super::read(b"\xff\xfe", NAMES).is_err());
+    }
+
+    #[test]
+    fn every_shape_of_a_flagship_object() {
+        let read = |text: &str| read(text.as_bytes(), crate::gateway::qjb::ENVELOPE);
+        for success in [
+            r#"{"status":0,"data":{"total_count":1,"order_list":[{"status":25}]}}"#,
+            r#"{"data":{"order_list":[{"status":25}]},"status":0}"#,
+            r#"{"total_count":1,"order_list":[{"status":25}]}"#,
+            r#"{"status":0,"data":[]}"#,
+            r#"{"status":"0","total":1,"data":[{"order_id":764,"error":"采购申请单状态不是部分引用","error_code":0}]}"#,
+        ] {
+            assert_eq!(read(success), Ok(Envelope::Success), "{success}");
+        }
+        assert_eq!(read(r#"{"status":100,"message":"日期格式不合法"}"#), refused(100, "日期格式不合法"));
+        assert_eq!(read(r#"{"status":1,"data":null,"message":"验证失败"}"#), refused(1, "验证失败"));
+        assert!(read(r#"{"message":"验证失败"}"#).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod call;
 mod envelope;
 mod openapi2;
 mod pace;
+mod qjb;
 mod refusal;
 pub mod sign;
 
@@ -19,7 +20,7 @@ pub use refusal::{Provenance, RefusalRule, Verdict};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::time::{BeijingTime, Clock, Window};
 
 /// What to ask the purchase requisition query for.
@@ -41,22 +42,28 @@ pub enum Query {
 /// The gateway of one account.
 #[derive(Debug)]
 pub struct Gateway {
-    openapi2: openapi2::OpenApi2,
+    caller: call::Caller,
+    protocol: Protocol,
+}
+
+/// How the account's edition is spoken to.
+#[derive(Debug)]
+enum Protocol {
+    OpenApi2(openapi2::OpenApi2),
+    Qjb(qjb::Qjb),
 }
 
 impl Gateway {
     /// Prepares calls; sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an edition that this version does not speak.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
-        match account.edition {
-            Edition::Enterprise | Edition::Y => {
-                Ok(Self { openapi2: openapi2::OpenApi2::new(account, call::Caller::new(policy, clock)?) })
-            }
-            Edition::Flagship => Err(Error::usage("this version does not speak the flagship gateway yet")
-                .hint("the editions `enterprise` and `y` are supported")),
-        }
+        let protocol = match account.edition {
+            Edition::Enterprise | Edition::Y => Protocol::OpenApi2(openapi2::OpenApi2::new(account)),
+            Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
+        };
+        Ok(Self { caller: call::Caller::new(policy, clock)?, protocol })
     }
 
     /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work.
@@ -69,16 +76,25 @@ impl Gateway {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
-        self.openapi2.query(query, read).await
+        match &self.protocol {
+            Protocol::OpenApi2(account) => {
+                let sign = |now| account.query(query, now);
+                self.caller.call(openapi2::METHOD, openapi2::ENVELOPE, sign, read).await
+            }
+            Protocol::Qjb(account) => {
+                let sign = |now| account.query(query, now);
+                self.caller.call(qjb::SEARCH, qjb::ENVELOPE, sign, read).await
+            }
+        }
     }
 
     /// The server's present by the last `Date` header; `None` before the first answer or when the server sends none.
     pub fn server_now(&self) -> Option<BeijingTime> {
-        self.openapi2.caller().server_now()
+        self.caller.server_now()
     }
 
     /// How many requests were sent so far, repeated ones included.
     pub fn calls(&self) -> u64 {
-        self.openapi2.caller().calls()
+        self.caller.calls()
     }
 }

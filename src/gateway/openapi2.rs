@@ -5,19 +5,19 @@
 
 use url::Url;
 
-use super::call::{Answer, Called, Caller, Outgoing, Unreadable};
+use super::call::Outgoing;
 use super::{Query, envelope, sign};
 use crate::config::{AccountSettings, Secret};
-use crate::error::Result;
 use crate::time::BeijingTime;
 
-const METHOD: &str = "purchase_apply_query.php";
-const ENVELOPE: envelope::Names = envelope::Names { code: "code", list: &["purchase_list"] };
+/// The query of purchase requisitions.
+pub(super) const METHOD: &str = "purchase_apply_query.php";
+/// The outer object of every answer.
+pub(super) const ENVELOPE: envelope::Names = envelope::Names { code: "code", list: &["purchase_list"] };
 
-/// The query of one enterprise or Y account.
+/// Signs the queries of one enterprise or Y account.
 #[derive(Debug)]
 pub(super) struct OpenApi2 {
-    caller: Caller,
     url: Url,
     sid: String,
     appkey: String,
@@ -25,35 +25,25 @@ pub(super) struct OpenApi2 {
 }
 
 impl OpenApi2 {
-    pub(super) fn new(account: &AccountSettings, caller: Caller) -> Self {
+    pub(super) fn new(account: &AccountSettings) -> Self {
         let mut url = account.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push(METHOD);
         }
-        Self { caller, url, sid: account.sid.clone(), appkey: account.appkey.clone(), secret: account.secret.clone() }
+        Self { url, sid: account.sid.clone(), appkey: account.appkey.clone(), secret: account.secret.clone() }
     }
 
-    pub(super) fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    pub(super) async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<T>>
-    where
-        T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
-    {
-        let business = business_parameters(query);
-        self.caller.call(METHOD, ENVELOPE, |now| self.sign(&business, now), read).await
-    }
-
-    fn sign(&self, business: &[(&'static str, String)], now: BeijingTime) -> Outgoing {
+    /// One page of the query, or one number.
+    pub(super) fn query(&self, query: &Query, now: BeijingTime) -> Outgoing {
         let timestamp = now.unix().to_string();
+        let business = business_parameters(query);
         let mut parameters = vec![("sid", &*self.sid), ("appkey", &*self.appkey), ("timestamp", &*timestamp)];
         parameters.extend(business.iter().map(|(name, value)| (*name, &**value)));
         let sign = sign::openapi2(&parameters, &self.secret);
         parameters.push(("sign", &sign));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        Outgoing { url: self.url.clone(), content_type: "application/x-www-form-urlencoded", body, signature: sign }
+        let content_type = "application/x-www-form-urlencoded";
+        Outgoing { url: self.url.clone(), content_type, body, unsaid: vec![sign] }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a business error of the gateway means for the caller: one table, with where each row is known from.
 //!
-//! The vendor documents a single code of this method (2180). Texts are the better guide, so they are asked before codes that are not on
-//! a vendor page. Rows are tried in order, the user's own first; the first that fits decides, and an error that no row knows stops its
+//! The vendor documents a single code of the query (2180), and flagship sends one `status` for many errors. Texts are the better guide, so
+//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides, and an error that no row knows stops its
 //! window only. `docs/gateway.md` shows the table; a test keeps it true.
 
 use std::str::FromStr;
@@ -112,7 +112,8 @@ pub enum Provenance {
 /// What a row looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
-    Code(i64),
+    /// A number in that field of the answer: `code` of enterprise and Y, `status` of flagship.
+    Code(&'static str, i64),
     /// A Chinese text anywhere in the message, or an ASCII one that begins a word, in any case.
     Text(&'static str),
 }
@@ -132,7 +133,7 @@ const TABLE: &[Row] = {
     use Provenance::{Guessed, PublicClients, VendorPage};
     use Verdict::{Business, Busy, Clock, Credentials, FewerAtOnce, Slower};
     &[
-        row(Code(2180), Business, VendorPage),
+        row(Code("code", 2180), Business, VendorPage),
         row(Text("并发"), FewerAtOnce, PublicClients),
         row(Text("频率"), Slower, PublicClients),
         row(Text("超限"), Slower, PublicClients),
@@ -147,14 +148,17 @@ const TABLE: &[Row] = {
         row(Text("appkey"), Credentials, PublicClients),
         row(Text("sid"), Credentials, PublicClients),
         row(Text("权限"), Credentials, PublicClients),
-        row(Code(2030), Credentials, PublicClients),
-        row(Code(2060), Credentials, PublicClients),
-        row(Code(2100), Credentials, PublicClients),
+        row(Code("code", 2030), Credentials, PublicClients),
+        row(Code("code", 2060), Credentials, PublicClients),
+        row(Code("code", 2100), Credentials, PublicClients),
+        // The address is not on the account's IP list.
+        row(Code("status", 6), Credentials, PublicClients),
+        row(Code("status", 7), Clock, PublicClients),
     ]
 };
 
-/// What a business error means, by the user's rules and then by the table.
-pub(super) fn judge(code: i64, message: &str, rules: &[RefusalRule]) -> (Verdict, Option<Provenance>) {
+/// What a business error means, by the user's rules and then by the table. `field` is where its code stood.
+pub(super) fn judge(field: &str, code: i64, message: &str, rules: &[RefusalRule]) -> (Verdict, Option<Provenance>) {
     let lower = message.to_ascii_lowercase();
     if let Some(rule) = rules.iter().find(|rule| rule.fits(code, &lower)) {
         return (rule.verdict, Some(Provenance::User));
@@ -162,7 +166,7 @@ pub(super) fn judge(code: i64, message: &str, rules: &[RefusalRule]) -> (Verdict
     TABLE
         .iter()
         .find(|row| match row.mark {
-            Mark::Code(known) => known == code,
+            Mark::Code(known_in, known) => known_in == field && known == code,
             Mark::Text(text) => contains_word(&lower, text),
         })
         .map_or((Verdict::Business, None), |row| (row.verdict, Some(row.provenance)))
@@ -183,34 +187,53 @@ mod tests {
     fn texts_and_codes_that_the_field_has_seen() {
         let cases = [
             (2180, "start_time与end_time时间跨度不能超过最大范围30天", Verdict::Business),
-            (100, "超过每分钟最大调用频率限制，请稍后重试", Verdict::Slower),
-            (100, "超过每分钟最大并发次数限制,请稍后重试", Verdict::FewerAtOnce),
             (1, "系统繁忙", Verdict::Busy),
             (1020, "timestamp无效", Verdict::Clock),
-            (7, "时间戳超出范围", Verdict::Clock),
             (1030, "sign错误", Verdict::Credentials),
             (1, "验证失败", Verdict::Credentials),
-            (1, "sid is not exists", Verdict::Credentials),
             (1010, "Appkey不存在", Verdict::Credentials),
             (9, "权限不足", Verdict::Credentials),
             (2100, "", Verdict::Credentials),
+            (6, "", Verdict::Business),
             (9, "outside the design of the inside", Verdict::Business),
-            (9, "日期格式不合法", Verdict::Business),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge(code, message, &[]).0, verdict, "{code} {message}");
+            assert_eq!(judge("code", code, message, &[]).0, verdict, "{code} {message}");
         }
-        assert_eq!(judge(2180, "", &[]).1, Some(Provenance::VendorPage));
-        assert_eq!(judge(77, "?", &[]).1, None);
+        assert_eq!(judge("code", 2180, "", &[]).1, Some(Provenance::VendorPage));
+        assert_eq!(judge("code", 77, "?", &[]).1, None);
+    }
+
+    #[test]
+    fn what_flagship_says_is_told_by_its_words_first() {
+        let cases = [
+            (1, "验证失败", Verdict::Credentials),
+            (1, "sid is not exists", Verdict::Credentials),
+            (1, "参数错误", Verdict::Business),
+            (6, "IP不允许访问", Verdict::Credentials),
+            (7, "", Verdict::Clock),
+            (7, "时间戳超出范围", Verdict::Clock),
+            (100, "超过每分钟最大调用频率限制，请稍后重试", Verdict::Slower),
+            (100, "超过每分钟最大调用频率限制,请稍后重试", Verdict::Slower),
+            (100, "超过每分钟最大并发次数限制，请稍后重试", Verdict::FewerAtOnce),
+            (100, "超过每分钟最大并发次数限制,请稍后重试", Verdict::FewerAtOnce),
+            (100, "您的查询时间过宽,查询时间不能大于30天", Verdict::Business),
+            (100, "日期格式不合法", Verdict::Business),
+            (100, "此方法仅支持分页查询：purchase.PurchaseApply.search", Verdict::Business),
+            (2100, "", Verdict::Business),
+        ];
+        for (code, message, verdict) in cases {
+            assert_eq!(judge("status", code, message, &[]).0, verdict, "{code} {message}");
+        }
     }
 
     #[test]
     fn the_users_rules_come_first() {
         let rules = RefusalRule::parse_list("2060=business; 系统维护=slower;SIGN=clock").expect("rules");
-        assert_eq!(judge(2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
-        assert_eq!(judge(1, "系统维护中", &rules).0, Verdict::Slower);
-        assert_eq!(judge(1030, "sign错误", &rules).0, Verdict::Clock);
-        assert_eq!(judge(2100, "", &rules).0, Verdict::Credentials);
+        assert_eq!(judge("code", 2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
+        assert_eq!(judge("status", 1, "系统维护中", &rules).0, Verdict::Slower);
+        assert_eq!(judge("code", 1030, "sign错误", &rules).0, Verdict::Clock);
+        assert_eq!(judge("code", 2100, "", &rules).0, Verdict::Credentials);
         for bad in ["2060", "=slower", "2060=stop", "a=b=c"] {
             let error = RefusalRule::parse_list(bad).expect_err(bad);
             assert!(error.hint_text().is_some_and(|hint| hint.contains("fewer-at-once")), "{error}");
@@ -224,7 +247,7 @@ mod tests {
             .iter()
             .map(|row| {
                 let mark = match row.mark {
-                    Mark::Code(code) => format!("code {code}"),
+                    Mark::Code(field, code) => format!("{field} {code}"),
                     Mark::Text(text) => format!("text `{text}`"),
                 };
                 let from = match row.provenance {

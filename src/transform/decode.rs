@@ -272,7 +272,8 @@ impl<'a> Answer<'a> {
             edition: self.plan.edition,
             run: self.place.run,
             received_at_micros: self.place.received_at_micros,
-            total: self.total,
+            // Only page 0 counts. What else a server writes there, such as a 0 for "not counted", is no total.
+            total: self.total.filter(|_| self.place.page_no == 0),
             rows: self.rows,
             slots: self.slots,
             headers: columns::batch(headers.columns, &self.plan.headers.kinds, &self.plan.headers.schema)

@@ -151,3 +151,20 @@ fn rows_of_several_pages_are_sorted_and_keep_their_details() {
     assert_eq!(none.headers.schema(), rows.headers.schema());
     assert_eq!((none.headers.num_rows(), none.details.num_rows()), (0, 0));
 }
+
+/// A server that was not asked to count may send a 0 all the same. Believed, it would prove any window complete.
+#[test]
+fn a_total_counts_only_with_page_0() {
+    let body = format!(r#"{{"status":0,"data":{{"total_count":0,"order_list":[{GOOD}]}}}}"#);
+    for (edition, body) in [
+        (Edition::Flagship, body.as_str()),
+        (Edition::Enterprise, &format!(r#"{{"code":0,"total_count":"0","purchase_list":[{GOOD}]}}"#)),
+    ] {
+        let decoder = PageDecoder::new(edition, run()).expect("a decoder");
+        let total = |page_no| {
+            let context = PageContext { window: None, page_no, received_at_micros: RECEIVED_AT };
+            decoder.decode(body.as_bytes(), &context).expect("a page").total()
+        };
+        assert_eq!((total(0), total(1), total(7)), (Some(0), None, None), "{edition}");
+    }
+}
