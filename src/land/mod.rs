@@ -47,7 +47,7 @@ pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};
 pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, Rule};
-pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
+pub use parquet::{EncodedFile, Origin, RowSource, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::POINTS as FAIL_POINTS;
 pub use store::{Access, Created, Object, Store, Writers};

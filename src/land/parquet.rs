@@ -10,10 +10,13 @@
 //! - Key-value metadata: the contract's version and column descriptions, and which table, account, span and commit the file belongs to.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{
+    Array, ArrayAccessor, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -90,33 +93,76 @@ pub struct EncodedFile {
     pub max_modified: BeijingTime,
 }
 
-/// Encodes `batches`, all of one schema, as one file; `None` when they hold no row. Takes its time: call it off the async threads.
+/// The rows of one file, made a batch at a time on a thread for work that takes its time.
+pub struct RowSource {
+    /// At most so many rows.
+    rows: usize,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+}
+
+impl RowSource {
+    /// Rows of one schema, sorted as their table claims; at most `rows`, by which lookup structures are sized.
+    pub fn new(rows: usize, batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static) -> Self {
+        Self { rows, batches: Box::new(batches) }
+    }
+
+    /// The same rows, with a look at each batch as it is taken.
+    pub fn inspect(self, mut look: impl FnMut(&RecordBatch) + Send + 'static) -> Self {
+        let batches = self.batches.inspect(move |batch| {
+            if let Ok(batch) = batch {
+                look(batch);
+            }
+        });
+        Self { rows: self.rows, batches: Box::new(batches) }
+    }
+}
+
+impl fmt::Debug for RowSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowSource").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl From<Vec<RecordBatch>> for RowSource {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        Self::new(batches.iter().map(RecordBatch::num_rows).sum(), batches.into_iter().map(Ok))
+    }
+}
+
+/// Encodes rows as one file; `None` when there are none. Takes its time: call it off the async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the batches do not fit the specification: a column is missing, rows are not sorted as claimed, or
-/// a modified time is null or outside the span.
-pub fn encode(spec: &TableSpec, batches: &[RecordBatch], origin: &Origin) -> Result<Option<EncodedFile>> {
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let Some(first) = batches.first().filter(|_| rows > 0) else { return Ok(None) };
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit the specification: a column is missing, rows are not sorted as claimed, or
+/// a modified time is null or outside the span; what their source says when it cannot go on.
+pub fn encode(spec: &TableSpec, rows: RowSource, origin: &Origin) -> Result<Option<EncodedFile>> {
+    let RowSource { rows: at_most, batches } = rows;
+    let mut batches = batches.filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0));
+    let Some(first) = batches.next().transpose()? else { return Ok(None) };
     let unfit =
         |why: &str| Error::internal(format!("rows that do not fit their table: {why}")).with("table", spec.table);
-
-    check_order(spec, batches).map_err(|why| unfit(&why))?;
-    let (min_modified, max_modified) = bounds(spec, batches).map_err(|why| unfit(&why))?;
-    if origin.span.is_some_and(|span| !span.contains(min_modified) || !span.contains(max_modified)) {
-        return Err(unfit("a modified time outside the file's span"));
-    }
-
     let failed = |error| Error::internal("encode a Parquet file").with("table", spec.table).because(error);
-    let properties = properties(spec, first, rows, origin).map_err(|why| unfit(&why))?;
+    let properties = properties(spec, &first, at_most, origin).map_err(|why| unfit(&why))?;
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), first.schema(), options).map_err(failed)?;
-    for batch in batches {
-        writer.write(batch).map_err(failed)?;
+
+    let mut range: Option<(BeijingTime, BeijingTime)> = None;
+    let (mut rows, mut before) = (0, None);
+    for batch in std::iter::once(Ok(first)).chain(batches) {
+        let batch = batch?;
+        check_order(spec, before.as_ref(), &batch).map_err(|why| unfit(&why))?;
+        let (least, most) = bounds(spec, &batch).map_err(|why| unfit(&why))?;
+        if origin.span.is_some_and(|span| !span.contains(least) || !span.contains(most)) {
+            return Err(unfit("a modified time outside the file's span"));
+        }
+        range = Some(range.map_or((least, most), |(low, high)| (low.min(least), high.max(most))));
+        writer.write(&batch).map_err(failed)?;
+        rows += batch.num_rows() as u64;
+        before = Some(batch);
     }
+    let (min_modified, max_modified) = range.ok_or_else(|| unfit("no rows"))?;
     let bytes = Bytes::from(writer.into_inner().map_err(failed)?);
     let sha256 = Sha256::of(&bytes);
-    Ok(Some(EncodedFile { bytes, rows: rows as u64, sha256, min_modified, max_modified }))
+    Ok(Some(EncodedFile { bytes, rows, sha256, min_modified, max_modified }))
 }
 
 fn properties(
@@ -167,52 +213,41 @@ fn metadata(spec: &TableSpec, origin: &Origin) -> Vec<KeyValue> {
     .collect()
 }
 
-/// The earliest and the latest modified time.
-pub(super) fn bounds(
-    spec: &TableSpec,
-    batches: &[RecordBatch],
-) -> std::result::Result<(BeijingTime, BeijingTime), String> {
-    let mut range: Option<(i64, i64)> = None;
-    for batch in batches {
-        let column = column(batch, &spec.modified)?;
-        let times = column
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .filter(|times| times.null_count() == 0)
-            .ok_or_else(|| format!("`{}` is not a timestamp in microseconds without nulls", spec.modified))?;
-        for time in times.values() {
-            let (low, high) = range.get_or_insert((*time, *time));
-            (*low, *high) = ((*low).min(*time), (*high).max(*time));
-        }
-    }
-    let (low, high) = range.ok_or("no rows")?;
+/// The earliest and the latest modified time of a batch that has rows.
+pub(super) fn bounds(spec: &TableSpec, batch: &RecordBatch) -> std::result::Result<(BeijingTime, BeijingTime), String> {
+    let times = column(batch, &spec.modified)?
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .filter(|times| times.null_count() == 0)
+        .ok_or_else(|| format!("`{}` is not a timestamp in microseconds without nulls", spec.modified))?;
+    let least_and_most = times.values().iter().fold(None, |range: Option<(i64, i64)>, time| {
+        Some(range.map_or((*time, *time), |(least, most)| (least.min(*time), most.max(*time))))
+    });
+    let (least, most) = least_and_most.ok_or("no rows")?;
     let whole = |micros: i64| BeijingTime::from_unix(micros.div_euclid(1_000_000));
-    whole(low).zip(whole(high)).ok_or_else(|| "a modified time outside the years 1 to 9999".to_owned())
+    whole(least).zip(whole(most)).ok_or_else(|| "a modified time outside the years 1 to 9999".to_owned())
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a dyn Array, String> {
     batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| format!("no column `{name}`"))
 }
 
-/// Checks the claim that rows are sorted, over the borders of batches too.
-pub(super) fn check_order(spec: &TableSpec, batches: &[RecordBatch]) -> std::result::Result<(), String> {
-    let mut before: Option<(Vec<&dyn Array>, usize)> = None;
-    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-        let keys = spec.sorted_by.iter().map(|name| column(batch, name));
-        let keys: Vec<&dyn Array> = keys.collect::<std::result::Result<_, _>>()?;
-        if let Some((last, row)) = &before {
-            check_pair(last, *row, &keys, 0)?;
-        }
-        for row in 1..batch.num_rows() {
-            check_pair(&keys, row - 1, &keys, row)?;
-        }
-        before = Some((keys, batch.num_rows() - 1));
+/// Checks the claim that rows are sorted, from the last row `before` the batch on.
+pub(super) fn check_order(
+    spec: &TableSpec,
+    before: Option<&RecordBatch>,
+    batch: &RecordBatch,
+) -> std::result::Result<(), String> {
+    let keys = sort_keys(spec, batch)?;
+    if let Some(before) = before.filter(|before| before.num_rows() > 0 && batch.num_rows() > 0) {
+        let last = sort_keys(spec, before)?;
+        check_pair(&last, before.num_rows() - 1, &keys, 0)?;
     }
-    Ok(())
+    (1..batch.num_rows()).try_for_each(|row| check_pair(&keys, row - 1, &keys, row))
 }
 
-fn check_pair(left: &[&dyn Array], i: usize, right: &[&dyn Array], j: usize) -> std::result::Result<(), String> {
+fn check_pair(left: &[SortKey<'_>], i: usize, right: &[SortKey<'_>], j: usize) -> std::result::Result<(), String> {
     for (left, right) in left.iter().zip(right) {
-        match compare(*left, i, *right, j)? {
+        match left.compare(i, right, j) {
             Ordering::Less => return Ok(()),
             Ordering::Equal => {}
             Ordering::Greater => return Err("rows are not sorted as claimed".into()),
@@ -221,20 +256,45 @@ fn check_pair(left: &[&dyn Array], i: usize, right: &[&dyn Array], j: usize) -> 
     Ok(())
 }
 
-fn compare(left: &dyn Array, i: usize, right: &dyn Array, j: usize) -> std::result::Result<Ordering, String> {
-    if left.is_null(i) || right.is_null(j) {
-        return Ok(left.is_null(i).cmp(&right.is_null(j)));
-    }
-    Ok(match left.data_type() {
-        DataType::Utf8 => left.as_string::<i32>().value(i).cmp(right.as_string::<i32>().value(j)),
-        DataType::Int32 => left.as_primitive::<Int32Type>().value(i).cmp(&right.as_primitive::<Int32Type>().value(j)),
-        DataType::Int64 => left.as_primitive::<Int64Type>().value(i).cmp(&right.as_primitive::<Int64Type>().value(j)),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let time = |array: &dyn Array, row| array.as_primitive::<TimestampMicrosecondType>().value(row);
-            time(left, i).cmp(&time(right, j))
+/// A column by which rows are sorted.
+enum SortKey<'a> {
+    Text(&'a StringArray),
+    Int32(&'a Int32Array),
+    Int64(&'a Int64Array),
+    Time(&'a TimestampMicrosecondArray),
+}
+
+fn sort_keys<'a>(spec: &TableSpec, batch: &'a RecordBatch) -> std::result::Result<Vec<SortKey<'a>>, String> {
+    let key = |name: &String| {
+        let column = column(batch, name)?;
+        Ok(match column.data_type() {
+            DataType::Utf8 => SortKey::Text(column.as_string()),
+            DataType::Int32 => SortKey::Int32(column.as_primitive()),
+            DataType::Int64 => SortKey::Int64(column.as_primitive()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => SortKey::Time(column.as_primitive()),
+            other => return Err(format!("rows cannot be sorted by a column of type {other}")),
+        })
+    };
+    spec.sorted_by.iter().map(key).collect()
+}
+
+impl SortKey<'_> {
+    /// Ascending, nulls last. Columns of two types are equal: a file has one schema.
+    fn compare(&self, i: usize, other: &Self, j: usize) -> Ordering {
+        fn nulls_last<T: Ord>(left: Option<T>, right: Option<T>) -> Ordering {
+            left.is_none().cmp(&right.is_none()).then_with(|| left.cmp(&right))
         }
-        other => return Err(format!("rows cannot be sorted by a column of type {other}")),
-    })
+        fn at<A: ArrayAccessor>(array: A, row: usize) -> Option<A::Item> {
+            array.is_valid(row).then(|| array.value(row))
+        }
+        match (self, other) {
+            (Self::Text(left), Self::Text(right)) => nulls_last(at(*left, i), at(*right, j)),
+            (Self::Int32(left), Self::Int32(right)) => nulls_last(at(*left, i), at(*right, j)),
+            (Self::Int64(left), Self::Int64(right)) => nulls_last(at(*left, i), at(*right, j)),
+            (Self::Time(left), Self::Time(right)) => nulls_last(at(*left, i), at(*right, j)),
+            _ => Ordering::Equal,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +324,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let batches = [rows(&[("A1", 5, -12_345), ("A2", 9, 10_000)]), rows(&[]), rows(&[("A2", 9, 0), ("B", 7, -1)])];
         let origin = origin();
-        let file = encode(&header_spec(), &batches, &origin).expect("encoded").expect("rows");
+        let file = encode(&header_spec(), batches.to_vec().into(), &origin).expect("encoded").expect("rows");
         assert_eq!((file.rows, file.min_modified.unix(), file.max_modified.unix()), (4, 5, 9));
         assert_eq!(file.sha256, Sha256::of(&file.bytes));
 
@@ -291,7 +351,7 @@ mod tests {
     #[test]
     fn statistics_hold_negative_decimals_and_indexes_are_written() {
         let batches = [rows(&[("A", 1, -12_345), ("B", 2, 10_000), ("C", 3, -2)])];
-        let file = encode(&header_spec(), &batches, &origin()).expect("encoded").expect("rows");
+        let file = encode(&header_spec(), batches.to_vec().into(), &origin()).expect("encoded").expect("rows");
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
         let metadata = ArrowReaderMetadata::load(&file.bytes, options).expect("parquet");
         let group = metadata.metadata().row_group(0);
@@ -326,11 +386,11 @@ mod tests {
             (vec![rows(&[("B", 1, 0)]), rows(&[("A", 2, 0)])], "not sorted"),
             (vec![rows(&[("A", 101, 0)])], "outside"),
         ] {
-            let error = encode(&header_spec(), &batches, &origin()).expect_err("refused");
+            let error = encode(&header_spec(), batches.to_vec().into(), &origin()).expect_err("refused");
             assert!(error.to_string().contains(why), "{error}");
         }
         let spec = TableSpec { bloom: vec!["none".into()], ..header_spec() };
-        assert!(encode(&spec, &[rows(&[("A", 1, 0)])], &origin()).is_err());
-        assert_eq!(encode(&header_spec(), &[rows(&[])], &origin()).expect("fine"), None);
+        assert!(encode(&spec, vec![rows(&[("A", 1, 0)])].into(), &origin()).is_err());
+        assert_eq!(encode(&header_spec(), vec![rows(&[])].into(), &origin()).expect("fine"), None);
     }
 }

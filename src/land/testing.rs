@@ -143,7 +143,7 @@ pub(crate) fn landing(start: i64, end: i64) -> Landing {
         spec: Arc::new(TableSpec { table, ..header_spec() }),
         span: None,
         part: None,
-        batches: vec![header_batch(&rows)],
+        rows: vec![header_batch(&rows)].into(),
     };
     Landing {
         kind: CommitKind::Sync,

@@ -13,7 +13,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
@@ -23,7 +22,7 @@ use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
 use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry};
-use super::parquet::{EncodedFile, Origin, TableSpec, encode};
+use super::parquet::{EncodedFile, Origin, RowSource, TableSpec, encode};
 use super::probe;
 use super::reader::Lake;
 use super::store::{Store, Writers};
@@ -85,7 +84,7 @@ impl Draft {
 }
 
 /// The rows of one file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TablePart {
     /// What the table is.
     pub spec: Arc<TableSpec>,
@@ -93,8 +92,8 @@ pub struct TablePart {
     pub span: Option<Window>,
     /// The number of the part, from 1, when a table of the commit has several files of one span.
     pub part: Option<u32>,
-    /// The rows, sorted as the specification claims.
-    pub batches: Vec<RecordBatch>,
+    /// The rows.
+    pub rows: RowSource,
 }
 
 /// Quarantined records.
@@ -106,8 +105,8 @@ pub struct Quarantine {
     pub rows: u64,
 }
 
-/// Everything of one commit, when it is all in memory.
-#[derive(Clone, Debug)]
+/// Everything of one commit.
+#[derive(Debug)]
 pub struct Landing {
     /// What it is for.
     pub kind: CommitKind,
@@ -115,7 +114,7 @@ pub struct Landing {
     pub window: Option<Window>,
     /// The commits whose place it takes.
     pub removes: Vec<CommitId>,
-    /// Its rows; parts without rows write no file.
+    /// Its rows, made and written one part after the other; parts without rows write no file.
     pub parts: Vec<TablePart>,
     /// Its quarantined records.
     pub quarantine: Option<Quarantine>,
@@ -188,8 +187,10 @@ impl Writer {
     pub async fn land(&self, landing: Landing) -> Result<Outcome> {
         let mut draft = self.begin(landing.kind, landing.window, landing.removes);
         let written = async {
-            let parts = landing.parts.into_iter().map(|part| self.write_part(&draft, part));
-            let files = futures::future::try_join_all(parts).await?;
+            let mut files = Vec::with_capacity(landing.parts.len());
+            for part in landing.parts {
+                files.extend(self.write_part(&draft, part).await?);
+            }
             let quarantine = match landing.quarantine {
                 Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
                 None => None,
@@ -198,7 +199,7 @@ impl Writer {
         };
         match written.await {
             Ok((files, quarantine)) => {
-                draft.files = files.into_iter().flatten().collect();
+                draft.files = files;
                 draft.quarantine = quarantine;
                 self.commit(draft, landing.proof).await
             }
@@ -340,7 +341,7 @@ impl Writer {
     }
 
     async fn write_part(&self, draft: &Draft, part: TablePart) -> Result<Option<FileEntry>> {
-        let TablePart { spec, span, part, batches } = part;
+        let TablePart { spec, span, part, rows } = part;
         let table = spec.table;
         let path = match (table, span.or(draft.window)) {
             (Table::StopReference, _) => Some(self.layout.stop_reference(draft.commit)),
@@ -354,7 +355,7 @@ impl Writer {
             contract: self.options.contract,
             span: span.or(draft.window),
         };
-        let encoded = tokio::task::spawn_blocking(move || encode(&spec, &batches, &origin)).await;
+        let encoded = tokio::task::spawn_blocking(move || encode(&spec, rows, &origin)).await;
         let encoded = encoded.map_err(|error| Error::internal("an encoder did not end").because(error))??;
         match encoded {
             Some(file) => Ok(Some(self.put_file(draft.commit, table, path, file).await?)),

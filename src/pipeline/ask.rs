@@ -44,7 +44,7 @@ pub async fn get(
             .map_err(|error| error.with("number", number))?;
         let page = called.value;
         let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        found.push(Looked { number: number.clone(), rows: assemble(&[page], &winners)? });
+        found.push(Looked { number: number.clone(), rows: assemble([page], &winners)? });
     }
     Ok(found)
 }

@@ -1,9 +1,8 @@
 //! One piece of work of a run: a window walked, assembled and committed.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Decimal128Type;
 use bytes::Bytes;
@@ -16,9 +15,9 @@ use crate::extract::budget::Budget;
 use crate::extract::proof;
 use crate::extract::walk::{Part, Walked, Walker};
 use crate::id::CommitId;
-use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, TablePart, TableSpec, Writer};
+use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TablePart, TableSpec, Writer};
 use crate::time::{Clock, Window};
-use crate::transform::{Page, Refreshed, WindowRows, assemble, carry_over};
+use crate::transform::{Assembly, Page, Refreshed, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
@@ -85,8 +84,8 @@ struct Rows {
     window: Window,
     kind: CommitKind,
     removes: Vec<CommitId>,
-    headers: RecordBatch,
-    details: RecordBatch,
+    headers: RowSource,
+    details: RowSource,
     /// Lines of the quarantine file, without line breaks.
     quarantined: Vec<String>,
     /// What is wrong with the first of them.
@@ -148,14 +147,15 @@ impl Task<'_> {
                 continue;
             }
             let pages = Arc::clone(&pages);
-            let WindowRows { headers, details, quarantined } = blocking(move || assemble(&pages, &winners)).await?;
+            let assembly = blocking(move || Assembly::new(pages, &winners)).await?;
+            let quarantined = assembly.quarantined();
             let rows = Rows {
                 window,
                 kind: CommitKind::Sync,
                 removes: Vec::new(),
-                proof: recorded(proof, headers.num_rows(), quarantined.len()),
-                headers,
-                details,
+                proof: recorded(proof, assembly.header_rows(), quarantined.len()),
+                headers: RowSource::new(assembly.header_rows(), assembly.headers()),
+                details: RowSource::new(assembly.detail_rows(), assembly.details()),
                 quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
                 first_misfit: quarantined.first().map(|record| record.message()),
             };
@@ -198,7 +198,7 @@ impl Task<'_> {
             // A record without a readable modified time may have come with two pieces.
             let mut seen = HashSet::new();
             winners.retain(|(page, row): &(usize, usize)| seen.insert(pages[*page].rows()[*row].identity.clone()));
-            let fresh = assemble(&pages, &winners)?;
+            let fresh = assemble(pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
             Ok((fresh, refreshed))
         })
@@ -212,8 +212,8 @@ impl Task<'_> {
             window,
             kind: CommitKind::Refresh,
             removes,
-            headers,
-            details,
+            headers: vec![headers].into(),
+            details: vec![details].into(),
             quarantined,
             first_misfit: fresh.quarantined.first().map(|record| record.message()),
             proof,
@@ -250,14 +250,11 @@ impl Task<'_> {
             landed.gaps.push(Gap { window, error });
             return Ok(());
         }
-        let real_num_scaled = sum_real_num(&headers);
+        let real_num_scaled = Arc::new(Mutex::new(0));
+        let headers = summed(headers, Arc::clone(&real_num_scaled));
         let [of_headers, of_details] = self.specs;
-        let part = |spec: &Arc<TableSpec>, batch| TablePart {
-            spec: Arc::clone(spec),
-            span: None,
-            part: None,
-            batches: vec![batch],
-        };
+        let part =
+            |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part: None, rows };
         let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let landing = Landing {
             kind,
@@ -268,7 +265,10 @@ impl Task<'_> {
             proof: Some(proof),
         };
         match self.writer.land(landing).await? {
-            Outcome::Committed(committed) => landed.commits.push(Arrived { window, kind, committed, real_num_scaled }),
+            Outcome::Committed(committed) => {
+                let real_num_scaled = real_num_scaled.lock().map_or(0, |sum| *sum);
+                landed.commits.push(Arrived { window, kind, committed, real_num_scaled });
+            }
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
             Outcome::Dropped(refusal) => {
                 tracing::warn!(%window, %refusal, "the commit was dropped and is planned again");
@@ -315,8 +315,12 @@ fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) ->
     }
 }
 
-/// The exact sum of `real_num`, times 10,000; nulls count as nothing.
-fn sum_real_num(headers: &RecordBatch) -> i128 {
-    let Some(column) = headers.column_by_name("real_num") else { return 0 };
-    column.as_primitive::<Decimal128Type>().iter().flatten().sum()
+/// The same rows, and with every batch that is taken the exact sum of `real_num`, times 10,000; nulls count as nothing.
+fn summed(headers: RowSource, sum: Arc<Mutex<i128>>) -> RowSource {
+    headers.inspect(move |batch| {
+        let column = batch.column_by_name("real_num").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        if let (Some(column), Ok(mut sum)) = (column, sum.lock()) {
+            *sum += column.iter().flatten().sum::<i128>();
+        }
+    })
 }

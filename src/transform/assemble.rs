@@ -1,16 +1,20 @@
-//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas.
+//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a batch at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow_schema::{ArrowError, SchemaRef};
-use arrow_select::interleave::interleave;
+use arrow_schema::ArrowError;
 
+use super::columns::ColumnBuffer;
 use super::contract::{Contract, Table};
 use super::page::{Page, Slot};
 use super::plan::LINEAGE;
 use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
+
+/// The rows of a batch: few enough that batches cost little memory, enough that their making costs little time.
+const BATCH_ROWS: usize = 8_192;
 
 /// What a window lands: both tables and what did not fit.
 #[derive(Clone, Debug)]
@@ -23,69 +27,189 @@ pub struct WindowRows {
     pub quarantined: Vec<Quarantined>,
 }
 
-/// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`. Quarantined winners go to quarantine, skipped ones nowhere. With
-/// no winners both tables are empty and have their schemas all the same.
+/// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no winners both tables are empty and
+/// have their schemas all the same.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a winner stands on no page or the columns outgrow Arrow.
-pub fn assemble(pages: &[Page], winners: &[(usize, usize)]) -> Result<WindowRows> {
-    let contract = Contract::get()?;
-    let mut headers = Vec::with_capacity(winners.len());
-    let mut quarantined = Vec::new();
-    for &(page, row) in winners {
-        let found = pages.get(page).and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
-        let Some((from, slot, key)) = found else {
-            return Err(Error::internal("a row to land stands on no page").with("row", row).with("page", page));
-        };
-        match slot {
-            Slot::Landed(header) => headers.push((&key.identity, page, *header)),
-            Slot::Quarantined(place) => quarantined.extend(from.quarantined.get(*place).cloned()),
-            Slot::Skipped => {}
-        }
-    }
-    // Every landed row has an identity of number and modified time, which is the sort order of both tables.
-    headers.sort_by_key(|(identity, ..)| *identity);
-
-    let header_rows: Vec<(usize, usize)> = headers.iter().map(|&(_, page, header)| (page, header)).collect();
-    let mut detail_rows = Vec::with_capacity(pages.iter().map(|page| page.details.num_rows()).sum());
-    for &(page, header) in &header_rows {
-        let bounds = pages[page].detail_offsets.get(header..header + 2).unwrap_or(&[0, 0]);
-        detail_rows.extend((bounds[0]..bounds[1]).map(|detail| (page, detail)));
-    }
-    let gather = |table: &Table, rows, batch| {
-        gather(table.schema(), pages, rows, batch).map_err(|error| {
-            Error::internal("put the rows of a window together").with("table", table.name()).because(error)
-        })
+/// As [`Assembly::new`] and [`Batches`].
+pub fn assemble(pages: impl Into<Arc<[Page]>>, winners: &[(usize, usize)]) -> Result<WindowRows> {
+    let assembly = Assembly::new(pages.into(), winners)?;
+    let rows = &assembly.rows;
+    let all = |of, rows: &Rows| {
+        let mut batches = Batches::new(Arc::clone(&assembly.rows), of, usize::MAX);
+        batches.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(of.table(rows.contract).schema())))
     };
-    Ok(WindowRows {
-        headers: gather(contract.headers(), &header_rows, |page: &Page| &page.headers)?,
-        details: gather(contract.details(), &detail_rows, |page: &Page| &page.details)?,
-        quarantined,
-    })
+    Ok(WindowRows { headers: all(Of::Headers, rows)?, details: all(Of::Details, rows)?, quarantined: assembly.quarantined })
 }
 
-fn gather(
-    schema: SchemaRef,
-    pages: &[Page],
-    rows: &[(usize, usize)],
-    batch: fn(&Page) -> &RecordBatch,
-) -> Result<RecordBatch, ArrowError> {
-    if rows.is_empty() {
-        return Ok(RecordBatch::new_empty(schema));
+/// The rows that land, picked and sorted but not yet gathered.
+#[derive(Debug)]
+pub struct Assembly {
+    rows: Arc<Rows>,
+    quarantined: Vec<Quarantined>,
+}
+
+/// The pages, and which of their requisitions land.
+#[derive(Debug)]
+struct Rows {
+    contract: &'static Contract,
+    pages: Arc<[Page]>,
+    /// (page, header), in the order in which both tables are sorted.
+    headers: Vec<(usize, usize)>,
+    details: usize,
+}
+
+impl Assembly {
+    /// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
+    /// Quarantined winners go to quarantine, skipped ones nowhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a winner stands on no page.
+    pub fn new(pages: Arc<[Page]>, winners: &[(usize, usize)]) -> Result<Self> {
+        let contract = Contract::get()?;
+        let mut headers = Vec::with_capacity(winners.len());
+        let (mut quarantined, mut details) = (Vec::new(), 0);
+        for &(page, row) in winners {
+            let found = pages.get(page).and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
+            let Some((from, slot, key)) = found else {
+                return Err(Error::internal("a row to land stands on no page").with("row", row).with("page", page));
+            };
+            match slot {
+                Slot::Landed(header) => {
+                    headers.push((&key.identity, page, *header));
+                    details += from.details_of(*header).len();
+                }
+                Slot::Quarantined(place) => quarantined.extend(from.quarantined.get(*place).cloned()),
+                Slot::Skipped => {}
+            }
+        }
+        // Every landed row has an identity of number and modified time, which is the sort order of both tables.
+        headers.sort_unstable_by_key(|(identity, ..)| *identity);
+        let headers = headers.into_iter().map(|(_, page, header)| (page, header)).collect();
+        Ok(Self { rows: Arc::new(Rows { contract, pages, headers, details }), quarantined })
     }
-    let own = schema.fields().len() - LINEAGE.len();
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for place in 0..own {
-        let parts: Vec<_> = pages.iter().map(|page| batch(page).column(place).as_ref()).collect();
-        columns.push(interleave(&parts, rows)?);
+
+    /// How many rows of `purchase_apply` there are.
+    pub fn header_rows(&self) -> usize {
+        self.rows.headers.len()
     }
-    let of = |rows: &[(usize, usize)]| rows.iter().map(|(page, _)| &pages[*page]).collect::<Vec<_>>();
-    let from = of(rows);
-    let runs: Vec<String> = pages.iter().map(|page| page.run.to_string()).collect();
-    let editions = StringArray::from_iter_values(from.iter().map(|page| page.edition.name()));
-    let received: Vec<i64> = from.iter().map(|page| page.received_at_micros).collect();
-    columns.push(Arc::new(editions) as ArrayRef);
-    columns.push(Arc::new(TimestampMicrosecondArray::from(received).with_timezone("UTC")));
-    columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|(page, _)| runs[*page].as_str()))));
-    RecordBatch::try_new(schema, columns)
+
+    /// How many rows of `purchase_apply_detail` there are.
+    pub fn detail_rows(&self) -> usize {
+        self.rows.details
+    }
+
+    /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).
+    pub fn headers(&self) -> Batches {
+        Batches::new(Arc::clone(&self.rows), Of::Headers, BATCH_ROWS)
+    }
+
+    /// Rows of `purchase_apply_detail`, sorted by (purchase_apply_no, apply_modified, detail_index).
+    pub fn details(&self) -> Batches {
+        Batches::new(Arc::clone(&self.rows), Of::Details, BATCH_ROWS)
+    }
+
+    /// Requisitions that did not fit, in the order of the winners.
+    pub fn quarantined(&self) -> &[Quarantined] {
+        &self.quarantined
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Headers,
+    Details,
+}
+
+impl Of {
+    fn table(self, contract: &Contract) -> &Table {
+        match self {
+            Self::Headers => contract.headers(),
+            Self::Details => contract.details(),
+        }
+    }
+
+    fn columns(self, page: &Page) -> &[ColumnBuffer] {
+        match self {
+            Self::Headers => &page.headers,
+            Self::Details => &page.details,
+        }
+    }
+}
+
+/// Neighbouring rows of one page.
+#[derive(Clone, Debug)]
+struct Run {
+    page: usize,
+    rows: Range<usize>,
+}
+
+/// The rows of one table, gathered a batch at a time, in order. Gives nothing when there are no rows, and an error of
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the columns outgrow Arrow.
+#[derive(Debug)]
+pub struct Batches {
+    rows: Arc<Rows>,
+    of: Of,
+    batch_rows: usize,
+    /// The next header to take from, and how many of its details are taken.
+    next: (usize, usize),
+}
+
+impl Batches {
+    fn new(rows: Arc<Rows>, of: Of, batch_rows: usize) -> Self {
+        Self { rows, of, batch_rows, next: (0, 0) }
+    }
+
+    /// The runs of the next batch.
+    fn runs(&mut self) -> Vec<Run> {
+        let (mut runs, mut left) = (Vec::new(), self.batch_rows);
+        while let Some(&(page, header)) = self.rows.headers.get(self.next.0).filter(|_| left > 0) {
+            let all = match self.of {
+                Of::Headers => header..header + 1,
+                Of::Details => self.rows.pages[page].details_of(header),
+            };
+            let begin = all.start + self.next.1;
+            let rows = begin..all.end.min(begin.saturating_add(left));
+            self.next = if rows.end == all.end { (self.next.0 + 1, 0) } else { (self.next.0, rows.end - all.start) };
+            left -= rows.len();
+            if !rows.is_empty() {
+                runs.push(Run { page, rows });
+            }
+        }
+        runs
+    }
+
+    fn gather(&self, runs: &[Run]) -> std::result::Result<RecordBatch, ArrowError> {
+        let table = self.of.table(self.rows.contract);
+        let pages = &self.rows.pages;
+        let rows = runs.iter().map(|run| run.rows.len()).sum();
+        let mut columns = Vec::with_capacity(table.columns().len());
+        for (place, column) in table.columns()[..table.columns().len() - LINEAGE.len()].iter().enumerate() {
+            let parts = || runs.iter().map(|run| (&self.of.columns(&pages[run.page])[place], run.rows.clone()));
+            let bytes = parts().map(|(part, rows)| part.text_bytes(rows)).sum();
+            let mut gathered = ColumnBuffer::new(column.kind(), rows, bytes);
+            parts().for_each(|(part, rows)| gathered.extend(part, rows));
+            columns.push(gathered.into_array(column.kind())?);
+        }
+        let (edition, run) = pages.first().map(|page| (page.edition.name(), page.run.to_string())).unwrap_or_default();
+        let received = runs.iter().flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
+        columns.push(Arc::new(StringArray::new_repeated(edition, rows)) as ArrayRef);
+        columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC")));
+        columns.push(Arc::new(StringArray::new_repeated(run, rows)));
+        RecordBatch::try_new(table.schema(), columns)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let runs = self.runs();
+        (!runs.is_empty()).then(|| {
+            self.gather(&runs).map_err(|error| {
+                let table = self.of.table(self.rows.contract).name();
+                Error::internal("put the rows of a window together").with("table", table).because(error)
+            })
+        })
+    }
 }

@@ -190,7 +190,7 @@ mod tests {
         let context = PageContext { window: None, page_no: 0, received_at_micros: 0 };
         let page = decoder.decode(body.as_bytes(), &context).expect("a page");
         let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        assemble(&[page], &winners).expect("rows")
+        assemble([page], &winners).expect("rows")
     }
 
     fn held(windows: &[WindowRows]) -> Held {

@@ -1,15 +1,17 @@
-//! Growable column buffers that can be cut back to an earlier row, and become Arrow arrays without a copy.
+//! Growable column buffers that can be cut back to an earlier row. Pages keep them until their window is proved; only the rows that
+//! land are gathered into Arrow arrays, a batch at a time.
 //!
 //! Arrow's own builders cannot be cut back, and a requisition that does not fit must leave no trace in any column.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, PrimitiveArray, StringArray};
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::ArrowError;
 
 use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
 use super::scalar::{Scalar, unescape};
@@ -42,9 +44,34 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
         self.nulls.truncate(rows);
     }
 
+    fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        if let Some(values) = from.values.get(rows.clone()) {
+            self.values.extend_from_slice(values);
+            extend_nulls(&mut self.nulls, &from.nulls, rows);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.capacity() * size_of::<T::Native>() + self.nulls.allocated_size()
+    }
+
     fn into_array(self) -> Result<PrimitiveArray<T>, ArrowError> {
         PrimitiveArray::try_new(ScalarBuffer::from(self.values), self.nulls.build())
     }
+}
+
+fn extend_nulls(to: &mut NullBufferBuilder, from: &NullBufferBuilder, rows: Range<usize>) {
+    if from.as_slice().is_none() {
+        to.append_n_non_nulls(rows.len());
+    } else {
+        rows.for_each(|row| to.append(from.is_valid(row)));
+    }
+}
+
+/// What an offset counts. A page is far smaller than 2 GiB, see `decode::MAX_PAGE_BYTES`; rows of several pages that are not are
+/// refused when they become an array.
+fn offset(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
 /// Texts one after the other, some of them null.
@@ -66,10 +93,9 @@ impl Texts {
         self.offsets.len() - 1
     }
 
-    /// Closes the value that `self.text` was extended with. A page is far smaller than the 2 GiB that an offset can count, see
-    /// `decode::MAX_PAGE_BYTES`.
+    /// Closes the value that `self.text` was extended with.
     fn close(&mut self) {
-        self.offsets.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+        self.offsets.push(offset(self.text.len()));
         self.nulls.append_non_null();
     }
 
@@ -80,7 +106,7 @@ impl Texts {
                 self.close();
             }
             None => {
-                self.offsets.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+                self.offsets.push(offset(self.text.len()));
                 self.nulls.append_null();
             }
         }
@@ -105,9 +131,28 @@ impl Texts {
     }
 
     pub(super) fn get(&self, row: usize) -> Option<&str> {
-        let bounds = self.offsets.get(row..row + 2)?;
-        let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
-        self.nulls.is_valid(row).then(|| &self.text[place(bounds[0])..place(bounds[1])])
+        self.nulls.is_valid(row).then(|| self.text.get(self.span(row..row + 1)).unwrap_or_default())
+    }
+
+    /// Where the text of `rows` stands.
+    fn span(&self, rows: Range<usize>) -> Range<usize> {
+        let place = |row: usize| self.offsets.get(row).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        place(rows.start)..place(rows.end)
+    }
+
+    fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        let span = from.span(rows.clone());
+        let (Some(text), Some(ends)) = (from.text.get(span.clone()), from.offsets.get(rows.start + 1..=rows.end)) else {
+            return;
+        };
+        let moved = offset(self.text.len()).wrapping_sub(offset(span.start));
+        self.text.push_str(text);
+        self.offsets.extend(ends.iter().map(|end| end.wrapping_add(moved)));
+        extend_nulls(&mut self.nulls, &from.nulls, rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.capacity() + self.offsets.capacity() * size_of::<i32>() + self.nulls.allocated_size()
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
@@ -118,6 +163,9 @@ impl Texts {
     }
 
     fn into_array(self) -> Result<StringArray, ArrowError> {
+        if i32::try_from(self.text.len()).is_err() {
+            return Err(ArrowError::OffsetOverflowError(self.text.len()));
+        }
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
         StringArray::try_new(offsets, Buffer::from_vec(self.text.into_bytes()), self.nulls.build())
     }
@@ -135,14 +183,46 @@ pub(super) enum ColumnBuffer {
 }
 
 impl ColumnBuffer {
-    pub(super) fn new(kind: ColumnType, rows: usize) -> Self {
+    /// A column with room for `rows`, and for `bytes` of text.
+    pub(super) fn new(kind: ColumnType, rows: usize, bytes: usize) -> Self {
         match kind {
             ColumnType::Int16 => Self::Int16(Fixed::with_capacity(rows)),
             ColumnType::Int32 => Self::Int32(Fixed::with_capacity(rows)),
             ColumnType::Int64 => Self::Int64(Fixed::with_capacity(rows)),
             ColumnType::Decimal => Self::Decimal(Fixed::with_capacity(rows)),
             ColumnType::Timestamp => Self::Timestamp(Fixed::with_capacity(rows)),
-            ColumnType::Utf8 => Self::Utf8(Texts::with_capacity(rows, rows * 16)),
+            ColumnType::Utf8 => Self::Utf8(Texts::with_capacity(rows, bytes)),
+        }
+    }
+
+    /// Appends `rows` of another column of the same type.
+    pub(super) fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        match (self, from) {
+            (Self::Int16(to), Self::Int16(from)) => to.extend(from, rows),
+            (Self::Int32(to), Self::Int32(from)) => to.extend(from, rows),
+            (Self::Int64(to), Self::Int64(from)) => to.extend(from, rows),
+            (Self::Decimal(to), Self::Decimal(from)) => to.extend(from, rows),
+            (Self::Timestamp(to), Self::Timestamp(from)) => to.extend(from, rows),
+            (Self::Utf8(to), Self::Utf8(from)) => to.extend(from, rows),
+            // Columns at one place have one type. Were it not so, the batch would be refused for its missing rows.
+            _ => debug_assert!(false, "columns of different types"),
+        }
+    }
+
+    /// The bytes of text in `rows`; 0 for other types.
+    pub(super) fn text_bytes(&self, rows: Range<usize>) -> usize {
+        if let Self::Utf8(column) = self { column.span(rows).len() } else { 0 }
+    }
+
+    /// The memory that it holds, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Int16(column) => column.bytes(),
+            Self::Int32(column) => column.bytes(),
+            Self::Int64(column) => column.bytes(),
+            Self::Decimal(column) => column.bytes(),
+            Self::Timestamp(column) => column.bytes(),
+            Self::Utf8(column) => column.bytes(),
         }
     }
 
@@ -272,14 +352,4 @@ fn read<T>(
 
 fn integer<T: TryFrom<i64>>(scalar: Scalar<'_>, scratch: &mut String) -> Result<Option<T>, Misfit> {
     read(scalar, scratch, |text| T::try_from(value::integer(text)?).map(Some).map_err(|_| Misfit::OutOfRange))
-}
-
-/// The first columns of a table as one batch.
-pub(super) fn batch(
-    columns: Vec<ColumnBuffer>,
-    kinds: &[ColumnType],
-    schema: &SchemaRef,
-) -> Result<RecordBatch, ArrowError> {
-    let arrays = columns.into_iter().zip(kinds).map(|(column, kind)| column.into_array(*kind));
-    RecordBatch::try_new(schema.clone(), arrays.collect::<Result<_, _>>()?)
 }

@@ -3,13 +3,12 @@
 //! A page is parsed once, straight into the column buffers, as long as everything fits. When anything does not, it is parsed again
 //! requisition by requisition, so that only the broken ones go to quarantine, each with its exact source text.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::columns;
 use super::page::{Page, PageContext, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
-use super::record::{Failure, RecordReader};
+use super::record::{Failure, RecordReader, Room};
 use super::scan::{Key, Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
@@ -26,6 +25,8 @@ const MAX_PAGE_BYTES: usize = 128 << 20;
 pub struct PageDecoder {
     plan: Arc<Plan>,
     run: RunId,
+    /// What the last page took: pages of one account are much alike, and buffers that fit need neither grow nor waste.
+    room: Arc<Mutex<Option<Room>>>,
 }
 
 impl PageDecoder {
@@ -34,7 +35,7 @@ impl PageDecoder {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
     pub fn new(edition: Edition, run: RunId) -> Result<Self> {
-        Ok(Self { plan: Arc::new(Plan::new(edition)?), run })
+        Ok(Self { plan: Arc::new(Plan::new(edition)?), run, room: Arc::default() })
     }
 
     /// Decodes one answer.
@@ -55,17 +56,26 @@ impl PageDecoder {
         })?;
         // Some PHP servers write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        match self.parse(text, context, Pass::Whole) {
-            Ok(answer) => answer.into_page(),
-            Err(_) => self.parse(text, context, Pass::OneByOne)?.into_page(),
+        let answer = match self.parse(text, context, Pass::Whole) {
+            Ok(answer) => answer,
+            Err(_) => self.parse(text, context, Pass::OneByOne)?,
+        };
+        if let Ok(mut room) = self.room.lock() {
+            *room = Some(answer.reader.taken());
         }
+        answer.into_page()
+    }
+
+    fn room(&self, bytes: usize) -> Room {
+        let last = self.room.lock().ok().and_then(|room| room.clone());
+        last.unwrap_or_else(|| Room::for_page(&self.plan, bytes))
     }
 
     fn parse<'a>(&'a self, text: &'a str, context: &PageContext, pass: Pass) -> Result<Answer<'a>, Unreadable> {
         let mut answer = Answer {
             plan: &self.plan,
             pass,
-            reader: RecordReader::new(&self.plan, text.len()),
+            reader: RecordReader::new(&self.plan, &self.room(text.len())),
             place: Place {
                 window: context.window,
                 page_no: context.page_no,
@@ -266,8 +276,6 @@ impl<'a> Answer<'a> {
         if !self.listed && self.total != Some(0) {
             return Err(Unreadable::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
         }
-        let broken = |error| Unreadable::new(format!("the columns of the page do not agree: {error}"));
-        let (headers, details) = (self.reader.headers, self.reader.details);
         Ok(Page {
             edition: self.plan.edition,
             run: self.place.run,
@@ -276,10 +284,8 @@ impl<'a> Answer<'a> {
             total: self.total.filter(|_| self.place.page_no == 0),
             rows: self.rows,
             slots: self.slots,
-            headers: columns::batch(headers.columns, &self.plan.headers.kinds, &self.plan.headers.schema)
-                .map_err(broken)?,
-            details: columns::batch(details.columns, &self.plan.details.kinds, &self.plan.details.schema)
-                .map_err(broken)?,
+            headers: self.reader.headers.columns,
+            details: self.reader.details.columns,
             detail_offsets: self.detail_offsets,
             quarantined: self.quarantined,
         })

@@ -1,9 +1,9 @@
 //! A page of an answer, decoded: what the walk counts and what assembly lands.
 
 use std::fmt;
+use std::ops::Range;
 
-use arrow_array::RecordBatch;
-
+use super::columns::ColumnBuffer;
 use super::quarantine::Quarantined;
 use crate::edition::Edition;
 use crate::id::RunId;
@@ -51,7 +51,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// One page, decoded.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Page {
     pub(super) edition: Edition,
     pub(super) run: RunId,
@@ -59,10 +59,10 @@ pub struct Page {
     pub(super) total: Option<u64>,
     pub(super) rows: Vec<RowKey>,
     pub(super) slots: Vec<Slot>,
-    /// Columns without lineage, in the order of arrival.
-    pub(super) headers: RecordBatch,
-    /// Columns without lineage, in the order of arrival.
-    pub(super) details: RecordBatch,
+    /// Columns of requisitions without lineage, in the order of arrival.
+    pub(super) headers: Vec<ColumnBuffer>,
+    /// Columns of details without lineage, in the order of arrival.
+    pub(super) details: Vec<ColumnBuffer>,
     /// Where the details of each header begin, and where the last ones end.
     pub(super) detail_offsets: Vec<usize>,
     pub(super) quarantined: Vec<Quarantined>,
@@ -108,13 +108,18 @@ impl Page {
 
     /// How many details the fitting requisitions hold.
     pub fn detail_rows(&self) -> usize {
-        self.details.num_rows()
+        self.detail_offsets.last().copied().unwrap_or(0)
     }
 
     /// The memory that its columns hold, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let raw: usize = self.quarantined.iter().map(|record| record.raw.len()).sum();
-        self.headers.get_array_memory_size() + self.details.get_array_memory_size() + raw
+        self.headers.iter().chain(&self.details).map(ColumnBuffer::bytes).sum::<usize>() + raw
+    }
+
+    /// The rows of the details of a header.
+    pub(super) fn details_of(&self, header: usize) -> Range<usize> {
+        self.detail_offsets.get(header..header + 2).map_or(0..0, |bounds| bounds[0]..bounds[1])
     }
 
     fn places_of(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {

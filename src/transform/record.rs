@@ -38,6 +38,29 @@ pub(super) struct Mark {
     details: usize,
 }
 
+/// The room that the rows of a page take.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    headers: TableRoom,
+    details: TableRoom,
+}
+
+#[derive(Clone, Debug)]
+struct TableRoom {
+    rows: usize,
+    /// One number a column, 0 for those that are not text.
+    text_bytes: Vec<usize>,
+}
+
+impl Room {
+    /// What a page of `bytes` usually takes.
+    pub(super) fn for_page(plan: &Plan, bytes: usize) -> Self {
+        // A requisition of five details takes some 2.5 kB of JSON, a detail some 450 bytes; a text 16 or so.
+        let table = |plan: &TablePlan, rows: usize| TableRoom { rows, text_bytes: vec![rows * 16; plan.kinds.len()] };
+        Self { headers: table(&plan.headers, bytes / 2_500 + 1), details: table(&plan.details, bytes / 450 + 1) }
+    }
+}
+
 /// The growing rows of one table.
 #[derive(Debug)]
 pub(super) struct TableRows<'p, 'de> {
@@ -52,10 +75,11 @@ pub(super) struct TableRows<'p, 'de> {
 }
 
 impl<'p, 'de> TableRows<'p, 'de> {
-    fn new(plan: &'p TablePlan, rows: usize) -> Self {
+    fn new(plan: &'p TablePlan, room: &TableRoom) -> Self {
+        let columns = plan.kinds.iter().zip(&room.text_bytes);
         Self {
             plan,
-            columns: plan.kinds.iter().map(|kind| ColumnBuffer::new(*kind, rows)).collect(),
+            columns: columns.map(|(kind, bytes)| ColumnBuffer::new(*kind, room.rows, *bytes)).collect(),
             rows: 0,
             guesser: plan.names.guesser(),
             filled: 0,
@@ -123,6 +147,11 @@ impl<'p, 'de> TableRows<'p, 'de> {
         required.into_iter().find(|(place, _)| self.columns[*place].last_is_empty()).map(|(_, name)| name.as_str())
     }
 
+    fn taken(&self) -> TableRoom {
+        let text_bytes = self.columns.iter().map(|column| column.text_bytes(0..self.rows));
+        TableRoom { rows: self.rows, text_bytes: text_bytes.collect() }
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
         self.rows = rows;
@@ -145,13 +174,12 @@ pub(super) struct RecordReader<'p, 'de> {
 }
 
 impl<'p, 'de> RecordReader<'p, 'de> {
-    /// A reader with room for what a page of `bytes` usually holds.
-    pub(super) fn new(plan: &'p Plan, bytes: usize) -> Self {
-        // A requisition of five details takes some 2.5 kB of JSON, a detail some 450 bytes.
+    /// A reader with room for what is expected.
+    pub(super) fn new(plan: &'p Plan, room: &Room) -> Self {
         Self {
             plan,
-            headers: TableRows::new(&plan.headers, bytes / 2_500 + 1),
-            details: TableRows::new(&plan.details, bytes / 450 + 1),
+            headers: TableRows::new(&plan.headers, &room.headers),
+            details: TableRows::new(&plan.details, &room.details),
             own_numbers: Texts::with_capacity(8, 128),
             own_count: 0,
             details_seen: false,
@@ -159,6 +187,15 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             failure: None,
             scratch: String::new(),
         }
+    }
+
+    /// What the rows that were read take, and a little more.
+    pub(super) fn taken(&self) -> Room {
+        let and_more = |TableRoom { rows, text_bytes }: TableRoom| TableRoom {
+            rows: rows + rows / 16,
+            text_bytes: text_bytes.into_iter().map(|bytes| bytes + bytes / 16).collect(),
+        };
+        Room { headers: and_more(self.headers.taken()), details: and_more(self.details.taken()) }
     }
 
     pub(super) fn mark(&self) -> Mark {

@@ -92,7 +92,7 @@ fn read_rows(
         }
         examined.rows += batch.num_rows() as u64;
         examined.wrong.extend(order.follow(shape, &batch));
-        match bounds(&shape.spec, std::slice::from_ref(&batch)) {
+        match bounds(&shape.spec, &batch) {
             Ok((low, high)) => {
                 range = Some(range.map_or((low, high), |(least, most)| (least.min(low), most.max(high))));
             }
@@ -183,9 +183,8 @@ impl Order {
         if self.broken {
             return None;
         }
-        let last = self.last.replace(batch.slice(batch.num_rows() - 1, 1));
-        let both: Vec<RecordBatch> = last.into_iter().chain([batch.clone()]).collect();
-        let wrong = check_order(&shape.spec, &both).err();
+        let before = self.last.replace(batch.slice(batch.num_rows() - 1, 1));
+        let wrong = check_order(&shape.spec, before.as_ref(), batch).err();
         self.broken = wrong.is_some();
         wrong
     }
@@ -230,7 +229,7 @@ mod tests {
             contract: FormatVersion { major: 1, minor: 0 },
             span: None,
         };
-        let file = encode(spec, batches, &origin).expect("encoded").expect("rows");
+        let file = encode(spec, batches.to_vec().into(), &origin).expect("encoded").expect("rows");
         let entry = FileEntry {
             table: "purchase_apply".to_owned(),
             path: "x".to_owned(),

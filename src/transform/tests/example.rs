@@ -50,7 +50,7 @@ fn the_vendors_example_lands_field_by_field() {
     assert_eq!(page.rows().len(), 1);
     assert_eq!((&page.rows()[0].identity, page.rows()[0].modified), (&identity, Some(at("2020-05-19 11:57:04"))));
 
-    let rows = land(&page);
+    let rows = land(page);
     let contract = Contract::get().expect("a contract");
     assert_eq!(rows.headers.schema(), contract.headers().schema());
     assert_eq!(rows.details.schema(), contract.details().schema());
@@ -89,7 +89,7 @@ fn the_vendors_example_lands_field_by_field() {
 #[test]
 fn y_means_the_same_statuses_by_other_codes() {
     let body = EXAMPLE.replace(r#""status": "30""#, r#""status": "40""#);
-    let rows = land(&decode_in(Edition::Y, &body, None).expect("a page"));
+    let rows = land(decode_in(Edition::Y, &body, None).expect("a page"));
     assert_eq!(cell(&rows.headers, "status", 0), Cell::Int(40));
     assert_eq!(cell(&rows.headers, "status_name", 0), "referenced".into());
     assert_eq!(cell(&rows.headers, "_edition", 0), "y".into());
@@ -105,7 +105,7 @@ fn flagship_fields_land_in_the_same_columns() {
     for body in [FLAGSHIP.to_owned(), format!(r#"{{"status":0,"data":{FLAGSHIP}}}"#)] {
         let page = decode_in(Edition::Flagship, &body, None).expect("a page");
         assert_eq!(page.total(), Some(1));
-        let rows = land(&page);
+        let rows = land(page);
         for (name, value) in [
             ("apply_id", Cell::Null),
             ("purchase_apply_no", "POA2309040001".into()),
@@ -148,7 +148,7 @@ fn the_second_after_a_flagship_window_belongs_to_the_next() {
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:59")).expect("a page");
     assert_eq!(page.skipped_rows().collect::<Vec<_>>(), [0]);
     assert_eq!(page.rows().len(), 1, "it counts for the walk");
-    let rows = land(&page);
+    let rows = land(page);
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows(), rows.quarantined.len()), (0, 0, 0));
 
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:58")).expect("a page");

@@ -44,9 +44,9 @@ fn decode(body: &str) -> Page {
 }
 
 /// Lands every row of a page.
-fn land(page: &Page) -> WindowRows {
+fn land(page: Page) -> WindowRows {
     let winners: Vec<(usize, usize)> = (0..page.rows().len()).map(|row| (0, row)).collect();
-    assemble(std::slice::from_ref(page), &winners).expect("rows")
+    assemble([page], &winners).expect("rows")
 }
 
 /// An enterprise answer of these requisitions.
@@ -56,7 +56,7 @@ fn answer(requisitions: &[&str]) -> String {
 
 /// The rows of one requisition that fits.
 fn landed(requisition: &str) -> WindowRows {
-    let rows = land(&decode(&answer(&[requisition])));
+    let rows = land(decode(&answer(&[requisition])));
     assert_eq!(rows.quarantined, [], "it fits: {requisition}");
     rows
 }
@@ -65,11 +65,12 @@ fn landed(requisition: &str) -> WindowRows {
 fn quarantined(requisition: &str) -> Quarantined {
     let page = decode(&answer(&[GOOD, requisition, GOOD]));
     assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [1], "{requisition}");
-    let mut rows = land(&page);
+    let identity = page.rows()[1].identity.clone();
+    let mut rows = land(page);
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows()), (2, 2), "the rows around it land");
     let record = rows.quarantined.remove(0);
     assert_eq!(record.raw, requisition, "the source text is kept");
-    assert_eq!(page.rows()[1].identity, record.identity);
+    assert_eq!(identity, record.identity);
     record
 }
 
