@@ -19,6 +19,7 @@ mod verify;
 mod views;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -119,7 +120,11 @@ fn run(command: Command) -> Result<u8> {
     if let Command::Schema(args) = command {
         return schema::run(&args);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread waits for the gateway and the store; what takes time (decoding, encoding, disk) runs beside it. Few threads, because
+    // each keeps memory of its own.
+    let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(cores + 1)
         .enable_all()
         .build()
         .map_err(|error| Error::internal("start the runtime").because(error))?;

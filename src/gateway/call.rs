@@ -5,12 +5,11 @@
 //! account: refused credentials, and an address that does not speak this protocol. Every other business error stops its window.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
@@ -24,6 +23,8 @@ use crate::time::{BeijingTime, Clock};
 
 /// No page of 100 requisitions comes near this; a body that does is no answer.
 const MAX_BODY_BYTES: usize = 256 << 20;
+/// A page of 100 requisitions takes some 250 kB.
+const LARGEST_KEPT_BUFFER: usize = 1 << 20;
 /// Stands for "no `Date` header seen yet".
 const UNKNOWN: i64 = i64::MIN;
 
@@ -65,10 +66,17 @@ impl Default for CallPolicy {
 /// A body as it came over the wire.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// JSON text, decompressed.
-    pub body: Bytes,
+    bytes: Vec<u8>,
     /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
     pub received_at_micros: i64,
+}
+
+impl Answer {
+    /// JSON text, decompressed.
+    pub fn body(&self) -> &[u8] {
+        // Some PHP servers write a byte order mark before the JSON.
+        self.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.bytes)
+    }
 }
 
 /// Why a body that looked like an answer cannot be read. It is asked for again.
@@ -112,6 +120,8 @@ pub(super) struct Caller {
     /// Seconds added to our clock when signing; set once, by a timestamp refusal.
     correction: AtomicI64,
     calls: AtomicU64,
+    /// Buffers of bodies that were read.
+    buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl fmt::Debug for Caller {
@@ -149,6 +159,7 @@ impl Caller {
             server_ahead: AtomicI64::new(UNKNOWN),
             correction: AtomicI64::new(0),
             calls: AtomicU64::new(0),
+            buffers: Mutex::default(),
         })
     }
 
@@ -256,9 +267,7 @@ impl Caller {
                     .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
             );
         }
-        let mut body = Vec::with_capacity(
-            response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(1 << 20),
-        );
+        let mut body = self.buffer(response.content_length());
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
@@ -269,22 +278,44 @@ impl Caller {
                 }
             }
         }
-        // Some PHP servers write a byte order mark before the JSON.
-        let body = Bytes::from(body);
-        let body = if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body };
-        let answer = Answer { body, received_at_micros: self.clock.now_micros() };
-        match envelope::read(&answer.body, names) {
-            Ok(Envelope::Success) => match tokio::task::spawn_blocking(move || read(&answer)).await {
-                Ok(Ok(value)) => Attempt::Done(value),
-                Ok(Err(unreadable)) => {
-                    Attempt::Again(unavailable("the answer cannot be read").because(unreadable), None)
+        let answer = Answer { bytes: body, received_at_micros: self.clock.now_micros() };
+        match envelope::read(answer.body(), names) {
+            Ok(Envelope::Success) => {
+                let reading = tokio::task::spawn_blocking(move || (read(&answer), answer.bytes));
+                let Ok((outcome, bytes)) = reading.await else {
+                    return Attempt::Stop(Error::internal("reading an answer failed"));
+                };
+                self.take_back(bytes);
+                match outcome {
+                    Ok(value) => Attempt::Done(value),
+                    Err(unreadable) => {
+                        Attempt::Again(unavailable("the answer cannot be read").because(unreadable), None)
+                    }
                 }
-                Err(error) => Attempt::Stop(Error::internal("reading an answer failed").because(error)),
-            },
+            }
             Ok(Envelope::Refused { code, message }) => {
                 refused(names.code, code, &harmless(&message, &unsaid), &self.policy.refusals)
             }
             Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
+        }
+    }
+
+    /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time and stays behind.
+    fn buffer(&self, announced: Option<u64>) -> Vec<u8> {
+        let used = self.buffers.lock().ok().and_then(|mut buffers| buffers.pop());
+        used.unwrap_or_else(|| {
+            let announced = announced.and_then(|length| usize::try_from(length).ok());
+            Vec::with_capacity(announced.unwrap_or(0).min(LARGEST_KEPT_BUFFER))
+        })
+    }
+
+    fn take_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if let Ok(mut buffers) = self.buffers.lock()
+            && buffer.capacity() <= LARGEST_KEPT_BUFFER
+            && buffers.len() < self.policy.concurrency as usize
+        {
+            buffers.push(buffer);
         }
     }
 

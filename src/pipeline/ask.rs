@@ -38,7 +38,7 @@ pub async fn get(
         let called = gateway
             .query(&Query::Number(number.clone()), move |answer| {
                 let context = PageContext { window: None, page_no: 0, received_at_micros: answer.received_at_micros };
-                decoder.decode(&answer.body, &context).map_err(unreadable)
+                decoder.decode(answer.body(), &context).map_err(unreadable)
             })
             .await
             .map_err(|error| error.with("number", number))?;

@@ -33,7 +33,7 @@ impl Source {
             .query(&Query::Page { window, page_no, page_size }, move |answer| {
                 let received_at_micros = answer.received_at_micros;
                 let context = PageContext { window: Some(window), page_no, received_at_micros };
-                decoder.decode(&answer.body, &context).map_err(unreadable)
+                decoder.decode(answer.body(), &context).map_err(unreadable)
             })
             .await
             .map_err(|error| error.with("page", page_no))?;

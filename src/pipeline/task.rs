@@ -253,8 +253,7 @@ impl Task<'_> {
         let real_num_scaled = Arc::new(Mutex::new(0));
         let headers = summed(headers, Arc::clone(&real_num_scaled));
         let [of_headers, of_details] = self.specs;
-        let part =
-            |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part: None, rows };
+        let part = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part: None, rows };
         let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let landing = Landing {
             kind,

@@ -39,7 +39,11 @@ pub fn assemble(pages: impl Into<Arc<[Page]>>, winners: &[(usize, usize)]) -> Re
         let mut batches = Batches::new(Arc::clone(&assembly.rows), of, usize::MAX);
         batches.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(of.table(rows.contract).schema())))
     };
-    Ok(WindowRows { headers: all(Of::Headers, rows)?, details: all(Of::Details, rows)?, quarantined: assembly.quarantined })
+    Ok(WindowRows {
+        headers: all(Of::Headers, rows)?,
+        details: all(Of::Details, rows)?,
+        quarantined: assembly.quarantined,
+    })
 }
 
 /// The rows that land, picked and sorted but not yet gathered.
@@ -192,7 +196,8 @@ impl Batches {
             columns.push(gathered.into_array(column.kind())?);
         }
         let (edition, run) = pages.first().map(|page| (page.edition.name(), page.run.to_string())).unwrap_or_default();
-        let received = runs.iter().flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
+        let received =
+            runs.iter().flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
         columns.push(Arc::new(StringArray::new_repeated(edition, rows)) as ArrayRef);
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC")));
         columns.push(Arc::new(StringArray::new_repeated(run, rows)));

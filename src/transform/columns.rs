@@ -142,7 +142,8 @@ impl Texts {
 
     fn extend(&mut self, from: &Self, rows: Range<usize>) {
         let span = from.span(rows.clone());
-        let (Some(text), Some(ends)) = (from.text.get(span.clone()), from.offsets.get(rows.start + 1..=rows.end)) else {
+        let (Some(text), Some(ends)) = (from.text.get(span.clone()), from.offsets.get(rows.start + 1..=rows.end))
+        else {
             return;
         };
         let moved = offset(self.text.len()).wrapping_sub(offset(span.start));
