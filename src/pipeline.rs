@@ -6,9 +6,11 @@
 
 mod ask;
 mod forecast;
+mod parts;
 mod range;
 mod refresh;
 mod report;
+mod shelf;
 mod source;
 mod task;
 mod verify;
@@ -28,6 +30,7 @@ pub use forecast::{Forecast, PlannedWindow, plan};
 pub use range::Range;
 use refresh::Replacement;
 pub use report::{Gap, Progress, SyncReport};
+use shelf::Shelf;
 use source::Source;
 use task::{Arrived, Done, Task, Work};
 pub use verify::verify;
@@ -45,9 +48,13 @@ use crate::land::{
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::{Contract, PageDecoder};
 
-/// How many windows are under way at once: enough that one is read while another is encoded and written, and no more, because each
-/// holds its pages in memory.
-const WINDOWS_AT_ONCE: usize = 3;
+/// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
+/// take in memory allows fewer at times.
+const WINDOWS_AT_ONCE: usize = 4;
+/// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the encoders.
+const BASE_MEMORY_BYTES: u64 = 44 << 20;
+/// Below this, hardly a page would wait in memory.
+const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
 /// `Date` headers are whole seconds that were true when the answer began.
@@ -76,6 +83,8 @@ pub struct SyncOptions {
     pub again: Again,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
+    /// The memory that the run may take, in bytes, the program itself included.
+    pub max_memory: u64,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -101,14 +110,29 @@ impl Default for SyncOptions {
             lookback: None,
             again: Again::None,
             wait: LeaseWait::No,
+            max_memory: Self::DEFAULT_MAX_MEMORY,
         }
     }
 }
 
 impl SyncOptions {
+    /// What a run may take in memory unless told otherwise.
+    pub const DEFAULT_MAX_MEMORY: u64 = 64 << 20;
+
     /// The wanted range.
     pub fn range(&self) -> Range {
         Range { from: self.from, to: self.to, lag: self.lag }
+    }
+
+    /// The bytes of decoded pages that may wait in memory.
+    fn page_memory(&self) -> Result<usize> {
+        let left = self.max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
+        let left = left.ok_or_else(|| {
+            let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
+            Error::usage(format!("{} bytes of memory are too little to work in", self.max_memory))
+                .hint(format!("--max-memory is at least {least}MiB"))
+        })?;
+        Ok(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// The rows that a window should hold at most.
@@ -249,7 +273,7 @@ impl<'a> Run<'a> {
             planner.observe(rows, seconds);
         }
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder)),
+            source: Arc::new(Source::new(gateway, decoder, Shelf::new(options.page_memory()?))),
             planner,
             pieces: VecDeque::new(),
             replacements: refresh::plan(lake, options).into(),
@@ -273,17 +297,26 @@ impl<'a> Run<'a> {
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
         let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
+        // What the windows under way are expected to take in memory.
+        let mut reserved = 0;
         loop {
             // The first window goes alone, so that refused credentials are refused once and its density plans the others.
             let at_once = if self.source.gateway().calls() == 0 { 1 } else { WINDOWS_AT_ONCE };
             while self.report.stopped.is_none() && under_way.len() < at_once {
                 let Some(work) = self.next() else { break };
+                let bytes = self.expected_bytes(&work);
+                if !under_way.is_empty() && reserved + bytes > source.shelf().limit_bytes() {
+                    self.put_back(work);
+                    break;
+                }
+                reserved += bytes;
                 let task =
                     Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 let (window, budget) = (work.window(), work.budget());
-                under_way.push(async move { Done { window, budget, outcome: task.run(work).await } });
+                under_way.push(async move { (bytes, Done { window, budget, outcome: task.run(work).await }) });
             }
-            let Some(done) = under_way.next().await else { return };
+            let Some((bytes, done)) = under_way.next().await else { return };
+            reserved -= bytes;
             self.take_in(done);
             if self.report.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Credentials) {
                 // More calls cannot help; those under way are let go.
@@ -298,6 +331,21 @@ impl<'a> Run<'a> {
         let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
         let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
         piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
+    }
+
+    /// Keeps work for later.
+    fn put_back(&mut self, work: Work) {
+        match work {
+            Work::Missing(window, budget) => self.pieces.push_front((window, budget)),
+            Work::Again(replacement) => self.replacements.push_front(replacement),
+        }
+    }
+
+    /// What the pages of a window are expected to take in memory.
+    fn expected_bytes(&self, work: &Work) -> usize {
+        let most = self.options.max_rows();
+        let rows = self.planner.expected_rows(work.window()).map_or(most, |rows| rows.min(most));
+        self.source.shelf().expected_bytes(rows)
     }
 
     fn take_in(&mut self, Done { window, budget, outcome }: Done) {

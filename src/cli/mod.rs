@@ -120,11 +120,11 @@ fn run(command: Command) -> Result<u8> {
     if let Command::Schema(args) = command {
         return schema::run(&args);
     }
-    // One thread waits for the gateway and the store; what takes time (decoding, encoding, disk) runs beside it. Few threads, because
-    // each keeps memory of its own.
+    // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of its own. Few
+    // threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(cores + 1)
+        .max_blocking_threads(cores.max(2))
         .enable_all()
         .build()
         .map_err(|error| Error::internal("start the runtime").because(error))?;

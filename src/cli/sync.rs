@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
+    /// The memory that the run may take, the program itself included. Pages above it wait on disk, in TMPDIR.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    max_memory: u64,
     #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
@@ -122,6 +125,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         max_quarantine: args.max_quarantine,
         lookback: args.lookback,
         again: if args.refresh_quarantined { Again::Quarantined } else { Again::None },
+        max_memory: args.max_memory,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
         ..SyncOptions::default()
     })?;
@@ -257,17 +261,23 @@ pub(super) async fn interrupted() {
 
 /// Reads `90s`, `5m`, `2h`, `1d` or whole seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    in_units(text, &units, "90s, 5m, 2h or 1d").map(Duration::from_secs)
+}
+
+/// Reads `512MiB`, `1GiB` or whole bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    in_units(text, &units, "512MiB or 1GiB")
+}
+
+/// Reads a whole number and one of `units`, directly behind it.
+fn in_units(text: &str, units: &[(&str, u64)], examples: &str) -> Result<u64, String> {
     let (digits, unit) = text.split_at(text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).len());
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(format!("`{unit}` is no unit: write 90s, 5m, 2h or 1d")),
-    };
-    let number: u64 =
-        digits.parse().map_err(|_| "write a whole number with s, m, h or d, for example 5m".to_owned())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+    let number: u64 = digits.parse().map_err(|_| format!("write a whole number and its unit: {examples}"))?;
+    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let factor = factor.ok_or_else(|| format!("`{unit}` is no unit: write {examples}"))?;
+    number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
 }
 
 #[cfg(test)]
@@ -281,6 +291,15 @@ mod tests {
         assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
         for bad in ["", "m", "5 m", "-5m", "1w", "1.5h", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1048576"), Ok(1 << 20));
+        for bad in ["", "MiB", "64MB", "64 MiB", "1.5GiB", "99999999999GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 }

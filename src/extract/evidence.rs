@@ -6,6 +6,7 @@
 //! answer do not count, because the server may list and count in two statements.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::walk::PageRows;
 use crate::requisition::{Identity, RowKey};
@@ -39,6 +40,8 @@ pub(super) struct Rose {
 #[derive(Debug)]
 pub(super) struct Evidence<P> {
     pages: Vec<P>,
+    /// For each answer, how many of its rows are the latest sighting of their identity.
+    latest: Vec<usize>,
     seen: HashMap<Identity, Sighting>,
     claims: Vec<Claim>,
     now: Moment,
@@ -47,7 +50,7 @@ pub(super) struct Evidence<P> {
 
 impl<P: PageRows> Evidence<P> {
     pub(super) fn new() -> Self {
-        Self { pages: Vec::new(), seen: HashMap::new(), claims: Vec::new(), now: 0, sightings: 0 }
+        Self { pages: Vec::new(), latest: Vec::new(), seen: HashMap::new(), claims: Vec::new(), now: 0, sightings: 0 }
     }
 
     /// The next moment; take one before a request is sent.
@@ -62,12 +65,23 @@ impl<P: PageRows> Evidence<P> {
     pub(super) fn observe(&mut self, asked: Moment, page: P) -> Result<usize, Rose> {
         let received = self.moment();
         let place = self.pages.len();
+        self.latest.push(0);
+        let mut outdated = Vec::new();
         for (row, key) in page.rows().iter().enumerate() {
             self.sightings += 1;
             let sighting = Sighting { page: place, row, asked };
-            let held = self.seen.entry(key.identity.clone()).or_insert(sighting);
-            if held.asked <= asked {
-                *held = sighting;
+            match self.seen.entry(key.identity.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(sighting);
+                    self.latest[place] += 1;
+                }
+                Entry::Occupied(mut entry) if entry.get().asked <= asked => {
+                    let before = entry.insert(sighting).page;
+                    self.latest[place] += 1;
+                    self.latest[before] -= 1;
+                    outdated.push(before);
+                }
+                Entry::Occupied(_) => {}
             }
         }
         let lowest = self.claims.iter().map(|claim| claim.total).min();
@@ -76,6 +90,9 @@ impl<P: PageRows> Evidence<P> {
         }
         let total = page.total();
         self.pages.push(page);
+        for before in outdated.into_iter().chain([place]).filter(|before| self.latest[*before] == 0) {
+            self.pages[before].forget_rows();
+        }
         match (lowest, total) {
             (Some(from), Some(to)) if to > from => Err(Rose { from, to }),
             _ => Ok(place),

@@ -49,6 +49,8 @@ pub trait PageRows {
     fn total(&self) -> Option<u64>;
     /// Every row that came over the wire, in order.
     fn rows(&self) -> &[RowKey];
+    /// Every row of it was seen again in a later answer: nothing but the keys of its rows is needed any more.
+    fn forget_rows(&mut self);
 }
 
 /// A page, and what it cost.
@@ -84,7 +86,7 @@ pub enum Walked<P> {
 /// The outcome of a walk that proved something.
 #[derive(Debug)]
 pub struct Proved<P> {
-    /// The answers that hold the winners.
+    /// The answers, in order of arrival; those without winners have forgotten what they held.
     pub pages: Vec<P>,
     /// The proved windows, disjoint.
     pub parts: Vec<Part>,

@@ -10,6 +10,7 @@
 mod append;
 mod digest;
 mod doctor;
+mod encoder;
 mod fold;
 pub mod layout;
 mod lease;

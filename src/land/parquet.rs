@@ -15,7 +15,8 @@ use std::fmt;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayAccessor, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -155,12 +156,17 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &Origin) -> Result<Opti
         range = Some(range.map_or((least, most), |(low, high)| (low.min(least), high.max(most))));
         writer.write(&batch).map_err(failed)?;
         rows += batch.num_rows() as u64;
-        before = Some(batch);
+        before = Some(last_row(&batch).map_err(|error| failed(error.into()))?);
     }
     let (min_modified, max_modified) = range.ok_or_else(|| unfit("no rows"))?;
     let bytes = Bytes::from(writer.into_inner().map_err(failed)?);
     let sha256 = Sha256::of(&bytes);
     Ok(Some(EncodedFile { bytes, rows, sha256, min_modified, max_modified }))
+}
+
+/// A copy of the last row, so that the batch itself can go.
+fn last_row(batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
+    concat_batches(&batch.schema(), [&batch.slice(batch.num_rows().saturating_sub(1), 1)])
 }
 
 fn properties(

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use super::append::{Patience, Taken};
 use super::digest::Sha256;
+use super::encoder::Encoder;
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
@@ -53,6 +54,7 @@ pub struct Writer {
     log: Mutex<Fold>,
     names: Names,
     patience: Patience,
+    encoder: Encoder,
 }
 
 /// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`] clears them at once.
@@ -166,7 +168,15 @@ impl Writer {
             return Err(bound_elsewhere(bound, &options.binding));
         }
         probe::check(&store, options.run).await?;
-        Ok(Self { store, layout, options, log: Mutex::new(fold), names, patience: Patience::DEFAULT })
+        Ok(Self {
+            store,
+            layout,
+            options,
+            log: Mutex::new(fold),
+            names,
+            patience: Patience::DEFAULT,
+            encoder: Encoder::start()?,
+        })
     }
 
     #[cfg(test)]
@@ -355,8 +365,7 @@ impl Writer {
             contract: self.options.contract,
             span: span.or(draft.window),
         };
-        let encoded = tokio::task::spawn_blocking(move || encode(&spec, rows, &origin)).await;
-        let encoded = encoded.map_err(|error| Error::internal("an encoder did not end").because(error))??;
+        let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
         match encoded {
             Some(file) => Ok(Some(self.put_file(draft.commit, table, path, file).await?)),
             None => Ok(None),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shelf::Shelf;
 use super::source::Source;
 use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
@@ -83,14 +84,14 @@ pub async fn plan(
     let source = match account {
         Some(account) => {
             let gateway = Gateway::new(account, &options.calls, clock)?;
-            Some(Source::new(gateway, PageDecoder::new(account.edition, RunId::generate())?))
+            Some(Source::new(gateway, PageDecoder::new(account.edition, RunId::generate())?, Shelf::new(usize::MAX)))
         }
         None => None,
     };
     while let Some(window) = planner.take() {
         let rows = match &source {
             Some(source) => {
-                let total = source.ask(window, 0, 1).await?.page.total().unwrap_or(0);
+                let total = source.ask(window, 0, 1).await?.page.as_ref().total().unwrap_or(0);
                 planner.observe(total, window.seconds());
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     // Sync would cut it as well, now that the density is known.

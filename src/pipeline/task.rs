@@ -7,17 +7,19 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Decimal128Type;
 use bytes::Bytes;
 
+use super::parts::{self, PartRows};
 use super::refresh::{self, Replacement};
+use super::shelf::ShelvedPage;
 use super::source::Source;
 use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::proof;
-use crate::extract::walk::{Part, Walked, Walker};
+use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TablePart, TableSpec, Writer};
 use crate::time::{Clock, Window};
-use crate::transform::{Assembly, Page, Refreshed, assemble, carry_over};
+use crate::transform::{Assembly, Refreshed, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
@@ -84,8 +86,7 @@ struct Rows {
     window: Window,
     kind: CommitKind,
     removes: Vec<CommitId>,
-    headers: RowSource,
-    details: RowSource,
+    parts: Vec<PartRows>,
     /// Lines of the quarantine file, without line breaks.
     quarantined: Vec<String>,
     /// What is wrong with the first of them.
@@ -139,23 +140,28 @@ impl Task<'_> {
         };
         let pieces = sharing(proved.again, &budget);
         let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
-        let pages: Arc<[Page]> = proved.pages.into();
+        let pages: Arc<[ShelvedPage]> = proved.pages.into();
         for Part { window, winners, proof } in proved.parts {
             let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
             let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
                 continue;
             }
-            let pages = Arc::clone(&pages);
-            let assembly = blocking(move || Assembly::new(pages, &winners)).await?;
+            let (pages, decoder) = (Arc::clone(&pages), self.source.decoder().clone());
+            let memory_bytes = self.source.shelf().limit_bytes();
+            let (assembly, parts) = blocking(move || {
+                let assembly = Assembly::new(Arc::clone(&pages), &winners)?;
+                let parts = parts::cut(&assembly, &pages, &winners, &decoder, memory_bytes)?;
+                Ok((assembly, parts))
+            })
+            .await?;
             let quarantined = assembly.quarantined();
             let rows = Rows {
                 window,
                 kind: CommitKind::Sync,
                 removes: Vec::new(),
                 proof: recorded(proof, assembly.header_rows(), quarantined.len()),
-                headers: RowSource::new(assembly.header_rows(), assembly.headers()),
-                details: RowSource::new(assembly.detail_rows(), assembly.details()),
+                parts,
                 quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
                 first_misfit: quarantined.first().map(|record| record.message()),
             };
@@ -194,10 +200,12 @@ impl Task<'_> {
             Ok(held) => held,
             Err(error) => return self.overtaken(removes, error).await,
         };
+        let decoder = self.source.decoder().clone();
         let (fresh, refreshed) = blocking(move || {
             // A record without a readable modified time may have come with two pieces.
             let mut seen = HashSet::new();
             winners.retain(|(page, row): &(usize, usize)| seen.insert(pages[*page].rows()[*row].identity.clone()));
+            pages.iter_mut().try_for_each(|page: &mut ShelvedPage| page.restore(&decoder))?;
             let fresh = assemble(pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
             Ok((fresh, refreshed))
@@ -212,8 +220,7 @@ impl Task<'_> {
             window,
             kind: CommitKind::Refresh,
             removes,
-            headers: vec![headers].into(),
-            details: vec![details].into(),
+            parts: vec![PartRows { headers: vec![headers].into(), details: vec![details].into() }],
             quarantined,
             first_misfit: fresh.quarantined.first().map(|record| record.message()),
             proof,
@@ -234,7 +241,7 @@ impl Task<'_> {
     }
 
     async fn commit(&self, rows: Rows, landed: &mut Landed) -> Result<()> {
-        let Rows { window, kind, removes, headers, details, quarantined, first_misfit, proof } = rows;
+        let Rows { window, kind, removes, parts, quarantined, first_misfit, proof } = rows;
         let (set_aside, distinct) = (quarantined.len() as u64, proof.distinct_rows);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
         if set_aside > allowed {
@@ -251,15 +258,19 @@ impl Task<'_> {
             return Ok(());
         }
         let real_num_scaled = Arc::new(Mutex::new(0));
-        let headers = summed(headers, Arc::clone(&real_num_scaled));
         let [of_headers, of_details] = self.specs;
-        let part = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part: None, rows };
+        let is_only = parts.len() == 1;
+        let parts = parts.into_iter().zip(1..).flat_map(|(PartRows { headers, details }, number)| {
+            let part = (!is_only).then_some(number);
+            let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
+            [file(of_headers, summed(headers, Arc::clone(&real_num_scaled))), file(of_details, details)]
+        });
         let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let landing = Landing {
             kind,
             window: Some(window),
             removes: removes.clone(),
-            parts: vec![part(of_headers, headers), part(of_details, details)],
+            parts: parts.collect(),
             quarantine: (set_aside > 0).then(|| Quarantine { lines: Bytes::from(lines), rows: set_aside }),
             proof: Some(proof),
         };

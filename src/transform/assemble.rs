@@ -14,7 +14,7 @@ use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
 
 /// The rows of a batch: few enough that batches cost little memory, enough that their making costs little time.
-const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS: usize = 2_048;
 
 /// What a window lands: both tables and what did not fit.
 #[derive(Clone, Debug)]
@@ -32,10 +32,10 @@ pub struct WindowRows {
 ///
 /// # Errors
 /// As [`Assembly::new`] and [`Batches`].
-pub fn assemble(pages: impl Into<Arc<[Page]>>, winners: &[(usize, usize)]) -> Result<WindowRows> {
+pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, winners: &[(usize, usize)]) -> Result<WindowRows> {
     let assembly = Assembly::new(pages.into(), winners)?;
     let rows = &assembly.rows;
-    let all = |of, rows: &Rows| {
+    let all = |of: Of, rows: &Rows<P>| {
         let mut batches = Batches::new(Arc::clone(&assembly.rows), of, usize::MAX);
         batches.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(of.table(rows.contract).schema())))
     };
@@ -48,33 +48,34 @@ pub fn assemble(pages: impl Into<Arc<[Page]>>, winners: &[(usize, usize)]) -> Re
 
 /// The rows that land, picked and sorted but not yet gathered.
 #[derive(Debug)]
-pub struct Assembly {
-    rows: Arc<Rows>,
+pub struct Assembly<P> {
+    rows: Arc<Rows<P>>,
     quarantined: Vec<Quarantined>,
 }
 
 /// The pages, and which of their requisitions land.
 #[derive(Debug)]
-struct Rows {
+struct Rows<P> {
     contract: &'static Contract,
-    pages: Arc<[Page]>,
+    pages: Arc<[P]>,
     /// (page, header), in the order in which both tables are sorted.
     headers: Vec<(usize, usize)>,
     details: usize,
 }
 
-impl Assembly {
+impl<P: AsRef<Page>> Assembly<P> {
     /// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
     /// Quarantined winners go to quarantine, skipped ones nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a winner stands on no page.
-    pub fn new(pages: Arc<[Page]>, winners: &[(usize, usize)]) -> Result<Self> {
+    pub fn new(pages: Arc<[P]>, winners: &[(usize, usize)]) -> Result<Self> {
         let contract = Contract::get()?;
         let mut headers = Vec::with_capacity(winners.len());
         let (mut quarantined, mut details) = (Vec::new(), 0);
         for &(page, row) in winners {
-            let found = pages.get(page).and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
+            let found = pages.get(page).map(AsRef::as_ref);
+            let found = found.and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
             let Some((from, slot, key)) = found else {
                 return Err(Error::internal("a row to land stands on no page").with("row", row).with("page", page));
             };
@@ -104,12 +105,12 @@ impl Assembly {
     }
 
     /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).
-    pub fn headers(&self) -> Batches {
+    pub fn headers(&self) -> Batches<P> {
         Batches::new(Arc::clone(&self.rows), Of::Headers, BATCH_ROWS)
     }
 
     /// Rows of `purchase_apply_detail`, sorted by (purchase_apply_no, apply_modified, detail_index).
-    pub fn details(&self) -> Batches {
+    pub fn details(&self) -> Batches<P> {
         Batches::new(Arc::clone(&self.rows), Of::Details, BATCH_ROWS)
     }
 
@@ -151,17 +152,21 @@ struct Run {
 /// The rows of one table, gathered a batch at a time, in order. Gives nothing when there are no rows, and an error of
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the columns outgrow Arrow.
 #[derive(Debug)]
-pub struct Batches {
-    rows: Arc<Rows>,
+pub struct Batches<P> {
+    rows: Arc<Rows<P>>,
     of: Of,
     batch_rows: usize,
     /// The next header to take from, and how many of its details are taken.
     next: (usize, usize),
 }
 
-impl Batches {
-    fn new(rows: Arc<Rows>, of: Of, batch_rows: usize) -> Self {
+impl<P: AsRef<Page>> Batches<P> {
+    fn new(rows: Arc<Rows<P>>, of: Of, batch_rows: usize) -> Self {
         Self { rows, of, batch_rows, next: (0, 0) }
+    }
+
+    fn page(&self, at: usize) -> &Page {
+        self.rows.pages[at].as_ref()
     }
 
     /// The runs of the next batch.
@@ -170,7 +175,7 @@ impl Batches {
         while let Some(&(page, header)) = self.rows.headers.get(self.next.0).filter(|_| left > 0) {
             let all = match self.of {
                 Of::Headers => header..header + 1,
-                Of::Details => self.rows.pages[page].details_of(header),
+                Of::Details => self.page(page).details_of(header),
             };
             let begin = all.start + self.next.1;
             let rows = begin..all.end.min(begin.saturating_add(left));
@@ -185,19 +190,24 @@ impl Batches {
 
     fn gather(&self, runs: &[Run]) -> std::result::Result<RecordBatch, ArrowError> {
         let table = self.of.table(self.rows.contract);
-        let pages = &self.rows.pages;
         let rows = runs.iter().map(|run| run.rows.len()).sum();
         let mut columns = Vec::with_capacity(table.columns().len());
         for (place, column) in table.columns()[..table.columns().len() - LINEAGE.len()].iter().enumerate() {
-            let parts = || runs.iter().map(|run| (&self.of.columns(&pages[run.page])[place], run.rows.clone()));
+            let parts = || runs.iter().map(|run| (&self.of.columns(self.page(run.page))[place], run.rows.clone()));
             let bytes = parts().map(|(part, rows)| part.text_bytes(rows)).sum();
             let mut gathered = ColumnBuffer::new(column.kind(), rows, bytes);
             parts().for_each(|(part, rows)| gathered.extend(part, rows));
             columns.push(gathered.into_array(column.kind())?);
         }
-        let (edition, run) = pages.first().map(|page| (page.edition.name(), page.run.to_string())).unwrap_or_default();
+        let (edition, run) = self
+            .rows
+            .pages
+            .first()
+            .map(AsRef::as_ref)
+            .map(|page| (page.edition.name(), page.run.to_string()))
+            .unwrap_or_default();
         let received =
-            runs.iter().flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
+            runs.iter().flat_map(|run| std::iter::repeat_n(self.page(run.page).received_at_micros, run.rows.len()));
         columns.push(Arc::new(StringArray::new_repeated(edition, rows)) as ArrayRef);
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC")));
         columns.push(Arc::new(StringArray::new_repeated(run, rows)));
@@ -205,7 +215,7 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl<P: AsRef<Page>> Iterator for Batches<P> {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

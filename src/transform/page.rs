@@ -117,6 +117,11 @@ impl Page {
         self.headers.iter().chain(&self.details).map(ColumnBuffer::bytes).sum::<usize>() + raw
     }
 
+    /// Drops what fills the columns of both tables, and keeps what tells its rows apart. Such a page cannot land.
+    pub fn drop_columns(&mut self) {
+        (self.headers, self.details) = (Vec::new(), Vec::new());
+    }
+
     /// The rows of the details of a header.
     pub(super) fn details_of(&self, header: usize) -> Range<usize> {
         self.detail_offsets.get(header..header + 2).map_or(0..0, |bounds| bounds[0]..bounds[1])
@@ -124,5 +129,11 @@ impl Page {
 
     fn places_of(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {
         self.slots.iter().enumerate().filter(move |(_, slot)| wanted(slot)).map(|(place, _)| place)
+    }
+}
+
+impl AsRef<Page> for Page {
+    fn as_ref(&self) -> &Page {
+        self
     }
 }

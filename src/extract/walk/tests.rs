@@ -84,6 +84,7 @@ struct State<C> {
 struct ModelPage {
     total: Option<u64>,
     rows: Vec<RowKey>,
+    is_forgotten: bool,
 }
 
 impl PageRows for ModelPage {
@@ -93,6 +94,10 @@ impl PageRows for ModelPage {
 
     fn rows(&self) -> &[RowKey] {
         &self.rows
+    }
+
+    fn forget_rows(&mut self) {
+        self.is_forgotten = true;
     }
 }
 

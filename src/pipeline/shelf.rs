@@ -1,0 +1,195 @@
+//! Where the pages of a walk wait until their window is proved.
+//!
+//! Pages are kept decoded as long as all of them together stay within the run's memory. What comes after that is kept as the answer was,
+//! compressed, in a temporary file that has no name, so that a run that dies leaves nothing; its columns are read again when it lands.
+//! So neither the rows of a window nor the windows of a run decide how much memory a run takes, and no window waits for another's memory.
+//! What does grow with a window, by some 200 bytes a requisition, is the identities by which the walk knows that it has them all.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
+use crate::extract::walk::PageRows;
+use crate::requisition::RowKey;
+use crate::transform::{Page, PageContext, PageDecoder};
+
+/// JSON of many like rows: the quickest level makes it some twenty times smaller.
+const ZSTD_LEVEL: i32 = 1;
+
+/// The pages of one run that wait.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    limit_bytes: usize,
+    held_bytes: AtomicUsize,
+    /// Rows and bytes of every page that was kept so far: what those to come are expected to take.
+    seen_rows: AtomicUsize,
+    seen_bytes: AtomicUsize,
+    file: Mutex<Option<File>>,
+}
+
+/// A page that waits.
+#[derive(Debug)]
+pub(super) struct ShelvedPage {
+    /// Without its columns when they were put on disk, or are not needed any more.
+    page: Page,
+    columns: Columns,
+}
+
+#[derive(Debug)]
+enum Columns {
+    Held(#[expect(dead_code, reason = "counts as long as it lives")] Share),
+    Stored(Stored),
+    Gone,
+}
+
+/// A part of the memory, given back when dropped.
+#[derive(Debug)]
+struct Share {
+    shelf: Arc<Shelf>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shelf.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// An answer in the temporary file.
+#[derive(Debug)]
+struct Stored {
+    shelf: Arc<Shelf>,
+    span: Range<u64>,
+    context: PageContext,
+    decoded_bytes: usize,
+}
+
+impl Shelf {
+    /// A shelf that keeps at most so many bytes of decoded pages in memory.
+    pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes,
+            held_bytes: AtomicUsize::new(0),
+            seen_rows: AtomicUsize::new(0),
+            seen_bytes: AtomicUsize::new(0),
+            file: Mutex::default(),
+        })
+    }
+
+    /// Keeps a page, with the answer that it was decoded from. Takes its time: call it off the async threads.
+    pub(super) fn keep(self: &Arc<Self>, mut page: Page, body: &[u8], context: PageContext) -> ShelvedPage {
+        let bytes = page.memory_bytes();
+        self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
+        self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let share = Share { shelf: Arc::clone(self), bytes };
+        if before + bytes <= self.limit_bytes {
+            return ShelvedPage { page, columns: Columns::Held(share) };
+        }
+        match self.store(body) {
+            Ok(span) => {
+                page.drop_columns();
+                let stored = Stored { shelf: Arc::clone(self), span, context, decoded_bytes: bytes };
+                ShelvedPage { page, columns: Columns::Stored(stored) }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a page stays in memory above the limit: no temporary file can be written; set TMPDIR");
+                ShelvedPage { page, columns: Columns::Held(share) }
+            }
+        }
+    }
+
+    /// The most bytes of decoded pages that are kept in memory.
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// What so many rows are expected to take, going by those that were kept so far; 0 before the first.
+    pub(super) fn expected_bytes(&self, rows: u64) -> usize {
+        let seen = self.seen_rows.load(Ordering::Relaxed).max(1) as u128;
+        let bytes = self.seen_bytes.load(Ordering::Relaxed) as u128 * u128::from(rows) / seen;
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    fn store(&self, body: &[u8]) -> io::Result<Range<u64>> {
+        let packed = zstd::bulk::compress(body, ZSTD_LEVEL)?;
+        let mut slot = self.file.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))?;
+        let file = match &mut *slot {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
+        let start = file.seek(SeekFrom::End(0))?;
+        file.write_all(&packed)?;
+        Ok(start..start + packed.len() as u64)
+    }
+
+    fn load(&self, span: &Range<u64>) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(span.end - span.start).map_err(io::Error::other)?;
+        let mut packed = vec![0; length];
+        {
+            let mut slot = self.file.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))?;
+            let file = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            file.seek(SeekFrom::Start(span.start))?;
+            file.read_exact(&mut packed)?;
+        }
+        zstd::stream::decode_all(&packed[..])
+    }
+}
+
+impl ShelvedPage {
+    /// What its columns take in memory once they are read again; 0 when they are there.
+    pub(super) fn stored_bytes(&self) -> usize {
+        if let Columns::Stored(stored) = &self.columns { stored.decoded_bytes } else { 0 }
+    }
+
+    /// Reads its columns again if they are on disk. Takes its time: call it off the async threads.
+    ///
+    /// # Errors
+    /// As [`ShelvedPage::read_again`].
+    pub(super) fn restore(&mut self, decoder: &PageDecoder) -> Result<()> {
+        if let Columns::Stored(stored) = &self.columns {
+            self.page = self.read_again(decoder)?;
+            stored.shelf.held_bytes.fetch_add(stored.decoded_bytes, Ordering::Relaxed);
+            self.columns = Columns::Held(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
+        }
+        Ok(())
+    }
+
+    /// The page with its columns, read again. Takes its time: call it off the async threads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the temporary file does not give back what was written to it.
+    pub(super) fn read_again(&self, decoder: &PageDecoder) -> Result<Page> {
+        let Columns::Stored(Stored { shelf, span, context, .. }) = &self.columns else {
+            return Err(Error::internal("a page that is in memory was read again"));
+        };
+        let failed =
+            |why| Error::internal("an answer that was put aside on disk cannot be read again").with("why", why);
+        let body = shelf.load(span).map_err(|error| failed(error.to_string()))?;
+        decoder.decode(&body, context).map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl AsRef<Page> for ShelvedPage {
+    fn as_ref(&self) -> &Page {
+        &self.page
+    }
+}
+
+impl PageRows for ShelvedPage {
+    fn total(&self) -> Option<u64> {
+        self.page.total()
+    }
+
+    fn rows(&self) -> &[RowKey] {
+        self.page.rows()
+    }
+
+    fn forget_rows(&mut self) {
+        self.page.drop_columns();
+        self.columns = Columns::Gone;
+    }
+}
