@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use wdt_lake::edition::Edition;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::LeaseWait;
 use wdt_lake::pipeline::{Again, SyncOptions};
@@ -41,7 +42,7 @@ fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
         .enumerate()
         .map(|(place, kind)| {
             let victim = &mut requisitions[place * 9];
-            kind.spoil(victim);
+            kind.spoil(victim, Edition::Enterprise);
             (victim.purchase_apply_no.to_string(), kind)
         })
         .collect();
