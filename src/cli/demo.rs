@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Where to put the lake: a folder.
     #[arg(long, value_name = "DIR", default_value = "./demo-lake")]
     lake: String,
+    /// The edition of the embedded ERP: `enterprise`, `y` or `flagship`.
+    #[arg(long, value_name = "EDITION", default_value = "enterprise")]
+    edition: Edition,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
@@ -44,12 +47,13 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let sandbox = Sandbox::start(Options {
         requisitions: generate(SEED, REQUISITIONS, DAYS, last_second),
         clock: SandboxClock::held(now),
+        edition: args.edition,
         ..Options::default()
     })?;
     let credentials = sandbox.credentials();
     let account = AccountSettings {
         name: "demo".parse()?,
-        edition: Edition::Enterprise,
+        edition: args.edition,
         sid: credentials.sid.clone(),
         appkey: credentials.appkey.clone(),
         secret: credentials.secret.clone(),

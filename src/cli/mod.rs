@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Account, by environment: WDT_EDITION (enterprise, y), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
+Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
 and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
 A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
 and other AWS_* names; see the README, \"Lakes on S3\".

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{FROM, TO, at};
 use crate::edition::Edition;
 use crate::sandbox::*;
-use crate::time::{BeijingTime, Clock as _};
+use crate::time::BeijingTime;
 
 const SEARCH: &str = "purchase.PurchaseApply.search";
 const STOP: &str = "purchase.PurchaseApply.stopForApi";
@@ -193,7 +193,9 @@ async fn strangers_and_malformed_calls_are_refused() {
     };
     let span = |start: &str, end: &str| json!([{"start_time": start, "end_time": end}]);
     let june = span(FROM, TO);
-    let cases: &[(&str, Value, &[(&str, &str)], i64, &str)] = &[
+    /// Method, body, changes before signing, and the status and words of the refusal.
+    type Case<'a> = (&'a str, Value, &'a [(&'a str, &'a str)], i64, &'a str);
+    let cases: &[Case<'_>] = &[
         (SEARCH, june.clone(), &[("sid", "nobody")], 1, "sid is not exists"),
         (SEARCH, june.clone(), &[("key", "nobody")], 1, "验证失败"),
         (SEARCH, june.clone(), &[("salt", "pepper")], 1, "验证失败"),
