@@ -250,7 +250,7 @@ impl Task<'_> {
             landed.gaps.push(Gap { window, error });
             return Ok(());
         }
-        let real_num_scaled = sum_real_num(&headers);
+        let real_num_scaled = sum_real_num(&headers).or_else(|| sum_real_num(&details)).unwrap_or(0);
         let [of_headers, of_details] = self.specs;
         let part = |spec: &Arc<TableSpec>, batch| TablePart {
             spec: Arc::clone(spec),
@@ -315,8 +315,8 @@ fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) ->
     }
 }
 
-/// The exact sum of `real_num`, times 10,000; nulls count as nothing.
-fn sum_real_num(headers: &RecordBatch) -> i128 {
-    let Some(column) = headers.column_by_name("real_num") else { return 0 };
-    column.as_primitive::<Decimal128Type>().iter().flatten().sum()
+/// The exact sum of `real_num`, times 10,000; `None` where no row has one, as flagship headers.
+fn sum_real_num(rows: &RecordBatch) -> Option<i128> {
+    let column = rows.column_by_name("real_num")?.as_primitive::<Decimal128Type>();
+    column.iter().flatten().fold(None, |sum, real_num| Some(sum.unwrap_or(0) + real_num))
 }
