@@ -8,6 +8,7 @@ mod bad_input;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod editions;
 #[cfg(unix)]
 mod interrupt;
 mod main_job;

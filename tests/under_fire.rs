@@ -312,7 +312,7 @@ fn a_limit_of_calls_at_once_is_learned() {
 }
 
 /// A gateway of which the answers are fixed, for the vendor's own examples.
-fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
+pub(crate) fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/openapi2", listener.local_addr().unwrap());
@@ -321,7 +321,8 @@ fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
             let mut stream = stream.unwrap();
             let mut request = Vec::new();
             let mut buffer = [0; 4096];
-            while !request.windows(9).any(|bytes| bytes == b"page_size") {
+            // To the last byte: a connection that is closed before that is reset, and the answer with it.
+            while !is_whole(&request) {
                 match stream.read(&mut buffer).unwrap_or(0) {
                     0 => break,
                     read => request.extend_from_slice(&buffer[..read]),
@@ -334,12 +335,21 @@ fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
     (address, server)
 }
 
-fn fixed(address: &str) -> BTreeMap<&'static str, String> {
+/// Whether an HTTP request with a `Content-Length` is there to its end.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    length.is_some_and(|length: usize| body.len() >= length)
+}
+
+/// The environment of an account of the gateway at `address`.
+pub(crate) fn fixed(edition: Edition, address: &str) -> BTreeMap<&'static str, String> {
     [
-        ("WDT_EDITION", "enterprise"),
+        ("WDT_EDITION", edition.name()),
         ("WDT_SID", "wanxie2"),
         ("WDT_APPKEY", "k"),
-        ("WDT_APPSECRET", "s"),
+        ("WDT_APPSECRET", "s:t"),
         ("WDT_BASE_URL", address),
     ]
     .map(|(name, value)| (name, value.to_owned()))
@@ -349,7 +359,9 @@ fn fixed(address: &str) -> BTreeMap<&'static str, String> {
 #[test]
 fn the_vendors_own_answers_go_through_the_program() {
     let (address, _server) = answering(include_bytes!("fixtures/enterprise_example.json"));
-    let said = run(program().envs(fixed(&address)).args(["get", "--json", "POA202005190001"])).expect_code(0).json();
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(["get", "--json", "POA202005190001"]))
+        .expect_code(0)
+        .json();
     let found = &said["requisitions"][0];
     for (name, value) in [
         ("purchase_apply_no", Value::from("POA202005190001")),
@@ -373,11 +385,11 @@ fn the_vendors_own_answers_go_through_the_program() {
     let arguments =
         ["sync", "--lake", &lake.text(), "--from", "2020-05-01", "--to", "2020-05-31", "--calls-per-minute", "0"]
             .map(str::to_owned);
-    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(&arguments)).expect_code(7);
     assert!(lake.manifests().is_empty(), "{}", said.stdout);
 
     let (address, _server) = answering(include_bytes!("fixtures/enterprise_error_2180.json"));
-    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(&arguments)).expect_code(7);
     assert!(said.stderr.contains("2180") && said.stderr.contains("时间跨度不能超过最大范围30天"), "{}", said.stderr);
 }
 
@@ -428,6 +440,6 @@ fn an_empty_tail_of_less_than_an_hour_makes_no_commit() {
 #[test]
 fn a_signature_that_the_server_repeats_is_not_said() {
     let (address, _server) = answering(b"\xEF\xBB\xBF{\"code\":9,\"message\":\"no\\nway\"}");
-    let said = run(program().envs(fixed(&address)).arg("check")).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).arg("check")).expect_code(7);
     assert!(said.stderr.contains("code 9: no way"), "{}", said.stderr);
 }

@@ -35,11 +35,11 @@ impl Bench {
     /// A bench that holds a requisition in each state, the number of which is the state's word.
     fn with_every_state() -> Self {
         let bench = Self::new(0);
-        for (id, (number, status)) in (764..).zip([
-            ("POA2309040001", Status::PartlyReferenced),
-            ("POA2309130001", Status::Referenced),
-            ("POA2309150001", Status::PartlyReferenced),
-        ]) {
+        for (id, number, status) in [
+            (764, "POA2309040001", Status::PartlyReferenced),
+            (767, "POA2309130001", Status::Referenced),
+            (768, "POA2309150001", Status::PartlyReferenced),
+        ] {
             let mut requisition = Requisition::plain(id, number, at("2026-05-10 10:00:00"));
             requisition.status = status;
             bench.sandbox.world().lock().add_as_is(requisition);
@@ -271,7 +271,16 @@ async fn both_commas_of_the_rate_messages_occur() {
     assert!(bench.stop(&["POA1"]).await.contains("不存在"), "every method has its own meter");
 }
 
-/// The examples of the vendor's page, 6.1 and 6.2, with our numbers.
+#[tokio::test]
+async fn the_vendors_own_answers_to_a_stop_are_given() {
+    let bench = Bench::with_every_state();
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let all = json(include_str!("../../../tests/fixtures/flagship_stop_done.json"));
+    assert_eq!(json(&bench.stop(&["POA2309040001"]).await), all);
+    let none = json(include_str!("../../../tests/fixtures/flagship_stop_failed.json"));
+    assert_eq!(json(&bench.stop(&["POA2309040001", "POA2309130001"]).await), none);
+}
+
 #[tokio::test]
 async fn a_stop_takes_effect_and_tells_what_it_refused() {
     let bench = Bench::with_every_state();
@@ -282,7 +291,7 @@ async fn a_stop_takes_effect_and_tells_what_it_refused() {
         bench.stop(&["POA2309040001", "POA2309150001", "POA2309130001", "无此单"]).await,
         concat!(
             r#"{"status":0,"total":3,"data":[{"order_id":764,"order_no":"POA2309040001","#,
-            r#""error":"采购申请单状态不是部分引用","error_code":0},{"order_id":765,"order_no":"POA2309130001","#,
+            r#""error":"采购申请单状态不是部分引用","error_code":0},{"order_id":767,"order_no":"POA2309130001","#,
             r#""error":"采购申请单状态不是部分引用","error_code":0},{"order_no":"无此单","error":"采购申请单不存在","error_code":0}]}"#
         )
     );
