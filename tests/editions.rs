@@ -192,7 +192,10 @@ fn flagship_refusals_mean_what_they_say() {
     assert_eq!(calls(), before + 1);
     refuse(6, "IP不允许访问");
     let said = run(program_at(&sandbox).arg("check")).expect_code(4);
-    assert!(said.stderr.contains("status 6") && said.stderr.contains("IP list"), "{}", said.stderr);
+    assert!(said.stderr.contains("status 6"), "{}", said.stderr);
+    for asked_for in ["permission", "IP list", "client", "docs/gateway.md"] {
+        assert!(said.stderr.contains(asked_for), "{}", said.stderr);
+    }
     let said = run(program_at(&sandbox).arg("check").env("WDT_APPSECRET", "no-salt")).expect_code(2);
     assert!(said.stderr.contains("secret:salt") && !said.stderr.contains("no-salt"), "{}", said.stderr);
 

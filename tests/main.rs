@@ -22,4 +22,5 @@ mod secrets;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod vendor_pages;
 mod verify;
