@@ -4,7 +4,7 @@ use serde_json::Value;
 use wdt_lake::edition::Edition;
 use wdt_lake::land::{Depth, Store};
 use wdt_lake::sandbox::{
-    Behaviour, Fault, Interval, Options, Outcome, Outer, Requisition, Sandbox, SandboxClock, Status, Uncounted,
+    Behaviour, Fault, Interval, Options, Order, Outcome, Outer, Requisition, Sandbox, SandboxClock, Status, Uncounted,
     generate,
 };
 
@@ -91,6 +91,38 @@ fn what_flagship_leaves_open_does_not_matter() {
         assert_eq!(summary["rows"]["purchase_apply"], 600, "{interval:?} {uncounted:?} {outer:?}");
         check_with_readers(&sandbox, &lake, sandbox.world().lock().journal().versions());
     }
+}
+
+/// A refresh walks many pieces, and the second after one is the first of another.
+#[test]
+fn a_flagship_refresh_forgets_nothing_and_doubles_nothing() {
+    let mut requisitions = generate(33, 900, 28, at("2026-06-30 23:59:59"));
+    // A run of seconds with several each, so that pieces are cut between neighbours.
+    for (place, requisition) in requisitions.iter_mut().take(400).enumerate() {
+        requisition.modified = at("2026-06-20 10:00:00").plus_seconds(place as i64 / 4);
+        requisition.created = requisition.created.min(requisition.modified);
+    }
+    let behaviour = Behaviour { order: Order::ModifiedShuffledTies, seed: 33, ..Behaviour::default() };
+    let options = Options { edition: Edition::Flagship, requisitions, behaviour, ..Options::default() };
+    let sandbox = Sandbox::start(options).unwrap();
+    let lake = LakeDir::new();
+    let june = ["--from", "2026-06-01", "--to", "2026-06-30", "--page-size", "10"];
+    sync(&sandbox, &lake, &june).expect_code(0);
+    let before: Vec<_> = sandbox.world().lock().journal().versions().to_vec();
+    {
+        let mut world = sandbox.world().lock();
+        for place in 0..40 {
+            let number = format!("POA20260620{place:04}");
+            let late =
+                Requisition::plain(8_000_000 + place, &number, at("2026-06-20 10:00:00").plus_seconds(place / 2));
+            world.add_as_is(late);
+        }
+    }
+    let summary = sync(&sandbox, &lake, &[&june[..], &["--lookback", "60d"]].concat()).expect_code(0).json();
+    assert!(summary["refreshed"].as_u64().unwrap() > 0, "{summary}");
+    let world = sandbox.world().lock();
+    assert_eq!(world.journal().versions().len(), before.len() + 40);
+    check_with_readers(&sandbox, &lake, world.journal().versions());
 }
 
 /// The second after a window is asked for too, and may be all that has rows.

@@ -19,7 +19,11 @@ use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, 
 const JUNE: [&str; 4] = ["--from", "2026-06-01", "--to", "2026-06-30"];
 
 fn hostile(requisitions: Vec<Requisition>, behaviour: Behaviour) -> Sandbox {
-    Sandbox::start(Options { requisitions, behaviour, ..Options::default() }).unwrap()
+    hostile_of(Edition::Enterprise, requisitions, behaviour)
+}
+
+fn hostile_of(edition: Edition, requisitions: Vec<Requisition>, behaviour: Behaviour) -> Sandbox {
+    Sandbox::start(Options { edition, requisitions, behaviour, ..Options::default() }).unwrap()
 }
 
 /// Lines of all quarantine files.
@@ -35,6 +39,12 @@ fn quarantined(lake: &LakeDir) -> Vec<Value> {
 
 #[test]
 fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        is_set_aside_and_comes_back(edition);
+    }
+}
+
+fn is_set_aside_and_comes_back(edition: Edition) {
     let mut requisitions = generate(21, 300, 25, at("2026-06-30 23:59:59"));
     let poisoned: Vec<(String, PoisonKind)> = PoisonKind::ALL
         .into_iter()
@@ -42,11 +52,11 @@ fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
         .enumerate()
         .map(|(place, kind)| {
             let victim = &mut requisitions[place * 9];
-            kind.spoil(victim, Edition::Enterprise);
+            kind.spoil(victim, edition);
             (victim.purchase_apply_no.to_string(), kind)
         })
         .collect();
-    let sandbox = hostile(requisitions, Behaviour::default());
+    let sandbox = hostile_of(edition, requisitions, Behaviour::default());
     let lake = LakeDir::new();
     let refused = sync(&sandbox, &lake, &[&JUNE[..], &["--max-quarantine", "0"]].concat()).expect_code(7);
     assert!(refused.stderr.contains("--max-quarantine") && lake.manifests().is_empty(), "{}", refused.stderr);
@@ -210,8 +220,10 @@ fn answers_of_every_shape_are_understood_over_the_wire() {
         Behaviour { scalars: Scalars::Numbers, ..Behaviour::default() },
         Behaviour { applicant: Applicant::Table, escapes: Escapes::Php, ..Behaviour::default() },
     ];
-    for behaviour in shapes {
-        let sandbox = hostile(generate(24, 250, 20, at("2026-06-30 23:59:59")), behaviour);
+    let editions = [Edition::Enterprise, Edition::Flagship];
+    for (behaviour, edition) in shapes.iter().flat_map(|behaviour| editions.map(|edition| (behaviour, edition))) {
+        let requisitions = generate(24, 250, 20, at("2026-06-30 23:59:59"));
+        let sandbox = hostile_of(edition, requisitions, behaviour.clone());
         let lake = LakeDir::new();
         sync(&sandbox, &lake, &JUNE).expect_code(0);
         // The script reads text; the journal sends text however the gateway was told to.
@@ -301,14 +313,16 @@ fn the_default_budget_is_never_refused_by_a_limit_of_sixty() {
 
 #[test]
 fn a_limit_of_calls_at_once_is_learned() {
-    let latency = "20ms".parse().unwrap();
-    let behaviour = Behaviour { max_concurrency: Some(1), latency, ..Behaviour::default() };
-    let sandbox = hostile(generate(27, 300, 25, at("2026-06-30 23:59:59")), behaviour);
-    let lake = LakeDir::new();
-    sync(&sandbox, &lake, &[&JUNE[..], &["--page-size", "20", "--concurrency", "3"]].concat()).expect_code(0);
-    let calls = sandbox.world().calls();
-    let refused = calls.iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
-    assert!(refused * 3 < calls.len(), "{refused} of {} calls were refused", calls.len());
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        let latency = "20ms".parse().unwrap();
+        let behaviour = Behaviour { max_concurrency: Some(1), latency, ..Behaviour::default() };
+        let sandbox = hostile_of(edition, generate(27, 300, 25, at("2026-06-30 23:59:59")), behaviour);
+        let lake = LakeDir::new();
+        sync(&sandbox, &lake, &[&JUNE[..], &["--page-size", "20", "--concurrency", "3"]].concat()).expect_code(0);
+        let calls = sandbox.world().calls();
+        let refused = calls.iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
+        assert!(refused * 3 < calls.len(), "{refused} of {} calls were refused", calls.len());
+    }
 }
 
 /// A gateway of which the answers are fixed, for the vendor's own examples.

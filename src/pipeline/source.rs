@@ -65,6 +65,10 @@ impl PageRows for Page {
     fn rows(&self) -> &[RowKey] {
         Page::rows(self)
     }
+
+    fn is_extra(&self, row: usize) -> bool {
+        Page::is_skipped(self, row)
+    }
 }
 
 /// The decoder's complaint in the gateway's words.

@@ -141,7 +141,8 @@ impl Task<'_> {
         let pieces = sharing(proved.again, &budget);
         let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[Page]> = proved.pages.into();
-        for Part { window, winners, proof } in proved.parts {
+        for Part { window, mut winners, proof } in proved.parts {
+            winners.retain(|(page, row)| !pages[*page].is_skipped(*row));
             let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
             let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
@@ -195,9 +196,11 @@ impl Task<'_> {
             Err(error) => return self.overtaken(removes, error).await,
         };
         let (fresh, refreshed) = blocking(move || {
-            // A record without a readable modified time may have come with two pieces.
+            // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with both.
             let mut seen = HashSet::new();
-            winners.retain(|(page, row): &(usize, usize)| seen.insert(pages[*page].rows()[*row].identity.clone()));
+            winners.retain(|(page, row): &(usize, usize)| {
+                !pages[*page].is_skipped(*row) && seen.insert(pages[*page].rows()[*row].identity.clone())
+            });
             let fresh = assemble(&pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
             Ok((fresh, refreshed))

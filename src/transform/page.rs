@@ -92,13 +92,13 @@ impl Page {
 
     /// The places, in [`rows`](Self::rows), of requisitions that did not fit.
     pub fn quarantined_rows(&self) -> impl Iterator<Item = usize> {
-        self.places_of(|slot| matches!(slot, Slot::Quarantined(_)))
+        self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Quarantined(_))).map(|(place, _)| place)
     }
 
-    /// The places, in [`rows`](Self::rows), of flagship rows in the second after the window, which was asked for only because the
-    /// interval is not documented as closed. They land with their own window.
-    pub fn skipped_rows(&self) -> impl Iterator<Item = usize> {
-        self.places_of(|slot| *slot == Slot::Skipped)
+    /// Whether the row at that place in [`rows`](Self::rows) is a flagship row of the second after the window, which was asked for only because
+    /// the interval is not documented as closed. It lands with its own window.
+    pub fn is_skipped(&self, row: usize) -> bool {
+        self.slots.get(row) == Some(&Slot::Skipped)
     }
 
     /// The requisitions that did not fit, in order.
@@ -115,9 +115,5 @@ impl Page {
     pub fn memory_bytes(&self) -> usize {
         let raw: usize = self.quarantined.iter().map(|record| record.raw.len()).sum();
         self.headers.get_array_memory_size() + self.details.get_array_memory_size() + raw
-    }
-
-    fn places_of(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {
-        self.slots.iter().enumerate().filter(move |(_, slot)| wanted(slot)).map(|(place, _)| place)
     }
 }

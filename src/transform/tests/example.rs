@@ -146,7 +146,7 @@ fn flagship_fields_land_in_the_same_columns() {
 fn the_second_after_a_flagship_window_belongs_to_the_next() {
     let second = |end: &str| Some(window("2023-09-04 00:00:00", end));
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:59")).expect("a page");
-    assert_eq!(page.skipped_rows().collect::<Vec<_>>(), [0]);
+    assert!(page.is_skipped(0));
     assert_eq!(page.rows().len(), 1, "it counts for the walk");
     let rows = land(&page);
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows(), rows.quarantined.len()), (0, 0, 0));
