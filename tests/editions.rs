@@ -272,6 +272,69 @@ fn the_vendors_own_answer_is_read_as_y_too() {
     assert!(said.stderr.contains("code 2180"), "{}", said.stderr);
 }
 
+/// The vendor's example answer of the flagship search, which has no outer object, and its example of an error.
+#[test]
+fn the_vendors_own_flagship_answers_go_through_the_program() {
+    let (address, _server) = answering(include_bytes!("fixtures/flagship_example.json"));
+    let environment = fixed(Edition::Flagship, &address);
+    let said =
+        run(program().envs(environment.clone()).args(["get", "--json", "POA202212130002"])).expect_code(0).json();
+    let requisition = &said["requisitions"][0];
+    for (name, value) in [
+        ("apply_id", Value::Null),
+        ("purchase_apply_no", "POA202212130002".into()),
+        ("status", 20.into()),
+        ("status_name", "to_confirm".into()),
+        ("createor_name", "aaaaa".into()),
+        ("name", "wdtapi3-test".into()),
+        ("warehouse_no", "wdtapi3-test".into()),
+        ("provider_no", "LCJtest".into()),
+        ("provider_name", "LCTtest11".into()),
+        ("real_num", Value::Null),
+        ("ref_num", Value::Null),
+        ("unref_num", Value::Null),
+        ("expected_time", Value::Null),
+        ("remark", "".into()),
+        ("modified", "2022-12-13T16:50:02+08:00".into()),
+        ("created", "2022-12-13T16:50:02+08:00".into()),
+        ("detail_count", 1.into()),
+        ("extra", Value::Null),
+        ("_edition", "flagship".into()),
+    ] {
+        assert_eq!(requisition[name], value, "{name}");
+    }
+    for (name, value) in [
+        ("rec_id", Value::from(377)),
+        ("apply_id", Value::Null),
+        ("spec_no", "wangdiantong".into()),
+        ("spec_name", "测试产品".into()),
+        ("goods_no", "wangdiantong".into()),
+        ("goods_name", "测试产品".into()),
+        ("short_name", Value::Null),
+        ("brand_no", Value::Null),
+        ("brand_name", "无".into()),
+        ("class_name", Value::Null),
+        ("real_num", "1.0000".into()),
+        ("ref_num", "0.0000".into()),
+        ("stockin_num", "0.0000".into()),
+        ("provider_no", "LCJtest".into()),
+        ("provider_name", "LCTtest11".into()),
+        ("remark", "".into()),
+        ("extra", Value::Null),
+    ] {
+        assert_eq!(requisition["details"][0][name], value, "{name}");
+    }
+    // One row of a total of one is a whole window.
+    let lake = LakeDir::new();
+    let arguments = ["sync", "--json", "--lake", &lake.text(), "--from", "2022-12-13", "--to", "2022-12-13"];
+    let summary = run(program().envs(environment).args(arguments)).expect_code(0).json();
+    assert_eq!((&summary["rows"]["purchase_apply"], &summary["real_num"]), (&1.into(), &"1.0000".into()));
+
+    let (address, _server) = answering(include_bytes!("fixtures/flagship_error_100.json"));
+    let said = run(program().envs(fixed(Edition::Flagship, &address)).args(["get", "POA1"])).expect_code(7);
+    assert!(said.stderr.contains("status 100: 日期格式不合法"), "{}", said.stderr);
+}
+
 /// The gateway's answers to anything else are not those of a search.
 #[test]
 fn an_answer_that_is_not_a_list_of_requisitions_is_none() {

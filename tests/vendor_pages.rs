@@ -133,6 +133,8 @@ fn every_name_of_the_pages_has_a_row() {
     for (example, heading) in [
         (include_str!("fixtures/enterprise_example.json"), "purchase_apply_query.php"),
         (include_str!("fixtures/enterprise_error_2180.json"), "purchase_apply_query.php"),
+        (include_str!("fixtures/flagship_example.json"), "purchase.PurchaseApply.search"),
+        (include_str!("fixtures/flagship_error_100.json"), "purchase.PurchaseApply.search"),
         (include_str!("fixtures/flagship_stop_done.json"), "purchase.PurchaseApply.stopForApi"),
         (include_str!("fixtures/flagship_stop_failed.json"), "purchase.PurchaseApply.stopForApi"),
     ] {

@@ -1,6 +1,6 @@
 //! The flagship gateway, `qjb`: signed calls of methods, and the query among them, `purchase.PurchaseApply.search`.
 //!
-//! Source: the vendor's page of the stop method for the common parameters, its other pages and public clients for the query. A POST to the
+//! Source: the vendor's pages of both methods, and several public clients that agree on what the pages leave out. A POST to the
 //! gateway's address. The query string carries `sid`, `key`, `salt`, `method`, `v`, `timestamp` (seconds since 2012-01-01 00:00:00 Beijing
 //! time), `sign`, and of paged methods `page_size`, `page_no` and `calc_total`; the body is a JSON array of positional arguments, signed
 //! with the rest.

@@ -184,10 +184,9 @@ fn flagship(out: &mut String, requisition: &Requisition, dialect: Dialect) {
     object.text("apply_name", &requisition.createor_name);
     object.text("warehouse_no", &requisition.warehouse_no);
     object.text("warehouse_name", &requisition.name);
-    // Both are absent when empty.
     if let Some(line) = requisition.only_provider() {
-        object.text("provider_no", &line.provider_no);
-        object.text("provider_name", &line.provider_name);
+        object.text_unless_empty("provider_no", &line.provider_no);
+        object.text_unless_empty("provider_name", &line.provider_name);
     }
     object.text("remark", &requisition.remark);
     object.text("expected_time", &requisition.expected_time);
@@ -208,8 +207,8 @@ fn flagship_detail(out: &mut String, detail: &Detail, header: &Requisition, dial
     object.quantity("num", detail.real_num);
     object.quantity("ref_num", detail.ref_num);
     object.quantity("stockin_num", detail.stockin_num());
-    object.text("provider_no", &detail.provider_no);
-    object.text("provider_name", &detail.provider_name);
+    object.text_unless_empty("provider_no", &detail.provider_no);
+    object.text_unless_empty("provider_name", &detail.provider_name);
     object.text("remark", &detail.remark);
     object.text("brand_name", &detail.brand_name);
     object.close();
@@ -256,6 +255,12 @@ impl<'a> Object<'a> {
     fn text(&mut self, name: &str, text: &str) {
         let escapes = self.dialect.escapes;
         self.field(name, |out| string(out, text, escapes));
+    }
+
+    fn text_unless_empty(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            self.text(name, text);
+        }
     }
 
     fn number(&mut self, name: &str, number: impl std::fmt::Display) {

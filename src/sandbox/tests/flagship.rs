@@ -144,7 +144,7 @@ async fn a_requisition_looks_as_the_vendors_table_says() {
         r#""warehouse_no":"WH001","warehouse_name":"杭州中心仓","remark":"","expected_time":"0000-00-00 00:00:00","#,
         r#""modified":"2026-05-10 10:00:00","created":"2026-05-10 09:59:00","detail_list":[{"purchase_apply_no":"POA1","#,
         r#""rec_id":900,"spec_no":"SP100001","goods_no":"SP100001","goods_name":"SP100001","spec_name":"默认规格","#,
-        r#""num":"10.0000","ref_num":"3.0001","stockin_num":"1.5000","provider_no":"","provider_name":"","remark":"","#,
+        r#""num":"10.0000","ref_num":"3.0001","stockin_num":"1.5000","remark":"","#,
         r#""brand_name":"无"}]}]}}"#
     );
     assert_eq!(bench.call(SEARCH, json!([{"purchase_apply_no": "POA1"}]), &[]).await, expected);
@@ -152,11 +152,11 @@ async fn a_requisition_looks_as_the_vendors_table_says() {
     let bare = bench.call(SEARCH, json!([{"purchase_apply_no": "POA1"}]), &[]).await;
     assert_eq!(format!(r#"{{"status":0,"data":{bare}}}"#), expected);
     // A provider that all lines share is the header's.
-    requisition.details[0].provider_no = "P1".into();
+    (requisition.details[0].provider_no, requisition.details[0].provider_name) = ("P1".into(), "甲记".into());
     bench.sandbox.world().lock().add_as_is(requisition);
     let shared = bench.call(SEARCH, json!([{"purchase_apply_no": "POA1"}]), &[]).await;
     assert!(
-        shared.contains(r#""warehouse_name":"杭州中心仓","provider_no":"P1","provider_name":"","remark":"#),
+        shared.contains(r#""warehouse_name":"杭州中心仓","provider_no":"P1","provider_name":"甲记","remark":"#),
         "{shared}"
     );
     let unknown = bench.call(SEARCH, json!([{"purchase_apply_no": "POA9"}]), &[("calc_total", "0")]).await;
