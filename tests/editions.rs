@@ -203,6 +203,11 @@ fn the_demo_runs_in_every_edition() {
         let said = run(program().args(&arguments)).expect_code(0).json();
         assert_eq!(said["rows"]["purchase_apply"], 5_000, "{edition}");
         assert_ne!(said["real_num"], "0.0000", "{edition}");
+        let other = LakeDir::new();
+        let said = run(program().args(["demo", "--edition", edition.name(), "--lake", &other.text()])).expect_code(0);
+        let table = if edition == Edition::Flagship { "purchase_apply_detail" } else { "purchase_apply " };
+        let line = said.stdout.lines().find(|line| line.contains("real_num sums to")).unwrap();
+        assert!(line.trim_start().starts_with(table), "the table that has the column: {line}");
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     .await;
     progress.clear();
     let report = report?;
-    print_report(&account.name, &report, args.json);
+    print_report(&account, &report, args.json);
     if !args.json {
         super::print(&recipes(&args.lake, args.edition));
     }
