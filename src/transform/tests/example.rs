@@ -151,6 +151,12 @@ fn the_second_after_a_flagship_window_belongs_to_the_next() {
     let rows = land(&page);
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows(), rows.quarantined.len()), (0, 0, 0));
 
+    let broken = FLAGSHIP.replace("12.5000", "12.50001");
+    let page = decode_in(Edition::Flagship, &broken, second("2023-09-04 09:59:59")).expect("a page");
+    assert!(page.is_skipped(0) && page.quarantined().is_empty(), "its own window sets it aside");
+    let page = decode_in(Edition::Flagship, &broken, second("2023-09-04 10:00:00")).expect("a page");
+    assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [0]);
+
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:58")).expect("a page");
     assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [0], "further out it does not fit");
     let page = decode_in(Edition::Enterprise, EXAMPLE, Some(window("2020-05-19 11:57:00", "2020-05-19 11:57:03")));
