@@ -10,7 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::Sha256;
-use super::layout::{Layout, Name};
+use super::layout::{Layout, Name, Table};
+use super::stops::{self, StopIntent, StopResult};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId, RunId};
@@ -230,6 +231,12 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
     pub quarantine: Option<QuarantineEntry>,
+    /// The requisitions that are about to be stopped; in intents only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<StopIntent>,
+    /// What became of stops; in their results only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<StopResult>,
 }
 
 impl Manifest {
@@ -292,6 +299,7 @@ impl Manifest {
             }
             _ => {}
         }
+        self.check_stops()?;
         if self.previous.map_or(0, |previous| previous.number) + 1 != self.number {
             return Err("a number that does not follow".into());
         }
@@ -314,6 +322,26 @@ impl Manifest {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The commits of stop references have a shape of their own, and nobody else writes their table.
+    fn check_stops(&self) -> std::result::Result<(), String> {
+        stops::check(self.kind, self.intent.as_ref(), &self.results)?;
+        let is_bare = self.window.is_none()
+            && self.proof.is_none()
+            && self.quarantine.is_none()
+            && self.removes.is_empty()
+            && self.fences.is_empty();
+        let is_of_stops = |file: &FileEntry| file.table == Table::StopReference.name();
+        let fits = match (self.kind, &*self.files) {
+            (CommitKind::StopIntent, files) => is_bare && files.is_empty(),
+            (CommitKind::StopResult, [file]) => {
+                is_bare && is_of_stops(file) && file.rows == self.results.len() as u64
+            }
+            (CommitKind::StopResult, _) => false,
+            (_, files) => !files.iter().any(is_of_stops),
+        };
+        fits.then_some(()).ok_or_else(|| "a commit of stops with more or less than their rows".to_owned())
     }
 
     /// Every object that the commit added.
@@ -359,7 +387,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::land::testing::{sample_manifest, schema_accepts};
+    use crate::land::fold::Fold;
+    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result};
 
     fn read(value: &Value) -> Result<Manifest> {
         Manifest::from_bytes(value.to_string().as_bytes(), "_manifest/x")
@@ -419,6 +448,39 @@ mod tests {
         let mut reversed = sample();
         reversed["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
         assert!(read(&reversed).is_err());
+    }
+
+    #[test]
+    fn stops_survive_and_fit_their_schema() {
+        let fold = Fold::new(sample_manifest().account.name);
+        for manifest in [stop_intent(&fold, &["CG1", "CG2"]), stop_result(&fold, &["CG1", "CG2"])] {
+            let bytes = manifest.to_bytes().expect("valid");
+            assert_eq!(Manifest::from_bytes(&bytes, "_manifest/x").expect("read"), manifest);
+            let value: Value = serde_json::from_slice(&bytes).expect("json");
+            assert!(schema_accepts(&value), "{value}");
+            for (pointer, odd) in [
+                ("/kind", json!("sync")),
+                ("/kind", json!(if manifest.kind == CommitKind::StopIntent { "stop_result" } else { "stop_intent" })),
+                ("/window", sample()["window"].clone()),
+                ("/quarantine", json!({"path": "_quarantine/account=acme/x.jsonl", "bytes": 1, "sha256": Sha256::of(b""), "rows": 1})),
+                ("/removes", json!([CommitId::generate()])),
+                ("/fences", json!([CommitId::generate()])),
+                ("/intent", json!({"requested_at": manifest.created_at, "numbers": []})),
+                ("/results", json!([])),
+            ] {
+                let mut changed = value.clone();
+                let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+                changed.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object").insert(field.into(), odd);
+                assert_eq!(read(&changed).expect_err("refused").kind(), ErrorKind::Defect, "{pointer} of {value}");
+                assert!(!schema_accepts(&changed), "{pointer} of {value}");
+            }
+        }
+        let mut two = stop_result(&fold, &["CG1"]);
+        two.files[0].rows = 2;
+        assert!(two.to_bytes().is_err(), "a row for each result");
+        let mut sync = sample_manifest();
+        sync.files = stop_result(&fold, &["CG1"]).files;
+        assert!(sync.to_bytes().is_err(), "only results write the table of stops");
     }
 
     #[test]
