@@ -407,22 +407,28 @@ fn contract_version() -> Result<FormatVersion> {
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
 
-/// What landing needs to know of the two tables, from the contract.
+/// What landing needs to know of the two tables of requisitions, from the contract.
 fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
     let contract = Contract::get()?;
-    let spec = |table, source: &crate::transform::Table, modified: &str| {
-        Arc::new(TableSpec {
-            table,
-            columns: source.descriptions(),
-            sorted_by: source.sort_order().to_vec(),
-            bloom: source.lookup_columns().to_vec(),
-            modified: modified.to_owned(),
-        })
-    };
     Ok([
-        spec(Table::PurchaseApply, contract.headers(), "modified"),
-        spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
+        table_spec(Table::PurchaseApply, contract.headers(), "modified"),
+        table_spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
     ])
+}
+
+/// The same of the table of stop references.
+fn stop_spec() -> Result<Arc<TableSpec>> {
+    Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
+}
+
+fn table_spec(table: Table, source: &crate::transform::Table, modified: &str) -> Arc<TableSpec> {
+    Arc::new(TableSpec {
+        table,
+        columns: source.descriptions(),
+        sorted_by: source.sort_order().to_vec(),
+        bloom: source.lookup_columns().to_vec(),
+        modified: modified.to_owned(),
+    })
 }
 
 /// A page size that the gateways accept.

@@ -353,7 +353,15 @@ mod tests {
 
     fn claim<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> Claim<'a> {
         let commit = CommitId::generate();
-        Claim { commit, account, window: Some(window(span.0, span.1)), removes, fences: &[], intent: None, results: &[] }
+        Claim {
+            commit,
+            account,
+            window: Some(window(span.0, span.1)),
+            removes,
+            fences: &[],
+            intent: None,
+            results: &[],
+        }
     }
 
     #[test]

@@ -335,9 +335,7 @@ impl Manifest {
         let is_of_stops = |file: &FileEntry| file.table == Table::StopReference.name();
         let fits = match (self.kind, &*self.files) {
             (CommitKind::StopIntent, files) => is_bare && files.is_empty(),
-            (CommitKind::StopResult, [file]) => {
-                is_bare && is_of_stops(file) && file.rows == self.results.len() as u64
-            }
+            (CommitKind::StopResult, [file]) => is_bare && is_of_stops(file) && file.rows == self.results.len() as u64,
             (CommitKind::StopResult, _) => false,
             (_, files) => !files.iter().any(is_of_stops),
         };
@@ -462,7 +460,10 @@ mod tests {
                 ("/kind", json!("sync")),
                 ("/kind", json!(if manifest.kind == CommitKind::StopIntent { "stop_result" } else { "stop_intent" })),
                 ("/window", sample()["window"].clone()),
-                ("/quarantine", json!({"path": "_quarantine/account=acme/x.jsonl", "bytes": 1, "sha256": Sha256::of(b""), "rows": 1})),
+                (
+                    "/quarantine",
+                    json!({"path": "_quarantine/account=acme/x.jsonl", "bytes": 1, "sha256": Sha256::of(b""), "rows": 1}),
+                ),
                 ("/removes", json!([CommitId::generate()])),
                 ("/fences", json!([CommitId::generate()])),
                 ("/intent", json!({"requested_at": manifest.created_at, "numbers": []})),
@@ -470,7 +471,11 @@ mod tests {
             ] {
                 let mut changed = value.clone();
                 let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
-                changed.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object").insert(field.into(), odd);
+                changed
+                    .pointer_mut(parent)
+                    .and_then(Value::as_object_mut)
+                    .expect("an object")
+                    .insert(field.into(), odd);
                 assert_eq!(read(&changed).expect_err("refused").kind(), ErrorKind::Defect, "{pointer} of {value}");
                 assert!(!schema_accepts(&changed), "{pointer} of {value}");
             }

@@ -18,6 +18,7 @@ fn expected() -> Arc<Expected> {
         contract: FormatVersion { major: 1, minor: 0 },
         headers: shape(Table::PurchaseApply),
         details: shape(Table::PurchaseApplyDetail),
+        stops: shape(Table::StopReference),
         number: "purchase_apply_no".to_owned(),
         detail_count: "none".to_owned(),
         sums: vec!["real_num".to_owned()],
