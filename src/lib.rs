@@ -43,6 +43,7 @@ pub mod land;
 pub mod pipeline;
 pub mod requisition;
 pub mod sandbox;
+pub mod stop;
 pub mod time;
 pub mod transform;
 
