@@ -6,10 +6,12 @@
 
 mod ask;
 mod forecast;
+mod latest;
 mod range;
 mod refresh;
 mod report;
 mod source;
+mod stop;
 mod task;
 mod verify;
 
@@ -25,10 +27,12 @@ use futures::stream::FuturesUnordered;
 
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
+pub use latest::{Known, latest, stale};
 pub use range::Range;
 use refresh::Replacement;
 pub use report::{Gap, Progress, SyncReport};
 use source::Source;
+pub use stop::{StopOptions, check_can_stop, stop};
 use task::{Arrived, Done, Task, Work};
 pub use verify::verify;
 

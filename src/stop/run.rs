@@ -50,6 +50,8 @@ pub struct Told {
 pub struct StopReport {
     /// The last that is known of every number that was asked for or settled, by number.
     pub told: BTreeMap<String, Told>,
+    /// Calls that the gateway refused as a whole.
+    pub refusals: Vec<Error>,
     /// Why not everything was tried.
     pub stopped: Option<Error>,
 }
@@ -151,8 +153,12 @@ impl<E: Erp> Stopper<'_, E> {
         let looked = self.look_at_unknown(&mut found).await;
         self.record(found, report).await?;
         match reply {
-            // What was refused as a whole will be refused again.
-            Reply::Refused { error, .. } => Err(error),
+            // Whom the gateway does not let in it will not let in with the next batch.
+            Reply::Refused { error, .. } if error.kind() != ErrorKind::GatewayRefused => Err(error),
+            Reply::Refused { error, .. } => {
+                report.refusals.push(error);
+                looked
+            }
             _ => looked,
         }
     }
