@@ -19,6 +19,10 @@ mod readers;
 mod s3_lake;
 mod sandbox_command;
 mod secrets;
+mod stop;
+#[cfg(unix)]
+mod stop_faults;
+mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;

@@ -327,11 +327,16 @@ fn a_limit_of_calls_at_once_is_learned() {
 
 /// A gateway of which the answers are fixed, for the vendor's own examples.
 pub(crate) fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
+    answering_times(body, usize::MAX)
+}
+
+/// The same for so many calls; after them nobody listens.
+pub(crate) fn answering_times(body: &'static [u8], calls: usize) -> (String, std::thread::JoinHandle<()>) {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/openapi2", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        for stream in listener.incoming() {
+        for stream in listener.incoming().take(calls) {
             let mut stream = stream.unwrap();
             let mut request = Vec::new();
             let mut buffer = [0; 4096];

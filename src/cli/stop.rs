@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DAYS", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
     stale: Option<u32>,
     /// With `--stale`: only those of this warehouse.
-    #[arg(long, value_name = "NO", requires = "stale")]
+    #[arg(long, value_name = "NO")]
     warehouse: Option<String>,
     /// Where the lake is: a folder or `s3://bucket/prefix`.
     #[arg(long, value_name = "URI")]
@@ -58,6 +58,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
     pipeline::check_can_stop(&account)?;
+    if args.warehouse.is_some() && args.stale.is_none() {
+        return Err(Error::usage("`--warehouse` narrows `--stale`, and nothing else").hint("nothing was called"));
+    }
     let given = match args.stale {
         None => Some(Numbers::check(given(args)?)?),
         Some(_) => None,

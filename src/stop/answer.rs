@@ -88,9 +88,10 @@ mod tests {
 
     #[test]
     fn the_vendors_own_examples() {
-        let all = StopAnswer::read(include_bytes!("../../tests/fixtures/flagship_stop_all.json")).expect("readable");
+        let all = StopAnswer::read(include_bytes!("../../tests/fixtures/flagship_stop_done.json")).expect("readable");
         assert_eq!(all.failures(&asked()), Ok(&[][..]));
-        let none = StopAnswer::read(include_bytes!("../../tests/fixtures/flagship_stop_none.json")).expect("readable");
+        let none =
+            StopAnswer::read(include_bytes!("../../tests/fixtures/flagship_stop_failed.json")).expect("readable");
         let failure = |order_no: &str, order_id| Failure {
             order_no: order_no.to_owned(),
             error: Some("采购申请单状态不是部分引用".to_owned()),

@@ -2,12 +2,13 @@
 //!
 //! Certain are two things: that there was no connection to send it on, and the gateway's own refusals for its limits, in words that
 //! public clients have met (never in words that a user's rule or a guess takes for that). Then the same bytes are sent again, as long as
-//! their timestamp is fresh. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
+//! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
 
 use backon::BackoffBuilder as _;
 
 use super::{
-    Answer, BeijingTime, CallPolicy, Caller, ExponentialBuilder, Outgoing, Sent, Unreadable, envelope, refusal_error,
+    Answer, BeijingTime, CallPolicy, Caller, ExponentialBuilder, Instant, Outgoing, Sent, Unreadable, envelope,
+    refusal_error,
 };
 use crate::error::{Error, ErrorKind};
 use crate::gateway::pace::Limit;
@@ -55,6 +56,7 @@ impl Caller {
             .build();
         let mut last =
             Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the call budget left no time to send the call"));
+        let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
             let turn = self.pace.turn().await;
             if self.server_now().unwrap_or_else(|| self.clock.now()) > until {
@@ -83,7 +85,9 @@ impl Caller {
                 }
                 Sent::Unclear(error, _) | Sent::Wrong(error) => return Once::Unknown(error).at(method),
             };
-            if self.server_now().unwrap_or_else(|| self.clock.now()).plus_seconds(whole_seconds(delay)) > until {
+            let too_late =
+                self.server_now().unwrap_or_else(|| self.clock.now()).plus_seconds(whole_seconds(delay)) > until;
+            if too_late || Instant::now() + delay > give_up_at {
                 return last.at(method);
             }
             tracing::warn!(method, delay_ms = delay.as_millis(), "nothing was done yet, sending the same call again");
