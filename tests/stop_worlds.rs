@@ -144,7 +144,7 @@ async fn read_log(store: &Store) -> Log {
     let (mut log, mut times) = (Log::default(), BTreeMap::new());
     for object in store.list("_manifest").await.unwrap() {
         let manifest = Manifest::from_bytes(&store.get(&object.path).await.unwrap().unwrap(), &object.path).unwrap();
-        for intent in manifest.intent {
+        if let Some(intent) = manifest.intent {
             times.insert(manifest.commit, intent.requested_at.unix());
             for number in intent.numbers {
                 assert!(

@@ -105,10 +105,12 @@ pub(super) struct Outgoing {
     pub(super) unsaid: Vec<String>,
 }
 
-/// Makes the calls of one account and method.
+/// Makes the calls of one account.
 pub(super) struct Caller {
     client: reqwest::Client,
     pace: Pace,
+    /// Of the method that changes the ERP: the vendor meters each method by itself.
+    pace_of_changes: Pace,
     policy: CallPolicy,
     clock: Arc<dyn Clock>,
     /// Seconds that the server's clock was ahead of ours at its last `Date` header.
@@ -164,6 +166,7 @@ impl Caller {
         Ok(Self {
             client,
             pace: Pace::new(policy.calls_per_minute, policy.concurrency),
+            pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
             clock,
             server_ahead: AtomicI64::new(UNKNOWN),

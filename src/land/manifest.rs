@@ -385,8 +385,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::land::fold::Fold;
-    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result};
+    use crate::land::testing::{sample_manifest, schema_accepts};
 
     fn read(value: &Value) -> Result<Manifest> {
         Manifest::from_bytes(value.to_string().as_bytes(), "_manifest/x")
@@ -446,46 +445,6 @@ mod tests {
         let mut reversed = sample();
         reversed["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
         assert!(read(&reversed).is_err());
-    }
-
-    #[test]
-    fn stops_survive_and_fit_their_schema() {
-        let fold = Fold::new(sample_manifest().account.name);
-        for manifest in [stop_intent(&fold, &["CG1", "CG2"]), stop_result(&fold, &["CG1", "CG2"])] {
-            let bytes = manifest.to_bytes().expect("valid");
-            assert_eq!(Manifest::from_bytes(&bytes, "_manifest/x").expect("read"), manifest);
-            let value: Value = serde_json::from_slice(&bytes).expect("json");
-            assert!(schema_accepts(&value), "{value}");
-            for (pointer, odd) in [
-                ("/kind", json!("sync")),
-                ("/kind", json!(if manifest.kind == CommitKind::StopIntent { "stop_result" } else { "stop_intent" })),
-                ("/window", sample()["window"].clone()),
-                (
-                    "/quarantine",
-                    json!({"path": "_quarantine/account=acme/x.jsonl", "bytes": 1, "sha256": Sha256::of(b""), "rows": 1}),
-                ),
-                ("/removes", json!([CommitId::generate()])),
-                ("/fences", json!([CommitId::generate()])),
-                ("/intent", json!({"requested_at": manifest.created_at, "numbers": []})),
-                ("/results", json!([])),
-            ] {
-                let mut changed = value.clone();
-                let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
-                changed
-                    .pointer_mut(parent)
-                    .and_then(Value::as_object_mut)
-                    .expect("an object")
-                    .insert(field.into(), odd);
-                assert_eq!(read(&changed).expect_err("refused").kind(), ErrorKind::Defect, "{pointer} of {value}");
-                assert!(!schema_accepts(&changed), "{pointer} of {value}");
-            }
-        }
-        let mut two = stop_result(&fold, &["CG1"]);
-        two.files[0].rows = 2;
-        assert!(two.to_bytes().is_err(), "a row for each result");
-        let mut sync = sample_manifest();
-        sync.files = stop_result(&fold, &["CG1"]).files;
-        assert!(sync.to_bytes().is_err(), "only results write the table of stops");
     }
 
     #[test]

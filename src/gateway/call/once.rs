@@ -58,14 +58,14 @@ impl Caller {
             Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the call budget left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
-            let turn = self.pace.turn().await;
+            let turn = self.pace_of_changes.turn().await;
             if self.server_now().unwrap_or_else(|| self.clock.now()) > until {
                 return last.at(method);
             }
             let delay;
             (last, delay) = match self.send(names, outgoing.clone(), read.clone()).await {
                 Sent::Answered(value) => {
-                    self.pace.answered(turn);
+                    self.pace_of_changes.answered(turn);
                     return Once::Answered(value);
                 }
                 Sent::NothingSent(error) => {
@@ -76,7 +76,9 @@ impl Caller {
                     let (verdict, provenance) = refusal::judge(names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
-                        Some(limit) => (Once::Refused { code, message, error }, self.pace.refused(turn, limit)),
+                        Some(limit) => {
+                            (Once::Refused { code, message, error }, self.pace_of_changes.refused(turn, limit))
+                        }
                         None if refused_undone.contains(&code) => {
                             return Once::Refused { code, message, error }.at(method);
                         }
