@@ -43,6 +43,16 @@ fn tells_no_secret(edition: Edition) {
     assert!(text.stderr.contains("trying again"), "the faults were met: {}", text.stderr);
 
     let mut said = [text, json, refused].map(|said| said.stdout + &said.stderr).concat();
+    if edition == Edition::Flagship {
+        // The call that changes the ERP, without an answer and refused: both are written into the lake.
+        for fault in ["disconnect", "502"] {
+            sandbox.choose_faults(move |call| (call.method == crate::stop::STOP).then(|| fault.parse().unwrap()));
+            let mut command = program_at(&sandbox);
+            command.args(["stop", "--yes", "--lake", &lake.text(), &format!("POA-{fault}"), "--log-level", "trace"]);
+            let stopped = run(&mut command).expect_code(3);
+            said += &(stopped.stdout + &stopped.stderr);
+        }
+    }
     for name in lake.files() {
         said.push_str(&String::from_utf8_lossy(&std::fs::read(lake.path().join(name)).unwrap()));
     }

@@ -171,6 +171,8 @@ impl Writer {
     /// # Errors
     /// As [`Writer::commit`]; when it fails, whether the intent stands is unknown, and the call must not be made.
     pub async fn intend(&self, intent: StopIntent) -> Result<Outcome> {
+        // Others settle meanwhile what this writer still takes for unsettled.
+        self.follow().await?;
         self.commit(self.begin(CommitKind::StopIntent, None, Vec::new()).intending(intent), None).await
     }
 

@@ -108,20 +108,24 @@ pub(crate) fn stop_intent(fold: &Fold, numbers: &[&str]) -> Manifest {
 pub(crate) fn stop_result(fold: &Fold, numbers: &[&str]) -> Manifest {
     let mut manifest = Manifest { window: None, proof: None, ..chain(fold, CommitKind::StopResult) };
     let intent = CommitId::generate();
-    manifest.results = numbers
-        .iter()
-        .map(|number| StopResult {
-            intent,
-            number: (*number).to_owned(),
-            outcome: StopOutcome::Stopped,
-            evidence: Some(StopEvidence::Answer),
-        })
-        .collect();
+    manifest.results = numbers.iter().map(|number| stopped(intent, number)).collect();
     let file = &mut manifest.files[0];
     file.table = Table::StopReference.name().to_owned();
     file.path = Layout::new(binding().name).stop_reference(manifest.commit);
     file.rows = numbers.len() as u64;
     manifest
+}
+
+/// That an intent has stopped a number.
+pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
+    let evidence = Some(StopEvidence::Answer);
+    StopResult { intent, number: number.to_owned(), outcome: StopOutcome::Stopped, evidence }
+}
+
+/// A row of stops in the columns that landing looks at.
+pub(crate) fn stop_rows(number: &str, second: i64) -> TablePart {
+    let spec = Arc::new(TableSpec { table: Table::StopReference, ..header_spec() });
+    TablePart { spec, span: None, part: None, batches: vec![header_batch(&[(number, second, 0)])] }
 }
 
 /// Whether the published schema accepts a manifest.
