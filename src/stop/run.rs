@@ -79,11 +79,10 @@ impl<E: Erp> Stopper<'_, E> {
         let mut report = StopReport::default();
         let done = async {
             self.settle_earlier(numbers, &mut report).await?;
-            let unsettled = self.unsettled().await;
-            let is_stopped = |number: &String| {
-                report.told.get(number).is_some_and(|told| told.finding.outcome == StopOutcome::Stopped)
+            // Of what an earlier call has stopped, or may have, there is nothing to do.
+            let is_free = |number: &&String| {
+                report.told.get(*number).is_none_or(|told| told.finding.outcome == StopOutcome::NotStopped)
             };
-            let is_free = |number: &&String| !unsettled.contains_key(*number) && !is_stopped(number);
             let free: Vec<String> = numbers.iter().filter(is_free).cloned().collect();
             for batch in free.chunks(BATCH) {
                 self.stop_batch(batch.to_vec(), &mut report).await?;
