@@ -20,11 +20,11 @@ pub mod env {
     pub const SID: &str = "WDT_SID";
     /// The interface account (接口账号).
     pub const APPKEY: &str = "WDT_APPKEY";
-    /// The app secret. Prefer [`APPSECRET_FILE`] where the environment of a process can be seen by others.
+    /// The app secret; of flagship `secret:salt`. Prefer [`APPSECRET_FILE`] where the environment of a process can be seen by others.
     pub const APPSECRET: &str = "WDT_APPSECRET";
     /// A file that holds the app secret, for mounted secrets.
     pub const APPSECRET_FILE: &str = "WDT_APPSECRET_FILE";
-    /// The address of the gateway, up to and without the method's name. Not together with [`ENVIRONMENT`].
+    /// The address of the gateway; of enterprise and Y up to and without the method's name. Not together with [`ENVIRONMENT`].
     pub const BASE_URL: &str = "WDT_BASE_URL";
     /// `production` (default) or `test`: the vendor's own addresses.
     pub const ENVIRONMENT: &str = "WDT_ENVIRONMENT";
@@ -85,7 +85,7 @@ pub struct AccountSettings {
     pub appkey: String,
     /// The app secret.
     pub secret: Secret,
-    /// The gateway, without a trailing slash and without the method's name.
+    /// The gateway, without a trailing slash; of enterprise and Y without the method's name.
     pub base_url: Url,
 }
 

@@ -35,7 +35,7 @@ impl Edition {
 
     /// What a status code means, the same word in every edition; `None` for a code that the vendor does not document.
     ///
-    /// Source: the vendor's field table for enterprise; public clients for Y. Flagship counts as enterprise.
+    /// Source: the vendor's field tables for enterprise and flagship; public clients for Y.
     pub fn status_name(self, status: i16) -> Option<&'static str> {
         match (self, status) {
             (Self::Enterprise | Self::Flagship, 5) | (Self::Y, 99) => Some("cancelled"),

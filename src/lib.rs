@@ -43,7 +43,9 @@ pub mod land;
 pub mod pipeline;
 pub mod requisition;
 pub mod sandbox;
+pub mod stop;
 pub mod time;
 pub mod transform;
+mod worker;
 
 pub use error::{Error, ErrorKind, Result};

@@ -6,12 +6,14 @@
 
 mod ask;
 mod forecast;
+mod latest;
 mod parts;
 mod range;
 mod refresh;
 mod report;
 mod shelf;
 mod source;
+mod stop;
 mod task;
 mod verify;
 
@@ -27,11 +29,13 @@ use futures::stream::FuturesUnordered;
 
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
+pub use latest::{Known, latest, stale};
 pub use range::Range;
 use refresh::Replacement;
 pub use report::{Gap, Progress, SyncReport};
 use shelf::Shelf;
 use source::Source;
+pub use stop::{StopOptions, check_can_stop, stop};
 use task::{Arrived, Done, Task, Work};
 pub use verify::verify;
 
@@ -455,22 +459,28 @@ fn contract_version() -> Result<FormatVersion> {
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
 
-/// What landing needs to know of the two tables, from the contract.
+/// What landing needs to know of the two tables of requisitions, from the contract.
 fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
     let contract = Contract::get()?;
-    let spec = |table, source: &crate::transform::Table, modified: &str| {
-        Arc::new(TableSpec {
-            table,
-            columns: source.descriptions(),
-            sorted_by: source.sort_order().to_vec(),
-            bloom: source.lookup_columns().to_vec(),
-            modified: modified.to_owned(),
-        })
-    };
     Ok([
-        spec(Table::PurchaseApply, contract.headers(), "modified"),
-        spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
+        table_spec(Table::PurchaseApply, contract.headers(), "modified"),
+        table_spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
     ])
+}
+
+/// The same of the table of stop references.
+fn stop_spec() -> Result<Arc<TableSpec>> {
+    Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
+}
+
+fn table_spec(table: Table, source: &crate::transform::Table, modified: &str) -> Arc<TableSpec> {
+    Arc::new(TableSpec {
+        table,
+        columns: source.descriptions(),
+        sorted_by: source.sort_order().to_vec(),
+        bloom: source.lookup_columns().to_vec(),
+        modified: modified.to_owned(),
+    })
 }
 
 /// A page size that the gateways accept.

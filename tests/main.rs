@@ -8,6 +8,7 @@ mod bad_input;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod editions;
 #[cfg(unix)]
 mod interrupt;
 mod main_job;
@@ -18,7 +19,12 @@ mod readers;
 mod s3_lake;
 mod sandbox_command;
 mod secrets;
+mod stop;
+#[cfg(unix)]
+mod stop_faults;
+mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod vendor_pages;
 mod verify;

@@ -9,6 +9,16 @@ fn validator() -> jsonschema::Validator {
     jsonschema::validator_for(&schema).expect("a JSON Schema")
 }
 
+/// Every manifest of a log fits the schema, and their numbers have no gap.
+pub(crate) fn assert_follow_their_schema(manifests: &[Value]) {
+    let validator = validator();
+    for (at, manifest) in manifests.iter().enumerate() {
+        let errors: Vec<String> = validator.iter_errors(manifest).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{manifest}: {errors:?}");
+        assert_eq!(manifest["number"], at + 1);
+    }
+}
+
 #[test]
 fn manifests_follow_their_schema_and_each_other() {
     let sandbox = erp(900, 60, "2026-06-30 23:59:59");
@@ -24,11 +34,7 @@ fn manifests_follow_their_schema_and_each_other() {
     let (validator, manifests) = (validator(), lake.manifests());
     assert!(manifests.iter().any(|manifest| manifest["kind"] == "fence"));
     assert!(manifests.iter().any(|manifest| manifest["kind"] == "sync" && !manifest["proof"].is_null()));
-    for (at, manifest) in manifests.iter().enumerate() {
-        let errors: Vec<String> = validator.iter_errors(manifest).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{manifest}: {errors:?}");
-        assert_eq!(manifest["number"], at + 1);
-    }
+    assert_follow_their_schema(&manifests);
     let mut broken = manifests[0].clone();
     broken["rows"] = 3.into();
     assert!(!validator.is_valid(&broken), "the schema is strict");

@@ -6,10 +6,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wdt_lake::sandbox::{Detail, Quantity, Requisition, Sandbox, Version};
+use wdt_lake::edition::Edition;
+use wdt_lake::sandbox::{Detail, Quantity, Requisition, Sandbox, Status, Version};
 use wdt_lake::time::BeijingTime;
 
-use crate::support::{LakeDir, at, erp, program, python, run, sync};
+use crate::support::{LakeDir, at, erp, erp_of, program, python, run, sync};
 
 /// A month of the lakes of these tests that is neither their first nor their last.
 const MONTH: &str = "2026-06";
@@ -234,6 +235,25 @@ fn the_views_give_the_latest_state_at_the_worst_time() {
     let said = ask("duckdb", &[&lake], Some(&views("duckdb", &lake)));
     assert_worst(&said["lakes"][0], &latest);
     assert_latest(&said["views"], &latest);
+}
+
+/// Flagship headers carry no quantity: what is open is the sum over the details.
+#[test]
+fn the_views_of_a_flagship_lake_find_what_is_open_in_the_details() {
+    let (sandbox, lake) = (erp_of(Edition::Flagship, 400, 60, "2026-07-20 23:59:59"), LakeDir::new());
+    sync(&sandbox, &lake, &["--from", "2026-05-20", "--to", "2026-07-20"]).expect_code(0);
+    let said = ask("duckdb", &[&lake], Some(&views("duckdb", &lake)));
+    let text = |row: &Value, column: &str| row[column].as_str().unwrap().to_owned();
+    let shown = said["views"]["purchase_apply_open"].as_array().unwrap();
+    assert!(shown.iter().all(|row| row["unref_num"].is_null()));
+    let shown: BTreeMap<_, _> =
+        shown.iter().map(|row| (text(row, "purchase_apply_no"), text(row, "open_num"))).collect();
+    let is_open =
+        |one: &Requisition| matches!(one.status, Status::ToConfirm | Status::ToReference | Status::PartlyReferenced);
+    let held = latest(&sandbox).into_iter().filter(|(_, one)| is_open(one));
+    let held: BTreeMap<_, _> = held.map(|(number, one)| (number, one.unref_num.to_string())).collect();
+    assert_eq!(shown, held);
+    assert!(held.len() > 40, "{}", held.len());
 }
 
 /// Java 17 is a prerequisite of this test alone. Without it nothing is tried, and that is said past the test harness, which hides what

@@ -73,6 +73,19 @@ fn the_printed_environment_points_a_client_at_it() {
 }
 
 #[test]
+fn every_edition_is_served_and_spoiled() {
+    for edition in ["y", "flagship"] {
+        let world = ["--edition", edition, "--requisitions", "300", "--days", "30", "--end", "2026-06-30"];
+        let served = Served::start(&[&world[..], &["--poison", "0.02:overflow,bad-line"]].concat());
+        assert_eq!(served.environment["WDT_EDITION"], edition);
+        let summary = sync(&served, &LakeDir::new()).expect_code(3).json();
+        let count = |table: &str| summary["rows"][table].as_u64().unwrap();
+        assert!(count("quarantined") > 0, "{edition}: {summary}");
+        assert_eq!(count("purchase_apply") + count("quarantined"), 300, "{edition}: {summary}");
+    }
+}
+
+#[test]
 fn hostile_flags_are_obeyed_and_overcome() {
     let flags = [
         "--drift",

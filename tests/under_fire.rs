@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use wdt_lake::edition::Edition;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::LeaseWait;
 use wdt_lake::pipeline::{Again, SyncOptions};
@@ -18,7 +19,11 @@ use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, 
 const JUNE: [&str; 4] = ["--from", "2026-06-01", "--to", "2026-06-30"];
 
 fn hostile(requisitions: Vec<Requisition>, behaviour: Behaviour) -> Sandbox {
-    Sandbox::start(Options { requisitions, behaviour, ..Options::default() }).unwrap()
+    hostile_of(Edition::Enterprise, requisitions, behaviour)
+}
+
+fn hostile_of(edition: Edition, requisitions: Vec<Requisition>, behaviour: Behaviour) -> Sandbox {
+    Sandbox::start(Options { edition, requisitions, behaviour, ..Options::default() }).unwrap()
 }
 
 /// Lines of all quarantine files.
@@ -34,6 +39,12 @@ fn quarantined(lake: &LakeDir) -> Vec<Value> {
 
 #[test]
 fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        is_set_aside_and_comes_back(edition);
+    }
+}
+
+fn is_set_aside_and_comes_back(edition: Edition) {
     let mut requisitions = generate(21, 300, 25, at("2026-06-30 23:59:59"));
     let poisoned: Vec<(String, PoisonKind)> = PoisonKind::ALL
         .into_iter()
@@ -41,11 +52,11 @@ fn what_does_not_fit_is_set_aside_whole_and_comes_back_when_it_is_mended() {
         .enumerate()
         .map(|(place, kind)| {
             let victim = &mut requisitions[place * 9];
-            kind.spoil(victim);
+            kind.spoil(victim, edition);
             (victim.purchase_apply_no.to_string(), kind)
         })
         .collect();
-    let sandbox = hostile(requisitions, Behaviour::default());
+    let sandbox = hostile_of(edition, requisitions, Behaviour::default());
     let lake = LakeDir::new();
     let refused = sync(&sandbox, &lake, &[&JUNE[..], &["--max-quarantine", "0"]].concat()).expect_code(7);
     assert!(refused.stderr.contains("--max-quarantine") && lake.manifests().is_empty(), "{}", refused.stderr);
@@ -209,8 +220,10 @@ fn answers_of_every_shape_are_understood_over_the_wire() {
         Behaviour { scalars: Scalars::Numbers, ..Behaviour::default() },
         Behaviour { applicant: Applicant::Table, escapes: Escapes::Php, ..Behaviour::default() },
     ];
-    for behaviour in shapes {
-        let sandbox = hostile(generate(24, 250, 20, at("2026-06-30 23:59:59")), behaviour);
+    let editions = [Edition::Enterprise, Edition::Flagship];
+    for (behaviour, edition) in shapes.iter().flat_map(|behaviour| editions.map(|edition| (behaviour, edition))) {
+        let requisitions = generate(24, 250, 20, at("2026-06-30 23:59:59"));
+        let sandbox = hostile_of(edition, requisitions, behaviour.clone());
         let lake = LakeDir::new();
         sync(&sandbox, &lake, &JUNE).expect_code(0);
         // The script reads text; the journal sends text however the gateway was told to.
@@ -300,27 +313,35 @@ fn the_default_budget_is_never_refused_by_a_limit_of_sixty() {
 
 #[test]
 fn a_limit_of_calls_at_once_is_learned() {
-    let latency = "20ms".parse().unwrap();
-    let behaviour = Behaviour { max_concurrency: Some(1), latency, ..Behaviour::default() };
-    let sandbox = hostile(generate(27, 300, 25, at("2026-06-30 23:59:59")), behaviour);
-    let lake = LakeDir::new();
-    sync(&sandbox, &lake, &[&JUNE[..], &["--page-size", "20", "--concurrency", "3"]].concat()).expect_code(0);
-    let calls = sandbox.world().calls();
-    let refused = calls.iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
-    assert!(refused * 3 < calls.len(), "{refused} of {} calls were refused", calls.len());
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        let latency = "20ms".parse().unwrap();
+        let behaviour = Behaviour { max_concurrency: Some(1), latency, ..Behaviour::default() };
+        let sandbox = hostile_of(edition, generate(27, 300, 25, at("2026-06-30 23:59:59")), behaviour);
+        let lake = LakeDir::new();
+        sync(&sandbox, &lake, &[&JUNE[..], &["--page-size", "20", "--concurrency", "3"]].concat()).expect_code(0);
+        let calls = sandbox.world().calls();
+        let refused = calls.iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
+        assert!(refused * 3 < calls.len(), "{refused} of {} calls were refused", calls.len());
+    }
 }
 
 /// A gateway of which the answers are fixed, for the vendor's own examples.
-fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
+pub(crate) fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
+    answering_times(body, usize::MAX)
+}
+
+/// The same for so many calls; after them nobody listens.
+pub(crate) fn answering_times(body: &'static [u8], calls: usize) -> (String, std::thread::JoinHandle<()>) {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/openapi2", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        for stream in listener.incoming() {
+        for stream in listener.incoming().take(calls) {
             let mut stream = stream.unwrap();
             let mut request = Vec::new();
             let mut buffer = [0; 4096];
-            while !request.windows(9).any(|bytes| bytes == b"page_size") {
+            // To the last byte: a connection that is closed before that is reset, and the answer with it.
+            while !is_whole(&request) {
                 match stream.read(&mut buffer).unwrap_or(0) {
                     0 => break,
                     read => request.extend_from_slice(&buffer[..read]),
@@ -333,12 +354,21 @@ fn answering(body: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
     (address, server)
 }
 
-fn fixed(address: &str) -> BTreeMap<&'static str, String> {
+/// Whether an HTTP request with a `Content-Length` is there to its end.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    length.is_some_and(|length: usize| body.len() >= length)
+}
+
+/// The environment of an account of the gateway at `address`.
+pub(crate) fn fixed(edition: Edition, address: &str) -> BTreeMap<&'static str, String> {
     [
-        ("WDT_EDITION", "enterprise"),
+        ("WDT_EDITION", edition.name()),
         ("WDT_SID", "wanxie2"),
         ("WDT_APPKEY", "k"),
-        ("WDT_APPSECRET", "s"),
+        ("WDT_APPSECRET", "s:t"),
         ("WDT_BASE_URL", address),
     ]
     .map(|(name, value)| (name, value.to_owned()))
@@ -348,7 +378,9 @@ fn fixed(address: &str) -> BTreeMap<&'static str, String> {
 #[test]
 fn the_vendors_own_answers_go_through_the_program() {
     let (address, _server) = answering(include_bytes!("fixtures/enterprise_example.json"));
-    let said = run(program().envs(fixed(&address)).args(["get", "--json", "POA202005190001"])).expect_code(0).json();
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(["get", "--json", "POA202005190001"]))
+        .expect_code(0)
+        .json();
     let found = &said["requisitions"][0];
     for (name, value) in [
         ("purchase_apply_no", Value::from("POA202005190001")),
@@ -372,11 +404,11 @@ fn the_vendors_own_answers_go_through_the_program() {
     let arguments =
         ["sync", "--lake", &lake.text(), "--from", "2020-05-01", "--to", "2020-05-31", "--calls-per-minute", "0"]
             .map(str::to_owned);
-    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(&arguments)).expect_code(7);
     assert!(lake.manifests().is_empty(), "{}", said.stdout);
 
     let (address, _server) = answering(include_bytes!("fixtures/enterprise_error_2180.json"));
-    let said = run(program().envs(fixed(&address)).args(&arguments)).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).args(&arguments)).expect_code(7);
     assert!(said.stderr.contains("2180") && said.stderr.contains("时间跨度不能超过最大范围30天"), "{}", said.stderr);
 }
 
@@ -427,6 +459,6 @@ fn an_empty_tail_of_less_than_an_hour_makes_no_commit() {
 #[test]
 fn a_signature_that_the_server_repeats_is_not_said() {
     let (address, _server) = answering(b"\xEF\xBB\xBF{\"code\":9,\"message\":\"no\\nway\"}");
-    let said = run(program().envs(fixed(&address)).arg("check")).expect_code(7);
+    let said = run(program().envs(fixed(Edition::Enterprise, &address)).arg("check")).expect_code(7);
     assert!(said.stderr.contains("code 9: no way"), "{}", said.stderr);
 }

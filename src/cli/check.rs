@@ -10,7 +10,7 @@ use crate::error::{Result, exit};
 use crate::pipeline;
 use crate::time::SystemClock;
 
-/// A clock that is further off than this is worth a warning: the enterprise gateway refuses at 300 seconds.
+/// A clock that is further off than this is worth a warning: flagship refuses at 120 seconds, the others at 300.
 const CLOCK_WARNING_SECONDS: u64 = 60;
 /// Somebody waits for the answer.
 const RETRY_TIME: Duration = Duration::from_secs(10);

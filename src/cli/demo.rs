@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Where to put the lake: a folder.
     #[arg(long, value_name = "DIR", default_value = "./demo-lake")]
     lake: String,
+    /// The edition of the embedded ERP: `enterprise`, `y` or `flagship`.
+    #[arg(long, value_name = "EDITION", default_value = "enterprise")]
+    edition: Edition,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
@@ -44,12 +47,13 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let sandbox = Sandbox::start(Options {
         requisitions: generate(SEED, REQUISITIONS, DAYS, last_second),
         clock: SandboxClock::held(now),
+        edition: args.edition,
         ..Options::default()
     })?;
     let credentials = sandbox.credentials();
     let account = AccountSettings {
         name: "demo".parse()?,
-        edition: Edition::Enterprise,
+        edition: args.edition,
         sid: credentials.sid.clone(),
         appkey: credentials.appkey.clone(),
         secret: credentials.secret.clone(),
@@ -71,20 +75,25 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     .await;
     progress.clear();
     let report = report?;
-    print_report(&account.name, &report, args.json);
+    print_report(&account, &report, args.json);
     if !args.json {
-        super::print(&recipes(&args.lake));
+        super::print(&recipes(&args.lake, args.edition));
     }
     Ok(report.exit_code())
 }
 
 /// Lines to copy into a shell.
-fn recipes(lake: &str) -> String {
+fn recipes(lake: &str, edition: Edition) -> String {
     let lake = lake.trim_end_matches('/');
+    let (table, by) = match edition {
+        Edition::Enterprise | Edition::Y => ("purchase_apply", "status_name"),
+        // Its headers carry no quantities.
+        Edition::Flagship => ("purchase_apply_detail", "brand_name"),
+    };
     format!(
         "\nRead it with DuckDB:\n  \
-         duckdb -c \"SELECT status_name, count(*), sum(real_num) FROM read_parquet('{lake}/purchase_apply/**/*.parquet') GROUP BY ALL\"\n\
+         duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/**/*.parquet') GROUP BY ALL\"\n\
          or with Spark:\n  \
-         spark-sql -e \"SELECT status_name, count(*), sum(real_num) FROM parquet.\\`{lake}/purchase_apply\\` GROUP BY 1\""
+         spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\""
     )
 }

@@ -9,7 +9,7 @@ use crate::land::{Access, Lake, Store, Table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// `purchase_apply` or `purchase_apply_detail`.
+    /// `purchase_apply`, `purchase_apply_detail` or `stop_reference`.
     #[arg(value_name = "TABLE")]
     table: String,
     /// Where the lake is: a folder or `s3://bucket/prefix`.

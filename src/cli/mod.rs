@@ -14,6 +14,7 @@ mod render;
 mod sandbox;
 mod schema;
 mod status;
+mod stop;
 mod sync;
 mod verify;
 mod views;
@@ -44,14 +45,14 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Account, by environment: WDT_EDITION (enterprise, y), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
+Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
 and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
 A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
 and other AWS_* names; see the README, \"Lakes on S3\".
 
-Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, 4 credentials or
-address refused, 5 gateway unavailable, 6 lake unavailable, held or in conflict, 7 incomplete (safe to run again),
-8 defect found.";
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records or with stops that are
+not known to have stopped, 4 credentials or address refused, 5 gateway unavailable, 6 lake unavailable, held or in
+conflict, 7 incomplete (safe to run again), 8 defect found.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -65,6 +66,8 @@ enum Command {
     Check(check::Args),
     /// Ask the ERP for requisitions by number and print them.
     Get(get::Args),
+    /// Stop partly referenced requisitions, with every outcome on record; flagship only.
+    Stop(stop::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -135,6 +138,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Plan(args) => Box::pin(plan::run(&args)).await,
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
+            Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
@@ -174,6 +178,10 @@ fn print_error(error: &Error) {
     if let Some(hint) = error.hint_text() {
         let _ = writeln!(stderr, "hint: {hint}");
     }
+}
+
+fn print_hint(hint: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "hint: {hint}");
 }
 
 fn print_warning(warning: &str) {

@@ -13,7 +13,7 @@ pub(super) struct Args {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// `enterprise` or `y`.
+    /// Which gateway it serves: `enterprise`, `y` or `flagship`.
     #[arg(long, value_name = "EDITION", default_value = "enterprise")]
     edition: Edition,
     /// How many requisitions it holds.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::render;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
-use crate::land::{Access, Lake, Leftovers, Store, Table};
+use crate::land::{Access, Lake, Leftovers, Store, Table, Unsettled};
 use crate::time::Window;
 
 #[derive(Debug, clap::Args)]
@@ -81,8 +81,12 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
         "rows": {
             "purchase_apply": lake.rows(Table::PurchaseApply),
             "purchase_apply_detail": lake.rows(Table::PurchaseApplyDetail),
+            "stop_reference": lake.rows(Table::StopReference),
             "quarantined": lake.quarantined(),
         },
+        "unsettled_stops": lake.fold().stops().unsettled().iter().map(|(number, held)| json!({
+            "purchase_apply_no": number, "requested_at": held.requested_at, "state": state(held),
+        })).collect::<Vec<_>>(),
         "commits": lake.fold().live().len(),
         "last_commit": lake.fold().last().map(|last| json!({
             "number": last.number, "run": last.run, "kind": last.kind.name(), "at": last.created_at,
@@ -91,6 +95,11 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
         "files_to_delete": leftovers.deletable.len(),
         "foreign": leftovers.foreign,
     })
+}
+
+/// Whether a stop that is not settled has a result at all.
+fn state(held: &Unsettled) -> &'static str {
+    if held.is_unknown { "unknown" } else { "open" }
 }
 
 fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
@@ -124,6 +133,17 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
                     .map(|held| format!("              {} in {}", held.rows, lake.store().uri(&held.path))),
             );
         }
+    }
+    let unsettled = lake.fold().stops().unsettled();
+    if !unsettled.is_empty() {
+        lines.push(format!(
+            "  stops       {} not settled; the next `wdt-lake stop` settles what can be told",
+            render::count(unsettled.len() as u64, "requisition")
+        ));
+        let held = unsettled.iter();
+        lines.extend(
+            held.map(|(number, held)| format!("              {number} of {}: {}", held.requested_at, state(held))),
+        );
     }
     if let Some(last) = lake.fold().last() {
         lines.push(format!(

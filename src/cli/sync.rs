@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::render;
-use crate::config::env;
+use crate::config::{AccountSettings, env};
+use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
@@ -141,7 +142,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
             .await;
     progress.clear();
     let report = report.map_err(|error| error.with("account", &account.name))?;
-    print_report(&account.name, &report, args.json);
+    print_report(&account, &report, args.json);
     Ok(report.exit_code())
 }
 
@@ -151,9 +152,9 @@ pub(super) fn writers(single_writer: bool) -> Writers {
 }
 
 /// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
-pub(super) fn print_report(account: &AccountName, report: &SyncReport, as_json: bool) {
+pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_json: bool) {
     report.warnings.iter().for_each(|warning| super::print_warning(warning));
-    super::print(&if as_json { to_json(account, report).to_string() } else { to_text(account, report) });
+    super::print(&if as_json { to_json(&account.name, report).to_string() } else { to_text(account, report) });
     for gap in &report.gaps {
         super::print_error(&gap.error);
     }
@@ -190,7 +191,8 @@ fn to_json(account: &AccountName, report: &SyncReport) -> Value {
     })
 }
 
-fn to_text(account: &AccountName, report: &SyncReport) -> String {
+fn to_text(account: &AccountSettings, report: &SyncReport) -> String {
+    let (account, edition) = (&account.name, account.edition);
     let Some(range) = report.range else {
         return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
     };
@@ -198,14 +200,16 @@ fn to_text(account: &AccountName, report: &SyncReport) -> String {
     if is_idle {
         return format!("{account}: {range} (Beijing time) is covered already: no call was made");
     }
+    let sum = format!(", real_num sums to {}", render::decimal(report.real_num_scaled));
+    let (of_headers, of_details) = match edition {
+        Edition::Enterprise | Edition::Y => (&*sum, ""),
+        // Its headers carry no quantities.
+        Edition::Flagship => ("", &*sum),
+    };
     let mut lines = vec![
         format!("{account}: {range} (Beijing time)"),
-        format!(
-            "  purchase_apply         {:>14} rows, real_num sums to {}",
-            render::thousands(report.headers),
-            render::decimal(report.real_num_scaled)
-        ),
-        format!("  purchase_apply_detail  {:>14} rows", render::thousands(report.details)),
+        format!("  purchase_apply         {:>14} rows{of_headers}", render::thousands(report.headers)),
+        format!("  purchase_apply_detail  {:>14} rows{of_details}", render::thousands(report.details)),
         format!(
             "  {} in {}, {}, {}, {:.2} s",
             render::count(report.windows, "window"),

@@ -113,6 +113,16 @@ impl<P: PageRows> Evidence<P> {
         self.pages.get(place).map_or(&[], PageRows::rows)
     }
 
+    /// The rows of an answer that do not belong to the next window.
+    pub(super) fn own_rows(&self, place: usize) -> impl Iterator<Item = &RowKey> {
+        self.pages.get(place).into_iter().flat_map(own_rows)
+    }
+
+    /// The rows of every answer that do not belong to the next window.
+    pub(super) fn all_own_rows(&self) -> impl Iterator<Item = &RowKey> {
+        self.pages.iter().flat_map(own_rows)
+    }
+
     /// The rows of every answer.
     pub(super) fn answers(&self) -> impl Iterator<Item = &[RowKey]> {
         self.pages.iter().map(PageRows::rows)
@@ -138,4 +148,8 @@ impl<P: PageRows> Evidence<P> {
         winners.sort_unstable();
         (self.pages, winners)
     }
+}
+
+fn own_rows<P: PageRows>(page: &P) -> impl Iterator<Item = &RowKey> {
+    page.rows().iter().enumerate().filter(|(row, _)| !page.is_extra(*row)).map(|(_, key)| key)
 }

@@ -51,6 +51,10 @@ pub trait PageRows {
     fn rows(&self) -> &[RowKey];
     /// Every row of it was seen again in a later answer: nothing but the keys of its rows is needed any more.
     fn forget_rows(&mut self);
+    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as closed.
+    fn is_extra(&self, _row: usize) -> bool {
+        false
+    }
 }
 
 /// A page, and what it cost.
@@ -193,10 +197,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             return Err(self.budget_spent());
         }
         let first = self.first_page().await?;
-        let rows = self.evidence.rows(first);
-        // Where an interval is not documented as closed, one second more is asked for, which may be all that has rows.
-        let is_astray = |time| !self.window.contains(time) && time != self.window.end().plus_seconds(1);
-        if !rows.is_empty() && rows.iter().all(|row| row.modified.is_some_and(is_astray)) {
+        if self.is_astray(first) {
             return Err(Error::new(
                 ErrorKind::Incomplete,
                 "the gateway gives nothing but rows from outside the window",
@@ -238,12 +239,13 @@ impl<'a, S: Pages> Walk<'a, S> {
         let rows: Vec<&[RowKey]> = pass.iter().map(|place| self.evidence.rows(*place)).collect();
         let is_inside = |row: &RowKey| row.modified.is_some_and(|time| self.window.contains(time));
         match boundary::judge(&rows, direction, self.page_size, self.total()) {
-            // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all of it.
-            Judgement::CompleteBut(seconds) if !seconds.is_empty() => {
-                let has_parts = self.window.seconds() > 1 && self.evidence.answers().flatten().all(is_inside);
-                has_parts.then_some(seconds)
+            Judgement::CompleteBut(mut seconds) => {
+                // The second after the window is another window's to prove.
+                seconds.retain(|second| self.window.contains(*second));
+                // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all of it.
+                let has_parts = || self.window.seconds() > 1 && self.evidence.all_own_rows().all(is_inside);
+                (seconds.is_empty() || has_parts()).then_some(seconds)
             }
-            Judgement::CompleteBut(none) => Some(none),
             Judgement::Nothing(why) => {
                 tracing::debug!(window = %self.window, why, "the boundary rule proves nothing");
                 None
@@ -268,6 +270,12 @@ impl<'a, S: Pages> Walk<'a, S> {
         self.page_size = u32::try_from(rows_again).unwrap_or(self.page_size);
         self.is_capped = rows_again < total;
         Ok(again)
+    }
+
+    /// Whether an answer holds rows from outside the window and no others.
+    fn is_astray(&self, place: usize) -> bool {
+        let is_outside = |row: &RowKey| row.modified.is_some_and(|time| !self.window.contains(time));
+        self.evidence.own_rows(place).next().is_some() && self.evidence.own_rows(place).all(is_outside)
     }
 
     fn is_snapshot(&self, place: usize) -> bool {

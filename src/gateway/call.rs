@@ -4,6 +4,8 @@
 //! refusals for its limits. The delay doubles from half a second to thirty, with jitter, until the retry time is spent. What stops the
 //! account: refused credentials, and an address that does not speak this protocol. Every other business error stops its window.
 
+mod once;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +22,8 @@ use super::pace::{Limit, Pace};
 use super::refusal::{self, RefusalRule, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
+use crate::worker::Worker;
+pub use once::Once;
 
 /// No page of 100 requisitions comes near this; a body that does is no answer.
 const MAX_BODY_BYTES: usize = 256 << 20;
@@ -100,7 +104,8 @@ pub struct Called<T> {
     pub retries: u32,
 }
 
-/// A signed request, ready to send. Its `Debug` is left out: body and URL carry the signature.
+/// A signed request, ready to send, and to be sent again as it is. Its `Debug` is left out: body and URL carry the signature.
+#[derive(Clone)]
 pub(super) struct Outgoing {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
@@ -109,10 +114,12 @@ pub(super) struct Outgoing {
     pub(super) unsaid: Vec<String>,
 }
 
-/// Makes the calls of one account and method.
+/// Makes the calls of one account.
 pub(super) struct Caller {
     client: reqwest::Client,
     pace: Pace,
+    /// Of the method that changes the ERP: the vendor meters each method by itself.
+    pace_of_changes: Pace,
     policy: CallPolicy,
     clock: Arc<dyn Clock>,
     /// Seconds that the server's clock was ahead of ours at its last `Date` header.
@@ -120,6 +127,8 @@ pub(super) struct Caller {
     /// Seconds added to our clock when signing; set once, by a timestamp refusal.
     correction: AtomicI64,
     calls: AtomicU64,
+    /// Where answers are read, one after the other.
+    reader: Worker,
     /// Buffers of bodies that were read.
     buffers: Mutex<Vec<Vec<u8>>>,
 }
@@ -128,6 +137,22 @@ impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller").field("policy", &self.policy).finish_non_exhaustive()
     }
+}
+
+/// What one request came to.
+enum Sent<T> {
+    Answered(T),
+    /// A business error, in the gateway's words.
+    Refused {
+        code: i64,
+        message: String,
+    },
+    /// There was no connection to send it on.
+    NothingSent(Error),
+    /// No answer, or none that can be read; perhaps with how long to wait.
+    Unclear(Error, Option<Duration>),
+    /// An answer that no repetition makes better.
+    Wrong(Error),
 }
 
 /// How one try ended.
@@ -154,11 +179,13 @@ impl Caller {
         Ok(Self {
             client,
             pace: Pace::new(policy.calls_per_minute, policy.concurrency),
+            pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
             clock,
             server_ahead: AtomicI64::new(UNKNOWN),
             correction: AtomicI64::new(0),
             calls: AtomicU64::new(0),
+            reader: Worker::start("reader")?,
             buffers: Mutex::default(),
         })
     }
@@ -242,6 +269,21 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
+        match self.send(names, outgoing, read).await {
+            Sent::Answered(value) => Attempt::Done(value),
+            Sent::Refused { code, message } => refused(names.code, code, &message, &self.policy.refusals),
+            Sent::NothingSent(error) => Attempt::Again(error, None),
+            Sent::Unclear(error, wait) => Attempt::Again(error, wait),
+            Sent::Wrong(error) => Attempt::Stop(error),
+        }
+    }
+
+    /// Sends one request once.
+    async fn send<T, R>(&self, names: envelope::Names, outgoing: Outgoing, read: R) -> Sent<T>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+    {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let unsaid = outgoing.unsaid;
         let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
@@ -250,7 +292,9 @@ impl Caller {
         let mut response = match response {
             Ok(response) => response,
             Err(error) => {
-                return Attempt::Again(unavailable("the gateway did not answer").because(error.without_url()), None);
+                let is_unsent = error.is_connect();
+                let error = unavailable("the gateway did not answer").because(error.without_url());
+                return if is_unsent { Sent::NothingSent(error) } else { Sent::Unclear(error, None) };
             }
         };
         self.note_server_clock(response.headers());
@@ -259,10 +303,10 @@ impl Caller {
             matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
         if is_passing || status.is_server_error() {
             let wait = retry_after(response.headers());
-            return Attempt::Again(unavailable(&format!("the gateway answered HTTP {status}")), wait);
+            return Sent::Unclear(unavailable(&format!("the gateway answered HTTP {status}")), wait);
         }
         if status != StatusCode::OK {
-            return Attempt::Stop(
+            return Sent::Wrong(
                 Error::new(ErrorKind::Credentials, format!("the gateway answered HTTP {status}"))
                     .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
             );
@@ -271,32 +315,30 @@ impl Caller {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
-                Ok(Some(_)) => return Attempt::Again(unavailable("the answer is too large to be one"), None),
+                Ok(Some(_)) => return Sent::Unclear(unavailable("the answer is too large to be one"), None),
                 Ok(None) => break,
                 Err(error) => {
-                    return Attempt::Again(unavailable("the answer broke off").because(error.without_url()), None);
+                    return Sent::Unclear(unavailable("the answer broke off").because(error.without_url()), None);
                 }
             }
         }
         let answer = Answer { bytes: body, received_at_micros: self.clock.now_micros() };
         match envelope::read(answer.body(), names) {
             Ok(Envelope::Success) => {
-                let reading = tokio::task::spawn_blocking(move || (read(&answer), answer.bytes));
-                let Ok((outcome, bytes)) = reading.await else {
-                    return Attempt::Stop(Error::internal("reading an answer failed"));
+                let (outcome, bytes) = match self.reader.run(move || Ok((read(&answer), answer.bytes))).await {
+                    Ok(read) => read,
+                    Err(error) => return Sent::Wrong(error),
                 };
                 self.take_back(bytes);
                 match outcome {
-                    Ok(value) => Attempt::Done(value),
+                    Ok(value) => Sent::Answered(value),
                     Err(unreadable) => {
-                        Attempt::Again(unavailable("the answer cannot be read").because(unreadable), None)
+                        Sent::Unclear(unavailable("the answer cannot be read").because(unreadable), None)
                     }
                 }
             }
-            Ok(Envelope::Refused { code, message }) => {
-                refused(names.code, code, &harmless(&message, &unsaid), &self.policy.refusals)
-            }
-            Err(why) => Attempt::Again(unavailable("the answer cannot be read").because(Unreadable(why)), None),
+            Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: harmless(&message, &unsaid) },
+            Err(why) => Sent::Unclear(unavailable("the answer cannot be read").because(Unreadable(why)), None),
         }
     }
 
@@ -358,20 +400,28 @@ fn harmless(message: &str, unsaid: &[String]) -> String {
 fn refused<T>(field: &'static str, code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(field, code, message, rules);
     tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
+    let error = refusal_error(verdict, field, code, message);
+    match verdict {
+        Verdict::Busy => Attempt::Again(error, None),
+        Verdict::Slower => Attempt::Limited(error, Limit::CallsPerMinute),
+        Verdict::FewerAtOnce => Attempt::Limited(error, Limit::CallsAtOnce),
+        Verdict::Clock => Attempt::ClockRefused(error),
+        Verdict::Credentials | Verdict::Business => Attempt::Stop(error),
+    }
+}
+
+/// A business error as an error of ours, with what to do about it.
+fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str) -> Error {
     let error = |kind| Error::new(kind, format!("the gateway answered {field} {code}: {message}"));
     match verdict {
-        Verdict::Busy => Attempt::Again(error(ErrorKind::GatewayUnavailable), None),
-        Verdict::Slower => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsPerMinute),
-        Verdict::FewerAtOnce => Attempt::Limited(error(ErrorKind::GatewayUnavailable), Limit::CallsAtOnce),
-        Verdict::Clock => Attempt::ClockRefused(error(ErrorKind::Credentials)),
-        Verdict::Credentials => Attempt::Stop(error(ErrorKind::Credentials).hint(
+        Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorKind::GatewayUnavailable),
+        Verdict::Clock => error(ErrorKind::Credentials),
+        Verdict::Credentials => error(ErrorKind::Credentials).hint(
             "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
-        )),
-        Verdict::Business => Attempt::Stop(
-            error(ErrorKind::GatewayRefused)
-                .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
         ),
+        Verdict::Business => error(ErrorKind::GatewayRefused)
+            .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }
 }
 

@@ -15,12 +15,12 @@ pub mod sign;
 
 use std::sync::Arc;
 
-pub use call::{Answer, CallPolicy, Called, Unreadable};
+pub use call::{Answer, CallPolicy, Called, Once, Unreadable};
 pub use refusal::{Provenance, RefusalRule, Verdict};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::{BeijingTime, Clock, Window};
 
 /// What to ask the purchase requisition query for.
@@ -37,6 +37,12 @@ pub enum Query {
     },
     /// One requisition by its number, whenever it was modified.
     Number(String),
+}
+
+/// Why an account cannot stop requisitions.
+pub(crate) fn no_stop_method() -> Error {
+    Error::usage("this edition has no method that stops requisitions")
+        .hint("the vendor publishes purchase.PurchaseApply.stopForApi for flagship (旗舰版) only: stop them in the ERP's client")
 }
 
 /// The gateway of one account.
@@ -86,6 +92,22 @@ impl Gateway {
                 self.caller.call(qjb::SEARCH, qjb::ENVELOPE, sign, read).await
             }
         }
+    }
+
+    /// Stops the reference of requisitions by one call, signed with the timestamp `requested_at` and no other, and reads its answer with `read`.
+    /// It is sent again only after a refusal for a limit, or when nothing was sent; see [`Once`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an edition that has no such method; nothing was sent.
+    pub async fn stop<T, R>(&self, numbers: &[String], requested_at: BeijingTime, read: R) -> Result<Once<T>>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+    {
+        let Protocol::Qjb(account) = &self.protocol else { return Err(no_stop_method()) };
+        let outgoing = account.stop(numbers, requested_at);
+        let until = requested_at.plus_seconds(qjb::SEND_WITHIN_SECONDS);
+        Ok(self.caller.once(qjb::STOP, qjb::ENVELOPE, qjb::REFUSED_UNDONE, outgoing, until, read).await)
     }
 
     /// The server's present by the last `Date` header; `None` before the first answer or when the server sends none.

@@ -1,6 +1,7 @@
-//! The flagship gateway, `qjb`: signed calls of methods, and the query among them, `purchase.PurchaseApply.search`.
+//! The flagship gateway, `qjb`: signed calls of methods, among them the query, `purchase.PurchaseApply.search`, and the stop of references,
+//! `purchase.PurchaseApply.stopForApi`, whose only argument is the list of numbers.
 //!
-//! Source: the vendor's page of the stop method for the common parameters, its other pages and public clients for the query. A POST to the
+//! Source: the vendor's pages of both methods, and several public clients that agree on what the pages leave out. A POST to the
 //! gateway's address. The query string carries `sid`, `key`, `salt`, `method`, `v`, `timestamp` (seconds since 2012-01-01 00:00:00 Beijing
 //! time), `sign`, and of paged methods `page_size`, `page_no` and `calc_total`; the body is a JSON array of positional arguments, signed
 //! with the rest.
@@ -21,6 +22,15 @@ use crate::time::BeijingTime;
 pub(super) const SEARCH: &str = "purchase.PurchaseApply.search";
 /// The outer object of every answer. The vendor's example of the query shows the data alone, without an outer object.
 pub(super) const ENVELOPE: envelope::Names = envelope::Names { code: "status", list: &["data", "order_list"] };
+
+/// The method that stops the reference of requisitions.
+pub(super) const STOP: &str = "purchase.PurchaseApply.stopForApi";
+/// Statuses that say that a call was refused before anything was done: authentication or arguments, address, timestamp. Others, such as the 100
+/// of the application, may come when part of the work is done.
+pub(super) const REFUSED_UNDONE: &[i64] = &[1, 6, 7];
+/// How long after its timestamp a call that must not be repeated is sent: the server takes 120 seconds, less the way there and its clock's
+/// whole seconds.
+pub(super) const SEND_WITHIN_SECONDS: i64 = 90;
 
 /// 2012-01-01 00:00:00 Beijing time, from which timestamps count.
 const EPOCH: i64 = 1_325_347_200;
@@ -58,6 +68,11 @@ impl Qjb {
         let paging =
             [("page_no", &*page_no), ("page_size", &*page_size), ("calc_total", if wants_total { "1" } else { "0" })];
         self.sign(SEARCH, &paging, arguments.to_string(), now)
+    }
+
+    /// The stop of `numbers`.
+    pub(super) fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Outgoing {
+        self.sign(STOP, &[], json!([numbers]).to_string(), requested_at)
     }
 
     /// A signed call of `method` with the parameters of its paging, if it is paged, and its arguments, a JSON array.
@@ -141,6 +156,24 @@ mod tests {
         assert_eq!(outgoing.body, r#"[{"purchase_apply_no":"POA\"1"}]"#);
         assert!(!outgoing.url.as_str().contains("s3cret"));
         assert_eq!(outgoing.unsaid, [parameters(&outgoing)["sign"].clone(), "s4lt".into()]);
+    }
+
+    /// The body is the vendor's own example, but for its blanks.
+    #[test]
+    fn a_stop_is_one_argument_signed_for_one_time() {
+        let qjb = Qjb::new(&account("s3cret:s4lt")).expect("an account");
+        let numbers = ["POA2309130001", "POA2309040001"].map(str::to_owned);
+        let outgoing = qjb.stop(&numbers, at("2012-01-01 00:01:40"));
+        let example: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/flagship_stop_request.json")).expect("JSON");
+        assert_eq!(outgoing.body, example.to_string());
+        let sent = parameters(&outgoing);
+        assert_eq!(
+            sent.keys().map(String::as_str).collect::<Vec<_>>().join(" "),
+            "key method salt sid sign timestamp v"
+        );
+        assert_eq!((&*sent["method"], &*sent["timestamp"]), ("purchase.PurchaseApply.stopForApi", "100"));
+        assert_eq!(outgoing.url, qjb.stop(&numbers, at("2012-01-01 00:01:40")).url, "the same bytes, however often");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl FromStr for RefusalRule {
 /// Where a row of the table is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// On a page of the vendor.
+    /// On a page of the vendor, of this method or another.
     VendorPage,
     /// In the source of public clients; not verified.
     PublicClients,
@@ -135,11 +135,11 @@ const TABLE: &[Row] = {
     &[
         row(Code("code", 2180), Business, VendorPage),
         row(Text("并发"), FewerAtOnce, PublicClients),
-        row(Text("频率"), Slower, PublicClients),
+        row(Text("频率"), Slower, VendorPage),
         row(Text("超限"), Slower, PublicClients),
         row(Text("次数"), Slower, Guessed),
         row(Text("繁忙"), Busy, Guessed),
-        row(Text("稍后重试"), Busy, PublicClients),
+        row(Text("稍后重试"), Busy, VendorPage),
         row(Text("时间戳"), Clock, Guessed),
         row(Text("timestamp"), Clock, PublicClients),
         row(Text("验证失败"), Credentials, PublicClients),
@@ -251,7 +251,7 @@ mod tests {
                     Mark::Text(text) => format!("text `{text}`"),
                 };
                 let from = match row.provenance {
-                    Provenance::VendorPage => "the vendor's page",
+                    Provenance::VendorPage => "the vendor's pages",
                     Provenance::PublicClients => "public clients, not verified",
                     Provenance::Guessed => "the word's meaning, not verified",
                     Provenance::User => "the user",

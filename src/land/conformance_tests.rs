@@ -16,9 +16,10 @@ use super::manifest::CommitKind;
 use super::reader::{Lake, accounts};
 use super::s3_server::S3Server;
 use super::seam::{Interference, Moment, Op, Seam};
+use super::stops::StopIntent;
 use super::store::{Access, Created, Object, Store, Writers};
-use super::testing::{HeldClock, binding, everything, landing, proof, try_writer, window, writer};
-use super::writer::Outcome;
+use super::testing::{HeldClock, binding, everything, landing, proof, stop_rows, stopped, try_writer, window, writer};
+use super::writer::{Landing, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 
@@ -58,6 +59,7 @@ async fn suite(place: &Place, stride: usize) {
     a_big_object_arrives_whole(place).await;
     one_run_holds_the_lease(place).await;
     two_writers_that_overlap_commit_each_second_once(place).await;
+    of_many_stops_of_one_number_one_may_call(place).await;
     an_answer_that_was_lost_is_found_out(place).await;
     what_a_dead_writer_left_is_fenced(place).await;
     a_single_writer_sees_a_second_one(place).await;
@@ -106,6 +108,45 @@ async fn a_store_keeps_its_word(place: &Place) {
     assert_eq!(store.uri("a/y"), format!("{}/a/y", store.root().trim_end_matches('/')));
     store.delete("a/y").await.expect("deleted");
     assert_eq!(store.get("a/y").await.expect("an answer"), None);
+}
+
+async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
+    let (store, _folder) = place.lake();
+    let writers = join_all((0..4).map(|_| writer(&store))).await;
+    let of = |number: &str| StopIntent { requested_at: window(0, 0).start(), numbers: vec![number.to_owned()] };
+    let outcomes = join_all(writers.iter().map(|writer| writer.intend(of("CG1")))).await;
+    let (mut won, mut lost) = (Vec::new(), 0);
+    for outcome in outcomes {
+        match outcome.expect("the store answers") {
+            Outcome::Committed(committed) => won.push(committed.commit),
+            Outcome::Dropped(refusal) => {
+                assert_eq!(refusal, Refusal::StopUnsettled { number: "CG1".to_owned() });
+                lost += 1;
+            }
+        }
+    }
+    assert_eq!((won.len(), lost), (1, 3));
+
+    let rows = || stop_rows("CG1", 0);
+    let result = stopped(won[0], "CG1");
+    let settled = writers[1].settle(vec![result.clone()], rows()).await.expect("the store answers");
+    assert!(matches!(&settled, Outcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
+    let again = writers[2].settle(vec![result], rows()).await.expect("the store answers");
+    assert!(matches!(again, Outcome::Dropped(Refusal::StopSettled { .. })), "{again:?}");
+
+    // Rows, a refresh of them and a sweep leave the stops alone, and the other way round.
+    assert!(matches!(writers[3].land(landing(0, 9)).await, Ok(Outcome::Committed(_))));
+    let removes = writers[3].view().await.fold().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
+    let refreshed = Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) };
+    assert!(matches!(writers[3].land(refreshed).await, Ok(Outcome::Committed(_))));
+    assert_eq!(writers[3].sweep().await.expect("swept").deleted, Vec::<String>::new());
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    assert_eq!((lake.files(Table::StopReference).len(), lake.fold().stops().unsettled().len()), (1, 0));
+    assert_eq!(everything(&store).await.into_iter().filter(|name| name.starts_with("stop_reference")).count(), 1);
+    assert!(
+        matches!(writers[0].intend(of("CG1")).await, Ok(Outcome::Committed(_))),
+        "settled, it may be stopped again"
+    );
 }
 
 async fn of_many_creators_one_wins(place: &Place) {

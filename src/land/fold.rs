@@ -3,13 +3,15 @@
 //! One rule serves both directions. A writer asks [`admit`](Fold::admit) before every try at a number, and [`apply`](Fold::apply) asks the same
 //! of every manifest that it reads, so that a log which breaks the rules is a defect and never half understood. The rules:
 //! the binding is the log's, the commit's id is neither fenced nor used, everything it removes is live, nothing live that stays overlaps
-//! its window, and what it fences is unknown to the log. Live windows are therefore always disjoint.
+//! its window, what it fences is unknown to the log, and its stops follow those before them (see [`stops`](super::stops)). Live windows
+//! are therefore always disjoint.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::digest::Sha256;
 use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Previous, QuarantineEntry};
+use super::stops::{StopIntent, StopResult, Stops};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId, RunId};
 use crate::time::{BeijingTime, Coverage, Window};
@@ -70,6 +72,16 @@ pub enum Refusal {
         /// That id.
         commit: CommitId,
     },
+    /// A requisition that it would stop has a stop whose outcome is not known yet.
+    StopUnsettled {
+        /// The number of the requisition.
+        number: String,
+    },
+    /// A stop of which it tells the outcome is settled already, or is not in the log.
+    StopSettled {
+        /// The number of the requisition.
+        number: String,
+    },
     /// The log is bound to another account of the ERP.
     OtherAccount {
         /// What it is bound to.
@@ -84,6 +96,8 @@ impl fmt::Display for Refusal {
             Self::Fenced => f.write_str("the commit was fenced by a sweep"),
             Self::NotLive { commit } => write!(f, "the commit {commit}, which it removes, is not live"),
             Self::Known { commit } => write!(f, "the id {commit} is already in the log"),
+            Self::StopUnsettled { number } => write!(f, "an earlier stop of {number} is not settled yet"),
+            Self::StopSettled { number } => write!(f, "there is no stop of {number} to be settled"),
             Self::OtherAccount { bound } => {
                 write!(f, "the account name is bound to sid {} ({}) at {}", bound.sid, bound.edition, bound.host)
             }
@@ -99,6 +113,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) window: Option<Window>,
     pub(crate) removes: &'a [CommitId],
     pub(crate) fences: &'a [CommitId],
+    pub(crate) intent: Option<&'a StopIntent>,
+    pub(crate) results: &'a [StopResult],
 }
 
 /// What the log says of a commit id.
@@ -123,6 +139,7 @@ pub struct Fold {
     windows: BTreeMap<BeijingTime, (Window, CommitId)>,
     coverage: Coverage,
     wanted_from: Option<BeijingTime>,
+    stops: Stops,
 }
 
 impl Fold {
@@ -139,6 +156,7 @@ impl Fold {
             windows: BTreeMap::new(),
             coverage: Coverage::default(),
             wanted_from: None,
+            stops: Stops::default(),
         }
     }
 
@@ -176,6 +194,11 @@ impl Fold {
     /// The union of their windows.
     pub fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+
+    /// The stop references whose outcome is not known yet.
+    pub fn stops(&self) -> &Stops {
+        &self.stops
     }
 
     /// The live commits whose windows share a second with `window`, in the order of time.
@@ -222,6 +245,7 @@ impl Fold {
                 return Err(Refusal::Known { commit: *commit });
             }
         }
+        self.stops.admit(claim.intent, claim.results)?;
         let overlap = claim.window.and_then(|window| {
             self.overlapping(window).find(|(commit, _)| !claim.removes.contains(commit)).map(|(_, window)| window)
         });
@@ -261,6 +285,8 @@ impl Fold {
             window: manifest.window,
             removes: &manifest.removes,
             fences: &manifest.fences,
+            intent: manifest.intent.as_ref(),
+            results: &manifest.results,
         };
         self.admit(claim).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
 
@@ -277,6 +303,7 @@ impl Fold {
         }
         self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));
         self.standing.insert(manifest.commit, Standing::Live);
+        self.stops.apply(manifest.commit, manifest.intent.as_ref(), &manifest.results);
         if let Some(window) = manifest.window {
             self.windows.insert(window.start(), (window, manifest.commit));
             self.coverage.insert(window);
@@ -306,7 +333,7 @@ impl Fold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::testing::{binding, chain, sample_manifest, window};
+    use crate::land::testing::{binding, chain, sample_manifest, stop_intent, stop_result, window};
 
     fn fold() -> Fold {
         Fold::new("acme".parse().expect("a name"))
@@ -326,7 +353,15 @@ mod tests {
 
     fn claim<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> Claim<'a> {
         let commit = CommitId::generate();
-        Claim { commit, account, window: Some(window(span.0, span.1)), removes, fences: &[] }
+        Claim {
+            commit,
+            account,
+            window: Some(window(span.0, span.1)),
+            removes,
+            fences: &[],
+            intent: None,
+            results: &[],
+        }
     }
 
     #[test]
@@ -396,6 +431,23 @@ mod tests {
         }
         assert!(matches!(fold.admit(claim(&other, (40, 41), &[])), Err(Refusal::OtherAccount { .. })));
         fold.apply(&good, Sha256::of(b"g")).expect("the fold is unchanged by what it refused");
+    }
+
+    #[test]
+    fn stops_follow_stops() {
+        let (mut fold, ..) = two();
+        let intent = stop_intent(&fold, &["CG1", "CG2"]);
+        fold.apply(&intent, Sha256::of(b"i")).expect("follows");
+        let second = stop_intent(&fold, &["CG2"]);
+        let error = fold.apply(&second, Sha256::of(b"s")).expect_err("unsettled");
+        assert!(error.to_string().contains("an earlier stop of CG2"), "{error}");
+        let foreign = stop_result(&fold, &["CG1"]);
+        assert!(fold.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
+        let mut result = stop_result(&fold, &["CG1"]);
+        result.results[0].intent = intent.commit;
+        fold.apply(&result, Sha256::of(b"r")).expect("follows");
+        assert_eq!(fold.stops().unsettled().keys().collect::<Vec<_>>(), ["CG2"]);
+        assert_eq!(fold.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
     }
 
     #[test]

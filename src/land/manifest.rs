@@ -10,7 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::Sha256;
-use super::layout::{Layout, Name};
+use super::layout::{Layout, Name, Table};
+use super::stops::{self, StopIntent, StopResult};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId, RunId};
@@ -230,6 +231,12 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
     pub quarantine: Option<QuarantineEntry>,
+    /// The requisitions that are about to be stopped; in intents only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<StopIntent>,
+    /// What became of stops; in their results only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<StopResult>,
 }
 
 impl Manifest {
@@ -292,6 +299,7 @@ impl Manifest {
             }
             _ => {}
         }
+        self.check_stops()?;
         if self.previous.map_or(0, |previous| previous.number) + 1 != self.number {
             return Err("a number that does not follow".into());
         }
@@ -314,6 +322,24 @@ impl Manifest {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The commits of stop references have a shape of their own, and nobody else writes their table.
+    fn check_stops(&self) -> std::result::Result<(), String> {
+        stops::check(self.kind, self.intent.as_ref(), &self.results)?;
+        let is_bare = self.window.is_none()
+            && self.proof.is_none()
+            && self.quarantine.is_none()
+            && self.removes.is_empty()
+            && self.fences.is_empty();
+        let is_of_stops = |file: &FileEntry| file.table == Table::StopReference.name();
+        let fits = match (self.kind, &*self.files) {
+            (CommitKind::StopIntent, files) => is_bare && files.is_empty(),
+            (CommitKind::StopResult, [file]) => is_bare && is_of_stops(file) && file.rows == self.results.len() as u64,
+            (CommitKind::StopResult, _) => false,
+            (_, files) => !files.iter().any(is_of_stops),
+        };
+        fits.then_some(()).ok_or_else(|| "a commit of stops with more or less than their rows".to_owned())
     }
 
     /// Every object that the commit added.

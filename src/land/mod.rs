@@ -10,7 +10,6 @@
 mod append;
 mod digest;
 mod doctor;
-mod encoder;
 mod fold;
 pub mod layout;
 mod lease;
@@ -22,6 +21,7 @@ mod probe;
 mod reader;
 mod s3;
 mod seam;
+mod stops;
 mod store;
 mod sweep;
 mod verify;
@@ -51,6 +51,7 @@ pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proo
 pub use parquet::{EncodedFile, Origin, RowSource, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::POINTS as FAIL_POINTS;
+pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};

@@ -1,13 +1,15 @@
-//! A model test of the commit log: up to four processes land overlapping windows, refresh and sweep one account at once, while they
+//! A model test of the commit log: up to four processes land overlapping windows, refresh, sweep, and stop requisitions of one account at once, while they
 //! are killed at random steps, lose answers, fail, and have effects arrive long after they died. A small scheduler polls one of them at a
 //! time, so a seed is a run.
 //!
 //! The oracle reads the raw objects itself and shares no code with the log: after every change it checks that numbers have no gap
 //! and no object of the log ever changes, that no second is covered twice, that no second which was covered is lost, that no second
-//! goes back to an older reading, and that every file which counts is there with the right bytes. At the end everything that a process was
+//! goes back to an older reading, that every file which counts is there with the right bytes, that no number gets an intent to stop before its last one is
+//! settled, and that every stop that was called has its intent. At the end everything that a process was
 //! told must be true, and after a last sweep nothing is left beside the committed set. `WDT_LAKE_MODEL_RUNS` asks for more runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod oracle;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +22,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use serde_json::Value;
 
+use self::oracle::Oracle;
 use super::append::Patience;
 use super::digest::Sha256;
 use super::layout::Table;
 use super::manifest::CommitKind;
 use super::parquet::EncodedFile;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
+use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::{Created, Store};
 use super::testing::{proof, try_writer, window};
 use super::writer::{Outcome, Writer};
@@ -83,6 +86,8 @@ struct World {
     late: Mutex<Vec<Pending>>,
     /// Commit ids by what their process was told: true for committed.
     told: Mutex<Vec<(String, bool)>>,
+    /// The stops that were called: the commit of the intent, and the number.
+    called: Mutex<Vec<(String, String)>>,
     faults: bool,
 }
 
@@ -157,7 +162,9 @@ async fn live(world: Arc<World>, store: Store) -> Result<()> {
         writer.sweep().await?;
     }
     for _ in 0..world.below(4) {
-        match world.below(10) {
+        match world.below(13) {
+            10 => stop(&world, &writer).await?,
+            11 | 12 => settle(&world, &writer, StopOutcome::NotStopped).await?,
             0 => {
                 writer.sweep().await?;
             }
@@ -218,116 +225,49 @@ async fn land(
     Ok(())
 }
 
-/// The oracle's own reading of a manifest.
-struct Entry {
-    text: Bytes,
-    id: String,
-    tick: u64,
-    seconds: Option<(i64, i64)>,
-    removes: Vec<String>,
-    fences: Vec<String>,
-    files: Vec<(String, String)>,
+/// Intends to stop a number or two, calls, and says what became of it.
+async fn stop(world: &World, writer: &Writer) -> Result<()> {
+    let mut numbers = vec![format!("CG{}", world.below(3)), format!("CG{}", 3 + world.below(2))];
+    numbers.truncate(if world.chance(50) { 1 } else { 2 });
+    if world.chance(80) {
+        // Mostly what is free; now and then, like a careless caller, what may not be.
+        let view = writer.view().await;
+        numbers.retain(|number| !view.fold().stops().unsettled().contains_key(number));
+    }
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let requested_at = window(0, 0).start();
+    let Outcome::Committed(intent) = writer.intend(StopIntent { requested_at, numbers: numbers.clone() }).await? else {
+        return Ok(());
+    };
+    let id = intent.commit.to_string();
+    world.told.lock().expect("no panic").push((id.clone(), true));
+    world.called.lock().expect("no panic").extend(numbers.into_iter().map(|number| (id.clone(), number)));
+    step_aside().await;
+    let outcome = if world.chance(50) { StopOutcome::Unknown } else { StopOutcome::Stopped };
+    settle(world, writer, outcome).await
 }
 
-impl Entry {
-    fn read(text: Bytes) -> Self {
-        let value: Value = serde_json::from_slice(&text).expect("JSON");
-        let strings = |list: &Value| -> Vec<String> {
-            list.as_array().expect("a list").iter().map(|id| id.as_str().expect("text").to_owned()).collect()
-        };
-        let second = |end: &str| {
-            let text = value["window"][end].as_str()?;
-            Some(chrono::DateTime::parse_from_rfc3339(text).expect("a time").timestamp())
-        };
-        let file = |file: &Value| {
-            (file["path"].as_str().expect("text").to_owned(), file["sha256"].as_str().expect("text").to_owned())
-        };
-        Self {
-            id: value["commit"].as_str().expect("text").to_owned(),
-            tick: value["proof"]["distinct_rows"].as_u64().unwrap_or(0),
-            seconds: second("start").zip(second("end")),
-            removes: strings(&value["removes"]),
-            fences: strings(&value["fences"]),
-            files: value["files"].as_array().expect("a list").iter().map(file).collect(),
-            text,
-        }
+/// Says of some unsettled numbers what became of them.
+async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<()> {
+    let unsettled = writer.view().await.fold().stops().unsettled().clone();
+    let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
+    let chosen = unsettled.into_iter().filter(|_| world.chance(70));
+    let results: Vec<StopResult> =
+        chosen.map(|(number, held)| StopResult { intent: held.intent, number, outcome, evidence }).collect();
+    if results.is_empty() {
+        return Ok(());
     }
-}
-
-/// Watches the raw objects.
-#[derive(Default)]
-struct Oracle {
-    log: Vec<Entry>,
-    live: BTreeSet<usize>,
-    /// By second: the tick of the walk that it was last read by.
-    read_at: BTreeMap<i64, u64>,
-}
-
-impl Oracle {
-    fn look(&mut self, raw: &Store) {
-        let listed = now(raw.list("_manifest")).expect("listed");
-        for (i, object) in listed.iter().enumerate() {
-            assert!(object.path.ends_with(&format!("{:020}.json", i + 1)), "a gap: {}", object.path);
-            let text = now(raw.get(&object.path)).expect("an answer").expect("a manifest");
-            match self.log.get(i) {
-                Some(entry) => assert_eq!(entry.text, text, "a manifest changed"),
-                None => self.follow(Entry::read(text)),
-            }
-        }
-        assert_eq!(listed.len(), self.log.len(), "a manifest vanished");
-        for at in &self.live {
-            for (path, sha256) in &self.log[*at].files {
-                let bytes = now(raw.get(path)).expect("an answer");
-                let bytes = bytes.unwrap_or_else(|| panic!("live data was deleted: {path}"));
-                assert_eq!(&Sha256::of(&bytes).to_string(), sha256, "live data changed: {path}");
-            }
-        }
-    }
-
-    fn follow(&mut self, entry: Entry) {
-        let before: BTreeSet<i64> = self.covered();
-        assert!(!self.log.iter().any(|other| other.id == entry.id), "committed twice: {}", entry.id);
-        assert!(!self.log.iter().any(|other| other.fences.contains(&entry.id)), "committed after its fence");
-        for id in &entry.removes {
-            let at = self.log.iter().position(|other| other.id == *id);
-            assert!(at.is_some_and(|at| self.live.remove(&at)), "removed what was not live: {id}");
-        }
-        for id in &entry.fences {
-            assert!(!self.log.iter().any(|other| other.id == *id), "fenced what was committed: {id}");
-        }
-        if let Some((start, end)) = entry.seconds {
-            let held = self.covered();
-            for second in start..=end {
-                assert!(!held.contains(&second), "covered twice: {second}");
-                let stale = self.read_at.insert(second, entry.tick).is_some_and(|read| read > entry.tick);
-                assert!(!stale, "went back to an older reading: {second}");
-            }
-        }
-        self.live.insert(self.log.len());
-        self.log.push(entry);
-        assert!(self.covered().is_superset(&before), "covered seconds were lost");
-    }
-
-    fn covered(&self) -> BTreeSet<i64> {
-        let windows = self.live.iter().filter_map(|at| self.log[*at].seconds);
-        windows.flat_map(|(start, end)| start..=end).collect()
-    }
-
-    /// Everything that was told is true, and beside the committed set there is nothing.
-    fn check_end(&self, world: &World, swept: bool) {
-        for (id, committed) in world.told.lock().expect("no panic").iter() {
-            let stands = self.log.iter().any(|entry| entry.id == *id);
-            assert_eq!(stands, *committed, "what was told of {id} is not true");
-        }
-        if swept {
-            let mut expected: Vec<String> =
-                self.live.iter().flat_map(|at| &self.log[*at].files).map(|(path, _)| path.clone()).collect();
-            expected.extend(now(world.raw.list("_manifest")).expect("listed").into_iter().map(|object| object.path));
-            expected.sort();
-            let all = now(world.raw.list("")).expect("listed");
-            assert_eq!(all.into_iter().map(|object| object.path).collect::<Vec<_>>(), expected, "orphans");
-        }
-    }
+    let rows = results.len() as u64;
+    let mut draft = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
+    let id = draft.commit().to_string();
+    let (bytes, at) = (Bytes::from(format!("stops {id}")), window(0, 0).start());
+    let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at };
+    writer.write_encoded(&mut draft, Table::StopReference, file).await?;
+    let committed = matches!(writer.commit(draft, None).await?, Outcome::Committed(_));
+    world.told.lock().expect("no panic").push((id, committed));
+    Ok(())
 }
 
 type Running = (Pin<Box<dyn Future<Output = Result<()>>>>, Arc<Process>);
@@ -338,8 +278,8 @@ fn start(world: &Arc<World>) -> Running {
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 
-/// One run; gives how many commits stand and how many drafts were dropped.
-fn run(seed: u64) -> (usize, usize) {
+/// One run; gives how many commits stand, how many drafts were dropped, and how many stops were called.
+fn run(seed: u64) -> (usize, usize, usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let world = Arc::new(World {
         raw: Store::memory(),
@@ -347,6 +287,7 @@ fn run(seed: u64) -> (usize, usize) {
         tick: AtomicU64::new(1),
         late: Mutex::default(),
         told: Mutex::default(),
+        called: Mutex::default(),
         faults: rng.random_bool(0.7),
     });
     let kills = rng.random_range(0..6_u32);
@@ -396,7 +337,8 @@ fn run(seed: u64) -> (usize, usize) {
     oracle.look(&world.raw);
     oracle.check_end(&world, true);
     let told = world.told.lock().expect("no panic");
-    (oracle.log.len(), told.iter().filter(|(_, committed)| !committed).count())
+    let called = world.called.lock().expect("no panic").len();
+    (oracle.log.len(), told.iter().filter(|(_, committed)| !committed).count(), called)
 }
 
 fn arrive(world: &World, rng: &mut StdRng) {
@@ -419,15 +361,16 @@ fn sweep_alone(world: &World) {
 fn no_interleaving_loses_doubles_or_ages_a_row() {
     let runs = std::env::var("WDT_LAKE_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2_000);
     let first = std::env::var("WDT_LAKE_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
-    let (mut commits, mut drops) = (0, 0);
+    let (mut commits, mut drops, mut stops) = (0, 0, 0);
     for seed in first..first + runs {
         let result = std::panic::catch_unwind(|| run(seed));
-        let Ok((committed, dropped)) = result else {
+        let Ok((committed, dropped, called)) = result else {
             panic!("seed {seed} failed; repeat it with WDT_LAKE_MODEL_SEED={seed} WDT_LAKE_MODEL_RUNS=1")
         };
         commits += committed;
         drops += dropped;
+        stops += called;
     }
-    println!("seeds {first}..{}: {commits} commits, {drops} dropped drafts", first + runs);
-    assert!(runs < 100 || (commits > 0 && drops > 0), "the model must see both outcomes");
+    println!("seeds {first}..{}: {commits} commits, {drops} dropped drafts, {stops} stops", first + runs);
+    assert!(runs < 100 || (commits > 0 && drops > 0 && stops > 0), "the model must see all of it");
 }

@@ -13,6 +13,7 @@ use super::fold::Fold;
 use super::layout::{Layout, Table};
 use super::manifest::*;
 use super::parquet::TableSpec;
+use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::Store;
 use super::writer::{Landing, TablePart, Writer, WriterOptions};
 use crate::edition::Edition;
@@ -83,6 +84,8 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
             max_modified: window.end(),
         }],
         quarantine: None,
+        intent: None,
+        results: vec![],
     }
 }
 
@@ -92,6 +95,37 @@ pub(crate) fn sample_manifest() -> Manifest {
     let path = Layout::new(binding().name).quarantine(manifest.commit);
     let quarantine = Some(QuarantineEntry { path, bytes: 2, sha256: Sha256::of(b"{}"), rows: 1 });
     Manifest { quarantine, ..manifest }
+}
+
+/// A manifest that intends to stop `numbers`.
+pub(crate) fn stop_intent(fold: &Fold, numbers: &[&str]) -> Manifest {
+    let numbers = numbers.iter().map(|number| (*number).to_owned()).collect();
+    let manifest = Manifest { files: vec![], window: None, proof: None, ..chain(fold, CommitKind::StopIntent) };
+    Manifest { intent: Some(StopIntent { requested_at: manifest.created_at, numbers }), ..manifest }
+}
+
+/// A manifest that says of each of `numbers` that an intent which nobody knows has stopped it.
+pub(crate) fn stop_result(fold: &Fold, numbers: &[&str]) -> Manifest {
+    let mut manifest = Manifest { window: None, proof: None, ..chain(fold, CommitKind::StopResult) };
+    let intent = CommitId::generate();
+    manifest.results = numbers.iter().map(|number| stopped(intent, number)).collect();
+    let file = &mut manifest.files[0];
+    file.table = Table::StopReference.name().to_owned();
+    file.path = Layout::new(binding().name).stop_reference(manifest.commit);
+    file.rows = numbers.len() as u64;
+    manifest
+}
+
+/// That an intent has stopped a number.
+pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
+    let evidence = Some(StopEvidence::Answer);
+    StopResult { intent, number: number.to_owned(), outcome: StopOutcome::Stopped, evidence }
+}
+
+/// A row of stops in the columns that landing looks at.
+pub(crate) fn stop_rows(number: &str, second: i64) -> TablePart {
+    let spec = Arc::new(TableSpec { table: Table::StopReference, ..header_spec() });
+    TablePart { spec, span: None, part: None, rows: vec![header_batch(&[(number, second, 0)])].into() }
 }
 
 /// Whether the published schema accepts a manifest.

@@ -7,6 +7,7 @@
 //!   rule can have given;
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
 //!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
+//! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
 //!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
 //!   of their details. That is no defect of the lake, for the ERP's own data may be so.
@@ -20,6 +21,7 @@ mod chain;
 mod contents;
 mod ledger;
 mod proof;
+mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use bytes::Bytes;
 
 use self::chain::Chain;
 use self::ledger::{Balance, Ledger};
+use self::stops::StopRows;
 use super::digest::Sha256;
 use super::layout::{Layout, Name, Table, account_of_folder, manifest_folders};
 use super::manifest::{FileEntry, FormatVersion, Manifest, QuarantineEntry};
@@ -67,7 +70,9 @@ pub struct Expected {
     pub headers: TableShape,
     /// The table of their details.
     pub details: TableShape,
-    /// The column of both tables that, with the modified time, tells one version from another.
+    /// The table of outcomes of stop references.
+    pub stops: TableShape,
+    /// The column of all tables that, with the modified time, tells one version from another.
     pub number: String,
     /// The column of headers that counts their details.
     pub detail_count: String,
@@ -86,7 +91,7 @@ pub struct TableShape {
 
 impl Expected {
     fn shape(&self, table: &str) -> Option<&TableShape> {
-        [&self.headers, &self.details].into_iter().find(|shape| shape.spec.table.name() == table)
+        [&self.headers, &self.details, &self.stops].into_iter().find(|shape| shape.spec.table.name() == table)
     }
 }
 
@@ -263,6 +268,7 @@ impl Verifier<'_> {
         };
         let is_known = manifest.contract == self.expected.contract;
         let shape = self.expected.shape(&entry.table).filter(|_| is_known).cloned();
+        let shape_is_known = shape.is_some();
         if !is_known {
             *self.other_contracts.entry(manifest.contract).or_default() += 1;
         }
@@ -277,15 +283,17 @@ impl Verifier<'_> {
         let (expected, depth, of) = (Arc::clone(&self.expected), self.depth, entry.clone());
         let mut ledger = std::mem::replace(&mut self.ledger, Ledger::new(depth));
         ledger.begin_file(self.store.uri(&entry.path));
+        let mut stops = StopRows::default();
         let task = tokio::task::spawn_blocking(move || {
             let examined =
                 contents::examine(bytes, &of, shape.as_ref(), window, depth, &expected.detail_count, |batch| {
                     ledger.take_in(&expected, &of.table, batch);
+                    stops.take_in(&expected, &of.table, batch);
                 });
-            (ledger, examined)
+            (ledger, stops, examined)
         });
-        let examined;
-        (self.ledger, examined) = task
+        let (examined, stops);
+        (self.ledger, stops, examined) = task
             .await
             .map_err(|error| Error::internal("checking a file did not end").with("path", &entry.path).because(error))?;
         if !examined.is_read {
@@ -294,7 +302,8 @@ impl Verifier<'_> {
         if let Some(table) = Table::from_name(&entry.table) {
             *self.verified.rows.entry(table).or_default() += examined.rows;
         }
-        for what in examined.wrong.into_iter().chain(self.ledger.end_file()) {
+        let untold = stops.compare(&manifest.results).filter(|_| examined.is_read && shape_is_known);
+        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold) {
             self.defect(manifest, &entry.path, what, REPORT);
         }
         Ok(())

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::append::{Patience, Taken};
 use super::digest::Sha256;
-use super::encoder::Encoder;
+
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
@@ -26,10 +26,12 @@ use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, P
 use super::parquet::{EncodedFile, Origin, RowSource, TableSpec, encode};
 use super::probe;
 use super::reader::Lake;
+use super::stops::{StopIntent, StopResult};
 use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 use crate::time::{BeijingTime, Clock, Window};
+use crate::worker::Worker;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ pub struct Writer {
     log: Mutex<Fold>,
     names: Names,
     patience: Patience,
-    encoder: Encoder,
+    encoder: Worker,
 }
 
 /// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`] clears them at once.
@@ -68,6 +70,8 @@ pub struct Draft {
     fences: Vec<CommitId>,
     files: Vec<FileEntry>,
     quarantine: Option<QuarantineEntry>,
+    intent: Option<StopIntent>,
+    results: Vec<StopResult>,
 }
 
 impl Draft {
@@ -78,6 +82,14 @@ impl Draft {
 
     pub(super) fn fencing(self, fences: Vec<CommitId>) -> Self {
         Self { fences, ..self }
+    }
+
+    pub(super) fn intending(self, intent: StopIntent) -> Self {
+        Self { intent: Some(intent), ..self }
+    }
+
+    pub(super) fn settling(self, results: Vec<StopResult>) -> Self {
+        Self { results, ..self }
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {
@@ -175,7 +187,7 @@ impl Writer {
             log: Mutex::new(fold),
             names,
             patience: Patience::DEFAULT,
-            encoder: Encoder::start()?,
+            encoder: Worker::start("encoder")?,
         })
     }
 
@@ -213,13 +225,19 @@ impl Writer {
                 draft.quarantine = quarantine;
                 self.commit(draft, landing.proof).await
             }
-            // A sweep that took this run for dead deletes what it half wrote: that is not a broken disk, and landing again helps.
-            Err(error) if self.follow().await.is_ok() && self.is_fenced(draft.commit).await => {
-                tracing::debug!(commit = %draft.commit, %error, "a fenced commit lost its files");
-                Ok(Outcome::Dropped(Refusal::Fenced))
-            }
-            Err(error) => Err(error),
+            Err(error) => self.dropped_by_a_sweep(draft.commit, error).await,
         }
+    }
+
+    /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it half wrote: that is
+    /// not a broken disk, and landing again helps.
+    pub(super) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<Outcome> {
+        let is_fenced = async || self.log.lock().await.standing(commit) == Some(super::fold::Standing::Fenced);
+        if self.follow().await.is_err() || !is_fenced().await {
+            return Err(error);
+        }
+        tracing::debug!(%commit, %error, "a fenced commit lost its files");
+        Ok(Outcome::Dropped(Refusal::Fenced))
     }
 
     /// Begins a commit under a new id.
@@ -233,6 +251,8 @@ impl Writer {
             fences: Vec::new(),
             files: Vec::new(),
             quarantine: None,
+            intent: None,
+            results: Vec::new(),
         }
     }
 
@@ -309,6 +329,8 @@ impl Writer {
             window: draft.window,
             removes: &draft.removes,
             fences: &draft.fences,
+            intent: draft.intent.as_ref(),
+            results: &draft.results,
         };
         loop {
             fold.writable()?;
@@ -347,6 +369,8 @@ impl Writer {
             fences: draft.fences.clone(),
             files: draft.files.clone(),
             quarantine: draft.quarantine.clone(),
+            intent: draft.intent.clone(),
+            results: draft.results.clone(),
         }
     }
 
@@ -395,7 +419,10 @@ impl Writer {
     /// Puts an already encoded file and adds it to the draft: the model test needs no Parquet.
     #[cfg(test)]
     pub(super) async fn write_encoded(&self, draft: &mut Draft, table: Table, file: EncodedFile) -> Result<()> {
-        let path = draft.window.and_then(|window| self.layout.data(table, window, draft.commit, None));
+        let path = match table {
+            Table::StopReference => Some(self.layout.stop_reference(draft.commit)),
+            _ => draft.window.and_then(|window| self.layout.data(table, window, draft.commit, None)),
+        };
         let path = path.ok_or_else(|| Error::internal("no window"))?;
         let entry = self.put_file(draft.commit, table, path, file).await?;
         draft.files.push(entry);
@@ -420,10 +447,6 @@ impl Writer {
             }
         }
         left
-    }
-
-    async fn is_fenced(&self, commit: CommitId) -> bool {
-        self.log.lock().await.standing(commit) == Some(super::fold::Standing::Fenced)
     }
 
     pub(super) async fn with_fold<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {

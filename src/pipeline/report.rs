@@ -29,7 +29,7 @@ pub struct SyncReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The exact sum of `real_num`, times the header rows, times 10,000.
+    /// The exact sum of `real_num` over the headers, or over the details where the headers have none (flagship), times 10,000.
     pub real_num_scaled: i128,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,

@@ -188,6 +188,10 @@ impl PageRows for ShelvedPage {
         self.page.rows()
     }
 
+    fn is_extra(&self, row: usize) -> bool {
+        self.page.is_skipped(row)
+    }
+
     fn forget_rows(&mut self) {
         self.page.drop_columns();
         self.columns = Columns::Gone;

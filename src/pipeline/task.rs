@@ -141,7 +141,8 @@ impl Task<'_> {
         let pieces = sharing(proved.again, &budget);
         let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[ShelvedPage]> = proved.pages.into();
-        for Part { window, winners, proof } in proved.parts {
+        for Part { window, mut winners, proof } in proved.parts {
+            winners.retain(|(page, row)| !pages[*page].is_extra(*row));
             let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
             let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
@@ -202,9 +203,11 @@ impl Task<'_> {
         };
         let decoder = self.source.decoder().clone();
         let (fresh, refreshed) = blocking(move || {
-            // A record without a readable modified time may have come with two pieces.
+            // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with both.
             let mut seen = HashSet::new();
-            winners.retain(|(page, row): &(usize, usize)| seen.insert(pages[*page].rows()[*row].identity.clone()));
+            winners.retain(|(page, row): &(usize, usize)| {
+                !pages[*page].is_extra(*row) && seen.insert(pages[*page].rows()[*row].identity.clone())
+            });
             pages.iter_mut().try_for_each(|page: &mut ShelvedPage| page.restore(&decoder))?;
             let fresh = assemble(pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
@@ -257,13 +260,13 @@ impl Task<'_> {
             landed.gaps.push(Gap { window, error });
             return Ok(());
         }
-        let real_num_scaled = Arc::new(Mutex::new(0));
+        let (of_all_headers, of_all_details) = (Sum::default(), Sum::default());
         let [of_headers, of_details] = self.specs;
         let is_only = parts.len() == 1;
         let parts = parts.into_iter().zip(1..).flat_map(|(PartRows { headers, details }, number)| {
             let part = (!is_only).then_some(number);
             let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
-            [file(of_headers, summed(headers, Arc::clone(&real_num_scaled))), file(of_details, details)]
+            [file(of_headers, summed(headers, &of_all_headers)), file(of_details, summed(details, &of_all_details))]
         });
         let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let landing = Landing {
@@ -276,7 +279,8 @@ impl Task<'_> {
         };
         match self.writer.land(landing).await? {
             Outcome::Committed(committed) => {
-                let real_num_scaled = real_num_scaled.lock().map_or(0, |sum| *sum);
+                let sum = |sum: &Sum| sum.lock().ok().and_then(|sum| *sum);
+                let real_num_scaled = sum(&of_all_headers).or_else(|| sum(&of_all_details)).unwrap_or(0);
                 landed.commits.push(Arrived { window, kind, committed, real_num_scaled });
             }
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
@@ -325,12 +329,16 @@ fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) ->
     }
 }
 
-/// The same rows, and with every batch that is taken the exact sum of `real_num`, times 10,000; nulls count as nothing.
-fn summed(headers: RowSource, sum: Arc<Mutex<i128>>) -> RowSource {
-    headers.inspect(move |batch| {
+/// The exact sum of `real_num`, times 10,000; `None` where no row has one, as flagship headers.
+type Sum = Arc<Mutex<Option<i128>>>;
+
+/// The same rows, which are added to `sum` as they are taken.
+fn summed(rows: RowSource, sum: &Sum) -> RowSource {
+    let sum = Arc::clone(sum);
+    rows.inspect(move |batch| {
         let column = batch.column_by_name("real_num").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         if let (Some(column), Ok(mut sum)) = (column, sum.lock()) {
-            *sum += column.iter().flatten().sum::<i128>();
+            *sum = column.iter().flatten().fold(*sum, |sum, real_num| Some(sum.unwrap_or(0) + real_num));
         }
     })
 }

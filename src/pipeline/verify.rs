@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{contract_version, table_specs};
+use super::{contract_version, stop_spec, table_specs};
 use crate::error::Result;
 use crate::id::AccountName;
 use crate::land::{self, Depth, Expected, Store, TableShape, Verified};
@@ -15,10 +15,12 @@ use crate::transform::Contract;
 pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result<Verified> {
     let contract = Contract::get()?;
     let [headers, details] = table_specs()?;
+    let stops = stop_spec()?;
     let expected = Expected {
         contract: contract_version()?,
         headers: TableShape { spec: headers, schema: contract.headers().schema() },
         details: TableShape { spec: details, schema: contract.details().schema() },
+        stops: TableShape { spec: stops, schema: contract.stops().schema() },
         number: "purchase_apply_no".to_owned(),
         detail_count: "detail_count".to_owned(),
         sums: ["real_num", "ref_num"].map(str::to_owned).to_vec(),

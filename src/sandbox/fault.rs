@@ -26,6 +26,12 @@ pub enum Fault {
     Disconnect,
     /// The gateway does its work, then the connection is closed without an answer.
     LostAnswer,
+    /// The connection is closed without an answer, and what the call was to change changes so many seconds of the gateway's clock later.
+    /// Only a stop changes anything; what a query would have answered is lost.
+    LateEffect {
+        /// Seconds of the gateway's clock.
+        seconds: u32,
+    },
     /// No answer ever comes; the connection stays open.
     Silence,
     /// The answer begins and never ends.
@@ -69,6 +75,7 @@ impl Fault {
             Self::TooManyRequests { .. } => "429",
             Self::Disconnect => "disconnect",
             Self::LostAnswer => "lost-answer",
+            Self::LateEffect { .. } => "late-effect",
             Self::Silence => "silence",
             Self::Hang => "hang",
             Self::Truncated => "truncated",
@@ -81,7 +88,7 @@ impl Fault {
 
     /// Whether the gateway does its work nevertheless, so that only the answer suffers.
     pub(super) fn comes_after_the_work(&self) -> bool {
-        matches!(self, Self::LostAnswer | Self::Hang | Self::Truncated | Self::ShortBody)
+        matches!(self, Self::LostAnswer | Self::LateEffect { .. } | Self::Hang | Self::Truncated | Self::ShortBody)
     }
 
     /// The HTTP answer, given what it would have been.
@@ -96,7 +103,7 @@ impl Fault {
                 }
                 response
             }
-            Self::Disconnect | Self::LostAnswer => {
+            Self::Disconnect | Self::LostAnswer | Self::LateEffect { .. } => {
                 connection.sever();
                 Response::new(Body::empty())
             }
@@ -158,6 +165,7 @@ impl FromStr for Fault {
             Self::TooManyRequests { retry_after: Some(1) },
             Self::Disconnect,
             Self::LostAnswer,
+            Self::LateEffect { seconds: 60 },
             Self::Silence,
             Self::Hang,
             Self::Truncated,
@@ -172,8 +180,8 @@ impl FromStr for Fault {
         match text.parse() {
             Ok(status @ 400..=599) => Ok(Self::Status(status)),
             _ => Err(Error::usage(format!("`{text}` is not a fault")).hint(
-                "faults are an HTTP status such as 502, disconnect, lost-answer, silence, hang, truncated, short-body, html, empty \
-                 and business",
+                "faults are an HTTP status such as 502, 429, disconnect, lost-answer, late-effect, silence, hang, truncated, \
+                 short-body, html, empty and business",
             )),
         }
     }

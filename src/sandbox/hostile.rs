@@ -77,6 +77,36 @@ pub enum Compression {
     Gzip,
 }
 
+/// What a flagship search takes its `end_time` for; its page does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interval {
+    /// The last second of the interval.
+    #[default]
+    Closed,
+    /// The second after the interval.
+    HalfOpen,
+}
+
+/// What a flagship search says of the total when it was not asked to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uncounted {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// 0.
+    Zero,
+}
+
+/// How a flagship search wraps its list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outer {
+    /// In `data`, beside a `status`.
+    #[default]
+    Object,
+    /// Not at all, as in the vendor's example answer.
+    None,
+}
+
 /// When drift strikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriftMoment {
@@ -226,7 +256,13 @@ pub struct Behaviour {
     pub overlap_rows: usize,
     /// Whether answers are compressed.
     pub compression: Compression,
-    /// How the applicant's field is spelled.
+    /// What a flagship search takes its end for.
+    pub interval: Interval,
+    /// What a flagship search says of a total that it was not asked for.
+    pub uncounted: Uncounted,
+    /// How a flagship search wraps its list.
+    pub outer: Outer,
+    /// How the applicant's field is spelled by enterprise and Y.
     pub applicant: Applicant,
     /// How numbers are sent.
     pub scalars: Scalars,

@@ -10,6 +10,7 @@ use crate::time::{BeijingTime, Window};
 
 use super::record::{Requisition, Text};
 use super::render::{self, Dialect};
+use super::stop::Stop;
 
 /// A point in the sandbox's history: the order is by `seq`, which nothing else has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Call {
     pub ended: Moment,
     /// Which method of the gateway, for example `purchase_apply_query.php`.
     pub method: String,
-    /// Its parameters, the signature left out.
+    /// Its parameters, signature and salt left out; of flagship also those in its `body`.
     pub params: BTreeMap<String, String>,
     /// How it ended.
     pub outcome: Outcome,
@@ -90,6 +91,7 @@ pub struct Journal {
     by_number: HashMap<Text, Vec<usize>>,
     current: HashMap<i64, usize>,
     calls: Vec<Call>,
+    stops: Vec<Stop>,
 }
 
 impl Journal {
@@ -101,6 +103,11 @@ impl Journal {
     /// Every call, in the order in which they ended.
     pub fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// What the stop method did to each number that it was called with, in the order in which it did it.
+    pub fn stops(&self) -> &[Stop] {
+        &self.stops
     }
 
     /// The latest moment's place in the history; 0 before anything happened.
@@ -155,5 +162,10 @@ impl Journal {
     /// Notes a call that ended.
     pub(super) fn called(&mut self, call: Call) {
         self.calls.push(call);
+    }
+
+    /// Notes what a stop did to one number.
+    pub(super) fn stopped(&mut self, stop: Stop) {
+        self.stops.push(stop);
     }
 }

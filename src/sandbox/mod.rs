@@ -1,6 +1,6 @@
-//! A faithful simulated ERP: the vendor's gateway over HTTP, with a world that tests script and a journal that tests believe.
+//! A faithful simulated ERP: the vendor's gateways over HTTP, with a world that tests script and a journal that tests believe.
 //!
-//! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's page documents;
+//! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's pages document;
 //!   [`Behaviour`] lists everything in which it can be told to differ.
 //! - [`World`] holds the requisitions: add, edit, thin out, purge; hold or advance its [`SandboxClock`].
 //! - [`Journal`] is the oracle: every version with the time it lived, every call with what it was answered.
@@ -16,18 +16,21 @@ mod connection;
 mod data;
 mod dice;
 mod fault;
+mod front;
 mod hostile;
 mod journal;
 mod limit;
 mod listing;
 mod openapi2;
 mod poison;
+mod qjb;
 mod record;
 mod render;
 mod run;
 mod script;
 mod server;
 mod sign;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -36,12 +39,17 @@ mod world;
 pub use clock::SandboxClock;
 pub use data::generate;
 pub use fault::Fault;
-pub use hostile::{Behaviour, Compression, Drift, DriftMoment, Faults, Latency, Order, Statements};
+pub use hostile::{
+    Behaviour, Compression, Drift, DriftMoment, Faults, Interval, Latency, Order, Outer, Statements, Uncounted,
+};
 pub use journal::{Call, Journal, Moment, Outcome, Version};
 pub use poison::{Poison, PoisonKind};
 pub use record::{Detail, Override, Quantity, Requisition, Status, Text};
 pub use render::{Applicant, Dialect, Escapes, Scalars};
 pub use run::{Credentials, Exposure, Options, Sandbox};
 pub use script::{CallInfo, Choice, Hook};
-pub use sign::{expected as expected_signature, verify as verify_signature};
+pub use sign::{
+    expected as expected_signature, expected_flagship as expected_flagship_signature, verify as verify_signature,
+};
+pub use stop::{Stop, StopEffect};
 pub use world::{Key, SharedWorld, World};

@@ -3,10 +3,10 @@
 //! Pure functions from a request to a checked question, and from an answer to its JSON. Only code 2180 and its text are the vendor's;
 //! the other codes are invented or taken from public clients, and the texts hold the words that those clients look for.
 
-use std::collections::BTreeMap;
-
 use crate::time::{BeijingTime, Window};
 
+use super::front::{Known, Params, Refusal, given};
+use super::limit::Excess;
 use super::listing::{Listing, Query, Total};
 use super::render::{self, Dialect, Scalars};
 use super::sign;
@@ -21,47 +21,20 @@ const MAX_SPAN_SECONDS: u64 = 30 * 86_400;
 const DEFAULT_PAGE_SIZE: usize = 40;
 const MAX_PAGE_SIZE: usize = 100;
 
-/// The parameters of a request; of two with one name the later counts.
-pub(super) type Form = BTreeMap<String, String>;
-
-/// Who may call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
-    pub(super) sid: &'a str,
-    pub(super) appkey: &'a str,
-    pub(super) secret: &'a str,
+fn argument(message: impl Into<String>) -> Refusal {
+    Refusal::new(2000, message)
 }
 
-/// A business error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: i64,
-    pub(super) message: String,
-}
-
-impl Refusal {
-    pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-
-    fn argument(message: impl Into<String>) -> Self {
-        Self::new(2000, message)
-    }
-
-    /// Too many calls within a minute.
-    pub(super) fn too_often() -> Self {
-        Self::new(2300, "接口调用频率超限：超过每分钟最大调用频率限制，请稍后重试")
-    }
-
-    /// Too many calls at once.
-    pub(super) fn too_many_at_once() -> Self {
-        Self::new(2301, "超过每分钟最大并发次数限制，请稍后重试")
+/// What is said to a call that the meters turn away.
+pub(super) fn turned_away(excess: Excess) -> Refusal {
+    match excess {
+        Excess::Rate => Refusal::new(2300, "接口调用频率超限：超过每分钟最大调用频率限制，请稍后重试"),
+        Excess::Concurrency => Refusal::new(2301, "超过每分钟最大并发次数限制，请稍后重试"),
     }
 }
 
 /// Reads the form. Parameters in the query string do not count, and nothing but a form POST has any.
-pub(super) fn form(is_post: bool, content_type: Option<&str>, body: &[u8]) -> Result<Form, Refusal> {
-    let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+pub(super) fn form(is_post: bool, media_type: &str, body: &[u8]) -> Result<Params, Refusal> {
     if !is_post || !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(Refusal::new(1000, "请求方式错误，仅支持POST表单(application/x-www-form-urlencoded)"));
     }
@@ -69,11 +42,11 @@ pub(super) fn form(is_post: bool, content_type: Option<&str>, body: &[u8]) -> Re
 }
 
 /// Checks who calls, when, and whether the signature is theirs.
-pub(super) fn authorize(form: &Form, known: Known<'_>, now: BeijingTime) -> Result<(), Refusal> {
-    if given(form, "sid") != Some(known.sid) {
+pub(super) fn authorize(form: &Params, known: &Known, now: BeijingTime) -> Result<(), Refusal> {
+    if given(form, "sid") != Some(&known.sid) {
         return Err(Refusal::new(2030, "sid is not exists，卖家账号不存在"));
     }
-    if given(form, "appkey") != Some(known.appkey) {
+    if given(form, "appkey") != Some(&known.appkey) {
         return Err(Refusal::new(2060, "appkey不存在或未授权"));
     }
     let time = given(form, "timestamp").and_then(|text| text.parse::<i64>().ok());
@@ -82,39 +55,33 @@ pub(super) fn authorize(form: &Form, known: Known<'_>, now: BeijingTime) -> Resu
         return Err(Refusal::new(2091, "时间戳timestamp与服务器时间误差超过5分钟"));
     }
     let params = form.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    if !sign::verify(params, known.secret, given(form, "sign").unwrap_or_default()) {
+    if !sign::verify(params, known.secret.expose(), given(form, "sign").unwrap_or_default()) {
         return Err(Refusal::new(2100, "sign error，签名验证失败"));
     }
     Ok(())
 }
 
 /// Reads the question.
-pub(super) fn query(form: &Form) -> Result<Query, Refusal> {
+pub(super) fn query(form: &Params) -> Result<Query, Refusal> {
     let number = given(form, "purchase_apply_no");
     let window = match (time(form, "start_time")?, time(form, "end_time")?) {
         (Some(start), Some(end)) => {
-            Some(Window::new(start, end).ok_or_else(|| Refusal::argument("start_time不能大于end_time"))?)
+            Some(Window::new(start, end).ok_or_else(|| argument("start_time不能大于end_time"))?)
         }
         (None, None) if number.is_some() => None,
-        (None, _) => return Err(Refusal::argument("start_time不能为空")),
-        (_, None) => return Err(Refusal::argument("end_time不能为空")),
+        (None, _) => return Err(argument("start_time不能为空")),
+        (_, None) => return Err(argument("end_time不能为空")),
     };
     if number.is_none() && window.is_some_and(|window| window.seconds() > MAX_SPAN_SECONDS) {
         return Err(Refusal::new(2180, "start_time与end_time时间跨度不能超过最大范围30天"));
     }
     let page_size = whole(form, "page_size", DEFAULT_PAGE_SIZE)?;
     if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
-        return Err(Refusal::argument("page_size取值范围为1~100"));
+        return Err(argument("page_size取值范围为1~100"));
     }
     let page_no = whole(form, "page_no", 0_u64)?;
     let total = if page_no == 0 { Total::Wanted } else { Total::Unwanted };
     Ok(Query { window, number: number.map(Into::into), page_no, page_size, total })
-}
-
-/// What a request says it is about, whether or not it is well formed.
-pub(super) fn window_of(form: &Form) -> Option<Window> {
-    let read = |name| time(form, name).ok().flatten();
-    Window::new(read("start_time")?, read("end_time")?)
 }
 
 /// The JSON of an answer with rows.
@@ -149,18 +116,13 @@ pub(super) fn refusal_json(refusal: &Refusal, dialect: Dialect) -> String {
     json
 }
 
-/// A parameter that is there and not empty.
-fn given<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
-    form.get(name).map(String::as_str).filter(|value| !value.is_empty())
-}
-
-fn time(form: &Form, name: &str) -> Result<Option<BeijingTime>, Refusal> {
-    let read = |text| BeijingTime::parse(text).ok_or_else(|| Refusal::argument(format!("{name}日期格式不合法")));
+fn time(form: &Params, name: &str) -> Result<Option<BeijingTime>, Refusal> {
+    let read = |text| BeijingTime::parse(text).ok_or_else(|| argument(format!("{name}日期格式不合法")));
     given(form, name).map(read).transpose()
 }
 
-fn whole<T: std::str::FromStr>(form: &Form, name: &str, default: T) -> Result<T, Refusal> {
-    let read = |text: &str| text.parse().map_err(|_| Refusal::argument(format!("{name}必须为非负整数")));
+fn whole<T: std::str::FromStr>(form: &Params, name: &str, default: T) -> Result<T, Refusal> {
+    let read = |text: &str| text.parse().map_err(|_| argument(format!("{name}必须为非负整数")));
     given(form, name).map_or(Ok(default), read)
 }
 
@@ -204,9 +166,9 @@ mod tests {
 
     #[test]
     fn only_a_form_is_a_form() {
-        let kind = Some("application/x-www-form-urlencoded; charset=UTF-8");
+        let kind = "application/x-www-form-urlencoded";
         assert_eq!(form(true, kind, b"a=%E9%87%87+1&a=2").expect("a form")["a"], "2");
         assert!(form(false, kind, b"").is_err());
-        assert!(form(true, Some("application/json"), b"{}").is_err() && form(true, None, b"a=1").is_err());
+        assert!(form(true, "application/json", b"{}").is_err() && form(true, "", b"a=1").is_err());
     }
 }

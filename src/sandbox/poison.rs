@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 use super::dice::Dice;
@@ -89,30 +90,34 @@ impl PoisonKind {
         )
     }
 
-    /// Makes `requisition` such a record.
-    pub fn spoil(self, requisition: &mut Requisition) {
+    /// Makes `requisition` such a record, under the names that `edition` sends.
+    pub fn spoil(self, requisition: &mut Requisition, edition: Edition) {
+        let list = if edition == Edition::Flagship { "detail_list" } else { "details_list" };
         match self {
-            Self::SurplusDecimals => requisition.send_raw("real_num", "\"1.00001\""),
-            Self::Overflow => requisition.send_raw("real_num", "\"1000000000000000.0000\""),
+            Self::SurplusDecimals => spoil_quantity(requisition, edition, "\"1.00001\""),
+            Self::Overflow => spoil_quantity(requisition, edition, "\"1000000000000000.0000\""),
             Self::ImpossibleDate => requisition.send_raw("created", "\"2026-02-30 10:00:00\""),
             Self::MissingNumber => requisition.leave_out("purchase_apply_no"),
             Self::SubSecondModified => {
                 let half = format!("\"{}.5\"", requisition.modified);
                 requisition.send_raw("modified", &half);
             }
-            Self::TextForNumber => requisition.send_raw("real_num", "\"若干\""),
-            Self::BadLine => match requisition.details.last_mut() {
-                Some(line) => line.overrides.push(Override::raw("real_num", "\"1e-5\"")),
-                None => requisition.send_raw("real_num", "\"1e-5\""),
-            },
+            Self::TextForNumber => spoil_quantity(requisition, edition, "\"若干\""),
+            Self::BadLine => spoil_line(requisition, edition, "\"1e-5\""),
             Self::UnknownStatus => requisition.status = Status::Undocumented(77),
-            Self::NullDetails => requisition.send_raw("details_list", "null"),
-            Self::EmptyDetails => requisition.send_raw("details_list", "[]"),
-            Self::MissingDetails => requisition.leave_out("details_list"),
+            Self::NullDetails => requisition.send_raw(list, "null"),
+            Self::EmptyDetails => requisition.send_raw(list, "[]"),
+            Self::MissingDetails => requisition.leave_out(list),
             Self::PlainNumbers => {
-                let (id, real) = (requisition.apply_id.to_string(), requisition.real_num.to_string());
-                requisition.send_raw("apply_id", &id);
-                requisition.send_raw("real_num", &real);
+                for line in &mut requisition.details {
+                    let real = line.real_num.to_string();
+                    line.overrides.push(Override::raw(quantity_of_line(edition), &real));
+                }
+                if edition != Edition::Flagship {
+                    let (id, real) = (requisition.apply_id.to_string(), requisition.real_num.to_string());
+                    requisition.send_raw("apply_id", &id);
+                    requisition.send_raw("real_num", &real);
+                }
             }
             Self::UnknownFields => {
                 requisition.send_raw("tax_rate", "0.1300");
@@ -123,6 +128,26 @@ impl PoisonKind {
             }
         }
     }
+}
+
+/// Sends `json` as a quantity of the header, or of the last line where the edition's header has none.
+fn spoil_quantity(requisition: &mut Requisition, edition: Edition, json: &str) {
+    match edition {
+        Edition::Enterprise | Edition::Y => requisition.send_raw("real_num", json),
+        Edition::Flagship => spoil_line(requisition, edition, json),
+    }
+}
+
+/// Sends `json` as the quantity of the last line.
+fn spoil_line(requisition: &mut Requisition, edition: Edition, json: &str) {
+    match requisition.details.last_mut() {
+        Some(line) => line.overrides.push(Override::raw(quantity_of_line(edition), json)),
+        None => requisition.send_raw("modified", json),
+    }
+}
+
+fn quantity_of_line(edition: Edition) -> &'static str {
+    if edition == Edition::Flagship { "num" } else { "real_num" }
 }
 
 impl FromStr for PoisonKind {
@@ -148,13 +173,13 @@ pub struct Poison {
 impl Poison {
     /// Spoils its share of `requisitions`: for one seed always the same ones in the same way. What was spoiled is what it was before
     /// in the ERP's own eyes, so it is found by its times and number; later versions stay spoiled.
-    pub fn spoil(&self, requisitions: &mut [Requisition], seed: u64) {
+    pub fn spoil(&self, requisitions: &mut [Requisition], edition: Edition, seed: u64) {
         for requisition in requisitions {
             let mut dice = Dice::new(seed, requisition.apply_id.unsigned_abs());
             if dice.happens(self.fraction)
                 && let Some(kind) = dice.pick(&self.kinds)
             {
-                kind.spoil(requisition);
+                kind.spoil(requisition, edition);
             }
         }
     }
@@ -182,7 +207,6 @@ impl FromStr for Poison {
 mod tests {
     use super::super::render::{self, Dialect};
     use super::*;
-    use crate::edition::Edition;
     use crate::time::BeijingTime;
 
     fn plain() -> Requisition {
@@ -191,13 +215,18 @@ mod tests {
 
     #[test]
     fn every_kind_changes_the_record_and_leaves_it_json() {
-        for kind in PoisonKind::ALL {
-            let mut spoiled = plain();
-            kind.spoil(&mut spoiled);
+        let sent = |requisition: &Requisition, edition| {
             let mut json = String::new();
-            render::requisition(&mut json, &spoiled, Dialect::of(Edition::Enterprise));
+            render::requisition(&mut json, requisition, Dialect::of(edition));
+            json
+        };
+        for (kind, edition) in PoisonKind::ALL.into_iter().flat_map(|kind| Edition::ALL.map(|edition| (kind, edition)))
+        {
+            let mut spoiled = plain();
+            kind.spoil(&mut spoiled, edition);
+            let json = sent(&spoiled, edition);
             assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{}: {json}", kind.name());
-            assert_ne!(spoiled, plain(), "{}", kind.name());
+            assert_ne!(json, sent(&plain(), edition), "{}", kind.name());
             assert_eq!(kind.name().parse::<PoisonKind>().expect("a kind"), kind);
         }
     }
@@ -207,7 +236,7 @@ mod tests {
         let poison: Poison = "0.1:overflow".parse().expect("a poison");
         let spoiled = || {
             let mut all: Vec<_> = (1..=1000).map(|id| Requisition { apply_id: id, ..plain() }).collect();
-            poison.spoil(&mut all, 5);
+            poison.spoil(&mut all, Edition::Enterprise, 5);
             all.iter().filter(|one| !one.overrides.is_empty()).map(|one| one.apply_id).collect::<Vec<_>>()
         };
         assert_eq!(spoiled(), spoiled());

@@ -156,6 +156,13 @@ impl Detail {
     }
 }
 
+impl Detail {
+    /// 入库量, which only flagship sends: half of what was ordered has arrived.
+    pub fn stockin_num(&self) -> Quantity {
+        Quantity(self.ref_num.0 / 2)
+    }
+}
+
 /// One requisition (采购申请单) as the ERP holds it at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requisition {
@@ -220,6 +227,12 @@ impl Requisition {
         self.real_num = self.details.iter().map(|detail| detail.real_num).sum();
         self.ref_num = self.details.iter().map(|detail| detail.ref_num).sum();
         self.unref_num = Quantity(self.real_num.0 - self.ref_num.0);
+    }
+
+    /// Any line, when all lines name one provider: the provider of the whole requisition, as flagship sends it.
+    pub(super) fn only_provider(&self) -> Option<&Detail> {
+        let first = self.details.first().filter(|first| !first.provider_no.is_empty())?;
+        self.details.iter().all(|detail| detail.provider_no == first.provider_no).then_some(first)
     }
 
     /// Number and modified time: what tells one version from another.

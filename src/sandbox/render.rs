@@ -1,4 +1,5 @@
-//! The JSON of the enterprise and Y gateways, written straight into a string, field by field in the order of the vendor's example.
+//! The JSON of one requisition, written straight into a string, field by field: of enterprise and Y in the order of the vendor's example, of
+//! flagship in the order of its page's table.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -21,7 +22,7 @@ pub enum Applicant {
 /// How numbers go over the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scalars {
-    /// As JSON strings, as in the vendor's example answer.
+    /// As in the vendor's example answers: JSON strings of enterprise and Y; of flagship strings for quantities and numbers for the rest.
     #[default]
     Strings,
     /// As JSON numbers: ids, states, quantities, the total and the code.
@@ -108,6 +109,13 @@ pub(crate) fn string(out: &mut String, text: &str, escapes: Escapes) {
 
 /// Appends the JSON object of one requisition, overrides applied.
 pub(crate) fn requisition(out: &mut String, requisition: &Requisition, dialect: Dialect) {
+    match dialect.edition {
+        Edition::Enterprise | Edition::Y => openapi2(out, requisition, dialect),
+        Edition::Flagship => flagship(out, requisition, dialect),
+    }
+}
+
+fn openapi2(out: &mut String, requisition: &Requisition, dialect: Dialect) {
     let mut object = Object::open(out, &requisition.overrides, dialect);
     object.number("apply_id", requisition.apply_id);
     object.text("purchase_apply_no", &requisition.purchase_apply_no);
@@ -128,20 +136,27 @@ pub(crate) fn requisition(out: &mut String, requisition: &Requisition, dialect: 
     object.text("remark", &requisition.remark);
     object.shown("modified", requisition.modified);
     object.shown("created", requisition.created);
-    object.field("details_list", |out| {
-        out.push('[');
-        for (i, line) in requisition.details.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
-            }
-            detail(out, line, requisition, dialect);
-        }
-        out.push(']');
-    });
+    object.field("details_list", |out| lines(out, requisition, dialect, openapi2_detail));
     object.close();
 }
 
-fn detail(out: &mut String, detail: &Detail, header: &Requisition, dialect: Dialect) {
+fn lines(
+    out: &mut String,
+    requisition: &Requisition,
+    dialect: Dialect,
+    line: fn(&mut String, &Detail, &Requisition, Dialect),
+) {
+    out.push('[');
+    for (i, detail) in requisition.details.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        line(out, detail, requisition, dialect);
+    }
+    out.push(']');
+}
+
+fn openapi2_detail(out: &mut String, detail: &Detail, header: &Requisition, dialect: Dialect) {
     let mut object = Object::open(out, &detail.overrides, dialect);
     object.number("rec_id", detail.rec_id);
     object.number("apply_id", header.apply_id);
@@ -159,6 +174,43 @@ fn detail(out: &mut String, detail: &Detail, header: &Requisition, dialect: Dial
     object.quantity("ref_num", detail.ref_num);
     object.text("provider_no", &detail.provider_no);
     object.text("provider_name", &detail.provider_name);
+    object.close();
+}
+
+fn flagship(out: &mut String, requisition: &Requisition, dialect: Dialect) {
+    let mut object = Object::open(out, &requisition.overrides, dialect);
+    object.text("purchase_apply_no", &requisition.purchase_apply_no);
+    object.integer("status", requisition.status.code(dialect.edition).into());
+    object.text("apply_name", &requisition.createor_name);
+    object.text("warehouse_no", &requisition.warehouse_no);
+    object.text("warehouse_name", &requisition.name);
+    if let Some(line) = requisition.only_provider() {
+        object.text_unless_empty("provider_no", &line.provider_no);
+        object.text_unless_empty("provider_name", &line.provider_name);
+    }
+    object.text("remark", &requisition.remark);
+    object.text("expected_time", &requisition.expected_time);
+    object.shown("modified", requisition.modified);
+    object.shown("created", requisition.created);
+    object.field("detail_list", |out| lines(out, requisition, dialect, flagship_detail));
+    object.close();
+}
+
+fn flagship_detail(out: &mut String, detail: &Detail, header: &Requisition, dialect: Dialect) {
+    let mut object = Object::open(out, &detail.overrides, dialect);
+    object.text("purchase_apply_no", &header.purchase_apply_no);
+    object.integer("rec_id", detail.rec_id);
+    object.text("spec_no", &detail.spec_no);
+    object.text("goods_no", &detail.goods_no);
+    object.text("goods_name", &detail.goods_name);
+    object.text("spec_name", &detail.spec_name);
+    object.quantity("num", detail.real_num);
+    object.quantity("ref_num", detail.ref_num);
+    object.quantity("stockin_num", detail.stockin_num());
+    object.text_unless_empty("provider_no", &detail.provider_no);
+    object.text_unless_empty("provider_name", &detail.provider_name);
+    object.text("remark", &detail.remark);
+    object.text("brand_name", &detail.brand_name);
     object.close();
 }
 
@@ -205,6 +257,12 @@ impl<'a> Object<'a> {
         self.field(name, |out| string(out, text, escapes));
     }
 
+    fn text_unless_empty(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            self.text(name, text);
+        }
+    }
+
     fn number(&mut self, name: &str, number: impl std::fmt::Display) {
         match self.dialect.scalars {
             Scalars::Strings => self.shown(name, number),
@@ -212,6 +270,13 @@ impl<'a> Object<'a> {
                 let _ = write!(out, "{number}");
             }),
         }
+    }
+
+    /// A number in either way of sending numbers.
+    fn integer(&mut self, name: &str, number: i64) {
+        self.field(name, |out| {
+            let _ = write!(out, "{number}");
+        });
     }
 
     fn quantity(&mut self, name: &str, quantity: Quantity) {

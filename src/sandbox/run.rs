@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use super::clock::SandboxClock;
 use super::connection::{Sever, SeverableListener};
 use super::fault::Fault;
+use super::front::Known;
 use super::hostile::Behaviour;
 use super::poison::Poison;
 use super::record::Requisition;
@@ -37,7 +38,8 @@ impl Default for Credentials {
         Self {
             sid: "sandbox".to_owned(),
             appkey: "sandbox-test".to_owned(),
-            secret: Secret::new("5ba2d0b0c0ffee5ba2d0b0c0ffee2026"),
+            // A flagship secret has a salt behind the colon; to the other editions it is one text like any other.
+            secret: Secret::new("5ba2d0b0c0ffee5ba2d0b0c0ffee2026:5a17c0ffee5a17c0ffee5a17c0ffee26"),
         }
     }
 }
@@ -103,26 +105,27 @@ impl Sandbox {
     /// Starts a sandbox; it answers as soon as this returns.
     ///
     /// # Errors
-    /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, cannot be listened on, or the
-    /// edition's gateway is not simulated.
+    /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, or cannot be listened on, or the
+    /// secret is not of the edition's form.
     pub fn start(options: Options) -> Result<Self> {
         let Options { listen, exposure, edition, credentials, mut requisitions, clock, behaviour, poison } = options;
         if exposure == Exposure::Loopback && !listen.ip().is_loopback() {
             return Err(Error::usage(format!("the sandbox does not listen on {listen}"))
                 .hint("its credentials are no secret: listen on 127.0.0.1"));
         }
+        if edition == Edition::Flagship && credentials.secret.split_salt().is_none() {
+            return Err(Error::usage("a flagship sandbox needs an app secret of the form secret:salt"));
+        }
         let base_path = match edition {
             Edition::Enterprise => "/openapi2",
-            Edition::Y => "/openapi",
-            Edition::Flagship => {
-                return Err(Error::usage("the sandbox does not simulate the flagship gateway yet"));
-            }
+            Edition::Y | Edition::Flagship => "/openapi",
         };
         if let Some(poison) = poison {
-            poison.spoil(&mut requisitions, behaviour.seed);
+            poison.spoil(&mut requisitions, edition, behaviour.seed);
         }
         let world = SharedWorld::new(World::new(clock, requisitions));
-        let known = (credentials.sid.clone(), credentials.appkey.clone(), credentials.secret.clone());
+        let Credentials { sid, appkey, secret } = credentials.clone();
+        let known = Known { sid, appkey, secret };
         let gateway = Arc::new(Gateway::new(edition, base_path, known, world, behaviour));
         let cannot_listen = |error| Error::usage(format!("the sandbox cannot listen on {listen}")).because(error);
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;

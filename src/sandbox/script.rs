@@ -18,7 +18,7 @@ pub struct CallInfo {
     pub nth: u64,
     /// Which method of the gateway, for example `purchase_apply_query.php`.
     pub method: String,
-    /// Its parameters, the signature left out.
+    /// Its parameters, signature and salt left out; of flagship also those in its `body`.
     pub params: BTreeMap<String, String>,
     /// The window that it names, if it names one.
     pub window: Option<Window>,

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use crate::config::Secret;
 use crate::edition::Edition;
 
 use super::connection::Sever;
 use super::fault::Fault;
+use super::front::{self, Asked, Front, Known, Params, Question, Refusal, Reply};
 use super::hostile::{Behaviour, Compression};
 use super::journal::{Call, Outcome};
-use super::limit::{Excess, Meter};
-use super::listing::{self, Listing, Total};
-use super::openapi2::{self, Form, Known, Refusal};
+use super::limit::Meter;
+use super::listing::{self, Total};
 use super::script::{CallInfo, Plan, Script};
-use super::world::SharedWorld;
+use super::stop::Pending;
+use super::world::{SharedWorld, World};
 
 /// No request of a client is anywhere near so large.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -35,9 +35,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub(super) struct Gateway {
     pub(super) edition: Edition,
     pub(super) base_path: &'static str,
-    pub(super) sid: String,
-    pub(super) appkey: String,
-    pub(super) secret: Secret,
+    front: Front,
+    known: Known,
     pub(super) world: SharedWorld,
     script: Mutex<Script>,
     meters: Mutex<HashMap<String, Meter>>,
@@ -68,15 +67,12 @@ async fn answer(
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let method = parts.uri.path().strip_prefix(gateway.base_path).and_then(|rest| rest.strip_prefix('/'));
-    let mut response = match (method, to_bytes(body, MAX_BODY_BYTES).await) {
-        (Some(openapi2::METHOD), Ok(body)) => {
-            let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            let form = openapi2::form(parts.method == Method::POST, content_type, &body);
-            gateway.call(openapi2::METHOD, form, &parts.headers, &connection).await
-        }
-        (_, Ok(_)) => bare(StatusCode::NOT_FOUND),
-        (_, Err(_)) => bare(StatusCode::PAYLOAD_TOO_LARGE),
+    let mut response = match to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(body) => match gateway.front.read(gateway.base_path, &parts, &body) {
+            Some(asked) => gateway.call(asked, &parts.headers, &connection).await,
+            None => bare(StatusCode::NOT_FOUND),
+        },
+        Err(_) => bare(StatusCode::PAYLOAD_TOO_LARGE),
     };
     response.headers_mut().insert(header::DATE, gateway.date());
     response
@@ -86,12 +82,12 @@ impl Gateway {
     pub(super) fn new(
         edition: Edition,
         base_path: &'static str,
-        (sid, appkey, secret): (String, String, Secret),
+        known: Known,
         world: SharedWorld,
         behaviour: Behaviour,
     ) -> Self {
         let (script, meters) = (Mutex::new(Script::new(behaviour)), Mutex::default());
-        Self { edition, base_path, sid, appkey, secret, world, script, meters }
+        Self { edition, base_path, front: Front::of(edition), known, world, script, meters }
     }
 
     pub(super) fn script(&self) -> MutexGuard<'_, Script> {
@@ -109,17 +105,11 @@ impl Gateway {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// One call of the enterprise or Y gateway.
-    async fn call(
-        self: &Arc<Self>,
-        method: &str,
-        form: Result<Form, Refusal>,
-        headers: &HeaderMap,
-        connection: &Sever,
-    ) -> Response<Body> {
+    /// One call.
+    async fn call(self: &Arc<Self>, asked: Asked, headers: &HeaderMap, connection: &Sever) -> Response<Body> {
         let (info, mut plan) = {
             let mut script = self.script();
-            let info = info(script.arrive(), method, form.as_ref().ok());
+            let info = self.info(script.arrive(), &asked);
             let plan = script.plan(&info);
             (info, plan)
         };
@@ -127,19 +117,19 @@ impl Gateway {
         if let Some(fault) = plan.fault.take_if(|fault| !fault.comes_after_the_work()) {
             return self.fail_at_once(&fault, &info, connection, &plan).await;
         }
-        let checked = form.and_then(|form| Ok((self.admit(&form, method, &plan.behaviour)?, form)));
+        let checked = asked.params.and_then(|params| Ok((self.admit(&params, &info, &plan.behaviour)?, params)));
         let latency = plan.behaviour.latency.draw(&mut plan.dice);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         // The slot is held until the answer is written.
-        let (slot, form) = match checked {
-            Ok((slot, form)) => (Some(slot), Ok(form)),
+        let (slot, params) = match checked {
+            Ok((slot, params)) => (Some(slot), Ok(params)),
             Err(refusal) => (None, Err(refusal)),
         };
-        let json = match self.work(form, &info, &mut plan) {
-            Ok(listing) => openapi2::rows_json(&listing, dialect),
-            Err(refusal) => openapi2::refusal_json(&refusal, dialect),
+        let json = match self.work(params, &info, &mut plan) {
+            Ok(reply) => self.front.reply_json(&reply, &plan.behaviour, dialect),
+            Err(refusal) => self.front.refusal_json(&refusal, dialect),
         };
         drop(slot);
         match &plan.fault {
@@ -148,37 +138,56 @@ impl Gateway {
         }
     }
 
-    /// Checks the caller, then lets the call in past the meters.
-    fn admit(self: &Arc<Self>, form: &Form, method: &str, behaviour: &Behaviour) -> Result<Slot, Refusal> {
-        let known = Known { sid: &self.sid, appkey: &self.appkey, secret: self.secret.expose() };
-        openapi2::authorize(form, known, self.world.clock().now())?;
-        self.meters()
-            .entry(method.to_owned())
-            .or_default()
-            .enter(Instant::now(), behaviour.calls_per_minute, behaviour.max_concurrency)
-            .map_err(|excess| match excess {
-                Excess::Rate => Refusal::too_often(),
-                Excess::Concurrency => Refusal::too_many_at_once(),
-            })?;
-        Ok(Slot { gateway: self.clone(), method: method.to_owned() })
+    fn info(&self, nth: u64, asked: &Asked) -> CallInfo {
+        let params = asked.params.as_ref().map(|params| self.front.told(params)).unwrap_or_default();
+        CallInfo { nth, method: asked.method.clone(), window: front::window_of(&params), params }
     }
 
-    /// Reads the world, with all that happens to it meanwhile, and writes the journal.
-    fn work(&self, form: Result<Form, Refusal>, info: &CallInfo, plan: &mut Plan) -> Result<Listing, Refusal> {
-        let query = form.and_then(|form| openapi2::query(&form));
+    /// Checks the caller, then lets the call in past the meters.
+    fn admit(self: &Arc<Self>, params: &Params, info: &CallInfo, behaviour: &Behaviour) -> Result<Slot, Refusal> {
+        self.front.authorize(params, &self.known, self.world.clock().now())?;
+        self.meters()
+            .entry(info.method.clone())
+            .or_default()
+            .enter(Instant::now(), behaviour.calls_per_minute, behaviour.max_concurrency)
+            .map_err(|excess| self.front.turned_away(excess, info.nth))?;
+        Ok(Slot { gateway: self.clone(), method: info.method.clone() })
+    }
+
+    /// Reads or changes the world, with all that happens to it meanwhile, and writes the journal.
+    fn work(&self, params: Result<Params, Refusal>, info: &CallInfo, plan: &mut Plan) -> Result<Reply, Refusal> {
+        let question = params.and_then(|params| self.front.question(&info.method, &params, &plan.behaviour));
         let mut world = self.world.lock();
         let began = world.call_begins();
-        let statements = query.as_ref().map_or(0, |query| if query.total == Total::Wanted { 2 } else { 1 });
+        let statements = match &question {
+            Ok(Question::List(query)) => 1 + usize::from(query.total == Total::Wanted),
+            Ok(Question::Stop(_)) | Err(_) => 0,
+        };
         plan.before(&mut world, info, statements);
-        let listing = query.map(|query| {
-            let (behaviour, mut dice) = (plan.behaviour.clone(), plan.dice.clone());
-            listing::list(&mut world, &query, &behaviour, &mut dice, |world| plan.between(world, info))
+        let reply = question.map(|question| match question {
+            Question::List(query) => {
+                let (behaviour, mut dice) = (plan.behaviour.clone(), plan.dice.clone());
+                let between = |world: &mut World| plan.between(world, info);
+                Reply::Rows(listing::list(&mut world, &query, &behaviour, &mut dice, between))
+            }
+            Question::Stop(numbers) => Reply::Stopped(match plan.fault {
+                Some(Fault::LateEffect { seconds }) => {
+                    let due = world.now().plus_seconds(seconds.into());
+                    world.stop_later(Pending { call: info.nth, numbers, due });
+                    Vec::new()
+                }
+                _ => world.stop(info.nth, &numbers),
+            }),
         });
         plan.after(&mut world, info);
-        let outcome = match (&plan.fault, &listing) {
+        let outcome = match (&plan.fault, &reply) {
             (Some(fault), _) => Outcome::Faulted(fault.name()),
             (None, Ok(_)) => Outcome::Answered,
             (None, Err(Refusal { code, message })) => Outcome::Refused { code: *code, message: message.clone() },
+        };
+        let listing = match &reply {
+            Ok(Reply::Rows(listing)) => Some(listing),
+            _ => None,
         };
         world.call_ends(Call {
             nth: info.nth,
@@ -188,9 +197,9 @@ impl Gateway {
             params: info.params.clone(),
             outcome,
             rows: listing.iter().flat_map(|listing| &listing.rows).map(|row| row.version()).collect(),
-            total: listing.as_ref().ok().and_then(|listing| listing.total),
+            total: listing.and_then(|listing| listing.total),
         });
-        listing
+        reply
     }
 
     /// A fault that strikes before the gateway does anything.
@@ -201,7 +210,7 @@ impl Gateway {
             let (outcome, json) = match fault {
                 Fault::Business { code, message } => {
                     let refusal = Refusal::new(*code, message.clone());
-                    let json = openapi2::refusal_json(&refusal, plan.behaviour.dialect(self.edition));
+                    let json = self.front.refusal_json(&refusal, plan.behaviour.dialect(self.edition));
                     (Outcome::Refused { code: *code, message: message.clone() }, json)
                 }
                 other => (Outcome::Faulted(other.name()), String::new()),
@@ -220,12 +229,6 @@ impl Gateway {
         };
         fault.spoil(Bytes::from(json), connection).await
     }
-}
-
-fn info(nth: u64, method: &str, form: Option<&Form>) -> CallInfo {
-    let mut params = form.cloned().unwrap_or_default();
-    params.remove("sign");
-    CallInfo { nth, method: method.to_owned(), window: form.and_then(openapi2::window_of), params }
 }
 
 fn bare(status: StatusCode) -> Response<Body> {

@@ -1,5 +1,6 @@
-//! The signature as the sandbox checks it: written from the vendor's description alone, sharing nothing with the client that signs.
+//! The signatures as the sandbox checks them: written from the vendor's description alone, sharing nothing with the client that signs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use md5::{Digest, Md5};
@@ -21,8 +22,25 @@ fn pack<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
 
 /// The signature of the parameters, as lower-case hexadecimal digits.
 pub fn expected<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>, secret: &str) -> String {
-    let digest = Md5::new().chain_update(pack(params)).chain_update(secret).finalize();
-    digest.iter().fold(String::with_capacity(32), |mut hex, byte| {
+    hex(Md5::new().chain_update(pack(params)).chain_update(secret))
+}
+
+/// The signature of a flagship call, as lower-case hexadecimal digits: the MD5 of secret, then name and value of all parameters but `sign`
+/// in the order of their names, then secret again. The body is the parameter `body`.
+pub fn expected_flagship(params: &BTreeMap<String, String>, secret: &str) -> String {
+    let mut text = secret.to_owned();
+    for (name, value) in params {
+        if name != "sign" {
+            text.push_str(name);
+            text.push_str(value);
+        }
+    }
+    text.push_str(secret);
+    hex(Md5::new().chain_update(text))
+}
+
+fn hex(hash: Md5) -> String {
+    hash.finalize().iter().fold(String::with_capacity(32), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
@@ -53,6 +71,23 @@ mod tests {
         assert!(!verify(EXAMPLE, "12346", "ad4e6fe037ea6e3ba4768317be9d1309"));
         let with_sign = EXAMPLE.into_iter().chain([("sign", "whatever")]);
         assert!(verify(with_sign, "12345", "ad4e6fe037ea6e3ba4768317be9d1309"), "sign itself is left out");
+    }
+
+    #[test]
+    fn the_vendors_flagship_example_verifies() {
+        let example = [
+            ("body", "[]"),
+            ("sign", "not part of it"),
+            ("key", "wdt_test"),
+            ("method", "system.Core.now"),
+            ("salt", "dd"),
+            ("sid", "wdtapi3"),
+            ("timestamp", "100"),
+            ("v", "1.0"),
+        ];
+        let params = example.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        assert_eq!(expected_flagship(&params, "aa"), "b5745bf1f4721a0d16e9a68cb7513032");
+        assert_ne!(expected_flagship(&params, "ab"), "b5745bf1f4721a0d16e9a68cb7513032");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::time::{BeijingTime, Window};
 use super::clock::SandboxClock;
 use super::journal::{Call, Journal, Moment};
 use super::record::{Requisition, Status, Text};
+use super::stop::{self, NotStopped, Pending, Stop, StopEffect};
 
 /// The place of a requisition in the index: last-modified time, then apply_id.
 pub type Key = (BeijingTime, i64);
@@ -24,6 +25,8 @@ pub struct World {
     by_number: HashMap<Text, i64>,
     index: Vec<Key>,
     journal: Journal,
+    /// Stops whose effect comes late.
+    pending: Vec<Pending>,
 }
 
 impl World {
@@ -148,6 +151,32 @@ impl World {
         Some(gone)
     }
 
+    /// Stops the reference of requisitions now; gives those that were not stopped.
+    pub(super) fn stop(&mut self, call: u64, numbers: &[Text]) -> Vec<NotStopped> {
+        stop::stop(self, call, numbers, self.now())
+    }
+
+    /// Stops the reference of requisitions when it is due.
+    pub(super) fn stop_later(&mut self, pending: Pending) {
+        self.pending.push(pending);
+    }
+
+    /// Lets everything happen that is due by now.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.now();
+        for Pending { call, numbers, due } in
+            self.pending.extract_if(.., |pending| pending.due <= now).collect::<Vec<_>>()
+        {
+            stop::stop(self, call, &numbers, due);
+        }
+    }
+
+    /// Notes what a stop did to one number at the time `at`.
+    pub(super) fn stopped(&mut self, call: u64, number: &Text, at: BeijingTime, effect: StopEffect) {
+        let moment = self.journal.tick(at);
+        self.journal.stopped(Stop { call, number: number.clone(), moment, effect });
+    }
+
     /// Notes the start of a call: its place in the history.
     pub(super) fn call_begins(&mut self) -> Moment {
         self.journal.tick(self.clock.now())
@@ -202,9 +231,11 @@ impl SharedWorld {
         Self { world: Arc::new(Mutex::new(world)), clock }
     }
 
-    /// The world, held still until the guard is dropped: no call is answered meanwhile.
+    /// The world, held still until the guard is dropped: no call is answered meanwhile. Late effects that are due by now have happened.
     pub fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.catch_up();
+        world
     }
 
     /// The world's clock, which needs no lock: hold it, advance it, or hand it to a client as its own.

@@ -12,10 +12,12 @@ use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::WindowRows;
-use super::contract::Contract;
+use super::contract::{Contract, Table};
+use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::requisition::Identity;
 use crate::time::BeijingTime;
@@ -83,15 +85,17 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
     let mut quarantined: Vec<String> = fresh.quarantined.iter().map(|record| record.to_json_line()).collect();
     let fresh_lines = quarantined.len();
     let landed: HashSet<Key<'_>> = keys(&fresh.headers, "modified")?.collect();
-    let mended = apply_ids(&fresh.headers)?;
+    let mended = integers(&fresh.headers, "apply_id")?;
+    let mended_lines = integers(&fresh.details, "rec_id")?;
     for line in &held.quarantined {
-        let identity = identity_of(line)?;
+        let (identity, rec_ids) = read_back(line, contract)?;
         let is_known = set_aside.contains(&identity)
             || match &identity {
                 Identity::Version(number, modified) => landed.contains(&(&**number, modified.micros())),
                 // Its number or time could not be read then; now the requisition can.
                 Identity::ApplyId(apply_id) => mended.contains(apply_id),
-                Identity::Raw(_) => false,
+                // Of flagship, which sends no apply_id, the details tell which requisition it is.
+                Identity::Raw(_) => rec_ids.iter().any(|rec_id| mended_lines.contains(rec_id)),
             };
         if !is_known {
             quarantined.push(line.clone());
@@ -121,9 +125,9 @@ fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item
     Ok((0..numbers.len()).map(|row| (numbers.value(row), times.value(row))))
 }
 
-fn apply_ids(headers: &RecordBatch) -> Result<HashSet<i64>> {
-    let column = headers.column_by_name("apply_id").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    Ok(column.ok_or_else(|| unfit("no column `apply_id` of integers"))?.iter().flatten().collect())
+fn integers(rows: &RecordBatch, name: &str) -> Result<HashSet<i64>> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    Ok(column.ok_or_else(|| unfit(&format!("no column `{name}` of integers")))?.iter().flatten().collect())
 }
 
 fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
@@ -146,10 +150,11 @@ fn unfit(why: &str) -> Error {
         .hint("`wdt-lake verify` says which file is damaged")
 }
 
-/// The identity of a quarantined record, read back from its line.
-fn identity_of(line: &str) -> Result<Identity> {
+/// The identity of a quarantined record, read back from its line, and the ids of its details where that identity is its text alone.
+fn read_back(line: &str, contract: &Contract) -> Result<(Identity, Vec<i64>)> {
     #[derive(Deserialize)]
     struct Line {
+        edition: Edition,
         purchase_apply_no: Option<String>,
         apply_id: Option<i64>,
         modified: Option<BeijingTime>,
@@ -158,17 +163,29 @@ fn identity_of(line: &str) -> Result<Identity> {
     let read: Line = serde_json::from_str(line)
         .map_err(|error| Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error))?;
     Ok(match (read.purchase_apply_no, read.modified, read.apply_id) {
-        (Some(number), Some(modified), _) => Identity::Version(number.into(), modified),
-        (_, _, Some(apply_id)) => Identity::ApplyId(apply_id),
-        _ => Identity::Raw(Sha256::digest(read.raw).into()),
+        (Some(number), Some(modified), _) => (Identity::Version(number.into(), modified), Vec::new()),
+        (_, _, Some(apply_id)) => (Identity::ApplyId(apply_id), Vec::new()),
+        _ => (Identity::Raw(Sha256::digest(&read.raw).into()), rec_ids(&read.raw, contract.details(), read.edition)),
     })
+}
+
+/// The ids of the details of a raw record, as far as they can be read.
+fn rec_ids(raw: &str, details: &Table, edition: Edition) -> Vec<i64> {
+    let Ok(Value::Object(record)) = serde_json::from_str(raw) else { return Vec::new() };
+    let lists = details.rows(edition).iter().filter_map(|name| record.get(name)?.as_array());
+    let names = details.column("rec_id").map(|(_, column)| column.sources(edition)).unwrap_or_default();
+    let id = |line: &Value| names.iter().find_map(|name| integer(line.get(name)?));
+    lists.flatten().filter_map(id).collect()
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{PageContext, PageDecoder, assemble};
     use super::*;
-    use crate::edition::Edition;
     use crate::id::RunId;
 
     /// A window of requisitions, each (number, minute of its modified time, apply_id, rec_ids); a rec_id below 0 spoils the requisition.

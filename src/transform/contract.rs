@@ -23,12 +23,15 @@ pub const DECIMAL_SCALE: i8 = 4;
 pub(super) const HEADERS_JSON: &str = include_str!("../../schemas/purchase_apply.json");
 /// The text of `schemas/purchase_apply_detail.json`.
 pub(super) const DETAILS_JSON: &str = include_str!("../../schemas/purchase_apply_detail.json");
+/// The text of `schemas/stop_reference.json`.
+pub(super) const STOPS_JSON: &str = include_str!("../../schemas/stop_reference.json");
 
-/// The contract of both tables.
+/// The contract of all tables.
 #[derive(Debug)]
 pub struct Contract {
     headers: Table,
     details: Table,
+    stops: Table,
 }
 
 impl Contract {
@@ -38,7 +41,11 @@ impl Contract {
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a contract file is broken, which a test of this crate rules out.
     pub fn get() -> Result<&'static Self> {
         static CONTRACT: LazyLock<Result<Contract, String>> = LazyLock::new(|| {
-            Ok(Contract { headers: Table::parse(HEADERS_JSON)?, details: Table::parse(DETAILS_JSON)? })
+            Ok(Contract {
+                headers: Table::parse(HEADERS_JSON)?,
+                details: Table::parse(DETAILS_JSON)?,
+                stops: Table::parse(STOPS_JSON)?,
+            })
         });
         CONTRACT.as_ref().map_err(|error| Error::internal("read the data contract").because(error.as_str()))
     }
@@ -58,9 +65,14 @@ impl Contract {
         &self.details
     }
 
+    /// The table of outcomes of stop references, `stop_reference`.
+    pub fn stops(&self) -> &Table {
+        &self.stops
+    }
+
     /// Every table, in the order in which documents list them.
-    pub fn tables(&self) -> [&Table; 2] {
-        [&self.headers, &self.details]
+    pub fn tables(&self) -> [&Table; 3] {
+        [&self.headers, &self.details, &self.stops]
     }
 }
 
@@ -316,7 +328,8 @@ mod tests {
                 assert!(!names.contains(partition.name()), "partition columns stand in the path only");
             }
             for edition in Edition::ALL {
-                assert!(!table.rows(edition).is_empty(), "{edition} has rows of {}", table.name());
+                let has_rows = table.name() != "stop_reference" || edition == Edition::Flagship;
+                assert_eq!(!table.rows(edition).is_empty(), has_rows, "{edition} has rows of {}", table.name());
                 let sources: Vec<&String> = table.columns().iter().flat_map(|column| column.sources(edition)).collect();
                 let distinct: BTreeSet<&String> = sources.iter().copied().collect();
                 assert_eq!(sources.len(), distinct.len(), "a source field has one column in {edition}");
@@ -342,6 +355,10 @@ mod tests {
             "rec_id apply_id purchase_apply_no apply_modified detail_index spec_no spec_name goods_no goods_name short_name \
              brand_no brand_name class_name real_num ref_num stockin_num provider_no provider_name remark extra _edition \
              _extracted_at _run_id"
+        );
+        assert_eq!(
+            names(contract.stops()),
+            "purchase_apply_no requested_at outcome evidence error error_code order_id observed_status _run_id"
         );
         let required = |table: &Table| {
             table.columns().iter().filter(|column| column.required()).map(Column::name).collect::<Vec<_>>().join(" ")

@@ -175,8 +175,14 @@ impl<'a> Answer<'a> {
             self.reader.roll_back(mark);
             let record = Quarantined::new(self.plan, failure, raw, self.place);
             self.rows.push(record.key());
-            self.slots.push(Slot::Quarantined(self.quarantined.len()));
-            self.quarantined.push(record);
+            // Sound or broken, a row of the next window is the next window's to judge.
+            let belongs = record.modified.map(|modified| Belongs::of(self.plan.edition, self.place.window, modified));
+            if belongs == Some(Belongs::ToTheNext) {
+                self.slots.push(Slot::Skipped);
+            } else {
+                self.slots.push(Slot::Quarantined(self.quarantined.len()));
+                self.quarantined.push(record);
+            }
         }
     }
 

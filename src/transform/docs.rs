@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::contract::{Column, ColumnType, Contract, DETAILS_JSON, HEADERS_JSON, Table};
+use super::contract::{Column, ColumnType, Contract, DETAILS_JSON, HEADERS_JSON, STOPS_JSON, Table};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 
@@ -50,7 +50,7 @@ impl FromStr for SchemaFormat {
     }
 }
 
-/// The contract of both tables in `format`, ending with a line break.
+/// The contract of all tables in `format`, ending with a line break.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
@@ -69,9 +69,8 @@ fn json(version: &str) -> String {
     let indented =
         |text: &str| text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
     format!(
-        "{{\n  \"contract\": \"{version}\",\n  \"tables\": [\n{},\n{}\n  ]\n}}\n",
-        indented(HEADERS_JSON),
-        indented(DETAILS_JSON)
+        "{{\n  \"contract\": \"{version}\",\n  \"tables\": [\n{}\n  ]\n}}\n",
+        [HEADERS_JSON, DETAILS_JSON, STOPS_JSON].map(indented).join(",\n")
     )
 }
 
@@ -202,7 +201,7 @@ mod tests {
     #[test]
     fn the_json_rendering_is_the_contract() {
         let whole: serde_json::Value = serde_json::from_str(&render(SchemaFormat::Json).expect("json")).expect("json");
-        for (table, text) in [HEADERS_JSON, DETAILS_JSON].into_iter().enumerate() {
+        for (table, text) in [HEADERS_JSON, DETAILS_JSON, STOPS_JSON].into_iter().enumerate() {
             assert_eq!(whole["tables"][table], serde_json::from_str::<serde_json::Value>(text).expect("json"));
         }
         assert_eq!(whole["contract"], "1.0");

@@ -1,4 +1,4 @@
-//! JSON answers to two exact Arrow record batches, by the data contract.
+//! JSON answers to exact Arrow record batches, by the data contract.
 //!
 //! [`PageDecoder`] reads a page of an answer: every row's identity for the walk, and the columns of both tables. [`assemble`] picks
 //! the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the contract is [`Quarantined`],
@@ -18,6 +18,7 @@ mod scalar;
 mod scan;
 #[cfg(test)]
 mod schema_page;
+mod stops;
 mod value;
 mod views;
 
@@ -31,5 +32,6 @@ pub use decode::PageDecoder;
 pub use docs::{SchemaFormat, render as render_schema};
 pub use page::{Page, PageContext, Unreadable};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
+pub use stops::{StopRow, stop_rows};
 pub use value::Misfit;
 pub use views::{Engine, View, Views, render as render_views};

@@ -92,13 +92,13 @@ impl Page {
 
     /// The places, in [`rows`](Self::rows), of requisitions that did not fit.
     pub fn quarantined_rows(&self) -> impl Iterator<Item = usize> {
-        self.places_of(|slot| matches!(slot, Slot::Quarantined(_)))
+        self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Quarantined(_))).map(|(place, _)| place)
     }
 
-    /// The places, in [`rows`](Self::rows), of flagship rows in the second after the window, which was asked for only because the
-    /// interval is not documented as closed. They land with their own window.
-    pub fn skipped_rows(&self) -> impl Iterator<Item = usize> {
-        self.places_of(|slot| *slot == Slot::Skipped)
+    /// Whether the row at that place in [`rows`](Self::rows) is a flagship row of the second after the window, which was asked for only because
+    /// the interval is not documented as closed. It lands with its own window.
+    pub fn is_skipped(&self, row: usize) -> bool {
+        self.slots.get(row) == Some(&Slot::Skipped)
     }
 
     /// The requisitions that did not fit, in order.
@@ -125,10 +125,6 @@ impl Page {
     /// The rows of the details of a header.
     pub(super) fn details_of(&self, header: usize) -> Range<usize> {
         self.detail_offsets.get(header..header + 2).map_or(0..0, |bounds| bounds[0]..bounds[1])
-    }
-
-    fn places_of(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {
-        self.slots.iter().enumerate().filter(move |(_, slot)| wanted(slot)).map(|(place, _)| place)
     }
 }
 

@@ -13,13 +13,13 @@ const INTRODUCTION: &str = "\
 
 <!-- Made from schemas/*.json. Do not edit: change the contract and run `UPDATE_DOCS=1 cargo test --lib schema_page`. -->
 
-Two tables, one row for each version that was read: a requisition that was edited has a row for each state in which it was seen.
+Two tables of requisitions, one row for each version that was read: a requisition that was edited has a row for each state in which it was seen.
 Details have no modified time of their own; a new version of a requisition replaces all of them, so the current details are those of
-the latest header by (purchase_apply_no, apply_modified). `wdt-lake schema` prints the same contract as a table, as JSON, and as
+the latest header by (purchase_apply_no, apply_modified). A third table holds what became of stop references. `wdt-lake schema` prints the same contract as a table, as JSON, and as
 statements for DuckDB and Spark.
 
-两张表，每读到一个版本一行：被修改过的采购申请单，每个读到的状态各占一行。明细没有自己的修改时间，单据的新版本会替换全部明细，因此当前明细是
-(purchase_apply_no, apply_modified) 最新版本的明细。
+采购申请单及其明细各一张表，每读到一个版本一行：被修改过的采购申请单，每个读到的状态各占一行。明细没有自己的修改时间，单据的新版本会替换全部明细，因此当前明细是
+(purchase_apply_no, apply_modified) 最新版本的明细。第三张表记录停止引用的结果。
 ";
 
 const VALUES: &str = "\
@@ -56,7 +56,10 @@ pub(super) fn render() -> Result<String> {
 }
 
 fn table_section(out: &mut String, table: &Table) {
-    let paths = |edition| table.rows(edition).iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" or ");
+    let paths = |edition| match table.rows(edition) {
+        [] => "none".to_owned(),
+        paths => paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" or "),
+    };
     let _ = writeln!(out, "## {}\n\n{} / {}\n", table.name(), table.en(), table.zh());
     let _ = writeln!(
         out,

@@ -1,8 +1,8 @@
 """Compares a lake, as DuckDB and pyarrow read it by glob, with what the ERP holds.
 
-    python check_lake.py --expected VERSIONS.jsonl --lake DIR
+    python check_lake.py --expected VERSIONS.jsonl --lake DIR --edition enterprise|y|flagship
 
-VERSIONS.jsonl has one requisition a line, as the enterprise gateway sends it. Values are converted here by Python's own decimal and
+VERSIONS.jsonl has one requisition a line, as the edition's gateway sends it. Values are converted here by Python's own decimal and
 datetime, so that nothing is shared with the code under test. Prints `ok` and the counts, or what differs, and exits 1.
 """
 
@@ -20,7 +20,12 @@ import pyarrow.dataset as ds
 
 BEIJING = dt.timezone(dt.timedelta(hours=8))
 D = decimal.Decimal
-STATUS = {5: "cancelled", 10: "editing", 20: "to_confirm", 23: "to_reference", 25: "partly_referenced", 30: "referenced"}
+ENTERPRISE = {5: "cancelled", 10: "editing", 20: "to_confirm", 23: "to_reference", 25: "partly_referenced", 30: "referenced"}
+STATUS = {
+    "enterprise": ENTERPRISE,
+    "y": {99: "cancelled", 10: "to_confirm", 20: "to_reference", 30: "partly_referenced", 40: "referenced"},
+    "flagship": ENTERPRISE,
+}
 
 HEADER_TYPES = {
     "apply_id": "BIGINT", "purchase_apply_no": "VARCHAR", "status": "SMALLINT", "status_name": "VARCHAR",
@@ -51,23 +56,34 @@ def quantity(text):
     return None if text in (None, "") else D(text)
 
 
-def expected_header(r):
+def expected_header(r, edition):
+    status = {
+        "purchase_apply_no": r["purchase_apply_no"], "status": int(r["status"]), "status_name": STATUS[edition].get(int(r["status"])),
+        "expected_time": instant(r.get("expected_time")), "remark": r.get("remark"), "modified": instant(r["modified"]),
+        "created": instant(r.get("created")), "extra": None, "_edition": edition,
+    }
+    if edition == "flagship":
+        return {
+            **status, "apply_id": None, "createor_name": r["apply_name"], "name": r["warehouse_name"],
+            "warehouse_no": r["warehouse_no"], "provider_no": r.get("provider_no"), "provider_name": r.get("provider_name"),
+            "real_num": None, "ref_num": None, "unref_num": None, "detail_count": len(r["detail_list"]),
+        }
     return {
-        "apply_id": int(r["apply_id"]), "purchase_apply_no": r["purchase_apply_no"], "status": int(r["status"]),
-        "status_name": STATUS.get(int(r["status"])), "createor_name": r.get("createtor_name", r.get("createor_name")),
+        **status, "apply_id": int(r["apply_id"]), "createor_name": r.get("createtor_name", r.get("createor_name")),
         "name": r.get("name"), "warehouse_no": r.get("warehouse_no"), "provider_no": None, "provider_name": None,
         "real_num": quantity(r.get("real_num")), "ref_num": quantity(r.get("ref_num")), "unref_num": quantity(r.get("unref_num")),
-        "expected_time": instant(r.get("expected_time")), "remark": r.get("remark"), "modified": instant(r["modified"]),
-        "created": instant(r.get("created")), "detail_count": len(r["details_list"]), "extra": None, "_edition": "enterprise",
+        "detail_count": len(r["details_list"]),
     }
 
 
-def expected_details(r):
-    for index, d in enumerate(r["details_list"]):
+def expected_details(r, edition):
+    is_flagship = edition == "flagship"
+    for index, d in enumerate(r["detail_list" if is_flagship else "details_list"]):
         yield {
-            "rec_id": int(d["rec_id"]), "apply_id": int(d["apply_id"]), "purchase_apply_no": r["purchase_apply_no"],
-            "apply_modified": instant(r["modified"]), "detail_index": index, "real_num": quantity(d.get("real_num")),
-            "ref_num": quantity(d.get("ref_num")), "stockin_num": None, "extra": None, "_edition": "enterprise",
+            "rec_id": int(d["rec_id"]), "apply_id": None if is_flagship else int(d["apply_id"]),
+            "purchase_apply_no": r["purchase_apply_no"], "apply_modified": instant(r["modified"]), "detail_index": index,
+            "real_num": quantity(d.get("num" if is_flagship else "real_num")), "ref_num": quantity(d.get("ref_num")),
+            "stockin_num": quantity(d.get("stockin_num")), "extra": None, "_edition": edition,
             **{k: d.get(k) for k in ("spec_no", "spec_name", "goods_no", "goods_name", "short_name", "brand_no", "brand_name",
                                      "class_name", "provider_no", "provider_name", "remark")},
         }
@@ -136,11 +152,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--expected", required=True)
     parser.add_argument("--lake", required=True)
+    parser.add_argument("--edition", required=True, choices=sorted(STATUS))
     args = parser.parse_args()
     with open(args.expected, encoding="utf-8") as f:
         versions = [json.loads(line) for line in f.read().split("\n") if line]
-    headers = [expected_header(r) for r in versions]
-    details = [d for r in versions for d in expected_details(r)]
+    headers = [expected_header(r, args.edition) for r in versions]
+    details = [d for r in versions for d in expected_details(r, args.edition)]
     checker = Checker(args.lake)
     checker.check("purchase_apply", HEADER_TYPES, headers, ("purchase_apply_no", "modified"), "modified")
     checker.check("purchase_apply_detail", DETAIL_TYPES, details, ("purchase_apply_no", "apply_modified", "detail_index"), "apply_modified")

@@ -69,6 +69,8 @@ struct Model<C> {
     /// One call in this many sees a departure; 0: never.
     departs_in: usize,
     cap: u32,
+    /// How many seconds more than the window the server is asked for: 1 where the interval is not documented as closed.
+    extra: i64,
     state: Mutex<State<C>>,
 }
 
@@ -85,6 +87,7 @@ struct ModelPage {
     total: Option<u64>,
     rows: Vec<RowKey>,
     is_forgotten: bool,
+    end: BeijingTime,
 }
 
 impl PageRows for ModelPage {
@@ -99,6 +102,10 @@ impl PageRows for ModelPage {
     fn forget_rows(&mut self) {
         self.is_forgotten = true;
     }
+
+    fn is_extra(&self, row: usize) -> bool {
+        self.rows[row].modified.is_some_and(|modified| modified > self.end)
+    }
 }
 
 fn key((second, name): (i64, usize)) -> RowKey {
@@ -110,7 +117,7 @@ impl<C: Choices> Model<C> {
     fn new(seconds: &[i64], order: Order, departures: usize, departs_in: usize, choices: C) -> Self {
         let rows = seconds.iter().copied().enumerate().map(|(name, second)| (second, name)).collect();
         let state = State { rows, departures_left: departures, calls: 0, choices };
-        Self { order, departs_in, cap: u32::MAX, state: Mutex::new(state) }
+        Self { order, departs_in, cap: u32::MAX, extra: 0, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State<C>> {
@@ -130,10 +137,13 @@ impl<C: Choices> Model<C> {
         }
     }
 
+    fn is_asked(&self, (second, _): (i64, usize), window: Window) -> bool {
+        (window.start().unix()..=window.end().unix() + self.extra).contains(&second)
+    }
+
     /// The window's rows in the order of this call: groups of one second are shuffled.
     fn list(&self, state: &mut State<C>, window: Window) -> Vec<(i64, usize)> {
-        let inside = |row: &&(i64, usize)| window.start().unix() <= row.0 && row.0 <= window.end().unix();
-        let mut left: Vec<_> = state.rows.iter().filter(inside).copied().collect();
+        let mut left: Vec<_> = state.rows.iter().copied().filter(|row| self.is_asked(*row, window)).collect();
         let mut listed = Vec::new();
         while !left.is_empty() {
             let head = match self.order {
@@ -168,10 +178,9 @@ impl<C: Choices> Pages for Model<C> {
             if self.cap == u32::MAX {
                 self.maybe_depart(state);
             }
-            let inside = |row: &&(i64, usize)| window.start().unix() <= row.0 && row.0 <= window.end().unix();
-            total = Some(state.rows.iter().filter(inside).count() as u64);
+            total = Some(state.rows.iter().filter(|row| self.is_asked(**row, window)).count() as u64);
         }
-        Ok(Fetched { page: ModelPage { total, rows }, retries: 0 })
+        Ok(Fetched { page: ModelPage { total, rows, end: window.end(), is_forgotten: false }, retries: 0 })
     }
 }
 
@@ -254,13 +263,21 @@ fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Li
 }
 
 /// Every schedule of a world of a few rows.
-fn exhaust(seconds: &[i64], order: Order, departures: usize, page_size: u32, limits: Limits) -> (usize, usize) {
+fn exhaust(
+    (seconds, extra): (&[i64], i64),
+    order: Order,
+    departures: usize,
+    page_size: u32,
+    limits: Limits,
+) -> (usize, usize) {
     let mut odometer = Odometer::default();
     let (mut schedules, mut proved) = (0, 0);
     loop {
-        let model = Model::new(seconds, order, departures, 1, odometer);
+        let mut model = Model::new(seconds, order, departures, 1, odometer);
+        model.extra = extra;
         let first = seconds.iter().copied().min().unwrap_or(0);
-        proved += usize::from(check(&model, window(first, first + 3), page_size, limits) > 0);
+        // Where one second more is asked for, the last rows are in it.
+        proved += usize::from(check(&model, window(first, first + 3 - 2 * extra), page_size, limits) > 0);
         schedules += 1;
         odometer = model.state.into_inner().expect("lock").choices;
         if !odometer.next_schedule() {
@@ -275,20 +292,24 @@ fn every_schedule_of_small_worlds() {
     // Few passes keep a world of unstable ties finite: a walk that is not proved by then is a gap, which is no loss.
     let limits = Limits { max_passes: 2, ..LIMITS };
     let mut schedules = 0;
-    for (seconds, order, departures, page_size) in [
-        (&[1, 2, 3][..], Order::Ascending, 2, 2),
-        (&[1, 2, 3, 4], Order::Ascending, 2, 2),
-        (&[1, 2, 3, 4], Order::Descending, 2, 2),
-        (&[1, 1, 2], Order::Ascending, 1, 2),
-        (&[1, 2, 2], Order::Ascending, 1, 2),
-        (&[1, 2, 2, 3], Order::Ascending, 1, 2),
-        (&[1, 2, 2, 3], Order::Descending, 1, 2),
-        (&[1, 2, 3], Order::None, 0, 2),
-        (&[1, 2], Order::None, 1, 1),
-        (&[1, 2, 3], Order::Ascending, 3, 1),
+    for (seconds, extra, order, departures, page_size) in [
+        (&[1, 2, 3][..], 0, Order::Ascending, 2, 2),
+        (&[1, 2, 3, 4], 0, Order::Ascending, 2, 2),
+        (&[1, 2, 3, 4], 0, Order::Descending, 2, 2),
+        (&[1, 1, 2], 0, Order::Ascending, 1, 2),
+        (&[1, 2, 2], 0, Order::Ascending, 1, 2),
+        (&[1, 2, 2, 3], 0, Order::Ascending, 1, 2),
+        (&[1, 2, 2, 3], 0, Order::Descending, 1, 2),
+        (&[1, 2, 3], 0, Order::None, 0, 2),
+        (&[1, 2], 0, Order::None, 1, 1),
+        (&[1, 2, 3], 0, Order::Ascending, 3, 1),
+        (&[1, 2, 3], 1, Order::Ascending, 2, 2),
+        (&[1, 2, 3, 3], 1, Order::Ascending, 1, 2),
+        (&[1, 2, 2, 3], 1, Order::Ascending, 1, 2),
+        (&[1, 2, 3, 3], 1, Order::Descending, 1, 2),
     ] {
         let limits = believing(order, limits);
-        let (count, proved) = exhaust(seconds, order, departures, page_size, limits);
+        let (count, proved) = exhaust((seconds, extra), order, departures, page_size, limits);
         assert!(proved > 0, "the rules prove something in {seconds:?}");
         schedules += count;
     }
@@ -307,7 +328,7 @@ fn random_larger_worlds() {
         let (departures, departs_in) = (random.choose(20), 1 + random.choose(4));
         let cap = if random.choose(4) == 0 { 1 + random.choose(5) as u32 } else { u32::MAX };
         let mut model = Model::new(&seconds, order, departures, departs_in, random);
-        model.cap = cap;
+        (model.cap, model.extra) = (cap, (seed % 2) as i64);
         check(&model, window(0, span as i64), page_size, believing(order, Limits { max_pages: 3, ..LIMITS }));
     }
 }
@@ -363,11 +384,14 @@ fn a_total_that_rises_voids_the_walk() {
     struct Rising(Mutex<u64>);
     impl Pages for Rising {
         type Page = ModelPage;
-        async fn page(&self, _: Window, _: u32, page_size: u32) -> Result<Fetched<ModelPage>> {
+        async fn page(&self, window: Window, _: u32, page_size: u32) -> Result<Fetched<ModelPage>> {
             let mut total = self.0.lock().expect("lock");
             *total += 1;
             let rows = (0..page_size as usize).map(|name| key((name as i64, name))).collect();
-            Ok(Fetched { page: ModelPage { total: Some(*total), rows }, retries: 0 })
+            Ok(Fetched {
+                page: ModelPage { total: Some(*total), rows, end: window.end(), is_forgotten: false },
+                retries: 0,
+            })
         }
     }
     let error = now(Walker::new(&Rising(Mutex::new(50)), 10, LIMITS).walk(window(0, 100), &Budget::default()))
@@ -384,9 +408,17 @@ fn a_server_that_keeps_to_nothing_is_given_up_within_the_budget() {
     }
     impl Pages for Deaf {
         type Page = ModelPage;
-        async fn page(&self, _: Window, _: u32, _: u32) -> Result<Fetched<ModelPage>> {
+        async fn page(&self, window: Window, _: u32, _: u32) -> Result<Fetched<ModelPage>> {
             *self.calls.lock().expect("lock") += 1;
-            Ok(Fetched { page: ModelPage { total: Some(7), rows: vec![key((self.second, 1))] }, retries: 0 })
+            Ok(Fetched {
+                page: ModelPage {
+                    total: Some(7),
+                    rows: vec![key((self.second, 1))],
+                    end: window.end(),
+                    is_forgotten: false,
+                },
+                retries: 0,
+            })
         }
     }
     for second in [500, 5_000_000] {

@@ -160,6 +160,7 @@ impl Chain {
             Manifest { number: self.fold.next_number(), previous: self.fold.newest(), ..manifest.clone() };
         if self.damaged {
             follower.removes.retain(|commit| self.fold.standing(*commit).is_some());
+            follower.results.retain(|result| self.fold.standing(result.intent).is_some());
         }
         match self.fold.apply(&follower, sha256) {
             Ok(_) => {

@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 use super::*;
 use crate::land::manifest::{CommitKind, Proof};
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
-use crate::land::testing::{header_batch, header_spec, landing, proof, writer};
+use crate::land::stops::StopIntent;
+use crate::land::testing::{header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer};
 use crate::land::writer::{Landing, Outcome};
 
 fn expected() -> Arc<Expected> {
@@ -18,6 +19,7 @@ fn expected() -> Arc<Expected> {
         contract: FormatVersion { major: 1, minor: 0 },
         headers: shape(Table::PurchaseApply),
         details: shape(Table::PurchaseApplyDetail),
+        stops: shape(Table::StopReference),
         number: "purchase_apply_no".to_owned(),
         detail_count: "none".to_owned(),
         sums: vec!["real_num".to_owned()],
@@ -48,6 +50,22 @@ impl Interference for Refresher {
             }
             Ok(())
         })
+    }
+}
+
+#[tokio::test]
+async fn rows_of_stops_are_those_of_their_manifest() {
+    for (row, defects) in [("CG1", 0), ("CG2", 1)] {
+        let store = Store::memory();
+        let writer = writer(&store).await;
+        let intent = StopIntent { requested_at: window(0, 0).start(), numbers: vec!["CG1".to_owned()] };
+        let Ok(Outcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
+        let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
+        assert!(matches!(settled, Ok(Outcome::Committed(_))));
+        let verified = verified(&store).await;
+        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (2, 1));
+        assert_eq!(verified.defects.len(), defects, "{:?}", verified.defects);
+        assert!(verified.defects.iter().all(|defect| defect.what.contains("does not say that the stop of CG1")));
     }
 }
 

@@ -147,7 +147,7 @@ fn rows_of_several_pages_are_sorted_and_keep_their_details() {
     assert_eq!(rows.quarantined.len(), 1);
     assert!(assemble(pages(), &[(2, 0)]).is_err());
 
-    let none = assemble([], &[]).expect("no rows");
+    let none = assemble::<Page>([], &[]).expect("no rows");
     assert_eq!(none.headers.schema(), rows.headers.schema());
     assert_eq!((none.headers.num_rows(), none.details.num_rows()), (0, 0));
 }

@@ -146,10 +146,16 @@ fn flagship_fields_land_in_the_same_columns() {
 fn the_second_after_a_flagship_window_belongs_to_the_next() {
     let second = |end: &str| Some(window("2023-09-04 00:00:00", end));
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:59")).expect("a page");
-    assert_eq!(page.skipped_rows().collect::<Vec<_>>(), [0]);
+    assert!(page.is_skipped(0));
     assert_eq!(page.rows().len(), 1, "it counts for the walk");
     let rows = land(page);
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows(), rows.quarantined.len()), (0, 0, 0));
+
+    let broken = FLAGSHIP.replace("12.5000", "12.50001");
+    let page = decode_in(Edition::Flagship, &broken, second("2023-09-04 09:59:59")).expect("a page");
+    assert!(page.is_skipped(0) && page.quarantined().is_empty(), "its own window sets it aside");
+    let page = decode_in(Edition::Flagship, &broken, second("2023-09-04 10:00:00")).expect("a page");
+    assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [0]);
 
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:58")).expect("a page");
     assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [0], "further out it does not fit");

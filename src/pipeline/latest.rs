@@ -1,0 +1,210 @@
+//! What a lake knows of requisitions now: the latest committed version of each that is asked for, and which have been left partly
+//! referenced for long. Reads the committed set file by file; memory grows with what is asked for only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, RecordBatch};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::CommitId;
+use crate::land::{Lake, LakeFile, Table, decode};
+use crate::time::{BeijingTime, Window};
+
+/// How many files are read at once.
+const READ_AHEAD: usize = 4;
+/// A rule over the lake may go by what is at most so old.
+const FRESH_SECONDS: i64 = 86_400;
+/// The meaning of the status that can be stopped.
+const PARTLY_REFERENCED: &str = "partly_referenced";
+
+/// The latest version of a requisition in the lake. Quantities in ten-thousandths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its status code.
+    pub status: i16,
+    /// What the code means, where the vendor documents it.
+    pub status_name: Option<String>,
+    /// When it was modified last.
+    pub modified: BeijingTime,
+    /// Where it is for.
+    pub warehouse_no: Option<String>,
+    /// The quantity applied for.
+    pub real_scaled: Option<i128>,
+    /// The quantity referenced.
+    pub ref_scaled: Option<i128>,
+    /// The quantity not referenced yet.
+    pub open_scaled: Option<i128>,
+    commit: CommitId,
+}
+
+/// The latest versions of `numbers` in the lake.
+///
+/// # Errors
+/// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when a committed file is missing or damaged.
+pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Known>> {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
+        let Some(headers) = Headers::of(batch) else { return };
+        for row in (0..batch.num_rows()).filter(|row| numbers.contains(headers.number(*row))) {
+            let is_later =
+                known.get(headers.number(row)).is_none_or(|held| held.modified.micros() < headers.modified.value(row));
+            if let Some(version) = headers.known(row, file.commit).filter(|_| is_later) {
+                known.insert(headers.number(row).to_owned(), version);
+            }
+        }
+    })
+    .await?;
+    add_up_details(lake, &mut known).await?;
+    Ok(known)
+}
+
+/// The requisitions that are partly referenced and have not been modified for so long, of one warehouse or of all.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
+/// may have been modified. Otherwise as [`latest`].
+pub async fn stale(
+    lake: &Lake,
+    seconds: i64,
+    warehouse_no: Option<&str>,
+    now: BeijingTime,
+) -> Result<BTreeMap<String, Known>> {
+    let not_fresh = |why: String| {
+        Error::usage(why)
+            .with("account", lake.account())
+            .hint("bring the lake up to date by `wdt-lake sync` first; nothing was called")
+    };
+    let end = lake.coverage().span().map(Window::end);
+    let end = end.ok_or_else(|| not_fresh("the lake covers nothing yet".to_owned()))?;
+    if end < now.plus_seconds(-FRESH_SECONDS) {
+        return Err(not_fresh(format!("the lake knows nothing after {end}, which is more than 24 hours ago")));
+    }
+    let before = now.plus_seconds(seconds.saturating_neg());
+    let is_stale = |known: &Known| {
+        known.status_name.as_deref() == Some(PARTLY_REFERENCED)
+            && known.modified <= before
+            && warehouse_no.is_none_or(|wanted| known.warehouse_no.as_deref() == Some(wanted))
+    };
+    let mut candidates = BTreeSet::new();
+    for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
+        let Some(headers) = Headers::of(batch) else { return };
+        let stale = (0..batch.num_rows()).filter(|row| headers.known(*row, file.commit).as_ref().is_some_and(is_stale));
+        candidates.extend(stale.map(|row| headers.number(row).to_owned()));
+    })
+    .await?;
+    let mut found = latest(lake, &candidates).await?;
+    found.retain(|_, known| is_stale(known));
+    let since = found.values().map(|known| known.modified).min().and_then(|oldest| Window::new(oldest, end));
+    match since.map(|since| lake.coverage().gaps(since)).unwrap_or_default().first() {
+        Some(gap) => Err(not_fresh(format!("the lake does not cover {gap}, when one of them may have been modified"))),
+        None => Ok(found),
+    }
+}
+
+/// Where headers carry no quantities, those of the details count.
+async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Known>) -> Result<()> {
+    let lacking: BTreeSet<CommitId> =
+        known.values().filter(|known| known.open_scaled.is_none()).map(|known| known.commit).collect();
+    let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+    let files = lake.files(Table::PurchaseApplyDetail).into_iter().filter(|file| lacking.contains(&file.commit));
+    for_each_batch(lake, files.collect(), |_, batch| {
+        let numbers = batch.column_by_name("purchase_apply_no").and_then(|column| column.as_string_opt::<i32>());
+        let versions = primitive::<TimestampMicrosecondType>(batch, "apply_modified");
+        let (Some(numbers), Some(versions)) = (numbers, versions) else { return };
+        for row in 0..batch.num_rows() {
+            let number = numbers.value(row);
+            if known.get(number).is_some_and(|known| known.modified.micros() == versions.value(row)) {
+                let quantity = |name| value::<Decimal128Type>(batch, name, row).unwrap_or(0);
+                let sum = sums.entry(number.to_owned()).or_default();
+                *sum = (sum.0 + quantity("real_num"), sum.1 + quantity("ref_num"));
+            }
+        }
+    })
+    .await?;
+    for (number, (real, referenced)) in sums {
+        if let Some(known) = known.get_mut(&number).filter(|known| known.open_scaled.is_none()) {
+            known.real_scaled.get_or_insert(real);
+            known.ref_scaled.get_or_insert(referenced);
+            known.open_scaled = Some(real - referenced);
+        }
+    }
+    Ok(())
+}
+
+/// Shows every batch of `files` to `visit`, in the order of files.
+async fn for_each_batch(
+    lake: &Lake,
+    files: Vec<LakeFile>,
+    mut visit: impl FnMut(&LakeFile, &RecordBatch),
+) -> Result<()> {
+    let read = |file: LakeFile| async move {
+        let bytes = lake.store().get(&file.entry.path).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Defect, "a committed file is missing")
+                .hint("run `wdt-lake verify`; if another run replaced it just now, run again")
+        });
+        let decoded = match bytes {
+            Ok(bytes) => tokio::task::spawn_blocking(move || decode(bytes))
+                .await
+                .map_err(|error| Error::internal("a decoder did not end").because(error))?,
+            Err(error) => Err(error),
+        };
+        let batches = decoded.map_err(|error| error.with("object", &file.uri))?;
+        Ok::<_, Error>((file, batches))
+    };
+    let mut batches = stream::iter(files).map(read).buffered(READ_AHEAD);
+    while let Some((file, batches)) = batches.try_next().await? {
+        batches.iter().for_each(|batch| visit(&file, batch));
+    }
+    Ok(())
+}
+
+/// The columns of headers that matter here.
+struct Headers<'a> {
+    batch: &'a RecordBatch,
+    numbers: &'a arrow_array::StringArray,
+    modified: &'a arrow_array::TimestampMicrosecondArray,
+}
+
+impl<'a> Headers<'a> {
+    /// `None` for a file of another contract, which has no such columns.
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
+        Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "modified")? })
+    }
+
+    fn number(&self, row: usize) -> &'a str {
+        self.numbers.value(row)
+    }
+
+    fn known(&self, row: usize, commit: CommitId) -> Option<Known> {
+        let text = |name| {
+            let texts = self.batch.column_by_name(name)?.as_string_opt::<i32>()?;
+            texts.is_valid(row).then(|| texts.value(row).to_owned())
+        };
+        let quantity = |name| value::<Decimal128Type>(self.batch, name, row);
+        Some(Known {
+            status: value::<Int16Type>(self.batch, "status", row)?,
+            status_name: text("status_name"),
+            modified: BeijingTime::from_unix(self.modified.value(row).div_euclid(1_000_000))?,
+            warehouse_no: text("warehouse_no"),
+            real_scaled: quantity("real_num"),
+            ref_scaled: quantity("ref_num"),
+            open_scaled: quantity("unref_num"),
+            commit,
+        })
+    }
+}
+
+fn primitive<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Option<&'a arrow_array::PrimitiveArray<T>> {
+    batch.column_by_name(name)?.as_primitive_opt::<T>()
+}
+
+pub(super) fn value<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str, row: usize) -> Option<T::Native> {
+    primitive::<T>(batch, name).filter(|column| column.is_valid(row)).map(|column| column.value(row))
+}

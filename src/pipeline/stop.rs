@@ -1,0 +1,127 @@
+//! Stop references: the gateway as the [`Erp`] of [`crate::stop`], and one run of it over the lake of an account.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
+
+use super::latest::value;
+use super::source::unreadable;
+use super::{open_writer, stop_spec, tidy_up};
+use crate::config::AccountSettings;
+use crate::edition::Edition;
+use crate::error::Result;
+use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
+use crate::id::RunId;
+use crate::land::Store;
+use crate::stop::{Erp, Numbers, Reply, Sighting, StopAnswer, StopReport, Stopper};
+use crate::time::{BeijingTime, Clock, Window};
+use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
+
+/// How stops are made.
+#[derive(Clone, Debug)]
+pub struct StopOptions {
+    /// Pace and retries of the calls.
+    pub calls: CallPolicy,
+    /// How long a call that the gateway let in may still take until it has its effect.
+    pub margin: Duration,
+}
+
+impl Default for StopOptions {
+    fn default() -> Self {
+        Self { calls: CallPolicy::default(), margin: Duration::from_secs(180) }
+    }
+}
+
+/// Whether the vendor offers an account the method.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it does not.
+pub fn check_can_stop(account: &AccountSettings) -> Result<()> {
+    if account.edition == Edition::Flagship { Ok(()) } else { Err(gateway::no_stop_method()) }
+}
+
+/// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait for a sync, and the
+/// log keeps two stops of one number apart.
+///
+/// # Errors
+/// What keeps the run from its first call: usage, an unavailable lake. Later failures are part of the report.
+pub async fn stop(
+    account: &AccountSettings,
+    store: Store,
+    numbers: &Numbers,
+    options: &StopOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<(RunId, StopReport)> {
+    check_can_stop(account)?;
+    let run = RunId::generate();
+    let erp = Called {
+        gateway: Gateway::new(account, &options.calls, Arc::clone(&clock))?,
+        decoder: Arc::new(PageDecoder::new(account.edition, run)?),
+        edition: account.edition,
+        clock: Arc::clone(&clock),
+    };
+    let writer = open_writer(account, store.clone(), run, None, Arc::clone(&clock)).await?;
+    tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
+    let margin_seconds = i64::try_from(options.margin.as_secs()).unwrap_or(i64::MAX);
+    let stopper = Stopper { erp: &erp, writer: &writer, spec: stop_spec()?, run, margin_seconds, clock };
+    Ok((run, stopper.stop(numbers.list()).await))
+}
+
+/// The ERP behind a gateway.
+struct Called {
+    gateway: Gateway,
+    decoder: Arc<PageDecoder>,
+    edition: Edition,
+    clock: Arc<dyn Clock>,
+}
+
+impl Erp for Called {
+    async fn greet(&self) -> Result<Option<BeijingTime>> {
+        let window = Window::second(self.clock.now().plus_seconds(-3_600));
+        self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?;
+        Ok(self.gateway.server_now())
+    }
+
+    async fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Reply {
+        let called =
+            self.gateway.stop(numbers, requested_at, |answer| StopAnswer::read(answer.body()).map_err(Unreadable));
+        match called.await {
+            Ok(Once::Answered(answer)) => Reply::Answered(answer),
+            Ok(Once::Refused { code, message, error }) => Reply::Refused { code, message, error },
+            Ok(Once::Unknown(error)) | Err(error) => Reply::Unknown(error),
+        }
+    }
+
+    async fn look(&self, number: &str) -> Result<Option<Sighting>> {
+        let decoder = Arc::clone(&self.decoder);
+        let query = Query::Number(number.to_owned());
+        let called = self.gateway.query(&query, move |answer| {
+            let context = PageContext { window: None, page_no: 0, received_at_micros: answer.received_at_micros };
+            decoder.decode(answer.body(), &context).map_err(unreadable)
+        });
+        let page = called.await?.value;
+        let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
+        Ok(sighting(&assemble([page], &winners)?, number, self.edition))
+    }
+}
+
+/// The latest of the rows of `number`.
+fn sighting(rows: &WindowRows, number: &str, edition: Edition) -> Option<Sighting> {
+    let (headers, details) = (&rows.headers, &rows.details);
+    let numbers = headers.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
+    let modified = |row: &usize| value::<TimestampMicrosecondType>(headers, "modified", *row);
+    let row = (0..headers.num_rows()).filter(|row| numbers.value(*row) == number).max_by_key(modified)?;
+    let status = value::<Int16Type>(headers, "status", row)?;
+    let version = modified(&row);
+    let quantity = |name, row| value::<Decimal128Type>(details, name, row).unwrap_or(0);
+    let own = (0..details.num_rows())
+        .filter(|row| value::<TimestampMicrosecondType>(details, "apply_modified", *row) == version);
+    let of_details = || own.map(|row| quantity("real_num", row) - quantity("ref_num", row)).sum();
+    Some(Sighting {
+        status,
+        status_name: edition.status_name(status),
+        open_scaled: value::<Decimal128Type>(headers, "unref_num", row).unwrap_or_else(of_details),
+    })
+}

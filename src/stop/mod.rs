@@ -1,0 +1,69 @@
+//! Stopping partly referenced requisitions (停止引用), with every outcome on record. Knows no HTTP: the ERP is an [`Erp`].
+//!
+//! The call changes the ERP, cannot be taken back, and its answer may get lost. What is guaranteed, whatever dies or gets lost:
+//! - **No call without its intent.** The intent, with the timestamp that the call is signed with, is committed before the call; a number
+//!   whose earlier stop is not settled gets none (see [`land::Stops`](crate::land::Stops)).
+//! - **`stopped` only on evidence** ([`judge`]): the number is absent from a well-formed list of failures, or a query shows it referenced
+//!   with quantity still open. The latter may be recorded at once.
+//! - **`not_stopped` only when no call can arrive any more**: the server's clock, which refuses timestamps older than 120 seconds, was past
+//!   that and a margin before a query was sent that still says partly referenced.
+//! - **`refused` only in the ERP's own words.** Everything else is `unknown`, which a later run settles.
+//!
+//! ```text
+//!  ask for numbers -> settle what is unsettled -> intend (commit) -> call once -> look at what the answer does not tell -> record (commit)
+//! ```
+
+mod answer;
+mod judge;
+mod numbers;
+mod run;
+#[cfg(test)]
+mod worlds_tests;
+
+use std::future::Future;
+
+pub use answer::{Failure, StopAnswer};
+pub use judge::{Finding, Sighting};
+pub use numbers::{Numbers, read_lines};
+pub use run::{BATCH, StopReport, Stopper, Told};
+
+use crate::error::{Error, Result};
+use crate::time::BeijingTime;
+
+/// The ERP, as far as stopping needs it.
+pub trait Erp: Sync {
+    /// A call that changes nothing and needs the same rights as the others: are we let in, and what does the server's clock say? Nothing
+    /// where it sends none.
+    ///
+    /// # Errors
+    /// What keeps any call from being answered.
+    fn greet(&self) -> impl Future<Output = Result<Option<BeijingTime>>> + Send;
+
+    /// Stops requisitions by one call, signed with the timestamp `requested_at` and no other. It is sent again only when it is certain that the
+    /// ERP did nothing.
+    fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> impl Future<Output = Reply> + Send;
+
+    /// What a requisition looks like now; nothing when the ERP does not know the number, or shows what cannot be read.
+    ///
+    /// # Errors
+    /// What keeps any call from being answered.
+    fn look(&self, number: &str) -> impl Future<Output = Result<Option<Sighting>>> + Send;
+}
+
+/// What a stop call came to.
+#[derive(Debug)]
+pub enum Reply {
+    /// The list of failures.
+    Answered(StopAnswer),
+    /// The gateway refused the call as a whole, before anything was done.
+    Refused {
+        /// Its code.
+        code: i64,
+        /// Its words.
+        message: String,
+        /// The same as an error, which says what to do.
+        error: Error,
+    },
+    /// Nothing that says what was done.
+    Unknown(Error),
+}

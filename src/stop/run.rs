@@ -1,0 +1,252 @@
+//! One run: settle what is unsettled, then intend, call, look and record, batch by batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::judge::{self, Finding};
+use super::{Erp, Reply};
+use crate::error::{Error, ErrorKind, Result, exit};
+use crate::id::{CommitId, RunId};
+use crate::land::{Outcome, Refusal, StopIntent, StopOutcome, StopResult, TablePart, TableSpec, Unsettled, Writer};
+use crate::time::{BeijingTime, Clock};
+use crate::transform::{StopRow, stop_rows};
+
+/// The most numbers of one call. The vendor names no limit; this one keeps what a lost answer leaves open small.
+pub const BATCH: usize = 50;
+/// How often something is committed that sweeps of other runs fence each time. It takes a sweep in just that moment.
+const FENCED_TRIES: usize = 8;
+
+/// Stops requisitions of one account.
+pub struct Stopper<'a, E> {
+    /// The ERP.
+    pub erp: &'a E,
+    /// The account's log.
+    pub writer: &'a Writer,
+    /// What landing needs to know of the table.
+    pub spec: Arc<TableSpec>,
+    /// The run, as on the rows.
+    pub run: RunId,
+    /// How long after the tolerance of a timestamp a call may still have its effect.
+    pub margin_seconds: i64,
+    /// Signs where the server tells no time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The last that is known of one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The number.
+    pub number: String,
+    /// When its call was signed for; nothing when another run is about to stop it.
+    pub requested_at: Option<BeijingTime>,
+    /// What became of it.
+    pub finding: Finding,
+    /// While it is unknown: from when on, by the server's clock, it can be told that it was not stopped.
+    pub settles_at: Option<BeijingTime>,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct StopReport {
+    /// The last that is known of every number that was asked for or settled, by number.
+    pub told: BTreeMap<String, Told>,
+    /// Calls that the gateway refused as a whole.
+    pub refusals: Vec<Error>,
+    /// Why not everything was tried.
+    pub stopped: Option<Error>,
+}
+
+impl StopReport {
+    /// The exit code of a process that did this.
+    pub fn exit_code(&self) -> u8 {
+        let open = self.told.values().any(|told| told.finding.outcome != StopOutcome::Stopped);
+        let codes = [if open { exit::DONE_WITH_REMAINDER } else { exit::DONE }];
+        exit::combine(codes.into_iter().chain(self.stopped.as_ref().map(|error| error.kind().exit_code())))
+    }
+}
+
+/// A number with its intent, and what was found out.
+struct Found {
+    number: String,
+    intent: CommitId,
+    requested_at: BeijingTime,
+    finding: Finding,
+}
+
+impl<E: Erp> Stopper<'_, E> {
+    /// Stops `numbers`, and settles whatever earlier runs left unsettled. What it found out before it failed is in the report.
+    pub async fn stop(&self, numbers: &[String]) -> StopReport {
+        let mut report = StopReport::default();
+        let done = async {
+            self.settle_earlier(numbers, &mut report).await?;
+            // Of what an earlier call has stopped, or may have, there is nothing to do.
+            let is_free = |number: &&String| {
+                report.told.get(*number).is_none_or(|told| told.finding.outcome == StopOutcome::NotStopped)
+            };
+            let free: Vec<String> = numbers.iter().filter(is_free).cloned().collect();
+            for batch in free.chunks(BATCH) {
+                self.stop_batch(batch.to_vec(), &mut report).await?;
+            }
+            Ok(())
+        };
+        report.stopped = done.await.err();
+        report
+    }
+
+    async fn unsettled(&self) -> BTreeMap<String, Unsettled> {
+        self.writer.view().await.fold().stops().unsettled().clone()
+    }
+
+    /// Looks at every number that an earlier run left unsettled, and records what can be told. A number that was not asked for and of which
+    /// nothing new is known is not reported: its time may never come.
+    async fn settle_earlier(&self, asked: &[String], report: &mut StopReport) -> Result<()> {
+        self.writer.follow().await?;
+        let unsettled = self.unsettled().await;
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        // One answer's clock for all of them: it had passed before any of the queries is sent.
+        let server_now = self.erp.greet().await?;
+        let asked: BTreeSet<&String> = asked.iter().collect();
+        let unsettled: Vec<(String, Unsettled)> = unsettled.into_iter().collect();
+        for batch in unsettled.chunks(BATCH) {
+            let (mut found, mut failed) = (Vec::new(), None);
+            for (number, held) in batch {
+                let is_spent =
+                    server_now.is_some_and(|now| judge::is_spent(held.requested_at, self.margin_seconds, now));
+                let seen = match self.erp.look(number).await {
+                    Ok(seen) => seen,
+                    Err(error) => {
+                        failed = Some(error.with("number", number));
+                        break;
+                    }
+                };
+                let finding = judge::by_sighting(Finding::unknown(None), seen, is_spent);
+                let one =
+                    Found { number: number.clone(), intent: held.intent, requested_at: held.requested_at, finding };
+                // Before its time nothing is recorded of a call that may still be under way in another process; and unknown is said once.
+                let is_news = one.finding.outcome != StopOutcome::Unknown || (is_spent && !held.is_unknown);
+                if is_news {
+                    found.push(one);
+                } else if asked.contains(number) {
+                    self.tell(&one, report);
+                }
+            }
+            self.record(found, report).await?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop_batch(&self, numbers: Vec<String>, report: &mut StopReport) -> Result<()> {
+        // Refused credentials are found out here, before there is an intent; and the timestamp is the server's own.
+        let requested_at = self.erp.greet().await?.unwrap_or_else(|| self.clock.now());
+        let Some((intent, numbers)) = self.intend(numbers, requested_at, report).await? else { return Ok(()) };
+        let reply = self.erp.stop(&numbers, requested_at).await;
+        let findings = judge::by_reply(&numbers, &reply);
+        let found = numbers.into_iter().zip(findings);
+        let mut found: Vec<Found> =
+            found.map(|(number, finding)| Found { number, intent, requested_at, finding }).collect();
+        let looked = self.look_at_unknown(&mut found).await;
+        self.record(found, report).await?;
+        match reply {
+            // Whom the gateway does not let in it will not let in with the next batch.
+            Reply::Refused { error, .. } if error.kind() != ErrorKind::GatewayRefused => Err(error),
+            Reply::Refused { error, .. } => {
+                report.refusals.push(error);
+                looked
+            }
+            _ => looked,
+        }
+    }
+
+    /// Commits the intent; gives it with its numbers, less those that another run is about to stop.
+    async fn intend(
+        &self,
+        mut numbers: Vec<String>,
+        requested_at: BeijingTime,
+        report: &mut StopReport,
+    ) -> Result<Option<(CommitId, Vec<String>)>> {
+        let mut fenced = 0;
+        while !numbers.is_empty() {
+            let intent = StopIntent { requested_at, numbers: numbers.clone() };
+            match self.writer.intend(intent).await? {
+                Outcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
+                Outcome::Dropped(Refusal::StopUnsettled { number }) => {
+                    numbers.retain(|other| *other != number);
+                    let finding = Finding::unknown(Some("another run is about to stop it".to_owned()));
+                    report.told.insert(number.clone(), Told { number, requested_at: None, finding, settles_at: None });
+                }
+                Outcome::Dropped(Refusal::Fenced) if fenced < FENCED_TRIES => fenced += 1,
+                Outcome::Dropped(refusal) => return Err(dropped("an intent to stop", &refusal)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at the numbers of which the reply tells nothing. A stop that is seen is a stop; that none is seen proves nothing yet.
+    async fn look_at_unknown(&self, found: &mut [Found]) -> Result<()> {
+        for one in found.iter_mut().filter(|one| one.finding.outcome == StopOutcome::Unknown) {
+            let seen = self.erp.look(&one.number).await.map_err(|error| error.with("number", &one.number))?;
+            one.finding = judge::by_sighting(one.finding.clone(), seen, false);
+        }
+        Ok(())
+    }
+
+    /// Commits what was found out, less what another run has settled meanwhile.
+    async fn record(&self, mut found: Vec<Found>, report: &mut StopReport) -> Result<()> {
+        found.iter().for_each(|one| self.tell(one, report));
+        let mut fenced = 0;
+        while !found.is_empty() {
+            let batches = vec![stop_rows(&found.iter().map(row).collect::<Vec<_>>(), self.run)?];
+            let rows = TablePart { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
+            match self.writer.settle(found.iter().map(result).collect(), rows).await? {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Dropped(Refusal::StopSettled { number }) => {
+                    tracing::info!(number, "another run has settled this stop meanwhile");
+                    found.retain(|one| one.number != number);
+                }
+                Outcome::Dropped(Refusal::Fenced) if fenced < FENCED_TRIES => fenced += 1,
+                Outcome::Dropped(refusal) => return Err(dropped("the results of stops", &refusal)),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, one: &Found, report: &mut StopReport) {
+        let is_unknown = one.finding.outcome == StopOutcome::Unknown;
+        let told = Told {
+            number: one.number.clone(),
+            requested_at: Some(one.requested_at),
+            finding: one.finding.clone(),
+            settles_at: is_unknown.then(|| judge::spent_at(one.requested_at, self.margin_seconds)),
+        };
+        report.told.insert(one.number.clone(), told);
+    }
+}
+
+fn dropped(what: &str, refusal: &Refusal) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{what} could not be committed: {refusal}"))
+        .hint("run the same command again: what is open in the log is settled first")
+}
+
+fn result(one: &Found) -> StopResult {
+    let Finding { outcome, evidence, .. } = one.finding;
+    StopResult { intent: one.intent, number: one.number.clone(), outcome, evidence }
+}
+
+fn row(one: &Found) -> StopRow {
+    let finding = &one.finding;
+    StopRow {
+        purchase_apply_no: one.number.clone(),
+        requested_at: one.requested_at,
+        outcome: finding.outcome.name(),
+        evidence: finding.evidence.map(crate::land::StopEvidence::name),
+        error: finding.error.clone(),
+        error_code: finding.error_code,
+        order_id: finding.order_id,
+        observed_status: finding.observed_status,
+    }
+}

@@ -1,0 +1,44 @@
+//! Threads for work that takes its time, each with one job: reading answers, encoding files.
+//!
+//! The memory that a thread has taken stays with it. Were every job done wherever a thread is free, each thread would come to hold
+//! what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn.
+
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that does one job after the other. It ends with the last one after this is dropped.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Worker {
+    /// Starts the thread, under a name that tools show.
+    pub(crate) fn start(name: &str) -> Result<Self> {
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || waiting.into_iter().for_each(|job| job()))
+            .map_err(|error| Error::internal("start a thread").with("thread", name).because(error))?;
+        Ok(Self { jobs })
+    }
+
+    /// Does `work` when its turn comes.
+    ///
+    /// # Errors
+    /// What `work` returns; [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the thread has failed.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (done, outcome) = oneshot::channel();
+        // Who asked may be gone by then, and then nobody wants the outcome.
+        let job = Box::new(move || drop(done.send(work())));
+        let failed = || Error::internal("a thread has failed");
+        self.jobs.send(job).map_err(|_| failed())?;
+        outcome.await.map_err(|_| failed())?
+    }
+}
