@@ -51,7 +51,8 @@ pub trait PageRows {
     fn rows(&self) -> &[RowKey];
     /// Every row of it was seen again in a later answer: nothing but the keys of its rows is needed any more.
     fn forget_rows(&mut self);
-    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as closed.
+    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as
+    /// closed.
     fn is_extra(&self, _row: usize) -> bool {
         false
     }
@@ -242,7 +243,8 @@ impl<'a, S: Pages> Walk<'a, S> {
             Judgement::CompleteBut(mut seconds) => {
                 // The second after the window is another window's to prove.
                 seconds.retain(|second| self.window.contains(*second));
-                // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all of it.
+                // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all
+                // of it.
                 let has_parts = || self.window.seconds() > 1 && self.evidence.all_own_rows().all(is_inside);
                 (seconds.is_empty() || has_parts()).then_some(seconds)
             }

@@ -6,8 +6,8 @@
 //! time), `sign`, and of paged methods `page_size`, `page_no` and `calc_total`; the body is a JSON array of positional arguments, signed
 //! with the rest.
 //!
-//! The query's page does not say whether its interval is closed. So the end that is asked for is one second later than the window's: whichever it
-//! is, every row of the window is in the answer, and rows of that one second more are left to their own window by the decoder.
+//! The query's page does not say whether its interval is closed. So the end that is asked for is one second later than the window's:
+//! whichever it is, every row of the window is in the answer, and rows of that one second more are left to their own window by the decoder.
 
 use serde_json::json;
 use url::Url;

@@ -1,8 +1,8 @@
 //! What a business error of the gateway means for the caller: one table, with where each row is known from.
 //!
 //! The vendor documents a single code of the query (2180), and flagship sends one `status` for many errors. Texts are the better guide, so
-//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides, and an error that no row knows stops its
-//! window only. `docs/gateway.md` shows the table; a test keeps it true.
+//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides,
+//! and an error that no row knows stops its window only. `docs/gateway.md` shows the table; a test keeps it true.
 
 use std::str::FromStr;
 

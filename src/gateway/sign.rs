@@ -8,8 +8,8 @@ use crate::config::Secret;
 
 /// Signs the parameters of one `openapi2` call.
 ///
-/// Every parameter but `sign` is written as `LL-name:VVVV-value` (lengths in characters, not bytes, on at least 2 and 4 digits), in the order of
-/// the names' bytes, joined with `;`; the secret is appended; the result is the MD5 of that text as 32 lower-case hex digits.
+/// Every parameter but `sign` is written as `LL-name:VVVV-value` (lengths in characters, not bytes, on at least 2 and 4 digits), in the
+/// order of the names' bytes, joined with `;`; the secret is appended; the result is the MD5 of that text as 32 lower-case hex digits.
 pub fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
     let mut sorted: Vec<_> = parameters.iter().filter(|(name, _)| *name != "sign").collect();
     sorted.sort_unstable();

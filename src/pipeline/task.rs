@@ -203,7 +203,8 @@ impl Task<'_> {
         };
         let decoder = self.source.decoder().clone();
         let (fresh, refreshed) = blocking(move || {
-            // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with both.
+            // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with
+            // both.
             let mut seen = HashSet::new();
             winners.retain(|(page, row): &(usize, usize)| {
                 !pages[*page].is_extra(*row) && seen.insert(pages[*page].rows()[*row].identity.clone())

@@ -1,8 +1,8 @@
 //! The flagship gateway as the vendor's pages document it: `POST {base}` with the common parameters in the query string and a JSON array of
 //! positional arguments as body.
 //!
-//! Pure functions from a request to a checked question, and from an answer to its JSON. The shapes of both answers, status 100 with its texts
-//! for rate, span and dates, and the text of a requisition that is not partly referenced are the vendor's; the other statuses and
+//! Pure functions from a request to a checked question, and from an answer to its JSON. The shapes of both answers, status 100 with its
+//! texts for rate, span and dates, and the text of a requisition that is not partly referenced are the vendor's; the other statuses and
 //! texts are those that public clients met, and what nobody has seen is invented.
 
 use serde_json::{Map, Value};
