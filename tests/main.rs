@@ -15,6 +15,8 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+#[cfg(unix)]
+mod s3_crash;
 mod s3_lake;
 mod sandbox_command;
 mod secrets;

@@ -1,6 +1,5 @@
 //! Lakes on S3: the real program against a real S3 server that checks signatures.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,16 +18,6 @@ fn sync_to(sandbox: &Sandbox, server: &S3Server, lake: &str) -> Command {
 
 fn read(server: &S3Server, arguments: &[&str]) -> Said {
     run(program().envs(server.environment()).args(arguments))
-}
-
-/// Copies a folder of the server to where readers of local lakes look.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let from = entry.unwrap().path();
-        let to = to.join(from.file_name().unwrap());
-        if from.is_dir() { copy(&from, &to) } else { assert!(std::fs::copy(&from, &to).is_ok()) }
-    }
 }
 
 #[track_caller]
@@ -72,8 +61,7 @@ fn a_lake_in_a_bucket_holds_what_the_erp_held() {
     assert_eq!(account["foreign"], serde_json::json!([]));
 
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
-    let local = LakeDir::new();
-    copy(&server.folder(&bucket).join("lake"), &local.path());
+    let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
     let mut listed = Vec::new();
     for table in ["purchase_apply", "purchase_apply_detail"] {
@@ -149,8 +137,7 @@ fn a_store_without_conditional_put_needs_a_single_writer() {
     let again = run(sync_to(&sandbox, &server, &lake).arg("--single-writer")).expect_code(0).json();
     assert_eq!(again["calls"], 0);
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
-    let local = LakeDir::new();
-    copy(&server.folder(&bucket).join("lake"), &local.path());
+    let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
 }
 

@@ -9,6 +9,7 @@ use object_store::path::Path;
 use super::layout::{LEASE_ROOT, STAGING_ROOT, probe};
 use super::probe::{Condition, SINGLE_WRITER, create_twice};
 use super::s3::{Bucket, upload};
+use super::seam::Seam;
 use super::store::{Created, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
@@ -213,9 +214,14 @@ impl Trial<'_> {
         let size = bytes.len() as u64;
         let (objects, path) = (self.store.raw(), Path::from(name.as_str()));
         let told = |error| self.store.failed("upload", &name, &error);
-        upload::put_in_parts(std::sync::Arc::clone(objects), path.clone(), bytes, SMALLEST_PART_BYTES)
-            .await
-            .map_err(told)?;
+        let put = upload::put_in_parts(
+            std::sync::Arc::clone(objects),
+            path.clone(),
+            bytes,
+            SMALLEST_PART_BYTES,
+            Seam::default(),
+        );
+        put.await.map_err(told)?;
         let held = objects.head(&path).await.map_err(told)?.size;
         if held != size {
             return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));

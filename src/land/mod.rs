@@ -49,7 +49,7 @@ pub use lease::{Lease, LeaseWait};
 pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, Rule};
 pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
-pub use seam::POINTS as FAIL_POINTS;
+pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};

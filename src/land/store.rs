@@ -223,12 +223,17 @@ impl Store {
             }
             None => {
                 let target = Path::from(path);
-                let put = if self.bucket.is_some() && bytes.len() >= s3::upload::THRESHOLD_BYTES {
-                    s3::upload::put(Arc::clone(&self.objects), target, bytes.clone()).await
-                } else {
-                    self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ())
+                self.seam.point("put.sending").await?;
+                let parts = self.bucket.as_ref().and_then(|_| s3::upload::part_bytes(bytes.len(), &self.seam));
+                let put = match parts {
+                    Some(part_bytes) => {
+                        let objects = Arc::clone(&self.objects);
+                        s3::upload::put_in_parts(objects, target, bytes.clone(), part_bytes, self.seam.clone()).await
+                    }
+                    None => self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ()),
                 };
                 put.map_err(|error| self.failed("write", path, &error))?;
+                self.seam.point("put.sent").await?;
             }
         }
         self.seam.after(effect).await
@@ -257,7 +262,10 @@ impl Store {
             }
             None => {
                 let target = Path::from(path);
-                match self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await {
+                self.seam.point("create.sending").await?;
+                let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await;
+                self.seam.point("create.sent").await?;
+                match put {
                     Ok(_) => Created::New,
                     Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                         Created::Taken

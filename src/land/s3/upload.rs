@@ -10,26 +10,30 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload};
 
+use crate::land::seam::Seam;
+
 /// From this size on an object is put in parts.
 pub(in crate::land) const THRESHOLD_BYTES: usize = 32 << 20;
 /// The size of a part; all stores take 5 MiB and more.
 const PART_BYTES: usize = 8 << 20;
 
-/// Puts `bytes` in parts.
-pub(in crate::land) async fn put(objects: Arc<dyn ObjectStore>, path: Path, bytes: Bytes) -> object_store::Result<()> {
-    put_in_parts(objects, path, bytes, PART_BYTES).await
+/// The size of the parts in which an object of `bytes` is put; `None` for one that is put whole.
+pub(in crate::land) fn part_bytes(bytes: usize, seam: &Seam) -> Option<usize> {
+    let (threshold, part) = seam.part_bytes().map_or((THRESHOLD_BYTES, PART_BYTES), |part| (part, part));
+    (bytes >= threshold).then_some(part)
 }
 
-/// The same in parts of `part_bytes`.
+/// Puts `bytes` in parts of `part_bytes`.
 pub(in crate::land) async fn put_in_parts(
     objects: Arc<dyn ObjectStore>,
     path: Path,
     bytes: Bytes,
     part_bytes: usize,
+    seam: Seam,
 ) -> object_store::Result<()> {
     let task = tokio::spawn(async move {
         let mut upload = objects.put_multipart(&path).await?;
-        let done = send(&mut *upload, &bytes, part_bytes).await;
+        let done = send(&mut *upload, &bytes, part_bytes, &seam).await;
         let Err(error) = done else { return Ok(()) };
         // The answer to a completion may be lost, and the repeated request finds no upload: then the object is there, whole.
         if objects.head(&path).await.is_ok_and(|held| held.size == bytes.len() as u64) {
@@ -51,12 +55,25 @@ pub(in crate::land) async fn begin_and_abort(objects: &dyn ObjectStore, path: &P
     sent
 }
 
-async fn send(upload: &mut dyn MultipartUpload, bytes: &Bytes, part_bytes: usize) -> object_store::Result<()> {
+async fn send(
+    upload: &mut dyn MultipartUpload,
+    bytes: &Bytes,
+    part_bytes: usize,
+    seam: &Seam,
+) -> object_store::Result<()> {
+    pass(seam, "upload.begun").await?;
     for start in (0..bytes.len()).step_by(part_bytes) {
         let part = bytes.slice(start..bytes.len().min(start + part_bytes));
         upload.put_part(PutPayload::from(part)).await?;
+        pass(seam, "upload.part_sent").await?;
     }
+    pass(seam, "upload.parts_sent").await?;
     upload.complete().await.map(|_| ())
+}
+
+async fn pass(seam: &Seam, point: &'static str) -> object_store::Result<()> {
+    let passed = seam.point(point).await;
+    passed.map_err(|error| object_store::Error::Generic { store: "S3", source: error.into() })
 }
 
 /// Logs get the kind of an error only: its text may hold an address.
