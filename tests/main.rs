@@ -18,6 +18,7 @@ mod readers;
 #[cfg(unix)]
 mod s3_crash;
 mod s3_lake;
+mod s3_readers;
 mod sandbox_command;
 mod secrets;
 #[cfg(unix)]

@@ -8,13 +8,18 @@ use std::sync::mpsc::channel;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::land::{BUCKET_FAIL_POINTS, FAIL_POINTS};
+use wdt_lake::land::{BUCKET_FAIL_POINTS, FAIL_POINTS, Store};
 
 use crate::crash::{ABORTED, KILLED};
 use crate::support::campaign::{Campaign, Job};
+use crate::support::committed::assert_whole_in;
+use crate::support::moto::Moto;
 use crate::support::process::{end, run_signalled, signal, start, told};
 use crate::support::s3::{Fault, Held, S3Server};
 use crate::support::{LakeDir, Said, copy_folder, program, run};
+
+/// How a process ends that is to die at a named point; a release build has none.
+const AT_A_POINT: i32 = if cfg!(debug_assertions) { ABORTED } else { 0 };
 
 /// An ERP, and a server for lakes. A lake is named by its bucket.
 struct Coast {
@@ -86,11 +91,10 @@ fn aborted(coast: &Coast, point: &str, lake: &str, job: Job) -> Said {
 }
 
 #[test]
-#[cfg(debug_assertions)]
 fn death_at_every_named_step_in_a_bucket_is_survived() {
     let coast = Coast::new();
     let orphaned = coast.server.bucket();
-    assert_eq!(aborted(&coast, "commit.files_written@3", &orphaned, Job::Fill).code, ABORTED);
+    assert_eq!(aborted(&coast, "commit.files_written@3", &orphaned, Job::Fill).code, AT_A_POINT);
     for point in points() {
         let found = match point {
             "commit.removed_one" => vec![(&coast.filled, Job::Refresh)],
@@ -103,9 +107,36 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
             for nth in 1..=last {
                 let (lake, about) = (coast.copy(found), format!("{point}@{nth}, {job:?}"));
                 let said = aborted(&coast, &format!("{point}@{nth}"), &lake, job);
-                assert_eq!(said.code, ABORTED, "{about} is passed: {said:?}");
+                assert_eq!(said.code, AT_A_POINT, "{about} is passed: {said:?}");
                 coast.assert_mended(&lake, job, &about);
             }
+        }
+    }
+}
+
+/// A big object is put in parts. Who dies meanwhile leaves an upload that is seen by nobody, and no object.
+#[test]
+fn death_within_an_upload_in_parts_is_survived() {
+    let (campaign, moto, folder) = (Campaign::new(), Moto::start(), LakeDir::new());
+    std::fs::create_dir_all(folder.path()).unwrap();
+    let versions = campaign.versions();
+    for point in BUCKET_FAIL_POINTS.into_iter().filter(|point| point.starts_with("upload.")) {
+        for nth in [1, 4] {
+            let about = format!("{point}@{nth}");
+            let lake = moto.lake(&about.replace(['.', '@'], "-"));
+            let sync = || {
+                let mut command = campaign.sync_into(&lake, 20, Job::Fill);
+                // Every data file is put in several parts, and nothing else is.
+                command.envs(moto.environment()).env("WDT_LAKE_PART_BYTES", "3000").current_dir(folder.path());
+                command
+            };
+            let died = run(sync().env("WDT_LAKE_FAILPOINT", &about));
+            assert_eq!(died.code, AT_A_POINT, "{about} is passed: {died:?}");
+            assert_eq!(moto.open_uploads() > 0, AT_A_POINT == ABORTED, "{about}");
+            run(&mut sync()).expect_code(0);
+            let variables = moto.environment().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let store = Store::s3(&lake, variables).unwrap();
+            assert_whole_in(&store, Campaign::range(), &versions, &about);
         }
     }
 }

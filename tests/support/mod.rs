@@ -3,6 +3,7 @@
 #[cfg(unix)]
 pub(crate) mod campaign;
 pub(crate) mod committed;
+pub(crate) mod moto;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod python;
