@@ -8,6 +8,7 @@ mod bad_input;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod doctor;
 #[cfg(unix)]
 mod interrupt;
 mod main_job;

@@ -92,6 +92,8 @@ impl Finding {
 /// # Errors
 /// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
 pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
+    // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
+    store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);
     let trial = Trial { store, run: RunId::generate() };
     let examined = trial.all().await;
@@ -109,8 +111,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     async fn all(&self) -> Result<Vec<Finding>> {
-        // The first words with the store are let through as errors: wrong keys and missing buckets explain themselves.
-        self.store.list(LEASE_ROOT).await?;
+        // So is the first object: a key may be allowed to read only.
         self.put("first", "first").await?;
         let single = self.store.writers() == Writers::Single;
         let mut findings = vec![
@@ -127,7 +128,7 @@ impl Trial<'_> {
             Ok(Outcome::Skipped("it cannot create conditionally"))
         };
         findings.push(Finding { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
-        for finding in findings.iter_mut().skip(3).filter(|finding| matches!(finding.outcome, Outcome::Fails(_))) {
+        for finding in findings.iter_mut().skip(3).filter(|finding| finding.is_fatal()) {
             finding.hint = Some(SINGLE_WRITER.to_owned());
         }
         match self.store.bucket() {

@@ -20,7 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::local;
-use super::s3::{self, Bucket, Explained};
+use super::s3::{self, Bucket, Contact, Explained};
 use super::seam::{Effect, Op, Seam};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -285,11 +285,12 @@ impl Store {
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.seam.before(effect).await?;
-        let got = match self.objects.get(&Path::from(path)).await {
+        let got = match self.asked().get(&Path::from(path)).await {
             Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, &error))?),
             Err(object_store::Error::NotFound { .. }) => None,
             Err(error) => return Err(self.failed("read", path, &error)),
         };
+        self.answered();
         self.seam.after(effect).await?;
         Ok(got)
     }
@@ -301,9 +302,10 @@ impl Store {
     pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
-        let listed = self.objects.list(Some(&Path::from(folder)));
+        let listed = self.asked().list(Some(&Path::from(folder)));
         let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
         let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
+        self.answered();
         self.seam.after(effect).await?;
         found.sort_unstable();
         Ok(found)
@@ -328,8 +330,9 @@ impl Store {
     pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
-        let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
+        let listed = self.asked().list_with_delimiter(Some(&Path::from(folder))).await;
         let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
+        self.answered();
         self.seam.after(effect).await?;
         let mut folders: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
         folders.sort_unstable();
@@ -387,16 +390,32 @@ impl Store {
         })
     }
 
+    /// The client for a question.
+    fn asked(&self) -> &Arc<dyn ObjectStore> {
+        self.bucket.as_ref().map_or(&self.objects, |bucket| bucket.asked())
+    }
+
+    fn answered(&self) {
+        self.bucket.iter().for_each(|bucket| bucket.answered());
+    }
+
     pub(super) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
-        let Explained { text, hint } = match &self.bucket {
-            Some(bucket) => bucket.explain(error),
+        let Some(bucket) = &self.bucket else {
             // Its text holds its causes already.
-            None => Explained {
-                text: error.to_string(),
-                hint: "check that the store can be reached; nothing half written counts, so it is safe to run again",
-            },
+            let hint = "check that the folder can be reached; nothing half written counts, so it is safe to run again";
+            return self.failure(action, path).hint(hint).because(error.to_string());
         };
-        self.failure(action, path).hint(hint).because(text)
+        let Explained { contact, text, hint } = bucket.explain(error);
+        let failed = match contact {
+            Contact::Made => self.failure(action, path),
+            Contact::Refused => self.unreached("the store of the lake cannot be reached", bucket),
+            Contact::Silent => self.unreached("the store of the lake does not answer", bucket),
+        };
+        failed.hint(hint).because(text)
+    }
+
+    fn unreached(&self, message: &str, bucket: &Bucket) -> Error {
+        Error::new(ErrorKind::Lake, message).with("lake", self.root()).with("endpoint", &bucket.endpoint)
     }
 
     /// The client below, for the checks of what a store can do.
