@@ -9,13 +9,13 @@
 //! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are written for that.
 //! Errors name the object and never a credential.
 
+mod open;
+
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
@@ -77,61 +77,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each other,
-    /// [`ErrorKind::Lake`] when the folder cannot be used.
-    pub fn open(location: &str, access: Access) -> Result<Self> {
-        match location.split_once("://") {
-            None => Self::local(FsPath::new(location), access),
-            Some(("file", _)) => {
-                let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
-                let folder = folder.ok_or_else(|| {
-                    Error::usage("the lake is not a local file URI")
-                        .with("lake", location)
-                        .hint("write `file:///path/to/lake`, or just the path")
-                })?;
-                Self::local(&folder, access)
-            }
-            Some(("s3" | "s3a", _)) => {
-                let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-                Self::s3(location, text)
-            }
-            Some((scheme, _)) => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
-                .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
-        }
-    }
-
-    /// A lake in memory, for tests: clones share it.
-    pub fn memory() -> Self {
-        Self {
-            objects: Arc::new(InMemory::new()),
-            folder: None,
-            bucket: None,
-            writers: Writers::Many,
-            name: "memory://".into(),
-            seam: Seam::default(),
-        }
-    }
-
-    /// A lake in a bucket, at `s3://bucket/prefix`, as those of `variables` say whose names begin with `AWS_`. Nothing is asked of the
-    /// network yet.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
-    pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let bucket = Bucket::open(location, variables)?;
-        Ok(Self {
-            objects: Arc::clone(&bucket.objects),
-            folder: None,
-            name: bucket.root.as_str().into(),
-            bucket: Some(Arc::new(bucket)),
-            writers: Writers::Many,
-            seam: Seam::of_process(),
-        })
-    }
-
     /// The same lake, written by so many.
     #[must_use]
     pub fn written_by(self, writers: Writers) -> Self {
@@ -141,43 +86,6 @@ impl Store {
     /// How many may write its logs at the same time.
     pub fn writers(&self) -> Writers {
         self.writers
-    }
-
-    /// A lake in a local folder.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
-    pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
-        let shown = folder.display().to_string();
-        let cannot = |message: &str, error: std::io::Error| {
-            Error::new(ErrorKind::Lake, message).with("lake", &shown).because(error)
-        };
-        match access {
-            Access::Read if !folder.is_dir() => {
-                return Err(Error::new(ErrorKind::Lake, "there is no lake")
-                    .with("lake", &shown)
-                    .hint("check the path; `wdt-lake sync` makes a new lake"));
-            }
-            Access::Read => {}
-            // The staging folder is made at once, so that a folder in which nothing can be written is refused before any call is spent.
-            Access::Write => local::make_folders(&folder.join("_staging")).map_err(|error| {
-                cannot("the lake's folder cannot be written", error)
-                    .hint("choose a folder that this user may create and write, with space left")
-            })?,
-        }
-        let folder = folder.canonicalize().map_err(|error| cannot("the lake's folder cannot be opened", error))?;
-        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| {
-            Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
-        })?;
-        let name = folder.display().to_string().into();
-        Ok(Self {
-            objects: Arc::new(objects),
-            folder: Some(Arc::new(folder)),
-            bucket: None,
-            writers: Writers::Many,
-            name,
-            seam: Seam::of_process(),
-        })
     }
 
     /// The root: the absolute path of a local folder, or a URI.
@@ -441,26 +349,5 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Store").field(&self.name).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_cannot_be_is_refused_with_a_hint() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("file");
-        std::fs::write(&file, "x").expect("written");
-        for (path, access) in
-            [(file.join("lake"), Access::Write), (file, Access::Read), (folder.path().join("none"), Access::Read)]
-        {
-            let error = Store::local(&path, access).expect_err("refused");
-            assert_eq!(error.kind(), ErrorKind::Lake);
-            assert!(error.hint_text().is_some() && error.to_string().contains("lake: "), "{error}");
-        }
-        let error = Store::open("ftp://x/y", Access::Write).expect_err("refused");
-        assert_eq!(error.kind(), ErrorKind::Usage);
     }
 }
