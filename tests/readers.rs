@@ -225,6 +225,15 @@ fn the_views_give_the_latest_state_at_the_worst_time() {
     let said = ask("duckdb", &[&lake], Some(&views("duckdb", &lake)));
     assert_worst(&said["lakes"][0], &latest);
     assert_latest(&said["views"], &latest);
+    assert_example_prunes(&lake, &said);
+}
+
+/// The example of the views reads the files of its month, and no others.
+fn assert_example_prunes(lake: &LakeDir, said: &Value) {
+    let headers: Vec<_> = lake.files().into_iter().filter(|name| name.starts_with("purchase_apply/")).collect();
+    let of_month = headers.iter().filter(|name| name.contains(MONTH)).count();
+    assert_eq!(said["example_files"], of_month);
+    assert!(of_month < headers.len());
 }
 
 /// Java 17 is a prerequisite of this test alone. Without it nothing is tried, and that is said past the test harness, which hides what
@@ -243,6 +252,7 @@ fn spark_reads_the_same_and_its_views_are_the_same() {
     assert_read(&sandbox, &healthy.files(), "spark", &spark["lakes"][0]);
     assert_worst(&spark["lakes"][1], &latest);
     assert_latest(&spark["views"], &latest);
+    assert_example_prunes(&worst, &spark);
     let duckdb = ask("duckdb", &[&healthy, &worst], Some(&views("duckdb", &worst)));
     assert_eq!(spark["lakes"], duckdb["lakes"]);
     assert_eq!(spark["views"], duckdb["views"], "every column of every row");

@@ -14,7 +14,7 @@ use crate::crash::{ABORTED, KILLED};
 use crate::support::campaign::{Campaign, Job};
 use crate::support::committed::assert_whole_in;
 use crate::support::moto::Moto;
-use crate::support::process::{end, run_signalled, signal, start, told};
+use crate::support::process::{at_call, end, run_signalled, signal, start, told};
 use crate::support::s3::{Fault, Held, S3Server};
 use crate::support::{LakeDir, Said, copy_folder, program, run};
 
@@ -209,4 +209,32 @@ fn deaths_at_requests_and_calls_lose_and_double_nothing_in_a_bucket() {
     }
     println!("{deaths} deaths");
     assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
+}
+
+/// Two processes that both believe to be alone: the first is frozen within its work, and the second, which finds no lease, does everything
+/// before the first goes on. Only the conditional create keeps them apart.
+#[test]
+fn two_at_once_lose_and_double_nothing_in_a_bucket() {
+    let coast = Coast::new();
+    for (job, call) in [(Job::Fill, 1), (Job::Fill, 6), (Job::Refresh, 3), (Job::Refresh, 9)] {
+        let lake = if job == Job::Fill { coast.server.bucket() } else { coast.copy(&coast.filled) };
+        let about = format!("{job:?}, frozen at call {call}");
+        let (started, process) = channel();
+        let (freezes, is_frozen) = channel();
+        at_call(&coast.campaign.erp, call, move || {
+            signal(told(&process), "STOP");
+            freezes.send(()).unwrap();
+        });
+        let first = start(&mut coast.sync(&lake, job));
+        started.send(first.id()).unwrap();
+        told(&is_frozen);
+        std::fs::remove_file(coast.server.folder(&lake).join("lake/_lease/account=sandbox.json")).unwrap();
+        let second = run(&mut coast.sync(&lake, job));
+        assert_eq!(second.code, 0, "{about}: {second:?}");
+        signal(first.id(), "CONT");
+        let first = end(first);
+        assert_eq!(first.code, 0, "{about}: {first:?}");
+        coast.campaign.erp.forget_script();
+        coast.assert_mended(&lake, job, &about);
+    }
 }

@@ -65,7 +65,8 @@ fn duckdb_pyarrow_and_polars_read_the_same_lake_in_a_bucket() {
         answer(python::S3.script("readers.py", &arguments).envs(moto.environment()))
     };
     let mut duckdb = ask("duckdb", &["--views", by_view.path().to_str().unwrap()]);
-    let views = duckdb.as_object_mut().unwrap().remove("views").unwrap();
+    let [views, example_files] =
+        ["views", "example_files"].map(|name| duckdb.as_object_mut().unwrap().remove(name).unwrap());
     assert_read(&sandbox, &names, "duckdb", &duckdb["lakes"][0]);
     for reader in ["pyarrow", "polars"] {
         assert_eq!(ask(reader, &[]), duckdb, "{reader} differs from duckdb");
@@ -74,6 +75,7 @@ fn duckdb_pyarrow_and_polars_read_the_same_lake_in_a_bucket() {
     let real_num = Quantity(versions.iter().map(|version| version.requisition.real_num.0).sum());
     assert_eq!(duckdb["listed"], json!({"rows": versions.len(), "real_num": real_num.to_string()}));
     assert_latest(&views, &latest(&sandbox));
+    assert_eq!(example_files, listed.iter().filter(|uri| uri.contains(MONTH)).count(), "it reads one month");
 }
 
 /// Spark reaches buckets by Hadoop's own name for them. The text is what Spark runs on local folders, but for that.

@@ -5,7 +5,7 @@
 READER is duckdb, pyarrow, polars or spark, and LAKE a folder or s3://bucket/prefix, reached as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY say (not by spark). For each lake and table: rows, columns with their types in one vocabulary, exact sums of decimals,
 first and last instant of timestamps, and rows and files of one Beijing month as the reader prunes to it. For each view, and for the example
-with its month set to MONTH: every row. For the list of files in FILES.json: its rows, and the sum of real_num. Decimals are text with four places, instants microseconds.
+with its month set to MONTH: every row, and for the example how many files were read. For the list of files in FILES.json: its rows, and the sum of real_num. Decimals are text with four places, instants microseconds.
 """
 
 import argparse
@@ -72,6 +72,10 @@ class DuckDb:
         # A query that makes something has no rows to give.
         return self.db.sql(text).to_arrow_table().to_pylist()
 
+    def files_of(self, query):
+        plan = self.sql("EXPLAIN ANALYZE " + query).fetchall()[0][1]
+        return sum(int(number) for number in re.findall(r"Scanning Files: (\d+)/", plan))
+
     def listed(self, files):
         return self.sql("SELECT count(*), sum(real_num) FROM read_parquet([%s])" % ", ".join("'%s'" % name for name in files)).fetchone()
 
@@ -80,13 +84,12 @@ class DuckDb:
         columns = {row[0]: self.TYPES[row[1]] for row in self.sql("DESCRIBE SELECT * FROM " + source).fetchall()}
         one = lambda what, where="": self.sql("SELECT %s FROM %s %s" % (what, source, where)).fetchone()
         of_month = "WHERE modified_month = '%s'" % month
-        plan = self.sql("EXPLAIN ANALYZE SELECT sum(real_num) FROM %s %s" % (source, of_month)).fetchall()[0][1]
         return columns, {
             "rows": one("count(*)")[0],
             "sums": {c: one("sum(%s)" % c)[0] for c in columns if columns[c] == "decimal"},
             "instants": {c: one("epoch_us(min(%s)), epoch_us(max(%s))" % (c, c)) for c in columns if columns[c] == "instant"},
             "month_rows": one("count(*)", of_month)[0],
-            "month_files": int(re.search(r"Scanning Files: (\d+)/", plan).group(1)),
+            "month_files": self.files_of("SELECT sum(real_num) FROM %s %s" % (source, of_month)),
         }
 
 
@@ -190,6 +193,11 @@ class Spark:
     def rows(self, text):
         return self.sql(text).toArrow().to_pylist()
 
+    def files_of(self, query):
+        frame = self.sql(query)
+        frame.collect()
+        return sum(scanned(frame._jdf.queryExecution().executedPlan()))
+
     def read(self, folder, month):
         from pyspark.sql import functions as f
         frame = self.session.read.parquet(folder)
@@ -200,11 +208,12 @@ class Spark:
         asked += [f.unix_micros(end(c)).alias(name + c) for c in instants for name, end in (("min_", f.min), ("max_", f.max))]
         got = frame.agg(*asked).collect()[0]
         in_month = frame.filter(f.col("modified_month") == month).agg(f.count("*"), f.sum("real_num"))
+        month_rows = in_month.collect()[0][0]
         return columns, {
             "rows": got["rows"],
             "sums": {c: got["sum_" + c] for c in decimals},
             "instants": {c: (got["min_" + c], got["max_" + c]) for c in instants},
-            "month_rows": in_month.collect()[0][0],
+            "month_rows": month_rows,
             "month_files": sum(scanned(in_month._jdf.queryExecution().executedPlan())),
         }
 
@@ -233,7 +242,7 @@ def views(reader, said, month):
     for name, query in queries.items():
         rows = [{column: plain(value) for column, value in row.items()} for row in reader.rows(query)]
         shown[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
-    return shown
+    return {"views": shown, "example_files": reader.files_of(queries["example"])}
 
 
 def main():
@@ -252,7 +261,7 @@ def main():
             said["listed"] = {"rows": rows, "real_num": plain(total)}
     if args.views:
         with open(args.views, encoding="utf-8") as f:
-            said["views"] = views(reader, json.load(f), args.month)
+            said.update(views(reader, json.load(f), args.month))
     print(json.dumps(said))
 
 
