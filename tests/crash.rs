@@ -174,7 +174,7 @@ fn edits_and_deaths_together_lose_and_double_nothing() {
         for life in 0..=lives {
             let edits = rng.random::<u64>();
             campaign.erp.before_call(move |world, call| {
-                let mut rng = StdRng::seed_from_u64(edits ^ call.nth as u64);
+                let mut rng = StdRng::seed_from_u64(edits ^ call.nth);
                 let there: Vec<_> = world.window(Campaign::range()).iter().map(|key| key.1).collect();
                 if !there.is_empty() && rng.random_bool(0.7) {
                     let number =

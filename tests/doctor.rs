@@ -58,7 +58,8 @@ fn what_keeps_a_store_out_of_reach_is_said_soon() {
     let server = S3Server::start();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
-    let cases: [(&str, &[(&str, &str)], u64); 5] = [
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Variables<'_>, u64); 5] = [
         ("missing_credentials", &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")], 2),
         ("wrong_key", &[("AWS_SECRET_ACCESS_KEY", "another-secret")], 2),
         ("missing_bucket", &[], 2),
