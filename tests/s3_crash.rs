@@ -114,12 +114,12 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
     }
 }
 
-/// A big object is put in parts. Who dies meanwhile leaves an upload that is seen by nobody, and no object.
+/// A big object is put in parts. Who dies meanwhile leaves an upload that is seen by nobody, and a note by which the next run aborts it.
 #[test]
 fn death_within_an_upload_in_parts_is_survived() {
     let (campaign, moto, folder) = (Campaign::new(), Moto::start(), LakeDir::new());
     std::fs::create_dir_all(folder.path()).unwrap();
-    let versions = campaign.versions();
+    let (versions, mut left) = (campaign.versions(), 0);
     for point in BUCKET_FAIL_POINTS.into_iter().filter(|point| point.starts_with("upload.")) {
         for nth in [1, 4] {
             let about = format!("{point}@{nth}");
@@ -132,13 +132,18 @@ fn death_within_an_upload_in_parts_is_survived() {
             };
             let died = run(sync().env("WDT_LAKE_FAILPOINT", &about));
             assert_eq!(died.code, AT_A_POINT, "{about} is passed: {died:?}");
-            assert_eq!(moto.open_uploads() > 0, AT_A_POINT == ABORTED, "{about}");
+            let (uploads, parts) = moto.open_uploads();
+            assert_eq!(uploads > 0, AT_A_POINT == ABORTED, "{about}");
+            left += parts;
             run(&mut sync()).expect_code(0);
             let variables = moto.environment().map(|(name, value)| (name.to_owned(), value.to_owned()));
             let store = Store::s3(&lake, variables).unwrap();
             assert_whole_in(&store, Campaign::range(), &versions, &about);
+            // An upload whose note was not written yet has no parts, and stays.
+            assert_eq!(moto.open_uploads().1, 0, "{about}");
         }
     }
+    assert_eq!(left > 0, AT_A_POINT == ABORTED, "parts were left, and cleared away");
 }
 
 /// What becomes of the request at which a process dies.

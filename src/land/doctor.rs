@@ -133,7 +133,7 @@ impl Trial<'_> {
         }
         match self.store.bucket() {
             Some(bucket) => {
-                findings.push(finding(Ability::Multipart, self.multipart().await));
+                findings.push(finding(Ability::Multipart, self.multipart(bucket).await));
                 findings.push(Finding { is_needed: false, ..finding(Ability::Clock, self.clock(bucket).await) });
             }
             None => {
@@ -209,27 +209,21 @@ impl Trial<'_> {
         Ok(None)
     }
 
-    async fn multipart(&self) -> Result<Option<String>> {
+    async fn multipart(&self, bucket: &Bucket) -> Result<Option<String>> {
         let name = self.name("parts");
         let bytes = Bytes::from(vec![b'x'; SMALLEST_PART_BYTES + 1]);
         let size = bytes.len() as u64;
-        let (objects, path) = (self.store.raw(), Path::from(name.as_str()));
         let told = |error| self.store.failed("upload", &name, &error);
-        let put = upload::put_in_parts(
-            std::sync::Arc::clone(objects),
-            path.clone(),
-            bytes,
-            SMALLEST_PART_BYTES,
-            Seam::default(),
-        );
+        let note = self.name("note");
+        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, Seam::default());
         put.await.map_err(told)?;
-        let held = objects.head(&path).await.map_err(told)?.size;
+        let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {
             return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));
         }
-        let aborted = Path::from(self.name("aborted"));
-        upload::begin_and_abort(&**objects, &aborted).await.map_err(told)?;
-        match objects.head(&aborted).await {
+        let aborted = self.name("aborted");
+        upload::begin_and_abort(bucket, &aborted).await.map_err(told)?;
+        match bucket.objects.head(&Path::from(aborted)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             _ => Err(failed("an aborted upload left an object")),
         }

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
@@ -65,9 +66,15 @@ struct Settings {
     secrets: Vec<String>,
 }
 
+/// A client: for objects, and for the steps of uploads in parts.
+trait Client: ObjectStore + MultipartStore {}
+impl<T: ObjectStore + MultipartStore> Client for T {}
+
 /// The objects of a lake in a bucket.
 pub(super) struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same, for uploads in parts.
+    pub(super) uploads: Arc<dyn MultipartStore>,
     /// The same with little patience.
     pub(super) hasty: Arc<dyn ObjectStore>,
     pub(super) root: String,
@@ -80,8 +87,10 @@ impl Bucket {
     /// The lake at `location`, by the settings in `variables`. Asks nothing of the network.
     pub(super) fn open(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let settings = Settings::resolve(location, variables)?;
+        let client = settings.connect(&PATIENT)?;
         Ok(Self {
-            objects: settings.connect(&PATIENT)?,
+            objects: Arc::clone(&client) as _,
+            uploads: client,
             hasty: settings.connect(&HASTY)?,
             root: settings.root,
             endpoint: settings.endpoint,
@@ -150,7 +159,7 @@ impl Settings {
         Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })
     }
 
-    fn connect(&self, patience: &Patience) -> Result<Arc<dyn ObjectStore>> {
+    fn connect(&self, patience: &Patience) -> Result<Arc<dyn Client>> {
         let retry =
             RetryConfig { max_retries: patience.retries, retry_timeout: patience.retry_time, ..RetryConfig::default() };
         let timeout = Key::Client(ClientConfigKey::Timeout);

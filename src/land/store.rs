@@ -132,11 +132,11 @@ impl Store {
             None => {
                 let target = Path::from(path);
                 self.seam.point("put.sending").await?;
-                let parts = self.bucket.as_ref().and_then(|_| s3::upload::part_bytes(bytes.len(), &self.seam));
-                let put = match parts {
-                    Some(part_bytes) => {
-                        let objects = Arc::clone(&self.objects);
-                        s3::upload::put_in_parts(objects, target, bytes.clone(), part_bytes, self.seam.clone()).await
+                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(bytes.len(), &self.seam));
+                let put = match in_parts {
+                    Some((bucket, part_bytes)) => {
+                        let (bytes, seam) = (bytes.clone(), self.seam.clone());
+                        s3::upload::put_in_parts(bucket, path, bytes, part_bytes, staging, seam).await
                     }
                     None => self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ()),
                 };
@@ -260,6 +260,17 @@ impl Store {
         }
     }
 
+    /// Removes what a dead process has half written: a staged file, or in a bucket the upload of which there is a note.
+    pub(super) async fn delete_staged(&self, path: &str) -> Result<()> {
+        if let Some(bucket) = self.bucket()
+            && let Some(note) = self.get(path).await?
+        {
+            let aborted = s3::upload::abort_noted(bucket, &note).await;
+            aborted.map_err(|error| self.failed("abort the upload of", path, &error))?;
+        }
+        self.delete(path).await
+    }
+
     /// A named point at which tests may end the process.
     pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
         self.seam.point(name).await
@@ -324,11 +335,6 @@ impl Store {
 
     fn unreached(&self, message: &str, bucket: &Bucket) -> Error {
         Error::new(ErrorKind::Lake, message).with("lake", self.root()).with("endpoint", &bucket.endpoint)
-    }
-
-    /// The client below, for the checks of what a store can do.
-    pub(super) fn raw(&self) -> &Arc<dyn ObjectStore> {
-        &self.objects
     }
 
     /// The bucket, for S3.

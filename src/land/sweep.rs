@@ -6,7 +6,7 @@
 //!   old they are and however dead their process is. So a `fence` manifest names these ids, under the very number that such a late
 //!   manifest would need, and only then are they deleted. When that late manifest wins the number instead, its id is known and
 //!   its objects stay;
-//! - half-written local files go as soon as their commit is known or fenced;
+//! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - names that are not ours are reported and never touched.
 
@@ -138,7 +138,10 @@ impl Writer {
 
     async fn delete_all(&self, paths: Vec<String>) -> Result<Vec<String>> {
         let deletes = stream::iter(paths).map(|path| async move {
-            self.store().delete(&path).await?;
+            match self.layout().parse(&path) {
+                Some(Name::Staged(_)) => self.store().delete_staged(&path).await?,
+                _ => self.store().delete(&path).await?,
+            }
             self.store().point("sweep.deleted_one").await?;
             Ok::<_, Error>(path)
         });

@@ -28,12 +28,26 @@ impl Moto {
         format!("s3://{BUCKET}/{name}")
     }
 
-    /// How many uploads in parts were begun and neither completed nor aborted.
-    pub(crate) fn open_uploads(&self) -> usize {
-        let address = format!("{}/{BUCKET}?uploads", self.address);
-        let asked = async { reqwest::get(address).await?.text().await };
+    /// How many uploads in parts were begun and neither completed nor aborted, and how many parts they have.
+    pub(crate) fn open_uploads(&self) -> (usize, usize) {
+        let listed = self.get(&[BUCKET], "uploads");
+        let all = |tag| listed.split(tag).skip(1).filter_map(|rest: &str| rest.split('<').next());
+        // The listing names the uploads one after the other, each with its key first.
+        let keys = all("<Key>").zip(all("<UploadId>"));
+        let parts = keys.map(|(key, id)| {
+            let path: Vec<&str> = std::iter::once(BUCKET).chain(key.split('/')).collect();
+            self.get(&path, &format!("uploadId={id}")).matches("<Part>").count()
+        });
+        (all("<UploadId>").count(), parts.sum())
+    }
+
+    fn get(&self, path: &[&str], query: &str) -> String {
+        let mut url = url::Url::parse(&self.address).expect("an address");
+        url.path_segments_mut().expect("a path").clear().extend(path);
+        url.set_query(Some(query));
+        let asked = async { reqwest::get(url).await?.error_for_status()?.text().await };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(asked).expect("an answer").matches("<UploadId>").count()
+        runtime.block_on(asked).expect("an answer")
     }
 
     /// The variables that point a client at it.
