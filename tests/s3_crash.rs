@@ -102,8 +102,8 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
             _ => vec![(&orphaned, Job::Fill), (&coast.filled, Job::Refresh)],
         };
         for (found, job) in found {
-            // A run sweeps once, and begins with its lease: the second object is the first of a commit.
-            let last = if matches!(point, "sweep.listed" | "sweep.fenced") { 1 } else { 2 };
+            // A run sweeps once. The first object that it puts is its lease; the second, of a commit, is tried where it refreshes.
+            let last = if job == Job::Fill || matches!(point, "sweep.listed" | "sweep.fenced") { 1 } else { 2 };
             for nth in 1..=last {
                 let (lake, about) = (coast.copy(found), format!("{point}@{nth}, {job:?}"));
                 let said = aborted(&coast, &format!("{point}@{nth}"), &lake, job);
