@@ -21,6 +21,11 @@ macro_rules! uuid_name {
                 Self(Uuid::now_v7())
             }
 
+            /// When it was generated, by the clock of the machine that did, in Unix seconds; `None` for an id of another kind.
+            pub fn generated_at_unix(self) -> Option<u64> {
+                self.0.get_timestamp().map(|timestamp| timestamp.to_unix().0)
+            }
+
             /// Reads the hyphenated lower-case form.
             pub fn parse(text: &str) -> Option<Self> {
                 Uuid::try_parse(text).ok().map(Self).filter(|id| id.to_string() == text)

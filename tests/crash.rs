@@ -6,15 +6,17 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::land::FAIL_POINTS;
+use wdt_lake::land::{Access, FAIL_POINTS, Store};
 
+use crate::completeness;
 use crate::support::campaign::{Campaign, Job};
+use crate::support::committed::{assert_nothing_left, coverage};
 use crate::support::process::run_signalled;
-use crate::support::{LakeDir, Said, run};
+use crate::support::{LakeDir, Said, program, run};
 
 /// How a process ends that aborts, and one that is killed.
-const ABORTED: i32 = -6;
-const KILLED: i32 = -9;
+pub(crate) const ABORTED: i32 = -6;
+pub(crate) const KILLED: i32 = -9;
 
 /// The lakes that a run may find, and what it is asked to do with them.
 #[cfg(debug_assertions)]
@@ -159,4 +161,46 @@ fn random_lives_and_deaths_lose_and_double_nothing() {
     }
     println!("{deaths} deaths");
     assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
+}
+
+/// Requisitions are edited, and so leave the range, while a run pages through it and until it is killed. The edits go on while the last
+/// run, which is left alone, completes the lake.
+#[test]
+fn edits_and_deaths_together_lose_and_double_nothing() {
+    let (lives, mut deaths, mut owed, mut left) = (3, 0, 0, 0);
+    for seed in 1..=6 {
+        let (campaign, lake) = (Campaign::new(), LakeDir::new());
+        let mut rng = StdRng::seed_from_u64(seed);
+        for life in 0..=lives {
+            let edits = rng.random::<u64>();
+            campaign.erp.before_call(move |world, call| {
+                let mut rng = StdRng::seed_from_u64(edits ^ call.nth);
+                let there: Vec<_> = world.window(Campaign::range()).iter().map(|key| key.1).collect();
+                if !there.is_empty() && rng.random_bool(0.7) {
+                    let number =
+                        world.get(there[rng.random_range(0..there.len())]).map(|one| one.purchase_apply_no.to_string());
+                    world.edit(&number.expect("it is there"), |edited| edited.remark = "改".into());
+                }
+            });
+            let mut command = campaign.sync(&lake, if life % 2 == 0 { Job::Fill } else { Job::Refresh });
+            if life < lives {
+                let said = run_signalled(&campaign.erp, &mut command, rng.random_range(2..14), "KILL");
+                assert!([0, KILLED].contains(&said.code), "seed {seed}, life {life}: {said:?}");
+                deaths += u64::from(said.code == KILLED);
+            } else {
+                let said = run(&mut command);
+                assert_eq!(said.code, 0, "seed {seed}: {said:?}");
+            }
+        }
+        let about = format!("seed {seed}");
+        assert_eq!(coverage(&lake).gaps(Campaign::range()), [], "{about}");
+        assert_nothing_left(&lake, &about);
+        let store = Store::open(&lake.text(), Access::Read).expect("a lake");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        owed += runtime.block_on(completeness::check(&campaign.erp, &store, seed));
+        left += campaign.versions().iter().filter(|version| version.died.is_some()).count();
+        run(program().args(["verify", "--deep", "--lake", &lake.text()])).expect_code(0);
+    }
+    println!("{deaths} deaths, {left} versions left while others walked, {owed} had to be there");
+    assert!(deaths >= 12 && left > 100 && owed > 100, "{deaths} deaths, {left} versions left, {owed} owed");
 }

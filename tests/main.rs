@@ -8,6 +8,7 @@ mod bad_input;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod doctor;
 mod editions;
 #[cfg(unix)]
 mod interrupt;
@@ -16,7 +17,10 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+#[cfg(unix)]
+mod s3_crash;
 mod s3_lake;
+mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod stop;

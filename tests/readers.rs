@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use wdt_lake::edition::Edition;
 use wdt_lake::sandbox::{Detail, Quantity, Requisition, Sandbox, Status, Version};
 use wdt_lake::time::BeijingTime;
 
-use crate::support::{LakeDir, at, erp, erp_of, program, python, run, sync};
+use crate::support::{LakeDir, at, copy_folder, erp, erp_of, program, python, run, sync};
 
 /// A month of the lakes of these tests that is neither their first nor their last.
-const MONTH: &str = "2026-06";
+pub(crate) const MONTH: &str = "2026-06";
 
 /// What a reader says of `lakes`, and of the views when their SQL is given.
 fn ask(reader: &str, lakes: &[&LakeDir], views: Option<&Value>) -> Value {
@@ -27,10 +27,14 @@ fn ask(reader: &str, lakes: &[&LakeDir], views: Option<&Value>) -> Value {
         arguments.extend(["--views".to_owned(), file.path().to_str().unwrap().to_owned()]);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let output = python::run("readers.py", &arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{reader}: {stderr}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{reader}: {error}: {stderr}"))
+    answer(&mut python::LOCAL.script("readers.py", &arguments))
+}
+
+/// What `readers.py` says.
+pub(crate) fn answer(readers: &mut Command) -> Value {
+    let said = run(readers);
+    assert_eq!(said.code, 0, "{readers:?}: {}", said.stderr);
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{readers:?}: {error}: {}", said.stderr))
 }
 
 fn views(engine: &str, lake: &LakeDir) -> Value {
@@ -68,8 +72,8 @@ fn holds(said: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Sums, counts, instants and pruning of one reader against the journal.
-fn assert_read(sandbox: &Sandbox, lake: &LakeDir, reader: &str, said: &Value) {
+/// Sums, counts, instants and pruning of one reader against the journal; `files` are those of the lake.
+pub(crate) fn assert_read(sandbox: &Sandbox, files: &[String], reader: &str, said: &Value) {
     let world = sandbox.world().lock();
     let versions = world.journal().versions();
     let headers = versions.iter().map(|version| {
@@ -87,7 +91,7 @@ fn assert_read(sandbox: &Sandbox, lake: &LakeDir, reader: &str, said: &Value) {
         let seen = &said[table];
         assert!(holds(seen, &wanted), "{reader}: {table}: {seen}\nis not\n{wanted}");
         let folder = format!("{table}/account=sandbox/modified_month={MONTH}/");
-        let of_month = lake.files().iter().filter(|name| name.starts_with(&folder)).count();
+        let of_month = files.iter().filter(|name| name.starts_with(&folder)).count();
         assert_eq!(seen["month_files"], of_month, "{reader} prunes {table} to one month");
         assert!(of_month < seen["files"].as_u64().unwrap() as usize);
     }
@@ -97,16 +101,16 @@ fn assert_read(sandbox: &Sandbox, lake: &LakeDir, reader: &str, said: &Value) {
 fn duckdb_pyarrow_and_polars_read_the_same_lake() {
     let (sandbox, lake) = healthy();
     let duckdb = ask("duckdb", &[&lake], None);
-    assert_read(&sandbox, &lake, "duckdb", &duckdb["lakes"][0]);
+    assert_read(&sandbox, &lake.files(), "duckdb", &duckdb["lakes"][0]);
     for reader in ["pyarrow", "polars"] {
         assert_eq!(ask(reader, &[&lake], None), duckdb, "{reader} differs from duckdb");
     }
 }
 
 /// The versions that the views must show, by number: of one that was edited twice within its second, the later.
-type Latest = BTreeMap<String, std::sync::Arc<Requisition>>;
+pub(crate) type Latest = BTreeMap<String, std::sync::Arc<Requisition>>;
 
-fn latest(sandbox: &Sandbox) -> Latest {
+pub(crate) fn latest(sandbox: &Sandbox) -> Latest {
     let mut latest = Latest::new();
     for version in sandbox.world().lock().journal().versions() {
         let one = &version.requisition;
@@ -116,19 +120,6 @@ fn latest(sandbox: &Sandbox) -> Latest {
         }
     }
     latest
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if !target.exists() {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// A lake as a glob may find it at the worst time, and what the views must show nevertheless.
@@ -160,7 +151,7 @@ fn worst_time() -> (LakeDir, Latest) {
     sync(&sandbox, &lake, &["--to", "2026-07-23"]).expect_code(0);
 
     let before = LakeDir::new();
-    copy(&lake.path(), &before.path());
+    copy_folder(&lake.path(), &before.path());
     let (twice, unfinished) = (&numbers[1], &numbers[2]);
     edit(twice, edited, &|requisition| {
         requisition.details.truncate(1);
@@ -168,23 +159,23 @@ fn worst_time() -> (LakeDir, Latest) {
     });
     sync(&sandbox, &lake, &["--to", "2026-07-23", "--lookback", "20d"]).expect_code(0);
     for table in ["purchase_apply", "purchase_apply_detail"] {
-        copy(&before.path().join(table), &lake.path().join(table));
+        copy_folder(&before.path().join(table), &lake.path().join(table));
     }
     let latest = latest(&sandbox);
 
     let after = LakeDir::new();
-    copy(&lake.path(), &after.path());
+    copy_folder(&lake.path(), &after.path());
     edit(unfinished, at("2026-07-24 10:00:00"), &|requisition| requisition.details[0].real_num = Quantity::pieces(77));
     sync(&sandbox, &after, &["--to", "2026-07-25"]).expect_code(0);
     let headers = |lake: &LakeDir| lake.path().join("purchase_apply");
     let known = lake.files().len();
-    copy(&headers(&after), &headers(&lake));
+    copy_folder(&headers(&after), &headers(&lake));
     assert_eq!(lake.files().len(), known + 1, "one header file more, and no details");
     (lake, latest)
 }
 
 /// The views' rows against the journal.
-fn assert_latest(shown: &Value, latest: &Latest) {
+pub(crate) fn assert_latest(shown: &Value, latest: &Latest) {
     let rows = |view: &str| shown[view].as_array().unwrap().clone();
     let text = |row: &Value, column: &str| row[column].as_str().unwrap().to_owned();
     let headers: BTreeMap<String, Value> =
@@ -235,6 +226,15 @@ fn the_views_give_the_latest_state_at_the_worst_time() {
     let said = ask("duckdb", &[&lake], Some(&views("duckdb", &lake)));
     assert_worst(&said["lakes"][0], &latest);
     assert_latest(&said["views"], &latest);
+    assert_example_prunes(&lake, &said);
+}
+
+/// The example of the views reads the files of its month, and no others.
+fn assert_example_prunes(lake: &LakeDir, said: &Value) {
+    let headers: Vec<_> = lake.files().into_iter().filter(|name| name.starts_with("purchase_apply/")).collect();
+    let of_month = headers.iter().filter(|name| name.contains(MONTH)).count();
+    assert_eq!(said["example_files"], of_month);
+    assert!(of_month < headers.len());
 }
 
 /// Flagship headers carry no quantity: what is open is the sum over the details.
@@ -269,9 +269,10 @@ fn spark_reads_the_same_and_its_views_are_the_same() {
     let (sandbox, healthy) = healthy();
     let (worst, latest) = worst_time();
     let spark = ask("spark", &[&healthy, &worst], Some(&views("spark", &worst)));
-    assert_read(&sandbox, &healthy, "spark", &spark["lakes"][0]);
+    assert_read(&sandbox, &healthy.files(), "spark", &spark["lakes"][0]);
     assert_worst(&spark["lakes"][1], &latest);
     assert_latest(&spark["views"], &latest);
+    assert_example_prunes(&worst, &spark);
     let duckdb = ask("duckdb", &[&healthy, &worst], Some(&views("duckdb", &worst)));
     assert_eq!(spark["lakes"], duckdb["lakes"]);
     assert_eq!(spark["views"], duckdb["views"], "every column of every row");

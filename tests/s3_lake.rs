@@ -1,6 +1,5 @@
 //! Lakes on S3: the real program against a real S3 server that checks signatures.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,16 +18,6 @@ fn sync_to(sandbox: &Sandbox, server: &S3Server, lake: &str) -> Command {
 
 fn read(server: &S3Server, arguments: &[&str]) -> Said {
     run(program().envs(server.environment()).args(arguments))
-}
-
-/// Copies a folder of the server to where readers of local lakes look.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let from = entry.unwrap().path();
-        let to = to.join(from.file_name().unwrap());
-        if from.is_dir() { copy(&from, &to) } else { assert!(std::fs::copy(&from, &to).is_ok()) }
-    }
 }
 
 #[track_caller]
@@ -72,8 +61,7 @@ fn a_lake_in_a_bucket_holds_what_the_erp_held() {
     assert_eq!(account["foreign"], serde_json::json!([]));
 
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
-    let local = LakeDir::new();
-    copy(&server.folder(&bucket).join("lake"), &local.path());
+    let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
     let mut listed = Vec::new();
     for table in ["purchase_apply", "purchase_apply_detail"] {
@@ -128,39 +116,14 @@ fn a_store_without_conditional_put_needs_a_single_writer() {
     let (sandbox, server) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start());
     let bucket = server.bucket();
     let lake = format!("s3://{bucket}/lake");
-    let healthy = read(&server, &["doctor", "--json", "--lake", &lake]).expect_code(0).json();
-    let checks = healthy["checks"].as_array().unwrap();
-    assert!(checks.iter().all(|check| check["outcome"] == "works"), "{checks:?}");
-    assert_eq!(checks.len(), 7);
-
     server.break_by(|asked| asked.is_conditional.then_some(Fault::Refuse(501)));
-    let sick = read(&server, &["doctor", "--lake", &lake]).expect_code(6);
-    assert!(
-        sick.stdout.contains("conditional create  fails") && sick.stdout.contains("--single-writer"),
-        "{}",
-        sick.stdout
-    );
     refused(run(&mut sync_to(&sandbox, &server, &lake)), 6, &["--single-writer"]);
     assert!(sandbox.world().calls().is_empty());
-    read(&server, &["doctor", "--single-writer", "--lake", &lake]).expect_code(0);
-
     let said = run(sync_to(&sandbox, &server, &lake).arg("--single-writer")).expect_code(0).json();
     assert_eq!(said["rows"]["purchase_apply"], 120);
     let again = run(sync_to(&sandbox, &server, &lake).arg("--single-writer")).expect_code(0).json();
     assert_eq!(again["calls"], 0);
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
-    let local = LakeDir::new();
-    copy(&server.folder(&bucket).join("lake"), &local.path());
+    let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
-}
-
-#[test]
-fn the_doctor_sees_a_local_folder_and_leaves_it_as_it_was() {
-    let lake = LakeDir::new();
-    let said = run(program().args(["doctor", "--lake", &lake.text()])).expect_code(6);
-    assert!(said.stderr.contains("there is no lake"), "{}", said.stderr);
-    std::fs::create_dir_all(lake.path()).unwrap();
-    let said = run(program().args(["doctor", "--lake", &lake.text()])).expect_code(0);
-    assert!(said.stdout.ends_with("this store can hold a lake\n"), "{}", said.stdout);
-    assert_eq!(std::fs::read_dir(lake.path()).unwrap().count(), 0);
 }

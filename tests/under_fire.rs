@@ -296,6 +296,20 @@ fn plan_prints_what_sync_would_walk() {
     assert!(text.stdout.contains("minute"), "{}", text.stdout);
 }
 
+/// Only where nothing stands there is a lake yet to be made.
+#[test]
+fn a_place_that_cannot_hold_a_lake_is_not_taken_for_a_new_one() {
+    let (sandbox, place) = (erp(20, 5, "2026-06-30 23:59:59"), LakeDir::new());
+    std::fs::write(place.path(), "a file").unwrap();
+    for lake in [place.text(), format!("{}/lake", place.text())] {
+        for command in ["plan", "sync"] {
+            let said = run(program_at(&sandbox).args([command, "--lake", &lake]).args(JUNE)).expect_code(6);
+            assert!(said.stderr.contains(&lake) && said.stderr.contains("hint: "), "{}", said.stderr);
+        }
+    }
+    assert!(sandbox.world().calls().is_empty(), "no call is spent");
+}
+
 /// The sandbox counts a sliding minute of its own: at the default budget it refuses nobody. This takes a minute, of waiting.
 #[test]
 fn the_default_budget_is_never_refused_by_a_limit_of_sixty() {

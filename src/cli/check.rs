@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::lake::Output;
 use super::sync::CallArgs;
 use crate::error::{Result, exit};
 use crate::pipeline;
@@ -19,9 +20,8 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Args {
     #[command(flatten)]
     calls: CallArgs,
-    /// Print one line with one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
@@ -37,31 +37,30 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
             if seconds > 0 { "behind" } else { "ahead of" }
         ));
     }
-    if args.json {
-        super::print(
-            &json!({
-                "command": "check",
-                "account": account.name,
-                "edition": account.edition,
-                "host": account.gateway_host(),
-                "clock_ahead_s": ahead,
-                "calls": checked.calls,
-                "wall_s": checked.elapsed.as_secs_f64(),
-            })
-            .to_string(),
-        );
-    } else {
+    let to_json = || {
+        json!({
+            "command": "check",
+            "account": account.name,
+            "edition": account.edition,
+            "host": account.gateway_host(),
+            "clock_ahead_s": ahead,
+            "calls": checked.calls,
+            "wall_s": checked.elapsed.as_secs_f64(),
+        })
+    };
+    let to_text = || {
         let clock = ahead.map_or_else(
             || "unknown, it sends none".to_owned(),
             |seconds| format!("{seconds:+} s from this machine's"),
         );
-        super::print(&format!(
+        format!(
             "{}: the {} gateway at {} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {:.0} ms",
             account.name,
             account.edition,
             account.gateway_host(),
             checked.elapsed.as_secs_f64() * 1e3
-        ));
-    }
+        )
+    };
+    args.output.print(to_json, to_text);
     Ok(exit::DONE)
 }

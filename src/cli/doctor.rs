@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
 use crate::land::{Access, Finding, Store, Tried, examine};
@@ -14,20 +15,15 @@ pub(super) struct Args {
     /// One run at a time will write: do not insist on conditional creates.
     #[arg(long)]
     single_writer: bool,
-    /// Print one line with one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let store = Store::open(&args.lake, Access::Read)?.written_by(writers(args.single_writer));
     let findings = examine(&store).await?;
     let code = if findings.iter().any(Finding::is_fatal) { exit::LAKE } else { exit::DONE };
-    super::print(&if args.json {
-        to_json(&store, &findings, code).to_string()
-    } else {
-        to_text(&store, &findings, code)
-    });
+    args.output.print(|| to_json(&store, &findings, code), || to_text(&store, &findings, code));
     Ok(code)
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod files;
 mod get;
+mod lake;
 mod plan;
 mod progress;
 mod render;
@@ -27,8 +28,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::AccountSettings;
-use crate::error::{Error, ErrorKind, Result, exit};
-use crate::land::{Access, Store};
+use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -192,15 +192,6 @@ fn print_warning(warning: &str) {
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
-}
-
-/// The lake to read; none where it is not there yet. What is wrong with its settings is an error all the same.
-fn open_if_there(lake: &str) -> Result<Option<Store>> {
-    match Store::open(lake, Access::Read) {
-        Ok(store) => Ok(Some(store)),
-        Err(error) if error.kind() == ErrorKind::Usage => Err(error),
-        Err(_) => Ok(None),
-    }
 }
 
 /// The account of the environment, with a warning when its calls can be read on their way.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::lake::Output;
 use super::render;
 use super::sync::{CallArgs, RangeArgs};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::Lake;
+use crate::land::{Lake, Store};
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::time::SystemClock;
 
@@ -21,16 +22,17 @@ pub(super) struct Args {
     offline: bool,
     #[command(flatten)]
     calls: CallArgs,
-    /// Print one line with one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let account = super::account_from_env()?;
-    let options = args.range.apply(SyncOptions { calls: args.calls.policy()?, ..SyncOptions::default() })?;
+    let calls = args.calls.policy()?;
+    let budget = calls.calls_per_minute;
+    let options = args.range.apply(SyncOptions { calls, ..SyncOptions::default() })?;
     // A lake that is not there yet covers nothing.
-    let lake = match super::open_if_there(&args.range.lake)? {
+    let lake = match Store::find(&args.range.lake)? {
         Some(store) => Some(Lake::open(store, account.name.clone()).await?),
         None => None,
     };
@@ -39,12 +41,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         .await
         .map_err(|error| error.with("account", &account.name))?;
     forecast.warning.iter().for_each(|warning| super::print_warning(warning));
-    let budget = args.calls.policy()?.calls_per_minute;
-    super::print(&if args.json {
-        to_json(&account.name, &forecast, budget).to_string()
-    } else {
-        to_text(&account.name, &forecast, budget)
-    });
+    args.output.print(|| to_json(&account.name, &forecast, budget), || to_text(&account.name, &forecast, budget));
     Ok(exit::DONE)
 }
 

@@ -2,63 +2,35 @@
 
 use serde_json::{Value, json};
 
+use super::lake::LakeArgs;
 use super::render;
-use crate::error::{Error, Result, exit};
-use crate::id::AccountName;
-use crate::land::{Access, Lake, Leftovers, Store, Table, Unsettled};
+use crate::error::{Result, exit};
+use crate::land::{Lake, Leftovers, Table, Unsettled};
 use crate::time::Window;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the lake is: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    lake: String,
-    /// Only this account.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Print one line with one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
-/// The accounts of a lake, or the one that is wanted.
-pub(super) async fn accounts(store: &Store, wanted: Option<AccountName>) -> Result<Vec<AccountName>> {
-    pick(crate::land::accounts(store).await?, wanted)
-}
-
-/// All of `present`, or the one that is wanted.
-pub(super) fn pick(present: Vec<AccountName>, wanted: Option<AccountName>) -> Result<Vec<AccountName>> {
-    match wanted {
-        None => Ok(present),
-        Some(account) if present.contains(&account) => Ok(vec![account]),
-        Some(account) => Err(Error::usage("the lake has no such account").with("account", account).hint(format!(
-            "it has {}",
-            if present.is_empty() {
-                "none".to_owned()
-            } else {
-                present.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-            }
-        ))),
-    }
+    #[command(flatten)]
+    lake: LakeArgs,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let wanted = args.account.as_deref().map(str::parse).transpose()?;
-    let store = Store::open(&args.lake, Access::Read)?;
+    let lake = args.lake.open()?;
     let mut shown = Vec::new();
-    for account in accounts(&store, wanted).await? {
-        let lake = Lake::open(store.clone(), account).await?;
-        let leftovers = lake.leftovers().await?;
-        shown.push((lake, leftovers));
+    for account in lake.accounts().await? {
+        let part = Lake::open(lake.store.clone(), account).await?;
+        let leftovers = part.leftovers().await?;
+        shown.push((part, leftovers));
     }
-    if args.json {
-        let accounts: Vec<Value> = shown.iter().map(|(lake, leftovers)| to_json(lake, leftovers)).collect();
-        super::print(&json!({"command": "status", "lake": store.root(), "accounts": accounts}).to_string());
-    } else if shown.is_empty() {
-        super::print("the lake is empty");
-    } else {
-        super::print(&shown.iter().map(|(lake, leftovers)| to_text(lake, leftovers)).collect::<Vec<_>>().join("\n\n"));
-    }
+    let to_json = || {
+        let accounts: Vec<Value> = shown.iter().map(|(part, leftovers)| to_json(part, leftovers)).collect();
+        json!({"command": "status", "lake": lake.store.root(), "accounts": accounts})
+    };
+    let to_text = || match &*shown {
+        [] => "the lake is empty".to_owned(),
+        shown => shown.iter().map(|(part, leftovers)| to_text(part, leftovers)).collect::<Vec<_>>().join("\n\n"),
+    };
+    args.lake.output.print(to_json, to_text);
     Ok(exit::DONE)
 }
 

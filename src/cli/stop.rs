@@ -65,7 +65,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         None => Some(Numbers::check(given(args)?)?),
         Some(_) => None,
     };
-    let lake = match super::open_if_there(&args.lake)? {
+    let lake = match Store::find(&args.lake)? {
         Some(store) => Some(Lake::open(store, account.name.clone()).await?),
         None => None,
     };

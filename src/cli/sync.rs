@@ -131,7 +131,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         ..SyncOptions::default()
     })?;
     // What is wrong with the range is said before the folder of a new lake is made.
-    let lake_is_new = super::open_if_there(&args.range.lake)?.is_none();
+    let lake_is_new = Store::find(&args.range.lake)?.is_none();
     if lake_is_new || options.from.is_some() {
         options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
     }

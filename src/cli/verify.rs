@@ -2,50 +2,41 @@
 
 use serde_json::{Value, json};
 
+use super::lake::LakeArgs;
 use super::render;
-use super::status::pick;
 use crate::error::{Result, exit};
-use crate::land::{Access, Depth, Store, Table, Uneven, Verified, accounts_with_objects};
+use crate::land::{Depth, Table, Uneven, Verified, accounts_with_objects};
 use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the lake is: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    lake: String,
-    /// Only this account.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
+    #[command(flatten)]
+    lake: LakeArgs,
     /// Read every value of every row, and report headers whose quantities are not the sums of their details.
     #[arg(long)]
     deep: bool,
-    /// Print one line with one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let wanted = args.account.as_deref().map(str::parse).transpose()?;
     let depth = if args.deep { Depth::Deep } else { Depth::Shallow };
-    let store = Store::open(&args.lake, Access::Read)?;
+    let lake = args.lake.open()?;
     let mut verified = Vec::new();
-    for account in pick(accounts_with_objects(&store).await?, wanted)? {
+    for account in lake.pick(accounts_with_objects(&lake.store).await?)? {
         let named = account.clone();
-        verified.push(pipeline::verify(&store, account, depth).await.map_err(|error| error.with("account", named))?);
+        verified
+            .push(pipeline::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?);
     }
     let is_sound = verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };
-    if args.json {
+    let to_json = || {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
-        super::print(
-            &json!({"command": "verify", "lake": store.root(), "deep": args.deep, "accounts": accounts, "exit_code": code})
-                .to_string(),
-        );
-    } else if verified.is_empty() {
-        super::print("the lake is empty");
-    } else {
-        super::print(&verified.iter().map(|account| to_text(account, depth)).collect::<Vec<_>>().join("\n\n"));
-    }
+        json!({"command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts, "exit_code": code})
+    };
+    let to_text = || match &*verified {
+        [] => "the lake is empty".to_owned(),
+        verified => verified.iter().map(|account| to_text(account, depth)).collect::<Vec<_>>().join("\n\n"),
+    };
+    args.lake.output.print(to_json, to_text);
     Ok(code)
 }
 

@@ -9,6 +9,7 @@ use object_store::path::Path;
 use super::layout::{LEASE_ROOT, STAGING_ROOT, probe};
 use super::probe::{Condition, SINGLE_WRITER, create_twice};
 use super::s3::{Bucket, upload};
+use super::seam::Seam;
 use super::store::{Created, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
@@ -91,6 +92,8 @@ impl Finding {
 /// # Errors
 /// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
 pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
+    // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
+    store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);
     let trial = Trial { store, run: RunId::generate() };
     let examined = trial.all().await;
@@ -108,8 +111,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     async fn all(&self) -> Result<Vec<Finding>> {
-        // The first words with the store are let through as errors: wrong keys and missing buckets explain themselves.
-        self.store.list(LEASE_ROOT).await?;
+        // So is the first object: a key may be allowed to read only.
         self.put("first", "first").await?;
         let single = self.store.writers() == Writers::Single;
         let mut findings = vec![
@@ -126,12 +128,12 @@ impl Trial<'_> {
             Ok(Outcome::Skipped("it cannot create conditionally"))
         };
         findings.push(Finding { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
-        for finding in findings.iter_mut().skip(3).filter(|finding| matches!(finding.outcome, Outcome::Fails(_))) {
+        for finding in findings.iter_mut().skip(3).filter(|finding| finding.is_fatal()) {
             finding.hint = Some(SINGLE_WRITER.to_owned());
         }
         match self.store.bucket() {
             Some(bucket) => {
-                findings.push(finding(Ability::Multipart, self.multipart().await));
+                findings.push(finding(Ability::Multipart, self.multipart(bucket).await));
                 findings.push(Finding { is_needed: false, ..finding(Ability::Clock, self.clock(bucket).await) });
             }
             None => {
@@ -207,22 +209,21 @@ impl Trial<'_> {
         Ok(None)
     }
 
-    async fn multipart(&self) -> Result<Option<String>> {
+    async fn multipart(&self, bucket: &Bucket) -> Result<Option<String>> {
         let name = self.name("parts");
         let bytes = Bytes::from(vec![b'x'; SMALLEST_PART_BYTES + 1]);
         let size = bytes.len() as u64;
-        let (objects, path) = (self.store.raw(), Path::from(name.as_str()));
         let told = |error| self.store.failed("upload", &name, &error);
-        upload::put_in_parts(std::sync::Arc::clone(objects), path.clone(), bytes, SMALLEST_PART_BYTES)
-            .await
-            .map_err(told)?;
-        let held = objects.head(&path).await.map_err(told)?.size;
+        let note = self.name("note");
+        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, Seam::default());
+        put.await.map_err(told)?;
+        let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {
             return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));
         }
-        let aborted = Path::from(self.name("aborted"));
-        upload::begin_and_abort(&**objects, &aborted).await.map_err(told)?;
-        match objects.head(&aborted).await {
+        let aborted = self.name("aborted");
+        upload::begin_and_abort(bucket, &aborted).await.map_err(told)?;
+        match bucket.objects.head(&Path::from(aborted)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             _ => Err(failed("an aborted upload left an object")),
         }

@@ -50,7 +50,7 @@ pub use lease::{Lease, LeaseWait};
 pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, Rule};
 pub use parquet::{EncodedFile, Origin, RowSource, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
-pub use seam::POINTS as FAIL_POINTS;
+pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;

@@ -7,30 +7,46 @@
 //!
 //! Two things are made easier than the client has them: plain http is allowed to a loopback address, and with virtual-hosted style the
 //! bucket is put in front of the endpoint's host, where the endpoint does not name it yet.
+//!
+//! A store that has answered once is asked with much patience from then on. One that never has is probably not there, which people want to
+//! hear within seconds.
 
 mod explain;
 pub(super) mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
-pub(super) use explain::{Explained, refuses_condition};
+pub(super) use explain::{Contact, Explained, refuses_condition};
 
 use crate::error::{Error, Result};
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
-/// The longest that one request may take, where `AWS_TIMEOUT` says nothing: a part of a big file over a slow line.
-const REQUEST_TIMEOUT: &str = "120s";
-/// A store that answers a conditional put with a server error is not asked for long.
-const PROBE_RETRIES: usize = 3;
+
+/// How long a client tries.
+struct Patience {
+    /// How often a failing request is repeated.
+    retries: usize,
+    /// Not after this time.
+    retry_time: Duration,
+    /// The longest that one request may take, where `AWS_TIMEOUT` says nothing.
+    request_time: &'static str,
+}
+
+/// For a store that is there: it may be down for a moment, and a part of a big file may take long over a slow line.
+const PATIENT: Patience = Patience { retries: 10, retry_time: Duration::from_secs(180), request_time: "120s" };
+/// For first contact, and for a store that may answer a conditional put with a server error: small requests, and somebody waits.
+const HASTY: Patience = Patience { retries: 3, retry_time: Duration::from_secs(8), request_time: "10s" };
 
 const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or \
 AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, or run with container credentials; instance metadata is asked only with \
@@ -45,15 +61,25 @@ struct Settings {
     /// The root as people write it, without a slash at the end.
     root: String,
     options: Vec<(Key, String)>,
+    /// What people call the store's address.
+    endpoint: String,
     secrets: Vec<String>,
 }
+
+/// A client: for objects, and for the steps of uploads in parts.
+trait Client: ObjectStore + MultipartStore {}
+impl<T: ObjectStore + MultipartStore> Client for T {}
 
 /// The objects of a lake in a bucket.
 pub(super) struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same, for uploads in parts.
+    pub(super) uploads: Arc<dyn MultipartStore>,
     /// The same with little patience.
     pub(super) hasty: Arc<dyn ObjectStore>,
     pub(super) root: String,
+    pub(super) endpoint: String,
+    has_answered: AtomicBool,
     secrets: Vec<String>,
 }
 
@@ -61,12 +87,26 @@ impl Bucket {
     /// The lake at `location`, by the settings in `variables`. Asks nothing of the network.
     pub(super) fn open(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let settings = Settings::resolve(location, variables)?;
+        let client = settings.connect(&PATIENT)?;
         Ok(Self {
-            objects: settings.connect(RetryConfig::default())?,
-            hasty: settings.connect(RetryConfig { max_retries: PROBE_RETRIES, ..RetryConfig::default() })?,
+            objects: Arc::clone(&client) as _,
+            uploads: client,
+            hasty: settings.connect(&HASTY)?,
             root: settings.root,
+            endpoint: settings.endpoint,
+            has_answered: AtomicBool::new(false),
             secrets: settings.secrets,
         })
+    }
+
+    /// The objects for a question, with as much patience as the store deserves.
+    pub(super) fn asked(&self) -> &Arc<dyn ObjectStore> {
+        if self.has_answered.load(Ordering::Relaxed) { &self.objects } else { &self.hasty }
+    }
+
+    /// Remembers that the store has answered a question.
+    pub(super) fn answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
     }
 
     /// What went wrong, without secrets, and what may help.
@@ -89,6 +129,11 @@ impl Settings {
         let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].map(|name| set.remove(name));
         let endpoint = endpoint.into_iter().flatten().next();
         let endpoint = endpoint.map(|text| resolve_endpoint(&text, &bucket, virtual_hosted, &set)).transpose()?;
+        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| set.get(*name));
+        let shown = endpoint.as_ref().map_or_else(
+            || format!("AWS, region {}", region.map_or("us-east-1", String::as_str)),
+            |(url, _)| url.clone(),
+        );
         if set.contains_key("AWS_SESSION_TOKEN") {
             set.remove("AWS_TOKEN");
         }
@@ -101,11 +146,8 @@ impl Settings {
             .chain(["AWS_SSE_CUSTOMER_KEY_BASE64"])
             .filter_map(|name| set.get(name).cloned())
             .collect();
-        let mut options = vec![
-            // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other request.
-            (Key::DisableBulkDelete, "true".to_owned()),
-            (Key::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT.to_owned()),
-        ];
+        // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other request.
+        let mut options = vec![(Key::DisableBulkDelete, "true".to_owned())];
         // Names that the client does not know belong to other programs.
         options.extend(set.into_iter().filter_map(|(name, value)| Some((name.to_lowercase().parse().ok()?, value))));
         if let Some((url, is_loopback)) = endpoint {
@@ -114,11 +156,14 @@ impl Settings {
                 options.push((Key::Client(ClientConfigKey::AllowHttp), "true".to_owned()));
             }
         }
-        Ok(Self { bucket, prefix, root, options, secrets })
+        Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })
     }
 
-    fn connect(&self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>> {
-        let mut builder = AmazonS3Builder::new().with_retry(RetryConfig { retry_timeout: RETRY_TIME, ..retry });
+    fn connect(&self, patience: &Patience) -> Result<Arc<dyn Client>> {
+        let retry =
+            RetryConfig { max_retries: patience.retries, retry_timeout: patience.retry_time, ..RetryConfig::default() };
+        let timeout = Key::Client(ClientConfigKey::Timeout);
+        let mut builder = AmazonS3Builder::new().with_retry(retry).with_config(timeout, patience.request_time);
         for (key, value) in &self.options {
             builder = builder.with_config(*key, value);
         }
@@ -135,9 +180,6 @@ impl Settings {
         })
     }
 }
-
-/// How long a failing request is repeated.
-const RETRY_TIME: Duration = Duration::from_secs(180);
 
 /// Bucket, prefix and root of `s3://bucket/prefix`.
 fn parse_location(location: &str) -> Result<(String, Path, String)> {
@@ -291,7 +333,8 @@ mod tests {
         .expect("resolved");
         assert_eq!(option(&settings, Key::Endpoint), None);
         assert_eq!(option(&settings, Key::Region), Some("eu-west-1"));
-        assert_eq!(option(&settings, Key::Client(ClientConfigKey::Timeout)), Some("120s"));
+        assert_eq!(option(&settings, Key::Client(ClientConfigKey::Timeout)), None);
+        assert_eq!(settings.endpoint, "AWS, region eu-west-1");
         let settings = with_key(&[("AWS_TIMEOUT", "5s"), ("AWS_ENDPOINT_URL", "  ")]).expect("resolved");
         assert_eq!(option(&settings, Key::Client(ClientConfigKey::Timeout)), Some("5s"));
         assert_eq!(option(&settings, Key::Endpoint), None);

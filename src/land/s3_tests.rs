@@ -193,3 +193,22 @@ async fn wrong_keys_and_buckets_are_said_at_once_and_without_the_key() {
     }
     assert!(server.requests() > 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_has_answered_is_asked_with_more_patience() {
+    let (place, store) = server_and_lake();
+    let down = |requests: u32| {
+        let mut left = requests;
+        server(&place).break_by(move |_| {
+            left = left.saturating_sub(1);
+            (left > 0).then_some(Fault::Refuse(503))
+        });
+    };
+    down(6);
+    let error = store.list("_manifest").await.expect_err("nobody has answered yet");
+    refused(&error, &["503", "after 3 retries"]);
+    down(0);
+    assert_eq!(store.list("_manifest").await.expect("it is up"), vec![]);
+    down(6);
+    assert_eq!(store.list("_manifest").await.expect("it was down for a moment"), vec![]);
+}

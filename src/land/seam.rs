@@ -3,13 +3,14 @@
 //! In release builds a [`Seam`] is empty and its methods do nothing. It comes alive in builds with debug assertions, which are those that
 //! tests run and users do not: unit tests give a store an `Interference`, and the environment variable `WDT_LAKE_FAILPOINT=name`
 //! aborts the real program the first time that the point `name` of [`POINTS`] is reached, and `name@3` the third time. An abort runs
-//! no destructor and flushes nothing, so to the lake it is a kill.
+//! no destructor and flushes nothing, so to the lake it is a kill. A lake in a bucket passes [`BUCKET_POINTS`] too, and
+//! `WDT_LAKE_PART_BYTES=n` lets it put every object of at least that size in parts of that size.
 
 use bytes::Bytes;
 
 use crate::error::Result;
 
-/// Every named point, in the order in which a landing and then a sweep pass them.
+/// The named points, in the order in which a landing and then a sweep pass them on local disk.
 pub const POINTS: [&str; 12] = [
     "put.staged",
     "put.published",
@@ -23,6 +24,17 @@ pub const POINTS: [&str; 12] = [
     "sweep.listed",
     "sweep.fenced",
     "sweep.deleted_one",
+];
+
+/// What a bucket has in place of the `put.*` and `create.*` of local disk, where nothing is staged and every step is a request.
+pub const BUCKET_POINTS: [&str; 7] = [
+    "put.sending",
+    "upload.begun",
+    "upload.part_sent",
+    "upload.parts_sent",
+    "put.sent",
+    "create.sending",
+    "create.sent",
 ];
 
 /// What is done to a store.
@@ -69,18 +81,26 @@ pub(crate) trait Interference: Send + Sync {
 pub(crate) struct Seam {
     #[cfg(any(test, debug_assertions))]
     interference: Option<std::sync::Arc<dyn Interference>>,
+    #[cfg(any(test, debug_assertions))]
+    part_bytes: Option<usize>,
 }
 
 #[cfg(any(test, debug_assertions))]
 impl Seam {
     #[cfg(test)]
     pub(crate) fn new(interference: std::sync::Arc<dyn Interference>) -> Self {
-        Self { interference: Some(interference) }
+        Self { interference: Some(interference), part_bytes: None }
     }
 
     /// The seam of a real process: alive when `WDT_LAKE_FAILPOINT` is set.
     pub(crate) fn of_process() -> Self {
-        Self { interference: Abort::from_environment().map(|abort| std::sync::Arc::new(abort) as _) }
+        let part_bytes = std::env::var("WDT_LAKE_PART_BYTES").ok().and_then(|text| text.parse().ok());
+        Self { interference: Abort::from_environment().map(|abort| std::sync::Arc::new(abort) as _), part_bytes }
+    }
+
+    /// From how many bytes on an object is put in parts, and how big the parts are, if a test says so.
+    pub(crate) fn part_bytes(&self) -> Option<usize> {
+        self.part_bytes
     }
 
     pub(crate) async fn before(&self, effect: Effect<'_>) -> Result<()> {
@@ -92,7 +112,7 @@ impl Seam {
     }
 
     pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
-        debug_assert!(POINTS.contains(&name), "{name} is not listed");
+        debug_assert!(POINTS.contains(&name) || BUCKET_POINTS.contains(&name), "{name} is not listed");
         self.ask(Moment::Point(name)).await
     }
 
@@ -109,6 +129,10 @@ impl Seam {
 impl Seam {
     pub(crate) fn of_process() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn part_bytes(&self) -> Option<usize> {
+        None
     }
 
     pub(crate) async fn before(&self, _effect: Effect<'_>) -> Result<()> {
@@ -159,7 +183,7 @@ mod tests {
     #[test]
     fn every_point_is_documented() {
         let text = include_str!("../../docs/lake-format.md");
-        for name in POINTS {
+        for name in POINTS.iter().chain(&BUCKET_POINTS) {
             assert!(text.contains(&format!("`{name}`")), "{name}");
         }
     }

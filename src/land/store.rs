@@ -9,18 +9,18 @@
 //! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are written for that.
 //! Errors name the object and never a credential.
 
+mod open;
+
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::local;
-use super::s3::{self, Bucket, Explained};
+use super::s3::{self, Bucket, Contact, Explained};
 use super::seam::{Effect, Op, Seam};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -77,61 +77,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each other,
-    /// [`ErrorKind::Lake`] when the folder cannot be used.
-    pub fn open(location: &str, access: Access) -> Result<Self> {
-        match location.split_once("://") {
-            None => Self::local(FsPath::new(location), access),
-            Some(("file", _)) => {
-                let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
-                let folder = folder.ok_or_else(|| {
-                    Error::usage("the lake is not a local file URI")
-                        .with("lake", location)
-                        .hint("write `file:///path/to/lake`, or just the path")
-                })?;
-                Self::local(&folder, access)
-            }
-            Some(("s3" | "s3a", _)) => {
-                let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-                Self::s3(location, text)
-            }
-            Some((scheme, _)) => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
-                .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
-        }
-    }
-
-    /// A lake in memory, for tests: clones share it.
-    pub fn memory() -> Self {
-        Self {
-            objects: Arc::new(InMemory::new()),
-            folder: None,
-            bucket: None,
-            writers: Writers::Many,
-            name: "memory://".into(),
-            seam: Seam::default(),
-        }
-    }
-
-    /// A lake in a bucket, at `s3://bucket/prefix`, as those of `variables` say whose names begin with `AWS_`. Nothing is asked of the
-    /// network yet.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
-    pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let bucket = Bucket::open(location, variables)?;
-        Ok(Self {
-            objects: Arc::clone(&bucket.objects),
-            folder: None,
-            name: bucket.root.as_str().into(),
-            bucket: Some(Arc::new(bucket)),
-            writers: Writers::Many,
-            seam: Seam::of_process(),
-        })
-    }
-
     /// The same lake, written by so many.
     #[must_use]
     pub fn written_by(self, writers: Writers) -> Self {
@@ -141,43 +86,6 @@ impl Store {
     /// How many may write its logs at the same time.
     pub fn writers(&self) -> Writers {
         self.writers
-    }
-
-    /// A lake in a local folder.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
-    pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
-        let shown = folder.display().to_string();
-        let cannot = |message: &str, error: std::io::Error| {
-            Error::new(ErrorKind::Lake, message).with("lake", &shown).because(error)
-        };
-        match access {
-            Access::Read if !folder.is_dir() => {
-                return Err(Error::new(ErrorKind::Lake, "there is no lake")
-                    .with("lake", &shown)
-                    .hint("check the path; `wdt-lake sync` makes a new lake"));
-            }
-            Access::Read => {}
-            // The staging folder is made at once, so that a folder in which nothing can be written is refused before any call is spent.
-            Access::Write => local::make_folders(&folder.join("_staging")).map_err(|error| {
-                cannot("the lake's folder cannot be written", error)
-                    .hint("choose a folder that this user may create and write, with space left")
-            })?,
-        }
-        let folder = folder.canonicalize().map_err(|error| cannot("the lake's folder cannot be opened", error))?;
-        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| {
-            Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
-        })?;
-        let name = folder.display().to_string().into();
-        Ok(Self {
-            objects: Arc::new(objects),
-            folder: Some(Arc::new(folder)),
-            bucket: None,
-            writers: Writers::Many,
-            name,
-            seam: Seam::of_process(),
-        })
     }
 
     /// The root: the absolute path of a local folder, or a URI.
@@ -223,12 +131,17 @@ impl Store {
             }
             None => {
                 let target = Path::from(path);
-                let put = if self.bucket.is_some() && bytes.len() >= s3::upload::THRESHOLD_BYTES {
-                    s3::upload::put(Arc::clone(&self.objects), target, bytes.clone()).await
-                } else {
-                    self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ())
+                self.seam.point("put.sending").await?;
+                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(bytes.len(), &self.seam));
+                let put = match in_parts {
+                    Some((bucket, part_bytes)) => {
+                        let (bytes, seam) = (bytes.clone(), self.seam.clone());
+                        s3::upload::put_in_parts(bucket, path, bytes, part_bytes, staging, seam).await
+                    }
+                    None => self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ()),
                 };
                 put.map_err(|error| self.failed("write", path, &error))?;
+                self.seam.point("put.sent").await?;
             }
         }
         self.seam.after(effect).await
@@ -257,7 +170,10 @@ impl Store {
             }
             None => {
                 let target = Path::from(path);
-                match self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await {
+                self.seam.point("create.sending").await?;
+                let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await;
+                self.seam.point("create.sent").await?;
+                match put {
                     Ok(_) => Created::New,
                     Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                         Created::Taken
@@ -277,11 +193,12 @@ impl Store {
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.seam.before(effect).await?;
-        let got = match self.objects.get(&Path::from(path)).await {
+        let got = match self.asked().get(&Path::from(path)).await {
             Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, &error))?),
             Err(object_store::Error::NotFound { .. }) => None,
             Err(error) => return Err(self.failed("read", path, &error)),
         };
+        self.answered();
         self.seam.after(effect).await?;
         Ok(got)
     }
@@ -293,9 +210,10 @@ impl Store {
     pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
-        let listed = self.objects.list(Some(&Path::from(folder)));
+        let listed = self.asked().list(Some(&Path::from(folder)));
         let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
         let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
+        self.answered();
         self.seam.after(effect).await?;
         found.sort_unstable();
         Ok(found)
@@ -320,8 +238,9 @@ impl Store {
     pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
-        let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
+        let listed = self.asked().list_with_delimiter(Some(&Path::from(folder))).await;
         let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
+        self.answered();
         self.seam.after(effect).await?;
         let mut folders: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
         folders.sort_unstable();
@@ -339,6 +258,17 @@ impl Store {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => self.seam.after(effect).await,
             Err(error) => Err(self.failed("delete", path, &error)),
         }
+    }
+
+    /// Removes what a dead process has half written: a staged file, or in a bucket the upload of which there is a note.
+    pub(super) async fn delete_staged(&self, path: &str) -> Result<()> {
+        if let Some(bucket) = self.bucket()
+            && let Some(note) = self.get(path).await?
+        {
+            let aborted = s3::upload::abort_noted(bucket, &note).await;
+            aborted.map_err(|error| self.failed("abort the upload of", path, &error))?;
+        }
+        self.delete(path).await
     }
 
     /// A named point at which tests may end the process.
@@ -379,21 +309,32 @@ impl Store {
         })
     }
 
-    pub(super) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
-        let Explained { text, hint } = match &self.bucket {
-            Some(bucket) => bucket.explain(error),
-            // Its text holds its causes already.
-            None => Explained {
-                text: error.to_string(),
-                hint: "check that the store can be reached; nothing half written counts, so it is safe to run again",
-            },
-        };
-        self.failure(action, path).hint(hint).because(text)
+    /// The client for a question.
+    fn asked(&self) -> &Arc<dyn ObjectStore> {
+        self.bucket.as_ref().map_or(&self.objects, |bucket| bucket.asked())
     }
 
-    /// The client below, for the checks of what a store can do.
-    pub(super) fn raw(&self) -> &Arc<dyn ObjectStore> {
-        &self.objects
+    fn answered(&self) {
+        self.bucket.iter().for_each(|bucket| bucket.answered());
+    }
+
+    pub(super) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
+        let Some(bucket) = &self.bucket else {
+            // Its text holds its causes already.
+            let hint = "check that the folder can be reached; nothing half written counts, so it is safe to run again";
+            return self.failure(action, path).hint(hint).because(error.to_string());
+        };
+        let Explained { contact, text, hint } = bucket.explain(error);
+        let failed = match contact {
+            Contact::Made => self.failure(action, path),
+            Contact::Refused => self.unreached("the store of the lake cannot be reached", bucket),
+            Contact::Silent => self.unreached("the store of the lake does not answer", bucket),
+        };
+        failed.hint(hint).because(text)
+    }
+
+    fn unreached(&self, message: &str, bucket: &Bucket) -> Error {
+        Error::new(ErrorKind::Lake, message).with("lake", self.root()).with("endpoint", &bucket.endpoint)
     }
 
     /// The bucket, for S3.
@@ -414,26 +355,5 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Store").field(&self.name).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_cannot_be_is_refused_with_a_hint() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("file");
-        std::fs::write(&file, "x").expect("written");
-        for (path, access) in
-            [(file.join("lake"), Access::Write), (file, Access::Read), (folder.path().join("none"), Access::Read)]
-        {
-            let error = Store::local(&path, access).expect_err("refused");
-            assert_eq!(error.kind(), ErrorKind::Lake);
-            assert!(error.hint_text().is_some() && error.to_string().contains("lake: "), "{error}");
-        }
-        let error = Store::open("ftp://x/y", Access::Write).expect_err("refused");
-        assert_eq!(error.kind(), ErrorKind::Usage);
     }
 }

@@ -6,15 +6,17 @@
 //!   old they are and however dead their process is. So a `fence` manifest names these ids, under the very number that such a late
 //!   manifest would need, and only then are they deleted. When that late manifest wins the number instead, its id is known and
 //!   its objects stay;
-//! - half-written local files go as soon as their commit is known or fenced;
+//! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
+//! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - names that are not ours are reported and never touched.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::fold::{Fold, Refusal, Standing};
-use super::layout::{Layout, Name};
+use super::layout::{LEASE_ROOT, Layout, Name};
 use super::log;
 use super::manifest::CommitKind;
 use super::store::Store;
@@ -24,6 +26,8 @@ use crate::id::{CommitId, RunId};
 
 /// How many objects are deleted at once.
 const DELETES_AT_ONCE: usize = 8;
+/// Whoever probes a store is done in a minute; clocks of machines differ by less.
+const PROBE_SECONDS: u64 = 3_600;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,16 @@ pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<Str
     Ok(listed.into_iter().flatten().map(|object| object.path).collect())
 }
 
+/// The probes that killed processes have left.
+async fn list_old_probes(store: &Store, layout: &Layout) -> Result<Vec<String>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let is_old = |path: &String| match layout.parse(path) {
+        Some(Name::Probe(run)) => run.generated_at_unix().is_some_and(|began| began + PROBE_SECONDS < now),
+        _ => false,
+    };
+    Ok(store.list(LEASE_ROOT).await?.into_iter().map(|object| object.path).filter(is_old).collect())
+}
+
 impl Writer {
     /// Clears away what runs that died have left. Call it before the first landing, while holding the lease: without the lease it is
     /// as safe, but a run that is still alive has to land again what was fenced.
@@ -92,6 +106,7 @@ impl Writer {
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer; it is safe to sweep again.
     pub async fn sweep(&self) -> Result<Swept> {
         let objects = list_owned(self.store(), self.layout()).await?;
+        let probes = list_old_probes(self.store(), self.layout()).await?;
         self.store().point("sweep.listed").await?;
         let mut swept = Swept::default();
         loop {
@@ -99,7 +114,8 @@ impl Writer {
             let found = self.with_fold(|fold| sort_out(fold, self.layout(), objects.clone())).await;
             if found.unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
-                swept.deleted = self.delete_all(found.deletable.into_iter().chain(leases).collect()).await?;
+                swept.deleted =
+                    self.delete_all(found.deletable.into_iter().chain(leases).chain(probes).collect()).await?;
                 swept.foreign = found.foreign;
                 return Ok(swept);
             }
@@ -122,7 +138,10 @@ impl Writer {
 
     async fn delete_all(&self, paths: Vec<String>) -> Result<Vec<String>> {
         let deletes = stream::iter(paths).map(|path| async move {
-            self.store().delete(&path).await?;
+            match self.layout().parse(&path) {
+                Some(Name::Staged(_)) => self.store().delete_staged(&path).await?,
+                _ => self.store().delete(&path).await?,
+            }
             self.store().point("sweep.deleted_one").await?;
             Ok::<_, Error>(path)
         });
@@ -144,9 +163,22 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::land::digest::Sha256;
-    use crate::land::layout::Table;
+    use crate::land::layout::{Table, probe};
     use crate::land::manifest::Manifest;
-    use crate::land::testing::{chain, window};
+    use crate::land::testing::{binding, chain, window, writer};
+
+    #[tokio::test]
+    async fn a_probe_goes_when_it_is_an_hour_old() {
+        let store = Store::memory();
+        let old = RunId::parse("01a10000-0000-7000-8000-000000000000").expect("an id of an earlier day");
+        let names = [probe(old, "create"), probe(RunId::generate(), "create"), "_lease/probe-x".to_owned()];
+        for name in &names {
+            store.put(name, bytes::Bytes::new(), "_staging/x").await.expect("put");
+        }
+        store.put(&Layout::new(binding().name).lease(), bytes::Bytes::new(), "_staging/x").await.expect("put");
+        assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, names[..1]);
+        assert_eq!(store.list(LEASE_ROOT).await.expect("listed").len(), 3);
+    }
 
     #[test]
     fn a_listing_is_sorted_out_by_what_the_log_says() {

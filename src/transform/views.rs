@@ -48,8 +48,10 @@ impl Engine {
                 let path = path.replace('\'', "''");
                 format!("read_parquet('{path}/{}/**/*.parquet', hive_partitioning = true)", table.name())
             }
-            // Spark lists the folder anew with each query, and finds the partitions below it. The path is a pattern for it too.
+            // Spark lists the folder anew with each query, and finds the partitions below it. The path is a pattern for it too. It reaches
+            // buckets by Hadoop's client, whose name for them is another.
             Self::Spark => {
+                let lake = lake.strip_prefix("s3://").map_or_else(|| lake.to_owned(), |path| format!("s3a://{path}"));
                 let path: String = lake
                     .chars()
                     .flat_map(|letter| "*?[]{}\\".contains(letter).then_some('\\').into_iter().chain([letter]))
@@ -232,6 +234,13 @@ mod tests {
         assert!(duckdb.contains("read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/**/*.parquet'"), "{duckdb}");
         let spark = text(Engine::Spark);
         assert!(spark.contains("parquet.`/lake's \\[1\\]/``x`` \\{a\\}\\*/purchase_apply`"), "{spark}");
+        for lake in ["s3://bucket/lake", "s3a://bucket/lake"] {
+            let spark = render(Engine::Spark, lake, None).expect("sql").script();
+            assert!(
+                spark.contains("parquet.`s3a://bucket/lake/purchase_apply`") && !spark.contains("s3://"),
+                "{spark}"
+            );
+        }
     }
 
     #[test]

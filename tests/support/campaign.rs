@@ -41,14 +41,20 @@ impl Campaign {
 
     /// The same with another page size, by which its calls can be told from others.
     pub(crate) fn sync_by_pages_of(&self, rows: u32, lake: &LakeDir, job: Job) -> Command {
+        let mut command = self.sync_into(&lake.text(), rows, job);
+        command.current_dir(lake.path().parent().expect("a folder"));
+        command
+    }
+
+    /// The same for a lake that lies anywhere.
+    pub(crate) fn sync_into(&self, lake: &str, page_size: u32, job: Job) -> Command {
         let mut command = program_at(&self.erp);
-        command.args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake.text()]);
-        command.args(["--page-size", &rows.to_string()]);
+        command.args(["sync", "--json", "--calls-per-minute", "0", "--lake", lake]);
+        command.args(["--page-size", &page_size.to_string()]);
         command.args(["--from", DAYS.0, "--to", DAYS.1]);
         if job == Job::Refresh {
             command.args(["--lookback", "400d"]);
         }
-        command.current_dir(lake.path().parent().expect("a folder"));
         command
     }
 

@@ -61,22 +61,28 @@ pub(crate) async fn rows(store: &Store) -> BTreeMap<VersionKey, Row> {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-async fn open(dir: &LakeDir) -> Lake {
-    let store = Store::open(&dir.text(), Access::Read).expect("a lake");
+async fn open(store: Store) -> Lake {
     Lake::open(store, "sandbox".parse().unwrap()).await.expect("a log that can be read")
+}
+
+fn on_disk(dir: &LakeDir) -> Lake {
+    block_on(open(Store::open(&dir.text(), Access::Read).expect("a lake")))
 }
 
 /// What the lake covers.
 pub(crate) fn coverage(dir: &LakeDir) -> Coverage {
-    block_on(open(dir)).coverage().clone()
+    on_disk(dir).coverage().clone()
 }
 
 /// The lake holds, of `versions`, exactly those of the seconds that it covers, each of them once.
 pub(crate) fn assert_exact<'a>(dir: &LakeDir, versions: impl IntoIterator<Item = &'a Version>, about: &str) {
-    let lake = block_on(open(dir));
+    assert_rows(&on_disk(dir), versions, about);
+}
+
+fn assert_rows<'a>(lake: &Lake, versions: impl IntoIterator<Item = &'a Version>, about: &str) {
     let row = |version: &Version| Row {
         real_num: Some(version.requisition.real_num.0),
         details: version.requisition.details.iter().map(|detail| detail.rec_id).collect(),
@@ -104,18 +110,36 @@ pub(crate) fn assert_exact<'a>(dir: &LakeDir, versions: impl IntoIterator<Item =
 
 /// On disk there is the committed set and its log, whole, and nothing else: no orphan, nothing half written, no lease.
 pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
-    let lake = block_on(open(dir));
-    let mut expected = Vec::new();
+    let lake = on_disk(dir);
     for file in Table::ALL.into_iter().flat_map(|table| lake.files(table)) {
         let size = std::fs::metadata(&file.uri).unwrap_or_else(|error| panic!("{about}: {}: {error}", file.uri)).len();
         assert_eq!(size, file.entry.bytes, "{about}: {}", file.uri);
-        expected.push(file.entry.path);
     }
-    expected.extend(lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path));
-    let numbers = 1..lake.fold().next_number();
-    expected.extend(numbers.map(|number| format!("_manifest/account=sandbox/{number:020}.json")));
-    expected.sort();
-    assert_eq!(dir.files(), expected, "{about}");
+    assert_eq!(dir.files(), names(&lake), "{about}");
+}
+
+/// The names of all objects that the log of a lake speaks for, and of its manifests.
+fn names(lake: &Lake) -> Vec<String> {
+    let files = Table::ALL.into_iter().flat_map(|table| lake.files(table)).map(|file| file.entry.path);
+    let quarantine = lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path);
+    let manifests = (1..lake.fold().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
+    let mut names: Vec<String> = files.chain(quarantine).chain(manifests).collect();
+    names.sort();
+    names
+}
+
+/// [`assert_whole`] for a lake that lies anywhere.
+pub(crate) fn assert_whole_in<'a>(
+    store: &Store,
+    range: Window,
+    versions: impl IntoIterator<Item = &'a Version>,
+    about: &str,
+) {
+    let lake = block_on(open(store.clone()));
+    assert_rows(&lake, versions, about);
+    assert_eq!(lake.coverage().gaps(range), [], "{about}");
+    let held = block_on(store.list("")).expect("a listing");
+    assert_eq!(held.into_iter().map(|object| object.path).collect::<Vec<_>>(), names(&lake), "{about}");
 }
 
 /// The lake covers `range`, holds exactly `versions`, and nothing is left beside them.

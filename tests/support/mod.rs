@@ -3,6 +3,7 @@
 #[cfg(unix)]
 pub(crate) mod campaign;
 pub(crate) mod committed;
+pub(crate) mod moto;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod python;
@@ -57,15 +58,16 @@ impl LakeDir {
         self.path().to_str().expect("UTF-8").to_owned()
     }
 
+    /// A lake that holds the files of a folder.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let lake = Self::new();
+        copy_folder(folder, &lake.path());
+        lake
+    }
+
     /// A folder that holds the same files.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new();
-        for name in self.files() {
-            let target = copy.path().join(&name);
-            std::fs::create_dir_all(target.parent().expect("a folder")).expect("made");
-            std::fs::copy(self.path().join(&name), target).expect("copied");
-        }
-        copy
+        Self::of(&self.path())
     }
 
     /// Every file below the lake, relative to it, sorted.
@@ -91,6 +93,16 @@ impl LakeDir {
         let is_manifest = |name: &&String| name.starts_with("_manifest/") && name.ends_with(".json");
         let read = |name: &String| std::fs::read(self.path().join(name)).expect("a manifest");
         self.files().iter().filter(is_manifest).map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
+    }
+}
+
+/// Copies every file below a folder.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let from = entry.expect("an entry").path();
+        let to = to.join(from.file_name().expect("a name"));
+        if from.is_dir() { copy_folder(&from, &to) } else { std::fs::copy(&from, &to).map(|_| ()).expect("copied") }
     }
 }
 

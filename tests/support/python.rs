@@ -1,17 +1,24 @@
-//! A Python with the real readers, in a virtual environment under `target/`.
+//! Pythons with the real readers, in virtual environments under `target/`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-const REQUIREMENTS: &str = include_str!("../readers/requirements.txt");
+/// One environment.
+pub(crate) struct Python {
+    folder: &'static str,
+    requirements: &'static str,
+    interpreter: OnceLock<PathBuf>,
+}
 
-/// Runs a script of `tests/readers` with the given arguments.
+/// The readers of lakes on local disk.
+pub(crate) static LOCAL: Python = Python::of("readers", include_str!("../readers/requirements.txt"));
+/// The readers of lakes in a bucket, and a server for these.
+pub(crate) static S3: Python = Python::of("readers-s3", include_str!("../readers/requirements-s3.txt"));
+
+/// Runs a script of `tests/readers` with the readers of local lakes.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script);
-    // Spark's workers are started by its JVM and need the same interpreter; its driver listens on loopback only.
-    let environment = [("PYSPARK_PYTHON", python().as_os_str()), ("SPARK_LOCAL_IP", "127.0.0.1".as_ref())];
-    Command::new(python()).arg(script).args(arguments).envs(environment).output().expect("python starts")
+    LOCAL.script(script, arguments).output().expect("python starts")
 }
 
 /// Whether there is a Java for PySpark: a prerequisite that no Python package brings.
@@ -20,22 +27,37 @@ pub(crate) fn has_java() -> bool {
     Command::new(java).arg("-version").output().is_ok_and(|output| output.status.success())
 }
 
-/// The environment's interpreter; made on first use, and made anew when the requirements change.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
-        let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
-        if std::fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == REQUIREMENTS) {
-            return python;
-        }
-        let _ = std::fs::remove_dir_all(&folder);
-        checked(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/requirements.txt");
-        checked(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements));
-        std::fs::write(stamp, REQUIREMENTS).expect("the stamp is written");
-        python
-    })
+impl Python {
+    const fn of(folder: &'static str, requirements: &'static str) -> Self {
+        Self { folder, requirements, interpreter: OnceLock::new() }
+    }
+
+    /// A script of `tests/readers`, to be run.
+    pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.interpreter());
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(name)).args(arguments);
+        // Spark's workers are started by its JVM and need the same interpreter; its driver listens on loopback only.
+        command.env("PYSPARK_PYTHON", self.interpreter()).env("SPARK_LOCAL_IP", "127.0.0.1");
+        command
+    }
+
+    /// The interpreter; its environment is made on first use, and made anew when the requirements change.
+    fn interpreter(&self) -> &Path {
+        self.interpreter.get_or_init(|| {
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.folder);
+            let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
+            if std::fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == self.requirements) {
+                return python;
+            }
+            let _ = std::fs::remove_dir_all(&folder);
+            checked(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+            std::fs::write(folder.join("wanted.txt"), self.requirements).expect("the requirements are written");
+            let wanted = folder.join("wanted.txt");
+            checked(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(wanted));
+            std::fs::write(stamp, self.requirements).expect("the stamp is written");
+            python
+        })
+    }
 }
 
 fn checked(command: &mut Command) {

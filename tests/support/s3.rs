@@ -142,6 +142,13 @@ impl S3Server {
         self.shared.root.path().join(bucket)
     }
 
+    /// How many uploads in parts were begun and neither completed nor aborted.
+    pub(crate) fn open_uploads(&self) -> usize {
+        let names = std::fs::read_dir(self.shared.root.path()).expect("a folder").map(|entry| entry.expect("an entry"));
+        let is_open = |name: &str| name.starts_with(".upload-") && name.ends_with(".json");
+        names.filter(|entry| entry.file_name().to_str().is_some_and(is_open)).count()
+    }
+
     /// The variables that point a client at it.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         [

@@ -4,6 +4,10 @@
 //! and the signature, and an address may carry them in its query. So of a body only code and message stay, of an address only
 //! scheme, host and path, and whatever is left of a known secret is struck out.
 
+use std::error::Error;
+
+use object_store::client::{HttpError, HttpErrorKind};
+
 /// How much of a text is shown.
 const LONGEST: usize = 500;
 /// Secrets shorter than this would strike out half of any text.
@@ -12,8 +16,21 @@ const SHORTEST_SECRET: usize = 6;
 /// An error of the store, fit to be shown.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::land) struct Explained {
+    /// Whether there was an answer at all.
+    pub(in crate::land) contact: Contact,
     pub(in crate::land) text: String,
     pub(in crate::land) hint: &'static str,
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::land) enum Contact {
+    /// Nobody was there: no such host, nobody listens, no way.
+    Refused,
+    /// Nobody answered in time.
+    Silent,
+    /// The store answered, or broke off.
+    Made,
 }
 
 /// Codes and texts that stores and the client use, and what helps. The first that occurs counts.
@@ -47,16 +64,43 @@ const HINTS: [(&str, &str); 16] = [
 const WRONG_KEY: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is set)";
 const WRONG_REGION: &str = "check AWS_REGION and AWS_ENDPOINT_URL: the bucket lies elsewhere";
 const CANNOT: &str = "this store cannot do what the lake needs: run `wdt-lake doctor`";
-const UNREACHED: &str = "check that the store can be reached; nothing half written counts, so it is safe to run again";
+const BROKEN: &str = "check that the store can be reached; nothing half written counts, so it is safe to run again";
+const UNREACHED: &str = "check AWS_ENDPOINT_URL and AWS_REGION, the network, and that the store is up; nothing half written counts, so it is \
+safe to run again";
 
 /// What went wrong, and what may help.
 pub(super) fn explain(error: &object_store::Error, secrets: &[String]) -> Explained {
+    let contact = contact(error);
     let mut text = shown(&error.to_string());
+    // The client's own text ends with "error sending request", and not with why.
+    let cause = shown(&deepest(error));
+    if contact != Contact::Made && !text.contains(&cause) {
+        text = format!("{text}: {cause}");
+    }
     for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
         text = text.replace(secret.as_str(), "(hidden)");
     }
-    let hint = HINTS.iter().find(|(word, _)| text.contains(word)).map_or(UNREACHED, |(_, hint)| hint);
-    Explained { text, hint }
+    let hint = match contact {
+        Contact::Made => HINTS.iter().find(|(word, _)| text.contains(word)).map_or(BROKEN, |(_, hint)| hint),
+        Contact::Refused | Contact::Silent => UNREACHED,
+    };
+    Explained { contact, text, hint }
+}
+
+fn contact(error: &object_store::Error) -> Contact {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<HttpError>().map(HttpError::kind) {
+            Some(HttpErrorKind::Connect) => return Contact::Refused,
+            Some(HttpErrorKind::Timeout) => return Contact::Silent,
+            _ => cause = error.source(),
+        }
+    }
+    Contact::Made
+}
+
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    error.source().map_or_else(|| error.to_string(), deepest)
 }
 
 /// Whether the store answered that it does not know conditional puts.
@@ -144,6 +188,6 @@ mod tests {
     #[test]
     fn a_page_of_html_is_cut_off() {
         assert_eq!(explained("502: <html><b>Code</b></html>").text, "Generic S3 error: 502:");
-        assert_eq!(explained("502: <Code><b>x</b></Code>").hint, UNREACHED);
+        assert_eq!(explained("502: <Code><b>x</b></Code>").hint, BROKEN);
     }
 }

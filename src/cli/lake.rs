@@ -1,0 +1,72 @@
+//! What the commands that read a lake share: which lake, whose part of it, and in what form they answer.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::id::AccountName;
+use crate::land::{self, Access, Store};
+
+/// In what form a command answers.
+#[derive(Debug, clap::Args)]
+pub(super) struct Output {
+    /// Print one line with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// Prints the answer in the wanted form. An empty text is no line.
+    pub(super) fn print(&self, to_json: impl FnOnce() -> Value, to_text: impl FnOnce() -> String) {
+        let answer = if self.json { to_json().to_string() } else { to_text() };
+        if !answer.is_empty() {
+            super::print(&answer);
+        }
+    }
+}
+
+/// Which lake is read.
+#[derive(Debug, clap::Args)]
+pub(super) struct LakeArgs {
+    /// Where the lake is: a folder or `s3://bucket/prefix`.
+    #[arg(long, value_name = "URI")]
+    lake: String,
+    /// Only this account.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+impl LakeArgs {
+    /// Opens the lake.
+    pub(super) fn open(&self) -> Result<Opened> {
+        let wanted = self.account.as_deref().map(str::parse).transpose()?;
+        Ok(Opened { store: Store::open(&self.lake, Access::Read)?, wanted })
+    }
+}
+
+/// A lake, and the account that is wanted of it.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) wanted: Option<AccountName>,
+}
+
+impl Opened {
+    /// The accounts that have a log, or the one that is wanted.
+    pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
+        self.pick(land::accounts(&self.store).await?)
+    }
+
+    /// All of `present`, or the one that is wanted.
+    pub(super) fn pick(&self, present: Vec<AccountName>) -> Result<Vec<AccountName>> {
+        match &self.wanted {
+            None => Ok(present),
+            Some(account) if present.contains(account) => Ok(vec![account.clone()]),
+            Some(account) => {
+                let named: Vec<_> = present.iter().map(|name| format!("`{name}`")).collect();
+                let has = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+                Err(Error::usage("the lake has no such account").with("account", account).hint(format!("it has {has}")))
+            }
+        }
+    }
+}
