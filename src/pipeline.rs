@@ -479,6 +479,7 @@ fn table_spec(table: Table, source: &crate::transform::Table, modified: &str) ->
         columns: source.descriptions(),
         sorted_by: source.sort_order().to_vec(),
         bloom: source.lookup_columns().to_vec(),
+        delta: source.delta_columns().to_vec(),
         modified: modified.to_owned(),
     })
 }

@@ -9,7 +9,7 @@ use arrow_schema::ArrowError;
 use super::columns::ColumnBuffer;
 use super::contract::{Contract, Table};
 use super::page::{Page, Slot};
-use super::plan::LINEAGE;
+use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
 
@@ -61,6 +61,8 @@ struct Rows<P> {
     /// (page, header), in the order in which both tables are sorted.
     headers: Vec<(usize, usize)>,
     details: usize,
+    /// The columns that details have of their headers: place among theirs, place among the headers'.
+    inherited: Vec<(usize, usize)>,
 }
 
 impl<P: AsRef<Page>> Assembly<P> {
@@ -91,7 +93,12 @@ impl<P: AsRef<Page>> Assembly<P> {
         // Every landed row has an identity of number and modified time, which is the sort order of both tables.
         headers.sort_unstable_by_key(|(identity, ..)| *identity);
         let headers = headers.into_iter().map(|(_, page, header)| (page, header)).collect();
-        Ok(Self { rows: Arc::new(Rows { contract, pages, headers, details }), quarantined })
+        let place = |table: &Table, name: &str| table.column(name).map(|(place, _)| place);
+        let inherited = INHERITED.iter().filter_map(|(detail, header)| {
+            Some((place(contract.details(), detail)?, place(contract.headers(), header)?))
+        });
+        let inherited = inherited.collect();
+        Ok(Self { rows: Arc::new(Rows { contract, pages, headers, details, inherited }), quarantined })
     }
 
     /// How many rows of `purchase_apply` there are.
@@ -142,10 +149,11 @@ impl Of {
     }
 }
 
-/// Neighbouring rows of one page.
+/// Neighbouring rows of one header.
 #[derive(Clone, Debug)]
 struct Run {
     page: usize,
+    header: usize,
     rows: Range<usize>,
 }
 
@@ -182,7 +190,7 @@ impl<P: AsRef<Page>> Batches<P> {
             self.next = if rows.end == all.end { (self.next.0 + 1, 0) } else { (self.next.0, rows.end - all.start) };
             left -= rows.len();
             if !rows.is_empty() {
-                runs.push(Run { page, rows });
+                runs.push(Run { page, header, rows });
             }
         }
         runs
@@ -196,7 +204,13 @@ impl<P: AsRef<Page>> Batches<P> {
             let parts = || runs.iter().map(|run| (&self.of.columns(self.page(run.page))[place], run.rows.clone()));
             let bytes = parts().map(|(part, rows)| part.text_bytes(rows)).sum();
             let mut gathered = ColumnBuffer::new(column.kind(), rows, bytes);
-            parts().for_each(|(part, rows)| gathered.extend(part, rows));
+            match self.rows.inherited.iter().find(|(detail, _)| *detail == place) {
+                Some((_, from)) if matches!(self.of, Of::Details) => runs.iter().for_each(|run| {
+                    let header = &self.page(run.page).headers[*from];
+                    gathered.repeat(header, run.header, run.rows.len());
+                }),
+                _ => parts().for_each(|(part, rows)| gathered.extend(part, rows)),
+            }
             columns.push(gathered.into_array(column.kind())?);
         }
         let (edition, run) = self

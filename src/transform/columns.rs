@@ -29,6 +29,7 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
         Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, value: Option<T::Native>) {
         self.values.push(value.unwrap_or_default());
         self.nulls.append(value.is_some());
@@ -42,6 +43,11 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(rows);
+    }
+
+    fn repeat(&mut self, from: &Self, row: usize, times: usize) {
+        let value = from.values.get(row).copied().filter(|_| from.nulls.is_valid(row));
+        (0..times).for_each(|_| self.push(value));
     }
 
     fn extend(&mut self, from: &Self, rows: Range<usize>) {
@@ -94,11 +100,13 @@ impl Texts {
     }
 
     /// Closes the value that `self.text` was extended with.
+    #[inline]
     fn close(&mut self) {
         self.offsets.push(offset(self.text.len()));
         self.nulls.append_non_null();
     }
 
+    #[inline]
     pub(super) fn push(&mut self, value: Option<&str>) {
         match value {
             Some(text) => {
@@ -118,6 +126,7 @@ impl Texts {
         self.close();
     }
 
+    #[inline]
     pub(super) fn push_scalar(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
         match scalar {
             Scalar::Null => self.push(None),
@@ -196,6 +205,19 @@ impl ColumnBuffer {
         }
     }
 
+    /// Appends one row of another column of the same type, so many times.
+    pub(super) fn repeat(&mut self, from: &Self, row: usize, times: usize) {
+        match (self, from) {
+            (Self::Int16(to), Self::Int16(from)) => to.repeat(from, row, times),
+            (Self::Int32(to), Self::Int32(from)) => to.repeat(from, row, times),
+            (Self::Int64(to), Self::Int64(from)) => to.repeat(from, row, times),
+            (Self::Decimal(to), Self::Decimal(from)) => to.repeat(from, row, times),
+            (Self::Timestamp(to), Self::Timestamp(from)) => to.repeat(from, row, times),
+            (Self::Utf8(to), Self::Utf8(from)) => (0..times).for_each(|_| to.push(from.get(row))),
+            _ => debug_assert!(false, "columns of different types"),
+        }
+    }
+
     /// Appends `rows` of another column of the same type.
     pub(super) fn extend(&mut self, from: &Self, rows: Range<usize>) {
         match (self, from) {
@@ -228,6 +250,7 @@ impl ColumnBuffer {
     }
 
     /// Appends what `scalar` means in this column. On an error the column may hold a part of it until it is cut back.
+    #[inline]
     pub(super) fn push(&mut self, scalar: Scalar<'_>, scratch: &mut String) -> Result<(), Misfit> {
         match self {
             Self::Utf8(column) => return column.push_scalar(scalar),

@@ -87,6 +87,7 @@ pub struct Table {
     rows: BTreeMap<Edition, Vec<String>>,
     sort_order: Vec<String>,
     lookup_columns: Vec<String>,
+    delta_columns: Vec<String>,
     partition_columns: Vec<PartitionColumn>,
     columns: Vec<Column>,
     #[serde(skip)]
@@ -96,7 +97,7 @@ pub struct Table {
 impl Table {
     fn parse(text: &str) -> Result<Self, String> {
         let mut table: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        for name in table.sort_order.iter().chain(&table.lookup_columns) {
+        for name in table.sort_order.iter().chain(&table.lookup_columns).chain(&table.delta_columns) {
             if table.column(name).is_none() {
                 return Err(format!("{}: there is no column `{name}`", table.table));
             }
@@ -159,6 +160,12 @@ impl Table {
     /// The columns that users look rows up by; their values go into bloom filters.
     pub fn lookup_columns(&self) -> &[String] {
         &self.lookup_columns
+    }
+
+    /// The columns that a file stores as differences from row to row: in its order they grow in small steps, or hardly repeat a value, so
+    /// that a dictionary would cost more and save less.
+    pub fn delta_columns(&self) -> &[String] {
+        &self.delta_columns
     }
 
     /// One JSON object that describes each column in English and Chinese, for the metadata of files.

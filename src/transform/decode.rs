@@ -9,7 +9,7 @@ use super::page::{Page, PageContext, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
 use super::record::{Failure, RecordReader, Room};
-use super::scan::{Key, Scanner, Stop};
+use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::error::Result;
@@ -229,7 +229,7 @@ impl<'a> Answer<'a> {
             return if is_nothing { Ok(()) } else { Err(Stop::Unwanted) };
         }
         let mut fresh = true;
-        while let Some(Key::Expected(key) | Key::Other(key)) = scanner.key(&mut fresh, None)? {
+        while let Some(key) = scanner.key(&mut fresh)? {
             let name = key.trim_matches('"');
             let here = |path: &String| match path.rsplit_once('.') {
                 Some((parent, last)) => parent == inside && last == name,

@@ -3,12 +3,16 @@
 
 use super::contract::{ColumnType, Contract, Table};
 use super::scalar::{is_escaped, unescape};
-use super::scan::{Key, Scanner, Stop};
+use super::scan::{Pattern, Scanner, Stop};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 /// The columns at the end of both tables that say where a row came from; filled when rows are assembled.
 pub(super) const LINEAGE: [&str; 3] = ["_edition", "_extracted_at", "_run_id"];
+
+/// What a detail has of its header: the column of details, and that of requisitions. Pages do not repeat it; assembly does.
+pub(super) const INHERITED: [(&str, &str); 2] =
+    [("purchase_apply_no", "purchase_apply_no"), ("apply_modified", "modified")];
 
 /// How both tables of one edition are read.
 #[derive(Debug)]
@@ -39,6 +43,13 @@ pub(super) struct DetailPlaces {
     pub(super) number: usize,
     pub(super) modified: usize,
     pub(super) index: usize,
+}
+
+impl DetailPlaces {
+    /// The columns that a detail has of its header, one bit each.
+    pub(super) fn inherited(&self) -> u64 {
+        1 << self.number | 1 << self.modified
+    }
 }
 
 /// How one table of one edition is read.
@@ -131,11 +142,41 @@ pub(super) enum Target {
 
 /// The field names of one object, as they stand in the JSON source.
 #[derive(Debug)]
-pub(super) struct SourceNames(Vec<(Box<str>, Target)>);
+pub(super) struct SourceNames(Vec<SourceName>);
+
+#[derive(Debug)]
+struct SourceName {
+    /// With its quotes.
+    key: Box<str>,
+    pattern: Pattern,
+    target: Target,
+}
+
+/// A field of an object whose key was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field<'n, 'de> {
+    /// One that the contract has, by its key in quotes.
+    Known(&'n str, Target),
+    /// Any other.
+    Unknown(&'de str),
+}
+
+impl<'n> Field<'n, 'n> {
+    /// The key in quotes.
+    pub(super) fn key(self) -> &'n str {
+        match self {
+            Self::Known(key, _) | Self::Unknown(key) => key,
+        }
+    }
+}
 
 impl SourceNames {
     fn new<'t>(names: impl Iterator<Item = (&'t str, Target)>) -> Self {
-        Self(names.map(|(name, target)| (format!("\"{name}\"").into_boxed_str(), target)).collect())
+        let name = |(name, target)| {
+            let key = format!("\"{name}\"").into_boxed_str();
+            SourceName { pattern: Pattern::new(&key), key, target }
+        };
+        Self(names.map(name).collect())
     }
 
     /// Where the key, with its quotes, stands in the list.
@@ -148,17 +189,17 @@ impl SourceNames {
     }
 
     fn find_plain(&self, key: &str) -> Option<usize> {
-        self.0.iter().position(|(name, _)| **name == *key)
+        self.0.iter().position(|name| *name.key == *key)
     }
 
     /// What the field of that name fills.
     pub(super) fn target(&self, key: &str) -> Option<Target> {
-        self.find(key).map(|at| self.0[at].1)
+        self.find(key).map(|at| self.0[at].target)
     }
 
     /// The name of the field that fills `target`, documented name first; empty when none does.
     pub(super) fn name_of(&self, target: Target) -> &str {
-        self.0.iter().find(|(_, other)| *other == target).map_or("", |(name, _)| name.trim_matches('"'))
+        self.0.iter().find(|name| name.target == target).map_or("", |name| name.key.trim_matches('"'))
     }
 
     /// A guesser of the next key, to start each object with.
@@ -182,32 +223,30 @@ impl Guesser {
         self.last = 0;
     }
 
-    /// Reads the next key of an object: the key with its quotes, and what it fills, `None` for a name that the contract does not have.
+    /// Reads the next key of an object; `None` behind the last member.
     #[inline]
-    pub(super) fn next<'de>(
+    pub(super) fn next<'n, 'de>(
         &mut self,
-        names: &SourceNames,
+        names: &'n SourceNames,
         scanner: &mut Scanner<'de>,
         fresh: &mut bool,
-    ) -> Result<Option<(&'de str, Option<Target>)>, Stop> {
+    ) -> Result<Option<Field<'n, 'de>>, Stop> {
         let at = self.follower[self.last];
-        let guess = names.0.get(at);
-        Ok(match (scanner.key(fresh, guess.map(|(name, _)| &**name))?, guess) {
-            (None, _) => None,
-            (Some(Key::Expected(key)), Some((_, target))) => {
-                self.last = at + 1;
-                Some((key, Some(*target)))
+        if let Some(guess) = names.0.get(at).filter(|guess| scanner.skip_key(fresh, &guess.pattern)) {
+            self.last = at + 1;
+            return Ok(Some(Field::Known(&guess.key, guess.target)));
+        }
+        let Some(key) = scanner.key(fresh)? else { return Ok(None) };
+        // With blanks around it the guessed key is the same key.
+        let guessed = names.0.get(at).filter(|guess| *guess.key == *key).map(|_| at);
+        Ok(Some(match guessed.or_else(|| names.find(key)) {
+            Some(found) => {
+                self.follower[self.last] = found;
+                self.last = found + 1;
+                Field::Known(&names.0[found].key, names.0[found].target)
             }
-            (Some(Key::Expected(key) | Key::Other(key)), _) => Some((key, self.learn(names, key))),
-        })
-    }
-
-    /// What a key that was not guessed fills; the next guess at this place is this key.
-    fn learn(&mut self, names: &SourceNames, key: &str) -> Option<Target> {
-        let found = names.find(key)?;
-        self.follower[self.last] = found;
-        self.last = found + 1;
-        Some(names.0[found].1)
+            None => Field::Unknown(key),
+        }))
     }
 }
 
@@ -234,14 +273,17 @@ mod tests {
             let mut scanner = Scanner::new(&text);
             let mut fresh = scanner.enter(b'{').expect("an object");
             let mut read = Vec::new();
-            while let Some((key, target)) = guesser.next(&names, &mut scanner, &mut fresh).expect("a key") {
+            while let Some(field) = guesser.next(&names, &mut scanner, &mut fresh).expect("a key") {
                 scanner.raw().expect("a value");
-                read.push((key.to_owned(), target));
+                read.push(match field {
+                    Field::Known(key, target) => (key.to_owned(), Some(target)),
+                    Field::Unknown(key) => (key.to_owned(), None),
+                });
             }
             let mut wanted: Vec<_> =
                 order.iter().map(|key| (format!("\"{key}\""), "abc".find(key).map(Target::Column))).collect();
             wanted.push(("\"d\"".to_owned(), None));
-            wanted.push((r#""\u0061""#.to_owned(), Some(Target::Column(0))));
+            wanted.push((r#""a""#.to_owned(), Some(Target::Column(0))));
             assert_eq!(read, wanted, "an escaped name is the same name");
         }
     }

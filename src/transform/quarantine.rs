@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::plan::{Plan, Target};
 use super::record::Failure;
-use super::scan::{Key, Scanner, Stop};
+use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
@@ -175,7 +175,7 @@ impl Salvage {
         if !scanner.enter(b'{')? {
             return Err(Stop::Unwanted);
         }
-        while let Some(Key::Expected(key) | Key::Other(key)) = scanner.key(&mut fresh, None)? {
+        while let Some(key) = scanner.key(&mut fresh)? {
             let value = scanner.scalar()?;
             let Some(Target::Column(column)) = plan.headers.names.target(key) else { continue };
             let mut scratch = String::new();

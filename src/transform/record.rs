@@ -1,11 +1,11 @@
 //! One requisition, header and details, straight from the scanner into the column buffers of both tables.
 //!
-//! Fields may come in any order, the details before the header's number and modified time; what details take from their header is
-//! filled in when the header ends. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
+//! Fields may come in any order, the details before the header's number and modified time; what details have of their header is not
+//! repeated here. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
-use super::plan::{Guesser, Plan, TablePlan, Target};
+use super::plan::{Field, Guesser, Plan, TablePlan, Target};
 use super::scalar::{Scalar, is_escaped, unescape};
 use super::scan::{Scanner, Stop};
 use super::value::Misfit;
@@ -75,11 +75,13 @@ pub(super) struct TableRows<'p, 'de> {
 }
 
 impl<'p, 'de> TableRows<'p, 'de> {
-    fn new(plan: &'p TablePlan, room: &TableRoom) -> Self {
-        let columns = plan.kinds.iter().zip(&room.text_bytes);
+    /// Rows with room for what is expected, except in the columns of `unused`, one bit each.
+    fn new(plan: &'p TablePlan, room: &TableRoom, unused: u64) -> Self {
+        let rows = |place: usize| if unused & (1 << place) == 0 { room.rows } else { 0 };
+        let columns = plan.kinds.iter().zip(&room.text_bytes).enumerate();
         Self {
             plan,
-            columns: columns.map(|(kind, bytes)| ColumnBuffer::new(*kind, room.rows, *bytes)).collect(),
+            columns: columns.map(|(place, (kind, bytes))| ColumnBuffer::new(*kind, rows(place), *bytes)).collect(),
             rows: 0,
             guesser: plan.names.guesser(),
             filled: 0,
@@ -119,8 +121,8 @@ impl<'p, 'de> TableRows<'p, 'de> {
         }
     }
 
-    /// Ends a row: unknown fields go to `extra`, columns that nothing filled become null, except those in `later`.
-    fn end(&mut self, later: u64) {
+    /// Ends a row: unknown fields go to `extra`, columns that nothing filled become null, except those in `unused`.
+    fn end(&mut self, unused: u64) {
         let extra = self.plan.extra;
         if let ColumnBuffer::Utf8(column) = &mut self.columns[extra]
             && !self.extra.is_empty()
@@ -133,7 +135,7 @@ impl<'p, 'de> TableRows<'p, 'de> {
             column.push_pieces(members.chain(["}"]));
             self.filled |= 1 << extra;
         }
-        let mut empty = self.plan.all() & !(self.filled | later);
+        let mut empty = self.plan.all() & !(self.filled | unused);
         while empty != 0 {
             self.columns[empty.trailing_zeros() as usize].push_null();
             empty &= empty - 1;
@@ -142,8 +144,8 @@ impl<'p, 'de> TableRows<'p, 'de> {
     }
 
     /// The name of the first required column that the last row leaves null or empty.
-    fn missing(&self, later: u64) -> Option<&'p str> {
-        let required = self.plan.required.iter().filter(|(place, _)| later & (1 << place) == 0);
+    fn missing(&self, unused: u64) -> Option<&'p str> {
+        let required = self.plan.required.iter().filter(|(place, _)| unused & (1 << place) == 0);
         required.into_iter().find(|(place, _)| self.columns[*place].last_is_empty()).map(|(_, name)| name.as_str())
     }
 
@@ -178,8 +180,8 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     pub(super) fn new(plan: &'p Plan, room: &Room) -> Self {
         Self {
             plan,
-            headers: TableRows::new(&plan.headers, &room.headers),
-            details: TableRows::new(&plan.details, &room.details),
+            headers: TableRows::new(&plan.headers, &room.headers, 0),
+            details: TableRows::new(&plan.details, &room.details, plan.detail_places.inherited()),
             own_numbers: Texts::with_capacity(8, 128),
             own_count: 0,
             details_seen: false,
@@ -262,27 +264,14 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             return Err((Misfit::TooLong, "purchase_apply_no".to_owned()));
         }
 
-        let micros = headers.columns[places.modified].last_micros();
-        let places = &self.plan.detail_places;
         for (row, index) in (0..count).enumerate() {
             // A detail without a number of its own, or with an empty one, says nothing against its header.
             if self.own_numbers.get(row).is_some_and(|own| !own.is_empty() && own != number) {
                 self.part = Part::Detail(index);
                 return Err((Misfit::OtherNumber, "purchase_apply_no".to_owned()));
             }
-            if let ColumnBuffer::Utf8(column) = &mut self.details.columns[places.number] {
-                column.push(Some(number));
-            }
-            if let ColumnBuffer::Timestamp(column) = &mut self.details.columns[places.modified] {
-                column.push(micros);
-            }
         }
         Ok(())
-    }
-
-    /// Columns of a detail that are filled when its header ends.
-    fn later(&self) -> u64 {
-        1 << self.plan.detail_places.number | 1 << self.plan.detail_places.modified
     }
 
     #[inline]
@@ -311,9 +300,9 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             column.push(Some(index));
         }
         self.details.filled |= 1 << self.plan.detail_places.index;
-        let later = self.later();
-        self.details.end(later);
-        match self.details.missing(later) {
+        let inherited = self.plan.detail_places.inherited();
+        self.details.end(inherited);
+        match self.details.missing(inherited) {
             Some(name) => Err((Misfit::Missing, name.to_owned())),
             None => Ok(()),
         }
@@ -332,20 +321,20 @@ impl<'de> RecordReader<'_, 'de> {
         self.details_seen = false;
         let names = &self.plan.headers.names;
         let mut fresh = true;
-        while let Some((key, target)) = self.headers.guesser.next(names, scanner, &mut fresh)? {
-            let set = match target {
-                Some(Target::Column(column)) => {
+        while let Some(field) = self.headers.guesser.next(names, scanner, &mut fresh)? {
+            let set = match field {
+                Field::Known(_, Target::Column(column)) => {
                     scanner.scalar()?.and_then(|scalar| self.headers.set(column, scalar, &mut self.scratch))
                 }
-                Some(Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
-                Some(Target::Details) => {
+                Field::Known(_, Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
+                Field::Known(_, Target::Details) => {
                     self.details_seen = true;
                     self.read_details(scanner)?;
                     Ok(())
                 }
-                None => self.headers.set_unknown(key, scanner.raw()?),
+                Field::Unknown(key) => self.headers.set_unknown(key, scanner.raw()?),
             };
-            set.map_err(|misfit| self.fail(misfit, key))?;
+            set.map_err(|misfit| self.fail(misfit, field.key()))?;
         }
         self.end_header().map_err(|(misfit, field)| self.fail(misfit, &field))
     }
@@ -372,12 +361,16 @@ impl<'de> RecordReader<'_, 'de> {
         self.details.begin();
         let names = &self.plan.details.names;
         let mut fresh = true;
-        while let Some((key, target)) = self.details.guesser.next(names, scanner, &mut fresh)? {
-            let set = match target {
-                Some(Target::Column(column)) => scanner.scalar()?.and_then(|scalar| self.set_detail(column, scalar)),
-                Some(Target::Details) | None => self.details.set_unknown(key, scanner.raw()?),
+        while let Some(field) = self.details.guesser.next(names, scanner, &mut fresh)? {
+            let set = match field {
+                Field::Known(_, Target::Column(column)) => {
+                    scanner.scalar()?.and_then(|scalar| self.set_detail(column, scalar))
+                }
+                // No field of a detail is a list of details.
+                Field::Known(_, Target::Details) => Err(Misfit::NotAScalar),
+                Field::Unknown(key) => self.details.set_unknown(key, scanner.raw()?),
             };
-            set.map_err(|misfit| self.fail(misfit, key))?;
+            set.map_err(|misfit| self.fail(misfit, field.key()))?;
         }
         let index = self.own_count;
         self.end_detail(index).map_err(|(misfit, field)| self.fail(misfit, &field))

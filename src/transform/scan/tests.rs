@@ -24,11 +24,18 @@ fn tree(scanner: &mut Scanner<'_>) -> Result<Option<Value>, Stop> {
     if scanner.enter(b'{')? {
         let mut members = serde_json::Map::new();
         // Every other key is expected wrongly, and every other rightly where the object repeats itself.
-        let mut expected: Option<String> = None;
-        while let Some(key) = scanner.key(&mut fresh, expected.as_deref())? {
-            let (Key::Expected(key) | Key::Other(key)) = key;
-            expected = Some(key.to_owned());
-            let name = serde_json::from_str::<String>(key).ok();
+        let mut expected: Option<(String, Pattern)> = None;
+        loop {
+            let guessed = expected.as_ref().filter(|(_, pattern)| scanner.skip_key(&mut fresh, pattern));
+            let key = match guessed {
+                Some((key, _)) => key.clone(),
+                None => match scanner.key(&mut fresh)? {
+                    Some(key) => key.to_owned(),
+                    None => break,
+                },
+            };
+            let name = serde_json::from_str::<String>(&key).ok();
+            expected = Some((key.clone(), Pattern::new(&key)));
             match (name, tree(scanner)?) {
                 (Some(name), Some(value)) => drop(members.insert(name, value)),
                 _ => whole = false,
