@@ -56,7 +56,7 @@ use crate::transform::{Contract, PageDecoder};
 /// take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
 /// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the encoders.
-const BASE_MEMORY_BYTES: u64 = 44 << 20;
+const BASE_MEMORY_BYTES: u64 = 49 << 20;
 /// Below this, hardly a page would wait in memory.
 const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
 /// How much of the newest coverage says how dense the next windows are.

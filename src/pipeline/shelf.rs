@@ -22,6 +22,7 @@ const ZSTD_LEVEL: i32 = 1;
 /// The pages of one run that wait.
 #[derive(Debug)]
 pub(super) struct Shelf {
+    /// What the windows under way may be expected to take together.
     limit_bytes: usize,
     held_bytes: AtomicUsize,
     /// Rows and bytes of every page that was kept so far: what those to come are expected to take.
@@ -68,7 +69,7 @@ struct Stored {
 }
 
 impl Shelf {
-    /// A shelf that keeps at most so many bytes of decoded pages in memory.
+    /// A shelf that keeps about so many bytes of decoded pages in memory, at most a quarter more.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
@@ -86,7 +87,8 @@ impl Shelf {
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let share = Share { shelf: Arc::clone(self), bytes };
-        if before + bytes <= self.limit_bytes {
+        // Expectations are off by a little; that is no reason to put pages on disk.
+        if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
             return ShelvedPage { page, columns: Columns::Held(share) };
         }
         match self.store(body) {
@@ -102,7 +104,7 @@ impl Shelf {
         }
     }
 
-    /// The most bytes of decoded pages that are kept in memory.
+    /// What the windows under way may be expected to take together, in bytes.
     pub(super) fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
