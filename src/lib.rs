@@ -24,7 +24,8 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`cli`] | parses and prints, decides nothing |
-//! | [`pipeline`] | one run for one account: the only place that knows the four below |
+//! | [`pipeline`] | one run for one account: the only place that knows the five below |
+//! | [`stop`] | stop references: the state machine between an intent and its result |
 //! | [`land`] | Arrow -> lake: Parquet, the commit log, sweep, lease |
 //! | [`transform`] | JSON bytes -> two Arrow record batches, by the data contract |
 //! | [`extract`] | which calls to make: the planner, and the walk that proves a window complete |

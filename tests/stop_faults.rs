@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use wdt_lake::edition::Edition;
 use wdt_lake::sandbox::{Fault, Latency, Requisition, Sandbox, Status, StopEffect};
 
-use crate::stop::{STOP, flagship, of, partly, status, stop, stop_calls, stopping, stopping_patiently, verify};
+use crate::stop::{
+    STOP, by_duckdb, days_ago, flagship, of, partly, status, stop, stop_calls, stopping, stopping_patiently, sync_part,
+    verify,
+};
 use crate::support::process::{end, start};
 use crate::support::{LakeDir, program, run};
 use crate::under_fire::{answering_times, fixed};
@@ -202,6 +205,30 @@ fn what_could_not_be_sent_is_tried_again_and_then_unknown() {
     assert_eq!(outcome(&report).0, "unknown");
     assert!(!said.stderr.contains("sign=") && !of(&report, "POA1")["error"].as_str().unwrap().contains("sign="));
     assert_eq!(results(&lake), ["unknown"]);
+}
+
+/// A client of the ERP that is too old to be asked for a number: nothing is found out, and others go on.
+#[test]
+fn a_query_that_is_refused_proves_nothing() {
+    let (sandbox, lake) = one();
+    sync_part(&sandbox, &lake, &days_ago(40), &days_ago(1));
+    sandbox.choose_faults(|call| {
+        let refused = || Fault::Business { code: 100, message: "开始时间不能为空".into() };
+        let asks_for_a_number = call.params.contains_key("purchase_apply_no");
+        if call.method == STOP { Some(Fault::LostAnswer) } else { asks_for_a_number.then(refused) }
+    });
+    let report = stop(&sandbox, &lake, &["--yes", "POA1", "POA2"]).expect_code(3).json();
+    assert_eq!((outcome(&report).0.as_str(), &report["error"]), ("unknown", &Value::Null));
+    sandbox.forget_script();
+    let settled = stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0).json();
+    assert_eq!(outcome(&settled), ("stopped".into(), json!("query")));
+    assert_eq!(of(&settled, "POA2")["evidence"], "query");
+    sync_part(&sandbox, &lake, &days_ago(40), &days_ago(1));
+    assert_eq!(
+        by_duckdb(&lake)["latest"],
+        json!([["POA1", "stopped"], ["POA2", "stopped"]]),
+        "not the rows that said unknown"
+    );
 }
 
 /// The clock of this machine is off: the timestamp of the stop is the server's own, and is not signed a second time.

@@ -17,8 +17,8 @@ use crate::stop::{Finding, Numbers, StopReport, Told, read_lines};
 use crate::time::{Clock as _, SystemClock};
 
 /// What the vendor asks for, beyond credentials.
-const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later, the permission of the interface \
-                             purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list";
+const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
+                             the interface purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list";
 const DAY_SECONDS: i64 = 86_400;
 
 #[derive(Debug, clap::Args)]

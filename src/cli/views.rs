@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::lake::LakeArgs;
 use crate::error::{Error, Result, exit};
-use crate::transform::{Engine, render_views};
+use crate::land::{Lake, Table};
+use crate::transform::{Engine, Extent, render_views};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,7 +27,8 @@ enum For {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
     // Both engines refuse to make a view over no file at all.
-    if lake.accounts().await?.is_empty() {
+    let accounts = lake.accounts().await?;
+    if accounts.is_empty() {
         return Err(Error::usage("the lake is empty")
             .with("lake", lake.store.root())
             .hint("fill it by `wdt-lake sync` first"));
@@ -35,7 +37,13 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         For::Duckdb => Engine::Duckdb,
         For::Spark => Engine::Spark,
     };
-    let rendered = render_views(engine, lake.store.root(), lake.wanted.as_ref())?;
+    let mut extent = Extent::Requisitions;
+    for account in accounts {
+        if Lake::open(lake.store.clone(), account).await?.rows(Table::StopReference) > 0 {
+            extent = Extent::WithStops;
+        }
+    }
+    let rendered = render_views(engine, lake.store.root(), lake.wanted.as_ref(), extent)?;
     // The statements one by one, for programs that run them.
     let to_json = || {
         let views = rendered.views.iter().map(|view| json!({"name": view.name, "about": view.about, "sql": view.sql}));

@@ -11,7 +11,7 @@ use super::source::unreadable;
 use super::{open_writer, stop_spec, tidy_up};
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
 use crate::land::Store;
@@ -101,7 +101,15 @@ impl Erp for Called {
             let context = PageContext { window: None, page_no: 0, received_at_micros: answer.received_at_micros };
             decoder.decode(answer.body(), &context).map_err(unreadable)
         });
-        let page = called.await?.value;
+        let page = match called.await {
+            Ok(called) => called.value,
+            // A client of the ERP that is too old to be asked for a number, perhaps: nothing is seen, and others may go on.
+            Err(error) if error.kind() == ErrorKind::GatewayRefused => {
+                tracing::warn!(number, %error, "the query of a number was refused");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
         Ok(sighting(&assemble([page], &winners)?, number, self.edition))
     }

@@ -34,4 +34,4 @@ pub use page::{Page, PageContext, Unreadable};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
 pub use stops::{StopRow, stop_rows};
 pub use value::Misfit;
-pub use views::{Engine, View, Views, render as render_views};
+pub use views::{Engine, Extent, View, Views, render as render_views};

@@ -10,6 +10,10 @@
 //! - of these the latest `modified` wins, and of one version the one that was read last;
 //! - the details are those of the winner's own answer, each position once.
 //!
+//! Outcomes of stops have a view only where there are any, because no engine makes a view over no file. A stop that was unknown and is settled has two
+//! rows, and a result that a dead process could not commit may stand beside the one that another found out: the one that tells most, and then the
+//! latest, counts.
+//!
 //! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months, because a later month may
 //! hold a newer version; the example shows how to read one month.
 
@@ -69,6 +73,15 @@ impl Engine {
     }
 }
 
+/// Which tables of a lake have files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Requisitions only.
+    Requisitions,
+    /// Outcomes of stops as well.
+    WithStops,
+}
+
 /// One view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -113,7 +126,7 @@ impl Views {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
-pub fn render(engine: Engine, lake: &str, account: Option<&AccountName>) -> Result<Views> {
+pub fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
     let (headers, details) = (engine.files(lake, contract.headers()), engine.files(lake, contract.details()));
     let create = engine.create();
@@ -188,7 +201,7 @@ GROUP BY v.status_name",
         of_account("AND", "h"),
     );
     let view = |name, about, sql| View { name, about, sql };
-    Ok(Views {
+    let mut views = Views {
         views: vec![
             view(
                 "purchase_apply_latest",
@@ -210,7 +223,32 @@ GROUP BY v.status_name",
             ),
         ],
         example,
-    })
+    };
+    if extent == Extent::WithStops {
+        views.views.push(stops(engine, lake, contract.stops(), &of_account("WHERE", "s")));
+    }
+    Ok(views)
+}
+
+/// The last that is known of the latest stop of each requisition.
+fn stops(engine: Engine, lake: &str, table: &Table, of_account: &str) -> View {
+    let (create, files, columns) = (engine.create(), engine.files(lake, table), columns(table, "s"));
+    let sql = format!(
+        "\
+{create} stop_reference_latest AS
+WITH ranked AS (
+    SELECT {columns},
+           row_number() OVER (PARTITION BY s.account, s.purchase_apply_no
+                              ORDER BY s.requested_at DESC, CASE WHEN s.outcome = 'unknown' THEN 1 ELSE 0 END,
+                                       s._run_id DESC) AS place
+    FROM {files} s{of_account}
+)
+SELECT {columns}
+FROM ranked s
+WHERE s.place = 1"
+    );
+    let about = "The last that is known of the latest stop of each requisition that was to be stopped.";
+    View { name: "stop_reference_latest", about, sql }
 }
 
 /// Every column of a table with the partition columns, each of the relation `alias`.
@@ -229,7 +267,7 @@ mod tests {
     #[test]
     fn paths_are_quoted_for_each_engine() {
         let lake = "/lake's [1]/`x` {a}*/";
-        let text = |engine| render(engine, lake, None).expect("sql").views[0].sql.clone();
+        let text = |engine| render(engine, lake, None, Extent::Requisitions).expect("sql").views[0].sql.clone();
         let duckdb = text(Engine::Duckdb);
         assert!(duckdb.contains("read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/**/*.parquet'"), "{duckdb}");
         let spark = text(Engine::Spark);
@@ -247,19 +285,20 @@ mod tests {
     fn an_account_is_asked_for_in_every_read() {
         let account: AccountName = "acme".parse().expect("a name");
         for engine in [Engine::Duckdb, Engine::Spark] {
-            let (one, all) = (render(engine, "/lake", Some(&account)), render(engine, "/lake", None));
+            let extent = Extent::WithStops;
+            let (one, all) = (render(engine, "/lake", Some(&account), extent), render(engine, "/lake", None, extent));
             let script = one.expect("sql").script();
             let count = |script: &str, word: &str| script.matches(word).count();
-            assert_eq!(count(&script, "account = 'acme'"), 4, "{script}");
-            assert_eq!(count(&script, "/lake/purchase_apply"), 4);
+            assert_eq!(count(&script, "account = 'acme'"), 5, "{script}");
+            assert_eq!((count(&script, "/lake/purchase_apply"), count(&script, "/lake/stop_reference")), (4, 1));
             assert!(!all.expect("sql").script().contains("acme"));
         }
     }
 
     #[test]
     fn a_script_is_statements_and_comments_only() {
-        let script = render(Engine::Duckdb, "/lake", None).expect("sql").script();
-        assert_eq!(script.matches(';').count(), 3, "no semicolon in comments, where simple splitters would cut");
+        let script = render(Engine::Duckdb, "/lake", None, Extent::WithStops).expect("sql").script();
+        assert_eq!(script.matches(';').count(), 4, "no semicolon in comments, where simple splitters would cut");
         let (_, example) = script.split_once("-- Example").expect("an example");
         assert!(example.lines().skip(1).all(|line| line.starts_with("-- ")), "{example}");
         let contract = Contract::get().expect("a contract");

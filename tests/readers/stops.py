@@ -1,9 +1,9 @@
 """Joins the stops of a lake with its requisitions by DuckDB, as a user would. Prints one JSON object.
 
-    python stops.py LAKE
+    python stops.py LAKE VIEWS.json
 
 `joined` has a row for each stop of a requisition that the lake knows: number, outcome, evidence, the vendor's code, and its status before and
-after. `columns` are the names and types of `stop_reference`.
+after. `columns` are the names and types of `stop_reference`. `latest` is what the view of `wdt-lake views` gives: number, outcome.
 """
 
 import json
@@ -21,4 +21,8 @@ joined = duckdb.sql("""
     ORDER BY ALL
 """ % (read("stop_reference"), read("purchase_apply"))).fetchall()
 columns = [row[:2] for row in duckdb.sql("DESCRIBE SELECT * FROM " + read("stop_reference")).fetchall()]
-json.dump({"joined": joined, "columns": columns}, sys.stdout)
+with open(sys.argv[2], encoding="utf-8") as file:
+    for view in json.load(file)["views"]:
+        duckdb.execute(view["sql"])
+latest = duckdb.sql("SELECT purchase_apply_no, outcome FROM stop_reference_latest ORDER BY ALL").fetchall()
+json.dump({"joined": joined, "columns": columns, "latest": latest}, sys.stdout)
