@@ -15,7 +15,7 @@ pub mod exit {
     pub const INTERNAL: u8 = 1;
     /// The command line, the environment or the configuration is wrong.
     pub const USAGE: u8 = 2;
-    /// Done, with quarantined records or refused or unknown stops.
+    /// Done, with quarantined records, or stops that are refused, not stopped or unknown.
     pub const DONE_WITH_REMAINDER: u8 = 3;
     /// The gateway refused the credentials or the address of this machine.
     pub const CREDENTIALS: u8 = 4;

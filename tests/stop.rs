@@ -341,6 +341,28 @@ fn more_numbers_than_a_batch_are_stopped_batch_by_batch() {
     assert_eq!(sizes.collect::<Vec<_>>(), [50, 50, 20]);
 }
 
+/// A run that is at work holds up a stop only where two writers would harm each other.
+#[test]
+fn a_stop_waits_for_nobody_unless_there_must_be_one_writer() {
+    let sandbox = flagship(vec![partly(1, "POA1", 30), partly(2, "POA2", 30)]);
+    let lake = LakeDir::new();
+    std::fs::create_dir_all(lake.path().join("_lease")).unwrap();
+    let lease = lake.path().join("_lease/account=sandbox.json");
+    let written_at = SystemClock.now().rfc3339();
+    let held = json!({"run": "01999999-0000-7000-8000-000000000000", "written_at": written_at, "pid": 1});
+    std::fs::write(&lease, held.to_string()).unwrap();
+    stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0);
+    let alone = LakeDir::new();
+    std::fs::create_dir_all(alone.path().join("_lease")).unwrap();
+    std::fs::copy(&lease, alone.path().join("_lease/account=sandbox.json")).unwrap();
+    let said = stop(&sandbox, &alone, &["--yes", "--single-writer", "POA2"]).expect_code(6);
+    assert!(said.stderr.contains("another run is at work"), "{}", said.stderr);
+    assert_eq!((stop_calls(&sandbox), alone.manifests().len()), (1, 0));
+    std::fs::remove_file(alone.path().join("_lease/account=sandbox.json")).unwrap();
+    stop(&sandbox, &alone, &["--yes", "--single-writer", "POA2"]).expect_code(0);
+    assert_eq!(alone.manifests().len(), 2);
+}
+
 /// One detail more than referenced, so that the sum over the details counts and not any of them.
 #[test]
 fn what_is_open_is_the_sum_over_the_details() {

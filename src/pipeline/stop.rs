@@ -14,7 +14,7 @@ use crate::edition::Edition;
 use crate::error::{ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
-use crate::land::Store;
+use crate::land::{Lease, LeaseWait, Store, Writers};
 use crate::stop::{Erp, Numbers, Reply, Sighting, StopAnswer, StopReport, Stopper};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
@@ -43,7 +43,7 @@ pub fn check_can_stop(account: &AccountSettings) -> Result<()> {
 }
 
 /// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait for a sync, and the
-/// log keeps two stops of one number apart.
+/// log keeps two stops of one number apart. Only where one run at a time may write, it is held like by any other.
 ///
 /// # Errors
 /// What keeps the run from its first call: usage, an unavailable lake. Later failures are part of the report.
@@ -63,10 +63,25 @@ pub async fn stop(
         clock: Arc::clone(&clock),
     };
     let writer = open_writer(account, store.clone(), run, None, Arc::clone(&clock)).await?;
-    tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
+    let lease = match store.writers() {
+        Writers::Many => {
+            tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
+            None
+        }
+        Writers::Single => {
+            let (name, never) = (account.name.clone(), std::future::pending());
+            let lease = Lease::acquire(store, name, run, Arc::clone(&clock), LeaseWait::No, never).await?;
+            writer.sweep().await?;
+            lease
+        }
+    };
     let margin_seconds = i64::try_from(options.margin.as_secs()).unwrap_or(i64::MAX);
     let stopper = Stopper { erp: &erp, writer: &writer, spec: stop_spec()?, run, margin_seconds, clock };
-    Ok((run, stopper.stop(numbers.list()).await))
+    let report = stopper.stop(numbers.list()).await;
+    if let Some(lease) = lease {
+        lease.release().await;
+    }
+    Ok((run, report))
 }
 
 /// The ERP behind a gateway.
