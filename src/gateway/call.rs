@@ -148,7 +148,7 @@ enum Sent<T> {
         message: String,
     },
     /// There was no connection to send it on.
-    NothingSent(Error),
+    Unsent(Error),
     /// No answer, or none that can be read; perhaps with how long to wait.
     Unclear(Error, Option<Duration>),
     /// An answer that no repetition makes better.
@@ -272,7 +272,7 @@ impl Caller {
         match self.send(names, outgoing, read).await {
             Sent::Answered(value) => Attempt::Done(value),
             Sent::Refused { code, message } => refused(names.code, code, &message, &self.policy.refusals),
-            Sent::NothingSent(error) => Attempt::Again(error, None),
+            Sent::Unsent(error) => Attempt::Again(error, None),
             Sent::Unclear(error, wait) => Attempt::Again(error, wait),
             Sent::Wrong(error) => Attempt::Stop(error),
         }
@@ -294,7 +294,7 @@ impl Caller {
             Err(error) => {
                 let is_unsent = error.is_connect();
                 let error = unavailable("the gateway did not answer").because(error.without_url());
-                return if is_unsent { Sent::NothingSent(error) } else { Sent::Unclear(error, None) };
+                return if is_unsent { Sent::Unsent(error) } else { Sent::Unclear(error, None) };
             }
         };
         self.note_server_clock(response.headers());

@@ -274,7 +274,7 @@ mod tests {
             for (pointer, odd) in [
                 ("/kind", json!("sync")),
                 ("/kind", json!(if manifest.kind == CommitKind::StopIntent { "stop_result" } else { "stop_intent" })),
-                ("/window", serde_json::to_value(&sample_manifest()).expect("json")["window"].clone()),
+                ("/window", serde_json::to_value(sample_manifest()).expect("json")["window"].clone()),
                 (
                     "/quarantine",
                     json!({"path": "_quarantine/account=acme/x.jsonl", "bytes": 1, "sha256": Sha256::of(b""), "rows": 1}),

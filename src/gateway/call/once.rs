@@ -68,7 +68,7 @@ impl Caller {
                     self.pace_of_changes.answered(turn);
                     return Once::Answered(value);
                 }
-                Sent::NothingSent(error) => {
+                Sent::Unsent(error) => {
                     drop(turn);
                     (Once::Unknown(error), delays.next().unwrap_or(CallPolicy::LONGEST_DELAY))
                 }
