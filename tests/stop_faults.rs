@@ -317,6 +317,47 @@ fn what_others_did_meanwhile_is_not_taken_for_a_stop() {
     }
 }
 
+/// The same command again, after all or some of it was done: what is stopped is not called for again, unless somebody has opened it again.
+#[test]
+fn what_is_stopped_is_not_stopped_again() {
+    let (sandbox, lake) = one();
+    stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0);
+    let again = stop(&sandbox, &lake, &["--yes", "POA1", "POA2"]).expect_code(0).json();
+    assert_eq!(outcome(&again), ("stopped".into(), json!("answer")));
+    assert_eq!(of(&again, "POA2")["outcome"], "stopped");
+    assert_eq!((stop_calls(&sandbox), results(&lake).len()), (2, 1), "POA1 was called for once");
+    sandbox.world().lock().set_status("POA1", Status::PartlyReferenced);
+    stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0);
+    assert_eq!((stop_calls(&sandbox), results(&lake).len()), (3, 2));
+}
+
+/// Dead at each step of a stop, twice over, and run again until it is done: one effect, nothing open, nothing left over.
+#[test]
+#[cfg(debug_assertions)]
+fn death_at_every_step_of_a_stop_is_survived() {
+    let mut deaths = 0;
+    for point in wdt_lake::land::FAIL_POINTS {
+        for nth in [1, 2] {
+            let about = format!("{point}@{nth}");
+            let (sandbox, lake) = one();
+            let mut command = stopping(&sandbox, &lake, &["--yes", "POA1"]);
+            command.env("WDT_LAKE_FAILPOINT", &about).current_dir(lake.path().parent().unwrap());
+            deaths += u32::from(run(&mut command).code == -6);
+            stop(&sandbox, &lake, &["--yes", "POA1"]);
+            sandbox.world().clock().advance(SPENT_SECONDS);
+            let report = stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0).json();
+            assert_eq!(outcome(&report).0, "stopped", "{about}");
+            assert_eq!(results(&lake).last().map(String::as_str), Some("stopped"), "{about}");
+            let effects = sandbox.world().lock().journal().stops().len();
+            assert_eq!((effects, stop_calls(&sandbox)), (1, 1), "{about}: one call, and it took effect");
+            assert_eq!(status(&lake)["unsettled_stops"], json!([]), "{about}");
+            assert!(lake.files().iter().all(|name| !name.starts_with("_staging")), "{about}: {:?}", lake.files());
+            verify(&lake);
+        }
+    }
+    assert!(deaths >= 12, "{deaths} deaths");
+}
+
 /// Many at once, all of the same numbers: each number has one call at a time, and one effect.
 #[test]
 fn of_several_stops_of_one_number_at_once_one_makes_its_call() {

@@ -62,7 +62,7 @@ pub enum Refusal {
     },
     /// The commit's own id was fenced: a sweep took its writer for dead.
     Fenced,
-    /// A commit that it removes is not live.
+    /// A commit that it removes is not live, or covers nothing whose place could be taken.
     NotLive {
         /// That commit.
         commit: CommitId,
@@ -94,7 +94,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Overlap { window } => write!(f, "the window {window} is already committed"),
             Self::Fenced => f.write_str("the commit was fenced by a sweep"),
-            Self::NotLive { commit } => write!(f, "the commit {commit}, which it removes, is not live"),
+            Self::NotLive { commit } => {
+                write!(f, "the commit {commit}, which it removes, is not live or covers nothing")
+            }
             Self::Known { commit } => write!(f, "the id {commit} is already in the log"),
             Self::StopUnsettled { number } => write!(f, "an earlier stop of {number} is not settled yet"),
             Self::StopSettled { number } => write!(f, "there is no stop of {number} to be settled"),
@@ -236,7 +238,9 @@ impl Fold {
             None => {}
         }
         for (i, commit) in claim.removes.iter().enumerate() {
-            if self.standing(*commit) != Some(Standing::Live) || claim.removes[..i].contains(commit) {
+            // Only windows take the place of windows: fences and stops are for ever.
+            let is_window = self.live.get(commit).is_some_and(|live| live.window.is_some());
+            if !is_window || claim.removes[..i].contains(commit) {
                 return Err(Refusal::NotLive { commit: *commit });
             }
         }
@@ -443,6 +447,10 @@ mod tests {
         assert!(error.to_string().contains("an earlier stop of CG2"), "{error}");
         let foreign = stop_result(&fold, &["CG1"]);
         assert!(fold.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
+        let removes = [intent.commit];
+        let account = binding();
+        let refused = Err(Refusal::NotLive { commit: intent.commit });
+        assert_eq!(fold.admit(claim(&account, (40, 49), &removes)), refused, "an intent is for ever");
         let mut result = stop_result(&fold, &["CG1"]);
         result.results[0].intent = intent.commit;
         fold.apply(&result, Sha256::of(b"r")).expect("follows");

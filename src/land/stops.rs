@@ -97,14 +97,31 @@ pub struct Unsettled {
     pub is_unknown: bool,
 }
 
-/// The unsettled numbers of a log.
+/// A number whose last intent has stopped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoppedBefore {
+    /// The timestamp of its call.
+    pub requested_at: BeijingTime,
+    /// How that is known.
+    pub evidence: Option<StopEvidence>,
+}
+
+/// What a log says of stops.
 #[derive(Clone, Debug, Default)]
-pub struct Stops(BTreeMap<String, Unsettled>);
+pub struct Stops {
+    unsettled: BTreeMap<String, Unsettled>,
+    stopped: BTreeMap<String, StoppedBefore>,
+}
 
 impl Stops {
     /// The unsettled numbers, in their order.
     pub fn unsettled(&self) -> &BTreeMap<String, Unsettled> {
-        &self.0
+        &self.unsettled
+    }
+
+    /// The numbers whose last intent has stopped them, in their order.
+    pub fn stopped(&self) -> &BTreeMap<String, StoppedBefore> {
+        &self.stopped
     }
 
     /// Whether an intent or results may follow.
@@ -113,14 +130,15 @@ impl Stops {
         intent: Option<&StopIntent>,
         results: &[StopResult],
     ) -> std::result::Result<(), Refusal> {
-        if let Some(number) = intent.into_iter().flat_map(|intent| &intent.numbers).find(|n| self.0.contains_key(*n)) {
+        let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
+        if let Some(number) = intended.find(|number| self.unsettled.contains_key(*number)) {
             return Err(Refusal::StopUnsettled { number: number.clone() });
         }
-        let settled = |result: &&StopResult| match self.0.get(&result.number) {
+        let is_settled = |result: &&StopResult| match self.unsettled.get(&result.number) {
             Some(held) if held.intent == result.intent => held.is_unknown && result.outcome == StopOutcome::Unknown,
             _ => true,
         };
-        match results.iter().find(settled) {
+        match results.iter().find(is_settled) {
             Some(result) => Err(Refusal::StopSettled { number: result.number.clone() }),
             None => Ok(()),
         }
@@ -128,16 +146,21 @@ impl Stops {
 
     /// Adds what a commit says.
     pub(super) fn apply(&mut self, commit: CommitId, intent: Option<&StopIntent>, results: &[StopResult]) {
-        for result in results {
-            if result.outcome == StopOutcome::Unknown {
-                self.0.entry(result.number.clone()).and_modify(|held| held.is_unknown = true);
-            } else {
-                self.0.remove(&result.number);
+        for StopResult { number, outcome, evidence, .. } in results {
+            if *outcome == StopOutcome::Unknown {
+                self.unsettled.entry(number.clone()).and_modify(|held| held.is_unknown = true);
+                continue;
             }
+            let held = self.unsettled.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
+            let stopped = held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence });
+            self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
         }
-        if let Some(intent) = intent {
-            let unsettled = Unsettled { intent: commit, requested_at: intent.requested_at, is_unknown: false };
-            self.0.extend(intent.numbers.iter().map(|number| (number.clone(), unsettled)));
+        if let Some(StopIntent { requested_at, numbers }) = intent {
+            for number in numbers {
+                self.stopped.remove(number);
+                let unsettled = Unsettled { intent: commit, requested_at: *requested_at, is_unknown: false };
+                self.unsettled.insert(number.clone(), unsettled);
+            }
         }
     }
 }
@@ -235,6 +258,12 @@ mod tests {
         assert_eq!(stops.admit(None, &[known]), settled("A"));
         assert_eq!(stops.admit(Some(&intent(&["A"])), &[]), Ok(()));
         assert_eq!(stops.unsettled().keys().collect::<Vec<_>>(), ["B"]);
+
+        stops.apply(other, None, &[result(first, "B", StopOutcome::Stopped)]);
+        assert_eq!(stops.stopped().keys().collect::<Vec<_>>(), ["B"]);
+        assert_eq!(stops.stopped()["B"].evidence, Some(StopEvidence::Query));
+        stops.apply(other, Some(&intent(&["B"])), &[]);
+        assert!(stops.stopped().is_empty(), "the last intent counts");
     }
 
     #[test]

@@ -198,8 +198,20 @@ pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>
     let mut verified = verifier.finish();
     let removed = chain::removed_since(store, &layout, &chain).await?;
     verified.defects.retain(|defect| defect.commit.is_none_or(|commit| !removed.contains(&commit)));
+    verified.notes.extend(unsettled(&chain));
     verified.notes.extend(leftovers(store, &layout, &chain).await?);
     Ok(verified)
+}
+
+/// Whether there are stops of which nobody knows yet what became of them.
+fn unsettled(chain: &Chain) -> Option<String> {
+    let unsettled = chain.fold.stops().unsettled();
+    let (number, held) = unsettled.first_key_value()?;
+    let count = plural(unsettled.len(), "stop");
+    Some(format!(
+        "{count} not settled, the first of {number} of {}: the next `wdt-lake stop` settles what can be told",
+        held.requested_at
+    ))
 }
 
 /// Whether objects lie there that no manifest names.

@@ -25,6 +25,13 @@ pub struct Sighting {
     pub open_scaled: i128,
 }
 
+impl Sighting {
+    /// Whether it has the status that a stop leaves.
+    pub(super) fn is_referenced(&self) -> bool {
+        self.status_name == Some(REFERENCED)
+    }
+}
+
 /// What was found out about one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -50,6 +57,12 @@ impl Finding {
     /// Nothing is known, and this is why.
     pub(super) fn unknown(error: Option<String>) -> Self {
         Self { error, ..Self::new(StopOutcome::Unknown, None) }
+    }
+
+    /// An earlier call has stopped it, and it still is.
+    pub(super) fn stopped_before(evidence: Option<StopEvidence>, seen: Option<Sighting>) -> Self {
+        let observed_status = seen.map(|seen| seen.status);
+        Self { observed_status, ..Self::new(StopOutcome::Stopped, evidence) }
     }
 
     fn refused(failure: &Failure) -> Self {

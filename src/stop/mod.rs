@@ -10,7 +10,7 @@
 //! - **`refused` only in the ERP's own words.** Everything else is `unknown`, which a later run settles.
 //!
 //! ```text
-//!  ask for numbers -> settle what is unsettled -> intend (commit) -> call once -> look at what the answer does not tell -> record (commit)
+//!  ask for numbers -> settle what is unsettled -> pass over what is stopped -> intend (commit) -> call once -> look at what the answer does not tell -> record (commit)
 //! ```
 
 mod answer;

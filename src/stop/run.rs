@@ -79,6 +79,7 @@ impl<E: Erp> Stopper<'_, E> {
         let mut report = StopReport::default();
         let done = async {
             self.settle_earlier(numbers, &mut report).await?;
+            self.pass_over_stopped(numbers, &mut report).await?;
             // Of what an earlier call has stopped, or may have, there is nothing to do.
             let is_free = |number: &&String| {
                 report.told.get(*number).is_none_or(|told| told.finding.outcome == StopOutcome::NotStopped)
@@ -135,6 +136,26 @@ impl<E: Erp> Stopper<'_, E> {
             self.record(found, report).await?;
             if let Some(error) = failed {
                 return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same command may be run again after it was done in part: what an earlier call has stopped gets no other one, unless it does not look
+    /// stopped any more: then somebody has opened it again, or the ERP will say what is the matter.
+    async fn pass_over_stopped(&self, numbers: &[String], report: &mut StopReport) -> Result<()> {
+        let stopped = self.writer.view().await.fold().stops().stopped().clone();
+        for number in numbers {
+            let Some(before) = stopped.get(number).filter(|_| !report.told.contains_key(number)) else { continue };
+            let seen = self.erp.look(number).await.map_err(|error| error.with("number", number))?;
+            if seen.is_none_or(|seen| seen.is_referenced()) {
+                let told = Told {
+                    number: number.clone(),
+                    requested_at: Some(before.requested_at),
+                    finding: Finding::stopped_before(before.evidence, seen),
+                    settles_at: None,
+                };
+                report.told.insert(number.clone(), told);
             }
         }
         Ok(())
