@@ -77,6 +77,8 @@ fn a_call_without_an_answer_is_unknown_until_it_is_spent() {
         assert_eq!(outcome(&report), ("unknown".into(), Value::Null), "{fault:?}");
         assert!(of(&report, "POA1")["error"].is_string(), "{report}");
         assert_eq!(status(&lake)["unsettled_stops"][0]["state"], "unknown");
+        let shown = stop(&sandbox, &lake, &["POA1"]).expect_code(0).json();
+        assert!(of(&shown, "POA1")["unsettled_since"].is_string(), "{shown}");
         assert!(!was_stopped(&sandbox), "{fault:?}");
 
         // Before its time: no second call, and nothing is told.
@@ -326,6 +328,8 @@ fn what_is_stopped_is_not_stopped_again() {
     assert_eq!(outcome(&again), ("stopped".into(), json!("answer")));
     assert_eq!(of(&again, "POA2")["outcome"], "stopped");
     assert_eq!((stop_calls(&sandbox), results(&lake).len()), (2, 1), "POA1 was called for once");
+    let shown = stop(&sandbox, &lake, &["POA1"]).expect_code(0).json();
+    assert!(of(&shown, "POA1")["stopped_at"].is_string(), "{shown}");
     sandbox.world().lock().set_status("POA1", Status::PartlyReferenced);
     stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0);
     assert_eq!((stop_calls(&sandbox), results(&lake).len()), (3, 2));

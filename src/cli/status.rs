@@ -96,6 +96,9 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
         render::thousands(lake.rows(Table::PurchaseApply)),
         render::thousands(lake.rows(Table::PurchaseApplyDetail))
     ));
+    if lake.rows(Table::StopReference) > 0 {
+        lines.push(format!("              {} stop_reference", render::thousands(lake.rows(Table::StopReference))));
+    }
     if lake.quarantined() > 0 {
         lines.push(format!("  quarantine  {}", render::count(lake.quarantined(), "record")));
         for (_, live) in lake.with_quarantine() {

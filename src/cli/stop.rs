@@ -11,7 +11,7 @@ use super::sync::{CallArgs, duration, writers};
 use crate::config::AccountSettings;
 use crate::error::{Error, Result, exit};
 use crate::id::RunId;
-use crate::land::{Access, Lake, StopOutcome, Store, Unsettled};
+use crate::land::{Access, Lake, StopOutcome, Stops, Store};
 use crate::pipeline::{self, Known, StopOptions};
 use crate::stop::{Finding, Numbers, StopReport, Told, read_lines};
 use crate::time::{Clock as _, SystemClock};
@@ -93,8 +93,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         super::print_warning(&format!("{number} was given more than once, and counts once"));
     }
     if !args.yes {
-        let unsettled = lake.map(|lake| lake.fold().stops().unsettled().clone()).unwrap_or_default();
-        let preview = Preview { account: &account, numbers: &numbers, known: &known, unsettled: &unsettled };
+        let stops = lake.map(|lake| lake.fold().stops().clone()).unwrap_or_default();
+        let preview = Preview { account: &account, numbers: &numbers, known: &known, stops: &stops };
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
         return Ok(exit::DONE);
     }
@@ -147,7 +147,7 @@ struct Preview<'a> {
     account: &'a AccountSettings,
     numbers: &'a Numbers,
     known: &'a BTreeMap<String, Known>,
-    unsettled: &'a BTreeMap<String, Unsettled>,
+    stops: &'a Stops,
 }
 
 impl Preview<'_> {
@@ -166,8 +166,9 @@ impl Preview<'_> {
                     "open_num": quantity(known.open_scaled),
                 })
             });
-            let unsettled = self.unsettled.get(number).map(|held| held.requested_at);
-            json!({"purchase_apply_no": number, "in_lake": known, "unsettled_since": unsettled})
+            let unsettled = self.stops.unsettled().get(number).map(|held| held.requested_at);
+            let stopped = self.stops.stopped().get(number).map(|held| held.requested_at);
+            json!({"purchase_apply_no": number, "in_lake": known, "unsettled_since": unsettled, "stopped_at": stopped})
         };
         let requisitions: Vec<Value> = self.numbers.list().iter().map(one).collect();
         json!({
@@ -195,7 +196,10 @@ impl Preview<'_> {
                     known.warehouse_no.as_deref().unwrap_or("-")
                 ),
             });
-            if let Some(held) = self.unsettled.get(number) {
+            if let Some(held) = self.stops.stopped().get(number) {
+                lines.push(format!("    stopped by the call of {}; the lake sees it after a sync", held.requested_at));
+            }
+            if let Some(held) = self.stops.unsettled().get(number) {
                 lines.push(format!("    its stop of {} is not settled yet: that comes first", held.requested_at));
             }
         }
