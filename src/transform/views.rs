@@ -273,7 +273,7 @@ mod tests {
         let spark = text(Engine::Spark);
         assert!(spark.contains("parquet.`/lake's \\[1\\]/``x`` \\{a\\}\\*/purchase_apply`"), "{spark}");
         for lake in ["s3://bucket/lake", "s3a://bucket/lake"] {
-            let spark = render(Engine::Spark, lake, None).expect("sql").script();
+            let spark = render(Engine::Spark, lake, None, Extent::Requisitions).expect("sql").script();
             assert!(
                 spark.contains("parquet.`s3a://bucket/lake/purchase_apply`") && !spark.contains("s3://"),
                 "{spark}"
