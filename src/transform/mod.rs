@@ -33,5 +33,5 @@ pub use docs::{SchemaFormat, render as render_schema};
 pub use page::{Page, PageContext, Unreadable};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
 pub use stops::{StopRow, stop_rows};
-pub use value::Misfit;
+pub use value::{Misfit, decimal};
 pub use views::{Engine, Extent, View, Views, render as render_views};

@@ -92,7 +92,7 @@ impl fmt::Display for Misfit {
 ///
 /// # Errors
 /// The text is not a number, has surplus digits or overflows; see the module's documentation.
-pub(super) fn decimal(text: &str) -> Result<i128, Misfit> {
+pub fn decimal(text: &str) -> Result<i128, Misfit> {
     match plain_decimal(text.as_bytes()) {
         Some(units) => Ok(units),
         None => exact(text.as_bytes(), DECIMAL_SCALE.into(), DECIMAL_PRECISION.into()),
