@@ -376,3 +376,61 @@ impl Keys<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the README is what this reads.
+    #[test]
+    fn the_documented_file_is_read() {
+        let page = include_str!("../../README.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
+        assert_eq!(file.lake(), Some("s3://my-bucket/wangdian"));
+        let [acme, beta] = file.accounts() else { panic!("two accounts") };
+        let settings = acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file);
+        let settings = settings.expect("an account");
+        assert_eq!(
+            (settings.secret.expose(), settings.base_url.as_str()),
+            ("s3cret", "https://api.wangdian.cn/openapi2")
+        );
+        assert_eq!(acme.terms().from.map(|from| from.to_string()).as_deref(), Some("2026-01-01 00:00:00"));
+        let settings = beta
+            .settings(|_| None, |path| if path == "/run/secrets/beta" { Ok("a:b".to_owned()) } else { no_file(path) });
+        assert_eq!(settings.expect("an account").gateway_host(), "47.92.239.46");
+        assert_eq!((beta.terms().calls_per_minute, beta.terms().concurrency.map(NonZeroU32::get)), (Some(30), Some(2)));
+        assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
+        // A flagship secret has two parts, and its account is told by its place.
+        let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
+        assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_the_file_names_is_not_an_account_of_the_environment() {
+        let text = "[[account]]\nedition = \"y\"\nsid = \"acme\"\nappkey = \"k\"\nsecret_env = \"WDT_APPSECRET\"\n";
+        let file = ConfigFile::parse(text, Path::new("wdt-lake.toml")).expect("a good file");
+        assert_eq!(file.accounts()[0].name().as_str(), "acme", "the sid where it fits");
+        let set = |names: &'static [&str]| move |name: &str| names.contains(&name).then(|| "x".to_owned());
+        assert!(file.check_environment(set(&["WDT_APPSECRET"])).is_ok());
+        let error = file.check_environment(set(&["WDT_APPSECRET", "WDT_APPKEY"])).expect_err("both");
+        assert!(error.to_string().contains("WDT_APPKEY") && !error.to_string().contains("WDT_APPSECRET"), "{error}");
+    }
+
+    #[test]
+    fn places_are_relative_to_the_folder_of_the_file() {
+        for (lake, path, expected) in [
+            ("lake", "wdt-lake.toml", "lake"),
+            ("lake", "/etc/wdt/wdt-lake.toml", "/etc/wdt/lake"),
+            ("/srv/lake", "/etc/wdt/wdt-lake.toml", "/srv/lake"),
+            ("s3://b/p", "/etc/wdt/wdt-lake.toml", "s3://b/p"),
+        ] {
+            let file = ConfigFile::parse(&format!("lake = {lake:?}"), Path::new(path)).expect("a good file");
+            assert_eq!(file.lake(), Some(expected), "{path}");
+        }
+    }
+
+    fn no_file(_: &str) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
