@@ -1,16 +1,22 @@
-//! What the user set, validated: accounts from the environment, secrets that cannot be printed.
+//! What the user set, validated: accounts from the environment or a file, secrets that cannot be printed.
 //!
-//! One account is configured by `WDT_*` environment variables, listed in [`mod@env`]. Everything here is pure: variables come in through a
-//! function, so that tests need no process environment.
+//! One account is configured by `WDT_*` environment variables, listed in [`mod@env`], any number by a [`ConfigFile`]. Everything here is
+//! pure: variables and files come in through functions, so that tests need no process environment.
+
+mod file;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use url::{Host, Url};
 
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::id::AccountName;
+use crate::time::BeijingTime;
+
+pub use file::{ConfigFile, DEFAULT_PATH, FileAccount};
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.
 pub mod env {
@@ -34,7 +40,10 @@ pub mod env {
     /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by `;`.
     pub const REFUSALS: &str = "WDT_REFUSALS";
 
-    /// All of them.
+    /// A configuration file: the place of accounts that are not set by the variables above.
+    pub const CONFIG: &str = "WDT_CONFIG";
+
+    /// All that set an account.
     pub const ALL: [&str; 9] =
         [EDITION, SID, APPKEY, APPSECRET, APPSECRET_FILE, BASE_URL, ENVIRONMENT, ACCOUNT, REFUSALS];
 }
@@ -89,6 +98,29 @@ pub struct AccountSettings {
     pub base_url: Url,
 }
 
+/// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Calls within any sixty seconds; 0 for no budget.
+    pub calls_per_minute: Option<u32>,
+    /// Calls under way at once.
+    pub concurrency: Option<NonZeroU32>,
+    /// First modified time wanted.
+    pub from: Option<BeijingTime>,
+    /// What refusals mean, as [`env::REFUSALS`] says it.
+    pub refusals: String,
+    /// Where that was set.
+    pub refusals_from: String,
+}
+
+impl Terms {
+    /// What the environment says of its account.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let refusals = variable(env::REFUSALS).unwrap_or_default();
+        Self { refusals, refusals_from: env::REFUSALS.to_owned(), ..Self::default() }
+    }
+}
+
 impl AccountSettings {
     /// Reads one account from environment variables; `variable` gives a variable's value, `read_file` a file's text.
     ///
@@ -106,7 +138,8 @@ impl AccountSettings {
         }
         if !missing.is_empty() {
             return Err(Error::usage(format!("no account: {} not set", missing.join(", "))).hint(
-                "set WDT_EDITION, WDT_SID, WDT_APPKEY and WDT_APPSECRET (or WDT_APPSECRET_FILE); `wdt-lake demo` needs none of them",
+                "set WDT_EDITION, WDT_SID, WDT_APPKEY and WDT_APPSECRET (or WDT_APPSECRET_FILE), or write a wdt-lake.toml; `wdt-lake demo` \
+                 needs none of them",
             ));
         }
         let text = |name| set(name).map(|value| value.trim().to_owned()).unwrap_or_default();
@@ -114,19 +147,13 @@ impl AccountSettings {
         let sid = text(env::SID);
         let name = match set(env::ACCOUNT) {
             Some(name) => name.trim().parse()?,
-            None => sid.parse::<AccountName>().map_err(|_| {
-                Error::usage(format!("the sid `{sid}` cannot be the account's name in the lake")).hint(
-                    "set WDT_ACCOUNT to a name that starts with a letter and has up to 64 letters, digits, `_` and `-`",
-                )
-            })?,
+            None => name_of(&sid, env::ACCOUNT)?,
         };
         let secret = secret(set, read_file)?;
-        if edition == Edition::Flagship && secret.split_salt().is_none() {
-            return Err(no_salt());
-        }
+        check_salt(edition, &secret)?;
         Ok(Self {
             secret,
-            base_url: base_url(edition, set(env::BASE_URL), set(env::ENVIRONMENT))?,
+            base_url: base_url(edition, set(env::BASE_URL), set(env::ENVIRONMENT), AddressNames::ENVIRONMENT)?,
             appkey: text(env::APPKEY),
             name,
             edition,
@@ -143,7 +170,20 @@ impl AccountSettings {
 /// What is said of a flagship app secret that is not `secret:salt`.
 pub(crate) fn no_salt() -> Error {
     Error::usage("the app secret of a flagship account is not of the form secret:salt")
-        .hint("set WDT_APPSECRET to the whole app secret as Wangdian issued it, both parts with the colon between them")
+        .hint("give the whole app secret as Wangdian issued it, both parts with the colon between them")
+}
+
+fn check_salt(edition: Edition, secret: &Secret) -> Result<()> {
+    if edition == Edition::Flagship && secret.split_salt().is_none() { Err(no_salt()) } else { Ok(()) }
+}
+
+/// The name of an account that was given none; `setting` is where one can be given.
+fn name_of(sid: &str, setting: &str) -> Result<AccountName> {
+    sid.parse::<AccountName>().map_err(|_| {
+        Error::usage(format!("the sid `{sid}` cannot be the account's name in the lake")).hint(format!(
+            "set {setting} to a name that starts with a letter and has up to 64 letters, digits, `_` and `-`"
+        ))
+    })
 }
 
 fn secret(set: impl Fn(&str) -> Option<String>, read_file: impl Fn(&str) -> std::io::Result<String>) -> Result<Secret> {
@@ -154,24 +194,37 @@ fn secret(set: impl Fn(&str) -> Option<String>, read_file: impl Fn(&str) -> std:
         (Some(text), None) => Ok(Secret::new(text.trim())),
         (None, file) => {
             let file = file.unwrap_or_default();
-            let text = read_file(&file).map_err(|error| {
-                Error::usage("the secret's file cannot be read")
-                    .with("path", &file)
-                    .because(error)
-                    .hint("check WDT_APPSECRET_FILE")
-            })?;
-            match text.trim() {
-                "" => Err(Error::usage("the secret's file is empty").with("path", &file)),
-                text => Ok(Secret::new(text)),
-            }
+            secret_in_file(read_file(&file))
+                .map_err(|error| error.with("path", &file).hint(format!("check {}", env::APPSECRET_FILE)))
         }
     }
+}
+
+/// The secret that a file holds, whose text is the outcome of reading it.
+fn secret_in_file(text: std::io::Result<String>) -> Result<Secret> {
+    let text = text.map_err(|error| Error::usage("the secret's file cannot be read").because(error))?;
+    match text.trim() {
+        "" => Err(Error::usage("the secret's file is empty")),
+        text => Ok(Secret::new(text)),
+    }
+}
+
+/// The settings of an address, as the user knows them.
+#[derive(Clone, Copy)]
+struct AddressNames {
+    base_url: &'static str,
+    environment: &'static str,
+}
+
+impl AddressNames {
+    const ENVIRONMENT: Self = Self { base_url: env::BASE_URL, environment: env::ENVIRONMENT };
+    const FILE: Self = Self { base_url: "base_url", environment: "environment" };
 }
 
 /// The vendor's addresses.
 ///
 /// Source: the method's page for enterprise; the vendor's other pages and public clients for Y and flagship.
-fn vendor_url(edition: Edition, environment: &str) -> Result<&'static str> {
+fn vendor_url(edition: Edition, environment: &str, names: AddressNames) -> Result<&'static str> {
     match (edition, environment) {
         (Edition::Enterprise, "production") => Ok("https://api.wangdian.cn/openapi2"),
         (Edition::Enterprise, "test") => Ok("https://sandbox.wangdian.cn/openapi2"),
@@ -180,20 +233,23 @@ fn vendor_url(edition: Edition, environment: &str) -> Result<&'static str> {
         (Edition::Flagship, "production") => Ok("http://wdt.wangdian.cn/openapi"),
         (Edition::Flagship, "test") => Ok("http://47.92.239.46/openapi"),
         _ => Err(Error::usage(format!("unknown environment `{environment}`"))
-            .hint("WDT_ENVIRONMENT is `production` or `test`")),
+            .hint(format!("{} is `production` or `test`", names.environment))),
     }
 }
 
-fn base_url(edition: Edition, given: Option<String>, environment: Option<String>) -> Result<Url> {
+fn base_url(edition: Edition, given: Option<String>, environment: Option<String>, names: AddressNames) -> Result<Url> {
+    let name = names.base_url;
     let text = match (given, environment) {
         (Some(_), Some(_)) => {
-            return Err(Error::usage("WDT_BASE_URL and WDT_ENVIRONMENT are both set").hint("keep one of them"));
+            return Err(Error::usage(format!("{name} and {} are both set", names.environment)).hint("keep one of them"));
         }
         (Some(given), None) => given,
-        (None, environment) => vendor_url(edition, environment.as_deref().unwrap_or("production").trim())?.to_owned(),
+        (None, environment) => {
+            vendor_url(edition, environment.as_deref().unwrap_or("production").trim(), names)?.to_owned()
+        }
     };
     let wrong =
-        |why: &str| Error::usage(format!("WDT_BASE_URL {why}")).hint("it looks like https://api.wangdian.cn/openapi2");
+        |why: &str| Error::usage(format!("{name} {why}")).hint("it looks like https://api.wangdian.cn/openapi2");
     let url = Url::parse(text.trim().trim_end_matches('/')).map_err(|_| wrong("is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(wrong("is not an http or https address"));

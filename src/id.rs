@@ -70,7 +70,7 @@ impl FromStr for AccountName {
             && text.len() <= 64;
         fits.then(|| Self(text.to_owned())).ok_or_else(|| {
             Error::usage(format!("the account name `{text}` does not fit")).hint(
-                "a name starts with a letter and has up to 64 letters, digits, `_` and `-`; set WDT_ACCOUNT to one",
+                "a name starts with a letter and has up to 64 letters, digits, `_` and `-`; set WDT_ACCOUNT, or `name` in wdt-lake.toml, to one",
             )
         })
     }

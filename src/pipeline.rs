@@ -1,9 +1,10 @@
-//! Extract -> transform -> land for one account; the only module that knows all three.
+//! Extract -> transform -> land for one account, or several side by side; the only module that knows all three.
 //!
 //! [`sync`] brings the lake of an account up to date: it resolves the wanted range, takes the lease, sweeps, and walks the missing windows
 //! side by side, committing each as it is proved. A window that is not proved stays a gap and the run goes on; what stops the account
 //! (credentials, an unavailable gateway, a failing lake) stops the run and keeps what is committed.
 
+mod accounts;
 mod ask;
 mod forecast;
 mod latest;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
+use accounts::Means;
+pub use accounts::{Order, sync_all};
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
 pub use latest::{Known, latest, stale};
@@ -55,10 +58,6 @@ use crate::transform::{Contract, PageDecoder};
 /// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
 /// take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
-/// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the encoders.
-const BASE_MEMORY_BYTES: u64 = 49 << 20;
-/// Below this, hardly a page would wait in memory.
-const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
 /// `Date` headers are whole seconds that were true when the answer began.
@@ -87,7 +86,7 @@ pub struct SyncOptions {
     pub again: Again,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
-    /// The memory that the run may take, in bytes, the program itself included.
+    /// The memory that the run may take, in bytes, the program itself and other accounts of the run included.
     pub max_memory: u64,
 }
 
@@ -128,17 +127,6 @@ impl SyncOptions {
         Range { from: self.from, to: self.to, lag: self.lag }
     }
 
-    /// The bytes of decoded pages that may wait in memory.
-    fn page_memory(&self) -> Result<usize> {
-        let left = self.max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
-        let left = left.ok_or_else(|| {
-            let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
-            Error::usage(format!("{} bytes of memory are too little to work in", self.max_memory))
-                .hint(format!("--max-memory is at least {least}MiB"))
-        })?;
-        Ok(usize::try_from(left).unwrap_or(usize::MAX))
-    }
-
     /// The rows that a window should hold at most.
     fn max_rows(&self) -> u64 {
         u64::from(self.limits.max_pages) * u64::from(self.page_size)
@@ -159,9 +147,23 @@ pub async fn sync(
     interrupt: impl Future<Output = ()>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
+    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, interrupt, progress).await
+}
+
+/// The same, by means that others may share.
+async fn sync_by(
+    means: &Means,
+    account: &AccountSettings,
+    store: Store,
+    options: &SyncOptions,
+    clock: Arc<dyn Clock>,
+    interrupt: impl Future<Output = ()>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<SyncReport> {
     let began = Instant::now();
     let mut report = SyncReport::new(RunId::generate());
-    let writer = open_writer(account, store.clone(), report.run, options.from, Arc::clone(&clock)).await?;
+    let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
+    let writer = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options).await?;
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.fold().start());
     let wanted = options.range();
@@ -190,7 +192,7 @@ pub async fn sync(
                 .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
         );
         let lake = writer.view().await;
-        let mut run = Run::new(account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+        let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
         tokio::select! {
             () = run.all_windows() => Ok(run.finish()),
             () = interrupt.as_mut() => Ok(run.finish().interrupted()),
@@ -221,20 +223,19 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
     swept.map(drop)
 }
 
-async fn open_writer(
+fn writer_options(
     account: &AccountSettings,
-    store: Store,
     run: RunId,
     wanted_from: Option<BeijingTime>,
     clock: Arc<dyn Clock>,
-) -> Result<Writer> {
+) -> Result<WriterOptions> {
     let binding = Binding {
         name: account.name.clone(),
         edition: account.edition,
         sid: account.sid.clone(),
         host: account.gateway_host(),
     };
-    Writer::open(store, WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock }).await
+    Ok(WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock })
 }
 
 /// One run while it walks.
@@ -260,6 +261,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     #[expect(clippy::too_many_arguments, reason = "the one place that wires a run together")]
     fn new(
+        means: &Means,
         account: &AccountSettings,
         options: &'a SyncOptions,
         writer: &'a Writer,
@@ -270,14 +272,14 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::new(account, &options.calls, Arc::clone(&clock))?;
+        let gateway = Gateway::reading_on(means.reader.clone(), account, &options.calls, Arc::clone(&clock))?;
         let decoder = PageDecoder::new(account.edition, report.run)?;
         let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
         if let Some((rows, seconds)) = recent_density(lake) {
             planner.observe(rows, seconds);
         }
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder, Shelf::new(options.page_memory()?))),
+            source: Arc::new(Source::new(gateway, decoder, Shelf::new(means.page_memory))),
             planner,
             pieces: VecDeque::new(),
             replacements: refresh::plan(lake, options).into(),

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does one job after the other. It ends with the last one after this is dropped.
-#[derive(Debug)]
+/// A thread that does one job after the other, for all who hold a clone of this. It ends with the last job after the last clone is dropped.
+#[derive(Clone, Debug)]
 pub(crate) struct Worker {
     jobs: mpsc::Sender<Job>,
 }

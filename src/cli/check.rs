@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::accounts::AccountArgs;
 use super::lake::Output;
 use super::sync::CallArgs;
 use crate::error::{Result, exit};
@@ -19,14 +20,16 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
+    account: AccountArgs,
+    #[command(flatten)]
     calls: CallArgs,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let account = super::account_from_env()?;
-    let checked = pipeline::check(&account, &args.calls.policy_trying(RETRY_TIME)?, Arc::new(SystemClock))
+    let (account, terms) = args.account.one()?;
+    let checked = pipeline::check(&account, &args.calls.policy_trying(RETRY_TIME, &terms)?, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
     let ahead = checked.clock_ahead_seconds;

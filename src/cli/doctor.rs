@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::accounts::{ConfigArgs, LakeUri};
 use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
@@ -9,9 +10,10 @@ use crate::land::{Access, Finding, Store, Tried, examine};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the lake is, or shall be: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeUri,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// One run at a time will write: do not insist on conditional creates.
     #[arg(long)]
     single_writer: bool,
@@ -20,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let store = Store::open(&args.lake, Access::Read)?.written_by(writers(args.single_writer));
+    let store = Store::open(&args.lake.find(&args.config)?, Access::Read)?.written_by(writers(args.single_writer));
     let findings = examine(&store).await?;
     let code = if findings.iter().any(Finding::is_fatal) { exit::LAKE } else { exit::DONE };
     args.output.print(|| to_json(&store, &findings, code), || to_text(&store, &findings, code));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::accounts::AccountArgs;
 use super::render;
 use super::sync::CallArgs;
 use crate::error::{Error, Result, exit};
@@ -15,6 +16,8 @@ pub(super) struct Args {
     /// Numbers of requisitions (采购申请单号).
     #[arg(required = true, value_name = "NUMBER")]
     numbers: Vec<String>,
+    #[command(flatten)]
+    account: AccountArgs,
     #[command(flatten)]
     calls: CallArgs,
     /// Print one line with one JSON object, in the columns of the contract.
@@ -29,8 +32,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
                 .hint("a number has 1 to 40 characters and no blanks around it"));
         }
     }
-    let account = super::account_from_env()?;
-    let found = pipeline::get(&account, &args.numbers, &args.calls.policy()?, Arc::new(SystemClock))
+    let (account, terms) = args.account.one()?;
+    let found = pipeline::get(&account, &args.numbers, &args.calls.policy(&terms)?, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;
     super::print(&if args.json { to_json(&found)? } else { to_text(&found)? });

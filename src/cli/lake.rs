@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
 use crate::land::{self, Access, Store};
@@ -27,9 +28,10 @@ impl Output {
 /// Which lake is read.
 #[derive(Debug, clap::Args)]
 pub(super) struct LakeArgs {
-    /// Where the lake is: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeUri,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Only this account.
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
@@ -41,7 +43,7 @@ impl LakeArgs {
     /// Opens the lake.
     pub(super) fn open(&self) -> Result<Opened> {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
-        Ok(Opened { store: Store::open(&self.lake, Access::Read)?, wanted })
+        Ok(Opened { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs, progress (on a terminal
 //! only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
+mod accounts;
 mod check;
 mod demo;
 mod doctor;
@@ -14,6 +15,7 @@ mod progress;
 mod render;
 mod sandbox;
 mod schema;
+mod side_by_side;
 mod status;
 mod stop;
 mod sync;
@@ -27,7 +29,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::AccountSettings;
 use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
@@ -47,6 +48,7 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
 and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
+Any number of accounts, and the lake, by a file: --config, else WDT_CONFIG, else wdt-lake.toml; see the README.
 A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
 and other AWS_* names; see the README, \"Lakes on S3\".
 
@@ -192,13 +194,4 @@ fn print_warning(warning: &str) {
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
-}
-
-/// The account of the environment, with a warning when its calls can be read on their way.
-fn account_from_env() -> Result<AccountSettings> {
-    let account = AccountSettings::from_env(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path))?;
-    if crate::config::is_exposed(&account.base_url) {
-        print_warning("the gateway's address is plain http: sid, signature and rows can be read on their way");
-    }
-    Ok(account)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::accounts::AccountArgs;
 use super::lake::Output;
 use super::render;
 use super::sync::{CallArgs, RangeArgs};
@@ -16,6 +17,8 @@ use crate::time::SystemClock;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
+    account: AccountArgs,
+    #[command(flatten)]
     range: RangeArgs,
     /// Ask the gateway nothing: estimate by what the lake holds.
     #[arg(long)]
@@ -27,12 +30,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let account = super::account_from_env()?;
-    let calls = args.calls.policy()?;
+    let (account, terms) = args.account.one()?;
+    let calls = args.calls.policy(&terms)?;
     let budget = calls.calls_per_minute;
-    let options = args.range.apply(SyncOptions { calls, ..SyncOptions::default() })?;
+    let options = args.range.apply(SyncOptions { calls, from: terms.from, ..SyncOptions::default() })?;
     // A lake that is not there yet covers nothing.
-    let lake = match Store::find(&args.range.lake)? {
+    let lake = match Store::find(&args.range.lake.find(&args.account.config)?)? {
         Some(store) => Some(Lake::open(store, account.name.clone()).await?),
         None => None,
     };

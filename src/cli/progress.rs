@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use super::render;
+use crate::id::AccountName;
 use crate::pipeline::Progress;
 
 /// The line, rewritten in place.
@@ -16,13 +17,22 @@ impl Line {
     }
 
     pub(super) fn show(&self, progress: Progress) {
+        self.rewrite("", progress);
+    }
+
+    /// The same where several accounts have one line: that of the account that committed last.
+    pub(super) fn show_of(&self, account: &AccountName, progress: Progress) {
+        self.rewrite(&format!("{account}  "), progress);
+    }
+
+    fn rewrite(&self, of: &str, progress: Progress) {
         if self.is_shown {
             let Progress { window, range, headers, calls } = progress;
             let done = window.end().unix().abs_diff(range.start().unix()) + 1;
             let percent = done * 100 / range.seconds().max(1);
             let _ = write!(
                 std::io::stderr().lock(),
-                "\r\x1b[2K{percent:>3}%  to {}  {} rows  {} calls",
+                "\r\x1b[2K{of}{percent:>3}%  to {}  {} rows  {} calls",
                 window.end(),
                 render::thousands(headers),
                 render::thousands(calls)

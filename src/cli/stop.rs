@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::accounts::{AccountArgs, LakeUri};
 use super::render;
 use super::sync::{CallArgs, duration, writers};
 use crate::config::AccountSettings;
@@ -24,6 +25,8 @@ const DAY_SECONDS: i64 = 86_400;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(super) struct Args {
+    #[command(flatten)]
+    account: AccountArgs,
     /// Numbers of requisitions (采购申请单号); `-` reads them from standard input, one a line.
     #[arg(value_name = "NUMBER", group = "which")]
     numbers: Vec<String>,
@@ -36,9 +39,8 @@ pub(super) struct Args {
     /// With `--stale`: only those of this warehouse.
     #[arg(long, value_name = "NO")]
     warehouse: Option<String>,
-    /// Where the lake is: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeUri,
     /// Stop them. Without it they are only shown, and nothing is called.
     #[arg(long)]
     yes: bool,
@@ -56,7 +58,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let account = super::account_from_env()?;
+    let (account, terms) = args.account.one()?;
     pipeline::check_can_stop(&account)?;
     if args.warehouse.is_some() && args.stale.is_none() {
         return Err(Error::usage("`--warehouse` narrows `--stale`, and nothing else").hint("nothing was called"));
@@ -65,7 +67,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         None => Some(Numbers::check(given(args)?)?),
         Some(_) => None,
     };
-    let lake = match Store::find(&args.lake)? {
+    let location = args.lake.find(&args.account.config)?;
+    let lake = match Store::find(&location)? {
         Some(store) => Some(Lake::open(store, account.name.clone()).await?),
         None => None,
     };
@@ -80,7 +83,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
             (numbers, known)
         }
         None => {
-            let known = stale(args, lake.as_ref()).await?;
+            let known = stale(args, &location, lake.as_ref()).await?;
             if known.is_empty() {
                 print_none(&account, args.json);
                 return Ok(exit::DONE);
@@ -98,8 +101,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
         return Ok(exit::DONE);
     }
-    let options = StopOptions { calls: args.calls.policy()?, margin: args.margin };
-    let store = Store::open(&args.lake, Access::Write)?.written_by(writers(args.single_writer));
+    let options = StopOptions { calls: args.calls.policy(&terms)?, margin: args.margin };
+    let store = Store::open(&location, Access::Write)?.written_by(writers(args.single_writer));
     let (run, report) = pipeline::stop(&account, store, &numbers, &options, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;
@@ -129,9 +132,9 @@ fn given(args: &Args) -> Result<Vec<(String, String)>> {
     Ok(args.numbers.iter().enumerate().map(|(at, number)| (format!("argument {}", at + 1), number.clone())).collect())
 }
 
-async fn stale(args: &Args, lake: Option<&Lake>) -> Result<BTreeMap<String, Known>> {
+async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTreeMap<String, Known>> {
     let lake = lake.ok_or_else(|| {
-        Error::usage("there is no lake to go by").with("lake", &args.lake).hint("fill it by `wdt-lake sync` first")
+        Error::usage("there is no lake to go by").with("lake", location).hint("fill it by `wdt-lake sync` first")
     })?;
     let seconds = i64::from(args.stale.unwrap_or_default()) * DAY_SECONDS;
     pipeline::stale(lake, seconds, args.warehouse.as_deref(), SystemClock.now()).await

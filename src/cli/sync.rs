@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::accounts::{AccountArgs, Chosen, LakeUri, Origin};
 use super::render;
-use crate::config::{AccountSettings, env};
+use super::side_by_side::{self, Wanted};
+use crate::config::{AccountSettings, Terms};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
-use crate::pipeline::{self, Again, SyncOptions, SyncReport};
+use crate::pipeline::{self, Again, Order, SyncOptions, SyncReport};
 use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    account: AccountArgs,
     #[command(flatten)]
     range: RangeArgs,
     /// Quarantined records in one window above which it is not committed; default the larger of 1% and 10.
@@ -37,7 +41,7 @@ pub(super) struct Args {
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
-    /// The memory that the run may take, the program itself included. Pages above it wait on disk, in TMPDIR.
+    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in TMPDIR.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     #[command(flatten)]
@@ -50,9 +54,8 @@ pub(super) struct Args {
 /// Which lake, and what of the ERP it should cover; shared by `sync` and `plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RangeArgs {
-    /// Where the lake is: a folder or `s3://bucket/prefix`.
-    #[arg(long, value_name = "URI")]
-    pub(super) lake: String,
+    #[command(flatten)]
+    pub(super) lake: LakeUri,
     /// First modified time wanted: a date or a time in Beijing. Required on an empty lake; afterwards its start is the default.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -70,8 +73,9 @@ pub(super) struct RangeArgs {
 impl RangeArgs {
     /// `options` with what the user typed.
     pub(super) fn apply(&self, options: SyncOptions) -> Result<SyncOptions> {
+        let from = self.from.as_deref().map(|text| parse_user_time(text, DateMeans::FirstSecond)).transpose()?;
         Ok(SyncOptions {
-            from: self.from.as_deref().map(|text| parse_user_time(text, DateMeans::FirstSecond)).transpose()?,
+            from: from.or(options.from),
             to: self.to.as_deref().map(|text| parse_user_time(text, DateMeans::LastSecond)).transpose()?,
             lag: self.lag,
             page_size: pipeline::check_page_size(self.page_size)?,
@@ -83,12 +87,12 @@ impl RangeArgs {
 /// How the gateway may be called; shared by the commands that call it.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CallArgs {
-    /// Calls within any sixty seconds; 0 for no budget.
-    #[arg(long, value_name = "CALLS", default_value_t = 60, help_heading = "Calls")]
-    calls_per_minute: u32,
-    /// Calls under way at once.
-    #[arg(long, value_name = "CALLS", default_value = "4", help_heading = "Calls")]
-    concurrency: NonZeroU32,
+    /// Calls of an account within any sixty seconds; 0 for no budget [default: 60].
+    #[arg(long, value_name = "CALLS", help_heading = "Calls")]
+    calls_per_minute: Option<u32>,
+    /// Calls of an account under way at once [default: 4].
+    #[arg(long, value_name = "CALLS", help_heading = "Calls")]
+    concurrency: Option<NonZeroU32>,
     /// The longest that one try of a call may take.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Calls")]
     timeout: Duration,
@@ -98,51 +102,79 @@ pub(super) struct CallArgs {
 }
 
 impl CallArgs {
-    /// The policy, with the user's rules for refusals from the environment.
-    pub(super) fn policy(&self) -> Result<CallPolicy> {
-        self.policy_trying(CallPolicy::default().max_retry_time)
+    /// The policy of an account: what was typed, else its terms.
+    pub(super) fn policy(&self, terms: &Terms) -> Result<CallPolicy> {
+        self.policy_trying(CallPolicy::default().max_retry_time, terms)
     }
 
     /// The policy of a command that tries so long unless told otherwise.
-    pub(super) fn policy_trying(&self, max_retry_time: Duration) -> Result<CallPolicy> {
-        let rules = std::env::var(env::REFUSALS).unwrap_or_default();
+    pub(super) fn policy_trying(&self, max_retry_time: Duration, terms: &Terms) -> Result<CallPolicy> {
+        let usual = CallPolicy::default();
         Ok(CallPolicy {
-            calls_per_minute: self.calls_per_minute,
-            concurrency: self.concurrency.get(),
+            calls_per_minute: self.calls_per_minute.or(terms.calls_per_minute).unwrap_or(usual.calls_per_minute),
+            concurrency: self.concurrency.or(terms.concurrency).map_or(usual.concurrency, NonZeroU32::get),
             timeout: self.timeout,
             max_retry_time: self.max_retry_time.unwrap_or(max_retry_time),
-            refusals: RefusalRule::parse_list(&rules).map_err(|error| error.with("variable", env::REFUSALS))?,
-            ..CallPolicy::default()
+            refusals: RefusalRule::parse_list(&terms.refusals)
+                .map_err(|error| error.with("set in", &terms.refusals_from))?,
+            ..usual
+        })
+    }
+}
+
+impl Args {
+    fn options(&self, terms: &Terms) -> Result<SyncOptions> {
+        let calls = self.calls.policy(terms)?;
+        self.range.apply(SyncOptions {
+            from: terms.from,
+            limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
+            calls,
+            max_quarantine: self.max_quarantine,
+            lookback: self.lookback,
+            again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
+            max_memory: self.max_memory,
+            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+            ..SyncOptions::default()
         })
     }
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let account = super::account_from_env()?;
-    let calls = args.calls.policy()?;
-    let options = args.range.apply(SyncOptions {
-        limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
-        calls,
-        max_quarantine: args.max_quarantine,
-        lookback: args.lookback,
-        again: if args.refresh_quarantined { Again::Quarantined } else { Again::None },
-        max_memory: args.max_memory,
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
-        ..SyncOptions::default()
-    })?;
-    // What is wrong with the range is said before the folder of a new lake is made.
-    let lake_is_new = Store::find(&args.range.lake)?.is_none();
-    if lake_is_new || options.from.is_some() {
-        options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
+    let (origin, chosen) = args.account.all()?;
+    let location = args.range.lake.find(&args.account.config)?;
+    let wanted = wanted(args, &location, chosen)?;
+    let open = || Ok(Store::open(&location, Access::Write)?.written_by(writers(args.single_writer)));
+    match (origin, &wanted[..]) {
+        (Origin::Environment, [Wanted { order: Ok(order), .. }]) => alone(order, open()?, args.json).await,
+        _ => side_by_side::run(wanted, open, args.json).await,
     }
-    let store = Store::open(&args.range.lake, Access::Write)?.written_by(writers(args.single_writer));
+}
+
+/// What is to be done for each account. What is wrong with the settings is said before the folder of a new lake is made.
+fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>) -> Result<Vec<Wanted>> {
+    let lake_is_new = Store::find(location)?.is_none();
+    let check = |Chosen { name, edition, settings, terms }| {
+        let checked = args.options(&terms).and_then(|options| {
+            if lake_is_new || options.from.is_some() {
+                options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
+            }
+            Ok(options)
+        });
+        let options = checked.map_err(|error| error.with("account", &name))?;
+        Ok(Wanted { name, edition, order: settings.map(|account| Order { account, options }) })
+    };
+    chosen.into_iter().map(check).collect()
+}
+
+/// One account, as the environment sets it.
+async fn alone(Order { account, options }: &Order, store: Store, as_json: bool) -> Result<u8> {
     let progress = super::progress::Line::new();
     let report =
-        pipeline::sync(&account, store, &options, Arc::new(SystemClock), interrupted(), &|step| progress.show(step))
+        pipeline::sync(account, store, options, Arc::new(SystemClock), interrupted(), &|step| progress.show(step))
             .await;
     progress.clear();
     let report = report.map_err(|error| error.with("account", &account.name))?;
-    print_report(&account, &report, args.json);
+    print_report(account, &report, as_json);
     Ok(report.exit_code())
 }
 
@@ -154,7 +186,11 @@ pub(super) fn writers(single_writer: bool) -> Writers {
 /// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
 pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_json: bool) {
     report.warnings.iter().for_each(|warning| super::print_warning(warning));
-    super::print(&if as_json { to_json(&account.name, report).to_string() } else { to_text(account, report) });
+    super::print(&if as_json {
+        to_json(&account.name, report).to_string()
+    } else {
+        to_text(&account.name, account.edition, report)
+    });
     for gap in &report.gaps {
         super::print_error(&gap.error);
     }
@@ -162,17 +198,27 @@ pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_js
         super::print_error(error);
     }
     if report.interrupted {
-        super::print_error(
-            &Error::new(crate::ErrorKind::Incomplete, "interrupted").hint("run again: what is committed stays"),
-        );
+        print_interrupted();
     }
 }
 
+pub(super) fn print_interrupted() {
+    super::print_error(
+        &Error::new(crate::ErrorKind::Incomplete, "interrupted").hint("run again: what is committed stays"),
+    );
+}
+
 fn to_json(account: &AccountName, report: &SyncReport) -> Value {
+    let mut summary = account_json(account, report);
+    summary["command"] = "sync".into();
+    summary
+}
+
+/// What a run did for an account.
+pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value {
     let window = |window: crate::time::Window| json!({"start": window.start(), "end": window.end()});
     let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
     json!({
-        "command": "sync",
         "account": account,
         "run": report.run,
         "range": report.range.map(window),
@@ -186,13 +232,20 @@ fn to_json(account: &AccountName, report: &SyncReport) -> Value {
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().map(error),
         "interrupted": report.interrupted,
-        "wall_s": (report.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+        "wall_s": seconds(report.elapsed),
         "exit_code": report.exit_code(),
     })
 }
 
-fn to_text(account: &AccountSettings, report: &SyncReport) -> String {
-    let (account, edition) = (&account.name, account.edition);
+/// Seconds to the millisecond.
+pub(super) fn seconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncReport) -> String {
+    if report.range.is_none() && (report.stopped.is_some() || report.interrupted) {
+        return format!("{account}: not begun");
+    }
     let Some(range) = report.range else {
         return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
     };

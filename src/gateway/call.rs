@@ -166,7 +166,7 @@ enum Attempt<T> {
 }
 
 impl Caller {
-    pub(super) fn new(policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(super) fn new(policy: &CallPolicy, clock: Arc<dyn Clock>, reader: Worker) -> Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("wdt-lake/", env!("CARGO_PKG_VERSION")))
             // A signed form must not follow a redirect to another host.
@@ -185,7 +185,7 @@ impl Caller {
             server_ahead: AtomicI64::new(UNKNOWN),
             correction: AtomicI64::new(0),
             calls: AtomicU64::new(0),
-            reader: Worker::start("reader")?,
+            reader,
             buffers: Mutex::default(),
         })
     }
@@ -417,7 +417,7 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
         Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorKind::GatewayUnavailable),
         Verdict::Clock => error(ErrorKind::Credentials),
         Verdict::Credentials => error(ErrorKind::Credentials).hint(
-            "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION; ask the vendor whether the account has this interface's permission, \
+            "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION, or the account in wdt-lake.toml; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
         Verdict::Business => error(ErrorKind::GatewayRefused)

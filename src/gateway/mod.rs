@@ -22,6 +22,7 @@ use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::time::{BeijingTime, Clock, Window};
+use crate::worker::Worker;
 
 /// What to ask the purchase requisition query for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +66,21 @@ impl Gateway {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::reading_on(Worker::start("reader")?, account, policy, clock)
+    }
+
+    /// The same, with a thread for its answers that others may share.
+    pub(crate) fn reading_on(
+        reader: Worker,
+        account: &AccountSettings,
+        policy: &CallPolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let protocol = match account.edition {
             Edition::Enterprise | Edition::Y => Protocol::OpenApi2(openapi2::OpenApi2::new(account)),
             Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
         };
-        Ok(Self { caller: call::Caller::new(policy, clock)?, protocol })
+        Ok(Self { caller: call::Caller::new(policy, clock, reader)?, protocol })
     }
 
     /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work.

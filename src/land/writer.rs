@@ -168,6 +168,11 @@ impl Writer {
     /// not answer, cannot create conditionally although several may write, or a newer program has written the lake,
     /// [`ErrorKind::Conflict`] when two single writers have written at once, [`ErrorKind::Defect`] when the log breaks its rules.
     pub async fn open(store: Store, options: WriterOptions) -> Result<Self> {
+        Self::encoding_on(Worker::start("encoder")?, store, options).await
+    }
+
+    /// The same, with a thread for its files that others may share.
+    pub(crate) async fn encoding_on(encoder: Worker, store: Store, options: WriterOptions) -> Result<Self> {
         let layout = Layout::new(options.binding.name.clone());
         let (fold, read) = log::read(&store, &layout).await?;
         fold.writable()?;
@@ -180,15 +185,7 @@ impl Writer {
             return Err(bound_elsewhere(bound, &options.binding));
         }
         probe::check(&store, options.run).await?;
-        Ok(Self {
-            store,
-            layout,
-            options,
-            log: Mutex::new(fold),
-            names,
-            patience: Patience::DEFAULT,
-            encoder: Worker::start("encoder")?,
-        })
+        Ok(Self { store, layout, options, log: Mutex::new(fold), names, patience: Patience::DEFAULT, encoder })
     }
 
     #[cfg(test)]
@@ -489,5 +486,5 @@ fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {
         .with("wanted", format!("{} ({}) at {}", wanted.sid, wanted.edition, wanted.host))
         .with("bound", format!("{} ({}) at {}", bound.sid, bound.edition, bound.host))
         .with("account", &bound.name)
-        .hint("give this account a name of its own with WDT_ACCOUNT, or use another lake")
+        .hint("give this account a name of its own (WDT_ACCOUNT, or `name` in wdt-lake.toml), or use another lake")
 }

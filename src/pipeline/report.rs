@@ -74,6 +74,17 @@ impl SyncReport {
         }
     }
 
+    /// The report of a run that did nothing.
+    pub fn not_begun() -> Self {
+        Self::new(RunId::generate())
+    }
+
+    /// The report of a run that was stopped.
+    #[must_use]
+    pub fn stopped_by(self, error: Error) -> Self {
+        Self { stopped: Some(error), ..self }
+    }
+
     /// The report of a run that was interrupted.
     pub(super) fn interrupted(self) -> Self {
         Self { interrupted: true, ..self }

@@ -8,13 +8,13 @@ use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 
 use super::latest::value;
 use super::source::unreadable;
-use super::{open_writer, stop_spec, tidy_up};
+use super::{stop_spec, tidy_up, writer_options};
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Store, Writers};
+use crate::land::{Lease, LeaseWait, Store, Writer, Writers};
 use crate::stop::{Erp, Numbers, Reply, Sighting, StopAnswer, StopReport, Stopper};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
@@ -62,7 +62,7 @@ pub async fn stop(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer = open_writer(account, store.clone(), run, None, Arc::clone(&clock)).await?;
+    let writer = Writer::open(store.clone(), writer_options(account, run, None, Arc::clone(&clock))?).await?;
     let lease = match store.writers() {
         Writers::Many => {
             tidy_up(&writer, store, run, Arc::clone(&clock)).await?;

@@ -1,0 +1,159 @@
+//! Which accounts a command is for, and which lake: from a configuration file, else from the environment.
+//!
+//! The file is the one that `--config` names, else `WDT_CONFIG`, else `wdt-lake.toml` in the working folder if there is one. What is typed
+//! with a command goes before what the file says.
+
+use std::path::Path;
+
+use crate::config::{AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, Terms, env, is_exposed};
+use crate::edition::Edition;
+use crate::error::{Error, Result};
+use crate::id::AccountName;
+
+/// Where the settings are.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ConfigArgs {
+    /// The file of accounts [default: WDT_CONFIG, else wdt-lake.toml if there is one].
+    #[arg(long, value_name = "PATH")]
+    config: Option<String>,
+}
+
+/// Which account.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct AccountArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Only this account of the file.
+    #[arg(long, value_name = "NAME")]
+    account: Option<AccountName>,
+}
+
+/// Where the lake is.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct LakeUri {
+    /// Where the lake is: a folder or `s3://bucket/prefix` [default: what the file of accounts says].
+    #[arg(long, value_name = "URI")]
+    lake: Option<String>,
+}
+
+/// An account and its terms. Its secret may be missing, which is its own failure and not that of others.
+pub(super) struct Chosen {
+    pub(super) name: AccountName,
+    pub(super) edition: Edition,
+    pub(super) settings: Result<AccountSettings>,
+    pub(super) terms: Terms,
+}
+
+/// Where accounts were set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Environment,
+    File,
+}
+
+impl ConfigArgs {
+    /// The file, if there is one.
+    fn read(&self) -> Result<Option<ConfigFile>> {
+        let named = self.config.clone().or_else(|| variable(env::CONFIG).filter(|path| !path.trim().is_empty()));
+        let path = match &named {
+            Some(path) => Path::new(path.trim()),
+            None if Path::new(DEFAULT_PATH).exists() => Path::new(DEFAULT_PATH),
+            None => return Ok(None),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage("the configuration file cannot be read")
+                .with("path", path.display())
+                .because(error)
+                .hint("check --config and WDT_CONFIG")
+        })?;
+        ConfigFile::parse(&text, path).map(Some)
+    }
+}
+
+impl LakeUri {
+    /// The lake that was typed, else the file's.
+    pub(super) fn find(&self, config: &ConfigArgs) -> Result<String> {
+        if let Some(lake) = &self.lake {
+            return Ok(lake.clone());
+        }
+        let lake = config.read()?.and_then(|file| file.lake().map(str::to_owned));
+        lake.ok_or_else(|| {
+            Error::usage("no lake was given").hint("say where it is by --lake, or by `lake = \"...\"` in wdt-lake.toml")
+        })
+    }
+}
+
+impl AccountArgs {
+    /// Every account that is set, or the one that is wanted; at least one.
+    pub(super) fn all(&self) -> Result<(Origin, Vec<Chosen>)> {
+        let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
+        let (origin, chosen) = match &file {
+            Some(file) => {
+                file.check_environment(variable)?;
+                let of_file = file.accounts().iter().filter(|account| self.is_wanted(account.name()));
+                let chosen = of_file.map(|account| Chosen {
+                    name: account.name().clone(),
+                    edition: account.edition(),
+                    settings: account.settings(variable, |path| std::fs::read_to_string(path)),
+                    terms: account.terms().clone(),
+                });
+                (Origin::File, chosen.collect::<Vec<_>>())
+            }
+            None => {
+                let settings = AccountSettings::from_env(variable, |path| std::fs::read_to_string(path))?;
+                let (name, edition, terms) = (settings.name.clone(), settings.edition, Terms::from_env(variable));
+                let chosen = Chosen { name, edition, settings: Ok(settings), terms };
+                (Origin::Environment, Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect())
+            }
+        };
+        if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
+            let error = Error::usage("no such account is set").with("account", wanted);
+            return Err(match &file {
+                Some(file) => error
+                    .with("file", file.path())
+                    .hint(format!("it has {}", listed(file.accounts().iter().map(FileAccount::name)))),
+                None => {
+                    error.hint("the environment sets one account only: leave --account out, or name it by WDT_ACCOUNT")
+                }
+            });
+        }
+        chosen.iter().filter_map(|chosen| chosen.settings.as_ref().ok()).for_each(warn_of_exposure);
+        Ok((origin, chosen))
+    }
+
+    /// The one account that a command can be for.
+    pub(super) fn one(&self) -> Result<(AccountSettings, Terms)> {
+        let (_, mut chosen) = self.all()?;
+        match (chosen.pop(), &chosen[..]) {
+            (Some(Chosen { name, settings, terms, .. }), []) => {
+                Ok((settings.map_err(|error| error.with("account", name))?, terms))
+            }
+            (last, others) => {
+                let names = others.iter().chain(&last).map(|chosen| &chosen.name);
+                Err(Error::usage("several accounts are set, and this command is for one")
+                    .hint(format!("choose by --account: {}", listed(names))))
+            }
+        }
+    }
+
+    fn is_wanted(&self, name: &AccountName) -> bool {
+        self.account.as_ref().is_none_or(|wanted| wanted == name)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn warn_of_exposure(account: &AccountSettings) {
+    if is_exposed(&account.base_url) {
+        super::print_warning(&format!(
+            "{}: the gateway's address is plain http: sid, signature and rows can be read on their way",
+            account.name
+        ));
+    }
+}

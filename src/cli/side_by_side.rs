@@ -1,0 +1,78 @@
+//! `wdt-lake sync` for the accounts of a file: all of them in one run, and one summary by account.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::sync::{account_json, interrupted, print_interrupted, seconds, to_text};
+use crate::edition::Edition;
+use crate::error::{Result, exit};
+use crate::id::AccountName;
+use crate::land::Store;
+use crate::pipeline::{self, Order, SyncReport};
+use crate::time::SystemClock;
+
+/// An account and what is to be done for it, or why nothing can be.
+pub(super) struct Wanted {
+    pub(super) name: AccountName,
+    pub(super) edition: Edition,
+    pub(super) order: Result<Order>,
+}
+
+/// Runs what is wanted and tells of all of it; gives the exit code.
+pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store>, as_json: bool) -> Result<u8> {
+    let began = Instant::now();
+    let orders: Vec<Order> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
+    let progress = super::progress::Line::new();
+    let reports = if orders.is_empty() {
+        // No lake is made for accounts of which none can be asked.
+        Ok(Vec::new())
+    } else {
+        let tell = |name: &AccountName, step| progress.show_of(name, step);
+        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), interrupted(), &tell).await
+    };
+    progress.clear();
+    let mut reports = reports?.into_iter();
+    let told: Vec<(AccountName, Edition, SyncReport)> = wanted
+        .into_iter()
+        .map(|Wanted { name, edition, order }| {
+            let report = match order {
+                Ok(_) => reports.next().unwrap_or_else(SyncReport::not_begun),
+                Err(error) => SyncReport::not_begun().stopped_by(error),
+            };
+            (name, edition, report)
+        })
+        .collect();
+    let code = exit::combine(told.iter().map(|(_, _, report)| report.exit_code()));
+    super::print(&if as_json { to_json(&told, began, code).to_string() } else { all_to_text(&told) });
+    let is_interrupted = told.iter().any(|(_, _, report)| report.interrupted);
+    for (name, _, report) in told {
+        print_talk(&name, report);
+    }
+    if is_interrupted {
+        print_interrupted();
+    }
+    Ok(code)
+}
+
+fn to_json(told: &[(AccountName, Edition, SyncReport)], began: Instant, code: u8) -> Value {
+    json!({
+        "command": "sync",
+        "accounts": told.iter().map(|(name, _, report)| account_json(name, report)).collect::<Vec<_>>(),
+        "wall_s": seconds(began.elapsed()),
+        "exit_code": code,
+    })
+}
+
+fn all_to_text(told: &[(AccountName, Edition, SyncReport)]) -> String {
+    told.iter().map(|(name, edition, report)| to_text(name, *edition, report)).collect::<Vec<_>>().join("\n")
+}
+
+/// Warnings, gaps and errors, each with its account, to standard error.
+fn print_talk(name: &AccountName, report: SyncReport) {
+    report.warnings.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
+    for error in report.gaps.into_iter().map(|gap| gap.error).chain(report.stopped) {
+        super::print_error(&error.with("account", name));
+    }
+}

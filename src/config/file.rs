@@ -1,0 +1,436 @@
+//! `wdt-lake.toml`: any number of accounts, and the lake that they land in.
+//!
+//! ```toml
+//! lake = "s3://bucket/wangdian"
+//!
+//! [[account]]
+//! name = "acme"
+//! edition = "enterprise"
+//! sid = "acme2"
+//! appkey = "acme2-ot"
+//! secret_file = "/run/secrets/acme"   # or secret_env = "ACME_APPSECRET"
+//! ```
+//!
+//! The whole file is checked before anything of it is used; a secret is read only when its account is. Paths in it are relative to its
+//! folder. Values are taken from the parsed tree one by one and not by a derived reader: its messages, as the parser's own, repeat what
+//! stands in the file, and that may be a secret in the wrong place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{AccountSettings, AddressNames, Secret, Terms, base_url, check_salt, env, name_of, secret_in_file};
+use crate::edition::Edition;
+use crate::error::{Error, Result};
+use crate::id::AccountName;
+use crate::time::{DateMeans, parse_user_time};
+
+/// The file that is taken when none is named.
+pub const DEFAULT_PATH: &str = "wdt-lake.toml";
+
+const TOP: [&str; 2] = ["lake", "account"];
+const ACCOUNT: [&str; 12] = [
+    "name",
+    "edition",
+    "environment",
+    "base_url",
+    "sid",
+    "appkey",
+    "secret_env",
+    "secret_file",
+    "calls_per_minute",
+    "concurrency",
+    "from",
+    "refusals",
+];
+/// What people write who put the secret itself into the file.
+const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "password"];
+/// How alike a known key must be to be suggested, from 0 to 1.
+const LIKENESS: f64 = 0.8;
+
+/// What a configuration file says, checked. Secrets are not read yet.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: String,
+    lake: Option<String>,
+    accounts: Vec<FileAccount>,
+}
+
+/// One `[[account]]`.
+#[derive(Clone, Debug)]
+pub struct FileAccount {
+    settings: AccountSettings,
+    secret: SecretSource,
+    terms: Terms,
+    place: String,
+}
+
+/// Where a secret is. The text is hidden as a secret is: it may be one, by mistake.
+#[derive(Clone, Debug)]
+enum SecretSource {
+    Variable(Secret),
+    File(Secret),
+}
+
+impl ConfigFile {
+    /// Checks a file's text; `path` is where it was read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), with the line, for what is no TOML, unknown keys, values that do not fit, a secret in
+    /// the file, and accounts that are there twice.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let page = Page { text, path };
+        let root = DeTable::parse(text).map_err(|error| {
+            page.wrong(error.span(), error.message()).hint("see the example in the README, \"Several accounts\"")
+        })?;
+        let top = Keys { page, table: root.get_ref(), span: 0..0 };
+        top.check(&TOP, &ACCOUNT, "stands within `[[account]]`")?;
+        let accounts = match top.table.get("account").map(|value| (value.span(), value.get_ref())) {
+            None => Vec::new(),
+            Some((_, DeValue::Array(all))) if all.iter().all(|value| value.get_ref().is_table()) => all
+                .iter()
+                .filter_map(|value| Some(Keys { page, table: value.get_ref().as_table()?, span: value.span() }))
+                .map(|keys| FileAccount::read(&keys))
+                .collect::<Result<_>>()?,
+            Some((span, _)) => {
+                return Err(page
+                    .wrong(Some(span), "`account` is no list of tables")
+                    .hint("begin each account by `[[account]]`"));
+            }
+        };
+        check_distinct(&accounts)?;
+        let lake = top.text("lake")?.map(|lake| page.place_of(&lake));
+        Ok(Self { path: path.display().to_string(), lake, accounts })
+    }
+
+    /// Where it was read.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The lake, if it names one.
+    pub fn lake(&self) -> Option<&str> {
+        self.lake.as_deref()
+    }
+
+    /// Its accounts, in its order.
+    pub fn accounts(&self) -> &[FileAccount] {
+        &self.accounts
+    }
+
+    /// Refuses an account that is set in the environment besides those of the file. A variable that the file names for a secret is the
+    /// file's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the variables.
+    pub fn check_environment(&self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let is_ours = |name: &str| self.accounts.iter().any(|account| account.secret.is_variable(name));
+        let set: Vec<&str> = env::ALL
+            .into_iter()
+            .filter(|name| variable(name).is_some_and(|value| !value.trim().is_empty()) && !is_ours(name))
+            .collect();
+        if self.accounts.is_empty() || set.is_empty() {
+            return Ok(());
+        }
+        Err(Error::usage("accounts are set both in a file and in the environment")
+            .with("variables", set.join(", "))
+            .with("file", &self.path)
+            .hint("keep one of them: unset the variables, or move that account into the file"))
+    }
+}
+
+impl FileAccount {
+    fn read(keys: &Keys<'_>) -> Result<Self> {
+        keys.check(&ACCOUNT, &TOP, "stands at the top of the file, before the first `[[account]]`")?;
+        let needed: Vec<&str> =
+            ["edition", "sid", "appkey"].into_iter().filter(|key| !keys.table.contains_key(*key)).collect();
+        if !needed.is_empty() {
+            return Err(keys
+                .wrong(&format!("the account has no {}", needed.join(", ")))
+                .hint("every account has edition, sid, appkey, and secret_env or secret_file"));
+        }
+        let edition: Edition = keys.parsed("edition", str::parse)?.unwrap_or(Edition::Enterprise);
+        let sid = keys.text("sid")?.unwrap_or_default();
+        let name = match keys.parsed("name", str::parse::<AccountName>)? {
+            Some(name) => name,
+            None => name_of(&sid, "`name`").map_err(|error| keys.placed("sid", error))?,
+        };
+        let secret = match (keys.text("secret_env")?, keys.text("secret_file")?) {
+            (Some(variable), None) => SecretSource::Variable(Secret::new(variable)),
+            (None, Some(file)) => SecretSource::File(Secret::new(keys.page.place_of(&file))),
+            (Some(_), Some(_)) => {
+                return Err(keys.wrong("secret_env and secret_file are both set").hint("keep one of them"));
+            }
+            (None, None) => {
+                return Err(keys.wrong("the account has no secret").hint(HOW_TO_GIVE_A_SECRET));
+            }
+        };
+        let (given, environment) = (keys.text("base_url")?, keys.text("environment")?);
+        let base_url = base_url(edition, given, environment, AddressNames::FILE)
+            .map_err(|error| keys.placed("base_url", error))?;
+        let refusals = keys.text("refusals")?.unwrap_or_default();
+        let terms = Terms {
+            calls_per_minute: keys.number("calls_per_minute")?,
+            concurrency: keys
+                .number("concurrency")?
+                .map(|calls| {
+                    NonZeroU32::new(calls).ok_or_else(|| keys.wrong_at("concurrency", "concurrency is 1 or more"))
+                })
+                .transpose()?,
+            from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
+            refusals,
+            refusals_from: keys.page.place(keys.span_of("refusals")),
+        };
+        let appkey = keys.text("appkey")?.unwrap_or_default();
+        let place = keys.page.place(Some(keys.span.clone()));
+        // The secret is read when the account is used.
+        let settings = AccountSettings { name, edition, sid, appkey, secret: Secret::new(""), base_url };
+        Ok(Self { settings, secret, terms, place })
+    }
+
+    /// Its name in the lake.
+    pub fn name(&self) -> &AccountName {
+        &self.settings.name
+    }
+
+    /// Which protocol it speaks.
+    pub fn edition(&self) -> Edition {
+        self.settings.edition
+    }
+
+    /// How it is called, and from when.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The account with its secret; `variable` gives a variable's value, `read_file` a file's text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the secret is not where the file says, or not of the edition's form.
+    pub fn settings(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        read_file: impl Fn(&str) -> std::io::Result<String>,
+    ) -> Result<AccountSettings> {
+        let secret = match &self.secret {
+            SecretSource::Variable(name) => variable(name.expose())
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+                .map(Secret::new)
+                // What stands there is not said: it may be the secret itself.
+                .ok_or_else(|| {
+                    Error::usage("the variable that `secret_env` names is not set").hint(HOW_TO_GIVE_A_SECRET)
+                }),
+            SecretSource::File(file) => secret_in_file(read_file(file.expose())).map_err(|error| {
+                error.hint("`secret_file` is a path, relative to the folder of the configuration file")
+            }),
+        };
+        secret
+            .and_then(|secret| check_salt(self.settings.edition, &secret).map(|()| secret))
+            .map(|secret| AccountSettings { secret, ..self.settings.clone() })
+            .map_err(|error| error.with("at", &self.place))
+    }
+}
+
+impl SecretSource {
+    fn is_variable(&self, name: &str) -> bool {
+        matches!(self, Self::Variable(variable) if variable.expose() == name)
+    }
+}
+
+const HOW_TO_GIVE_A_SECRET: &str = "write secret_env = \"NAME\", the name of an environment variable that holds the app secret, or secret_file = \"PATH\"";
+
+/// An account is one sid at one host under one name: a lake keeps names apart, and a gateway counts the calls of a sid.
+fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
+    let (mut names, mut sids) = (BTreeMap::new(), BTreeMap::new());
+    for account in accounts {
+        let FileAccount { settings, place, .. } = account;
+        // Where a file system knows no case, they would be one folder.
+        if let Some(first) = names.insert(settings.name.as_str().to_ascii_lowercase(), place) {
+            return Err(Error::usage(format!("two accounts are named `{}`", settings.name))
+                .with("first at", first)
+                .with("at", place)
+                .hint("give each a name of its own; upper and lower case do not tell them apart"));
+        }
+        if let Some(first) = sids.insert((settings.sid.clone(), settings.gateway_host()), &settings.name) {
+            return Err(Error::usage(format!("the accounts `{first}` and `{}` are one", settings.name))
+                .with("sid", &settings.sid)
+                .with("host", settings.gateway_host())
+                .with("at", place)
+                .hint(
+                    "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
+                ));
+        }
+    }
+    Ok(())
+}
+
+/// The text of the file, for saying where something is.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Page<'_> {
+    fn place(&self, span: Option<Range<usize>>) -> String {
+        let before = self.text.get(..span.map_or(0, |span| span.start)).unwrap_or(self.text);
+        format!("{}, line {}", self.path.display(), before.matches('\n').count() + 1)
+    }
+
+    fn wrong(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> Error {
+        Error::usage(message.to_string()).with("at", self.place(span))
+    }
+
+    /// A path or a URI of the file, as the process sees it.
+    fn place_of(&self, location: &str) -> String {
+        match self.path.parent() {
+            Some(folder) if !location.contains("://") && !folder.as_os_str().is_empty() => {
+                folder.join(location).display().to_string()
+            }
+            _ => location.to_owned(),
+        }
+    }
+}
+
+/// The keys of one table.
+struct Keys<'a> {
+    page: Page<'a>,
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
+impl Keys<'_> {
+    /// Refuses every key that is not `known`; one of `elsewhere` is in the wrong place.
+    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &str) -> Result<()> {
+        for key in self.table.keys() {
+            let (name, span) = (key.get_ref().as_ref(), key.span());
+            if known.contains(&name) {
+                continue;
+            }
+            if PLAIN_SECRETS.contains(&name) {
+                return Err(self
+                    .page
+                    .wrong(Some(span), format!("`{name}`: no secret stands in this file"))
+                    .hint(HOW_TO_GIVE_A_SECRET));
+            }
+            let error = self.page.wrong(Some(span), format!("unknown key `{name}`"));
+            if elsewhere.contains(&name) {
+                return Err(error.hint(format!("`{name}` {where_it_is}")));
+            }
+            let nearest = known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(&name.to_ascii_lowercase(), known), known))
+                .max_by(|(one, _), (other, _)| one.total_cmp(other));
+            return Err(match nearest {
+                Some((likeness, known)) if likeness >= LIKENESS => error.hint(format!("did you mean `{known}`?")),
+                _ => error.hint(format!("the keys are {}", known.join(", "))),
+            });
+        }
+        Ok(())
+    }
+
+    fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        Some(self.table.get(key).map_or_else(|| self.span.clone(), |value| value.span()))
+    }
+
+    fn wrong(&self, message: &str) -> Error {
+        self.page.wrong(Some(self.span.clone()), message)
+    }
+
+    fn wrong_at(&self, key: &str, message: &str) -> Error {
+        self.page.wrong(self.span_of(key), message)
+    }
+
+    fn placed(&self, key: &str, error: Error) -> Error {
+        error.with("at", self.page.place(self.span_of(key)))
+    }
+
+    /// A text without blanks around it; an empty one is as good as wrong.
+    fn text(&self, key: &str) -> Result<Option<String>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::String(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
+            // A date without quotes is TOML too.
+            DeValue::Datetime(time) if key == "from" => Ok(Some(time.to_string())),
+            _ => Err(self
+                .wrong_at(key, &format!("`{key}` is no text"))
+                .hint(format!("write {key} = \"...\"; leave it out to have none"))),
+        }
+    }
+
+    fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+        self.text(key)?.map(|text| parse(&text).map_err(|error| self.placed(key, error))).transpose()
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u32>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let number =
+            value.get_ref().as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        number.map(Some).ok_or_else(|| {
+            self.wrong_at(key, &format!("`{key}` is no whole number")).hint(format!("write {key} = 60, without quotes"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the README is what this reads.
+    #[test]
+    fn the_documented_file_is_read() {
+        let page = include_str!("../../README.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
+        assert_eq!(file.lake(), Some("s3://my-bucket/wangdian"));
+        let [acme, beta] = file.accounts() else { panic!("two accounts") };
+        let settings = acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file);
+        let settings = settings.expect("an account");
+        assert_eq!(
+            (settings.secret.expose(), settings.base_url.as_str()),
+            ("s3cret", "https://api.wangdian.cn/openapi2")
+        );
+        assert_eq!(acme.terms().from.map(|from| from.to_string()).as_deref(), Some("2026-01-01 00:00:00"));
+        let settings = beta
+            .settings(|_| None, |path| if path == "/run/secrets/beta" { Ok("a:b".to_owned()) } else { no_file(path) });
+        assert_eq!(settings.expect("an account").gateway_host(), "47.92.239.46");
+        assert_eq!((beta.terms().calls_per_minute, beta.terms().concurrency.map(NonZeroU32::get)), (Some(30), Some(2)));
+        assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
+        // A flagship secret has two parts, and its account is told by its place.
+        let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
+        assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_the_file_names_is_not_an_account_of_the_environment() {
+        let text = "[[account]]\nedition = \"y\"\nsid = \"acme\"\nappkey = \"k\"\nsecret_env = \"WDT_APPSECRET\"\n";
+        let file = ConfigFile::parse(text, Path::new("wdt-lake.toml")).expect("a good file");
+        assert_eq!(file.accounts()[0].name().as_str(), "acme", "the sid where it fits");
+        let set = |names: &'static [&str]| move |name: &str| names.contains(&name).then(|| "x".to_owned());
+        assert!(file.check_environment(set(&["WDT_APPSECRET"])).is_ok());
+        let error = file.check_environment(set(&["WDT_APPSECRET", "WDT_APPKEY"])).expect_err("both");
+        assert!(error.to_string().contains("WDT_APPKEY") && !error.to_string().contains("WDT_APPSECRET"), "{error}");
+    }
+
+    #[test]
+    fn places_are_relative_to_the_folder_of_the_file() {
+        for (lake, path, expected) in [
+            ("lake", "wdt-lake.toml", "lake"),
+            ("lake", "/etc/wdt/wdt-lake.toml", "/etc/wdt/lake"),
+            ("/srv/lake", "/etc/wdt/wdt-lake.toml", "/srv/lake"),
+            ("s3://b/p", "/etc/wdt/wdt-lake.toml", "s3://b/p"),
+        ] {
+            let file = ConfigFile::parse(&format!("lake = {lake:?}"), Path::new(path)).expect("a good file");
+            assert_eq!(file.lake(), Some(expected), "{path}");
+        }
+    }
+
+    fn no_file(_: &str) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,274 @@
+//! Several accounts in one file: all land in one run, what stops one stops no other, and no secret is in the file or in what is said of it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wdt_lake::edition::Edition;
+use wdt_lake::sandbox::{Credentials, Options, Sandbox, generate};
+
+use crate::support::{Said, at, program, run};
+
+const JUNE: [&str; 4] = ["--from", "2026-06-01", "--to", "2026-06-30"];
+
+/// A folder with a file of accounts, one for each sandbox, and the lake beside it.
+struct Accounts {
+    folder: TempDir,
+    sandboxes: Vec<(&'static str, Sandbox)>,
+}
+
+impl Accounts {
+    /// One ERP for each edition, each with as many requisitions.
+    fn new(requisitions: usize) -> Self {
+        let start = |(name, edition): (&'static str, Edition)| {
+            let requisitions = generate(11, requisitions, 30, at("2026-06-30 23:59:59"));
+            let credentials = Credentials { sid: format!("sid-{name}"), ..Credentials::default() };
+            (name, Sandbox::start(Options { edition, credentials, requisitions, ..Options::default() }).unwrap())
+        };
+        let named = [("acme", Edition::Enterprise), ("beta", Edition::Y), ("gamma", Edition::Flagship)];
+        let accounts = Self { folder: TempDir::new().unwrap(), sandboxes: named.into_iter().map(start).collect() };
+        accounts.write(&accounts.text());
+        accounts
+    }
+
+    /// The file as it should be.
+    fn text(&self) -> String {
+        let one = |(name, sandbox): &(&str, Sandbox)| {
+            let [(_, edition), (_, sid), (_, appkey), _, (_, base_url)] = sandbox.environment();
+            format!(
+                "\n[[account]]\nname = \"{name}\"\nedition = \"{edition}\"\nsid = \"{sid}\"\nappkey = \"{appkey}\"\n\
+                 secret_env = \"SECRET_OF_{name}\"\nbase_url = \"{base_url}\"\ncalls_per_minute = 0\n"
+            )
+        };
+        format!("lake = \"lake\"\n{}", self.sandboxes.iter().map(one).collect::<String>())
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.folder.path().join("wdt-lake.toml"), text).unwrap();
+    }
+
+    fn sandbox(&self, wanted: &str) -> &Sandbox {
+        self.sandboxes.iter().find(|(name, _)| *name == wanted).map(|(_, sandbox)| sandbox).unwrap()
+    }
+
+    /// The program in the folder, with the secrets in its environment.
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.current_dir(self.folder.path()).args(arguments);
+        for (name, sandbox) in &self.sandboxes {
+            command.env(format!("SECRET_OF_{name}"), sandbox.credentials().secret.expose());
+        }
+        command
+    }
+
+    fn sync(&self, arguments: &[&str]) -> Command {
+        self.program(&[&["sync", "--json"], &JUNE[..], arguments].concat())
+    }
+}
+
+/// The summary of one account.
+fn of<'a>(summary: &'a Value, name: &str) -> &'a Value {
+    summary["accounts"].as_array().unwrap().iter().find(|account| account["account"] == name).unwrap()
+}
+
+#[track_caller]
+fn is_whole(accounts: &Accounts, summary: &Value, name: &str, requisitions: u64) {
+    let account = of(summary, name);
+    assert_eq!((&account["exit_code"], &account["error"]), (&0.into(), &Value::Null), "{name}: {account}");
+    assert_eq!(account["rows"]["purchase_apply"], requisitions, "{name}");
+    run(&mut accounts.program(&["verify", "--deep", "--account", name])).expect_code(0);
+}
+
+#[test]
+fn all_accounts_of_a_file_land_in_one_run() {
+    let accounts = Accounts::new(300);
+    let summary = run(&mut accounts.sync(&[])).expect_code(0).json();
+    assert_eq!((&summary["command"], &summary["exit_code"]), (&"sync".into(), &0.into()));
+    for name in ["acme", "beta", "gamma"] {
+        is_whole(&accounts, &summary, name, 300);
+    }
+    let again = run(&mut accounts.sync(&[])).expect_code(0).json();
+    for name in ["acme", "beta", "gamma"] {
+        assert_eq!(of(&again, name)["calls"], 0, "{name} is covered");
+    }
+}
+
+/// Where the memory has room for one account only, they take turns.
+#[test]
+fn accounts_that_find_no_room_wait_for_their_turn() {
+    let accounts = Accounts::new(120);
+    let summary = run(&mut accounts.sync(&["--max-memory", "48MiB"])).expect_code(0).json();
+    for name in ["acme", "beta", "gamma"] {
+        is_whole(&accounts, &summary, name, 120);
+    }
+}
+
+#[test]
+fn what_stops_one_account_stops_no_other() {
+    let accounts = Accounts::new(200);
+    let said = run(accounts.sync(&[]).env("SECRET_OF_beta", "another-secret")).expect_code(4);
+    let summary = said.json();
+    assert_eq!((&summary["exit_code"], &of(&summary, "beta")["exit_code"]), (&4.into(), &4.into()));
+    assert!(said.stderr.contains("account: beta") && !said.stderr.contains("account: acme"), "{}", said.stderr);
+    assert_eq!(accounts.sandbox("beta").world().calls().len(), 1, "one refusal is one call");
+    is_whole(&accounts, &summary, "acme", 200);
+    is_whole(&accounts, &summary, "gamma", 200);
+
+    // A secret that is not there is that account's failure too, and the rest of the run goes on.
+    let said = run(accounts.sync(&[]).env_remove("SECRET_OF_gamma")).expect_code(2);
+    let summary = said.json();
+    assert_eq!(of(&summary, "gamma")["exit_code"], 2);
+    is_whole(&accounts, &summary, "beta", 200);
+}
+
+/// An account whose ERP does not answer does not hold up the others, which are done while it still hangs; an interrupt then ends it.
+#[cfg(unix)]
+#[test]
+fn an_account_that_hangs_holds_up_no_other() {
+    use crate::support::process::{at_call, end, signal, told};
+
+    for is_interrupted in [false, true] {
+        let accounts = Accounts::new(200);
+        let (release, released) = channel::<()>();
+        at_call(accounts.sandbox("acme"), 1, move || told(&released));
+        let mut command = accounts.sync(&["--log-level", "info"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        for _ in ["beta", "gamma"] {
+            let done = lines.find(|line| line.contains("the account is done")).expect("the others are done");
+            assert!(!done.contains("acme"), "{done}");
+        }
+        if is_interrupted {
+            signal(child.id(), "TERM");
+            assert!(lines.any(|line| line.contains("error: interrupted")));
+        }
+        release.send(()).unwrap();
+        lines.for_each(drop);
+        let said: Said = end(child);
+        let summary = said.expect_code(if is_interrupted { 7 } else { 0 }).json();
+        assert_eq!(of(&summary, "acme")["interrupted"], is_interrupted);
+        is_whole(&accounts, &summary, "beta", 200);
+        is_whole(&accounts, &summary, "gamma", 200);
+        if !is_interrupted {
+            is_whole(&accounts, &summary, "acme", 200);
+        }
+    }
+}
+
+#[test]
+fn one_account_can_be_chosen_and_some_commands_need_it() {
+    let accounts = Accounts::new(50);
+    let summary = run(&mut accounts.sync(&["--account", "gamma"])).expect_code(0).json();
+    assert_eq!(summary["accounts"].as_array().unwrap().len(), 1);
+    is_whole(&accounts, &summary, "gamma", 50);
+    assert!(accounts.sandbox("acme").world().calls().is_empty());
+    let unknown = run(&mut accounts.sync(&["--account", "delta"])).expect_code(2);
+    assert!(unknown.stderr.contains("`acme`, `beta`, `gamma`"), "{}", unknown.stderr);
+    for command in [&["check"][..], &["get", "POA1"], &["plan", "--from", "2026-06-01"], &["stop", "POA1"]] {
+        let several = run(&mut accounts.program(command)).expect_code(2);
+        assert!(several.stderr.contains("--account"), "{command:?}: {}", several.stderr);
+        run(&mut accounts.program(&[command, &["--account", "gamma"]].concat())).expect_code(0);
+    }
+}
+
+#[test]
+fn the_file_is_found_and_what_is_typed_goes_before_it() {
+    let accounts = Accounts::new(50);
+    let path = accounts.folder.path().join("wdt-lake.toml");
+    let elsewhere = TempDir::new().unwrap();
+    let away = |arguments: &[&str]| {
+        let mut command = accounts.program(arguments);
+        command.current_dir(elsewhere.path());
+        command
+    };
+    let checked = ["check", "--json", "--account", "acme"];
+    run(&mut away(&checked)).expect_code(2);
+    run(away(&checked).env("WDT_CONFIG", &path)).expect_code(0);
+    let named = run(away(&checked).env("WDT_CONFIG", "nowhere.toml").arg("--config").arg(&path)).expect_code(0);
+    assert_eq!(named.json()["account"], "acme");
+    assert!(run(&mut away(&["check", "--config", "nowhere.toml"])).expect_code(2).stderr.contains("nowhere.toml"));
+
+    // Paths in the file are relative to its folder, those that are typed to the working folder.
+    run(accounts.sync(&[]).current_dir(elsewhere.path()).arg("--config").arg(&path)).expect_code(0);
+    assert!(accounts.folder.path().join("lake/_manifest").is_dir() && !elsewhere.path().join("lake").exists());
+    run(accounts.sync(&["--lake", "other"]).current_dir(elsewhere.path()).arg("--config").arg(&path)).expect_code(0);
+    assert!(elsewhere.path().join("other/_manifest").is_dir());
+}
+
+#[test]
+fn an_account_of_the_environment_besides_the_file_is_refused() {
+    let accounts = Accounts::new(5);
+    let said = run(accounts.sync(&[]).env("WDT_SID", "sandbox")).expect_code(2);
+    assert!(said.stderr.contains("WDT_SID") && said.stderr.contains("wdt-lake.toml"), "{}", said.stderr);
+    // A file without accounts names the lake of the environment's.
+    accounts.write("lake = \"lake\"\n");
+    let mut command = accounts.sync(&[]);
+    let summary = run(command.envs(accounts.sandbox("beta").environment()).env("WDT_ACCOUNT", "beta")).expect_code(0);
+    assert_eq!((&summary.json()["account"], summary.json().get("accounts")), (&"beta".into(), None));
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_said_with_its_line_and_never_with_a_secret() {
+    let accounts = Accounts::new(1);
+    let good = accounts.text();
+    let add = |line: &str| format!("{good}{line}\n");
+    let same_sid = good.replace("sid-gamma", "sid-acme");
+    let cases = [
+        (add("calls_per_min = 5"), "did you mean `calls_per_minute`?"),
+        (add("app_key = \"k\""), "did you mean `appkey`?"),
+        (add("lake = \"x\""), "stands at the top of the file"),
+        (add("color = \"red\""), "unknown key `color`"),
+        (format!("sid = \"x\"\n{good}"), "stands within `[[account]]`"),
+        (add("secret = \"s3cret\""), "secret_env = \"NAME\""),
+        (add("app_secret = \"s3cret\""), "secret_env = \"NAME\""),
+        (add("secret_file = \"s3cret\""), "both set"),
+        (add("concurrency = 0"), "concurrency is 1 or more"),
+        (add("concurrency = \"4\""), "without quotes"),
+        (add("environment = \"test\""), "both set"),
+        (add("from = \"yesterday\""), "`yesterday`"),
+        (add("refusals = \"2060\""), "no rule for refusals"),
+        (good.replace("\"beta\"", "\"Acme\""), "two accounts are named"),
+        (good.replace("\"acme\"", "\"2acme\""), "`2acme`"),
+        (same_sid, "the accounts `acme` and `gamma` are one"),
+        (good.replace("sid = \"sid-beta\"", ""), "has no sid"),
+        ("[account]\nname = \"acme\"\n".to_owned(), "`[[account]]`"),
+        (add("secret = \"s3cret"), "line"),
+        (add("secret = s3cret"), "line"),
+        (add("s3cret"), "line"),
+        (add("secret_env = \"s3cret\" s3cret"), "line"),
+        (good.replace("secret_env = \"SECRET_OF_beta\"", "secret_env = \"\"\"s3cret"), "line"),
+        (good.replace("secret_env = \"SECRET_OF_beta\"", "secret_env = \"s3c\\qret s3cret\""), "line"),
+        (good.replace("secret_env = \"SECRET_OF_beta\"", "secret_env = { s3cret = 1 }"), "`secret_env` is no text"),
+    ];
+    for (text, expected) in cases {
+        accounts.write(&text);
+        let said = run(&mut accounts.sync(&["--log-level", "trace"])).expect_code(2);
+        assert!(said.stderr.contains(expected), "{expected}: {}", said.stderr);
+        assert!(said.stderr.contains("line ") && !said.stderr.contains("s3cret"), "{expected}: {}", said.stderr);
+        assert!(said.stdout.is_empty() && !accounts.folder.path().join("lake").exists(), "{expected}");
+    }
+    // The secret itself where its variable's or its file's name should stand.
+    for key in ["secret_env", "secret_file"] {
+        accounts.write(&good.replace("secret_env = \"SECRET_OF_beta\"", &format!("{key} = \"s3cret\"")));
+        let said = run(&mut accounts.sync(&["--account", "beta", "--log-level", "trace"])).expect_code(2);
+        assert!(said.stderr.contains("line ") && said.stderr.contains("hint: "), "{}", said.stderr);
+        assert!(!format!("{said:?}").contains("s3cret"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_run_of_a_file_tells_no_secret() {
+    let accounts = Accounts::new(60);
+    std::fs::write(accounts.folder.path().join("key"), accounts.sandbox("gamma").credentials().secret.expose())
+        .unwrap();
+    accounts.write(&accounts.text().replace("secret_env = \"SECRET_OF_gamma\"", "secret_file = \"key\""));
+    let mut command = accounts.sync(&["--log-level", "trace"]);
+    let said = run(command.env_remove("SECRET_OF_gamma").env("SECRET_OF_beta", "another-secret")).expect_code(4);
+    is_whole(&accounts, &said.json(), "gamma", 60);
+    let (secret, salt) = accounts.sandbox("gamma").credentials().secret.expose().split_once(':').unwrap();
+    for word in [secret, salt, "another-secret"] {
+        assert!(!format!("{said:?}").contains(word), "`{word}` was said");
+    }
+}
