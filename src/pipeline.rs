@@ -10,6 +10,7 @@ mod latest;
 mod parts;
 mod range;
 mod refresh;
+mod replay;
 mod report;
 mod shelf;
 mod source;
@@ -32,6 +33,7 @@ pub use forecast::{Forecast, PlannedWindow, plan};
 pub use latest::{Known, latest, stale};
 pub use range::Range;
 use refresh::Replacement;
+pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_pages};
 pub use report::{Gap, Progress, SyncReport};
 use shelf::Shelf;
 use source::Source;
@@ -128,17 +130,6 @@ impl SyncOptions {
         Range { from: self.from, to: self.to, lag: self.lag }
     }
 
-    /// The bytes of decoded pages that may wait in memory.
-    fn page_memory(&self) -> Result<usize> {
-        let left = self.max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
-        let left = left.ok_or_else(|| {
-            let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
-            Error::usage(format!("{} bytes of memory are too little to work in", self.max_memory))
-                .hint(format!("--max-memory is at least {least}MiB"))
-        })?;
-        Ok(usize::try_from(left).unwrap_or(usize::MAX))
-    }
-
     /// The rows that a window should hold at most.
     fn max_rows(&self) -> u64 {
         u64::from(self.limits.max_pages) * u64::from(self.page_size)
@@ -199,6 +190,17 @@ pub async fn sync(
     let outcome = outcome.await;
     lease.release().await;
     Ok(outcome?.after(began))
+}
+
+/// The bytes of decoded pages that may wait in memory, when a run may take `max_memory` bytes.
+fn page_memory(max_memory: u64) -> Result<usize> {
+    let left = max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
+    let left = left.ok_or_else(|| {
+        let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
+        Error::usage(format!("{max_memory} bytes of memory are too little to work in"))
+            .hint(format!("--max-memory is at least {least}MiB"))
+    })?;
+    Ok(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is covered.
@@ -277,7 +279,7 @@ impl<'a> Run<'a> {
             planner.observe(rows, seconds);
         }
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder, Shelf::new(options.page_memory()?))),
+            source: Arc::new(Source::new(gateway, decoder, Shelf::new(page_memory(options.max_memory)?))),
             planner,
             pieces: VecDeque::new(),
             replacements: refresh::plan(lake, options).into(),

@@ -210,6 +210,12 @@ impl Window {
         Window::new(self.start.max(other.start), self.end.min(other.end))
     }
 
+    /// The smallest window that holds both.
+    #[must_use]
+    pub fn hull(self, other: Window) -> Window {
+        Window { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
     /// The first `seconds` seconds and what is left, if anything is.
     pub fn split_at(self, seconds: u64) -> (Window, Option<Window>) {
         let taken = i64::try_from(seconds.max(1)).unwrap_or(i64::MAX);
@@ -252,7 +258,7 @@ impl Coverage {
         let to = self.0.partition_point(|held| held.start <= window.end.plus_seconds(1));
         let joined = self.0[from..to]
             .iter()
-            .fold(window, |all, held| Window { start: all.start.min(held.start), end: all.end.max(held.end) });
+            .fold(window, |all, held| all.hull(*held));
         self.0.splice(from..to, [joined]);
     }
 

@@ -287,6 +287,10 @@ impl Manifest {
             CommitKind::Sync | CommitKind::Refresh if !has_window => {
                 return Err("a commit of rows without window or proof".into());
             }
+            CommitKind::Replay if self.window.is_some() != self.proof.is_some() => {
+                return Err("a replay with a window and no proof, or the other way round".into());
+            }
+            CommitKind::Replay if !self.fences.is_empty() => return Err("a replay that fences".into()),
             CommitKind::Sync if !self.removes.is_empty() => return Err("a sync commit that removes".into()),
             CommitKind::Fence
                 if self.fences.is_empty()
