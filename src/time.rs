@@ -256,9 +256,7 @@ impl Coverage {
     pub fn insert(&mut self, window: Window) {
         let from = self.0.partition_point(|held| held.end.plus_seconds(1) < window.start);
         let to = self.0.partition_point(|held| held.start <= window.end.plus_seconds(1));
-        let joined = self.0[from..to]
-            .iter()
-            .fold(window, |all, held| all.hull(*held));
+        let joined = self.0[from..to].iter().fold(window, |all, held| all.hull(*held));
         self.0.splice(from..to, [joined]);
     }
 

@@ -43,10 +43,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let options = ReplayOptions {
-        max_memory: args.max_memory,
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
-    };
+    let options =
+        ReplayOptions { max_memory: args.max_memory, wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No } };
     // What is wrong with the pages is said before the folder of a new lake is made.
     let files = pipeline::find_pages(&args.pages)?;
     let store = Store::open(&args.lake, Access::Write)?.written_by(writers(args.single_writer));

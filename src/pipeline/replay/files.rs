@@ -40,9 +40,9 @@ pub fn find(place: &str) -> Result<Vec<PathBuf>> {
         list(folder, |name| matches(pattern, name.as_bytes()))?
     };
     if found.is_empty() {
-        return Err(Error::usage("there are no page files")
-            .with("pages", place)
-            .hint("name a folder of *.json files (also .json.gz, .json.zst), or a pattern such as 'pages/page_*.json'"));
+        return Err(Error::usage("there are no page files").with("pages", place).hint(
+            "name a folder of *.json files (also .json.gz, .json.zst), or a pattern such as 'pages/page_*.json'",
+        ));
     }
     Ok(found)
 }

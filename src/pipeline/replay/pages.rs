@@ -242,10 +242,7 @@ impl Group {
     /// Adds a row of the page that comes next.
     fn add(&mut self, row: usize, modified: BeijingTime) {
         let second = Window::second(modified);
-        let month = self
-            .months
-            .entry(modified.month())
-            .or_insert_with(|| InMonth { rows: Vec::new(), span: second });
+        let month = self.months.entry(modified.month()).or_insert_with(|| InMonth { rows: Vec::new(), span: second });
         month.rows.push((self.pages.len(), row));
         month.span = month.span.hull(second);
     }
