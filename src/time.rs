@@ -139,6 +139,16 @@ impl<'de> Deserialize<'de> for BeijingTime {
     }
 }
 
+/// `2026-10-01T00:00:00.000000Z`: RFC 3339 in UTC with six decimals, of microseconds since 1970-01-01 00:00:00 UTC.
+pub fn rfc3339_micros(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says.
+pub fn parse_rfc3339_micros(text: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+}
+
 /// A calendar month in Beijing: the partition key `modified_month=YYYY-MM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month {

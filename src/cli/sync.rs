@@ -15,7 +15,7 @@ use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
-use crate::pipeline::{self, Again, SyncOptions, SyncReport};
+use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncReport};
 use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// The memory that the run may take, the program itself included. Pages above it wait on disk, in TMPDIR.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
+    #[arg(long)]
+    keep_raw: bool,
     #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
@@ -127,6 +130,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         lookback: args.lookback,
         again: if args.refresh_quarantined { Again::Quarantined } else { Again::None },
         max_memory: args.max_memory,
+        raw: if args.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
         ..SyncOptions::default()
     })?;

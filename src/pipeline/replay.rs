@@ -1,14 +1,18 @@
-//! Rebuilding a lake without the ERP: from page files that somebody kept.
+//! Rebuilding a lake without the ERP: from the answers that another lake has kept, or from page files that somebody saved.
 
 mod files;
+mod kept;
+mod lake;
 mod pages;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use files::find as find_pages;
+pub use lake::replay_lake;
 pub use pages::{PageFiles, replay_pages};
 
+use super::Gap;
 use crate::error::{Result, exit};
 use crate::id::RunId;
 use crate::land::{Committed, Lease, LeaseWait, Store, Table, Writer};
@@ -48,6 +52,8 @@ pub struct ReplayReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Windows that could not be rebuilt, and why.
+    pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
     pub warnings: Vec<String>,
     /// How long it took.
@@ -68,6 +74,7 @@ impl ReplayReport {
             duplicates: 0,
             files: 0,
             bytes: 0,
+            gaps: Vec::new(),
             warnings: Vec::new(),
             elapsed: Duration::ZERO,
         }
@@ -93,7 +100,9 @@ impl ReplayReport {
 
     /// The exit code of a replay that ended like this.
     pub fn exit_code(&self) -> u8 {
-        if self.quarantined > 0 { exit::DONE_WITH_REMAINDER } else { exit::DONE }
+        let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
+        let quarantined = (self.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
+        exit::combine(gaps.chain(quarantined))
     }
 }
 

@@ -23,7 +23,7 @@ use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
 use crate::requisition::{Identity, RowKey};
-use crate::time::{BeijingTime, Window};
+use crate::time::{BeijingTime, Window, rfc3339_micros};
 
 /// `major.minor` of the lines.
 pub const FORMAT: &str = "1.0";
@@ -166,12 +166,6 @@ struct Line<'a> {
     received_at: String,
     run_id: RunId,
     raw: &'a str,
-}
-
-/// RFC 3339 in UTC with six decimals.
-fn rfc3339_micros(micros: i64) -> String {
-    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
-    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 /// What can be read of a broken record. A field that contradicts itself is not read.
