@@ -10,7 +10,9 @@ mod forecast;
 mod latest;
 mod parts;
 mod range;
+mod raw;
 mod refresh;
+mod replay;
 mod report;
 mod shelf;
 mod source;
@@ -34,7 +36,9 @@ pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
 pub use latest::{Known, latest, stale};
 pub use range::Range;
+pub use raw::KeepRaw;
 use refresh::Replacement;
+pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::{Gap, Progress, SyncReport};
 use shelf::Shelf;
 use source::Source;
@@ -88,6 +92,8 @@ pub struct SyncOptions {
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself and other accounts of the run included.
     pub max_memory: u64,
+    /// Whether the answers of landed windows are kept.
+    pub raw: KeepRaw,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -114,6 +120,7 @@ impl Default for SyncOptions {
             again: Again::None,
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
+            raw: KeepRaw::No,
         }
     }
 }
@@ -273,13 +280,14 @@ impl<'a> Run<'a> {
         report: SyncReport,
     ) -> Result<Self> {
         let gateway = Gateway::reading_on(means.reader.clone(), account, &options.calls, Arc::clone(&clock))?;
+        let shelf = Shelf::new(means.page_memory);
         let decoder = PageDecoder::new(account.edition, report.run)?;
         let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
         if let Some((rows, seconds)) = recent_density(lake) {
             planner.observe(rows, seconds);
         }
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder, Shelf::new(means.page_memory))),
+            source: Arc::new(Source::new(gateway, decoder, shelf, options.raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
             replacements: refresh::plan(lake, options).into(),

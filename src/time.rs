@@ -139,6 +139,16 @@ impl<'de> Deserialize<'de> for BeijingTime {
     }
 }
 
+/// `2026-10-01T00:00:00.000000Z`: RFC 3339 in UTC with six decimals, of microseconds since 1970-01-01 00:00:00 UTC.
+pub fn rfc3339_micros(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says.
+pub fn parse_rfc3339_micros(text: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+}
+
 /// A calendar month in Beijing: the partition key `modified_month=YYYY-MM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month {
@@ -210,6 +220,12 @@ impl Window {
         Window::new(self.start.max(other.start), self.end.min(other.end))
     }
 
+    /// The smallest window that holds both.
+    #[must_use]
+    pub fn hull(self, other: Window) -> Window {
+        Window { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
     /// The first `seconds` seconds and what is left, if anything is.
     pub fn split_at(self, seconds: u64) -> (Window, Option<Window>) {
         let taken = i64::try_from(seconds.max(1)).unwrap_or(i64::MAX);
@@ -250,9 +266,7 @@ impl Coverage {
     pub fn insert(&mut self, window: Window) {
         let from = self.0.partition_point(|held| held.end.plus_seconds(1) < window.start);
         let to = self.0.partition_point(|held| held.start <= window.end.plus_seconds(1));
-        let joined = self.0[from..to]
-            .iter()
-            .fold(window, |all, held| Window { start: all.start.min(held.start), end: all.end.max(held.end) });
+        let joined = self.0[from..to].iter().fold(window, |all, held| all.hull(*held));
         self.0.splice(from..to, [joined]);
     }
 

@@ -99,7 +99,7 @@ fn all_accounts_of_a_file_land_in_one_run() {
 #[test]
 fn accounts_that_find_no_room_wait_for_their_turn() {
     let accounts = Accounts::new(120);
-    let summary = run(&mut accounts.sync(&["--max-memory", "48MiB"])).expect_code(0).json();
+    let summary = run(&mut accounts.sync(&["--max-memory", "53MiB"])).expect_code(0).json();
     for name in ["acme", "beta", "gamma"] {
         is_whole(&accounts, &summary, name, 120);
     }

@@ -18,6 +18,7 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+mod replay;
 #[cfg(unix)]
 mod s3_crash;
 mod s3_lake;

@@ -13,6 +13,7 @@ mod lake;
 mod plan;
 mod progress;
 mod render;
+mod replay;
 mod sandbox;
 mod schema;
 mod side_by_side;
@@ -70,6 +71,8 @@ enum Command {
     Get(get::Args),
     /// Stop partly referenced requisitions, with every outcome on record; flagship only.
     Stop(stop::Args),
+    /// Rebuild a lake without the ERP, from pages that were kept.
+    Replay(replay::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -141,6 +144,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
+            Command::Replay(args) => Box::pin(replay::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,

@@ -17,7 +17,7 @@ use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
-use crate::pipeline::{self, Again, Order, SyncOptions, SyncReport};
+use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
 use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in TMPDIR.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
+    #[arg(long)]
+    keep_raw: bool,
     #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
@@ -133,6 +136,7 @@ impl Args {
             lookback: self.lookback,
             again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
             max_memory: self.max_memory,
+            raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
             ..SyncOptions::default()
         })
@@ -323,7 +327,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `512MiB`, `1GiB` or whole bytes.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let units = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     in_units(text, &units, "512MiB or 1GiB")
 }

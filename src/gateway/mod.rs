@@ -105,6 +105,14 @@ impl Gateway {
         }
     }
 
+    /// What a query asks: the method, and the parameters of the business. Nothing of it is secret.
+    pub fn unsigned(&self, query: &Query) -> (&'static str, serde_json::Value) {
+        match &self.protocol {
+            Protocol::OpenApi2(_) => (openapi2::METHOD, openapi2::unsigned(query)),
+            Protocol::Qjb(_) => (qjb::SEARCH, qjb::unsigned(query)),
+        }
+    }
+
     /// Stops the reference of requisitions by one call, signed with the timestamp `requested_at` and no other, and reads its answer with `read`.
     /// It is sent again only after a refusal for a limit, or when nothing was sent; see [`Once`].
     ///

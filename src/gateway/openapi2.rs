@@ -3,6 +3,7 @@
 //! Source: the vendor's page of that method. A form POST with `sid`, `appkey`, `timestamp` (Unix seconds), `sign` and the business
 //! parameters; the window is closed on both ends and spans at most 30 days; `total_count` comes with page 0 only.
 
+use serde_json::Value;
 use url::Url;
 
 use super::call::Outgoing;
@@ -45,6 +46,11 @@ impl OpenApi2 {
         let content_type = "application/x-www-form-urlencoded";
         Outgoing { url: self.url.clone(), content_type, body, unsaid: vec![sign] }
     }
+}
+
+/// What a query asks, without anything that signs it.
+pub(super) fn unsigned(query: &Query) -> Value {
+    business_parameters(query).into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect()
 }
 
 fn business_parameters(query: &Query) -> Vec<(&'static str, String)> {

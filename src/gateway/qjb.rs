@@ -9,7 +9,7 @@
 //! The query's page does not say whether its interval is closed. So the end that is asked for is one second later than the window's:
 //! whichever it is, every row of the window is in the answer, and rows of that one second more are left to their own window by the decoder.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::call::Outgoing;
@@ -55,18 +55,8 @@ impl Qjb {
 
     /// One page of the query, or one number.
     pub(super) fn query(&self, query: &Query, now: BeijingTime) -> Outgoing {
-        let (page_no, page_size, wants_total, arguments) = match query {
-            Query::Page { window, page_no, page_size } => {
-                let (start, end) = (window.start().to_string(), window.end().plus_seconds(1).to_string());
-                // Counting costs the vendor extra, and a walk needs totals of page 0 only.
-                (*page_no, *page_size, *page_no == 0, json!([{"start_time": start, "end_time": end}]))
-            }
-            // Here the total tells a number that nobody knows from an answer that lacks its list.
-            Query::Number(number) => (0, 100, true, json!([{"purchase_apply_no": number}])),
-        };
-        let (page_no, page_size) = (page_no.to_string(), page_size.to_string());
-        let paging =
-            [("page_no", &*page_no), ("page_size", &*page_size), ("calc_total", if wants_total { "1" } else { "0" })];
+        let (paging, arguments) = business_parameters(query);
+        let paging: Vec<_> = paging.iter().map(|(name, value)| (*name, &**value)).collect();
         self.sign(SEARCH, &paging, arguments.to_string(), now)
     }
 
@@ -94,6 +84,32 @@ impl Qjb {
         let unsaid = vec![sign, self.salt.expose().to_owned()];
         Outgoing { url, content_type: "application/json", body: arguments, unsaid }
     }
+}
+
+/// What a query asks, without anything that signs it.
+pub(super) fn unsigned(query: &Query) -> Value {
+    let (paging, arguments) = business_parameters(query);
+    let mut parameters: Map<_, _> =
+        paging.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+    parameters.insert("arguments".to_owned(), arguments);
+    Value::Object(parameters)
+}
+
+/// The paging of a query, and its arguments.
+fn business_parameters(query: &Query) -> ([(&'static str, String); 3], Value) {
+    let (page_no, page_size, wants_total, arguments) = match query {
+        Query::Page { window, page_no, page_size } => {
+            let (start, end) = (window.start().to_string(), window.end().plus_seconds(1).to_string());
+            // Counting costs the vendor extra, and a walk needs totals of page 0 only.
+            (*page_no, *page_size, *page_no == 0, json!([{"start_time": start, "end_time": end}]))
+        }
+        // Here the total tells a number that nobody knows from an answer that lacks its list.
+        Query::Number(number) => (0, 100, true, json!([{"purchase_apply_no": number}])),
+    };
+    let calc_total = if wants_total { "1" } else { "0" };
+    let paging =
+        [("page_no", page_no.to_string()), ("page_size", page_size.to_string()), ("calc_total", calc_total.to_owned())];
+    (paging, arguments)
 }
 
 #[cfg(test)]

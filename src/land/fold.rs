@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::digest::Sha256;
-use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Previous, QuarantineEntry};
+use super::manifest::{
+    self, Binding, CommitKind, FileEntry, FormatVersion, Manifest, Previous, QuarantineEntry, RawEntry,
+};
 use super::stops::{StopIntent, StopResult, Stops};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId, RunId};
@@ -29,12 +31,14 @@ pub struct LiveCommit {
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
     pub quarantine: Option<QuarantineEntry>,
+    /// The answers from which it was made, if they were kept.
+    pub raw: Option<RawEntry>,
 }
 
 impl LiveCommit {
     /// Every object of the commit.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| file.path.as_str()).chain(self.quarantine.iter().map(|held| held.path.as_str()))
+        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
     }
 }
 
@@ -319,6 +323,7 @@ impl Fold {
             window: manifest.window,
             files: manifest.files.clone(),
             quarantine: manifest.quarantine.clone(),
+            raw: manifest.raw.clone(),
         };
         self.live.insert(manifest.commit, live);
         self.binding.get_or_insert_with(|| manifest.account.clone());

@@ -4,6 +4,7 @@
 //! {table}/account={account}/modified_month={YYYY-MM}/{start}-{end}-{commit}[-{part}].parquet
 //! stop_reference/account={account}/{commit}.parquet
 //! _quarantine/account={account}/{commit}.jsonl
+//! _raw/account={account}/{commit}.jsonl.zst
 //! _manifest/account={account}/{number, 20 digits}.json, or {number}-{commit}.json of a single writer
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
 //! _lease/account={account}.json and probe-{run}-{what}
@@ -80,6 +81,8 @@ pub enum Name {
     },
     /// The quarantined records of a commit.
     Quarantine(CommitId),
+    /// The answers from which a commit was made.
+    Raw(CommitId),
     /// A manifest, by its number.
     Manifest(u64),
     /// A manifest of a single writer, on a store without conditional puts.
@@ -103,7 +106,9 @@ impl Name {
     /// The commit that the name belongs to, where it belongs to one.
     pub fn commit(self) -> Option<CommitId> {
         match self {
-            Self::Data { commit, .. } | Self::Quarantine(commit) | Self::Staged(commit) => Some(commit),
+            Self::Data { commit, .. } | Self::Quarantine(commit) | Self::Raw(commit) | Self::Staged(commit) => {
+                Some(commit)
+            }
             Self::Manifest(_) | Self::SoleManifest { .. } | Self::StagedLease(_) | Self::Lease | Self::Probe(_) => None,
         }
     }
@@ -156,6 +161,16 @@ impl Layout {
         format!("{}/{commit}.jsonl", self.quarantine_root())
     }
 
+    /// The folder of the answers from which the account's commits were made.
+    pub fn raw_root(&self) -> String {
+        format!("_raw/{ACCOUNT_KEY}{}", self.account)
+    }
+
+    /// The answers from which a commit was made.
+    pub fn raw(&self, commit: CommitId) -> String {
+        format!("{}/{commit}.jsonl.zst", self.raw_root())
+    }
+
     /// The folder of the account's commit log.
     pub fn manifest_root(&self) -> String {
         format!("{MANIFEST_ROOT}/{ACCOUNT_KEY}{}", self.account)
@@ -201,7 +216,7 @@ impl Layout {
         Table::ALL
             .into_iter()
             .map(|table| self.table(table))
-            .chain([self.quarantine_root(), self.staging_root()])
+            .chain([self.quarantine_root(), self.raw_root(), self.staging_root()])
             .collect()
     }
 
@@ -216,6 +231,7 @@ impl Layout {
             MANIFEST_ROOT => parse_manifest(file.strip_suffix(".json")?)?,
             LEASE_ROOT => return parse_probe(rest),
             "_quarantine" => Name::Quarantine(CommitId::parse(file.strip_suffix(".jsonl")?)?),
+            "_raw" => Name::Raw(CommitId::parse(file.strip_suffix(".jsonl.zst")?)?),
             STAGING_ROOT => return self.parse_staged(folder, file),
             table => parse_data(Table::from_name(table)?, rest, file)?,
         };
@@ -239,6 +255,7 @@ impl Layout {
             Name::Data { table, span: Some(span), commit } => self.data(table, span, commit, part_of(file)),
             Name::Data { commit, .. } => Some(self.stop_reference(commit)),
             Name::Quarantine(commit) => Some(self.quarantine(commit)),
+            Name::Raw(commit) => Some(self.raw(commit)),
             Name::Manifest(number) => Some(self.manifest(number)),
             Name::SoleManifest { number, commit } => Some(self.sole_manifest(number, commit)),
             Name::Staged(_) | Name::StagedLease(_) | Name::Lease | Name::Probe(_) => None,
@@ -356,6 +373,7 @@ mod tests {
             Some(Name::Data { table: Table::StopReference, span: None, commit: commit() })
         );
         assert_eq!(layout().parse(&layout().quarantine(commit())), Some(Name::Quarantine(commit())));
+        assert_eq!(layout().parse(&layout().raw(commit())), Some(Name::Raw(commit())));
         assert_eq!(layout().parse(&layout().manifest(u64::MAX)), Some(Name::Manifest(u64::MAX)));
         let sole = layout().sole_manifest(7, commit());
         assert_eq!(layout().parse(&sole), Some(Name::SoleManifest { number: 7, commit: commit() }));

@@ -193,6 +193,29 @@ pub struct QuarantineEntry {
     pub rows: u64,
 }
 
+/// The answers from which a commit was made: zstd, one JSON object a line. What the lines say is not landing's to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawEntry {
+    /// Its name, relative to the root of the lake.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// Its answers.
+    pub answers: u64,
+}
+
+/// Every object of a commit.
+pub(super) fn paths<'a>(
+    files: &'a [FileEntry],
+    quarantine: Option<&'a QuarantineEntry>,
+    raw: Option<&'a RawEntry>,
+) -> impl Iterator<Item = &'a str> {
+    let files = files.iter().map(|file| file.path.as_str());
+    files.chain(quarantine.map(|held| held.path.as_str())).chain(raw.map(|raw| raw.path.as_str()))
+}
+
 /// One commit of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -231,6 +254,9 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
     pub quarantine: Option<QuarantineEntry>,
+    /// The answers from which it was made, if they were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawEntry>,
     /// The requisitions that are about to be stopped; in intents only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<StopIntent>,
@@ -287,6 +313,10 @@ impl Manifest {
             CommitKind::Sync | CommitKind::Refresh if !has_window => {
                 return Err("a commit of rows without window or proof".into());
             }
+            CommitKind::Replay if self.window.is_some() != self.proof.is_some() => {
+                return Err("a replay with a window and no proof, or the other way round".into());
+            }
+            CommitKind::Replay if !self.fences.is_empty() => return Err("a replay that fences".into()),
             CommitKind::Sync if !self.removes.is_empty() => return Err("a sync commit that removes".into()),
             CommitKind::Fence
                 if self.fences.is_empty()
@@ -316,6 +346,12 @@ impl Manifest {
                 _ => return Err(format!("`{}` is no file of this commit", file.path)),
             }
         }
+        if let Some(raw) = self.raw.as_ref().filter(|raw| layout.parse(&raw.path) != Some(Name::Raw(self.commit))) {
+            return Err(format!("`{}` is no file of this commit", raw.path));
+        }
+        if self.raw.is_some() && self.window.is_none() {
+            return Err("answers of a commit without a window".into());
+        }
         match &self.quarantine {
             Some(held) if layout.parse(&held.path) != Some(Name::Quarantine(self.commit)) => {
                 Err(format!("`{}` is no file of this commit", held.path))
@@ -344,7 +380,7 @@ impl Manifest {
 
     /// Every object that the commit added.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| file.path.as_str()).chain(self.quarantine.iter().map(|held| held.path.as_str()))
+        paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
     }
 }
 

@@ -47,7 +47,7 @@ pub use doctor::{Ability, Finding, Outcome as Tried, examine};
 pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};
-pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, Rule};
+pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry, Rule};
 pub use parquet::{EncodedFile, Origin, RowSource, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
@@ -55,4 +55,4 @@ pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
-pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, TablePart, Writer, WriterOptions};
+pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart, Writer, WriterOptions};

@@ -3,7 +3,7 @@
 use super::fold::{Fold, LiveCommit};
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
 use super::log::{self, Names};
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, Proof};
 use super::store::Store;
 use super::sweep::{Found, sort_out};
 use crate::error::Result;
@@ -114,6 +114,15 @@ impl Lake {
     /// The commits that hold quarantined records.
     pub fn with_quarantine(&self) -> impl Iterator<Item = (CommitId, &LiveCommit)> {
         self.fold.live().iter().filter(|(_, live)| live.quarantine.is_some()).map(|(commit, live)| (*commit, live))
+    }
+
+    /// The proof of the commit with that number, if it has one.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub async fn proof(&self, number: u64) -> Result<Option<Proof>> {
+        let manifest = log::load(&self.store, &self.layout, self.names, number).await?;
+        Ok(manifest.and_then(|(manifest, _)| manifest.proof))
     }
 
     /// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.

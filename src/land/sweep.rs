@@ -59,7 +59,7 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
     for path in objects {
         match layout.parse(&path) {
             Some(Name::StagedLease(run)) => found.leases.push((run, path)),
-            Some(name @ (Name::Data { .. } | Name::Quarantine(_) | Name::Staged(_))) => {
+            Some(name @ (Name::Data { .. } | Name::Quarantine(_) | Name::Raw(_) | Name::Staged(_))) => {
                 let Some(commit) = name.commit() else { continue };
                 match fold.standing(commit) {
                     None => found.unknown.entry(commit).or_default().push(path),
@@ -81,7 +81,7 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
     found
 }
 
-/// The names of all objects in the account's folders of data, quarantine and half-written files.
+/// The names of all objects in the account's folders of data, quarantine, kept answers and half-written files.
 pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let roots = layout.owned_roots();
     let listed = futures::future::try_join_all(roots.iter().map(|root| store.list(root))).await?;

@@ -84,6 +84,7 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
             max_modified: window.end(),
         }],
         quarantine: None,
+        raw: None,
         intent: None,
         results: vec![],
     }
@@ -186,6 +187,7 @@ pub(crate) fn landing(start: i64, end: i64) -> Landing {
         removes: vec![],
         parts: vec![part(Table::PurchaseApply), part(Table::PurchaseApplyDetail)],
         quarantine: None,
+        raw: None,
         proof: Some(proof(rows.len() as u64)),
     }
 }

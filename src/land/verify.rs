@@ -262,6 +262,9 @@ impl Verifier<'_> {
         if let Some(held) = &manifest.quarantine {
             self.quarantine(manifest, held).await?;
         }
+        if let Some(raw) = &manifest.raw {
+            self.object(manifest, &raw.path, raw.bytes, raw.sha256).await?;
+        }
         let Balance { wrong, uneven } = self.ledger.close(&self.expected);
         let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
         for what in wrong {

@@ -22,7 +22,9 @@ use super::digest::Sha256;
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
-use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry};
+use super::manifest::{
+    self, Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry,
+};
 use super::parquet::{EncodedFile, Origin, RowSource, TableSpec, encode};
 use super::probe;
 use super::reader::Lake;
@@ -70,6 +72,7 @@ pub struct Draft {
     fences: Vec<CommitId>,
     files: Vec<FileEntry>,
     quarantine: Option<QuarantineEntry>,
+    raw: Option<RawEntry>,
     intent: Option<StopIntent>,
     results: Vec<StopResult>,
 }
@@ -93,7 +96,7 @@ impl Draft {
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| file.path.as_str()).chain(self.quarantine.iter().map(|held| held.path.as_str()))
+        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
     }
 }
 
@@ -119,6 +122,15 @@ pub struct Quarantine {
     pub rows: u64,
 }
 
+/// The answers from which a commit is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// zstd, one JSON object a line.
+    pub packed: Bytes,
+    /// How many.
+    pub answers: u64,
+}
+
 /// Everything of one commit.
 #[derive(Debug)]
 pub struct Landing {
@@ -132,6 +144,8 @@ pub struct Landing {
     pub parts: Vec<TablePart>,
     /// Its quarantined records.
     pub quarantine: Option<Quarantine>,
+    /// The answers from which it is made, if they are kept.
+    pub raw: Option<Raw>,
     /// Why the window is known to be complete.
     pub proof: Option<Proof>,
 }
@@ -214,12 +228,17 @@ impl Writer {
                 Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
                 None => None,
             };
-            Ok::<_, Error>((files, quarantine))
+            let raw = match landing.raw {
+                Some(raw) => Some(self.write_raw(&draft, raw).await?),
+                None => None,
+            };
+            Ok::<_, Error>((files, quarantine, raw))
         };
         match written.await {
-            Ok((files, quarantine)) => {
+            Ok((files, quarantine, raw)) => {
                 draft.files = files;
                 draft.quarantine = quarantine;
+                draft.raw = raw;
                 self.commit(draft, landing.proof).await
             }
             Err(error) => self.dropped_by_a_sweep(draft.commit, error).await,
@@ -248,6 +267,7 @@ impl Writer {
             fences: Vec::new(),
             files: Vec::new(),
             quarantine: None,
+            raw: None,
             intent: None,
             results: Vec::new(),
         }
@@ -366,6 +386,7 @@ impl Writer {
             fences: draft.fences.clone(),
             files: draft.files.clone(),
             quarantine: draft.quarantine.clone(),
+            raw: draft.raw.clone(),
             intent: draft.intent.clone(),
             results: draft.results.clone(),
         }
@@ -411,6 +432,14 @@ impl Writer {
         self.store.put_unique(&entry.path, lines, &self.layout.staging(draft.commit)).await?;
         self.store.point("land.file_written").await?;
         Ok(Some(entry))
+    }
+
+    async fn write_raw(&self, draft: &Draft, Raw { packed, answers }: Raw) -> Result<RawEntry> {
+        let path = self.layout.raw(draft.commit);
+        let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), answers };
+        self.store.put_unique(&entry.path, packed, &self.layout.staging(draft.commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(entry)
     }
 
     /// Puts an already encoded file and adds it to the draft: the model test needs no Parquet.

@@ -36,6 +36,14 @@ pub(super) struct Means {
     pub(super) page_memory: usize,
 }
 
+/// The bytes of decoded pages that may wait in memory, when a run of one account may take `max_memory` bytes.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when that leaves no room for pages.
+pub(super) fn page_memory(max_memory: u64) -> Result<usize> {
+    Ok(Shares::of(max_memory, 1)?.page_memory)
+}
+
 /// How many accounts may be at work at once, and the bytes that the pages of each may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shares {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::raw::KeepRaw;
 use super::shelf::Shelf;
 use super::source::Source;
 use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::Result;
 use crate::extract::plan::Planner;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
 use crate::land::Lake;
 use crate::time::{Clock, Window};
@@ -83,15 +84,17 @@ pub async fn plan(
     }
     let source = match account {
         Some(account) => {
-            let gateway = Gateway::new(account, &options.calls, clock)?;
-            Some(Source::new(gateway, PageDecoder::new(account.edition, RunId::generate())?, Shelf::new(usize::MAX)))
+            let gateway = Gateway::new(account, &options.calls, Arc::clone(&clock))?;
+            let decoder = PageDecoder::new(account.edition, RunId::generate())?;
+            Some(Source::new(gateway, decoder, Shelf::new(usize::MAX), KeepRaw::No, clock))
         }
         None => None,
     };
     while let Some(window) = planner.take() {
         let rows = match &source {
             Some(source) => {
-                let total = source.ask(window, 0, 1).await?.page.as_ref().total().unwrap_or(0);
+                let first_row = Query::Page { window, page_no: 0, page_size: 1 };
+                let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
                 planner.observe(total, window.seconds());
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     // Sync would cut it as well, now that the density is known.

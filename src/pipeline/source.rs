@@ -2,24 +2,41 @@
 
 use std::sync::Arc;
 
+use super::raw::{self, Asked, KeepRaw, Recorder};
 use super::shelf::{Shelf, ShelvedPage};
 use crate::error::Result;
 use crate::extract::walk::{Fetched, Pages};
 use crate::gateway::{Gateway, Query, Unreadable};
-use crate::time::Window;
+use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};
 
 /// Where the walks of one account get their pages.
-#[derive(Debug)]
 pub(super) struct Source {
     gateway: Gateway,
     decoder: PageDecoder,
     shelf: Arc<Shelf>,
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+}
+
+/// A page, and what is kept of its answer.
+pub(super) struct Answered {
+    pub(super) page: ShelvedPage,
+    retries: u32,
+    received_at_micros: i64,
+    /// What [`raw::pack_body`] made of it, when answers are kept.
+    packed: Option<Vec<u8>>,
 }
 
 impl Source {
-    pub(super) fn new(gateway: Gateway, decoder: PageDecoder, shelf: Arc<Shelf>) -> Self {
-        Self { gateway, decoder, shelf }
+    pub(super) fn new(
+        gateway: Gateway,
+        decoder: PageDecoder,
+        shelf: Arc<Shelf>,
+        keep: KeepRaw,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { gateway, decoder, shelf, recorder: Recorder::new(keep), clock }
     }
 
     pub(super) fn gateway(&self) -> &Gateway {
@@ -36,20 +53,29 @@ impl Source {
         &self.shelf
     }
 
+    /// Where the answers of the walks under way are kept, if they are.
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// Asks once, whatever the records are like.
-    pub(super) async fn ask(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
-        let (decoder, shelf) = (self.decoder.clone(), Arc::clone(&self.shelf));
+    pub(super) async fn ask(&self, query: &Query, window: Window, page_no: u32) -> Result<Answered> {
+        let (decoder, shelf, keeps) = (self.decoder.clone(), Arc::clone(&self.shelf), self.recorder.keeps());
         let called = self
             .gateway
-            .query(&Query::Page { window, page_no, page_size }, move |answer| {
+            .query(query, move |answer| {
                 let received_at_micros = answer.received_at_micros;
                 let context = PageContext { window: Some(window), page_no, received_at_micros };
                 let page = decoder.decode(answer.body(), &context).map_err(unreadable)?;
-                Ok(shelf.keep(page, answer.body(), context))
+                // The decoder takes text only, so that packing does not fail.
+                let packed = keeps.then(|| raw::pack_body(answer.body())).transpose();
+                let packed = packed.map_err(|error| Unreadable(error.to_string()))?;
+                Ok((shelf.keep(page, answer.body(), context), received_at_micros, packed))
             })
             .await
             .map_err(|error| error.with("page", page_no))?;
-        Ok(Fetched { page: called.value, retries: called.retries })
+        let (page, received_at_micros, packed) = called.value;
+        Ok(Answered { page, retries: called.retries, received_at_micros, packed })
     }
 }
 
@@ -58,15 +84,25 @@ impl Pages for Source {
 
     /// A page with records that do not fit is asked for once more, in case the answer and not the record was broken.
     async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
-        let first = self.ask(window, page_no, page_size).await?;
-        let misfits = |page: &ShelvedPage| page.as_ref().quarantined().len();
-        if misfits(&first.page) == 0 {
-            return Ok(first);
+        let query = Query::Page { window, page_no, page_size };
+        let asked_at_micros = self.clock.now_micros();
+        let mut answered = self.ask(&query, window, page_no).await?;
+        let misfits = |answered: &Answered| answered.page.as_ref().quarantined().len();
+        if misfits(&answered) > 0 {
+            let second = self.ask(&query, window, page_no).await?;
+            let retries = answered.retries + second.retries + 1;
+            let better = if misfits(&second) <= misfits(&answered) { second } else { answered };
+            answered = Answered { retries, ..better };
         }
-        let second = self.ask(window, page_no, page_size).await?;
-        let retries = first.retries + second.retries + 1;
-        let better = if misfits(&second.page) <= misfits(&first.page) { second } else { first };
-        Ok(Fetched { page: better.page, retries })
+        let Answered { page, retries, received_at_micros, packed } = answered;
+        // Nothing is waited for between this and the walk's taking it in: the order is that of the walk.
+        if let Some(packed) = packed {
+            let (method, parameters) = self.gateway.unsigned(&query);
+            let asked =
+                Asked { method, parameters, window, page_no, page_size, asked_at_micros, received_at_micros, retries };
+            self.recorder.add(&asked, &packed)?;
+        }
+        Ok(Fetched { page, retries })
     }
 }
 

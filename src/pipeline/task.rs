@@ -8,6 +8,7 @@ use arrow_array::types::Decimal128Type;
 use bytes::Bytes;
 
 use super::parts::{self, PartRows};
+use super::raw::{self, Record};
 use super::refresh::{self, Replacement};
 use super::shelf::ShelvedPage;
 use super::source::Source;
@@ -92,6 +93,8 @@ struct Rows {
     /// What is wrong with the first of them.
     first_misfit: Option<String>,
     proof: land::Proof,
+    /// The answers, if they are kept.
+    raw: Option<land::Raw>,
 }
 
 /// What a piece of work needs to be walked and committed.
@@ -116,7 +119,7 @@ impl Task<'_> {
 
     /// Walks a window that the lake lacks and commits each part of it as it is proved.
     async fn fill(&self, window: Window, budget: Budget) -> Result<Landed> {
-        let walked = self.walker.walk(window, &budget).await?;
+        let (walked, record) = self.walk(window, &budget).await?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
         let server_now = self.source.gateway().server_now();
         let latest = self.wanted.latest(server_now.unwrap_or_else(|| self.clock.now()));
@@ -141,6 +144,7 @@ impl Task<'_> {
         let pieces = sharing(proved.again, &budget);
         let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[ShelvedPage]> = proved.pages.into();
+        let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
         for Part { window, mut winners, proof } in proved.parts {
             winners.retain(|(page, row)| !pages[*page].is_extra(*row));
             let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
@@ -165,6 +169,7 @@ impl Task<'_> {
                 parts,
                 quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
                 first_misfit: quarantined.first().map(|record| record.message()),
+                raw: raw.clone(),
             };
             if let Err(error) = self.commit(rows, &mut landed).await {
                 // What is committed stays and is told.
@@ -179,9 +184,11 @@ impl Task<'_> {
     /// and the ERP does not return any more.
     async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
         let mut todo = vec![(window, Budget::default())];
-        let (mut pages, mut winners, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pages, mut winners, mut proofs, mut records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while let Some((piece, budget)) = todo.pop() {
-            match self.walker.walk(piece, &budget).await? {
+            let (walked, record) = self.walk(piece, &budget).await?;
+            records.extend(record);
+            match walked {
                 Walked::TooLarge { windows, .. } => {
                     todo.extend(windows.into_iter().map(|window| (window, Budget::default())))
                 }
@@ -202,7 +209,7 @@ impl Task<'_> {
             Err(error) => return self.overtaken(removes, error).await,
         };
         let decoder = self.source.decoder().clone();
-        let (fresh, refreshed) = blocking(move || {
+        let (fresh, refreshed, raw) = blocking(move || {
             // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with
             // both.
             let mut seen = HashSet::new();
@@ -212,7 +219,7 @@ impl Task<'_> {
             pages.iter_mut().try_for_each(|page: &mut ShelvedPage| page.restore(&decoder))?;
             let fresh = assemble(pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
-            Ok((fresh, refreshed))
+            Ok((fresh, refreshed, raw::join(records)?))
         })
         .await?;
         let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
@@ -228,10 +235,19 @@ impl Task<'_> {
             quarantined,
             first_misfit: fresh.quarantined.first().map(|record| record.message()),
             proof,
+            raw,
         };
         let mut landed = Landed::default();
         self.commit(rows, &mut landed).await?;
         Ok(landed)
+    }
+
+    /// Walks a window, and gives its answers too when they are kept.
+    async fn walk(&self, window: Window, budget: &Budget) -> Result<(Walked<ShelvedPage>, Option<Record>)> {
+        self.source.recorder().begin(window)?;
+        let walked = self.walker.walk(window, budget).await;
+        let record = self.source.recorder().end(window);
+        Ok((walked?, record))
     }
 
     /// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else `error` stands.
@@ -245,7 +261,7 @@ impl Task<'_> {
     }
 
     async fn commit(&self, rows: Rows, landed: &mut Landed) -> Result<()> {
-        let Rows { window, kind, removes, parts, quarantined, first_misfit, proof } = rows;
+        let Rows { window, kind, removes, parts, quarantined, first_misfit, proof, raw } = rows;
         let (set_aside, distinct) = (quarantined.len() as u64, proof.distinct_rows);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
         if set_aside > allowed {
@@ -275,6 +291,7 @@ impl Task<'_> {
             window: Some(window),
             removes: removes.clone(),
             parts: parts.collect(),
+            raw,
             quarantine: (set_aside > 0).then(|| Quarantine { lines: Bytes::from(lines), rows: set_aside }),
             proof: Some(proof),
         };
@@ -309,7 +326,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 /// The proof as the manifest records it.
-fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
+pub(super) fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
     land::Proof {
         rule: match proof.rule {
             proof::Rule::Snapshot => land::Rule::Snapshot,

@@ -15,6 +15,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::page::PageContext;
 use super::plan::{Plan, Target};
 use super::record::Failure;
 use super::scan::{Scanner, Stop};
@@ -22,7 +23,7 @@ use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
 use crate::requisition::{Identity, RowKey};
-use crate::time::{BeijingTime, Window};
+use crate::time::{BeijingTime, Window, rfc3339_micros};
 
 /// `major.minor` of the lines.
 pub const FORMAT: &str = "1.0";
@@ -40,7 +41,7 @@ pub struct Quarantined {
     pub modified: Option<BeijingTime>,
     /// Why it did not fit.
     pub reason: Misfit,
-    /// The source field that is to blame, if one is.
+    /// The source field that is to blame, if one is; of a file that is no page, its name.
     pub field: Option<String>,
     /// The detail that holds the field, counted from 0; `None` when the header does.
     pub detail_index: Option<i32>,
@@ -88,6 +89,25 @@ impl Quarantined {
         };
         // Texts, numbers and nulls always serialise.
         serde_json::to_string(&line).unwrap_or_default()
+    }
+
+    /// A file that is no page, whole: `raw` is its text, with U+FFFD for what is not UTF-8, and `field` its name.
+    pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
+        Self {
+            identity: Identity::Raw(Sha256::digest(body).into()),
+            purchase_apply_no: None,
+            apply_id: None,
+            modified: None,
+            reason: Misfit::NotAPage,
+            field: Some(name.to_owned()),
+            detail_index: None,
+            window: context.window,
+            page_no: context.page_no,
+            edition,
+            received_at_micros: context.received_at_micros,
+            run,
+            raw: String::from_utf8_lossy(body).into_owned(),
+        }
     }
 
     /// The record that failed at `failure`, with as much of its identity as can be read from it.
@@ -146,12 +166,6 @@ struct Line<'a> {
     received_at: String,
     run_id: RunId,
     raw: &'a str,
-}
-
-/// RFC 3339 in UTC with six decimals.
-fn rfc3339_micros(micros: i64) -> String {
-    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
-    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 /// What can be read of a broken record. A field that contradicts itself is not read.

@@ -45,6 +45,8 @@ pub enum Misfit {
     NotAList,
     /// Not an object where a requisition or a detail belongs.
     NotAnObject,
+    /// Not a page of an answer, where page files are read.
+    NotAPage,
 }
 
 impl Misfit {
@@ -64,6 +66,7 @@ impl Misfit {
             Self::OtherNumber => "other_number",
             Self::NotAList => "not_a_list",
             Self::NotAnObject => "not_an_object",
+            Self::NotAPage => "not_a_page",
         }
     }
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Misfit {
             Self::OtherNumber => "differs from the number of the requisition",
             Self::NotAList => "is not a list",
             Self::NotAnObject => "is not an object",
+            Self::NotAPage => "is not a page of an answer",
         })
     }
 }

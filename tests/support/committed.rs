@@ -122,8 +122,9 @@ pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
 fn names(lake: &Lake) -> Vec<String> {
     let files = Table::ALL.into_iter().flat_map(|table| lake.files(table)).map(|file| file.entry.path);
     let quarantine = lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path);
+    let raw = lake.fold().live().values().flat_map(|live| live.raw.clone()).map(|raw| raw.path);
     let manifests = (1..lake.fold().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
-    let mut names: Vec<String> = files.chain(quarantine).chain(manifests).collect();
+    let mut names: Vec<String> = files.chain(quarantine).chain(raw).chain(manifests).collect();
     names.sort();
     names
 }

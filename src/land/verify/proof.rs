@@ -10,8 +10,7 @@ use crate::land::manifest::{CommitKind, Manifest, Proof, Rule};
 /// What is wrong with a live manifest beyond what reading it refuses.
 pub(super) fn check(manifest: &Manifest) -> Vec<String> {
     let mut wrong = check_kind(manifest);
-    let is_walked = matches!(manifest.kind, CommitKind::Sync | CommitKind::Refresh);
-    if let Some(proof) = manifest.proof.as_ref().filter(|_| is_walked) {
+    if let Some(proof) = &manifest.proof {
         wrong.extend(check_counts(manifest, proof));
         wrong.extend(check_rule(manifest.kind, proof));
     }

@@ -1,0 +1,139 @@
+//! Kept answers in the place of the gateway: what a walk asked for is given again, in the order in which the walk took it in.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use super::super::raw;
+use super::super::shelf::{Shelf, ShelvedPage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::walk::{Fetched, Pages};
+use crate::time::Window;
+use crate::transform::{PageContext, PageDecoder};
+
+/// What a page was asked by.
+type Asked = (Window, u32, u32);
+
+/// The answers of one commit.
+pub(super) struct Kept {
+    /// What the first answer was asked by.
+    first: Asked,
+    json_bytes: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    answers: Vec<Answer>,
+    /// The answers that are asked for and not given yet.
+    claimed: BTreeSet<usize>,
+    waiting: Vec<Waker>,
+}
+
+struct Answer {
+    asked: Asked,
+    retries: u32,
+    /// None when it was asked for.
+    page: Option<ShelvedPage>,
+}
+
+impl Kept {
+    /// Decodes the answers of a `_raw` object, by the contract of today. Takes its time: call it off the async threads.
+    ///
+    /// # Errors
+    /// As [`raw::read`]; [`ErrorKind::Incomplete`] when an answer is no page any more, or there is none.
+    pub(super) fn read(packed: &[u8], decoder: &PageDecoder, shelf: &Arc<Shelf>) -> Result<Self> {
+        let (mut answers, mut json_bytes) = (Vec::new(), 0);
+        raw::read(packed, |kept| {
+            json_bytes += kept.body.len() as u64;
+            let context = PageContext {
+                window: Some(kept.window),
+                page_no: kept.page_no,
+                received_at_micros: kept.received_at_micros,
+            };
+            let page = decoder.decode(kept.body.as_bytes(), &context).map_err(|why| {
+                Error::new(ErrorKind::Incomplete, "a kept answer is not understood")
+                    .with("why", why)
+                    .with("page", kept.page_no)
+            })?;
+            answers.push(Answer {
+                asked: (kept.window, kept.page_no, kept.page_size),
+                retries: kept.retries,
+                page: Some(shelf.keep(page, kept.body.as_bytes(), context)),
+            });
+            Ok(())
+        })?;
+        let first = answers.first().map(|answer| answer.asked);
+        let first = first.ok_or_else(|| Error::new(ErrorKind::Incomplete, "no answers were kept"))?;
+        let state = State { answers, claimed: BTreeSet::new(), waiting: Vec::new() };
+        Ok(Self { first, json_bytes, state: Mutex::new(state) })
+    }
+
+    /// The window of the first walk.
+    pub(super) fn window(&self) -> Window {
+        self.first.0
+    }
+
+    /// The page size that it began with.
+    pub(super) fn page_size(&self) -> u32 {
+        self.first.2
+    }
+
+    /// The bytes of all answers.
+    pub(super) fn json_bytes(&self) -> u64 {
+        self.json_bytes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next answer that was asked for by these words.
+    fn claim(&self, asked: Asked) -> Option<usize> {
+        let mut state = self.state();
+        let free = |(place, answer): (usize, &Answer)| {
+            let is_free = answer.asked == asked && answer.page.is_some() && !state.claimed.contains(&place);
+            is_free.then_some(place)
+        };
+        let place = state.answers.iter().enumerate().find_map(free)?;
+        state.claimed.insert(place);
+        Some(place)
+    }
+
+    /// Gives a claimed answer when it is the first of those that are claimed.
+    fn give(&self, place: usize, waker: &Waker) -> Poll<Result<Fetched<ShelvedPage>>> {
+        let mut state = self.state();
+        if state.claimed.first() != Some(&place) {
+            state.waiting.push(waker.clone());
+            return Poll::Pending;
+        }
+        state.claimed.remove(&place);
+        state.waiting.drain(..).for_each(Waker::wake);
+        let answer = &mut state.answers[place];
+        let retries = answer.retries;
+        let page = answer.page.take().ok_or_else(|| Error::internal("a kept answer was given twice"));
+        Poll::Ready(page.map(|page| Fetched { page, retries }))
+    }
+}
+
+impl Pages for Kept {
+    type Page = ShelvedPage;
+
+    /// Pages that are asked for at once are given in the order in which they once came.
+    async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
+        let place = self.claim((window, page_no, page_size)).ok_or_else(|| {
+            Error::new(ErrorKind::Incomplete, "the walk asks for more than was kept: its answers prove nothing now")
+                .with("page", page_no)
+        })?;
+        // Once around, so that all that is asked for at once is claimed before the first is given.
+        let mut is_first_time = true;
+        poll_fn(|context| {
+            if std::mem::take(&mut is_first_time) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.give(place, context.waker())
+        })
+        .await
+    }
+}

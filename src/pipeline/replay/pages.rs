@@ -1,0 +1,269 @@
+//! Bare page files to one commit: rows of both tables by month, without a window, because nobody can prove one.
+//!
+//! The files are read in the order of their names, from the last to the first: so the version that is met first is the one that wins, and
+//! rows can land before all files are read. What is kept of a version that was met is its identity, some 100 bytes. Decoded pages are held up
+//! to the run's memory, then they land, a file for each month that they hold.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::super::accounts::page_memory;
+use super::super::task::blocking;
+use super::super::{contract_version, table_specs};
+use super::files::{self, PageFile};
+use super::{ReplayOptions, ReplayReport, under_lease};
+use crate::edition::Edition;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{AccountName, RunId};
+use crate::land::{
+    Binding, CommitKind, Fold, Lake, Outcome, Quarantine, RowSource, Store, TablePart, TableSpec, Writer, WriterOptions,
+};
+use crate::requisition::Identity;
+use crate::time::{BeijingTime, Clock, Month, Window};
+use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined};
+
+/// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no `sid` is called so.
+const NOWHERE: &str = "(pages)";
+/// How many unreadable pages are named in the report.
+const UNREADABLE_NAMED: u64 = 10;
+
+/// Page files, and whose they are.
+#[derive(Clone, Debug)]
+pub struct PageFiles {
+    /// The account's name in the lake.
+    pub account: AccountName,
+    /// Which edition answered them.
+    pub edition: Edition,
+    /// The files, in the order in which the answers came.
+    pub files: Vec<PathBuf>,
+}
+
+/// Makes the lake of an account hold exactly what is on the pages: one commit, in the place of that of an earlier replay.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a commit.
+pub async fn replay_pages(
+    pages: PageFiles,
+    store: Store,
+    options: &ReplayOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<ReplayReport> {
+    let began = Instant::now();
+    let memory_bytes = page_memory(options.max_memory)?;
+    let mut report = ReplayReport::new(RunId::generate());
+    let PageFiles { account, edition, files } = pages;
+    check_is_ours(&store, &account).await?;
+    let writer = Writer::open(
+        store.clone(),
+        WriterOptions {
+            binding: Binding { name: account, edition, sid: NOWHERE.to_owned(), host: NOWHERE.to_owned() },
+            run: report.run,
+            wanted_from: None,
+            contract: contract_version()?,
+            clock: Arc::clone(&clock),
+        },
+    )
+    .await?;
+    let reader = Reader::new(files, PageDecoder::new(edition, report.run)?, edition, report.run);
+    let run = report.run;
+    let work = land(&writer, reader, memory_bytes, &mut report);
+    under_lease(&writer, store, run, clock, options.wait, work).await?;
+    Ok(report.after(began))
+}
+
+/// Rows of pages that nobody proved must not stand beside those that are.
+async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
+    let lake = Lake::open(store.clone(), account.clone()).await?;
+    match lake.fold().binding() {
+        Some(bound) if bound.host != NOWHERE => {
+            Err(Error::usage("the lake holds what came from the ERP, which page files cannot stand beside")
+                .with("account", account)
+                .hint("replay them into a lake of their own, or under another --account"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lands all groups of pages in one commit.
+async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: &mut ReplayReport) -> Result<()> {
+    let replaced = replays(writer.view().await.fold());
+    report.replaced = replaced.len() as u64;
+    let mut draft = writer.begin(CommitKind::Replay, None, replaced);
+    let specs = table_specs()?;
+    for number in 1.. {
+        let group;
+        (reader, group) = blocking(move || {
+            let group = reader.next_group(memory_bytes)?;
+            Ok((reader, group))
+        })
+        .await?;
+        if group.pages.is_empty() {
+            break;
+        }
+        for part in group.into_parts(&specs, number)? {
+            writer.write(&mut draft, part).await?;
+        }
+    }
+    report.pages = reader.pages;
+    report.json_bytes = reader.json_bytes;
+    report.duplicates = reader.duplicates;
+    report.warnings.append(&mut reader.warnings);
+    let quarantine = Quarantine { lines: Bytes::from(reader.quarantined), rows: reader.quarantined_rows };
+    writer.quarantine(&mut draft, quarantine).await?;
+    match writer.commit(draft, None).await? {
+        Outcome::Committed(committed) => report.count(&committed),
+        Outcome::Dropped(refusal) => {
+            return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
+                .hint("another run wrote this lake at the same time: run again"));
+        }
+    }
+    Ok(())
+}
+
+/// The commits of earlier replays.
+fn replays(fold: &Fold) -> Vec<crate::id::CommitId> {
+    fold.live().iter().filter(|(_, live)| live.kind == CommitKind::Replay).map(|(commit, _)| *commit).collect()
+}
+
+/// Reads page files from the last to the first.
+struct Reader {
+    /// What is left to read.
+    files: Vec<PathBuf>,
+    decoder: PageDecoder,
+    edition: Edition,
+    run: RunId,
+    buffer: PageFile,
+    /// Every version that was met.
+    seen: HashSet<Identity>,
+    /// Lines of the quarantine file.
+    quarantined: String,
+    quarantined_rows: u64,
+    duplicates: u64,
+    pages: u64,
+    unreadable: u64,
+    json_bytes: u64,
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    fn new(files: Vec<PathBuf>, decoder: PageDecoder, edition: Edition, run: RunId) -> Self {
+        Self {
+            files,
+            decoder,
+            edition,
+            run,
+            buffer: PageFile { body: Vec::new(), written_at_micros: 0 },
+            seen: HashSet::new(),
+            quarantined: String::new(),
+            quarantined_rows: 0,
+            duplicates: 0,
+            pages: 0,
+            unreadable: 0,
+            json_bytes: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The next pages that together fit in memory; none when all are read.
+    fn next_group(&mut self, memory_bytes: usize) -> Result<Group> {
+        let (mut group, mut bytes) = (Group::default(), 0);
+        while bytes < memory_bytes
+            && let Some(path) = self.files.pop()
+        {
+            let empty = PageFile { body: Vec::new(), written_at_micros: 0 };
+            self.buffer = files::read(&path, std::mem::replace(&mut self.buffer, empty))?;
+            self.pages += 1;
+            self.json_bytes += self.buffer.body.len() as u64;
+            let page_no = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+            let received_at_micros = self.buffer.written_at_micros;
+            let context = PageContext { window: None, page_no, received_at_micros };
+            match self.decoder.decode(&self.buffer.body, &context) {
+                Ok(page) => {
+                    bytes += page.memory_bytes();
+                    self.take_in(page, &mut group);
+                }
+                Err(why) => self.set_aside(&path, &context, &why.to_string()),
+            }
+        }
+        Ok(group)
+    }
+
+    /// Keeps those rows of a page that no later page has.
+    fn take_in(&mut self, page: Page, group: &mut Group) {
+        let misfits: HashMap<usize, &Quarantined> = page.quarantined_rows().zip(page.quarantined()).collect();
+        for (row, key) in page.rows().iter().enumerate().rev() {
+            if !self.seen.insert(key.identity.clone()) {
+                self.duplicates += 1;
+            } else if let Some(record) = misfits.get(&row) {
+                push_line(&mut self.quarantined, record);
+                self.quarantined_rows += 1;
+            } else if let Some(modified) = key.modified {
+                group.add(row, modified);
+            }
+        }
+        group.pages.push(page);
+    }
+
+    /// Sends a file that is no page to quarantine, all of it.
+    fn set_aside(&mut self, path: &std::path::Path, context: &PageContext, why: &str) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if self.unreadable < UNREADABLE_NAMED {
+            self.warnings.push(format!("`{name}` is no page and went to quarantine: {why}"));
+        }
+        self.unreadable += 1;
+        let record = Quarantined::page(&name, &self.buffer.body, self.edition, self.run, context);
+        push_line(&mut self.quarantined, &record);
+        self.quarantined_rows += 1;
+    }
+}
+
+fn push_line(lines: &mut String, record: &Quarantined) {
+    lines.push_str(&record.to_json_line());
+    lines.push('\n');
+}
+
+/// Pages that are in memory together, and which of their rows land.
+#[derive(Default)]
+struct Group {
+    pages: Vec<Page>,
+    months: BTreeMap<Month, InMonth>,
+}
+
+/// Rows of one Beijing month.
+struct InMonth {
+    rows: Vec<(usize, usize)>,
+    span: Window,
+}
+
+impl Group {
+    /// Adds a row of the page that comes next.
+    fn add(&mut self, row: usize, modified: BeijingTime) {
+        let second = Window::second(modified);
+        let month = self.months.entry(modified.month()).or_insert_with(|| InMonth { rows: Vec::new(), span: second });
+        month.rows.push((self.pages.len(), row));
+        month.span = month.span.hull(second);
+    }
+
+    /// The files that it makes: of each month one in each table.
+    fn into_parts(self, specs: &[Arc<TableSpec>; 2], number: u32) -> Result<Vec<TablePart>> {
+        let pages: Arc<[Page]> = self.pages.into();
+        let mut parts = Vec::new();
+        let [of_headers, of_details] = specs;
+        for InMonth { rows, span } in self.months.into_values() {
+            let assembly = Assembly::new(Arc::clone(&pages), &rows)?;
+            let headers = RowSource::new(assembly.header_rows(), assembly.headers());
+            let details = RowSource::new(assembly.detail_rows(), assembly.details());
+            parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| TablePart {
+                spec: Arc::clone(spec),
+                span: Some(span),
+                part: Some(number),
+                rows,
+            }));
+        }
+        Ok(parts)
+    }
+}
