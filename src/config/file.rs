@@ -403,7 +403,7 @@ mod tests {
         assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
         // A flagship secret has two parts, and its account is told by its place.
         let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
-        assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
+        assert!(error.to_string().contains("line 12") && !error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]
