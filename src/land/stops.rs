@@ -87,7 +87,7 @@ impl StopEvidence {
 }
 
 /// A number whose intent has no known outcome yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsettled {
     /// The commit of the intent.
     pub intent: CommitId,
@@ -98,7 +98,7 @@ pub struct Unsettled {
 }
 
 /// The unsettled numbers of a log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops(BTreeMap<String, Unsettled>);
 
 impl Stops {
