@@ -8,6 +8,7 @@
 //! same bytes, and the name carries number and commit of its manifest. So two writers that make the same checkpoint agree, and on a log with a fork each side
 //! has its own.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -33,6 +34,32 @@ struct Head {
     format: FormatVersion,
     /// Of the second line.
     sha256: Sha256,
+}
+
+/// Why a checkpoint is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It has a format that a newer program writes.
+    Newer(FormatVersion),
+    /// It is not what was written, or not of this log.
+    Broken(String),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(format) => {
+                write!(f, "it has format {format}, this program reads {}", FormatVersion::CHECKPOINT)
+            }
+            Self::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self::Broken(why)
+    }
 }
 
 /// A checkpoint as a listing shows it. The later one is the greater.
@@ -70,23 +97,26 @@ pub(super) fn to_bytes(fold: &Fold) -> serde_json::Result<Option<Vec<u8>>> {
 }
 
 /// Reads the bytes of a checkpoint, or tells why it cannot be believed. Whether it belongs to the log is for the caller to find out.
-pub(super) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::result::Result<Fold, String> {
+pub(super) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::result::Result<Fold, Unfit> {
     let not_one = |error: serde_json::Error| format!("it is no checkpoint: {error}");
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it is no checkpoint: it has one line")?;
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(|| "it is no checkpoint: it has one line".to_owned())?;
     let (head, body) = (&bytes[..end], &bytes[end + 1..]);
     let head: Head = serde_json::from_slice(head).map_err(not_one)?;
     if head.format.major != FormatVersion::CHECKPOINT.major {
-        return Err(format!("it has format {}, this program reads {}", head.format, FormatVersion::CHECKPOINT));
+        return Err(Unfit::Newer(head.format));
     }
-    let body = body.strip_suffix(b"\n").ok_or("it is cut short")?;
+    let body = body.strip_suffix(b"\n").ok_or_else(|| "it is cut short".to_owned())?;
     if Sha256::of(body) != head.sha256 {
-        return Err("its bytes were changed".to_owned());
+        return Err(Unfit::Broken("its bytes were changed".to_owned()));
     }
     let snapshot: Snapshot<'_> = serde_json::from_slice(body).map_err(not_one)?;
     let fold = Fold::restore(snapshot)?;
     let names = fold.last().map(|last| Listed { number: last.number, commit: last.commit });
     if names != Some(listed) || fold.binding().is_none_or(|bound| bound.name != *layout.account()) {
-        return Err("it stands under the name of another one".to_owned());
+        return Err(Unfit::Broken("it stands under the name of another one".to_owned()));
     }
     Ok(fold)
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::checkpoint;
+use super::checkpoint::{self, Unfit};
 use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Name};
@@ -137,7 +137,7 @@ async fn begin(store: &Store, layout: &Layout, listed: &Listed) -> Result<Fold> 
             Ok(fold) => return Ok(fold),
             Err(why) => {
                 let object = store.uri(&held.path(layout));
-                tracing::warn!(object, why, "a checkpoint is not used; the log is read without it");
+                tracing::warn!(object, %why, "a checkpoint is not used; the log is read without it");
             }
         }
     }
@@ -151,7 +151,7 @@ async fn believe(
     listed: &Listed,
     held: checkpoint::Listed,
     bytes: &[u8],
-) -> Result<std::result::Result<Fold, String>> {
+) -> Result<std::result::Result<Fold, Unfit>> {
     let fold = match checkpoint::from_bytes(layout, held, bytes) {
         Ok(fold) => fold,
         Err(why) => return Ok(Err(why)),
@@ -159,7 +159,11 @@ async fn believe(
     let own = store.get(&listed.one(store, layout, held.number)?.0).await?;
     let stands = own.map(|bytes| Sha256::of(&bytes));
     let is_named = stands.is_some() && stands == fold.newest().map(|newest| newest.sha256);
-    Ok(if is_named { Ok(fold) } else { Err("it is of another manifest than the one in the log".to_owned()) })
+    Ok(if is_named {
+        Ok(fold)
+    } else {
+        Err(Unfit::Broken("it is of another manifest than the one in the log".to_owned()))
+    })
 }
 
 /// Reads what was added since.

@@ -336,7 +336,7 @@ async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
         (&|body| body["account"]["name"] = json!("other"), "no file of"),
     ];
     for (lie, why) in lies {
-        let told = from_bytes(&layout(), held, &with_body(&bytes, lie)).expect_err("not believed");
+        let told = from_bytes(&layout(), held, &with_body(&bytes, lie)).expect_err("not believed").to_string();
         assert!(told.contains(why), "{told}: {why}");
     }
     for (broken, why) in [
@@ -345,9 +345,11 @@ async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
         (with_head(&bytes, "sha256", json!(Sha256::of(b"x"))), "bytes were changed"),
         (b"{}".to_vec(), "one line"),
     ] {
-        let told = from_bytes(&layout(), held, &broken).expect_err("not believed");
+        let told = from_bytes(&layout(), held, &broken).expect_err("not believed").to_string();
         assert!(told.contains(why), "{told}: {why}");
     }
     let elsewhere = Listed { number: 1, ..held };
-    assert!(from_bytes(&layout(), elsewhere, &bytes).expect_err("not believed").contains("the name of another"));
+    assert!(
+        from_bytes(&layout(), elsewhere, &bytes).expect_err("not believed").to_string().contains("the name of another")
+    );
 }
