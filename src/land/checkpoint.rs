@@ -123,8 +123,8 @@ pub(super) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::
 
 /// The checkpoints that a sweep deletes. A reader that is about to read one of them tries another, or reads the manifests.
 pub(super) async fn list_outdated(store: &Store, layout: &Layout) -> Result<Vec<String>> {
-    let objects = store.list(&layout.checkpoint_root()).await?;
-    let mut listed: Vec<Listed> = objects.iter().filter_map(|object| Listed::of(layout.parse(&object.path))).collect();
+    let names = store.names(&layout.checkpoint_root()).await?;
+    let mut listed: Vec<Listed> = names.iter().filter_map(|name| Listed::of(layout.parse(name))).collect();
     listed.sort_unstable();
     listed.truncate(listed.len().saturating_sub(KEPT));
     Ok(listed.into_iter().map(|listed| listed.path(layout)).collect())

@@ -17,7 +17,7 @@ use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Name};
 use super::manifest::Manifest;
-use super::store::{Object, Store};
+use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
 
@@ -49,9 +49,9 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn of(layout: &Layout, objects: Vec<Object>) -> Self {
+    pub(super) fn of(layout: &Layout, names: impl IntoIterator<Item = String>) -> Self {
         let mut listed = Self::default();
-        for Object { path, .. } in objects {
+        for path in names {
             let name = layout.parse(&path);
             let (number, commit) = match name {
                 Some(Name::Manifest(number)) => (number, None),
@@ -110,7 +110,7 @@ fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
 
 /// Reads the log: its newest checkpoint, and the manifests after it.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Opened> {
-    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
+    let listed = Listed::of(layout, store.names(&layout.manifest_root()).await?);
     // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
     let newest = listed.manifests.keys().next_back().copied().unwrap_or(0);
     let mut fold = begin(store, layout, &listed).await?;
@@ -186,7 +186,8 @@ pub(super) async fn load(
         Names::WithCommit => {
             // From the number before on: a fork there came after it was read.
             let before = layout.before_manifest(number.saturating_sub(1));
-            let listed = Listed::of(layout, store.list_after(&layout.manifest_root(), &before).await?);
+            let after = store.list_after(&layout.manifest_root(), &before).await?;
+            let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
             listed.one(store, layout, number.saturating_sub(1))?;
             listed.one(store, layout, number)?
         }

@@ -86,8 +86,8 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
 /// The names of all objects in the account's folders of data, quarantine and half-written files.
 pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let roots = layout.owned_roots();
-    let listed = futures::future::try_join_all(roots.iter().map(|root| store.list(root))).await?;
-    Ok(listed.into_iter().flatten().map(|object| object.path).collect())
+    let listed = futures::future::try_join_all(roots.iter().map(|root| store.names(root))).await?;
+    Ok(listed.into_iter().flatten().collect())
 }
 
 /// The probes that killed processes have left.

@@ -146,6 +146,9 @@ async fn tamper(rng: &mut StdRng, store: &Store) -> &'static str {
     }
 }
 
+/// Changes a body to what never was.
+type Lie<'a> = &'a dyn Fn(&mut Value);
+
 fn parts(bytes: &[u8]) -> (Value, Value) {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).expect("JSON"));
     (lines.next().expect("a head"), lines.next().expect("a body"))
@@ -327,7 +330,7 @@ async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
     let (_, body) = parts(&bytes);
     let id = body["last"]["commit"].as_str().expect("an id").to_owned();
     let live = |body: &mut Value, change: fn(&mut Value)| change(&mut body["live"][&id]);
-    let lies: [(&dyn Fn(&mut Value), &str); 6] = [
+    let lies: [(Lie<'_>, &str); 6] = [
         (&|body| body["log_format"] = json!("2.0"), "of a log of format 2.0"),
         (&|body| live(body, |held| held["number"] = json!(1)), "does not know the commit"),
         (&|body| live(body, |held| held["files"][0]["path"] = json!("_manifest/account=acme/x")), "no file of"),

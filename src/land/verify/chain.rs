@@ -41,7 +41,7 @@ pub(super) struct Chain {
 
 /// Reads the whole log.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
-    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
+    let listed = Listed::of(layout, store.names(&layout.manifest_root()).await?);
     let mut numbers: BTreeSet<u64> = listed.numbers().collect();
     for gap in gaps(&numbers) {
         for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
