@@ -150,7 +150,8 @@ struct Told {
 
 async fn read_log(store: &Store) -> Log {
     let (mut log, mut times) = (Log::default(), BTreeMap::new());
-    for object in store.list("_manifest").await.unwrap() {
+    let listed = store.list("_manifest").await.unwrap();
+    for object in listed.into_iter().filter(|object| !object.path.contains("/_checkpoint/")) {
         let manifest = Manifest::from_bytes(&store.get(&object.path).await.unwrap().unwrap(), &object.path).unwrap();
         if let Some(intent) = manifest.intent {
             times.insert(manifest.commit, intent.requested_at.unix());

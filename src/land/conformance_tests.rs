@@ -12,6 +12,7 @@ use super::doctor::{Ability, Outcome as Tried, examine};
 use super::fold::Refusal;
 use super::layout::{Layout, Table};
 use super::lease::{Lease, LeaseWait};
+use super::log;
 use super::manifest::CommitKind;
 use super::reader::{Lake, accounts};
 use super::s3_server::S3Server;
@@ -140,7 +141,8 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let removes = writers[3].view().await.fold().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
     let refreshed = Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) };
     assert!(matches!(writers[3].land(refreshed).await, Ok(Outcome::Committed(_))));
-    assert_eq!(writers[3].sweep().await.expect("swept").deleted, Vec::<String>::new());
+    let swept = writers[3].sweep().await.expect("swept").deleted;
+    assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
     assert_eq!((lake.files(Table::StopReference).len(), lake.fold().stops().unsettled().len()), (1, 0));
     assert_eq!(everything(&store).await.into_iter().filter(|name| name.starts_with("stop_reference")).count(), 1);
@@ -169,6 +171,7 @@ async fn a_working_life_is_whole(place: &Place) {
     leave_orphans(&store).await;
     work(&writer(&store).await).await.expect("no trouble");
     check_whole(&store, "without trouble").await;
+    assert!(log::read(&store, &Layout::new(binding().name)).await.expect("opened").checkpoint > 0);
     assert_eq!(accounts(&store).await.expect("listed"), vec![binding().name]);
     assert!(
         Lake::open(store.clone(), "nobody".parse().expect("a name"))
@@ -276,11 +279,9 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     let left = lake.leftovers().await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty());
     let numbers = lake.fold().next_number();
-    let manifests = plain.list("_manifest").await.expect("listed");
+    let manifests = manifests_of(&plain).await;
     let layout = Layout::new(binding().name);
-    assert!(
-        manifests.iter().all(|held| matches!(layout.parse(&held.path), Some(super::layout::Name::SoleManifest { .. })))
-    );
+    assert!(manifests.iter().all(|held| matches!(layout.parse(held), Some(super::layout::Name::SoleManifest { .. }))));
 
     // The next one follows, also when its first answer is lost.
     let lost = |moment: &Moment<'_>| matches!(moment, Moment::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
@@ -309,7 +310,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
 }
 
 async fn manifests_of(store: &Store) -> Vec<String> {
-    store.list("_manifest").await.expect("listed").into_iter().map(|object| object.path).collect()
+    everything(store).await.into_iter().filter(|path| path.starts_with("_manifest")).collect()
 }
 
 async fn the_doctor_finds_it_healthy(place: &Place) {

@@ -6,9 +6,14 @@
 //! its window, what it fences is unknown to the log, and its stops follow those before them (see [`stops`](super::stops)). Live windows
 //! are therefore always disjoint.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::snapshot::Snapshot;
 use super::digest::Sha256;
 use super::manifest::{
     self, Binding, CommitKind, FileEntry, FormatVersion, Manifest, Previous, QuarantineEntry, RawEntry,
@@ -19,13 +24,14 @@ use crate::id::{AccountName, CommitId, RunId};
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// A commit that counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveCommit {
     /// The number of its manifest.
     pub number: u64,
     /// What it is for.
     pub kind: CommitKind,
     /// The seconds that it covers.
+    #[serde(with = "manifest::optional_window")]
     pub window: Option<Window>,
     /// Its files.
     pub files: Vec<FileEntry>,
@@ -43,10 +49,12 @@ impl LiveCommit {
 }
 
 /// The newest commit of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastCommit {
     /// The number of its manifest.
     pub number: u64,
+    /// Its id.
+    pub commit: CommitId,
     /// The run that made it.
     pub run: RunId,
     /// What it is for.
@@ -132,7 +140,7 @@ pub(crate) enum Standing {
 }
 
 /// The state that the manifests read so far add up to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
     name: AccountName,
     binding: Option<Binding>,
@@ -331,6 +339,7 @@ impl Fold {
         self.format = self.format.max(manifest.format);
         self.last = Some(LastCommit {
             number: manifest.number,
+            commit: manifest.commit,
             run: manifest.run,
             kind: manifest.kind,
             created_at: manifest.created_at,

@@ -6,6 +6,7 @@
 //! _quarantine/account={account}/{commit}.jsonl
 //! _raw/account={account}/{commit}.jsonl.zst
 //! _manifest/account={account}/{number, 20 digits}.json, or {number}-{commit}.json of a single writer
+//! _manifest/account={account}/_checkpoint/{number}-{commit}.json
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
 //! _lease/account={account}.json and probe-{run}-{what}
 //! ```
@@ -92,6 +93,13 @@ pub enum Name {
         /// Its commit.
         commit: CommitId,
     },
+    /// The state that the log adds up to with this manifest.
+    Checkpoint {
+        /// The number of the manifest.
+        number: u64,
+        /// Its commit.
+        commit: CommitId,
+    },
     /// A half-written local file of a commit.
     Staged(CommitId),
     /// A half-written local lease of a run.
@@ -109,7 +117,8 @@ impl Name {
             Self::Data { commit, .. } | Self::Quarantine(commit) | Self::Raw(commit) | Self::Staged(commit) => {
                 Some(commit)
             }
-            Self::Manifest(_) | Self::SoleManifest { .. } | Self::StagedLease(_) | Self::Lease | Self::Probe(_) => None,
+            Self::Manifest(_) | Self::SoleManifest { .. } | Self::Checkpoint { .. } => None,
+            Self::StagedLease(_) | Self::Lease | Self::Probe(_) => None,
         }
     }
 }
@@ -186,6 +195,16 @@ impl Layout {
         format!("{}/{number:020}-{commit}.json", self.manifest_root())
     }
 
+    /// The folder of the account's checkpoints.
+    pub fn checkpoint_root(&self) -> String {
+        format!("{}/_checkpoint", self.manifest_root())
+    }
+
+    /// The checkpoint of the state up to the manifest of this number and commit.
+    pub fn checkpoint(&self, number: u64, commit: CommitId) -> String {
+        format!("{}/{number:020}-{commit}.json", self.checkpoint_root())
+    }
+
     /// What comes before every manifest of this number, and after those of the number before it, in the order of names.
     pub fn before_manifest(&self, number: u64) -> String {
         format!("{}/{number:020}", self.manifest_root())
@@ -228,6 +247,7 @@ impl Layout {
         let (folder, file) = path.rsplit_once('/')?;
         let (root, rest) = path.split_once('/')?;
         let name = match root {
+            MANIFEST_ROOT if folder == self.checkpoint_root() => parse_checkpoint(file.strip_suffix(".json")?)?,
             MANIFEST_ROOT => parse_manifest(file.strip_suffix(".json")?)?,
             LEASE_ROOT => return parse_probe(rest),
             "_quarantine" => Name::Quarantine(CommitId::parse(file.strip_suffix(".jsonl")?)?),
@@ -258,6 +278,7 @@ impl Layout {
             Name::Raw(commit) => Some(self.raw(commit)),
             Name::Manifest(number) => Some(self.manifest(number)),
             Name::SoleManifest { number, commit } => Some(self.sole_manifest(number, commit)),
+            Name::Checkpoint { number, commit } => Some(self.checkpoint(number, commit)),
             Name::Staged(_) | Name::StagedLease(_) | Name::Lease | Name::Probe(_) => None,
         }
     }
@@ -291,6 +312,11 @@ fn parse_manifest(stem: &str) -> Option<Name> {
             Some(Name::SoleManifest { number: number.parse().ok()?, commit: CommitId::parse(commit)? })
         }
     }
+}
+
+fn parse_checkpoint(stem: &str) -> Option<Name> {
+    let (number, commit) = stem.split_once('-')?;
+    Some(Name::Checkpoint { number: number.parse().ok()?, commit: CommitId::parse(commit)? })
 }
 
 const COMPACT: usize = 15;
@@ -377,6 +403,9 @@ mod tests {
         assert_eq!(layout().parse(&layout().manifest(u64::MAX)), Some(Name::Manifest(u64::MAX)));
         let sole = layout().sole_manifest(7, commit());
         assert_eq!(layout().parse(&sole), Some(Name::SoleManifest { number: 7, commit: commit() }));
+        let checkpoint = layout().checkpoint(7, commit());
+        assert_eq!(layout().parse(&checkpoint), Some(Name::Checkpoint { number: 7, commit: commit() }));
+        assert!(checkpoint.starts_with("_manifest/account=acme/_checkpoint/00000000000000000007-"), "{checkpoint}");
         assert!(layout().before_manifest(7) < sole && sole < layout().manifest(7));
         assert!(layout().manifest(6) < layout().before_manifest(7));
         assert_eq!(layout().parse(&layout().lease()), Some(Name::Lease));

@@ -92,6 +92,30 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// The names of all files under `folder` of `root`, relative to the root, in no order. No file is looked at: a lake has many.
+pub(super) fn names(root: &Path, folder: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(root.join(&folder)) {
+            // Not made yet, or removed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // A name that is not UTF-8 is not ours, whatever it is shown as.
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                folders.push(name);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -119,6 +143,21 @@ mod tests {
         }
         assert_eq!(fs::read(&target).expect("the file"), b"first");
         assert_eq!(fs::read_dir(root.path().join("_staging")).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn all_files_below_a_folder_are_named() {
+        let root = tempfile::tempdir().expect("a folder");
+        for path in ["a/one", "a/b=1/two#1", "a/b=1/c/三 3", "other/four"] {
+            make_folders(folder_of(&root.path().join(path)).expect("a folder")).expect("made");
+            fs::write(root.path().join(path), "").expect("written");
+        }
+        fs::create_dir(root.path().join("a/empty")).expect("made");
+        let mut found = names(root.path(), "a").expect("listed");
+        found.sort();
+        assert_eq!(found, ["a/b=1/c/三 3", "a/b=1/two#1", "a/one"]);
+        assert_eq!(names(root.path(), "none").expect("listed"), Vec::<String>::new());
+        assert!(names(root.path(), "a/one").is_err(), "no folder");
     }
 
     #[test]

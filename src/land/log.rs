@@ -4,16 +4,20 @@
 //! work on a store without conditional puts, the names of manifests carry their commit, so there a listing says what they are; and two
 //! names of one number are a **fork**: two writers at once, each of which believed to have committed. Nobody can tell any more which of them
 //! readers have seen, so everything stops until a person has chosen.
+//!
+//! What the newest [checkpoint](super::checkpoint) that can be believed adds up is not read again. The names of all manifests are looked at nevertheless, so
+//! that a fork or a missing manifest is seen wherever it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::checkpoint::{self, Unfit};
 use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Name};
 use super::manifest::Manifest;
-use super::store::{Object, Store};
+use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
 
@@ -29,65 +33,137 @@ pub(super) enum Names {
     WithCommit,
 }
 
-/// The names of manifests in a listing, by number.
+/// A log as it was read.
+pub(super) struct Opened {
+    pub(super) fold: Fold,
+    pub(super) names: Names,
+    /// The number of the checkpoint that reading began with; 0 for none.
+    pub(super) checkpoint: u64,
+}
+
+/// The names of manifests in a listing, by number, and those of checkpoints.
 #[derive(Default)]
-pub(super) struct Listed(BTreeMap<u64, Vec<(String, Option<CommitId>)>>);
+pub(super) struct Listed {
+    manifests: BTreeMap<u64, Vec<(String, Option<CommitId>)>>,
+    checkpoints: BTreeSet<checkpoint::Listed>,
+}
 
 impl Listed {
-    pub(super) fn of(layout: &Layout, objects: Vec<Object>) -> Self {
+    pub(super) fn of(layout: &Layout, names: impl IntoIterator<Item = String>) -> Self {
         let mut listed = Self::default();
-        for Object { path, .. } in objects {
-            let (number, commit) = match layout.parse(&path) {
+        for path in names {
+            let name = layout.parse(&path);
+            let (number, commit) = match name {
                 Some(Name::Manifest(number)) => (number, None),
                 Some(Name::SoleManifest { number, commit }) => (number, Some(commit)),
-                _ => continue,
+                _ => {
+                    listed.checkpoints.extend(checkpoint::Listed::of(name));
+                    continue;
+                }
             };
-            listed.0.entry(number).or_default().push((path, commit));
+            listed.manifests.entry(number).or_default().push((path, commit));
         }
         listed
     }
 
     /// The numbers that are listed.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
-        self.0.keys().copied()
+        self.manifests.keys().copied()
+    }
+
+    /// The checkpoints that are listed, the newest last.
+    pub(super) fn checkpoints(&self) -> &BTreeSet<checkpoint::Listed> {
+        &self.checkpoints
     }
 
     pub(super) fn names(&self) -> Names {
-        let carries_commit = self.0.values().flatten().any(|(_, commit)| commit.is_some());
+        let carries_commit = self.manifests.values().flatten().any(|(_, commit)| commit.is_some());
         if carries_commit { Names::WithCommit } else { Names::Plain }
     }
 
     /// The one name of a number, or the plain one for a number that is not listed.
     pub(super) fn one(&self, store: &Store, layout: &Layout, number: u64) -> Result<(String, Option<CommitId>)> {
-        match self.0.get(&number).map(Vec::as_slice) {
+        match self.manifests.get(&number).map(Vec::as_slice) {
             None | Some([]) => Ok((layout.manifest(number), None)),
             Some([one]) => Ok(one.clone()),
             Some([one, other, ..]) => Err(fork(store, &one.0, &other.0)),
         }
     }
+
+    /// Whether each number up to `last` has its one manifest, as far as names tell.
+    async fn check_up_to(&self, store: &Store, layout: &Layout, last: u64) -> Result<()> {
+        for number in 1..=last {
+            let (path, _) = self.one(store, layout, number)?;
+            if !self.manifests.contains_key(&number) && store.get(&path).await?.is_none() {
+                return Err(missing(store, layout, number));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Reads the whole log.
-pub(super) async fn read(store: &Store, layout: &Layout) -> Result<(Fold, Names)> {
-    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
+fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
+    Error::new(ErrorKind::Defect, "a manifest is missing from the commit log")
+        .with("object", store.uri(&layout.manifest(number)))
+        .hint("restore it from a backup of the lake, or sync into a new lake")
+}
+
+/// Reads the log: its newest checkpoint, and the manifests after it.
+pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Opened> {
+    let listed = Listed::of(layout, store.names(&layout.manifest_root()).await?);
     // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
-    let newest = listed.0.keys().next_back().copied().unwrap_or(0);
-    let mut fold = Fold::new(layout.account().clone());
+    let newest = listed.manifests.keys().next_back().copied().unwrap_or(0);
+    let mut fold = begin(store, layout, &listed).await?;
+    let checkpoint = fold.next_number() - 1;
+    listed.check_up_to(store, layout, checkpoint).await?;
     let one = |number| listed.one(store, layout, number);
-    let mut manifests = stream::iter(1..=newest)
+    let mut manifests = stream::iter(checkpoint + 1..=newest)
         .map(|number| async move { load_named(store, one(number)?).await })
         .buffered(READ_AHEAD);
     while let Some(loaded) = manifests.try_next().await? {
-        let Some((manifest, sha256)) = loaded else {
-            return Err(Error::new(ErrorKind::Defect, "a manifest is missing from the commit log")
-                .with("object", store.uri(&layout.manifest(fold.next_number())))
-                .hint("restore it from a backup of the lake, or sync into a new lake"));
-        };
+        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, fold.next_number()))?;
         fold.apply(&manifest, sha256)?;
     }
-    let names = listed.names();
     drop(manifests);
-    Ok((fold, names))
+    Ok(Opened { fold, names: listed.names(), checkpoint })
+}
+
+/// The fold of the newest checkpoint that can be believed, or of an empty log.
+async fn begin(store: &Store, layout: &Layout, listed: &Listed) -> Result<Fold> {
+    for held in listed.checkpoints.iter().rev() {
+        // One that is gone was deleted by a sweep.
+        let Some(bytes) = store.get(&held.path(layout)).await? else { continue };
+        match believe(store, layout, listed, *held, &bytes).await? {
+            Ok(fold) => return Ok(fold),
+            Err(why) => {
+                let object = store.uri(&held.path(layout));
+                tracing::warn!(object, %why, "a checkpoint is not used; the log is read without it");
+            }
+        }
+    }
+    Ok(Fold::new(layout.account().clone()))
+}
+
+/// The fold of a checkpoint that names the manifest which stands under its number, or why it is not used.
+async fn believe(
+    store: &Store,
+    layout: &Layout,
+    listed: &Listed,
+    held: checkpoint::Listed,
+    bytes: &[u8],
+) -> Result<std::result::Result<Fold, Unfit>> {
+    let fold = match checkpoint::from_bytes(layout, held, bytes) {
+        Ok(fold) => fold,
+        Err(why) => return Ok(Err(why)),
+    };
+    let own = store.get(&listed.one(store, layout, held.number)?.0).await?;
+    let stands = own.map(|bytes| Sha256::of(&bytes));
+    let is_named = stands.is_some() && stands == fold.newest().map(|newest| newest.sha256);
+    Ok(if is_named {
+        Ok(fold)
+    } else {
+        Err(Unfit::Broken("it is of another manifest than the one in the log".to_owned()))
+    })
 }
 
 /// Reads what was added since.
@@ -110,7 +186,8 @@ pub(super) async fn load(
         Names::WithCommit => {
             // From the number before on: a fork there came after it was read.
             let before = layout.before_manifest(number.saturating_sub(1));
-            let listed = Listed::of(layout, store.list_after(&layout.manifest_root(), &before).await?);
+            let after = store.list_after(&layout.manifest_root(), &before).await?;
+            let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
             listed.one(store, layout, number.saturating_sub(1))?;
             listed.one(store, layout, number)?
         }

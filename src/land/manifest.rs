@@ -30,6 +30,9 @@ impl FormatVersion {
     /// The version of the commit log that this program writes.
     pub const LOG: Self = Self { major: 1, minor: 0 };
 
+    /// The version of checkpoints that this program writes.
+    pub const CHECKPOINT: Self = Self { major: 1, minor: 0 };
+
     /// Reads `major.minor`.
     pub fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;
@@ -391,7 +394,7 @@ struct Head {
 }
 
 /// A window as JSON. [`Window`]'s own reading does not check the order of its ends, and refuses what a newer version adds.
-mod optional_window {
+pub(super) mod optional_window {
     use super::*;
 
     #[derive(Serialize, Deserialize)]
@@ -400,14 +403,14 @@ mod optional_window {
         end: BeijingTime,
     }
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::land) fn serialize<S: Serializer>(
         window: &Option<Window>,
         serializer: S,
     ) -> std::result::Result<S::Ok, S::Error> {
         window.map(|window| Ends { start: window.start(), end: window.end() }).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::land) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> std::result::Result<Option<Window>, D::Error> {
         let Some(Ends { start, end }) = Option::deserialize(deserializer)? else { return Ok(None) };

@@ -8,6 +8,7 @@
 //! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over record batches.
 
 mod append;
+mod checkpoint;
 mod digest;
 mod doctor;
 mod fold;

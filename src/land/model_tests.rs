@@ -1,5 +1,6 @@
 //! A model test of the commit log: up to four processes land overlapping windows, refresh, sweep, and stop requisitions of one account at once, while they
-//! are killed at random steps, lose answers, fail, and have effects arrive long after they died. A small scheduler polls one of them at a
+//! are killed at random steps, lose answers, fail, and have effects arrive long after they died; they make checkpoints and open by them, and some of
+//! these are harmed. A small scheduler polls one of them at a
 //! time, so a seed is a run.
 //!
 //! The oracle reads the raw objects itself and shares no code with the log: after every change it checks that numbers have no gap
@@ -26,13 +27,14 @@ use rand::{Rng, RngExt, SeedableRng};
 use self::oracle::Oracle;
 use super::append::Patience;
 use super::digest::Sha256;
-use super::layout::Table;
+use super::layout::{Layout, Table};
+use super::log;
 use super::manifest::CommitKind;
 use super::parquet::EncodedFile;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::{Created, Store};
-use super::testing::{proof, try_writer, window};
+use super::testing::{binding, checkpoints, fold_of_every_manifest, proof, try_writer, window};
 use super::writer::{Outcome, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Window;
@@ -158,6 +160,7 @@ async fn live(world: Arc<World>, store: Store) -> Result<()> {
     // Impatient, so that outcomes stay unknown often.
     let tries = u32::try_from(1 + world.below(3)).expect("small");
     let writer = try_writer(&store).await?.with_patience(Patience { tries, pause: Duration::ZERO });
+    let writer = writer.with_checkpoints_every(world.below(4).unsigned_abs() + 1);
     if world.chance(70) {
         writer.sweep().await?;
     }
@@ -278,8 +281,8 @@ fn start(world: &Arc<World>) -> Running {
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 
-/// One run; gives how many commits stand, how many drafts were dropped, and how many stops were called.
-fn run(seed: u64) -> (usize, usize, usize) {
+/// One run; gives how many commits stand, how many drafts were dropped, how many stops were called, and how often a checkpoint was read.
+fn run(seed: u64) -> (usize, usize, usize, u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let world = Arc::new(World {
         raw: Store::memory(),
@@ -295,7 +298,7 @@ fn run(seed: u64) -> (usize, usize, usize) {
     let mut context = Context::from_waker(Waker::noop());
     let mut running: Vec<Running> = (0..rng.random_range(1..=4)).map(|_| start(&world)).collect();
     let mut births = rng.random_range(0..5);
-    let mut changes = 0;
+    let (mut changes, mut by_checkpoint) = (0, 0);
 
     while !running.is_empty() {
         let at = rng.random_range(0..running.len());
@@ -314,9 +317,15 @@ fn run(seed: u64) -> (usize, usize, usize) {
         if rng.random_range(0..40) == 0 {
             arrive(&world, &mut rng);
         }
+        if rng.random_range(0..200) == 0 {
+            harm_checkpoint(&world.raw, &mut rng);
+        }
         changes += 1;
         if changes % 3 == 0 {
             oracle.look(&world.raw);
+        }
+        if changes % 50 == 0 {
+            by_checkpoint += u64::from(open_alone(&world));
         }
     }
 
@@ -338,7 +347,8 @@ fn run(seed: u64) -> (usize, usize, usize) {
     oracle.check_end(&world, true);
     let told = world.told.lock().expect("no panic");
     let called = world.called.lock().expect("no panic").len();
-    (oracle.log.len(), told.iter().filter(|(_, committed)| !committed).count(), called)
+    by_checkpoint += u64::from(open_alone(&world));
+    (oracle.log.len(), told.iter().filter(|(_, committed)| !committed).count(), called, by_checkpoint)
 }
 
 fn arrive(world: &World, rng: &mut StdRng) {
@@ -352,6 +362,27 @@ fn arrive(world: &World, rng: &mut StdRng) {
     }
 }
 
+/// A checkpoint is lost, or its bytes are.
+fn harm_checkpoint(raw: &Store, rng: &mut StdRng) {
+    let names = now(checkpoints(raw));
+    if names.is_empty() {
+        return;
+    }
+    let path = &names[rng.random_range(0..names.len())];
+    if rng.random_bool(0.5) {
+        now(raw.delete(path)).expect("memory does not fail");
+    } else {
+        now(raw.put(path, Bytes::from_static(b"harmed"), "x")).expect("memory does not fail");
+    }
+}
+
+/// Whoever opens the log sees what every manifest adds up to; gives whether a checkpoint was read.
+fn open_alone(world: &World) -> bool {
+    let opened = now(log::read(&world.raw, &Layout::new(binding().name))).expect("opened");
+    assert_eq!(opened.fold, now(fold_of_every_manifest(&world.raw)), "a checkpoint says something else");
+    opened.checkpoint > 0
+}
+
 fn sweep_alone(world: &World) {
     let swept = async { try_writer(&world.raw).await?.sweep().await };
     now(swept).expect("a sweep without trouble");
@@ -361,16 +392,20 @@ fn sweep_alone(world: &World) {
 fn no_interleaving_loses_doubles_or_ages_a_row() {
     let runs = std::env::var("WDT_LAKE_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2_000);
     let first = std::env::var("WDT_LAKE_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
-    let (mut commits, mut drops, mut stops) = (0, 0, 0);
+    let (mut commits, mut drops, mut stops, mut openings) = (0, 0, 0, 0);
     for seed in first..first + runs {
         let result = std::panic::catch_unwind(|| run(seed));
-        let Ok((committed, dropped, called)) = result else {
+        let Ok((committed, dropped, called, by_checkpoint)) = result else {
             panic!("seed {seed} failed; repeat it with WDT_LAKE_MODEL_SEED={seed} WDT_LAKE_MODEL_RUNS=1")
         };
         commits += committed;
         drops += dropped;
         stops += called;
+        openings += by_checkpoint;
     }
-    println!("seeds {first}..{}: {commits} commits, {drops} dropped drafts, {stops} stops", first + runs);
-    assert!(runs < 100 || (commits > 0 && drops > 0 && stops > 0), "the model must see all of it");
+    println!(
+        "seeds {first}..{}: {commits} commits, {drops} dropped drafts, {stops} stops, {openings} openings by a checkpoint",
+        first + runs
+    );
+    assert!(runs < 100 || (commits > 0 && drops > 0 && stops > 0 && openings > 0), "the model must see all of it");
 }

@@ -58,7 +58,7 @@ impl Lake {
     /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
     pub async fn open(store: Store, account: AccountName) -> Result<Self> {
         let layout = Layout::new(account);
-        let (fold, names) = log::read(&store, &layout).await?;
+        let log::Opened { fold, names, .. } = log::read(&store, &layout).await?;
         Ok(Self { store, layout, fold, names })
     }
 

@@ -87,7 +87,7 @@ impl StopEvidence {
 }
 
 /// A number whose intent has no known outcome yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsettled {
     /// The commit of the intent.
     pub intent: CommitId,
@@ -98,7 +98,7 @@ pub struct Unsettled {
 }
 
 /// A number whose last intent has stopped it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoppedBefore {
     /// The timestamp of its call.
     pub requested_at: BeijingTime,
@@ -107,7 +107,7 @@ pub struct StoppedBefore {
 }
 
 /// What a log says of stops.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops {
     unsettled: BTreeMap<String, Unsettled>,
     stopped: BTreeMap<String, StoppedBefore>,

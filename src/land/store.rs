@@ -219,6 +219,20 @@ impl Store {
         Ok(found)
     }
 
+    /// The names of all objects under a folder, in their order: [`Store::list`] without the sizes, which on local disk cost a look at every file.
+    pub(super) async fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let Some(root) = &self.folder else {
+            return Ok(self.list(folder).await?.into_iter().map(|object| object.path).collect());
+        };
+        let effect = Effect { op: Op::List, path: folder, body: None };
+        self.seam.before(effect).await?;
+        let (root, wanted) = (Arc::clone(root), folder.to_owned());
+        let mut found = self.blocking("list", folder, move || local::names(&root, &wanted)).await?;
+        self.seam.after(effect).await?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// The objects under a folder whose names come after `offset`, in the order of names.
     pub(super) async fn list_after(&self, folder: &str, offset: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };

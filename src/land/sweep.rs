@@ -7,6 +7,7 @@
 //!   manifest would need, and only then are they deleted. When that late manifest wins the number instead, its id is known and
 //!   its objects stay;
 //! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
+//! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - names that are not ours are reported and never touched.
 
@@ -15,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::checkpoint;
 use super::fold::{Fold, Refusal, Standing};
 use super::layout::{LEASE_ROOT, Layout, Name};
 use super::log;
@@ -73,9 +75,9 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
                     }
                 }
             }
-            Some(Name::Manifest(_) | Name::SoleManifest { .. } | Name::Lease | Name::Probe(_)) | None => {
-                found.foreign.push(path)
-            }
+            Some(Name::Manifest(_) | Name::SoleManifest { .. } | Name::Checkpoint { .. })
+            | Some(Name::Lease | Name::Probe(_))
+            | None => found.foreign.push(path),
         }
     }
     found
@@ -84,8 +86,8 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
 /// The names of all objects in the account's folders of data, quarantine, kept answers and half-written files.
 pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let roots = layout.owned_roots();
-    let listed = futures::future::try_join_all(roots.iter().map(|root| store.list(root))).await?;
-    Ok(listed.into_iter().flatten().map(|object| object.path).collect())
+    let listed = futures::future::try_join_all(roots.iter().map(|root| store.names(root))).await?;
+    Ok(listed.into_iter().flatten().collect())
 }
 
 /// The probes that killed processes have left.
@@ -107,6 +109,7 @@ impl Writer {
     pub async fn sweep(&self) -> Result<Swept> {
         let objects = list_owned(self.store(), self.layout()).await?;
         let probes = list_old_probes(self.store(), self.layout()).await?;
+        let checkpoints = checkpoint::list_outdated(self.store(), self.layout()).await?;
         self.store().point("sweep.listed").await?;
         let mut swept = Swept::default();
         loop {
@@ -114,8 +117,8 @@ impl Writer {
             let found = self.with_fold(|fold| sort_out(fold, self.layout(), objects.clone())).await;
             if found.unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
-                swept.deleted =
-                    self.delete_all(found.deletable.into_iter().chain(leases).chain(probes).collect()).await?;
+                let courtesies = leases.chain(probes).chain(checkpoints);
+                swept.deleted = self.delete_all(found.deletable.into_iter().chain(courtesies).collect()).await?;
                 swept.foreign = found.foreign;
                 return Ok(swept);
             }

@@ -221,10 +221,10 @@ pub(crate) fn options() -> WriterOptions {
     }
 }
 
-/// A writer of its own run that never sleeps.
+/// A writer of its own run that never sleeps, and makes a checkpoint after every other commit.
 pub(crate) async fn try_writer(store: &Store) -> Result<Writer> {
     let writer = Writer::open(store.clone(), options()).await?;
-    Ok(writer.with_patience(Patience { tries: 6, pause: std::time::Duration::ZERO }))
+    Ok(writer.with_patience(Patience { tries: 6, pause: std::time::Duration::ZERO }).with_checkpoints_every(2))
 }
 
 /// The same on a store without trouble.
@@ -232,7 +232,24 @@ pub(crate) async fn writer(store: &Store) -> Writer {
     try_writer(store).await.expect("opened")
 }
 
-/// Every object of a lake, to see that nothing is left over.
+/// Every object of a lake but its checkpoints, to see that nothing is left over.
 pub(crate) async fn everything(store: &Store) -> Vec<String> {
-    store.list("").await.expect("a listing").into_iter().map(|object| object.path).collect()
+    let listed = store.list("").await.expect("a listing").into_iter().map(|object| object.path);
+    listed.filter(|path| !path.contains("/_checkpoint/")).collect()
+}
+
+/// The names of the checkpoints of a lake.
+pub(crate) async fn checkpoints(store: &Store) -> Vec<String> {
+    let listed = store.list("_manifest").await.expect("a listing").into_iter().map(|object| object.path);
+    listed.filter(|path| path.contains("/_checkpoint/")).collect()
+}
+
+/// The fold of every manifest of a log, read one by one.
+pub(crate) async fn fold_of_every_manifest(store: &Store) -> Fold {
+    let mut fold = Fold::new(binding().name);
+    for path in everything(store).await.into_iter().filter(|path| path.starts_with("_manifest/")) {
+        let bytes = store.get(&path).await.expect("an answer").expect("a manifest");
+        fold.apply(&Manifest::from_bytes(&bytes, &path).expect("valid"), Sha256::of(&bytes)).expect("follows");
+    }
+    fold
 }

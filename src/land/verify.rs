@@ -3,6 +3,7 @@
 //! What is checked, for one account, and every defect is listed, not only the first:
 //! - **the log** (`chain`): numbers without a gap, each manifest of its format, each vouched for by its successor's SHA-256, each one
 //!   that may follow those before it, so that no two live commits cover the same second;
+//! - **the checkpoints** (`checkpoints`): each says what the manifests up to its number add up to;
 //! - **the proofs** (`proof`): the rows and quarantined records of a commit are those that its proof counts, and the proof is one that its
 //!   rule can have given;
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
@@ -18,6 +19,7 @@
 //! Read-only, and one object at a time in memory. A commit that another run replaces meanwhile is not called damaged.
 
 mod chain;
+mod checkpoints;
 mod contents;
 mod ledger;
 mod proof;

@@ -9,6 +9,8 @@
 //! **Why a dropped draft may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
 //! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a draft.
 //!
+//! Now and then a commit is followed by a [checkpoint](super::checkpoint), on which nothing depends.
+//!
 //! One process commits one draft at a time (a lock around the fold); any number of processes may write one account.
 
 use std::sync::Arc;
@@ -17,8 +19,8 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::append::{Patience, Taken};
+use super::checkpoint::Rhythm;
 use super::digest::Sha256;
-
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
@@ -57,6 +59,7 @@ pub struct Writer {
     options: WriterOptions,
     log: Mutex<Fold>,
     names: Names,
+    checkpoints: Rhythm,
     patience: Patience,
     encoder: Worker,
 }
@@ -188,7 +191,7 @@ impl Writer {
     /// The same, with a thread for its files that others may share.
     pub(crate) async fn encoding_on(encoder: Worker, store: Store, options: WriterOptions) -> Result<Self> {
         let layout = Layout::new(options.binding.name.clone());
-        let (fold, read) = log::read(&store, &layout).await?;
+        let log::Opened { fold, names: read, checkpoint } = log::read(&store, &layout).await?;
         fold.writable()?;
         let names = match (store.writers(), read) {
             (Writers::Single, _) => Names::WithCommit,
@@ -199,12 +202,26 @@ impl Writer {
             return Err(bound_elsewhere(bound, &options.binding));
         }
         probe::check(&store, options.run).await?;
-        Ok(Self { store, layout, options, log: Mutex::new(fold), names, patience: Patience::DEFAULT, encoder })
+        Ok(Self {
+            store,
+            layout,
+            options,
+            log: Mutex::new(fold),
+            names,
+            checkpoints: Rhythm::since(checkpoint),
+            patience: Patience::DEFAULT,
+            encoder,
+        })
     }
 
     #[cfg(test)]
     pub(super) fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_checkpoints_every(self, commits: u64) -> Self {
+        Self { checkpoints: self.checkpoints.every(commits), ..self }
     }
 
     /// The committed set as this writer knows it.
@@ -310,15 +327,20 @@ impl Writer {
     /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
     pub async fn commit(&self, draft: Draft, proof: Option<Proof>) -> Result<Outcome> {
         self.store.point("commit.files_written").await?;
-        let appended = {
+        let (appended, checkpoint) = {
             let mut fold = self.log.lock().await;
-            self.append(&mut fold, &draft, proof).await?
+            let appended = self.append(&mut fold, &draft, proof).await?;
+            let checkpoint = appended.is_ok().then(|| self.checkpoints.due(&fold)).flatten();
+            (appended, checkpoint)
         };
         match appended {
             Ok((number, removed)) => {
                 self.store.point("commit.created").await?;
                 let undeleted = self.delete_removed(&removed).await;
                 self.store.point("commit.done").await?;
+                if let Some(checkpoint) = checkpoint {
+                    checkpoint.write(&self.store, &self.layout).await;
+                }
                 let Draft { commit, files, quarantine, .. } = draft;
                 Ok(Outcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
             }

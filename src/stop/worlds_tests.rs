@@ -255,7 +255,8 @@ fn manifests(store: &Store) -> Vec<Manifest> {
     use futures::FutureExt as _;
     let listed = store.list("_manifest").now_or_never().expect("memory answers at once").expect("listed");
     let read = |path: &str| store.get(path).now_or_never().expect("at once").expect("an answer").expect("an object");
-    listed.iter().map(|object| Manifest::from_bytes(&read(&object.path), &object.path).expect("a manifest")).collect()
+    let listed = listed.iter().filter(|object| !object.path.contains("/_checkpoint/"));
+    listed.map(|object| Manifest::from_bytes(&read(&object.path), &object.path).expect("a manifest")).collect()
 }
 
 /// What the log says of one intent: when it was asked for, and the outcomes of each number, in order.

@@ -90,7 +90,7 @@ impl LakeDir {
 
     /// The manifests of all accounts, in order.
     pub(crate) fn manifests(&self) -> Vec<Value> {
-        let is_manifest = |name: &&String| name.starts_with("_manifest/") && name.ends_with(".json");
+        let is_manifest = |name: &&String| name.starts_with("_manifest/") && !name.contains("/_checkpoint/");
         let read = |name: &String| std::fs::read(self.path().join(name)).expect("a manifest");
         self.files().iter().filter(is_manifest).map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Defect, RESTORE_LOG};
+use super::{Defect, RESTORE_LOG, checkpoints};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::land::digest::Sha256;
@@ -41,7 +41,7 @@ pub(super) struct Chain {
 
 /// Reads the whole log.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
-    let listed = Listed::of(layout, store.list(&layout.manifest_root()).await?);
+    let listed = Listed::of(layout, store.names(&layout.manifest_root()).await?);
     let mut numbers: BTreeSet<u64> = listed.numbers().collect();
     for gap in gaps(&numbers) {
         for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
@@ -74,6 +74,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         chain.paths.insert(number, listed.one(store, layout, number)?.0);
     }
     let paths = chain.paths.clone();
+    let mut untrue = Vec::new();
     let mut objects = stream::iter(&paths)
         .map(|(number, path)| async move { Ok::<_, crate::Error>((*number, path, store.get(path).await?)) })
         .buffered(READ_AHEAD);
@@ -83,6 +84,13 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
             Some(bytes) => chain.take(number, &bytes, uri)?,
             None => chain.defect(uri(number), "vanished while the log was read".to_owned()),
         }
+        for held in listed.checkpoints().iter().filter(|held| held.number == number) {
+            untrue.extend(checkpoints::check(store, layout, *held, &chain).await?);
+        }
+    }
+    let newest = paths.keys().next_back().copied().unwrap_or(0);
+    for held in listed.checkpoints().iter().filter(|held| held.number > newest) {
+        untrue.extend(checkpoints::check_beyond(store, layout, *held, &chain).await?);
     }
     let misnamed = chain.live.iter().filter_map(|(number, manifest)| {
         let path = paths.get(number)?;
@@ -92,6 +100,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     for uri in misnamed.collect::<Vec<_>>() {
         chain.defect(uri, "stands under the name of another commit".to_owned());
     }
+    chain.defects.extend(untrue);
     Ok(chain)
 }
 

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::manifest::{CommitKind, Proof};
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
 use crate::land::stops::StopIntent;
-use crate::land::testing::{header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer};
+use crate::land::testing::{
+    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer,
+};
 use crate::land::writer::{Landing, Outcome};
 
 fn expected() -> Arc<Expected> {
@@ -83,4 +86,36 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     let after = verified(&store).await;
     assert_eq!((after.commits, after.objects, &after.defects), (1, 2, &vec![]));
     assert_eq!(after.rows[&Table::PurchaseApply], 20);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_lies_is_found() {
+    let store = Store::memory();
+    let one = writer(&store).await;
+    for start in [0, 10, 20, 30] {
+        assert!(matches!(one.land(landing(start, start + 9)).await, Ok(Outcome::Committed(_))));
+    }
+    assert_eq!(verified(&store).await.defects, []);
+    let names = checkpoints(&store).await;
+    assert_eq!(names.len(), 2);
+    let first = store.get(&names[0]).await.expect("an answer").expect("a checkpoint");
+    // The very first lines of another log with the same numbers: whole, and its digest is right.
+    let text = String::from_utf8(first.to_vec()).expect("UTF-8");
+    let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
+    let lie = format!("{{\"format\":\"1.0\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    assert_ne!(lie, text);
+    let newer = text.replacen("\"format\":\"1.0\"", "\"format\":\"2.0\"", 1);
+    let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
+    for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
+        put(&names[0], held).expect("at once").expect("put");
+        let found = verified(&store).await.defects;
+        let told: Vec<_> = found.iter().map(|defect| (&*defect.object, defect.what.contains(what))).collect();
+        let expected = (!what.is_empty()).then(|| (store.uri(&names[0]), true));
+        assert_eq!(told, expected.iter().map(|(uri, told)| (&**uri, *told)).collect::<Vec<_>>(), "{found:?}");
+    }
+    put(&names[0], &text).expect("at once").expect("put");
+    // The newest manifest is gone; without its checkpoint nothing would tell.
+    store.delete(&Layout::new(binding().name).manifest(4)).await.expect("deleted");
+    let found = verified(&store).await.defects;
+    assert!(found.iter().any(|defect| defect.what.contains("is of manifest 4, which is missing")), "{found:?}");
 }
