@@ -15,6 +15,7 @@ use wdt_lake::gateway::{CallPolicy, Gateway, Query};
 use wdt_lake::sandbox::{Behaviour, Options, PoisonKind, Sandbox, generate};
 use wdt_lake::time::{SystemClock, Window};
 
+use crate::manifest::assert_follow_their_schema;
 use crate::support::committed::{assert_nothing_left, coverage};
 use crate::support::{LakeDir, Said, account, at, check_with_readers, erp, erp_of, program, run, sync};
 
@@ -34,7 +35,9 @@ fn only(said: &Said) -> Value {
     accounts[0].clone()
 }
 
+/// The lake is sound by its own log and by the published schema.
 fn verify(lake: &LakeDir) -> Value {
+    assert_follow_their_schema(&lake.manifests());
     run(program().args(["verify", "--deep", "--json", "--lake", &lake.text()])).expect_code(0).json()
 }
 
@@ -312,6 +315,7 @@ fn assert_rebuilt(old: &LakeDir, new: &LakeDir) {
     assert_eq!(landed(new), landed(old), "windows, proofs and files");
     assert_eq!(coverage(new), coverage(old));
     assert_eq!(all_rows(new), all_rows(old));
+    assert_follow_their_schema(&old.manifests());
     let binding = |lake: &LakeDir| lake.manifests()[0]["account"].clone();
     assert_eq!(binding(new), binding(old));
     verify(new);

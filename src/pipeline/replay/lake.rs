@@ -55,7 +55,7 @@ pub async fn replay_lake(
         specs: table_specs()?,
     };
     let work = rebuild.all_windows(&mut report);
-    under_lease(&writer, store, run, clock, options.wait, work).await?;
+    Box::pin(under_lease(&writer, store, run, clock, options.wait, work)).await?;
     Ok(report.after(began))
 }
 

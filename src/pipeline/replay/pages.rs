@@ -71,7 +71,7 @@ pub async fn replay_pages(
     let reader = Reader::new(files, PageDecoder::new(edition, report.run)?, edition, report.run);
     let run = report.run;
     let work = land(&writer, reader, memory_bytes, &mut report);
-    under_lease(&writer, store, run, clock, options.wait, work).await?;
+    Box::pin(under_lease(&writer, store, run, clock, options.wait, work)).await?;
     Ok(report.after(began))
 }
 
