@@ -344,11 +344,10 @@ impl Caller {
 
     /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time and stays behind.
     fn buffer(&self, announced: Option<u64>) -> Vec<u8> {
-        let used = self.buffers.lock().ok().and_then(|mut buffers| buffers.pop());
-        used.unwrap_or_else(|| {
-            let announced = announced.and_then(|length| usize::try_from(length).ok());
-            Vec::with_capacity(announced.unwrap_or(0).min(LARGEST_KEPT_BUFFER))
-        })
+        let mut buffer = self.buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
+        let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        buffer.reserve_exact(announced.min(LARGEST_KEPT_BUFFER));
+        buffer
     }
 
     fn take_back(&self, mut buffer: Vec<u8>) {

@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 
 use super::append::{Patience, Taken};
@@ -237,10 +238,9 @@ impl Writer {
     pub async fn land(&self, landing: Landing) -> Result<Outcome> {
         let mut draft = self.begin(landing.kind, landing.window, landing.removes);
         let written = async {
-            let mut files = Vec::with_capacity(landing.parts.len());
-            for part in landing.parts {
-                files.extend(self.write_part(&draft, part).await?);
-            }
+            // One part is encoded while the one before it goes to the store.
+            let parts = stream::iter(landing.parts).map(|part| self.write_part(&draft, part));
+            let files: Vec<_> = parts.buffered(2).try_collect().await?;
             let quarantine = match landing.quarantine {
                 Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
                 None => None,
@@ -253,7 +253,7 @@ impl Writer {
         };
         match written.await {
             Ok((files, quarantine, raw)) => {
-                draft.files = files;
+                draft.files = files.into_iter().flatten().collect();
                 draft.quarantine = quarantine;
                 draft.raw = raw;
                 self.commit(draft, landing.proof).await

@@ -61,7 +61,8 @@ impl PageDecoder {
             Err(_) => self.parse(text, context, Pass::OneByOne)?,
         };
         if let Ok(mut room) = self.room.lock() {
-            *room = Some(answer.reader.taken());
+            let taken = answer.reader.taken();
+            *room = Some(room.as_ref().map_or_else(|| taken.clone(), |room| room.after(&taken)));
         }
         answer.into_page()
     }

@@ -53,6 +53,22 @@ struct TableRoom {
 }
 
 impl Room {
+    /// The room for the next page, after one that took `last`: more where it took more, and a little less where it did not, so that one
+    /// page that was out of the ordinary is soon forgotten.
+    pub(super) fn after(&self, last: &Self) -> Self {
+        let most = |held: usize, taken: usize| taken.max(held - held / 8);
+        let table = |held: &TableRoom, taken: &TableRoom| TableRoom {
+            rows: most(held.rows, taken.rows),
+            text_bytes: held
+                .text_bytes
+                .iter()
+                .zip(&taken.text_bytes)
+                .map(|(held, taken)| most(*held, *taken))
+                .collect(),
+        };
+        Self { headers: table(&self.headers, &last.headers), details: table(&self.details, &last.details) }
+    }
+
     /// What a page of `bytes` usually takes.
     pub(super) fn for_page(plan: &Plan, bytes: usize) -> Self {
         // A requisition of five details takes some 2.5 kB of JSON, a detail some 450 bytes; a text 16 or so.
