@@ -281,16 +281,23 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let gateway = Gateway::reading_on(means.reader.clone(), account, &options.calls, Arc::clone(&clock))?;
         let shelf = Shelf::new(means.page_memory);
+        let replacements = refresh::plan(lake, options);
+        // Answers that were kept go with the commits that are replaced: those of the new walk take their place.
+        let had_answers = |commit| lake.fold().live().get(commit).is_some_and(|live| live.raw.is_some());
+        let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
+            true => KeepRaw::Yes,
+            false => options.raw,
+        };
         let decoder = PageDecoder::new(account.edition, report.run)?;
         let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
         if let Some((rows, seconds)) = recent_density(lake) {
             planner.observe(rows, seconds);
         }
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder, shelf, options.raw, Arc::clone(&clock))),
+            source: Arc::new(Source::new(gateway, decoder, shelf, raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
-            replacements: refresh::plan(lake, options).into(),
+            replacements: replacements.into(),
             specs: table_specs()?,
             options,
             writer,
@@ -357,6 +364,10 @@ impl<'a> Run<'a> {
 
     /// What the pages of a window are expected to take in memory.
     fn expected_bytes(&self, work: &Work) -> usize {
+        // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way then.
+        if let Work::Again(_) = work {
+            return self.source.shelf().limit_bytes().saturating_add(1);
+        }
         let most = self.options.max_rows();
         let rows = self.planner.expected_rows(work.window()).map_or(most, |rows| rows.min(most));
         self.source.shelf().expected_bytes(rows)

@@ -3,6 +3,7 @@
 //! The memory that a thread has taken stays with it. Were every job done wherever a thread is free, each thread would come to hold
 //! what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 
@@ -24,7 +25,12 @@ impl Worker {
         let (jobs, waiting) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || waiting.into_iter().for_each(|job| job()))
+            .spawn(move || {
+                for job in waiting {
+                    // A job that panics is an error of who asked for it, and of nobody else.
+                    drop(catch_unwind(AssertUnwindSafe(job)));
+                }
+            })
             .map_err(|error| Error::internal("start a thread").with("thread", name).because(error))?;
         Ok(Self { jobs })
     }

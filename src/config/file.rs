@@ -13,7 +13,7 @@
 //!
 //! The whole file is checked before anything of it is used; a secret is read only when its account is. Paths in it are relative to its
 //! folder. Values are taken from the parsed tree one by one and not by a derived reader: its messages, as the parser's own, repeat what
-//! stands in the file, and that may be a secret in the wrong place.
+//! stands in the file, and that may be a secret in the wrong place. Unknown keys are named.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -364,7 +364,13 @@ impl Keys<'_> {
     }
 
     fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
-        self.text(key)?.map(|text| parse(&text).map_err(|error| self.placed(key, error))).transpose()
+        let unread = |error: Error| {
+            // What stands there may be a secret in the wrong place.
+            let hint = error.hint_text().map(str::to_owned);
+            let unread = self.wrong_at(key, &format!("`{key}` cannot be read"));
+            hint.into_iter().fold(unread, Error::hint)
+        };
+        self.text(key)?.map(|text| parse(&text).map_err(unread)).transpose()
     }
 
     fn number(&self, key: &str) -> Result<Option<u32>> {

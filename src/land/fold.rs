@@ -250,9 +250,10 @@ impl Fold {
             None => {}
         }
         for (i, commit) in claim.removes.iter().enumerate() {
-            // Only windows take the place of windows: fences and stops are for ever.
-            let is_window = self.live.get(commit).is_some_and(|live| live.window.is_some());
-            if !is_window || claim.removes[..i].contains(commit) {
+            // Windows take the place of windows, and page files of page files: fences and stops are for ever.
+            let may_go =
+                self.live.get(commit).is_some_and(|live| live.window.is_some() || live.kind == CommitKind::Replay);
+            if !may_go || claim.removes[..i].contains(commit) {
                 return Err(Refusal::NotLive { commit: *commit });
             }
         }

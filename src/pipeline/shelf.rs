@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::extract::walk::PageRows;
@@ -28,7 +28,14 @@ pub(super) struct Shelf {
     /// Rows and bytes of every page that was kept so far: what those to come are expected to take.
     seen_rows: AtomicUsize,
     seen_bytes: AtomicUsize,
-    file: Mutex<Option<File>>,
+    spill: Mutex<Spill>,
+}
+
+/// The temporary file, and how many answers in it are still needed.
+#[derive(Debug, Default)]
+struct Spill {
+    file: Option<File>,
+    needed: usize,
 }
 
 /// A page that waits.
@@ -68,6 +75,20 @@ struct Stored {
     decoded_bytes: usize,
 }
 
+impl Drop for Stored {
+    /// The file begins anew when nothing in it is needed any more: it must not grow with the windows of a run.
+    fn drop(&mut self) {
+        let Ok(mut spill) = self.shelf.spill() else { return };
+        spill.needed -= 1;
+        if spill.needed == 0
+            && let Some(file) = &spill.file
+            && let Err(error) = file.set_len(0)
+        {
+            tracing::debug!(%error, "the temporary file keeps what is not needed any more");
+        }
+    }
+}
+
 impl Shelf {
     /// A shelf that keeps about so many bytes of decoded pages in memory, at most a quarter more.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
@@ -76,7 +97,7 @@ impl Shelf {
             held_bytes: AtomicUsize::new(0),
             seen_rows: AtomicUsize::new(0),
             seen_bytes: AtomicUsize::new(0),
-            file: Mutex::default(),
+            spill: Mutex::default(),
         })
     }
 
@@ -116,15 +137,20 @@ impl Shelf {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    fn spill(&self) -> io::Result<MutexGuard<'_, Spill>> {
+        self.spill.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))
+    }
+
     fn store(&self, body: &[u8]) -> io::Result<Range<u64>> {
         let packed = zstd::bulk::compress(body, ZSTD_LEVEL)?;
-        let mut slot = self.file.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))?;
-        let file = match &mut *slot {
+        let mut spill = self.spill()?;
+        let file = match &mut spill.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile()?),
         };
         let start = file.seek(SeekFrom::End(0))?;
         file.write_all(&packed)?;
+        spill.needed += 1;
         Ok(start..start + packed.len() as u64)
     }
 
@@ -132,8 +158,8 @@ impl Shelf {
         let length = usize::try_from(span.end - span.start).map_err(io::Error::other)?;
         let mut packed = vec![0; length];
         {
-            let mut slot = self.file.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))?;
-            let file = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            let mut spill = self.spill()?;
+            let file = spill.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
             file.seek(SeekFrom::Start(span.start))?;
             file.read_exact(&mut packed)?;
         }
@@ -195,7 +221,7 @@ impl PageRows for ShelvedPage {
     }
 
     fn forget_rows(&mut self) {
-        self.page.drop_columns();
+        self.page.forget();
         self.columns = Columns::Gone;
     }
 }

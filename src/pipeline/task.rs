@@ -209,22 +209,19 @@ impl Task<'_> {
             Err(error) => return self.overtaken(removes, error).await,
         };
         let decoder = self.source.decoder().clone();
-        let (fresh, refreshed, raw) = blocking(move || {
+        let (fresh, refreshed, raw, extra) = blocking(move || {
             // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with
             // both.
-            let mut seen = HashSet::new();
-            winners.retain(|(page, row): &(usize, usize)| {
-                !pages[*page].is_extra(*row) && seen.insert(pages[*page].rows()[*row].identity.clone())
-            });
+            let extra = drop_extra_rows(&pages, &mut winners);
             pages.iter_mut().try_for_each(|page: &mut ShelvedPage| page.restore(&decoder))?;
             let fresh = assemble(pages, &winners)?;
             let refreshed = carry_over(&fresh, &held)?;
-            Ok((fresh, refreshed, raw::join(records)?))
+            Ok((fresh, refreshed, raw::join(records)?, extra))
         })
         .await?;
         let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
         let mut proof = recorded(proof::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
-        proof.distinct_rows = proof.rows_landed + proof.rows_quarantined;
+        proof.distinct_rows = proof.rows_landed + proof.rows_quarantined + extra;
         proof.rows_carried = carried_headers;
         proof.quarantined_carried = carried_quarantined;
         let rows = Rows {
@@ -311,6 +308,19 @@ impl Task<'_> {
         }
         Ok(())
     }
+}
+
+/// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and all but one of a
+/// record without a readable modified time that came with both. Gives how many versions were dropped, which the totals of the walks count.
+pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, usize)>) -> u64 {
+    let (mut landed, mut extra) = (HashSet::new(), HashSet::new());
+    winners.retain(|(page, row)| {
+        let identity = &pages[*page].rows()[*row].identity;
+        let is_extra = pages[*page].is_extra(*row);
+        let is_new = if is_extra { &mut extra } else { &mut landed }.insert(identity);
+        is_new && !is_extra
+    });
+    extra.difference(&landed).count() as u64
 }
 
 /// Pieces that draw on one budget.

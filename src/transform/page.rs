@@ -122,6 +122,12 @@ impl Page {
         (self.headers, self.details) = (Vec::new(), Vec::new());
     }
 
+    /// Drops everything but what tells its rows apart: every row of it is to be taken from another page.
+    pub fn forget(&mut self) {
+        self.drop_columns();
+        self.quarantined.clear();
+    }
+
     /// The rows of the details of a header.
     pub(super) fn details_of(&self, header: usize) -> Range<usize> {
         self.detail_offsets.get(header..header + 2).map_or(0..0, |bounds| bounds[0]..bounds[1])

@@ -1,12 +1,12 @@
 //! A lake rebuilt from the answers that another one has kept: the same windows walked again, with the same proofs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::accounts::page_memory;
 use super::super::parts::{self, PartRows};
 use super::super::shelf::{Shelf, ShelvedPage};
+use super::super::task::drop_extra_rows;
 use super::super::task::{blocking, recorded};
 use super::super::{Gap, contract_version, table_specs};
 use super::kept::Kept;
@@ -14,7 +14,7 @@ use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::{Budget, Limits};
 use crate::extract::proof::Proof;
-use crate::extract::walk::{PageRows as _, Walked, Walker};
+use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
 use crate::land::{
     CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Sha256, Store, TablePart, TableSpec,
@@ -82,8 +82,21 @@ impl Rebuild<'_> {
         let mut commits: Vec<(Window, CommitId, &LiveCommit)> =
             self.from.fold().live().iter().filter_map(|(id, live)| Some((live.window?, *id, live))).collect();
         commits.sort_unstable_by_key(|(window, ..)| *window);
+        let bare =
+            self.from.fold().live().values().filter(|live| live.window.is_none() && live.kind == CommitKind::Replay);
+        if bare.count() > 0 {
+            report
+                .warnings
+                .push("the lake holds page files, which are replayed by `--pages`: they were passed over".to_owned());
+        }
         for (window, commit, live) in commits {
-            if self.writer.view().await.coverage().gaps(window).is_empty() {
+            let missing = self.writer.view().await.coverage().gaps(window);
+            if missing.is_empty() {
+                continue;
+            }
+            if missing != [window] {
+                let error = Error::new(ErrorKind::Incomplete, "the new lake covers a part of the window already");
+                report.gaps.push(Gap { window, error: error.with("commit", commit).with("window", window).hint(SYNC) });
                 continue;
             }
             match self.one(window, live, report).await {
@@ -140,23 +153,19 @@ impl Rebuild<'_> {
     async fn land(&self, window: Window, rewalked: Rewalked, raw: Raw, report: &mut ReplayReport) -> Result<()> {
         let Rewalked { pages, mut winners, mut proof, is_joined } = rewalked;
         let (decoder, memory_bytes) = (self.decoder.clone(), self.shelf.limit_bytes());
-        let (assembly, parts) = blocking(move || {
-            // As a refresh: a record without a readable modified time may have come with two of its pieces.
-            let mut seen = HashSet::new();
-            winners.retain(|(page, row)| {
-                !pages[*page].is_extra(*row) && seen.insert(pages[*page].rows()[*row].identity.clone())
-            });
+        let (assembly, parts, extra) = blocking(move || {
+            let extra = drop_extra_rows(&pages, &mut winners);
             let pages: Arc<[ShelvedPage]> = pages.into();
             let assembly = Assembly::new(Arc::clone(&pages), &winners)?;
             let parts = parts::cut(&assembly, &pages, &winners, &decoder, memory_bytes)?;
-            Ok((assembly, parts))
+            Ok((assembly, parts, extra))
         })
         .await?;
         let quarantined = assembly.quarantined();
         let lines: String = quarantined.iter().map(|record| record.to_json_line() + "\n").collect();
         let rows = quarantined.len() as u64;
         if is_joined {
-            proof.distinct_rows = assembly.header_rows() as u64 + rows;
+            proof.distinct_rows = assembly.header_rows() as u64 + rows + extra;
         }
         let landing = Landing {
             kind: CommitKind::Replay,
