@@ -29,6 +29,28 @@ fn five_thousand_requisitions_are_read_back_field_by_field() {
     assert_eq!(calls as usize, world.journal().calls().len());
 }
 
+/// 5,000 requisitions take some 7 MB of decoded pages; so little memory has room for 5.
+#[test]
+fn a_window_above_the_memory_lands_in_parts() {
+    let sandbox = erp(5_000, 20, "2026-06-30 23:59:59");
+    let lake = LakeDir::new();
+    let range = ["--from", "2026-06-01", "--to", "2026-06-30", "--max-memory", "53MiB"];
+    let summary = sync(&sandbox, &lake, &range).expect_code(0).json();
+    assert_eq!((&summary["windows"], &summary["rows"]["purchase_apply"]), (&1.into(), &5_000.into()));
+    let manifests = lake.manifests();
+    let files = manifests[0]["files"].as_array().unwrap();
+    for table in ["purchase_apply", "purchase_apply_detail"] {
+        let parts: Vec<_> = files.iter().filter(|file| file["table"] == table).collect();
+        assert!(parts.len() > 1, "{table}: {} files", parts.len());
+        let last = format!("-{}.parquet", parts.len());
+        assert!(parts.iter().any(|file| file["path"].as_str().unwrap().ends_with(&last)), "{files:?}");
+    }
+    check_with_readers(&sandbox, &lake, sandbox.world().lock().journal().versions());
+    run(program().args(["verify", "--deep", "--lake", &lake.text()])).expect_code(0);
+    let refused = sync(&sandbox, &lake, &["--max-memory", "40MiB"]).expect_code(2);
+    assert!(refused.stderr.contains("at least 53MiB"), "{}", refused.stderr);
+}
+
 #[test]
 fn a_covered_range_calls_nobody_and_commits_nothing() {
     let sandbox = erp(300, 20, "2026-06-30 23:59:59");

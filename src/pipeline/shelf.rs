@@ -225,3 +225,59 @@ impl PageRows for ShelvedPage {
         self.columns = Columns::Gone;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edition::Edition;
+    use crate::id::RunId;
+
+    const BODY: &str = r#"{"code":0,"total_count":1,"purchase_list":[{"purchase_apply_no":"A","status":"30",
+        "modified":"2026-06-01 10:00:00","details_list":[{"rec_id":"1"},{"rec_id":"2"}]}]}"#;
+
+    fn keep(shelf: &Arc<Shelf>, decoder: &PageDecoder) -> ShelvedPage {
+        let context = PageContext { window: None, page_no: 0, received_at_micros: 7 };
+        let page = decoder.decode(BODY.as_bytes(), &context).expect("a page");
+        shelf.keep(page, BODY.as_bytes(), context)
+    }
+
+    fn length(shelf: &Shelf) -> u64 {
+        let spill = shelf.spill().expect("nobody failed");
+        spill.file.as_ref().map_or(0, |file| file.metadata().expect("a file").len())
+    }
+
+    #[test]
+    fn a_page_above_the_limit_waits_on_disk_and_comes_back_whole() {
+        let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
+        let shelf = Shelf::new(0);
+        let (mut first, second) = (keep(&shelf, &decoder), keep(&shelf, &decoder));
+        assert!(first.stored_bytes() > 0 && first.as_ref().memory_bytes() == 0);
+        assert_eq!((first.total(), first.rows().len(), first.as_ref().detail_rows()), (Some(1), 1, 2));
+        let again = second.read_again(&decoder).expect("read again");
+        assert_eq!((again.rows(), again.detail_rows()), (second.rows(), 2));
+
+        let both = length(&shelf);
+        drop(second);
+        assert_eq!(length(&shelf), both, "the first is still needed");
+        first.restore(&decoder).expect("read again");
+        assert_eq!((first.stored_bytes(), length(&shelf)), (0, 0), "nothing in the file is needed");
+        assert!(shelf.held_bytes.load(Ordering::Relaxed) > 0);
+        first.forget_rows();
+        assert_eq!(shelf.held_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(first.rows().len(), 1, "the walk still knows its rows");
+
+        // The file is used again.
+        let third = keep(&shelf, &decoder);
+        assert_eq!(third.read_again(&decoder).expect("read again").detail_rows(), 2);
+    }
+
+    #[test]
+    fn pages_within_the_limit_stay_in_memory() {
+        let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
+        let shelf = Shelf::new(1 << 20);
+        let page = keep(&shelf, &decoder);
+        assert!(page.stored_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&shelf) == 0);
+        assert!(page.read_again(&decoder).is_err(), "it was never put aside");
+        assert_eq!(shelf.expected_bytes(10), 10 * page.as_ref().memory_bytes());
+    }
+}
