@@ -11,7 +11,7 @@ use wdt_lake::sandbox::Sandbox;
 use super::{Said, said};
 
 /// Nothing here takes nearly as long; a test that waits longer has found a hang.
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_secs(120);
 
 /// Sends a signal, such as `KILL`, to a process that was started and not waited for.
 pub(crate) fn signal(process: u32, name: &str) {
