@@ -244,7 +244,7 @@ fn a_clock_that_is_off_is_corrected_once_and_the_servers_clock_ends_the_range() 
         let summary = sync(&sandbox, &lake, &["--from", &from]).expect_code(0).json();
         // The server's clock stands; what the program makes of it goes on from the moment of the answer.
         let end = summary["range"]["end"].as_str().unwrap();
-        let since = |seconds| server.plus_seconds(seconds - 300).rfc3339();
+        let since = |seconds: i64| server.plus_seconds(seconds - 300).rfc3339();
         assert!((0..60).any(|seconds| end == since(seconds)), "the server is {skew}: {end}");
         let refused =
             sandbox.world().calls().iter().filter(|call| call.outcome != wdt_lake::sandbox::Outcome::Answered).count();
