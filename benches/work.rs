@@ -11,11 +11,11 @@ use wdt_lake::config::AccountSettings;
 use wdt_lake::edition::Edition;
 use wdt_lake::gateway::{CallPolicy, Gateway, Query};
 use wdt_lake::id::{CommitId, RunId};
-use wdt_lake::land::{Access, FormatVersion, Origin, RowSource, Store, Table, TableSpec, encode};
+use wdt_lake::land::{Access, FormatVersion, Origin, RowSource, Store, encode};
 use wdt_lake::pipeline::{self, SyncOptions};
 use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
 use wdt_lake::time::{BeijingTime, Window};
-use wdt_lake::transform::{self, Assembly, Contract, Page, PageContext, PageDecoder};
+use wdt_lake::transform::{self, Assembly, Page, PageContext, PageDecoder};
 
 const REQUISITIONS: usize = 3_000;
 const DAYS: u32 = 20;
@@ -101,17 +101,6 @@ fn decimal(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn spec(table: Table, source: &transform::Table, modified: &str) -> TableSpec {
-    TableSpec {
-        table,
-        columns: source.descriptions(),
-        sorted_by: source.sort_order().to_vec(),
-        bloom: source.lookup_columns().to_vec(),
-        delta: source.delta_columns().to_vec(),
-        modified: modified.to_owned(),
-    }
-}
-
 /// Rows of a proved window to the bytes of both files: picked, sorted, gathered, encoded.
 fn encode_window(criterion: &mut Criterion) {
     let erp = Erp::new();
@@ -119,9 +108,7 @@ fn encode_window(criterion: &mut Criterion) {
     let pages: Arc<[Page]> = decoded(&decoder, erp.window, &erp.pages()).into();
     let rows = |(page, held): (usize, &Page)| (0..held.rows().len()).map(move |row| (page, row)).collect::<Vec<_>>();
     let winners: Vec<(usize, usize)> = pages.iter().enumerate().flat_map(rows).collect();
-    let contract = Contract::get().expect("a contract");
-    let headers = spec(Table::PurchaseApply, contract.headers(), "modified");
-    let details = spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified");
+    let [headers, details] = pipeline::table_specs().expect("a contract");
     let origin = Origin {
         account: "bench".parse().expect("a name"),
         commit: CommitId::generate(),

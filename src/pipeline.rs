@@ -480,8 +480,11 @@ fn contract_version() -> Result<FormatVersion> {
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
 
-/// What landing needs to know of the two tables of requisitions, from the contract.
-fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
+/// What landing needs to know of the two tables of requisitions, headers first, from the contract.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when the contract is broken, which a test of this crate rules out.
+pub fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
     let contract = Contract::get()?;
     Ok([
         table_spec(Table::PurchaseApply, contract.headers(), "modified"),

@@ -41,7 +41,8 @@ pub(super) struct Args {
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
-    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in TMPDIR.
+    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in TMPDIR; a window
+    /// that is walked again is put together in memory, whatever it takes.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.

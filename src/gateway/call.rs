@@ -52,6 +52,16 @@ pub struct CallPolicy {
 impl CallPolicy {
     /// No delay between two tries is longer, unless the server asks for it.
     pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+    /// The delays before one retry after the other, without end.
+    fn delays(&self) -> impl Iterator<Item = Duration> {
+        ExponentialBuilder::default()
+            .with_min_delay(self.first_delay)
+            .with_max_delay(Self::LONGEST_DELAY)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    }
 }
 
 impl Default for CallPolicy {
@@ -213,12 +223,7 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(self.policy.first_delay)
-            .with_max_delay(CallPolicy::LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut delays = self.policy.delays();
         let mut give_up_at: Option<Instant> = None;
         let mut retries = 0;
         loop {

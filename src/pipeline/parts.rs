@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::shelf::ShelvedPage;
 use crate::error::{Error, Result};
-use crate::land::RowSource;
+use crate::land::{RowSource, TablePart, TableSpec};
 use crate::transform::{Assembly, Batches, Page, PageDecoder};
 
 /// How many groups share the memory of the shelf.
@@ -52,6 +52,17 @@ pub(super) fn cut(
     }
     parts.push(group.into_part());
     Ok(parts)
+}
+
+/// The files of `parts`, numbered when there are several.
+pub(super) fn files(parts: Vec<PartRows>, [of_headers, of_details]: &[Arc<TableSpec>; 2]) -> Vec<TablePart> {
+    let is_only = parts.len() == 1;
+    let files = parts.into_iter().zip(1..).flat_map(|(PartRows { headers, details }, number)| {
+        let part = (!is_only).then_some(number);
+        let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
+        [file(of_headers, headers), file(of_details, details)]
+    });
+    files.collect()
 }
 
 fn of_pages<P: AsRef<Page> + Send + Sync + 'static>(assembly: &Assembly<P>) -> PartRows {

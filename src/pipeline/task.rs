@@ -18,7 +18,7 @@ use crate::extract::budget::Budget;
 use crate::extract::proof;
 use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
 use crate::id::CommitId;
-use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TablePart, TableSpec, Writer};
+use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TableSpec, Writer};
 use crate::time::{Clock, Window};
 use crate::transform::{Assembly, Refreshed, assemble, carry_over};
 
@@ -275,19 +275,17 @@ impl Task<'_> {
             return Ok(());
         }
         let (of_all_headers, of_all_details) = (Sum::default(), Sum::default());
-        let [of_headers, of_details] = self.specs;
-        let is_only = parts.len() == 1;
-        let parts = parts.into_iter().zip(1..).flat_map(|(PartRows { headers, details }, number)| {
-            let part = (!is_only).then_some(number);
-            let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
-            [file(of_headers, summed(headers, &of_all_headers)), file(of_details, summed(details, &of_all_details))]
+        let parts = parts.into_iter().map(|PartRows { headers, details }| PartRows {
+            headers: summed(headers, &of_all_headers),
+            details: summed(details, &of_all_details),
         });
+        let parts = parts::files(parts.collect(), self.specs);
         let lines: String = quarantined.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let landing = Landing {
             kind,
             window: Some(window),
             removes: removes.clone(),
-            parts: parts.collect(),
+            parts,
             raw,
             quarantine: (set_aside > 0).then(|| Quarantine { lines: Bytes::from(lines), rows: set_aside }),
             proof: Some(proof),
@@ -324,7 +322,7 @@ pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, u
 }
 
 /// Pieces that draw on one budget.
-fn sharing(windows: Vec<Window>, budget: &Budget) -> Vec<(Window, Budget)> {
+pub(super) fn sharing(windows: Vec<Window>, budget: &Budget) -> Vec<(Window, Budget)> {
     windows.into_iter().map(|window| (window, budget.clone())).collect()
 }
 

@@ -4,12 +4,7 @@
 //! public clients have met (never in words that a user's rule or a guess takes for that). Then the same bytes are sent again, as long as
 //! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
 
-use backon::BackoffBuilder as _;
-
-use super::{
-    Answer, BeijingTime, CallPolicy, Caller, ExponentialBuilder, Instant, Outgoing, Sent, Unreadable, envelope,
-    refusal_error,
-};
+use super::{Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, Unreadable, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::pace::Limit;
 use crate::gateway::refusal::{self, Provenance, Verdict};
@@ -48,12 +43,7 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(self.policy.first_delay)
-            .with_max_delay(CallPolicy::LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut delays = self.policy.delays();
         let mut last =
             Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the call budget left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::accounts::page_memory;
-use super::super::parts::{self, PartRows};
+use super::super::parts;
 use super::super::shelf::{Shelf, ShelvedPage};
-use super::super::task::drop_extra_rows;
 use super::super::task::{blocking, recorded};
+use super::super::task::{drop_extra_rows, sharing};
 use super::super::{Gap, contract_version, table_specs};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
@@ -17,8 +17,8 @@ use crate::extract::proof::Proof;
 use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
 use crate::land::{
-    CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Sha256, Store, TablePart, TableSpec,
-    Writer, WriterOptions,
+    CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Sha256, Store, TableSpec, Writer,
+    WriterOptions,
 };
 use crate::time::{Clock, Window};
 use crate::transform::{Assembly, PageDecoder};
@@ -171,7 +171,7 @@ impl Rebuild<'_> {
             kind: CommitKind::Replay,
             window: Some(window),
             removes: Vec::new(),
-            parts: self.files(parts),
+            parts: parts::files(parts, &self.specs),
             quarantine: (rows > 0).then(|| Quarantine { lines: lines.into(), rows }),
             raw: Some(raw),
             proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
@@ -180,22 +180,10 @@ impl Rebuild<'_> {
             Outcome::Committed(committed) => report.count(&committed),
             Outcome::Dropped(refusal) => {
                 return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
-                    .hint("another run wrote this lake at the same time: run again"));
+                    .hint("run again: what the lake holds by then is left as it is"));
             }
         }
         Ok(())
-    }
-
-    fn files(&self, parts: Vec<PartRows>) -> Vec<TablePart> {
-        let is_only = parts.len() == 1;
-        let [of_headers, of_details] = &self.specs;
-        let numbered = parts.into_iter().zip(1..);
-        let files = numbered.flat_map(|(PartRows { headers, details }, number)| {
-            let part = (!is_only).then_some(number);
-            let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
-            [file(of_headers, headers), file(of_details, details)]
-        });
-        files.collect()
     }
 }
 
@@ -229,8 +217,4 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
     }
     let is_joined = proofs.len() > 1;
     Ok(Rewalked { pages, winners, proof: Proof::of_pieces(proofs), is_joined })
-}
-
-fn sharing(windows: Vec<Window>, budget: &Budget) -> Vec<(Window, Budget)> {
-    windows.into_iter().map(|window| (window, budget.clone())).collect()
 }

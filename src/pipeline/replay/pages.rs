@@ -118,7 +118,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
         Outcome::Committed(committed) => report.count(&committed),
         Outcome::Dropped(refusal) => {
             return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
-                .hint("another run wrote this lake at the same time: run again"));
+                .hint("run again: if another run wrote this lake meanwhile, its pages are replaced then"));
         }
     }
     Ok(())
