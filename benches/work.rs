@@ -117,10 +117,8 @@ fn encode_window(criterion: &mut Criterion) {
     };
     let land = || {
         let assembly = Assembly::new(Arc::clone(&pages), &winners).expect("rows");
-        let source = RowSource::new(assembly.header_rows(), assembly.headers());
-        let one = encode(&headers, source, &origin).expect("encoded");
-        let source = RowSource::new(assembly.detail_rows(), assembly.details());
-        (one, encode(&details, source, &origin).expect("encoded"))
+        let one = encode(&headers, RowSource::new(assembly.headers()), &origin).expect("encoded");
+        (one, encode(&details, RowSource::new(assembly.details()), &origin).expect("encoded"))
     };
     let mut group = criterion.benchmark_group("encode");
     let details: usize = pages.iter().map(Page::detail_rows).sum();

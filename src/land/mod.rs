@@ -5,7 +5,7 @@
 //! leftovers that the next writer's [sweep](Writer::sweep) clears away; two processes at once never both commit the same second of
 //! modified time. The proof of a window travels in its manifest. `docs/lake-format.md` specifies all of it.
 //!
-//! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over record batches.
+//! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows.
 
 mod append;
 mod checkpoint;
@@ -22,6 +22,7 @@ mod probe;
 mod reader;
 mod s3;
 mod seam;
+mod source;
 mod stops;
 mod store;
 mod sweep;
@@ -49,9 +50,10 @@ pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};
 pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry, Rule};
-pub use parquet::{EncodedFile, Origin, RowSource, TableSpec, decode, encode};
+pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
+pub use source::{Columns, RowSource};
 pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;

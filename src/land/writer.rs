@@ -28,9 +28,10 @@ use super::log::{self, Names};
 use super::manifest::{
     self, Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry,
 };
-use super::parquet::{EncodedFile, Origin, RowSource, TableSpec, encode};
+use super::parquet::{EncodedFile, Origin, TableSpec, encode};
 use super::probe;
 use super::reader::Lake;
+use super::source::RowSource;
 use super::stops::{StopIntent, StopResult};
 use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};

@@ -5,12 +5,16 @@
 //! wanted and let go when its last file is written.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
+
+use arrow_array::ArrayRef;
+use arrow_schema::SchemaRef;
 
 use super::shelf::ShelvedPage;
 use crate::error::{Error, Result};
-use crate::land::{RowSource, TablePart, TableSpec};
-use crate::transform::{Assembly, Batches, Page, PageDecoder};
+use crate::land::{Columns, RowSource, TablePart, TableSpec};
+use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 
 /// How many groups share the memory of the shelf.
 const GROUPS_IN_MEMORY: usize = 4;
@@ -54,6 +58,20 @@ pub(super) fn cut(
     Ok(parts)
 }
 
+impl<P: AsRef<Page> + Send + Sync + 'static> Columns for Gathered<P> {
+    fn schema(&self) -> SchemaRef {
+        self.schema()
+    }
+
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn column(&self, place: usize, rows: Range<usize>) -> Result<ArrayRef> {
+        self.column(place, rows)
+    }
+}
+
 /// The files of `parts`, numbered when there are several.
 pub(super) fn files(parts: Vec<PartRows>, [of_headers, of_details]: &[Arc<TableSpec>; 2]) -> Vec<TablePart> {
     let is_only = parts.len() == 1;
@@ -66,10 +84,7 @@ pub(super) fn files(parts: Vec<PartRows>, [of_headers, of_details]: &[Arc<TableS
 }
 
 fn of_pages<P: AsRef<Page> + Send + Sync + 'static>(assembly: &Assembly<P>) -> PartRows {
-    PartRows {
-        headers: RowSource::new(assembly.header_rows(), assembly.headers()),
-        details: RowSource::new(assembly.detail_rows(), assembly.details()),
-    }
+    PartRows { headers: RowSource::new(assembly.headers()), details: RowSource::new(assembly.details()) }
 }
 
 /// Pages on disk that land together.
@@ -97,28 +112,15 @@ impl Group {
     }
 
     fn into_part(self) -> PartRows {
-        let rows: usize = self.pages.iter().map(|(_, rows)| rows.len()).sum();
-        let details: usize = self.pages.iter().map(|(page, _)| self.all[*page].as_ref().detail_rows()).sum();
         let shared = Arc::new(Mutex::new(Loading { group: self, assembly: None }));
-        let source = |rows, table: fn(&Assembly<Page>) -> Batches<Page>| {
+        let source = |table: fn(&Assembly<Page>) -> Gathered<Page>| {
             let shared = Arc::clone(&shared);
-            let batches = std::iter::once_with(move || {
+            RowSource::later(move || {
                 let mut loading = shared.lock().map_err(|_| Error::internal("another thread failed to read a part"))?;
-                loading.assembly().map(table)
-            });
-            // An error takes the place of the rows that cannot be read.
-            RowSource::new(
-                rows,
-                batches.flat_map(|opened| {
-                    let (batches, error) = match opened {
-                        Ok(batches) => (Some(batches), None),
-                        Err(error) => (None, Some(Err(error))),
-                    };
-                    batches.into_iter().flatten().chain(error)
-                }),
-            )
+                Ok(Box::new(table(loading.assembly()?)))
+            })
         };
-        PartRows { headers: source(rows, Assembly::headers), details: source(details, Assembly::details) }
+        PartRows { headers: source(Assembly::headers), details: source(Assembly::details) }
     }
 }
 

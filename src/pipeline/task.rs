@@ -358,13 +358,15 @@ pub(super) fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined
 /// The exact sum of `real_num`, times 10,000; `None` where no row has one, as flagship headers.
 type Sum = Arc<Mutex<Option<i128>>>;
 
-/// The same rows, which are added to `sum` as they are taken.
+/// The same rows, which are added to `sum` when they are taken.
 fn summed(rows: RowSource, sum: &Sum) -> RowSource {
     let sum = Arc::clone(sum);
-    rows.inspect(move |batch| {
-        let column = batch.column_by_name("real_num").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        if let (Some(column), Ok(mut sum)) = (column, sum.lock()) {
+    rows.inspect(move |rows| {
+        let Ok(place) = rows.schema().index_of("real_num") else { return Ok(()) };
+        let column = rows.column(place, 0..rows.rows())?;
+        if let (Some(column), Ok(mut sum)) = (column.as_primitive_opt::<Decimal128Type>(), sum.lock()) {
             *sum = column.iter().flatten().fold(*sum, |sum, real_num| Some(sum.unwrap_or(0) + real_num));
         }
+        Ok(())
     })
 }

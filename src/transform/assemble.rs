@@ -1,20 +1,18 @@
-//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a batch at a time.
+//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a column at a time.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow_schema::ArrowError;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef};
 
-use super::columns::ColumnBuffer;
+use super::columns::{ColumnBuffer, Pick};
 use super::contract::{Contract, Table};
 use super::page::{Page, Slot};
 use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
-
-/// The rows of a batch: few enough that batches cost little memory, enough that their making costs little time.
-const BATCH_ROWS: usize = 2_048;
 
 /// What a window lands: both tables and what did not fit.
 #[derive(Clone, Debug)]
@@ -31,31 +29,50 @@ pub struct WindowRows {
 /// have their schemas all the same.
 ///
 /// # Errors
-/// As [`Assembly::new`] and [`Batches`].
+/// As [`Assembly::new`] and [`Gathered::column`].
 pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, winners: &[(usize, usize)]) -> Result<WindowRows> {
     let assembly = Assembly::new(pages.into(), winners)?;
-    let rows = &assembly.rows;
-    let all = |of: Of, rows: &Rows<P>| {
-        let mut batches = Batches::new(Arc::clone(&assembly.rows), of, usize::MAX);
-        batches.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(of.table(rows.contract).schema())))
+    let all = |rows: &Gathered<P>| {
+        let table = rows.of.table(assembly.picked.contract);
+        let columns = (0..table.columns().len()).map(|place| as_text(rows.gather(place, 0..rows.rows())?));
+        let columns = columns.collect::<std::result::Result<_, ArrowError>>();
+        columns.and_then(|columns| RecordBatch::try_new(table.schema(), columns)).map_err(|error| unfit(table, error))
     };
-    Ok(WindowRows {
-        headers: all(Of::Headers, rows)?,
-        details: all(Of::Details, rows)?,
-        quarantined: assembly.quarantined,
+    let (headers, details) = (all(&assembly.headers())?, all(&assembly.details())?);
+    Ok(WindowRows { headers, details, quarantined: assembly.quarantined })
+}
+
+/// A column with text as text.
+fn as_text(column: ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
+    Ok(match column.as_binary_opt::<i32>() {
+        Some(bytes) => Arc::new(StringArray::try_from_binary(bytes.clone())?),
+        None => column,
     })
+}
+
+/// The schema of a table with text as bytes.
+fn as_bytes(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
+        _ => Arc::clone(field),
+    });
+    Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
+}
+
+fn unfit(table: &Table, error: ArrowError) -> Error {
+    Error::internal("put the rows of a window together").with("table", table.name()).because(error)
 }
 
 /// The rows that land, picked and sorted but not yet gathered.
 #[derive(Debug)]
 pub struct Assembly<P> {
-    rows: Arc<Rows<P>>,
+    picked: Arc<Picked<P>>,
     quarantined: Vec<Quarantined>,
 }
 
 /// The pages, and which of their requisitions land.
 #[derive(Debug)]
-struct Rows<P> {
+struct Picked<P> {
     contract: &'static Contract,
     pages: Arc<[P]>,
     /// (page, header), in the order in which both tables are sorted.
@@ -98,27 +115,27 @@ impl<P: AsRef<Page>> Assembly<P> {
             Some((place(contract.details(), detail)?, place(contract.headers(), header)?))
         });
         let inherited = inherited.collect();
-        Ok(Self { rows: Arc::new(Rows { contract, pages, headers, details, inherited }), quarantined })
+        Ok(Self { picked: Arc::new(Picked { contract, pages, headers, details, inherited }), quarantined })
     }
 
     /// How many rows of `purchase_apply` there are.
     pub fn header_rows(&self) -> usize {
-        self.rows.headers.len()
+        self.picked.headers.len()
     }
 
     /// How many rows of `purchase_apply_detail` there are.
     pub fn detail_rows(&self) -> usize {
-        self.rows.details
+        self.picked.details
     }
 
     /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).
-    pub fn headers(&self) -> Batches<P> {
-        Batches::new(Arc::clone(&self.rows), Of::Headers, BATCH_ROWS)
+    pub fn headers(&self) -> Gathered<P> {
+        Gathered::new(Arc::clone(&self.picked), Of::Headers)
     }
 
     /// Rows of `purchase_apply_detail`, sorted by (purchase_apply_no, apply_modified, detail_index).
-    pub fn details(&self) -> Batches<P> {
-        Batches::new(Arc::clone(&self.rows), Of::Details, BATCH_ROWS)
+    pub fn details(&self) -> Gathered<P> {
+        Gathered::new(Arc::clone(&self.picked), Of::Details)
     }
 
     /// Requisitions that did not fit, in the order of the winners.
@@ -152,93 +169,97 @@ impl Of {
 /// Neighbouring rows of one header.
 #[derive(Clone, Debug)]
 struct Run {
+    /// How many rows come before.
+    at: usize,
     page: usize,
     header: usize,
     rows: Range<usize>,
 }
 
-/// The rows of one table, gathered a batch at a time, in order. Gives nothing when there are no rows, and an error of
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the columns outgrow Arrow.
+/// The rows of one table in order, gathered from their pages a part of a column at a time. Text comes as [`DataType::Binary`]: it was read as
+/// UTF-8, and an array of text would look at every letter again.
 #[derive(Debug)]
-pub struct Batches<P> {
-    rows: Arc<Rows<P>>,
+pub struct Gathered<P> {
+    picked: Arc<Picked<P>>,
     of: Of,
-    batch_rows: usize,
-    /// The next header to take from, and how many of its details are taken.
-    next: (usize, usize),
+    schema: SchemaRef,
+    runs: Vec<Run>,
+    rows: usize,
 }
 
-impl<P: AsRef<Page>> Batches<P> {
-    fn new(rows: Arc<Rows<P>>, of: Of, batch_rows: usize) -> Self {
-        Self { rows, of, batch_rows, next: (0, 0) }
-    }
-
-    fn page(&self, at: usize) -> &Page {
-        self.rows.pages[at].as_ref()
-    }
-
-    /// The runs of the next batch.
-    fn runs(&mut self) -> Vec<Run> {
-        let (mut runs, mut left) = (Vec::new(), self.batch_rows);
-        while let Some(&(page, header)) = self.rows.headers.get(self.next.0).filter(|_| left > 0) {
-            let all = match self.of {
+impl<P: AsRef<Page>> Gathered<P> {
+    fn new(picked: Arc<Picked<P>>, of: Of) -> Self {
+        let (mut runs, mut at) = (Vec::with_capacity(picked.headers.len()), 0);
+        for &(page, header) in &picked.headers {
+            let rows = match of {
                 Of::Headers => header..header + 1,
-                Of::Details => self.page(page).details_of(header),
+                Of::Details => picked.pages[page].as_ref().details_of(header),
             };
-            let begin = all.start + self.next.1;
-            let rows = begin..all.end.min(begin.saturating_add(left));
-            self.next = if rows.end == all.end { (self.next.0 + 1, 0) } else { (self.next.0, rows.end - all.start) };
-            left -= rows.len();
             if !rows.is_empty() {
-                runs.push(Run { page, header, rows });
+                runs.push(Run { at, page, header, rows: rows.clone() });
+                at += rows.len();
             }
         }
-        runs
+        let schema = Arc::new(as_bytes(&of.table(picked.contract).schema()));
+        Self { picked, of, schema, runs, rows: at }
     }
 
-    fn gather(&self, runs: &[Run]) -> std::result::Result<RecordBatch, ArrowError> {
-        let table = self.of.table(self.rows.contract);
-        let rows = runs.iter().map(|run| run.rows.len()).sum();
-        let mut columns = Vec::with_capacity(table.columns().len());
-        for (place, column) in table.columns()[..table.columns().len() - LINEAGE.len()].iter().enumerate() {
-            let parts = || runs.iter().map(|run| (&self.of.columns(self.page(run.page))[place], run.rows.clone()));
-            let bytes = parts().map(|(part, rows)| part.text_bytes(rows)).sum();
-            let mut gathered = ColumnBuffer::new(column.kind(), rows, bytes);
-            match self.rows.inherited.iter().find(|(detail, _)| *detail == place) {
-                Some((_, from)) if matches!(self.of, Of::Details) => runs.iter().for_each(|run| {
-                    let header = &self.page(run.page).headers[*from];
-                    gathered.repeat(header, run.header, run.rows.len());
-                }),
-                _ => parts().for_each(|(part, rows)| gathered.extend(part, rows)),
-            }
-            columns.push(gathered.into_array(column.kind())?);
-        }
-        let (edition, run) = self
-            .rows
-            .pages
-            .first()
-            .map(AsRef::as_ref)
-            .map(|page| (page.edition.name(), page.run.to_string()))
-            .unwrap_or_default();
-        let received =
-            runs.iter().flat_map(|run| std::iter::repeat_n(self.page(run.page).received_at_micros, run.rows.len()));
-        columns.push(Arc::new(StringArray::new_repeated(edition, rows)) as ArrayRef);
-        columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC")));
-        columns.push(Arc::new(StringArray::new_repeated(run, rows)));
-        RecordBatch::try_new(table.schema(), columns)
+    /// The contract's columns, text as bytes.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
-}
 
-impl<P: AsRef<Page>> Iterator for Batches<P> {
-    type Item = Result<RecordBatch>;
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let runs = self.runs();
-        (!runs.is_empty()).then(|| {
-            self.gather(&runs).map_err(|error| {
-                let table = self.of.table(self.rows.contract).name();
-                Error::internal("put the rows of a window together").with("table", table).because(error)
-            })
+    /// The values of the column at `place` in `rows`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when they outgrow an array.
+    pub fn column(&self, place: usize, rows: Range<usize>) -> Result<ArrayRef> {
+        self.gather(place, rows).map_err(|error| unfit(self.of.table(self.picked.contract), error))
+    }
+
+    /// The runs that `rows` are made of.
+    fn runs(&self, rows: Range<usize>) -> impl Iterator<Item = Run> {
+        let first = self.runs.partition_point(|run| run.at + run.rows.len() <= rows.start);
+        let runs = self.runs.get(first..).unwrap_or_default().iter();
+        runs.take_while(move |run| run.at < rows.end).map(move |run| {
+            let begin = run.rows.start + rows.start.saturating_sub(run.at);
+            let end = run.rows.end.min(run.rows.start + (rows.end - run.at));
+            Run { rows: begin..end, ..*run }
         })
+    }
+
+    fn gather(&self, place: usize, rows: Range<usize>) -> std::result::Result<ArrayRef, ArrowError> {
+        let columns = self.of.table(self.picked.contract).columns();
+        let pages: Vec<&Page> = self.picked.pages.iter().map(AsRef::as_ref).collect();
+        let (count, runs) = (rows.len(), self.runs(rows));
+        if let Some(lineage) = (place + LINEAGE.len()).checked_sub(columns.len()) {
+            let first = pages.first();
+            return Ok(match lineage {
+                0 => Arc::new(BinaryArray::new_repeated(first.map_or("", |page| page.edition.name()), count)),
+                1 => {
+                    let received =
+                        runs.flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
+                    Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC"))
+                }
+                _ => Arc::new(BinaryArray::new_repeated(
+                    first.map_or_else(String::new, |page| page.run.to_string()),
+                    count,
+                )),
+            });
+        }
+        let kind = columns[place].kind();
+        let inherited = self.picked.inherited.iter().find(|(detail, _)| *detail == place);
+        if let (Of::Details, Some((_, place))) = (self.of, inherited) {
+            let sources: Vec<_> = pages.iter().map(|page| page.headers.get(*place)).collect();
+            let picks = runs.filter_map(|run| Some((sources[run.page]?, Pick::Repeated(run.header, run.rows.len()))));
+            return ColumnBuffer::gather(kind, count, picks);
+        }
+        let sources: Vec<_> = pages.iter().map(|page| self.of.columns(page).get(place)).collect();
+        ColumnBuffer::gather(kind, count, runs.filter_map(|run| Some((sources[run.page]?, Pick::Rows(run.rows)))))
     }
 }

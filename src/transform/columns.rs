@@ -9,12 +9,12 @@ use std::sync::Arc;
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{ArrayRef, PrimitiveArray, StringArray};
+use arrow_array::{ArrayRef, BinaryArray, PrimitiveArray};
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
 use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
-use super::scalar::{Scalar, unescape};
+use super::scalar::{Kind, Scalar, unescape};
 use super::value::{self, Misfit};
 
 /// Values of a fixed width, some of them null.
@@ -45,25 +45,35 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
         self.nulls.truncate(rows);
     }
 
-    fn repeat(&mut self, from: &Self, row: usize, times: usize) {
-        let value = from.values.get(row).copied().filter(|_| from.nulls.is_valid(row));
-        (0..times).for_each(|_| self.push(value));
-    }
-
-    fn extend(&mut self, from: &Self, rows: Range<usize>) {
-        if let Some(values) = from.values.get(rows.clone()) {
-            self.values.extend_from_slice(values);
-            extend_nulls(&mut self.nulls, &from.nulls, rows);
-        }
-    }
-
     fn bytes(&self) -> usize {
         self.values.capacity() * size_of::<T::Native>() + self.nulls.allocated_size()
     }
 
-    fn into_array(self) -> Result<PrimitiveArray<T>, ArrowError> {
-        PrimitiveArray::try_new(ScalarBuffer::from(self.values), self.nulls.build())
+    fn gather<'a>(rows: usize, picks: impl Iterator<Item = (&'a Self, Pick)>) -> Result<PrimitiveArray<T>, ArrowError> {
+        let Self { mut values, mut nulls } = Self::with_capacity(rows);
+        for (from, pick) in picks {
+            match pick {
+                Pick::Rows(rows) => {
+                    values.extend_from_slice(from.values.get(rows.clone()).unwrap_or_default());
+                    extend_nulls(&mut nulls, &from.nulls, rows);
+                }
+                Pick::Repeated(row, times) => {
+                    values.extend(std::iter::repeat_n(from.values.get(row).copied().unwrap_or_default(), times));
+                    repeat_null(&mut nulls, &from.nulls, row, times);
+                }
+            }
+        }
+        PrimitiveArray::try_new(ScalarBuffer::from(values), nulls.build())
     }
+}
+
+/// Rows of a page that are wanted.
+#[derive(Clone, Debug)]
+pub(super) enum Pick {
+    /// Neighbours, each once.
+    Rows(Range<usize>),
+    /// One row, so many times.
+    Repeated(usize, usize),
 }
 
 fn extend_nulls(to: &mut NullBufferBuilder, from: &NullBufferBuilder, rows: Range<usize>) {
@@ -71,6 +81,14 @@ fn extend_nulls(to: &mut NullBufferBuilder, from: &NullBufferBuilder, rows: Rang
         to.append_n_non_nulls(rows.len());
     } else {
         rows.for_each(|row| to.append(from.is_valid(row)));
+    }
+}
+
+fn repeat_null(to: &mut NullBufferBuilder, from: &NullBufferBuilder, row: usize, times: usize) {
+    if from.is_valid(row) {
+        to.append_n_non_nulls(times);
+    } else {
+        to.append_n_nulls(times);
     }
 }
 
@@ -128,13 +146,14 @@ impl Texts {
 
     #[inline]
     pub(super) fn push_scalar(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
-        match scalar {
-            Scalar::Null => self.push(None),
-            Scalar::Escaped(text) => {
-                unescape(text, &mut self.text)?;
+        match scalar.kind {
+            Kind::Null => self.push(None),
+            Kind::Escaped => {
+                unescape(scalar.text, &mut self.text)?;
                 self.close();
             }
-            Scalar::Text(text) | Scalar::Bare(text) => self.push(Some(text)),
+            Kind::Text | Kind::Bare => self.push(Some(scalar.text)),
+            Kind::Nested => return Err(Misfit::NotAScalar),
         }
         Ok(())
     }
@@ -149,18 +168,6 @@ impl Texts {
         place(rows.start)..place(rows.end)
     }
 
-    fn extend(&mut self, from: &Self, rows: Range<usize>) {
-        let span = from.span(rows.clone());
-        let (Some(text), Some(ends)) = (from.text.get(span.clone()), from.offsets.get(rows.start + 1..=rows.end))
-        else {
-            return;
-        };
-        let moved = offset(self.text.len()).wrapping_sub(offset(span.start));
-        self.text.push_str(text);
-        self.offsets.extend(ends.iter().map(|end| end.wrapping_add(moved)));
-        extend_nulls(&mut self.nulls, &from.nulls, rows);
-    }
-
     fn bytes(&self) -> usize {
         self.text.capacity() + self.offsets.capacity() * size_of::<i32>() + self.nulls.allocated_size()
     }
@@ -172,12 +179,36 @@ impl Texts {
         self.text.truncate(self.offsets.last().map_or(0, |offset| usize::try_from(*offset).unwrap_or(0)));
     }
 
-    fn into_array(self) -> Result<StringArray, ArrowError> {
-        if i32::try_from(self.text.len()).is_err() {
-            return Err(ArrowError::OffsetOverflowError(self.text.len()));
+    /// The picked texts as bytes: an array of text would look again whether every letter is UTF-8.
+    fn gather<'a>(rows: usize, picks: impl Iterator<Item = (&'a Self, Pick)>) -> Result<BinaryArray, ArrowError> {
+        let (mut text, mut nulls) = (Vec::with_capacity(rows * 16), NullBufferBuilder::new(rows));
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        for (from, pick) in picks {
+            let (span, times) = match &pick {
+                Pick::Rows(rows) => (from.span(rows.clone()), 1),
+                Pick::Repeated(row, times) => (from.span(*row..row + 1), *times),
+            };
+            let piece = from.text.as_bytes().get(span.clone()).unwrap_or_default();
+            let moved = offset(text.len()).wrapping_sub(offset(span.start));
+            (0..times).for_each(|_| text.extend_from_slice(piece));
+            match pick {
+                Pick::Rows(rows) => {
+                    let ends = from.offsets.get(rows.start + 1..=rows.end).unwrap_or_default();
+                    offsets.extend(ends.iter().map(|end| end.wrapping_add(moved)));
+                    extend_nulls(&mut nulls, &from.nulls, rows);
+                }
+                Pick::Repeated(row, times) => {
+                    let ends = (0..times).rev().map(|left| offset(text.len() - left * piece.len()));
+                    offsets.extend(ends);
+                    repeat_null(&mut nulls, &from.nulls, row, times);
+                }
+            }
         }
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        StringArray::try_new(offsets, Buffer::from_vec(self.text.into_bytes()), self.nulls.build())
+        if i32::try_from(text.len()).is_err() {
+            return Err(ArrowError::OffsetOverflowError(text.len()));
+        }
+        BinaryArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(text), nulls.build())
     }
 }
 
@@ -205,36 +236,37 @@ impl ColumnBuffer {
         }
     }
 
-    /// Appends one row of another column of the same type, so many times.
-    pub(super) fn repeat(&mut self, from: &Self, row: usize, times: usize) {
-        match (self, from) {
-            (Self::Int16(to), Self::Int16(from)) => to.repeat(from, row, times),
-            (Self::Int32(to), Self::Int32(from)) => to.repeat(from, row, times),
-            (Self::Int64(to), Self::Int64(from)) => to.repeat(from, row, times),
-            (Self::Decimal(to), Self::Decimal(from)) => to.repeat(from, row, times),
-            (Self::Timestamp(to), Self::Timestamp(from)) => to.repeat(from, row, times),
-            (Self::Utf8(to), Self::Utf8(from)) => (0..times).for_each(|_| to.push(from.get(row))),
-            _ => debug_assert!(false, "columns of different types"),
+    /// An array of some `rows` that are picked out of columns of type `kind`, text as [`DataType::Binary`](arrow_schema::DataType::Binary).
+    ///
+    /// # Errors
+    /// More text than an array can hold.
+    pub(super) fn gather<'a>(
+        kind: ColumnType,
+        rows: usize,
+        picks: impl Iterator<Item = (&'a Self, Pick)>,
+    ) -> Result<ArrayRef, ArrowError> {
+        // Columns at one place have one type. Were it not so, the batch would be refused for its missing rows.
+        macro_rules! of {
+            ($kind:ident) => {
+                picks.filter_map(|(from, pick)| if let Self::$kind(from) = from { Some((from, pick)) } else { None })
+            };
         }
+        Ok(match kind {
+            ColumnType::Int16 => Arc::new(Fixed::gather(rows, of!(Int16))?),
+            ColumnType::Int32 => Arc::new(Fixed::gather(rows, of!(Int32))?),
+            ColumnType::Int64 => Arc::new(Fixed::gather(rows, of!(Int64))?),
+            ColumnType::Decimal => {
+                let decimals = Fixed::gather(rows, of!(Decimal))?;
+                Arc::new(decimals.with_precision_and_scale(DECIMAL_PRECISION, DECIMAL_SCALE)?)
+            }
+            ColumnType::Timestamp => Arc::new(Fixed::gather(rows, of!(Timestamp))?.with_data_type(kind.arrow())),
+            ColumnType::Utf8 => Arc::new(Texts::gather(rows, of!(Utf8))?),
+        })
     }
 
-    /// Appends `rows` of another column of the same type.
-    pub(super) fn extend(&mut self, from: &Self, rows: Range<usize>) {
-        match (self, from) {
-            (Self::Int16(to), Self::Int16(from)) => to.extend(from, rows),
-            (Self::Int32(to), Self::Int32(from)) => to.extend(from, rows),
-            (Self::Int64(to), Self::Int64(from)) => to.extend(from, rows),
-            (Self::Decimal(to), Self::Decimal(from)) => to.extend(from, rows),
-            (Self::Timestamp(to), Self::Timestamp(from)) => to.extend(from, rows),
-            (Self::Utf8(to), Self::Utf8(from)) => to.extend(from, rows),
-            // Columns at one place have one type. Were it not so, the batch would be refused for its missing rows.
-            _ => debug_assert!(false, "columns of different types"),
-        }
-    }
-
-    /// The bytes of text in `rows`; 0 for other types.
-    pub(super) fn text_bytes(&self, rows: Range<usize>) -> usize {
-        if let Self::Utf8(column) = self { column.span(rows).len() } else { 0 }
+    /// The bytes of text in the first `rows`; 0 for other types.
+    pub(super) fn text_bytes(&self, rows: usize) -> usize {
+        if let Self::Utf8(column) = self { column.span(0..rows).len() } else { 0 }
     }
 
     /// The memory that it holds, in bytes.
@@ -261,7 +293,7 @@ impl ColumnBuffer {
                 column.push(read(scalar, scratch, |text| value::decimal(text).map(Some))?);
             }
             Self::Timestamp(column) => {
-                if let Scalar::Bare(_) = scalar {
+                if scalar.kind == Kind::Bare {
                     return Err(Misfit::NotATime);
                 }
                 column.push(read(scalar, scratch, |text| Ok(value::instant(text)?.map(|time| time.micros())))?);
@@ -345,19 +377,6 @@ impl ColumnBuffer {
     pub(super) fn last_text(&self) -> Option<&str> {
         if let Self::Utf8(column) = self { column.get(column.len().checked_sub(1)?) } else { None }
     }
-
-    pub(super) fn into_array(self, kind: ColumnType) -> Result<ArrayRef, ArrowError> {
-        Ok(match self {
-            Self::Int16(column) => Arc::new(column.into_array()?),
-            Self::Int32(column) => Arc::new(column.into_array()?),
-            Self::Int64(column) => Arc::new(column.into_array()?),
-            Self::Decimal(column) => {
-                Arc::new(column.into_array()?.with_precision_and_scale(DECIMAL_PRECISION, DECIMAL_SCALE)?)
-            }
-            Self::Timestamp(column) => Arc::new(column.into_array()?.with_data_type(kind.arrow())),
-            Self::Utf8(column) => Arc::new(column.into_array()?),
-        })
-    }
 }
 
 /// Reads a scalar that is not text: null and `""` mean no value.
@@ -366,11 +385,11 @@ fn read<T>(
     scratch: &mut String,
     meaning: impl Fn(&str) -> Result<Option<T>, Misfit>,
 ) -> Result<Option<T>, Misfit> {
-    match scalar {
-        Scalar::Null | Scalar::Text("") => Ok(None),
+    match scalar.kind {
+        Kind::Text if scalar.text.is_empty() => Ok(None),
+        Kind::Text | Kind::Bare => meaning(scalar.text),
         // Escapes within numbers and times are legal and never seen.
-        Scalar::Escaped(_) => scalar.text(scratch)?.map_or(Ok(None), meaning),
-        Scalar::Text(text) | Scalar::Bare(text) => meaning(text),
+        Kind::Null | Kind::Escaped | Kind::Nested => scalar.text(scratch)?.map_or(Ok(None), meaning),
     }
 }
 

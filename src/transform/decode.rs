@@ -189,7 +189,7 @@ impl<'a> Answer<'a> {
 
     fn set_total(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         let mut scratch = String::new();
-        let total = match scanner.scalar()?.and_then(|scalar| scalar.text(&mut scratch)) {
+        let total = match scanner.scalar()?.text(&mut scratch) {
             Ok(None | Some("")) => return Ok(()),
             Ok(Some(text)) => value::integer(text),
             Err(misfit) => Err(misfit),
@@ -210,7 +210,7 @@ impl<'a> Answer<'a> {
 
     fn check_code(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         let mut scratch = String::new();
-        match scanner.scalar()?.and_then(|scalar| scalar.text(&mut scratch)) {
+        match scanner.scalar()?.text(&mut scratch) {
             Ok(None | Some("")) => Ok(()),
             Ok(Some(text)) => match value::integer(text) {
                 Ok(0) => Ok(()),

@@ -25,7 +25,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{Assembly, Batches, WindowRows, assemble};
+pub use assemble::{Assembly, Gathered, WindowRows, assemble};
 pub use carry::{Held, Refreshed, carry_over};
 pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
 pub use decode::PageDecoder;

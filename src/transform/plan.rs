@@ -224,7 +224,7 @@ impl Guesser {
     }
 
     /// Reads the next key of an object; `None` behind the last member.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next<'n, 'de>(
         &mut self,
         names: &'n SourceNames,
@@ -236,6 +236,18 @@ impl Guesser {
             self.last = at + 1;
             return Ok(Some(Field::Known(&guess.key, guess.target)));
         }
+        self.look_up(at, names, scanner, fresh)
+    }
+
+    /// Reads a key that was not guessed, or the end of the object.
+    #[inline(never)]
+    fn look_up<'n, 'de>(
+        &mut self,
+        at: usize,
+        names: &'n SourceNames,
+        scanner: &mut Scanner<'de>,
+        fresh: &mut bool,
+    ) -> Result<Option<Field<'n, 'de>>, Stop> {
         let Some(key) = scanner.key(fresh)? else { return Ok(None) };
         // With blanks around it the guessed key is the same key.
         let guessed = names.0.get(at).filter(|guess| *guess.key == *key).map(|_| at);

@@ -193,7 +193,7 @@ impl Salvage {
             let value = scanner.scalar()?;
             let Some(Target::Column(column)) = plan.headers.names.target(key) else { continue };
             let mut scratch = String::new();
-            let Some(text) = value.and_then(|scalar| scalar.text(&mut scratch)).ok().flatten() else { continue };
+            let Ok(Some(text)) = value.text(&mut scratch) else { continue };
             if column == places.number && !text.is_empty() {
                 number.set(text.to_owned());
             } else if column == places.apply_id

@@ -166,7 +166,7 @@ impl<'p, 'de> TableRows<'p, 'de> {
     }
 
     fn taken(&self) -> TableRoom {
-        let text_bytes = self.columns.iter().map(|column| column.text_bytes(0..self.rows));
+        let text_bytes = self.columns.iter().map(|column| column.text_bytes(self.rows));
         TableRoom { rows: self.rows, text_bytes: text_bytes.collect() }
     }
 
@@ -340,7 +340,7 @@ impl<'de> RecordReader<'_, 'de> {
         while let Some(field) = self.headers.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
                 Field::Known(_, Target::Column(column)) => {
-                    scanner.scalar()?.and_then(|scalar| self.headers.set(column, scalar, &mut self.scratch))
+                    self.headers.set(column, scanner.scalar()?, &mut self.scratch)
                 }
                 Field::Known(_, Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
                 Field::Known(_, Target::Details) => {
@@ -379,9 +379,7 @@ impl<'de> RecordReader<'_, 'de> {
         let mut fresh = true;
         while let Some(field) = self.details.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(_, Target::Column(column)) => {
-                    scanner.scalar()?.and_then(|scalar| self.set_detail(column, scalar))
-                }
+                Field::Known(_, Target::Column(column)) => self.set_detail(column, scanner.scalar()?),
                 // No field of a detail is a list of details.
                 Field::Known(_, Target::Details) => Err(Misfit::NotAScalar),
                 Field::Unknown(key) => self.details.set_unknown(key, scanner.raw()?),

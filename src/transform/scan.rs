@@ -6,8 +6,7 @@
 //!
 //! The text is a `&str`, so UTF-8 was checked before, once and for the whole answer.
 
-use super::scalar::Scalar;
-use super::value::Misfit;
+use super::scalar::{Kind, Scalar};
 
 /// Why scanning ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,13 +129,13 @@ impl<'de> Scanner<'de> {
         self.next(fresh, b']')
     }
 
-    /// Reads a value that should be a scalar; the inner error stands for an object or a list.
-    #[inline]
-    pub(super) fn scalar(&mut self) -> Result<Result<Scalar<'de>, Misfit>, Stop> {
+    /// Reads a value that should be a scalar.
+    #[inline(always)]
+    pub(super) fn scalar(&mut self) -> Result<Scalar<'de>, Stop> {
         match self.peek()? {
-            b'"' => self.string().map(Ok),
-            b'{' | b'[' => self.raw().map(|_| Err(Misfit::NotAScalar)),
-            _ => self.bare().map(Ok),
+            b'"' => self.string(),
+            b'{' | b'[' => self.raw().map(|text| Scalar { kind: Kind::Nested, text }),
+            _ => self.bare(),
         }
     }
 
@@ -148,9 +147,7 @@ impl<'de> Scanner<'de> {
         loop {
             // A value begins here; behind the match one has ended.
             match next {
-                b'"' => {
-                    self.string()?;
-                }
+                b'"' => self.skip_string()?,
                 b'{' | b'[' => {
                     let close = next + 2;
                     self.at += 1;
@@ -218,7 +215,7 @@ impl<'de> Scanner<'de> {
         if self.text.as_bytes().get(self.at) != Some(&b'"') {
             return Err(Stop::Malformed("key must be a string", self.at));
         }
-        self.string().map(|_| ())
+        self.skip_string()
     }
 
     #[inline]
@@ -235,27 +232,33 @@ impl<'de> Scanner<'de> {
         Stop::Malformed(if close == b'}' { "expected `,` or `}`" } else { "expected `,` or `]`" }, self.at)
     }
 
+    #[inline(never)]
+    fn skip_string(&mut self) -> Result<(), Stop> {
+        self.string().map(drop)
+    }
+
     /// Reads a string, whose opening quote comes next.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<Scalar<'de>, Stop> {
         let bytes = self.text.as_bytes();
         let begin = self.at + 1;
         let at = next_special(bytes, begin);
         if bytes.get(at) == Some(&b'"') {
             self.at = at + 1;
-            return Ok(Scalar::Text(self.text.get(begin..at).unwrap_or_default()));
+            return Ok(Scalar { kind: Kind::Text, text: self.text.get(begin..at).unwrap_or_default() });
         }
         self.special_string(begin, at)
     }
 
     /// Goes on with a string that is not closed at `at`.
+    #[inline(never)]
     fn special_string(&mut self, begin: usize, mut at: usize) -> Result<Scalar<'de>, Stop> {
         let bytes = self.text.as_bytes();
         loop {
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(Scalar::Escaped(self.text.get(begin..at).unwrap_or_default()));
+                    return Ok(Scalar { kind: Kind::Escaped, text: self.text.get(begin..at).unwrap_or_default() });
                 }
                 Some(b'\\') => at += escape_length(bytes, at)?,
                 Some(_) => return Err(Stop::Malformed("control character within a string", at)),
@@ -269,19 +272,29 @@ impl<'de> Scanner<'de> {
     }
 
     /// Reads a number, `true`, `false` or `null`.
+    #[inline(never)]
     fn bare(&mut self) -> Result<Scalar<'de>, Stop> {
         let begin = self.at;
-        match self.text.as_bytes().get(begin) {
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
+        let kind = match self.text.as_bytes().get(begin) {
+            Some(b'-' | b'0'..=b'9') => {
+                self.number()?;
+                Kind::Bare
+            }
+            Some(b't') => {
+                self.word("true")?;
+                Kind::Bare
+            }
+            Some(b'f') => {
+                self.word("false")?;
+                Kind::Bare
+            }
             Some(b'n') => {
                 self.word("null")?;
-                return Ok(Scalar::Null);
+                Kind::Null
             }
             _ => return Err(Stop::Malformed("expected value", begin)),
-        }
-        Ok(Scalar::Bare(self.since(begin)))
+        };
+        Ok(Scalar { kind, text: self.since(begin) })
     }
 
     fn word(&mut self, word: &str) -> Result<(), Stop> {
@@ -355,7 +368,7 @@ fn escape_length(bytes: &[u8], at: usize) -> Result<usize, Stop> {
 }
 
 /// Where the first quote, backslash or control character at or after `at` stands, else the end.
-#[inline]
+#[inline(always)]
 fn next_special(bytes: &[u8], mut at: usize) -> usize {
     while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let found = special_bits(u64::from_le_bytes(*eight));

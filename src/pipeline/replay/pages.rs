@@ -255,8 +255,8 @@ impl Group {
         let [of_headers, of_details] = specs;
         for InMonth { rows, span } in self.months.into_values() {
             let assembly = Assembly::new(Arc::clone(&pages), &rows)?;
-            let headers = RowSource::new(assembly.header_rows(), assembly.headers());
-            let details = RowSource::new(assembly.detail_rows(), assembly.details());
+            let headers = RowSource::new(assembly.headers());
+            let details = RowSource::new(assembly.details());
             parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| TablePart {
                 spec: Arc::clone(spec),
                 span: Some(span),

@@ -54,11 +54,12 @@ fn tree(scanner: &mut Scanner<'_>) -> Result<Option<Value>, Stop> {
         return Ok(whole.then_some(Value::Array(elements)));
     }
     let mut scratch = String::new();
-    Ok(match scanner.scalar()? {
-        Ok(Scalar::Null) => Some(Value::Null),
-        Ok(Scalar::Bare(text)) => serde_json::from_str(text).ok(),
-        Ok(text) => text.text(&mut scratch).ok().flatten().map(Value::from),
-        Err(misfit) => panic!("a list or object was entered: {misfit}"),
+    let scalar = scanner.scalar()?;
+    Ok(match scalar.kind {
+        Kind::Null => Some(Value::Null),
+        Kind::Bare => serde_json::from_str(scalar.text).ok(),
+        Kind::Text | Kind::Escaped => scalar.text(&mut scratch).ok().flatten().map(Value::from),
+        Kind::Nested => panic!("a list or object was entered"),
     })
 }
 
