@@ -7,8 +7,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef};
 
-use super::columns::{ColumnBuffer, Pick};
 use super::contract::{Contract, Table};
+use super::held::{HeldColumn, Pick};
 use super::page::{Page, Slot};
 use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
@@ -158,7 +158,7 @@ impl Of {
         }
     }
 
-    fn columns(self, page: &Page) -> &[ColumnBuffer] {
+    fn columns(self, page: &Page) -> &[HeldColumn] {
         match self {
             Self::Headers => &page.headers,
             Self::Details => &page.details,
@@ -256,10 +256,13 @@ impl<P: AsRef<Page>> Gathered<P> {
         let inherited = self.picked.inherited.iter().find(|(detail, _)| *detail == place);
         if let (Of::Details, Some((_, place))) = (self.of, inherited) {
             let sources: Vec<_> = pages.iter().map(|page| page.headers.get(*place)).collect();
-            let picks = runs.filter_map(|run| Some((sources[run.page]?, Pick::Repeated(run.header, run.rows.len()))));
-            return ColumnBuffer::gather(kind, count, picks);
+            let pick = |run: Run| {
+                Some(Pick { from: sources[run.page]?, rows: run.header..run.header + 1, times: run.rows.len() })
+            };
+            return HeldColumn::gather(kind, count, runs.filter_map(pick));
         }
         let sources: Vec<_> = pages.iter().map(|page| self.of.columns(page).get(place)).collect();
-        ColumnBuffer::gather(kind, count, runs.filter_map(|run| Some((sources[run.page]?, Pick::Rows(run.rows)))))
+        let pick = |run: Run| Some(Pick { from: sources[run.page]?, rows: run.rows, times: 1 });
+        HeldColumn::gather(kind, count, runs.filter_map(pick))
     }
 }

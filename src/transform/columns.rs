@@ -1,19 +1,15 @@
-//! Growable column buffers that can be cut back to an earlier row. Pages keep them until their window is proved; only the rows that
-//! land are gathered into Arrow arrays, a batch at a time.
+//! Growable column buffers that can be cut back to an earlier row. The columns of one page after the other grow in them, and are then
+//! [held](super::held) in as little memory as they need.
 //!
 //! Arrow's own builders cannot be cut back, and a requisition that does not fit must leave no trace in any column.
-
-use std::ops::Range;
-use std::sync::Arc;
 
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{ArrayRef, BinaryArray, PrimitiveArray};
-use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::ArrowError;
+use arrow_buffer::NullBufferBuilder;
 
-use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
+use super::contract::ColumnType;
+use super::held::{HeldColumn, Values};
 use super::scalar::{Kind, Scalar, unescape};
 use super::value::{self, Misfit};
 
@@ -25,8 +21,8 @@ pub(super) struct Fixed<T: ArrowPrimitiveType> {
 }
 
 impl<T: ArrowPrimitiveType> Fixed<T> {
-    fn with_capacity(rows: usize) -> Self {
-        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+    fn new() -> Self {
+        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
     }
 
     #[inline]
@@ -49,68 +45,30 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
         self.values.capacity() * size_of::<T::Native>() + self.nulls.allocated_size()
     }
 
-    fn gather<'a>(rows: usize, picks: impl Iterator<Item = (&'a Self, Pick)>) -> Result<PrimitiveArray<T>, ArrowError> {
-        let Self { mut values, mut nulls } = Self::with_capacity(rows);
-        for (from, pick) in picks {
-            match pick {
-                Pick::Rows(rows) => {
-                    values.extend_from_slice(from.values.get(rows.clone()).unwrap_or_default());
-                    extend_nulls(&mut nulls, &from.nulls, rows);
-                }
-                Pick::Repeated(row, times) => {
-                    values.extend(std::iter::repeat_n(from.values.get(row).copied().unwrap_or_default(), times));
-                    repeat_null(&mut nulls, &from.nulls, row, times);
-                }
-            }
-        }
-        PrimitiveArray::try_new(ScalarBuffer::from(values), nulls.build())
+    /// What it holds; then it is empty.
+    fn take(&mut self, values: impl FnOnce(&[T::Native]) -> Values) -> HeldColumn {
+        let held = HeldColumn::new(values(&self.values), self.nulls.finish());
+        self.values.clear();
+        held
     }
 }
 
-/// Rows of a page that are wanted.
-#[derive(Clone, Debug)]
-pub(super) enum Pick {
-    /// Neighbours, each once.
-    Rows(Range<usize>),
-    /// One row, so many times.
-    Repeated(usize, usize),
-}
-
-fn extend_nulls(to: &mut NullBufferBuilder, from: &NullBufferBuilder, rows: Range<usize>) {
-    if from.as_slice().is_none() {
-        to.append_n_non_nulls(rows.len());
-    } else {
-        rows.for_each(|row| to.append(from.is_valid(row)));
-    }
-}
-
-fn repeat_null(to: &mut NullBufferBuilder, from: &NullBufferBuilder, row: usize, times: usize) {
-    if from.is_valid(row) {
-        to.append_n_non_nulls(times);
-    } else {
-        to.append_n_nulls(times);
-    }
-}
-
-/// What an offset counts. A page is far smaller than 2 GiB, see `decode::MAX_PAGE_BYTES`; rows of several pages that are not are
-/// refused when they become an array.
-fn offset(bytes: usize) -> i32 {
-    i32::try_from(bytes).unwrap_or(i32::MAX)
+/// What an offset counts. A page is far smaller than 4 GiB, see `decode::MAX_PAGE_BYTES`.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Texts one after the other, some of them null.
 #[derive(Debug)]
 pub(super) struct Texts {
     text: String,
-    offsets: Vec<i32>,
+    offsets: Vec<u32>,
     nulls: NullBufferBuilder,
 }
 
 impl Texts {
-    pub(super) fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        Self { text: String::with_capacity(bytes), offsets, nulls: NullBufferBuilder::new(rows) }
+    pub(super) fn new() -> Self {
+        Self { text: String::new(), offsets: vec![0], nulls: NullBufferBuilder::new(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,56 +117,27 @@ impl Texts {
     }
 
     pub(super) fn get(&self, row: usize) -> Option<&str> {
-        self.nulls.is_valid(row).then(|| self.text.get(self.span(row..row + 1)).unwrap_or_default())
-    }
-
-    /// Where the text of `rows` stands.
-    fn span(&self, rows: Range<usize>) -> Range<usize> {
-        let place = |row: usize| self.offsets.get(row).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
-        place(rows.start)..place(rows.end)
+        let span = || Some(*self.offsets.get(row)? as usize..*self.offsets.get(row + 1)? as usize);
+        self.nulls.is_valid(row).then(|| span().and_then(|span| self.text.get(span)).unwrap_or_default())
     }
 
     fn bytes(&self) -> usize {
-        self.text.capacity() + self.offsets.capacity() * size_of::<i32>() + self.nulls.allocated_size()
+        self.text.capacity() + self.offsets.capacity() * size_of::<u32>() + self.nulls.allocated_size()
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.nulls.truncate(rows);
         // A value that broke off half-way may have left text without an offset.
-        self.text.truncate(self.offsets.last().map_or(0, |offset| usize::try_from(*offset).unwrap_or(0)));
+        self.text.truncate(self.offsets.last().map_or(0, |offset| *offset as usize));
     }
 
-    /// The picked texts as bytes: an array of text would look again whether every letter is UTF-8.
-    fn gather<'a>(rows: usize, picks: impl Iterator<Item = (&'a Self, Pick)>) -> Result<BinaryArray, ArrowError> {
-        let (mut text, mut nulls) = (Vec::with_capacity(rows * 16), NullBufferBuilder::new(rows));
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        for (from, pick) in picks {
-            let (span, times) = match &pick {
-                Pick::Rows(rows) => (from.span(rows.clone()), 1),
-                Pick::Repeated(row, times) => (from.span(*row..row + 1), *times),
-            };
-            let piece = from.text.as_bytes().get(span.clone()).unwrap_or_default();
-            let moved = offset(text.len()).wrapping_sub(offset(span.start));
-            (0..times).for_each(|_| text.extend_from_slice(piece));
-            match pick {
-                Pick::Rows(rows) => {
-                    let ends = from.offsets.get(rows.start + 1..=rows.end).unwrap_or_default();
-                    offsets.extend(ends.iter().map(|end| end.wrapping_add(moved)));
-                    extend_nulls(&mut nulls, &from.nulls, rows);
-                }
-                Pick::Repeated(row, times) => {
-                    let ends = (0..times).rev().map(|left| offset(text.len() - left * piece.len()));
-                    offsets.extend(ends);
-                    repeat_null(&mut nulls, &from.nulls, row, times);
-                }
-            }
-        }
-        if i32::try_from(text.len()).is_err() {
-            return Err(ArrowError::OffsetOverflowError(text.len()));
-        }
-        BinaryArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(text), nulls.build())
+    /// What it holds; then it is empty.
+    fn take(&mut self) -> HeldColumn {
+        let held = HeldColumn::new(Values::text(&self.text, &self.offsets), self.nulls.finish());
+        self.text.clear();
+        self.offsets.truncate(1);
+        held
     }
 }
 
@@ -224,49 +153,28 @@ pub(super) enum ColumnBuffer {
 }
 
 impl ColumnBuffer {
-    /// A column with room for `rows`, and for `bytes` of text.
-    pub(super) fn new(kind: ColumnType, rows: usize, bytes: usize) -> Self {
+    /// An empty column.
+    pub(super) fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Int16 => Self::Int16(Fixed::with_capacity(rows)),
-            ColumnType::Int32 => Self::Int32(Fixed::with_capacity(rows)),
-            ColumnType::Int64 => Self::Int64(Fixed::with_capacity(rows)),
-            ColumnType::Decimal => Self::Decimal(Fixed::with_capacity(rows)),
-            ColumnType::Timestamp => Self::Timestamp(Fixed::with_capacity(rows)),
-            ColumnType::Utf8 => Self::Utf8(Texts::with_capacity(rows, bytes)),
+            ColumnType::Int16 => Self::Int16(Fixed::new()),
+            ColumnType::Int32 => Self::Int32(Fixed::new()),
+            ColumnType::Int64 => Self::Int64(Fixed::new()),
+            ColumnType::Decimal => Self::Decimal(Fixed::new()),
+            ColumnType::Timestamp => Self::Timestamp(Fixed::new()),
+            ColumnType::Utf8 => Self::Utf8(Texts::new()),
         }
     }
 
-    /// An array of some `rows` that are picked out of columns of type `kind`, text as [`DataType::Binary`](arrow_schema::DataType::Binary).
-    ///
-    /// # Errors
-    /// More text than an array can hold.
-    pub(super) fn gather<'a>(
-        kind: ColumnType,
-        rows: usize,
-        picks: impl Iterator<Item = (&'a Self, Pick)>,
-    ) -> Result<ArrayRef, ArrowError> {
-        // Columns at one place have one type. Were it not so, the batch would be refused for its missing rows.
-        macro_rules! of {
-            ($kind:ident) => {
-                picks.filter_map(|(from, pick)| if let Self::$kind(from) = from { Some((from, pick)) } else { None })
-            };
+    /// What it holds, in no more memory than that takes; then it is empty, and has its room still.
+    pub(super) fn take(&mut self) -> HeldColumn {
+        match self {
+            Self::Int16(column) => column.take(|values| Values::Int16(values.into())),
+            Self::Int32(column) => column.take(|values| Values::Int32(values.into())),
+            Self::Int64(column) => column.take(|values| Values::Int64(values.into())),
+            Self::Decimal(column) => column.take(Values::decimals),
+            Self::Timestamp(column) => column.take(|values| Values::Timestamp(values.into())),
+            Self::Utf8(column) => column.take(),
         }
-        Ok(match kind {
-            ColumnType::Int16 => Arc::new(Fixed::gather(rows, of!(Int16))?),
-            ColumnType::Int32 => Arc::new(Fixed::gather(rows, of!(Int32))?),
-            ColumnType::Int64 => Arc::new(Fixed::gather(rows, of!(Int64))?),
-            ColumnType::Decimal => {
-                let decimals = Fixed::gather(rows, of!(Decimal))?;
-                Arc::new(decimals.with_precision_and_scale(DECIMAL_PRECISION, DECIMAL_SCALE)?)
-            }
-            ColumnType::Timestamp => Arc::new(Fixed::gather(rows, of!(Timestamp))?.with_data_type(kind.arrow())),
-            ColumnType::Utf8 => Arc::new(Texts::gather(rows, of!(Utf8))?),
-        })
-    }
-
-    /// The bytes of text in the first `rows`; 0 for other types.
-    pub(super) fn text_bytes(&self, rows: usize) -> usize {
-        if let Self::Utf8(column) = self { column.span(0..rows).len() } else { 0 }
     }
 
     /// The memory that it holds, in bytes.

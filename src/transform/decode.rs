@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::page::{Page, PageContext, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
-use super::record::{Failure, RecordReader, Room};
+use super::record::{Failure, RecordReader, Scratch};
 use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
@@ -20,13 +20,16 @@ use crate::time::{BeijingTime, Window};
 /// A page of 100 requisitions takes some 250 kB. Below this bound no column can outgrow what its offsets count.
 const MAX_PAGE_BYTES: usize = 128 << 20;
 
+/// Buffers that one page out of the ordinary has blown up are let go.
+const LARGEST_SCRATCH_BYTES: usize = 2 << 20;
+
 /// Decodes the pages of one account in one run. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PageDecoder {
     plan: Arc<Plan>,
     run: RunId,
-    /// What the last page took: pages of one account are much alike, and buffers that fit need neither grow nor waste.
-    room: Arc<Mutex<Option<Room>>>,
+    /// The buffers of the last page, for the next.
+    scratch: Arc<Mutex<Option<Scratch>>>,
 }
 
 impl PageDecoder {
@@ -35,7 +38,7 @@ impl PageDecoder {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
     pub fn new(edition: Edition, run: RunId) -> Result<Self> {
-        Ok(Self { plan: Arc::new(Plan::new(edition)?), run, room: Arc::default() })
+        Ok(Self { plan: Arc::new(Plan::new(edition)?), run, scratch: Arc::default() })
     }
 
     /// Decodes one answer.
@@ -60,23 +63,23 @@ impl PageDecoder {
             Ok(answer) => answer,
             Err(_) => self.parse(text, context, Pass::OneByOne)?,
         };
-        if let Ok(mut room) = self.room.lock() {
-            let taken = answer.reader.taken();
-            *room = Some(room.as_ref().map_or_else(|| taken.clone(), |room| room.after(&taken)));
+        let (page, scratch) = answer.into_page()?;
+        if let Ok(mut kept) = self.scratch.lock() {
+            *kept = Some(scratch).filter(|scratch| scratch.bytes() <= LARGEST_SCRATCH_BYTES);
         }
-        answer.into_page()
+        Ok(page)
     }
 
-    fn room(&self, bytes: usize) -> Room {
-        let last = self.room.lock().ok().and_then(|room| room.clone());
-        last.unwrap_or_else(|| Room::for_page(&self.plan, bytes))
+    fn scratch(&self) -> Scratch {
+        let kept = self.scratch.lock().ok().and_then(|mut kept| kept.take());
+        kept.unwrap_or_else(|| Scratch::new(&self.plan))
     }
 
     fn parse<'a>(&'a self, text: &'a str, context: &PageContext, pass: Pass) -> Result<Answer<'a>, Unreadable> {
         let mut answer = Answer {
             plan: &self.plan,
             pass,
-            reader: RecordReader::new(&self.plan, &self.room(text.len())),
+            reader: RecordReader::new(&self.plan, self.scratch()),
             place: Place {
                 window: context.window,
                 page_no: context.page_no,
@@ -279,11 +282,12 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    fn into_page(self) -> std::result::Result<Page, Unreadable> {
+    fn into_page(self) -> std::result::Result<(Page, Scratch), Unreadable> {
         if !self.listed && self.total != Some(0) {
             return Err(Unreadable::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
         }
-        Ok(Page {
+        let (headers, details, scratch) = self.reader.into_columns();
+        let page = Page {
             edition: self.plan.edition,
             run: self.place.run,
             received_at_micros: self.place.received_at_micros,
@@ -291,11 +295,12 @@ impl<'a> Answer<'a> {
             total: self.total.filter(|_| self.place.page_no == 0),
             rows: self.rows,
             slots: self.slots,
-            headers: self.reader.headers.columns,
-            details: self.reader.details.columns,
+            headers,
+            details,
             detail_offsets: self.detail_offsets,
             quarantined: self.quarantined,
-        })
+        };
+        Ok((page, scratch))
     }
 }
 

@@ -10,6 +10,7 @@ mod columns;
 mod contract;
 mod decode;
 mod docs;
+mod held;
 mod page;
 mod plan;
 mod quarantine;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::columns::ColumnBuffer;
+use super::held::HeldColumn;
 use super::quarantine::Quarantined;
 use crate::edition::Edition;
 use crate::id::RunId;
@@ -60,9 +60,9 @@ pub struct Page {
     pub(super) rows: Vec<RowKey>,
     pub(super) slots: Vec<Slot>,
     /// Columns of requisitions without lineage, in the order of arrival.
-    pub(super) headers: Vec<ColumnBuffer>,
+    pub(super) headers: Vec<HeldColumn>,
     /// Columns of details without lineage, in the order of arrival.
-    pub(super) details: Vec<ColumnBuffer>,
+    pub(super) details: Vec<HeldColumn>,
     /// Where the details of each header begin, and where the last ones end.
     pub(super) detail_offsets: Vec<usize>,
     pub(super) quarantined: Vec<Quarantined>,
@@ -114,7 +114,7 @@ impl Page {
     /// The memory that its columns hold, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let raw: usize = self.quarantined.iter().map(|record| record.raw.len()).sum();
-        self.headers.iter().chain(&self.details).map(ColumnBuffer::bytes).sum::<usize>() + raw
+        self.headers.iter().chain(&self.details).map(HeldColumn::bytes).sum::<usize>() + raw
     }
 
     /// Drops what fills the columns of both tables, and keeps what tells its rows apart. Such a page cannot land.

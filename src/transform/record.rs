@@ -5,6 +5,7 @@
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
+use super::held::HeldColumn;
 use super::plan::{Field, Guesser, Plan, TablePlan, Target};
 use super::scalar::{Scalar, is_escaped, unescape};
 use super::scan::{Scanner, Stop};
@@ -38,42 +39,22 @@ pub(super) struct Mark {
     details: usize,
 }
 
-/// The room that the rows of a page take.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    headers: TableRoom,
-    details: TableRoom,
+/// Column buffers of both tables, lineage left out, for one page after the other.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    headers: Vec<ColumnBuffer>,
+    details: Vec<ColumnBuffer>,
 }
 
-#[derive(Clone, Debug)]
-struct TableRoom {
-    rows: usize,
-    /// One number a column, 0 for those that are not text.
-    text_bytes: Vec<usize>,
-}
-
-impl Room {
-    /// The room for the next page, after one that took `last`: more where it took more, and a little less where it did not, so that one
-    /// page that was out of the ordinary is soon forgotten.
-    pub(super) fn after(&self, last: &Self) -> Self {
-        let most = |held: usize, taken: usize| taken.max(held - held / 8);
-        let table = |held: &TableRoom, taken: &TableRoom| TableRoom {
-            rows: most(held.rows, taken.rows),
-            text_bytes: held
-                .text_bytes
-                .iter()
-                .zip(&taken.text_bytes)
-                .map(|(held, taken)| most(*held, *taken))
-                .collect(),
-        };
-        Self { headers: table(&self.headers, &last.headers), details: table(&self.details, &last.details) }
+impl Scratch {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let table = |plan: &TablePlan| plan.kinds.iter().map(|kind| ColumnBuffer::new(*kind)).collect();
+        Self { headers: table(&plan.headers), details: table(&plan.details) }
     }
 
-    /// What a page of `bytes` usually takes.
-    pub(super) fn for_page(plan: &Plan, bytes: usize) -> Self {
-        // A requisition of five details takes some 2.5 kB of JSON, a detail some 450 bytes; a text 16 or so.
-        let table = |plan: &TablePlan, rows: usize| TableRoom { rows, text_bytes: vec![rows * 16; plan.kinds.len()] };
-        Self { headers: table(&plan.headers, bytes / 2_500 + 1), details: table(&plan.details, bytes / 450 + 1) }
+    /// The memory that it holds, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.headers.iter().chain(&self.details).map(ColumnBuffer::bytes).sum()
     }
 }
 
@@ -91,18 +72,9 @@ pub(super) struct TableRows<'p, 'de> {
 }
 
 impl<'p, 'de> TableRows<'p, 'de> {
-    /// Rows with room for what is expected, except in the columns of `unused`, one bit each.
-    fn new(plan: &'p TablePlan, room: &TableRoom, unused: u64) -> Self {
-        let rows = |place: usize| if unused & (1 << place) == 0 { room.rows } else { 0 };
-        let columns = plan.kinds.iter().zip(&room.text_bytes).enumerate();
-        Self {
-            plan,
-            columns: columns.map(|(place, (kind, bytes))| ColumnBuffer::new(*kind, rows(place), *bytes)).collect(),
-            rows: 0,
-            guesser: plan.names.guesser(),
-            filled: 0,
-            extra: Vec::new(),
-        }
+    /// No rows yet, in columns that are empty.
+    fn new(plan: &'p TablePlan, columns: Vec<ColumnBuffer>) -> Self {
+        Self { plan, columns, rows: 0, guesser: plan.names.guesser(), filled: 0, extra: Vec::new() }
     }
 
     fn begin(&mut self) {
@@ -165,11 +137,6 @@ impl<'p, 'de> TableRows<'p, 'de> {
         required.into_iter().find(|(place, _)| self.columns[*place].last_is_empty()).map(|(_, name)| name.as_str())
     }
 
-    fn taken(&self) -> TableRoom {
-        let text_bytes = self.columns.iter().map(|column| column.text_bytes(self.rows));
-        TableRoom { rows: self.rows, text_bytes: text_bytes.collect() }
-    }
-
     fn truncate(&mut self, rows: usize) {
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
         self.rows = rows;
@@ -192,13 +159,13 @@ pub(super) struct RecordReader<'p, 'de> {
 }
 
 impl<'p, 'de> RecordReader<'p, 'de> {
-    /// A reader with room for what is expected.
-    pub(super) fn new(plan: &'p Plan, room: &Room) -> Self {
+    /// A reader into buffers that are empty.
+    pub(super) fn new(plan: &'p Plan, scratch: Scratch) -> Self {
         Self {
             plan,
-            headers: TableRows::new(&plan.headers, &room.headers, 0),
-            details: TableRows::new(&plan.details, &room.details, plan.detail_places.inherited()),
-            own_numbers: Texts::with_capacity(8, 128),
+            headers: TableRows::new(&plan.headers, scratch.headers),
+            details: TableRows::new(&plan.details, scratch.details),
+            own_numbers: Texts::new(),
             own_count: 0,
             details_seen: false,
             part: Part::Requisition,
@@ -207,13 +174,11 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         }
     }
 
-    /// What the rows that were read take, and a little more.
-    pub(super) fn taken(&self) -> Room {
-        let and_more = |TableRoom { rows, text_bytes }: TableRoom| TableRoom {
-            rows: rows + rows / 16,
-            text_bytes: text_bytes.into_iter().map(|bytes| bytes + bytes / 16).collect(),
-        };
-        Room { headers: and_more(self.headers.taken()), details: and_more(self.details.taken()) }
+    /// The columns of the rows that were read, headers first, and the buffers for the next page.
+    pub(super) fn into_columns(self) -> (Vec<HeldColumn>, Vec<HeldColumn>, Scratch) {
+        let mut scratch = Scratch { headers: self.headers.columns, details: self.details.columns };
+        let take = |columns: &mut Vec<ColumnBuffer>| columns.iter_mut().map(ColumnBuffer::take).collect();
+        (take(&mut scratch.headers), take(&mut scratch.details), scratch)
     }
 
     pub(super) fn mark(&self) -> Mark {
