@@ -178,9 +178,11 @@ fn copy_texts<O: Copy + Into<u32>>(
     offsets.extend(ends.iter().map(|end| (*end).into().wrapping_add(moved) as i32));
 }
 
+#[inline]
 fn extend_nulls(to: &mut NullBufferBuilder, from: Option<&NullBuffer>, rows: Range<usize>, times: usize) {
     match from {
         None => to.append_n_non_nulls(rows.len() * times),
+        Some(nulls) if nulls.null_count() == nulls.len() => to.append_n_nulls(rows.len() * times),
         Some(nulls) => {
             for _ in 0..times {
                 rows.clone().for_each(|row| to.append(nulls.is_valid(row)));

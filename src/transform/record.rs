@@ -7,7 +7,7 @@
 use super::columns::{ColumnBuffer, Texts};
 use super::held::HeldColumn;
 use super::plan::{Field, Guesser, Plan, TablePlan, Target};
-use super::scalar::{Scalar, is_escaped, unescape};
+use super::scalar::{Kind, Scalar, is_escaped, unescape};
 use super::scan::{Scanner, Stop};
 use super::value::Misfit;
 
@@ -83,10 +83,9 @@ impl<'p, 'de> TableRows<'p, 'de> {
         self.extra.clear();
     }
 
-    #[inline]
-    fn set(&mut self, column: usize, scalar: Scalar<'_>, scratch: &mut String) -> Result<(), Misfit> {
+    fn set(&mut self, column: usize, kind: Kind, text: &str, scratch: &mut String) -> Result<(), Misfit> {
         let buffer = &mut self.columns[column];
-        buffer.push(scalar, scratch)?;
+        buffer.push(Scalar { kind, text }, scratch)?;
         let bit = 1 << column;
         if self.filled & bit != 0 {
             if !buffer.last_two_agree() {
@@ -256,12 +255,12 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     #[inline]
-    fn set_detail(&mut self, column: usize, scalar: Scalar<'_>) -> Result<(), Misfit> {
+    fn set_detail(&mut self, column: usize, kind: Kind, text: &str) -> Result<(), Misfit> {
         if column != self.plan.detail_places.number {
-            return self.details.set(column, scalar, &mut self.scratch);
+            return self.details.set(column, kind, text, &mut self.scratch);
         }
         let bit = 1 << column;
-        self.own_numbers.push_scalar(scalar)?;
+        self.own_numbers.push_scalar(Scalar { kind, text })?;
         if self.details.filled & bit != 0 {
             let last = self.own_numbers.len() - 1;
             if self.own_numbers.get(last - 1) != self.own_numbers.get(last) {
@@ -304,9 +303,13 @@ impl<'de> RecordReader<'_, 'de> {
         let mut fresh = true;
         while let Some(field) = self.headers.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(_, Target::Column(column)) => {
-                    self.headers.set(column, scanner.scalar()?, &mut self.scratch)
-                }
+                Field::Known(_, Target::Column(column)) => match scanner.plain_text() {
+                    Some(text) => self.headers.set(column, Kind::Text, text, &mut self.scratch),
+                    None => {
+                        let Scalar { kind, text } = scanner.scalar()?;
+                        self.headers.set(column, kind, text, &mut self.scratch)
+                    }
+                },
                 Field::Known(_, Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
                 Field::Known(_, Target::Details) => {
                     self.details_seen = true;
@@ -344,7 +347,13 @@ impl<'de> RecordReader<'_, 'de> {
         let mut fresh = true;
         while let Some(field) = self.details.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(_, Target::Column(column)) => self.set_detail(column, scanner.scalar()?),
+                Field::Known(_, Target::Column(column)) => match scanner.plain_text() {
+                    Some(text) => self.set_detail(column, Kind::Text, text),
+                    None => {
+                        let Scalar { kind, text } = scanner.scalar()?;
+                        self.set_detail(column, kind, text)
+                    }
+                },
                 // No field of a detail is a list of details.
                 Field::Known(_, Target::Details) => Err(Misfit::NotAScalar),
                 Field::Unknown(key) => self.details.set_unknown(key, scanner.raw()?),

@@ -14,8 +14,7 @@ pub(super) struct Scalar<'a> {
 
 /// What the text of a scalar is.
 ///
-/// As wide as a word, so that a scalar has no padding: copied as whole words, a tag that was just written as a byte would have to reach memory
-/// first, and that took a fifth of the decoder's time.
+/// As wide as a word, so that a scalar has no padding: copied as whole words, a tag that was just written as a byte has to reach memory first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Kind {

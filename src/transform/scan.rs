@@ -129,11 +129,29 @@ impl<'de> Scanner<'de> {
         self.next(fresh, b']')
     }
 
-    /// Reads a value that should be a scalar.
+    /// The next value if it is a string without escapes, as nearly all are, right here; else nothing is read.
     #[inline(always)]
+    pub(super) fn plain_text(&mut self) -> Option<&'de str> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
+            return None;
+        }
+        let begin = self.at + 1;
+        let end = next_special(bytes, begin);
+        let text = if bytes.get(end) == Some(&b'"') { self.text.get(begin..end) } else { None };
+        if text.is_some() {
+            self.at = end + 1;
+        }
+        text
+    }
+
+    /// Reads a value that should be a scalar.
     pub(super) fn scalar(&mut self) -> Result<Scalar<'de>, Stop> {
         match self.peek()? {
-            b'"' => self.string(),
+            b'"' => match self.plain_text() {
+                Some(text) => Ok(Scalar { kind: Kind::Text, text }),
+                None => self.special_string(),
+            },
             b'{' | b'[' => self.raw().map(|text| Scalar { kind: Kind::Nested, text }),
             _ => self.bare(),
         }
@@ -232,28 +250,20 @@ impl<'de> Scanner<'de> {
         Stop::Malformed(if close == b'}' { "expected `,` or `}`" } else { "expected `,` or `]`" }, self.at)
     }
 
-    #[inline(never)]
+    /// Reads over a string, whose opening quote comes next.
     fn skip_string(&mut self) -> Result<(), Stop> {
-        self.string().map(drop)
+        match self.plain_text() {
+            Some(_) => Ok(()),
+            None => self.special_string().map(drop),
+        }
     }
 
-    /// Reads a string, whose opening quote comes next.
-    #[inline(always)]
-    fn string(&mut self) -> Result<Scalar<'de>, Stop> {
+    /// Reads a string with escapes in it, whose opening quote comes next.
+    #[inline(never)]
+    fn special_string(&mut self) -> Result<Scalar<'de>, Stop> {
         let bytes = self.text.as_bytes();
         let begin = self.at + 1;
-        let at = next_special(bytes, begin);
-        if bytes.get(at) == Some(&b'"') {
-            self.at = at + 1;
-            return Ok(Scalar { kind: Kind::Text, text: self.text.get(begin..at).unwrap_or_default() });
-        }
-        self.special_string(begin, at)
-    }
-
-    /// Goes on with a string that is not closed at `at`.
-    #[inline(never)]
-    fn special_string(&mut self, begin: usize, mut at: usize) -> Result<Scalar<'de>, Stop> {
-        let bytes = self.text.as_bytes();
+        let mut at = next_special(bytes, begin);
         loop {
             match bytes.get(at) {
                 Some(b'"') => {
