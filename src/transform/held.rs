@@ -52,14 +52,20 @@ pub(super) struct Pick<'a> {
 
 impl Values {
     pub(super) fn decimals(values: &[i128]) -> Self {
-        let small: Option<Box<[i64]>> = values.iter().map(|value| i64::try_from(*value).ok()).collect();
-        small.map_or_else(|| Self::Decimal(values.into()), Self::SmallDecimal)
+        if values.iter().all(|value| i64::try_from(*value).is_ok()) {
+            return Self::SmallDecimal(values.iter().map(|value| *value as i64).collect());
+        }
+        Self::Decimal(values.into())
     }
 
     /// Texts one after the other. A page is far smaller than 4 GiB, see `decode::MAX_PAGE_BYTES`.
     pub(super) fn text(text: &str, offsets: &[u32]) -> Self {
-        let short: Option<Box<[u16]>> = offsets.iter().map(|offset| u16::try_from(*offset).ok()).collect();
-        Self::Text(text.as_bytes().into(), short.map_or_else(|| Offsets::Long(offsets.into()), Offsets::Short))
+        // None is larger than the last one.
+        let offsets = match u16::try_from(text.len()) {
+            Ok(_) => Offsets::Short(offsets.iter().map(|offset| *offset as u16).collect()),
+            Err(_) => Offsets::Long(offsets.into()),
+        };
+        Self::Text(text.as_bytes().into(), offsets)
     }
 
     fn bytes(&self) -> usize {
