@@ -320,9 +320,11 @@ impl<'a> Run<'a> {
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved = 0;
+        // The first window goes alone until its total is known, so that refused credentials are refused once and its density plans the
+        // others.
+        let mut is_alone = true;
         loop {
-            // The first window goes alone, so that refused credentials are refused once and its density plans the others.
-            let at_once = if self.source.gateway().calls() == 0 { 1 } else { WINDOWS_AT_ONCE };
+            let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
             while self.report.stopped.is_none() && under_way.len() < at_once {
                 let Some(work) = self.next() else { break };
                 let bytes = self.expected_bytes(&work);
@@ -336,7 +338,18 @@ impl<'a> Run<'a> {
                 let (window, budget) = (work.window(), work.budget());
                 under_way.push(async move { (bytes, Done { window, budget, outcome: task.run(work).await }) });
             }
-            let Some((bytes, done)) = under_way.next().await else { return };
+            let next = tokio::select! {
+                biased;
+                next = under_way.next() => next,
+                (window, total) = source.first_total(), if is_alone => {
+                    is_alone = false;
+                    self.planner.observe(total, window.seconds());
+                    self.follow_server_clock();
+                    continue;
+                }
+            };
+            let Some((bytes, done)) = next else { return };
+            is_alone = false;
             reserved -= bytes;
             self.take_in(done);
             if self.report.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Credentials) {

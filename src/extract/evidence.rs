@@ -11,6 +11,9 @@ use std::collections::hash_map::Entry;
 use super::walk::PageRows;
 use crate::requisition::{Identity, RowKey};
 
+/// More rows than a window is planned for.
+const MOST_EXPECTED: usize = 16_384;
+
 /// A moment within a walk: every request sent and every answer received has its own, in order.
 pub(super) type Moment = u64;
 
@@ -85,10 +88,13 @@ impl<P: PageRows> Evidence<P> {
             }
         }
         let lowest = self.claims.iter().map(|claim| claim.total).min();
-        if let Some(total) = page.total() {
-            self.claims.push(Claim { total, received });
-        }
         let total = page.total();
+        if let Some(total) = total {
+            self.claims.push(Claim { total, received });
+            // Room for them all at once, whatever a server claims.
+            let expected = usize::try_from(total).unwrap_or(usize::MAX).min(MOST_EXPECTED);
+            self.seen.reserve(expected.saturating_sub(self.seen.len()));
+        }
         self.pages.push(page);
         for before in outdated.into_iter().chain([place]).filter(|before| self.latest[*before] == 0) {
             self.pages[before].forget_rows();

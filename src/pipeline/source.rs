@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::SetOnce;
+
 use super::raw::{self, Asked, KeepRaw, Recorder};
 use super::shelf::{Shelf, ShelvedPage};
 use crate::error::Result;
-use crate::extract::walk::{Fetched, Pages};
+use crate::extract::walk::{Fetched, PageRows as _, Pages};
 use crate::gateway::{Gateway, Query, Unreadable};
 use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};
@@ -17,6 +19,7 @@ pub(super) struct Source {
     shelf: Arc<Shelf>,
     recorder: Recorder,
     clock: Arc<dyn Clock>,
+    first_total: SetOnce<(Window, u64)>,
 }
 
 /// A page, and what is kept of its answer.
@@ -36,7 +39,12 @@ impl Source {
         keep: KeepRaw,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { gateway, decoder, shelf, recorder: Recorder::new(keep), clock }
+        Self { gateway, decoder, shelf, recorder: Recorder::new(keep), clock, first_total: SetOnce::new() }
+    }
+
+    /// The first total that the server says, and the window that it counts; waits for it.
+    pub(super) async fn first_total(&self) -> (Window, u64) {
+        *self.first_total.wait().await
     }
 
     pub(super) fn gateway(&self) -> &Gateway {
@@ -95,6 +103,10 @@ impl Pages for Source {
             answered = Answered { retries, ..better };
         }
         let Answered { page, retries, received_at_micros, packed } = answered;
+        if let Some(total) = page.total() {
+            // It is set already by all but one of them.
+            drop(self.first_total.set((window, total)));
+        }
         // Nothing is waited for between this and the walk's taking it in: the order is that of the walk.
         if let Some(packed) = packed {
             let (method, parameters) = self.gateway.unsigned(&query);
