@@ -45,7 +45,7 @@ pub(super) struct Evidence<P> {
     pages: Vec<P>,
     /// For each answer, how many of its rows are the latest sighting of their identity.
     latest: Vec<usize>,
-    seen: HashMap<Identity, Sighting>,
+    seen: HashMap<Identity, Sighting, ahash::RandomState>,
     claims: Vec<Claim>,
     now: Moment,
     sightings: u64,
@@ -53,7 +53,14 @@ pub(super) struct Evidence<P> {
 
 impl<P: PageRows> Evidence<P> {
     pub(super) fn new() -> Self {
-        Self { pages: Vec::new(), latest: Vec::new(), seen: HashMap::new(), claims: Vec::new(), now: 0, sightings: 0 }
+        Self {
+            pages: Vec::new(),
+            latest: Vec::new(),
+            seen: HashMap::default(),
+            claims: Vec::new(),
+            now: 0,
+            sightings: 0,
+        }
     }
 
     /// The next moment; take one before a request is sent.
@@ -158,4 +165,32 @@ impl<P: PageRows> Evidence<P> {
 
 fn own_rows<P: PageRows>(page: &P) -> impl Iterator<Item = &RowKey> {
     page.rows().iter().enumerate().filter(|(row, _)| !page.is_extra(*row)).map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counted(u64);
+
+    impl PageRows for Counted {
+        fn total(&self) -> Option<u64> {
+            Some(self.0)
+        }
+
+        fn rows(&self) -> &[RowKey] {
+            &[]
+        }
+
+        fn forget_rows(&mut self) {}
+    }
+
+    #[test]
+    fn no_claim_takes_memory_by_itself() {
+        let mut evidence = Evidence::new();
+        let asked = evidence.moment();
+        assert_eq!(evidence.observe(asked, Counted(u64::MAX)), Ok(0));
+        assert!(evidence.seen.capacity() < 4 * MOST_EXPECTED);
+        assert_eq!(evidence.totals(), [u64::MAX]);
+    }
 }

@@ -224,12 +224,12 @@ impl<P: AsRef<Page>> Gathered<P> {
 
     /// The runs that `rows` are made of.
     fn runs(&self, rows: Range<usize>) -> impl Iterator<Item = Run> {
-        let first = self.runs.partition_point(|run| run.at + run.rows.len() <= rows.start);
-        let runs = self.runs.get(first..).unwrap_or_default().iter();
-        runs.take_while(move |run| run.at < rows.end).map(move |run| {
-            let begin = run.rows.start + rows.start.saturating_sub(run.at);
-            let end = run.rows.end.min(run.rows.start + (rows.end - run.at));
-            Run { rows: begin..end, ..*run }
+        let begin = self.runs.partition_point(|run| run.at + run.rows.len() <= rows.start);
+        let end = self.runs.partition_point(|run| run.at < rows.end);
+        self.runs.get(begin..end).unwrap_or_default().iter().map(move |run| {
+            let first = run.rows.start + rows.start.saturating_sub(run.at);
+            let last = run.rows.end.min(run.rows.start + (rows.end - run.at));
+            Run { rows: first..last, ..*run }
         })
     }
 
@@ -254,15 +254,15 @@ impl<P: AsRef<Page>> Gathered<P> {
         }
         let kind = columns[place].kind();
         let inherited = self.picked.inherited.iter().find(|(detail, _)| *detail == place);
+        // Nothing is picked from a page whose columns are gone.
+        let none = HeldColumn::default();
         if let (Of::Details, Some((_, place))) = (self.of, inherited) {
-            let sources: Vec<_> = pages.iter().map(|page| page.headers.get(*place)).collect();
-            let pick = |run: Run| {
-                Some(Pick { from: sources[run.page]?, rows: run.header..run.header + 1, times: run.rows.len() })
-            };
-            return HeldColumn::gather(kind, count, runs.filter_map(pick));
+            let sources: Vec<_> = pages.iter().map(|page| page.headers.get(*place).unwrap_or(&none)).collect();
+            let pick =
+                |run: Run| Pick { from: sources[run.page], rows: run.header..run.header + 1, times: run.rows.len() };
+            return HeldColumn::gather(kind, count, runs.map(pick));
         }
-        let sources: Vec<_> = pages.iter().map(|page| self.of.columns(page).get(place)).collect();
-        let pick = |run: Run| Some(Pick { from: sources[run.page]?, rows: run.rows, times: 1 });
-        HeldColumn::gather(kind, count, runs.filter_map(pick))
+        let sources: Vec<_> = pages.iter().map(|page| self.of.columns(page).get(place).unwrap_or(&none)).collect();
+        HeldColumn::gather(kind, count, runs.map(|run| Pick { from: sources[run.page], rows: run.rows, times: 1 }))
     }
 }

@@ -16,15 +16,17 @@ use arrow_schema::ArrowError;
 use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
 
 /// One column of a page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct HeldColumn {
     values: Values,
     nulls: Option<NullBuffer>,
 }
 
 /// The values of a column, whatever stands where there is none.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Values {
+    #[default]
+    None,
     Int16(Box<[i16]>),
     Int32(Box<[i32]>),
     Int64(Box<[i64]>),
@@ -70,6 +72,7 @@ impl Values {
 
     fn bytes(&self) -> usize {
         match self {
+            Self::None => 0,
             Self::Int16(values) => size_of_val(&**values),
             Self::Int32(values) => size_of_val(&**values),
             Self::Int64(values) | Self::SmallDecimal(values) | Self::Timestamp(values) => size_of_val(&**values),
@@ -173,7 +176,7 @@ fn copy_texts<O: Copy + Into<u32>>(
     text: &mut Vec<u8>,
     offsets: &mut Vec<i32>,
 ) {
-    let Some(([first, ends @ ..], last)) = places.get(rows.start..=rows.end).and_then(|of| Some((of, *of.last()?)))
+    let Some(([first, ends @ ..], last)) = places.get(rows.start..rows.end + 1).and_then(|of| Some((of, *of.last()?)))
     else {
         return;
     };
@@ -194,5 +197,82 @@ fn extend_nulls(to: &mut NullBufferBuilder, from: Option<&NullBuffer>, rows: Ran
                 rows.clone().for_each(|row| to.append(nulls.is_valid(row)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray as _;
+
+    use super::*;
+
+    fn texts(texts: &[Option<&str>]) -> HeldColumn {
+        let all: String = texts.iter().flatten().copied().collect();
+        let mut offsets = vec![0];
+        for text in texts {
+            offsets.push(offsets[offsets.len() - 1] + text.map_or(0, |text| text.len() as u32));
+        }
+        let nulls = NullBuffer::from_iter(texts.iter().map(Option::is_some));
+        HeldColumn::new(Values::text(&all, &offsets), (nulls.null_count() > 0).then_some(nulls))
+    }
+
+    fn pick(from: &HeldColumn, rows: Range<usize>, times: usize) -> Pick<'_> {
+        Pick { from, rows, times }
+    }
+
+    #[test]
+    fn texts_are_picked_from_short_and_long_columns() {
+        let long = "长".repeat(30_000);
+        let (one, other) = (texts(&[Some("a"), None, Some("bc"), Some("")]), texts(&[Some(&long), Some("z")]));
+        assert!(matches!(one.values, Values::Text(_, Offsets::Short(_))));
+        assert!(matches!(other.values, Values::Text(_, Offsets::Long(_))));
+        let picks = [
+            pick(&other, 1..2, 1),
+            pick(&one, 0..4, 1),
+            pick(&one, 2..3, 2),
+            pick(&one, 1..2, 2),
+            pick(&other, 0..2, 1),
+        ];
+        let gathered = HeldColumn::gather(ColumnType::Utf8, 11, picks.into_iter()).expect("an array");
+        let gathered = gathered.as_binary::<i32>();
+        let read: Vec<_> = gathered.iter().map(|text| text.map(|text| str::from_utf8(text).expect("text"))).collect();
+        let wanted = [
+            Some("z"),
+            Some("a"),
+            None,
+            Some("bc"),
+            Some(""),
+            Some("bc"),
+            Some("bc"),
+            None,
+            None,
+            Some(&long),
+            Some("z"),
+        ];
+        assert_eq!(read, wanted);
+    }
+
+    #[test]
+    fn decimals_take_half_the_room_where_they_fit() {
+        let largest = 10_i128.pow(19) - 1;
+        let small = HeldColumn::new(Values::decimals(&[1, -2, i64::MIN.into(), i64::MAX.into()]), None);
+        let large =
+            HeldColumn::new(Values::decimals(&[largest, -largest, 3]), Some(NullBuffer::from(vec![true, true, false])));
+        assert!(matches!(small.values, Values::SmallDecimal(_)) && matches!(large.values, Values::Decimal(_)));
+        assert_eq!((small.bytes(), large.bytes()), (32, 49));
+        let picks = [pick(&large, 1..3, 1), pick(&small, 0..4, 1), pick(&large, 0..1, 3)];
+        let gathered = HeldColumn::gather(ColumnType::Decimal, 9, picks.into_iter()).expect("an array");
+        let read: Vec<_> = gathered.as_primitive::<Decimal128Type>().iter().collect();
+        let (low, high) = (i128::from(i64::MIN), i128::from(i64::MAX));
+        let all = [-largest, 0, 1, -2, low, high, largest, largest, largest].map(Some);
+        assert_eq!((read[0], read[1], &read[2..]), (all[0], None, &all[2..]));
+        assert_eq!(gathered.data_type(), &ColumnType::Decimal.arrow());
+    }
+
+    #[test]
+    fn a_column_that_is_gone_gives_no_rows() {
+        let gathered = HeldColumn::gather(ColumnType::Int64, 2, [pick(&HeldColumn::default(), 0..2, 1)].into_iter());
+        assert_eq!(gathered.expect("an array").len(), 0);
     }
 }

@@ -138,7 +138,7 @@ struct Reader {
     run: RunId,
     buffer: PageFile,
     /// Every version that was met.
-    seen: HashSet<Identity>,
+    seen: HashSet<Identity, ahash::RandomState>,
     /// Lines of the quarantine file.
     quarantined: String,
     quarantined_rows: u64,
@@ -157,7 +157,7 @@ impl Reader {
             edition,
             run,
             buffer: PageFile { body: Vec::new(), written_at_micros: 0 },
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             quarantined: String::new(),
             quarantined_rows: 0,
             duplicates: 0,

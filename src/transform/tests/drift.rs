@@ -1,5 +1,8 @@
 //! Answers that differ a little from the documented ones, as they occur in the wild.
 
+use std::sync::Arc;
+
+use super::super::Assembly;
 use super::*;
 
 /// The example's requisition after a change of its text.
@@ -146,6 +149,18 @@ fn rows_of_several_pages_are_sorted_and_keep_their_details() {
     assert_eq!(ids, [1, 4, 3, 5, 6].map(Cell::Int));
     assert_eq!(rows.quarantined.len(), 1);
     assert!(assemble(pages(), &[(2, 0)]).is_err());
+
+    // However the rows are asked for, the columns are the same.
+    let assembly = Assembly::new(Arc::new(pages()), &[(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]).expect("rows");
+    let details = assembly.details();
+    assert_eq!(details.rows(), 5);
+    for place in 0..details.schema().fields().len() {
+        let whole = details.column(place, 0..5).expect("a column");
+        for (start, end) in (0..=5).flat_map(|start| (start..=5).map(move |end| (start, end))) {
+            let part = details.column(place, start..end).expect("a column");
+            assert_eq!(*part, *whole.slice(start, end - start), "column {place}, rows {start} to {end}");
+        }
+    }
 
     let none = assemble::<Page>([], &[]).expect("no rows");
     assert_eq!(none.headers.schema(), rows.headers.schema());
