@@ -4,7 +4,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use wdt_lake::sandbox::Sandbox;
 
@@ -50,9 +51,25 @@ pub(crate) fn at_call(sandbox: &Sandbox, nth: u64, act: impl FnOnce() + Send + '
 /// Runs the program and sends it a signal at its `nth` call, which is answered only after the program has ended. When it makes fewer
 /// calls, it just runs.
 pub(crate) fn run_signalled(sandbox: &Sandbox, command: &mut Command, nth: u64, name: &'static str) -> Said {
+    run_signalled_once(|| true, sandbox, command, nth, name)
+}
+
+/// The same, but with the signal no sooner than something `is_so`, which must come about without further calls.
+pub(crate) fn run_signalled_once(
+    is_so: impl Fn() -> bool + Send + 'static,
+    sandbox: &Sandbox,
+    command: &mut Command,
+    nth: u64,
+    name: &'static str,
+) -> Said {
     let (started, process) = channel();
     let (ended, end_of_it) = channel::<()>();
     at_call(sandbox, nth, move || {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < HANG, "what the signal waits for does not come about");
+            thread::sleep(Duration::from_millis(5));
+        }
         signal(told(&process), name);
         // Ends when the sender is dropped.
         let _ = end_of_it.recv_timeout(HANG);
