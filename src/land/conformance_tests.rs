@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
 use super::doctor::{Ability, Outcome as Tried, examine};
+use super::draft::{Landing, Outcome};
 use super::fold::Refusal;
 use super::layout::{Layout, Table};
 use super::lease::{Lease, LeaseWait};
@@ -20,7 +21,6 @@ use super::seam::{Interference, Moment, Op, Seam};
 use super::stops::StopIntent;
 use super::store::{Access, Created, Object, Store, Writers};
 use super::testing::{HeldClock, binding, everything, landing, proof, stop_rows, stopped, try_writer, window, writer};
-use super::writer::{Landing, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 

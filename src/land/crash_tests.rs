@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::digest::Sha256;
+use super::draft::{Committed, Landing, Outcome, Quarantine};
 use super::fold::Refusal;
 use super::layout::{Layout, Table};
 use super::manifest::{Binding, CommitKind};
@@ -20,7 +21,7 @@ use super::store::{Access, Created, Store};
 use super::testing::{
     binding, everything, fold_of_every_manifest, landing, options, proof, schema_accepts, try_writer, window, writer,
 };
-use super::writer::{Committed, Landing, Outcome, Quarantine, Writer};
+use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What happens at the one moment that a [`Trouble`] waits for.

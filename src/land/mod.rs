@@ -11,6 +11,7 @@ mod append;
 mod checkpoint;
 mod digest;
 mod doctor;
+mod draft;
 mod fold;
 pub mod layout;
 mod lease;
@@ -46,6 +47,7 @@ mod testing;
 
 pub use digest::Sha256;
 pub use doctor::{Ability, Finding, Outcome as Tried, examine};
+pub use draft::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
 pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};
@@ -58,4 +60,4 @@ pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
-pub use writer::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart, Writer, WriterOptions};
+pub use writer::{Writer, WriterOptions};

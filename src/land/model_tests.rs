@@ -27,6 +27,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use self::oracle::Oracle;
 use super::append::Patience;
 use super::digest::Sha256;
+use super::draft::Outcome;
 use super::layout::{Layout, Table};
 use super::log;
 use super::manifest::CommitKind;
@@ -35,7 +36,7 @@ use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::{Created, Store};
 use super::testing::{binding, checkpoints, fold_of_every_manifest, proof, try_writer, window};
-use super::writer::{Outcome, Writer};
+use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Window;
 

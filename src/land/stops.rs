@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::draft::{Outcome, TablePart};
 use super::fold::Refusal;
 use super::manifest::CommitKind;
-use super::writer::{Outcome, TablePart, Writer};
+use super::writer::Writer;
 use crate::error::Result;
 use crate::id::CommitId;
 use crate::time::BeijingTime;

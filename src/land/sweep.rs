@@ -17,12 +17,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::checkpoint;
+use super::draft::Outcome;
 use super::fold::{Fold, Refusal, Standing};
 use super::layout::{LEASE_ROOT, Layout, Name};
 use super::log;
 use super::manifest::CommitKind;
 use super::store::Store;
-use super::writer::{Outcome, Writer};
+use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 

@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::append::Patience;
 use super::digest::Sha256;
+use super::draft::{Landing, TablePart};
 use super::fold::Fold;
 use super::layout::{Layout, Table};
 use super::manifest::*;
 use super::parquet::TableSpec;
 use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::Store;
-use super::writer::{Landing, TablePart, Writer, WriterOptions};
+use super::writer::{Writer, WriterOptions};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::{CommitId, RunId};

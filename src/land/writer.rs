@@ -15,24 +15,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 
 use super::append::{Patience, Taken};
 use super::checkpoint::Rhythm;
 use super::digest::Sha256;
+use super::draft::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
-use super::manifest::{
-    self, Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry,
-};
-use super::parquet::{EncodedFile, Origin, TableSpec, encode};
+use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry};
+use super::parquet::{EncodedFile, Origin, encode};
 use super::probe;
 use super::reader::Lake;
-use super::source::RowSource;
-use super::stops::{StopIntent, StopResult};
 use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
@@ -64,119 +60,6 @@ pub struct Writer {
     checkpoints: Rhythm,
     patience: Patience,
     encoder: Worker,
-}
-
-/// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`] clears them at once.
-#[derive(Debug)]
-pub struct Draft {
-    commit: CommitId,
-    kind: CommitKind,
-    created_at: BeijingTime,
-    window: Option<Window>,
-    removes: Vec<CommitId>,
-    fences: Vec<CommitId>,
-    files: Vec<FileEntry>,
-    quarantine: Option<QuarantineEntry>,
-    raw: Option<RawEntry>,
-    intent: Option<StopIntent>,
-    results: Vec<StopResult>,
-}
-
-impl Draft {
-    /// The id that the commit will have.
-    pub fn commit(&self) -> CommitId {
-        self.commit
-    }
-
-    pub(super) fn fencing(self, fences: Vec<CommitId>) -> Self {
-        Self { fences, ..self }
-    }
-
-    pub(super) fn intending(self, intent: StopIntent) -> Self {
-        Self { intent: Some(intent), ..self }
-    }
-
-    pub(super) fn settling(self, results: Vec<StopResult>) -> Self {
-        Self { results, ..self }
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
-    }
-}
-
-/// The rows of one file.
-#[derive(Debug)]
-pub struct TablePart {
-    /// What the table is.
-    pub spec: Arc<TableSpec>,
-    /// The span that the file's name states, within one Beijing month; none for the window of the commit.
-    pub span: Option<Window>,
-    /// The number of the part, from 1, when a table of the commit has several files of one span.
-    pub part: Option<u32>,
-    /// The rows.
-    pub rows: RowSource,
-}
-
-/// Quarantined records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantine {
-    /// One JSON object a line.
-    pub lines: Bytes,
-    /// How many.
-    pub rows: u64,
-}
-
-/// The answers from which a commit is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Raw {
-    /// zstd, one JSON object a line.
-    pub packed: Bytes,
-    /// How many.
-    pub answers: u64,
-}
-
-/// Everything of one commit.
-#[derive(Debug)]
-pub struct Landing {
-    /// What it is for.
-    pub kind: CommitKind,
-    /// The seconds that it covers.
-    pub window: Option<Window>,
-    /// The commits whose place it takes.
-    pub removes: Vec<CommitId>,
-    /// Its rows, made and written one part after the other; parts without rows write no file.
-    pub parts: Vec<TablePart>,
-    /// Its quarantined records.
-    pub quarantine: Option<Quarantine>,
-    /// The answers from which it is made, if they are kept.
-    pub raw: Option<Raw>,
-    /// Why the window is known to be complete.
-    pub proof: Option<Proof>,
-}
-
-/// A commit that counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The number of its manifest.
-    pub number: u64,
-    /// Its id.
-    pub commit: CommitId,
-    /// Its files.
-    pub files: Vec<FileEntry>,
-    /// Its quarantined records.
-    pub quarantine: Option<QuarantineEntry>,
-    /// Objects of removed commits that could not be deleted yet; the next sweep does it.
-    pub undeleted: Vec<String>,
-}
-
-/// What became of a draft.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It counts.
-    Committed(Committed),
-    /// It does not and never will, and its files are gone: plan it again.
-    Dropped(Refusal),
 }
 
 impl Writer {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::land::draft::Outcome;
 use crate::land::layout::Table;
 use crate::land::log;
 use crate::land::manifest::CommitKind;
@@ -20,7 +21,7 @@ use crate::land::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use crate::land::testing::{
     binding, checkpoints, everything, fold_of_every_manifest, proof, try_writer, window, writer,
 };
-use crate::land::writer::{Outcome, Writer};
+use crate::land::writer::Writer;
 
 fn layout() -> Layout {
     Layout::new(binding().name)

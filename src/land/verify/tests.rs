@@ -7,13 +7,13 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::land::draft::{Landing, Outcome};
 use crate::land::manifest::{CommitKind, Proof};
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
 use crate::land::stops::StopIntent;
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer,
 };
-use crate::land::writer::{Landing, Outcome};
 
 fn expected() -> Arc<Expected> {
     let shape =
