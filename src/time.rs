@@ -69,6 +69,11 @@ impl BeijingTime {
         })
     }
 
+    /// The hour of the day on the wall clock of Beijing, 0 to 23.
+    pub fn hour(self) -> usize {
+        usize::try_from((self.0 + OFFSET_SECONDS).rem_euclid(86_400) / 3_600).unwrap_or(0)
+    }
+
     /// The Beijing month that holds this time.
     pub fn month(self) -> Month {
         let wall = self.wall();
@@ -234,6 +239,18 @@ impl Window {
             Some(rest) => (Window { start: self.start, end: cut.plus_seconds(-1) }, Some(rest)),
             None => (self, None),
         }
+    }
+
+    /// The window in `count` pieces of about equal length, at least two where it has two seconds.
+    pub fn pieces(self, count: u64) -> Vec<Window> {
+        let length = self.seconds().div_ceil(count.max(2));
+        let (mut pieces, mut rest) = (Vec::new(), Some(self));
+        while let Some(window) = rest {
+            let (piece, after) = window.split_at(length);
+            pieces.push(piece);
+            rest = after;
+        }
+        pieces
     }
 
     /// What is left before and after `second` when that second is cut out.

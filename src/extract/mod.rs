@@ -5,6 +5,7 @@
 
 mod boundary;
 pub mod budget;
+mod day;
 mod evidence;
 pub mod plan;
 pub mod proof;

@@ -1,11 +1,13 @@
 //! Wanted range minus coverage, as windows that are cut when their turn comes.
 //!
 //! Every window lies within one Beijing month, spans at most 30 days, and is expected to hold no more rows than a walk should read. The
-//! expectation is the density of what was walked last, so the planner cuts late: a window is fixed only when somebody takes it. Windows
-//! follow each other as [a, b] and [b+1s, c].
+//! expectation is the density of what was walked last, weighed by the hours of the day, so the planner cuts late: a window is fixed only
+//! when somebody takes it. Windows follow each other as [a, b] and [b+1s, c].
 
 use std::collections::VecDeque;
 
+use super::day::Day;
+pub use super::day::Hours;
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// The longest span that the gateways allow: 2018-11-01 00:00:00 to 2018-11-30 23:59:59.
@@ -19,30 +21,43 @@ const SHORTEST_OBSERVED_SECONDS: u64 = 3_600;
 pub struct Planner {
     gaps: VecDeque<Window>,
     max_rows: u64,
+    day: Day,
     density: Option<Density>,
 }
 
-/// Rows in a stretch of time.
+/// Rows in a stretch of time, by its [weight](Day::weight).
 #[derive(Clone, Copy, Debug)]
 struct Density {
     rows: u64,
-    seconds: u64,
+    weight: u128,
 }
 
 impl Planner {
     /// Plans the parts of `wanted` that `coverage` lacks, in windows of about `max_rows` rows.
     pub fn new(wanted: Window, coverage: &Coverage, max_rows: u64) -> Self {
-        Self { gaps: coverage.gaps(wanted).into(), max_rows: max_rows.max(1), density: None }
+        Self { gaps: coverage.gaps(wanted).into(), max_rows: max_rows.max(1), day: Day::default(), density: None }
     }
 
-    /// Notes that `seconds` of the ERP's time held `rows` rows; later windows are cut by it.
+    /// Expects `rows` rows in `seconds` of any days, as long as nothing was observed.
+    pub fn expect(&mut self, rows: u64, seconds: u64) {
+        self.density = Some(Density { rows, weight: Day::usual_weight(seconds) });
+    }
+
+    /// Notes that `window` held `rows` rows; later windows are cut by it.
     ///
     /// A stretch of less than an hour says nothing of the hours around it and is not taken.
-    pub fn observe(&mut self, rows: u64, seconds: u64) {
-        if seconds < SHORTEST_OBSERVED_SECONDS {
-            return;
+    pub fn observe(&mut self, window: Window, rows: u64) {
+        if window.seconds() >= SHORTEST_OBSERVED_SECONDS {
+            self.density = Some(Density { rows, weight: self.day.weight(window) });
         }
-        self.density = Some(Density { rows, seconds: seconds.max(1) });
+    }
+
+    /// Notes the same, and how the rows were spread over the hours of a day.
+    pub fn learn(&mut self, window: Window, hours: &Hours) {
+        if window.seconds() >= SHORTEST_OBSERVED_SECONDS {
+            self.day.learn(window, hours);
+            self.observe(window, hours.iter().sum());
+        }
     }
 
     /// Puts windows back, to be handed out next.
@@ -52,10 +67,20 @@ impl Planner {
         windows.into_iter().rev().for_each(|window| self.gaps.push_front(window));
     }
 
+    /// Puts back a window that was found to hold `total` rows, more than are read in one walk. It is handed out in shorter ones.
+    pub fn put_back_too_large(&mut self, window: Window, total: u64) {
+        if window.seconds() < SHORTEST_OBSERVED_SECONDS {
+            // Its density is not to be planned by, so it is cut here.
+            return self.put_back(window.pieces(total.div_ceil(self.max_rows)));
+        }
+        self.observe(window, total);
+        self.put_back([window]);
+    }
+
     /// The next window; `None` when everything was handed out.
     pub fn take(&mut self) -> Option<Window> {
         let gap = self.gaps.pop_front()?;
-        let (window, rest) = gap.split_calendar(self.max_seconds());
+        let (window, rest) = gap.split_calendar(self.max_seconds(gap));
         if let Some(rest) = rest {
             self.gaps.push_front(rest);
         }
@@ -75,15 +100,16 @@ impl Planner {
     /// How many rows `window` is expected to hold; `None` as long as nothing was observed.
     pub fn expected_rows(&self, window: Window) -> Option<u64> {
         let density = self.density?;
-        let rows = u128::from(density.rows) * u128::from(window.seconds()) / u128::from(density.seconds);
+        let rows = u128::from(density.rows) * self.day.weight(window) / density.weight.max(1);
         Some(u64::try_from(rows).unwrap_or(u64::MAX))
     }
 
-    fn max_seconds(&self) -> u64 {
+    /// How long a window may be that begins with `gap`.
+    fn max_seconds(&self, gap: Window) -> u64 {
         match self.density {
-            Some(Density { rows, seconds }) if rows > 0 => {
-                let fitting = u128::from(self.max_rows) * u128::from(seconds) / u128::from(rows);
-                u64::try_from(fitting).unwrap_or(u64::MAX).clamp(1, MAX_SPAN_SECONDS)
+            Some(Density { rows, weight }) if rows > 0 => {
+                let (longest, _) = gap.split_at(MAX_SPAN_SECONDS);
+                self.day.seconds(longest, u128::from(self.max_rows) * weight / u128::from(rows)).max(1)
             }
             _ => MAX_SPAN_SECONDS,
         }
@@ -129,19 +155,57 @@ mod tests {
         assert_eq!(first.seconds(), MAX_SPAN_SECONDS);
         assert_eq!(planner.expected_rows(first), None);
         planner.put_back([first]);
-        planner.observe(30_000, first.seconds());
+        planner.observe(first, 30_000);
         let second = planner.take().expect("a window");
         assert_eq!(second.to_string(), "2026-01-01 00:00:00 .. 2026-01-05 23:59:59");
         assert_eq!(planner.expected_rows(second), Some(5000));
-        planner.observe(1_000, 1);
+        planner.observe(window("2026-01-01 00:00:00", "2026-01-01 00:00:00"), 1_000);
         assert_eq!(planner.expected_rows(second), Some(5000), "a second says nothing of its day");
-        planner.observe(u64::MAX, 3_600);
+        planner.observe(window("2026-01-01 00:00:00", "2026-01-01 00:59:59"), u64::MAX);
         assert_eq!(planner.take().expect("a second").seconds(), 1, "never less than a second");
-        planner.observe(0, 86_400);
+        planner.observe(window("2026-01-01 00:00:00", "2026-01-01 23:59:59"), 0);
         assert_eq!(
             planner.take().expect("the rest").end().to_string(),
             "2026-01-30 23:59:59",
             "an empty stretch says nothing bad"
         );
+    }
+
+    #[test]
+    fn the_hours_of_the_day_shape_the_windows() {
+        let all = window("2026-01-01 00:00:00", "2026-01-20 23:59:59");
+        let mut planner = Planner::new(all, &Coverage::default(), 1_000);
+        // An office that works from 9 to 12 and from 14 to 17: 6,000 rows a day.
+        let mut hours = [0; 24];
+        (9..12).chain(14..17).for_each(|hour: usize| hours[hour] = 1_000);
+        planner.learn(window("2026-01-01 00:00:00", "2026-01-01 23:59:59"), &hours);
+        let planned: Vec<Window> = std::iter::from_fn(|| planner.take()).collect();
+        // A requisition every 3.6 seconds of office hours.
+        let is_office = |second: &i64| {
+            let hour = BeijingTime::from_unix(*second).expect("a time").hour();
+            (9..12).contains(&hour) || (14..17).contains(&hour)
+        };
+        let rows = |window: &Window| {
+            let seconds = window.start().unix()..=window.end().unix();
+            seconds.filter(is_office).count() * 10 / 36
+        };
+        let held: Vec<usize> = planned.iter().map(rows).collect();
+        // The night weighs a little more than it holds; planned by the clock alone, one in three would hold twice as much.
+        assert!(held.iter().all(|rows| *rows <= 1_030), "{held:?}");
+        assert!((120..=126).contains(&planned.len()), "{held:?}");
+    }
+
+    #[test]
+    fn what_is_too_large_comes_back_shorter() {
+        let all = window("2026-01-01 00:00:00", "2026-01-10 23:59:59");
+        let mut planner = Planner::new(all, &Coverage::default(), 1_000);
+        let first = planner.take().expect("a window");
+        planner.put_back_too_large(first, 10_000);
+        let second = planner.take().expect("a window");
+        assert_eq!((second.start(), second.seconds()), (all.start(), 86_400), "a tenth, from the start on");
+        let half_an_hour = window("2026-01-02 00:00:00", "2026-01-02 00:29:59");
+        planner.put_back_too_large(half_an_hour, 4_500);
+        let pieces: Vec<Window> = (0..5).filter_map(|_| planner.take()).collect();
+        assert_eq!(pieces, half_an_hour.pieces(5), "a short one is cut whatever the density");
     }
 }

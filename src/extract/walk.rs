@@ -211,7 +211,7 @@ impl<'a, S: Pages> Walk<'a, S> {
         }
         if self.page_count() > self.limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
             let pieces = u64::from(self.page_count().div_ceil(self.limits.max_pages));
-            return Ok(Verdict::TooLarge(cut(self.window, pieces)));
+            return Ok(Verdict::TooLarge(self.window.pieces(pieces)));
         }
         self.budget.open(self.limits.max_calls(self.page_count()));
         self.concurrent_pass().await?;
@@ -226,7 +226,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             return Ok(Verdict::Proved(Rule::Boundary, seconds));
         }
         if self.window.seconds() > 1 {
-            return Ok(Verdict::Cut(cut(self.window, 2)));
+            return Ok(Verdict::Cut(self.window.pieces(2)));
         }
         while !self.evidence.is_complete() {
             self.concurrent_pass().await?;
@@ -423,19 +423,6 @@ fn without(window: Window, seconds: &BTreeSet<BeijingTime>) -> Vec<Window> {
     }
     parts.extend(rest);
     parts
-}
-
-/// `window` in `pieces` of about equal length, at least two where it has two seconds.
-fn cut(window: Window, pieces: u64) -> Vec<Window> {
-    let length = window.seconds().div_ceil(pieces.max(2));
-    let mut windows = Vec::new();
-    let mut rest = Some(window);
-    while let Some(window) = rest {
-        let (piece, after) = window.split_at(length);
-        windows.push(piece);
-        rest = after;
-    }
-    windows
 }
 
 #[cfg(test)]

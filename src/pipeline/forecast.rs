@@ -80,7 +80,7 @@ pub async fn plan(
     let Some(range) = resolved.window else { return Ok(forecast) };
     let mut planner = Planner::new(range, &coverage, options.max_rows());
     if let Some((rows, seconds)) = lake.and_then(recent_density) {
-        planner.observe(rows, seconds);
+        planner.expect(rows, seconds);
     }
     let source = match account {
         Some(account) => {
@@ -95,12 +95,12 @@ pub async fn plan(
             Some(source) => {
                 let first_row = Query::Page { window, page_no: 0, page_size: 1 };
                 let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
-                planner.observe(total, window.seconds());
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
-                    // Sync would cut it as well, now that the density is known.
-                    planner.put_back([window]);
+                    // Sync would cut it as well.
+                    planner.put_back_too_large(window, total);
                     continue;
                 }
+                planner.observe(window, total);
                 Some(total)
             }
             None => planner.expected_rows(window),

@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         let decoder = PageDecoder::new(account.edition, report.run)?;
         let mut planner = Planner::new(range, lake.coverage(), options.max_rows());
         if let Some((rows, seconds)) = recent_density(lake) {
-            planner.observe(rows, seconds);
+            planner.expect(rows, seconds);
         }
         Ok(Self {
             source: Arc::new(Source::new(gateway, decoder, shelf, raw, Arc::clone(&clock))),
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
                 next = under_way.next() => next,
                 (window, total) = source.first_total(), if is_alone => {
                     is_alone = false;
-                    self.planner.observe(total, window.seconds());
+                    self.planner.observe(window, total);
                     self.follow_server_clock();
                     continue;
                 }
@@ -172,10 +172,15 @@ impl<'a> Run<'a> {
     fn take_in(&mut self, Done { window, budget, outcome }: Done) {
         match outcome {
             Ok(landed) => {
-                if let Some(total) = landed.total {
-                    self.planner.observe(total, window.seconds());
+                match (landed.hours, landed.total) {
+                    (Some(hours), _) => self.planner.learn(window, &hours),
+                    (None, Some(total)) => self.planner.observe(window, total),
+                    (None, None) => {}
                 }
                 self.planner.put_back(landed.replan);
+                if let Some(total) = landed.too_large {
+                    self.planner.put_back_too_large(window, total);
+                }
                 self.pieces.extend(landed.pieces);
                 self.replacements.extend(landed.replace_again);
                 self.report.gaps.extend(landed.gaps);

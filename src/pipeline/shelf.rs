@@ -19,6 +19,9 @@ use crate::transform::{Page, PageContext, PageDecoder};
 /// JSON of many like rows: the quickest level makes it some twenty times smaller.
 const ZSTD_LEVEL: i32 = 1;
 
+/// What a row takes besides its columns: its key on the page, and its place among those that the walk has seen.
+const KEY_BYTES: usize = 200;
+
 /// The pages of one run that wait.
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -103,7 +106,7 @@ impl Shelf {
 
     /// Keeps a page, with the answer that it was decoded from. Takes its time: call it off the async threads.
     pub(super) fn keep(self: &Arc<Self>, mut page: Page, body: &[u8], context: PageContext) -> ShelvedPage {
-        let bytes = page.memory_bytes();
+        let bytes = page.memory_bytes() + page.rows().len() * KEY_BYTES;
         self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -278,6 +281,6 @@ mod tests {
         let page = keep(&shelf, &decoder);
         assert!(page.stored_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&shelf) == 0);
         assert!(page.read_again(&decoder).is_err(), "it was never put aside");
-        assert_eq!(shelf.expected_bytes(10), 10 * page.as_ref().memory_bytes());
+        assert_eq!(shelf.expected_bytes(10), 10 * (page.as_ref().memory_bytes() + KEY_BYTES));
     }
 }

@@ -15,6 +15,7 @@ use super::source::Source;
 use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
+use crate::extract::plan::Hours;
 use crate::extract::proof;
 use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
 use crate::id::CommitId;
@@ -64,12 +65,16 @@ pub(super) struct Landed {
     pub(super) commits: Vec<Arrived>,
     /// Windows to plan anew.
     pub(super) replan: Vec<Window>,
+    /// The rows of the window, when they are more than one walk should read.
+    pub(super) too_large: Option<u64>,
     /// Pieces of a window that was not proved as a whole, with what is left of its budget.
     pub(super) pieces: Vec<(Window, Budget)>,
     /// Committed windows that must still be walked again.
     pub(super) replace_again: Vec<Replacement>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
+    /// At which hours of the day its rows were modified, if it was proved.
+    pub(super) hours: Option<Hours>,
     pub(super) gaps: Vec<Gap>,
     /// What stopped the work after some of it was committed.
     pub(super) stopped: Option<Error>,
@@ -131,9 +136,9 @@ impl Task<'_> {
             });
         }
         let proved = match walked {
-            Walked::TooLarge { windows, total } => {
-                tracing::debug!(%window, total, pieces = windows.len(), "the window is too large");
-                return Ok(Landed { replan: windows, total: Some(total), ..Landed::default() });
+            Walked::TooLarge { total, .. } => {
+                tracing::debug!(%window, total, "the window is too large");
+                return Ok(Landed { too_large: Some(total), ..Landed::default() });
             }
             Walked::Unproved { windows, total } => {
                 tracing::debug!(%window, total, "the window was not proved and is cut");
@@ -142,8 +147,9 @@ impl Task<'_> {
             Walked::Proved(proved) => proved,
         };
         let pieces = sharing(proved.again, &budget);
-        let mut landed = Landed { pieces, total: Some(proved.total), ..Landed::default() };
         let pages: Arc<[ShelvedPage]> = proved.pages.into();
+        let hours = Some(hours(&pages, &proved.parts));
+        let mut landed = Landed { pieces, total: Some(proved.total), hours, ..Landed::default() };
         let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
         for Part { window, mut winners, proof } in proved.parts {
             winners.retain(|(page, row)| !pages[*page].is_extra(*row));
@@ -319,6 +325,17 @@ pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, u
         is_new && !is_extra
     });
     extra.difference(&landed).count() as u64
+}
+
+/// How many of the rows that were proved belong to each hour of a day.
+fn hours(pages: &[ShelvedPage], parts: &[Part]) -> Hours {
+    let mut hours = Hours::default();
+    for (page, row) in parts.iter().flat_map(|part| &part.winners) {
+        if let Some(modified) = pages[*page].rows()[*row].modified {
+            hours[modified.hour()] += 1;
+        }
+    }
+    hours
 }
 
 /// Pieces that draw on one budget.
