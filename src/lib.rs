@@ -27,7 +27,7 @@
 //! | [`pipeline`] | one run for one account: the only place that knows the five below |
 //! | [`stop`] | stop references: the state machine between an intent and its result |
 //! | [`land`] | Arrow -> lake: Parquet, the commit log, sweep, lease |
-//! | [`transform`] | JSON bytes -> two Arrow record batches, by the data contract |
+//! | [`transform`] | JSON bytes -> the columns of two Arrow tables, by the data contract |
 //! | [`extract`] | which calls to make: the planner, and the walk that proves a window complete |
 //! | [`gateway`] | signed, paced, retried HTTP |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |

@@ -396,6 +396,29 @@ mod tests {
     }
 
     #[test]
+    fn hours_are_those_of_the_wall_clock() {
+        for (text, hour) in [
+            ("2026-10-01 00:00:00", 0),
+            ("2026-10-01 23:59:59", 23),
+            ("1969-12-31 07:30:00", 7),
+            ("0001-01-01 00:00:00", 0),
+        ] {
+            assert_eq!(at(text).hour(), hour, "{text}");
+        }
+    }
+
+    #[test]
+    fn pieces_make_up_the_window() {
+        for (seconds, count, pieces) in [(1, 5, 1), (2, 0, 2), (10, 3, 3), (10, 100, 10), (7, 4, 4)] {
+            let whole = window(100, 99 + seconds);
+            let cut = whole.pieces(count);
+            assert_eq!(cut.len(), pieces, "{seconds} seconds in {count}");
+            assert!((cut[0].start(), cut[cut.len() - 1].end()) == (whole.start(), whole.end()));
+            assert!(cut.windows(2).all(|pair| pair[0].end().plus_seconds(1) == pair[1].start()));
+        }
+    }
+
+    #[test]
     fn wall_clock_is_eight_hours_ahead_of_utc() {
         assert_eq!(at("1970-01-01 08:00:00").unix(), 0);
         assert_eq!(at("2012-01-01 00:00:00").unix(), 1_325_347_200, "the flagship epoch of the vendor's page");

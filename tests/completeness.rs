@@ -14,7 +14,7 @@ use wdt_lake::edition::Edition;
 use wdt_lake::extract::budget::Limits;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::{Depth, Lake, Store};
-use wdt_lake::pipeline::{SyncOptions, SyncReport, sync, verify};
+use wdt_lake::pipeline::{SyncOptions, SyncReport, plan, sync, verify};
 use wdt_lake::sandbox::{
     Behaviour, Call, Drift, DriftMoment, Fault, Faults, Interval, Options, Order, Outer, Quantity, Requisition,
     Sandbox, Statements, Uncounted, generate,
@@ -258,16 +258,39 @@ fn a_second_of_a_thousand_requisitions_is_complete() {
 
 #[test]
 fn a_server_that_caps_its_pages_is_read_completely() {
-    let behaviour = Behaviour { max_page_rows: Some(50), ..Behaviour::default() };
-    let requisitions = generate(6, 700, 25, at("2026-06-30 23:59:59"));
-    let sandbox = Sandbox::start(Options { requisitions, behaviour, ..Options::default() }).unwrap();
+    // Of 3,000 rows in pages of 20 there are more pages than one walk reads, but not more rows than a window is planned for.
+    for (cap, count, calls) in [(50, 700, 14 + 6), (20, 3_000, 150 + 30)] {
+        let behaviour = Behaviour { max_page_rows: Some(cap), ..Behaviour::default() };
+        let requisitions = generate(6, count, 25, at("2026-06-30 23:59:59"));
+        let sandbox = Sandbox::start(Options { requisitions, behaviour, ..Options::default() }).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = Store::memory();
+            let options = SyncOptions { page_size: 100, limits: Limits::default(), ..options() };
+            let report = run(&sandbox, &store, &options).await;
+            assert_eq!((report.exit_code(), report.headers), (0, count as u64), "{report:?}");
+            assert!(report.calls <= calls, "{} calls for pages of {cap}", report.calls);
+        });
+    }
+}
+
+/// The density of half an hour is not planned by, so what is in it must be cut in another way, by `plan` too.
+#[test]
+fn a_burst_within_an_hour_is_planned_and_read() {
+    let mut requisitions = generate(9, 800, 1, at("2026-06-30 23:59:59"));
+    for (place, requisition) in (0_i64..).zip(&mut requisitions) {
+        move_to(requisition, at("2026-06-20 10:00:00").plus_seconds(place));
+    }
+    let sandbox = Sandbox::start(Options { requisitions, ..Options::default() }).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Store::memory();
-        let options = SyncOptions { page_size: 100, limits: Limits::default(), ..options() };
-        let report = run(&sandbox, &store, &options).await;
-        assert_eq!((report.exit_code(), report.headers), (0, 700), "{report:?}");
-        assert!(report.calls <= 14 + 1 + 5, "{} calls", report.calls);
+        let options = options();
+        let account = account(&sandbox);
+        let forecast = plan(Some(&account), None, &options, Arc::new(SystemClock)).await.unwrap();
+        assert_eq!(forecast.rows(), 800);
+        assert!(forecast.windows.iter().all(|planned| planned.rows.is_some_and(|rows| rows <= 160)), "{forecast:?}");
+        let report = run(&sandbox, &Store::memory(), &options).await;
+        assert_eq!((report.exit_code(), report.headers), (0, 800), "{report:?}");
     });
 }
 

@@ -98,7 +98,7 @@ impl<P: PageRows> Evidence<P> {
         let total = page.total();
         if let Some(total) = total {
             self.claims.push(Claim { total, received });
-            // Room for them all at once, whatever a server claims.
+            // Room for them at once, but for no more than a window is planned for, whatever a server claims.
             let expected = usize::try_from(total).unwrap_or(usize::MAX).min(MOST_EXPECTED);
             self.seen.reserve(expected.saturating_sub(self.seen.len()));
         }

@@ -38,6 +38,11 @@ impl Planner {
         Self { gaps: coverage.gaps(wanted).into(), max_rows: max_rows.max(1), day: Day::default(), density: None }
     }
 
+    /// From here on, windows are planned for about `max_rows` rows.
+    pub fn set_max_rows(&mut self, max_rows: u64) {
+        self.max_rows = max_rows.max(1);
+    }
+
     /// Expects `rows` rows in `seconds` of any days, as long as nothing was observed.
     pub fn expect(&mut self, rows: u64, seconds: u64) {
         self.density = Some(Density { rows, weight: Day::usual_weight(seconds) });
@@ -67,14 +72,13 @@ impl Planner {
         windows.into_iter().rev().for_each(|window| self.gaps.push_front(window));
     }
 
-    /// Puts back a window that was found to hold `total` rows, more than are read in one walk. It is handed out in shorter ones.
-    pub fn put_back_too_large(&mut self, window: Window, total: u64) {
-        if window.seconds() < SHORTEST_OBSERVED_SECONDS {
-            // Its density is not to be planned by, so it is cut here.
-            return self.put_back(window.pieces(total.div_ceil(self.max_rows)));
-        }
+    /// Puts back a window that was found to hold `total` rows, which `pieces` walks should read. What is handed out next is at most
+    /// that part of it, whatever the density says: a server may give smaller pages than windows are planned by.
+    pub fn put_back_too_large(&mut self, window: Window, total: u64, pieces: u64) {
         self.observe(window, total);
-        self.put_back([window]);
+        let part = self.day.weight(window) / u128::from(pieces.max(2));
+        let (first, rest) = window.split_at(self.day.seconds(window, part));
+        self.put_back([first].into_iter().chain(rest));
     }
 
     /// The next window; `None` when everything was handed out.
@@ -200,12 +204,18 @@ mod tests {
         let all = window("2026-01-01 00:00:00", "2026-01-10 23:59:59");
         let mut planner = Planner::new(all, &Coverage::default(), 1_000);
         let first = planner.take().expect("a window");
-        planner.put_back_too_large(first, 10_000);
+        planner.put_back_too_large(first, 10_000, 10);
         let second = planner.take().expect("a window");
         assert_eq!((second.start(), second.seconds()), (all.start(), 86_400), "a tenth, from the start on");
-        let half_an_hour = window("2026-01-02 00:00:00", "2026-01-02 00:29:59");
-        planner.put_back_too_large(half_an_hour, 4_500);
-        let pieces: Vec<Window> = (0..5).filter_map(|_| planner.take()).collect();
-        assert_eq!(pieces, half_an_hour.pieces(5), "a short one is cut whatever the density");
+        // Fewer rows than a window is planned for are too many where the server gives small pages.
+        let mut window = second;
+        for rows in (1..10).rev() {
+            planner.put_back_too_large(window, rows * 10, 2);
+            let next = planner.take().expect("a window");
+            assert!(next.start() == window.start() && next.seconds() <= window.seconds().div_ceil(2), "{next}");
+            window = next;
+        }
+        let rest: u64 = std::iter::from_fn(|| planner.take()).map(Window::seconds).sum();
+        assert_eq!(window.seconds() + rest, all.seconds(), "nothing is left out");
     }
 }

@@ -74,8 +74,8 @@ pub enum Walked<P> {
     Proved(Proved<P>),
     /// One call has shown that the window holds more than a walk should read.
     TooLarge {
-        /// Pieces that together are the window, each a window of its own.
-        windows: Vec<Window>,
+        /// How many pieces of it would each be as large as a walk should read, at least two.
+        pieces: u64,
         /// The total that the server said for the whole window.
         total: u64,
     },
@@ -142,7 +142,7 @@ impl<'a, S: Pages> Walker<'a, S> {
         }
         Ok(match walked {
             Verdict::Proved(rule, seconds) => Walked::Proved(walk.prove(rule, &seconds)),
-            Verdict::TooLarge(windows) => Walked::TooLarge { windows, total: walk.total() },
+            Verdict::TooLarge { pieces } => Walked::TooLarge { pieces, total: walk.total() },
             Verdict::Cut(windows) => Walked::Unproved { windows, total: walk.total() },
         })
     }
@@ -152,7 +152,9 @@ impl<'a, S: Pages> Walker<'a, S> {
 enum Verdict {
     /// Proved by the rule, but for the seconds that must be walked on their own.
     Proved(Rule, BTreeSet<BeijingTime>),
-    TooLarge(Vec<Window>),
+    TooLarge {
+        pieces: u64,
+    },
     Cut(Vec<Window>),
 }
 
@@ -211,7 +213,7 @@ impl<'a, S: Pages> Walk<'a, S> {
         }
         if self.page_count() > self.limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
             let pieces = u64::from(self.page_count().div_ceil(self.limits.max_pages));
-            return Ok(Verdict::TooLarge(self.window.pieces(pieces)));
+            return Ok(Verdict::TooLarge { pieces });
         }
         self.budget.open(self.limits.max_calls(self.page_count()));
         self.concurrent_pass().await?;

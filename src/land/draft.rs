@@ -12,7 +12,7 @@ use super::stops::{StopIntent, StopResult};
 use crate::id::CommitId;
 use crate::time::{BeijingTime, Window};
 
-/// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`] clears them at once.
+/// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`](super::Writer::abandon) clears them at once.
 #[derive(Debug)]
 pub struct Draft {
     pub(super) commit: CommitId,

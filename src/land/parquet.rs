@@ -18,9 +18,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{
-    Array, ArrayAccessor, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayAccessor, ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow_schema::{DataType, FieldRef, Fields, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -127,7 +128,7 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &Origin) -> Result<Opti
         let mut row_group = file.next_row_group().map_err(failed)?;
         for (place, (field, mut writer)) in schema.fields().iter().zip(writers).enumerate() {
             for chunk in chunks(rows.clone(), CHUNK_ROWS) {
-                let values = columns.column(place, chunk)?;
+                let values = values(spec, &*columns, field, place, chunk)?;
                 let leaves = compute_leaves(field, &values).map_err(failed)?;
                 leaves.iter().try_for_each(|leaf| writer.write(leaf)).map_err(failed)?;
             }
@@ -151,7 +152,9 @@ fn check(spec: &TableSpec, columns: &dyn Columns, origin: &Origin) -> Result<(Be
     let mut range: Option<(BeijingTime, BeijingTime)> = None;
     let mut before = None;
     for chunk in chunks(0..columns.rows(), CHUNK_ROWS) {
-        let keys = places.iter().map(|place| columns.column(*place, chunk.clone())).collect::<Result<_>>()?;
+        let keys = places.iter().zip(schema.fields());
+        let keys = keys.map(|(place, field)| values(spec, columns, field, *place, chunk.clone()));
+        let keys = keys.collect::<Result<_>>()?;
         let keys = RecordBatch::try_new(Arc::clone(&schema), keys).map_err(failed)?;
         check_order(spec, before.as_ref(), &keys).map_err(|why| unfit(spec, &why))?;
         let (least, most) = bounds(spec, &keys).map_err(|why| unfit(spec, &why))?;
@@ -162,6 +165,24 @@ fn check(spec: &TableSpec, columns: &dyn Columns, origin: &Origin) -> Result<(Be
         before = Some(keys);
     }
     range.ok_or_else(|| unfit(spec, "no rows"))
+}
+
+/// The values of a column in `rows`, as many as there must be, and none missing where none may be.
+fn values(
+    spec: &TableSpec,
+    columns: &dyn Columns,
+    field: &Field,
+    place: usize,
+    rows: Range<usize>,
+) -> Result<ArrayRef> {
+    let values = columns.column(place, rows.clone())?;
+    if values.len() != rows.len() {
+        return Err(unfit(spec, &format!("`{}` has {} values for {} rows", field.name(), values.len(), rows.len())));
+    }
+    if !field.is_nullable() && values.null_count() > 0 {
+        return Err(unfit(spec, &format!("`{}` has nulls", field.name())));
+    }
+    Ok(values)
 }
 
 fn unfit(spec: &TableSpec, why: &str) -> Error {
@@ -336,6 +357,7 @@ impl SortKey<'_> {
 #[cfg(test)]
 mod tests {
     use arrow_array::types::Decimal128Type;
+    use arrow_schema::SchemaRef;
     use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
     use parquet::file::metadata::PageIndexPolicy;
     use parquet::file::statistics::Statistics;
@@ -412,6 +434,63 @@ mod tests {
         let sorting: Vec<i32> =
             group.sorting_columns().expect("sorted").iter().map(|column| column.column_idx).collect();
         assert_eq!(sorting, [at("purchase_apply_no") as i32, at("modified") as i32]);
+    }
+
+    /// Two row groups, and many chunks of each column.
+    #[test]
+    fn large_files_are_cut_into_row_groups_and_read_back_whole() {
+        let count = ROW_GROUP_ROWS + CHUNK_ROWS + 5;
+        let names: Vec<String> = (0..count).map(|row| format!("N{row:07}")).collect();
+        let nums = |row: usize| (row as i128) * 7 - 3;
+        let all: Vec<_> = names.iter().enumerate().map(|(row, name)| (name.as_str(), 5, nums(row))).collect();
+        let file = encode(&header_spec(), vec![rows(&all)].into(), &origin()).expect("encoded").expect("rows");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes.clone()).expect("parquet");
+        let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(groups, [ROW_GROUP_ROWS as i64, (CHUNK_ROWS + 5) as i64]);
+        let mut row = 0;
+        for batch in decode(file.bytes).expect("readable") {
+            let numbers = batch.column_by_name("purchase_apply_no").expect("a column").as_string::<i32>();
+            let values = batch.column_by_name("real_num").expect("a column").as_primitive::<Decimal128Type>();
+            for (number, value) in numbers.iter().zip(values) {
+                assert_eq!((number, value), (Some(names[row].as_str()), Some(nums(row))));
+                row += 1;
+            }
+        }
+        assert_eq!(row, count);
+
+        // Sorted in each chunk, but not from one to the next.
+        let unsorted: Vec<_> = all[1..=CHUNK_ROWS].iter().chain(&all[..1]).copied().collect();
+        let error = encode(&header_spec(), vec![rows(&unsorted)].into(), &origin()).expect_err("refused");
+        assert!(error.to_string().contains("not sorted"), "{error}");
+    }
+
+    /// A source that gives fewer values than it has rows, or nulls where none may be.
+    #[test]
+    fn missing_values_are_refused() {
+        struct Wrong(RecordBatch, ArrayRef);
+        impl Columns for Wrong {
+            fn schema(&self) -> SchemaRef {
+                self.0.schema()
+            }
+
+            fn rows(&self) -> usize {
+                self.0.num_rows()
+            }
+
+            fn column(&self, place: usize, rows: Range<usize>) -> Result<ArrayRef> {
+                let is_wrong = self.0.schema().field(place).name() == "modified";
+                if is_wrong { Ok(Arc::clone(&self.1)) } else { Columns::column(&self.0, place, rows) }
+            }
+        }
+        let batch = rows(&[("A", 1, 0), ("B", 2, 0)]);
+        let place = batch.schema().index_of("modified").expect("a column");
+        let short = batch.column(place).slice(0, 1);
+        let nulls = arrow_array::new_null_array(batch.column(place).data_type(), 2);
+        for (column, why) in [(short, "1 values for 2 rows"), (nulls, "has nulls")] {
+            let source = RowSource::new(Wrong(batch.clone(), column));
+            let error = encode(&header_spec(), source, &origin()).expect_err("refused");
+            assert!(error.to_string().contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl RowSource {
         })
     }
 
-    /// The rows, in memory from here on.
+    /// The rows, ready to be asked for.
     pub(super) fn open(self) -> Result<Box<dyn Columns>> {
         (self.0)()
     }

@@ -97,7 +97,7 @@ pub async fn plan(
                 let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     // Sync would cut it as well.
-                    planner.put_back_too_large(window, total);
+                    planner.put_back_too_large(window, total, total.div_ceil(options.max_rows()));
                     continue;
                 }
                 planner.observe(window, total);

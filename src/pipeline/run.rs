@@ -1,6 +1,6 @@
 //! One run of one account while it walks: which window is next, how many are under way, and what became of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -24,6 +24,8 @@ use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
 use crate::time::{Clock, Coverage, Window};
 use crate::transform::PageDecoder;
 
+/// However little memory there is: a window costs one call more than its pages, and files of its own.
+const FEWEST_PAGES: u64 = 10;
 /// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
 /// take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
@@ -102,7 +104,7 @@ impl<'a> Run<'a> {
         let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
-        let mut reserved = 0;
+        let mut reserved: HashMap<Window, usize> = HashMap::new();
         // The first window goes alone until its total is known, so that refused credentials are refused once and its density plans the
         // others.
         let mut is_alone = true;
@@ -111,15 +113,16 @@ impl<'a> Run<'a> {
             while self.report.stopped.is_none() && under_way.len() < at_once {
                 let Some(work) = self.next() else { break };
                 let bytes = self.expected_bytes(&work);
-                if !under_way.is_empty() && reserved + bytes > source.shelf().limit_bytes() {
+                let all = reserved.values().fold(bytes, |all, bytes| all.saturating_add(*bytes));
+                if !under_way.is_empty() && all > source.shelf().limit_bytes() {
                     self.put_back(work);
                     break;
                 }
-                reserved += bytes;
                 let task =
                     Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 let (window, budget) = (work.window(), work.budget());
-                under_way.push(async move { (bytes, Done { window, budget, outcome: task.run(work).await }) });
+                reserved.insert(window, bytes);
+                under_way.push(async move { Done { window, budget, outcome: task.run(work).await } });
             }
             let next = tokio::select! {
                 biased;
@@ -127,13 +130,17 @@ impl<'a> Run<'a> {
                 (window, total) = source.first_total(), if is_alone => {
                     is_alone = false;
                     self.planner.observe(window, total);
+                    // Nothing was known when it began.
+                    if let Some(bytes) = reserved.get_mut(&window) {
+                        *bytes = (*bytes).max(source.shelf().expected_bytes(total.min(self.max_rows())));
+                    }
                     self.follow_server_clock();
                     continue;
                 }
             };
-            let Some((bytes, done)) = next else { return };
+            let Some(done) = next else { return };
             is_alone = false;
-            reserved -= bytes;
+            reserved.remove(&done.window);
             self.take_in(done);
             if self.report.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Credentials) {
                 // More calls cannot help; those under way are let go.
@@ -145,6 +152,7 @@ impl<'a> Run<'a> {
 
     /// What to do next: first what is begun, then what is missing, at last what is walked again.
     fn next(&mut self) -> Option<Work> {
+        self.planner.set_max_rows(self.max_rows());
         let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
         let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
         piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
@@ -158,13 +166,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The rows that a window should hold at most: so few that one window can be read while another is encoded.
+    fn max_rows(&self) -> u64 {
+        let shelf = self.source.shelf();
+        let fitting = shelf.rows_in(shelf.limit_bytes() / 2);
+        self.options.max_rows().min(fitting.max(FEWEST_PAGES * u64::from(self.options.page_size)))
+    }
+
     /// What the pages of a window are expected to take in memory.
     fn expected_bytes(&self, work: &Work) -> usize {
         // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way then.
         if let Work::Again(_) = work {
             return self.source.shelf().limit_bytes().saturating_add(1);
         }
-        let most = self.options.max_rows();
+        let most = self.max_rows();
         let rows = self.planner.expected_rows(work.window()).map_or(most, |rows| rows.min(most));
         self.source.shelf().expected_bytes(rows)
     }
@@ -178,8 +193,8 @@ impl<'a> Run<'a> {
                     (None, None) => {}
                 }
                 self.planner.put_back(landed.replan);
-                if let Some(total) = landed.too_large {
-                    self.planner.put_back_too_large(window, total);
+                if let Some((total, pieces)) = landed.too_large {
+                    self.planner.put_back_too_large(window, total, pieces);
                 }
                 self.pieces.extend(landed.pieces);
                 self.replacements.extend(landed.replace_again);

@@ -19,7 +19,8 @@ use crate::transform::{Page, PageContext, PageDecoder};
 /// JSON of many like rows: the quickest level makes it some twenty times smaller.
 const ZSTD_LEVEL: i32 = 1;
 
-/// What a row takes besides its columns: its key on the page, and its place among those that the walk has seen.
+/// What a row takes besides its columns: its key on the page, and its place among those that the walk has seen. Of a page that is put on
+/// disk or forgotten it stays, and does not count: it is what grows with a window.
 const KEY_BYTES: usize = 200;
 
 /// The pages of one run that wait.
@@ -46,11 +47,11 @@ struct Spill {
 pub(super) struct ShelvedPage {
     /// Without its columns when they were put on disk, or are not needed any more.
     page: Page,
-    columns: Columns,
+    columns: Whereabouts,
 }
 
 #[derive(Debug)]
-enum Columns {
+enum Whereabouts {
     Held(#[expect(dead_code, reason = "counts as long as it lives")] Share),
     Stored(Stored),
     Gone,
@@ -106,24 +107,25 @@ impl Shelf {
 
     /// Keeps a page, with the answer that it was decoded from. Takes its time: call it off the async threads.
     pub(super) fn keep(self: &Arc<Self>, mut page: Page, body: &[u8], context: PageContext) -> ShelvedPage {
-        let bytes = page.memory_bytes() + page.rows().len() * KEY_BYTES;
+        let decoded_bytes = page.memory_bytes();
+        let bytes = decoded_bytes + page.rows().len() * KEY_BYTES;
         self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let share = Share { shelf: Arc::clone(self), bytes };
         // Expectations are off by a little; that is no reason to put pages on disk.
         if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
-            return ShelvedPage { page, columns: Columns::Held(share) };
+            return ShelvedPage { page, columns: Whereabouts::Held(share) };
         }
         match self.store(body) {
             Ok(span) => {
                 page.drop_columns();
-                let stored = Stored { shelf: Arc::clone(self), span, context, decoded_bytes: bytes };
-                ShelvedPage { page, columns: Columns::Stored(stored) }
+                let stored = Stored { shelf: Arc::clone(self), span, context, decoded_bytes };
+                ShelvedPage { page, columns: Whereabouts::Stored(stored) }
             }
             Err(error) => {
                 tracing::warn!(%error, "a page stays in memory above the limit: no temporary file can be written; set TMPDIR");
-                ShelvedPage { page, columns: Columns::Held(share) }
+                ShelvedPage { page, columns: Whereabouts::Held(share) }
             }
         }
     }
@@ -131,6 +133,17 @@ impl Shelf {
     /// What the windows under way may be expected to take together, in bytes.
     pub(super) fn limit_bytes(&self) -> usize {
         self.limit_bytes
+    }
+
+    /// How many rows are expected to fit in so many bytes, going by those that were kept so far; as many as you like before the first.
+    pub(super) fn rows_in(&self, bytes: usize) -> u64 {
+        match self.seen_bytes.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            seen_bytes => {
+                let rows = bytes as u128 * self.seen_rows.load(Ordering::Relaxed) as u128 / seen_bytes as u128;
+                u64::try_from(rows).unwrap_or(u64::MAX)
+            }
+        }
     }
 
     /// What so many rows are expected to take, going by those that were kept so far; 0 before the first.
@@ -173,7 +186,7 @@ impl Shelf {
 impl ShelvedPage {
     /// What its columns take in memory once they are read again; 0 when they are there.
     pub(super) fn stored_bytes(&self) -> usize {
-        if let Columns::Stored(stored) = &self.columns { stored.decoded_bytes } else { 0 }
+        if let Whereabouts::Stored(stored) = &self.columns { stored.decoded_bytes } else { 0 }
     }
 
     /// Reads its columns again if they are on disk. Takes its time: call it off the async threads.
@@ -181,10 +194,10 @@ impl ShelvedPage {
     /// # Errors
     /// As [`ShelvedPage::read_again`].
     pub(super) fn restore(&mut self, decoder: &PageDecoder) -> Result<()> {
-        if let Columns::Stored(stored) = &self.columns {
+        if let Whereabouts::Stored(stored) = &self.columns {
             self.page = self.read_again(decoder)?;
             stored.shelf.held_bytes.fetch_add(stored.decoded_bytes, Ordering::Relaxed);
-            self.columns = Columns::Held(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
+            self.columns = Whereabouts::Held(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
         }
         Ok(())
     }
@@ -194,7 +207,7 @@ impl ShelvedPage {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the temporary file does not give back what was written to it.
     pub(super) fn read_again(&self, decoder: &PageDecoder) -> Result<Page> {
-        let Columns::Stored(Stored { shelf, span, context, .. }) = &self.columns else {
+        let Whereabouts::Stored(Stored { shelf, span, context, .. }) = &self.columns else {
             return Err(Error::internal("a page that is in memory was read again"));
         };
         let failed =
@@ -225,7 +238,7 @@ impl PageRows for ShelvedPage {
 
     fn forget_rows(&mut self) {
         self.page.forget();
-        self.columns = Columns::Gone;
+        self.columns = Whereabouts::Gone;
     }
 }
 
@@ -278,9 +291,11 @@ mod tests {
     fn pages_within_the_limit_stay_in_memory() {
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
         let shelf = Shelf::new(1 << 20);
+        assert_eq!((shelf.rows_in(1), shelf.expected_bytes(1)), (u64::MAX, 0), "nothing is known");
         let page = keep(&shelf, &decoder);
         assert!(page.stored_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&shelf) == 0);
         assert!(page.read_again(&decoder).is_err(), "it was never put aside");
         assert_eq!(shelf.expected_bytes(10), 10 * (page.as_ref().memory_bytes() + KEY_BYTES));
+        assert_eq!(shelf.rows_in(shelf.expected_bytes(10)), 10);
     }
 }

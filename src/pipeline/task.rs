@@ -26,6 +26,9 @@ use crate::transform::{Assembly, Refreshed, assemble, carry_over};
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
 
+/// How many rows are added up at a time.
+const SUMMED_ROWS: usize = 4_096;
+
 /// What there is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
@@ -65,8 +68,8 @@ pub(super) struct Landed {
     pub(super) commits: Vec<Arrived>,
     /// Windows to plan anew.
     pub(super) replan: Vec<Window>,
-    /// The rows of the window, when they are more than one walk should read.
-    pub(super) too_large: Option<u64>,
+    /// The rows of the window, when they are more than one walk should read, and how many walks should read them.
+    pub(super) too_large: Option<(u64, u64)>,
     /// Pieces of a window that was not proved as a whole, with what is left of its budget.
     pub(super) pieces: Vec<(Window, Budget)>,
     /// Committed windows that must still be walked again.
@@ -136,9 +139,9 @@ impl Task<'_> {
             });
         }
         let proved = match walked {
-            Walked::TooLarge { total, .. } => {
-                tracing::debug!(%window, total, "the window is too large");
-                return Ok(Landed { too_large: Some(total), ..Landed::default() });
+            Walked::TooLarge { pieces, total } => {
+                tracing::debug!(%window, total, pieces, "the window is too large");
+                return Ok(Landed { too_large: Some((total, pieces)), ..Landed::default() });
             }
             Walked::Unproved { windows, total } => {
                 tracing::debug!(%window, total, "the window was not proved and is cut");
@@ -195,8 +198,8 @@ impl Task<'_> {
             let (walked, record) = self.walk(piece, &budget).await?;
             records.extend(record);
             match walked {
-                Walked::TooLarge { windows, .. } => {
-                    todo.extend(windows.into_iter().map(|window| (window, Budget::default())))
+                Walked::TooLarge { pieces, .. } => {
+                    todo.extend(piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())))
                 }
                 Walked::Unproved { windows, .. } => todo.extend(sharing(windows, &budget)),
                 Walked::Proved(proved) => {
@@ -327,7 +330,7 @@ pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, u
     extra.difference(&landed).count() as u64
 }
 
-/// How many of the rows that were proved belong to each hour of a day.
+/// How many rows of the proved parts belong to each hour of a day; a row of the second after the window does no harm.
 fn hours(pages: &[ShelvedPage], parts: &[Part]) -> Hours {
     let mut hours = Hours::default();
     for (page, row) in parts.iter().flat_map(|part| &part.winners) {
@@ -380,9 +383,11 @@ fn summed(rows: RowSource, sum: &Sum) -> RowSource {
     let sum = Arc::clone(sum);
     rows.inspect(move |rows| {
         let Ok(place) = rows.schema().index_of("real_num") else { return Ok(()) };
-        let column = rows.column(place, 0..rows.rows())?;
-        if let (Some(column), Ok(mut sum)) = (column.as_primitive_opt::<Decimal128Type>(), sum.lock()) {
-            *sum = column.iter().flatten().fold(*sum, |sum, real_num| Some(sum.unwrap_or(0) + real_num));
+        for start in (0..rows.rows()).step_by(SUMMED_ROWS) {
+            let column = rows.column(place, start..rows.rows().min(start + SUMMED_ROWS))?;
+            if let (Some(column), Ok(mut sum)) = (column.as_primitive_opt::<Decimal128Type>(), sum.lock()) {
+                *sum = column.iter().flatten().fold(*sum, |sum, real_num| Some(sum.unwrap_or(0) + real_num));
+            }
         }
         Ok(())
     })

@@ -246,10 +246,11 @@ impl<P: AsRef<Page>> Gathered<P> {
                         runs.flat_map(|run| std::iter::repeat_n(pages[run.page].received_at_micros, run.rows.len()));
                     Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC"))
                 }
-                _ => Arc::new(BinaryArray::new_repeated(
+                2 => Arc::new(BinaryArray::new_repeated(
                     first.map_or_else(String::new, |page| page.run.to_string()),
                     count,
                 )),
+                _ => return Err(ArrowError::InvalidArgumentError(format!("no column {place}"))),
             });
         }
         let kind = columns[place].kind();

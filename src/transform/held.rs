@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{ArrayRef, BinaryArray, PrimitiveArray};
+use arrow_array::{Array as _, ArrayRef, BinaryArray, PrimitiveArray};
 use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
@@ -96,13 +96,13 @@ impl HeldColumn {
     /// An array of some `rows` that are picked out of columns of type `kind`, text as [`DataType::Binary`](arrow_schema::DataType::Binary).
     ///
     /// # Errors
-    /// More text than an array can hold; columns of another type.
+    /// More text than an array can hold; columns that are of another type or gone.
     pub(super) fn gather<'a>(
         kind: ColumnType,
         rows: usize,
         picks: impl Iterator<Item = Pick<'a>>,
     ) -> Result<ArrayRef, ArrowError> {
-        // Columns at one place have one type. Were it not so, the array would be refused for its missing rows.
+        // Columns at one place have one type. Were it not so, values would be missing, which is seen below.
         macro_rules! fixed {
             ($kind:ident, $arrow:ty) => {
                 fixed::<$arrow>(rows, picks, |values, rows, to| {
@@ -112,7 +112,7 @@ impl HeldColumn {
                 })?
             };
         }
-        Ok(match kind {
+        let array: ArrayRef = match kind {
             ColumnType::Int16 => Arc::new(fixed!(Int16, Int16Type)),
             ColumnType::Int32 => Arc::new(fixed!(Int32, Int32Type)),
             ColumnType::Int64 => Arc::new(fixed!(Int64, Int64Type)),
@@ -128,7 +128,11 @@ impl HeldColumn {
                 Arc::new(decimals.with_precision_and_scale(DECIMAL_PRECISION, DECIMAL_SCALE)?)
             }
             ColumnType::Utf8 => Arc::new(texts(rows, picks)?),
-        })
+        };
+        if array.len() != rows {
+            return Err(ArrowError::InvalidArgumentError(format!("{} values for {rows} rows", array.len())));
+        }
+        Ok(array)
     }
 }
 
@@ -202,7 +206,6 @@ fn extend_nulls(to: &mut NullBufferBuilder, from: Option<&NullBuffer>, rows: Ran
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::Array as _;
     use arrow_array::cast::AsArray as _;
 
     use super::*;
@@ -271,8 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_gone_gives_no_rows() {
-        let gathered = HeldColumn::gather(ColumnType::Int64, 2, [pick(&HeldColumn::default(), 0..2, 1)].into_iter());
-        assert_eq!(gathered.expect("an array").len(), 0);
+    fn nothing_can_be_picked_from_a_column_that_is_gone() {
+        let gone = HeldColumn::default();
+        assert!(HeldColumn::gather(ColumnType::Int64, 2, [pick(&gone, 0..2, 1)].into_iter()).is_err());
+        assert!(HeldColumn::gather(ColumnType::Int64, 0, [].into_iter()).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! JSON answers to exact Arrow record batches, by the data contract.
+//! JSON answers to the exact columns of two Arrow tables, by the data contract.
 //!
 //! [`PageDecoder`] reads a page of an answer: every row's identity for the walk, and the columns of both tables. [`assemble`] picks
 //! the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the contract is [`Quarantined`],

@@ -198,7 +198,9 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
     let belongs = |piece: &Window| window.intersect(*piece) == Some(*piece);
     while let Some((piece, budget)) = todo.pop() {
         let pieces: Vec<(Window, Budget)> = match walker.walk(piece, &budget).await? {
-            Walked::TooLarge { windows, .. } => windows.into_iter().map(|window| (window, Budget::default())).collect(),
+            Walked::TooLarge { pieces, .. } => {
+                piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())).collect()
+            }
             Walked::Unproved { windows, .. } => sharing(windows, &budget),
             Walked::Proved(proved) => {
                 let first_page = pages.len();

@@ -152,13 +152,16 @@ fn rows_of_several_pages_are_sorted_and_keep_their_details() {
 
     // However the rows are asked for, the columns are the same.
     let assembly = Assembly::new(Arc::new(pages()), &[(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]).expect("rows");
-    let details = assembly.details();
-    assert_eq!(details.rows(), 5);
-    for place in 0..details.schema().fields().len() {
-        let whole = details.column(place, 0..5).expect("a column");
-        for (start, end) in (0..=5).flat_map(|start| (start..=5).map(move |end| (start, end))) {
-            let part = details.column(place, start..end).expect("a column");
-            assert_eq!(*part, *whole.slice(start, end - start), "column {place}, rows {start} to {end}");
+    for (gathered, rows) in [(assembly.headers(), 4), (assembly.details(), 5)] {
+        assert_eq!(gathered.rows(), rows);
+        let places = gathered.schema().fields().len();
+        assert!(gathered.column(places, 0..rows).is_err());
+        for place in 0..places {
+            let whole = gathered.column(place, 0..rows).expect("a column");
+            for (start, end) in (0..=rows).flat_map(|start| (start..=rows).map(move |end| (start, end))) {
+                let part = gathered.column(place, start..end).expect("a column");
+                assert_eq!(*part, *whole.slice(start, end - start), "column {place}, rows {start} to {end}");
+            }
         }
     }
 
