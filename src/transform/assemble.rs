@@ -77,7 +77,6 @@ struct Picked<P> {
     pages: Arc<[P]>,
     /// (page, header), in the order in which both tables are sorted.
     headers: Vec<(usize, usize)>,
-    details: usize,
     /// The columns that details have of their headers: place among theirs, place among the headers'.
     inherited: Vec<(usize, usize)>,
 }
@@ -91,7 +90,7 @@ impl<P: AsRef<Page>> Assembly<P> {
     pub fn new(pages: Arc<[P]>, winners: &[(usize, usize)]) -> Result<Self> {
         let contract = Contract::get()?;
         let mut headers = Vec::with_capacity(winners.len());
-        let (mut quarantined, mut details) = (Vec::new(), 0);
+        let mut quarantined = Vec::new();
         for &(page, row) in winners {
             let found = pages.get(page).map(AsRef::as_ref);
             let found = found.and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
@@ -99,10 +98,7 @@ impl<P: AsRef<Page>> Assembly<P> {
                 return Err(Error::internal("a row to land stands on no page").with("row", row).with("page", page));
             };
             match slot {
-                Slot::Landed(header) => {
-                    headers.push((&key.identity, page, *header));
-                    details += from.details_of(*header).len();
-                }
+                Slot::Landed(header) => headers.push((&key.identity, page, *header)),
                 Slot::Quarantined(place) => quarantined.extend(from.quarantined.get(*place).cloned()),
                 Slot::Skipped => {}
             }
@@ -115,17 +111,12 @@ impl<P: AsRef<Page>> Assembly<P> {
             Some((place(contract.details(), detail)?, place(contract.headers(), header)?))
         });
         let inherited = inherited.collect();
-        Ok(Self { picked: Arc::new(Picked { contract, pages, headers, details, inherited }), quarantined })
+        Ok(Self { picked: Arc::new(Picked { contract, pages, headers, inherited }), quarantined })
     }
 
     /// How many rows of `purchase_apply` there are.
     pub fn header_rows(&self) -> usize {
         self.picked.headers.len()
-    }
-
-    /// How many rows of `purchase_apply_detail` there are.
-    pub fn detail_rows(&self) -> usize {
-        self.picked.details
     }
 
     /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).

@@ -19,7 +19,7 @@ use super::assemble::WindowRows;
 use super::contract::{Contract, Table};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::requisition::Identity;
+use crate::requisition::{ApplyId, Identity};
 use crate::time::BeijingTime;
 
 /// What the replaced files hold.
@@ -88,14 +88,16 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
     let mended = integers(&fresh.headers, "apply_id")?;
     let mended_lines = integers(&fresh.details, "rec_id")?;
     for line in &held.quarantined {
-        let (identity, rec_ids) = read_back(line, contract)?;
+        let (identity, apply_id, rec_ids) = read_back(line, contract)?;
         let is_known = set_aside.contains(&identity)
             || match &identity {
-                Identity::Version(number, modified) => landed.contains(&(&**number, modified.micros())),
+                Identity::Version { number, modified, .. } => landed.contains(&(&**number, modified.micros())),
                 // Its number or time could not be read then; now the requisition can.
-                Identity::ApplyId(apply_id) => mended.contains(apply_id),
                 // Of flagship, which sends no apply_id, the details tell which requisition it is.
-                Identity::Raw(_) => rec_ids.iter().any(|rec_id| mended_lines.contains(rec_id)),
+                Identity::Record { .. } => {
+                    apply_id.is_some_and(|apply_id| mended.contains(&apply_id))
+                        || rec_ids.iter().any(|rec_id| mended_lines.contains(rec_id))
+                }
             };
         if !is_known {
             quarantined.push(line.clone());
@@ -113,7 +115,7 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 fn is_in(set_aside: &HashSet<&Identity>, (number, micros): Key<'_>) -> bool {
     !set_aside.is_empty()
         && BeijingTime::from_unix(micros.div_euclid(1_000_000))
-            .is_some_and(|modified| set_aside.contains(&Identity::Version(number.into(), modified)))
+            .is_some_and(|modified| set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None }))
 }
 
 fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
@@ -151,7 +153,7 @@ fn unfit(why: &str) -> Error {
 }
 
 /// The identity of a quarantined record, read back from its line, and the ids of its details where that identity is its text alone.
-fn read_back(line: &str, contract: &Contract) -> Result<(Identity, Vec<i64>)> {
+fn read_back(line: &str, contract: &Contract) -> Result<(Identity, Option<i64>, Vec<i64>)> {
     #[derive(Deserialize)]
     struct Line {
         edition: Edition,
@@ -162,10 +164,15 @@ fn read_back(line: &str, contract: &Contract) -> Result<(Identity, Vec<i64>)> {
     }
     let read: Line = serde_json::from_str(line)
         .map_err(|error| Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error))?;
-    Ok(match (read.purchase_apply_no, read.modified, read.apply_id) {
-        (Some(number), Some(modified), _) => (Identity::Version(number.into(), modified), Vec::new()),
-        (_, _, Some(apply_id)) => (Identity::ApplyId(apply_id), Vec::new()),
-        _ => (Identity::Raw(Sha256::digest(&read.raw).into()), rec_ids(&read.raw, contract.details(), read.edition)),
+    let apply_id = read.apply_id.and_then(ApplyId::new);
+    Ok(match (read.purchase_apply_no, read.modified) {
+        (Some(number), Some(modified)) => {
+            (Identity::Version { number: number.into(), modified, apply_id }, read.apply_id, Vec::new())
+        }
+        _ => {
+            let identity = Identity::Record { apply_id, sha256: Sha256::digest(&read.raw).into() };
+            (identity, read.apply_id, rec_ids(&read.raw, contract.details(), read.edition))
+        }
     })
 }
 

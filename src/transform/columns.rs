@@ -276,6 +276,11 @@ impl ColumnBuffer {
         if let Self::Int16(column) = self { column.last() } else { None }
     }
 
+    /// The last row as 64-bit integer.
+    pub(super) fn last_int64(&self) -> Option<i64> {
+        if let Self::Int64(column) = self { column.last() } else { None }
+    }
+
     /// The last row as microseconds.
     pub(super) fn last_micros(&self) -> Option<i64> {
         if let Self::Timestamp(column) = self { column.last() } else { None }

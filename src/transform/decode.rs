@@ -160,7 +160,8 @@ impl<'a> Answer<'a> {
                 return Err(Failure { misfit: Misfit::OutsideWindow, field, detail_index: None });
             }
         };
-        self.rows.push(RowKey { identity: Identity::Version(number.into(), modified), modified: Some(modified) });
+        let identity = Identity::Version { number: number.into(), modified, apply_id: self.reader.apply_id() };
+        self.rows.push(RowKey { identity, modified: Some(modified) });
         self.slots.push(slot);
         if slot == Slot::Skipped {
             self.reader.roll_back(mark);

@@ -22,7 +22,7 @@ use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
-use crate::requisition::{Identity, RowKey};
+use crate::requisition::{ApplyId, Identity, RowKey};
 use crate::time::{BeijingTime, Window, rfc3339_micros};
 
 /// `major.minor` of the lines.
@@ -94,7 +94,7 @@ impl Quarantined {
     /// A file that is no page, whole: `raw` is its text, with U+FFFD for what is not UTF-8, and `field` its name.
     pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
         Self {
-            identity: Identity::Raw(Sha256::digest(body).into()),
+            identity: Identity::Record { apply_id: None, sha256: Sha256::digest(body).into() },
             purchase_apply_no: None,
             apply_id: None,
             modified: None,
@@ -113,10 +113,10 @@ impl Quarantined {
     /// The record that failed at `failure`, with as much of its identity as can be read from it.
     pub(super) fn new(plan: &Plan, failure: Failure, raw: &str, place: Place) -> Self {
         let read = Salvage::read(plan, raw);
-        let identity = match (&read.number, read.modified, read.apply_id) {
-            (Some(number), Some(modified), _) => Identity::Version(number.as_str().into(), modified),
-            (_, _, Some(apply_id)) => Identity::ApplyId(apply_id),
-            _ => Identity::Raw(Sha256::digest(raw).into()),
+        let apply_id = read.apply_id.and_then(ApplyId::new);
+        let identity = match (&read.number, read.modified) {
+            (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
+            _ => Identity::Record { apply_id, sha256: Sha256::digest(raw).into() },
         };
         Self {
             identity,

@@ -10,6 +10,7 @@ use super::plan::{Field, Guesser, Plan, TablePlan, Target};
 use super::scalar::{Kind, Scalar, is_escaped, unescape};
 use super::scan::{Scanner, Stop};
 use super::value::Misfit;
+use crate::requisition::ApplyId;
 
 /// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
 const MAX_NUMBER_BYTES: usize = 200;
@@ -208,6 +209,11 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     /// The number of the requisition that was read last.
     pub(super) fn number(&self) -> Option<&str> {
         self.headers.columns[self.plan.header_places.number].last_text()
+    }
+
+    /// The id of the requisition that was read last.
+    pub(super) fn apply_id(&self) -> Option<ApplyId> {
+        self.headers.columns[self.plan.header_places.apply_id].last_int64().and_then(ApplyId::new)
     }
 
     /// The modified time of the requisition that was read last, in microseconds.

@@ -1,8 +1,18 @@
 //! What does not fit goes to quarantine whole; what is not a page is no page.
 
 use super::*;
-use crate::requisition::Identity;
+use sha2::{Digest as _, Sha256};
+
+use crate::requisition::{ApplyId, Identity};
 use crate::transform::Misfit;
+
+fn version_of(number: &str, apply_id: Option<ApplyId>) -> Identity {
+    Identity::Version { number: number.into(), modified: at("2026-09-02 10:00:00"), apply_id }
+}
+
+fn record_of(raw: &str, apply_id: Option<ApplyId>) -> Identity {
+    Identity::Record { apply_id, sha256: Sha256::digest(raw).into() }
+}
 
 /// A requisition with these fields instead of, or beside, the required ones.
 fn with(fields: &str) -> String {
@@ -43,7 +53,7 @@ fn whatever_does_not_fit_quarantines_the_whole_requisition() {
     ] {
         let record = quarantined(&with(&fields));
         assert_eq!((record.reason, record.field.as_deref(), record.detail_index), (reason, field, index), "{fields}");
-        let version = Identity::Version("POA2".into(), at("2026-09-02 10:00:00"));
+        let version = version_of("POA2", None);
         assert_eq!(record.identity, version, "its identity is still read");
         assert_eq!((record.page_no, record.received_at_micros, record.run), (0, RECEIVED_AT, run()));
     }
@@ -64,9 +74,9 @@ fn a_header_needs_number_status_and_modified() {
         let record = quarantined(requisition);
         assert_eq!((record.reason, record.field.as_deref()), (Misfit::Missing, Some(field)), "{requisition}");
         let identity = if field == "status" {
-            Identity::Version("POA2".into(), at("2026-09-02 10:00:00"))
+            version_of("POA2", None)
         } else {
-            Identity::ApplyId(7)
+            record_of(requisition, ApplyId::new(7))
         };
         assert_eq!(record.identity, identity, "{requisition}");
     }
@@ -80,17 +90,18 @@ fn a_record_without_any_identity_is_known_by_its_text() {
     let digest = "080a9ed428559ef602668b4c00f114f1a11c3f6b02a435f0bdc154578e4d7f22";
     let record = quarantined("[1]");
     assert_eq!((record.reason, record.field.as_deref(), record.modified), (Misfit::NotAnObject, None, None));
-    let Identity::Raw(bytes) = record.identity else { panic!("an identity by text") };
+    let Identity::Record { apply_id: None, sha256: bytes } = record.identity else { panic!("an identity by text") };
     assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), digest);
     for requisition in ["null", "\"x\"", "\"\\ud800\"", "1e999", "{}"] {
-        assert!(matches!(quarantined(requisition).identity, Identity::Raw(_)), "{requisition}");
+        assert!(matches!(quarantined(requisition).identity, Identity::Record { apply_id: None, .. }), "{requisition}");
     }
 }
 
 #[test]
 fn an_identity_that_contradicts_itself_is_not_believed() {
-    let record = quarantined(&with(r#""apply_id":5,"purchase_apply_no":"POA3""#));
-    assert_eq!((record.identity, record.purchase_apply_no), (Identity::ApplyId(5), None));
+    let raw = with(r#""apply_id":5,"purchase_apply_no":"POA3""#);
+    let record = quarantined(&raw);
+    assert_eq!((record.identity, record.purchase_apply_no), (record_of(&raw, ApplyId::new(5)), None));
 }
 
 #[test]
