@@ -31,7 +31,7 @@
 //! | [`extract`] | which calls to make: the planner, and the walk that proves a window complete |
 //! | [`gateway`] | signed, paced, retried HTTP |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |
-//! | [`config`], [`requisition`], [`edition`], [`id`], [`time`], [`error`] | the ground |
+//! | [`config`], [`proof`], [`requisition`], [`edition`], [`id`], [`time`], [`error`] | the ground |
 
 pub mod cli;
 pub mod config;
@@ -42,6 +42,7 @@ pub mod gateway;
 pub mod id;
 pub mod land;
 pub mod pipeline;
+pub mod proof;
 pub mod requisition;
 pub mod sandbox;
 pub mod stop;

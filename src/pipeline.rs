@@ -187,10 +187,21 @@ async fn sync_by(
         );
         let lake = writer.view().await;
         let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
-        tokio::select! {
-            () = run.all_windows() => Ok(run.finish()),
-            () = interrupt.as_mut() => Ok(run.finish().interrupted()),
-        }
+        let quit = run.quit();
+        let is_interrupted = {
+            let mut walking = pin!(run.all_windows());
+            tokio::select! {
+                () = walking.as_mut() => false,
+                () = interrupt.as_mut() => {
+                    // Windows whose pages are all there are finished, and of others the part that is proved.
+                    quit.set();
+                    walking.await;
+                    true
+                }
+            }
+        };
+        let report = run.finish();
+        Ok(if is_interrupted { report.interrupted() } else { report })
     };
     let outcome = outcome.await;
     lease.release().await;

@@ -15,6 +15,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 
+use super::count;
 use crate::requisition::{Identity, RowKey};
 use crate::time::BeijingTime;
 
@@ -65,9 +66,25 @@ pub(super) enum Judgement {
 /// Judges a backward pass over a list that is ordered in `direction`. `pages` are in the order in which they were read, the last page
 /// first and page 0 last; `final_total` is the total that came with page 0.
 pub(super) fn judge(pages: &[&[RowKey]], direction: Direction, page_size: u32, final_total: u64) -> Judgement {
+    judge_from(0, pages, direction, page_size, final_total)
+}
+
+/// The same of a pass that ended at `first_page`: it says nothing of what stands before the row with which that page begins.
+pub(super) fn judge_from(
+    first_page: u32,
+    pages: &[&[RowKey]],
+    direction: Direction,
+    page_size: u32,
+    final_total: u64,
+) -> Judgement {
     let size = u64::from(page_size);
+    let behind_first = final_total.saturating_sub(u64::from(first_page) * size);
+    // The total alone does not tell where the list ends.
+    if pages.first().is_none_or(|rows| rows.len() as u64 >= size) {
+        return Judgement::Nothing("the end of the list was not seen");
+    }
     let long_enough = pages.iter().rev().enumerate().all(|(page_no, rows)| {
-        let expected = size.min(final_total.saturating_sub(page_no as u64 * size));
+        let expected = size.min(behind_first.saturating_sub(page_no as u64 * size));
         rows.len() as u64 >= expected
     });
     if !long_enough {
@@ -94,7 +111,7 @@ pub(super) fn judge(pages: &[&[RowKey]], direction: Direction, page_size: u32, f
         }
         behind = first;
     }
-    if both_sides.is_empty() && (seen.len() as u64) < final_total {
+    if both_sides.is_empty() && count::distinct(pages.iter().copied()) < behind_first {
         return Judgement::Nothing("fewer distinct rows than the final total");
     }
     Judgement::CompleteBut(both_sides)
@@ -138,7 +155,11 @@ mod tests {
         assert_eq!(judge_all(&[&[("c", 2)], &[("a", 1), ("b", 2)]], 3), but(&[2]));
         // "a" left between the answers: "c" moved forward and is seen twice.
         assert_eq!(judge_all(&[&[("c", 3)], &[("b", 2), ("c", 3)]], 2), but(&[3]));
-        assert_eq!(judge_all(&[&[("c", 3), ("d", 4)], &[("b", 2), ("d", 4)]], 2), but(&[]), "moved by two");
+        assert_eq!(judge_all(&[&[], &[("c", 3), ("d", 4)], &[("b", 2), ("d", 4)]], 2), but(&[]), "moved by two");
+        assert!(
+            matches!(judge_all(&[&[("c", 3), ("d", 4)], &[("a", 1), ("b", 2)]], 4), Judgement::Nothing(_)),
+            "a full page shows no end of the list"
+        );
         let nothing = |pages: &[&[(&str, i64)]], total| matches!(judge_all(pages, total), Judgement::Nothing(_));
         assert!(nothing(&[&[("c", 3)], &[("b", 2), ("a", 1), ("z", 2)]], 3), "unordered within a page");
         assert!(nothing(&[&[("c", 2)], &[("a", 1), ("b", 5)]], 3), "a new row that belongs behind");

@@ -1,6 +1,7 @@
 //! What the walk of a window may spend, and what is left of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a walk may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +12,14 @@ pub struct Limits {
     pub max_passes: u32,
     /// Calls for one window and its pieces: this many for each of its pages, and [`Limits::FREE_CALLS`] more.
     pub max_calls_per_page: u32,
+    /// Calls more, once for a window and its pieces, when a response cannot be read and is asked for in smaller pages.
+    pub narrowing_calls: u32,
     /// Pages asked for at once.
     pub concurrency: u32,
+    /// From this total on, list and total together may be capped; see `walk/caps.rs`.
+    pub least_list_cap: u64,
+    /// How long a total that is above its list is given to become that of the moment.
+    pub pause: Duration,
     /// Neighbouring rows of different seconds that must have come in order before the server is believed to order by modified time.
     pub min_ordered_steps: u64,
 }
@@ -29,7 +36,16 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pages: 50, max_passes: 25, max_calls_per_page: 25, concurrency: 4, min_ordered_steps: 20 }
+        Self {
+            max_pages: 50,
+            max_passes: 25,
+            max_calls_per_page: 25,
+            narrowing_calls: 1_000,
+            concurrency: 4,
+            least_list_cap: 1_000,
+            pause: Duration::from_secs(1),
+            min_ordered_steps: 20,
+        }
     }
 }
 
@@ -37,17 +53,36 @@ impl Default for Limits {
 ///
 /// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
 #[derive(Clone, Debug, Default)]
-pub struct Budget(Arc<Mutex<Option<u32>>>);
+pub struct Budget(Arc<Mutex<Left>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// None before the size of the window is known.
+    calls: Option<u32>,
+    /// What was added for responses that cannot be read.
+    for_narrowing: u32,
+}
 
 impl Budget {
     /// Opens the budget with so many calls, unless it is open already.
     pub(super) fn open(&self, calls: u32) {
-        self.left().get_or_insert(calls);
+        let mut left = self.left();
+        let more = left.for_narrowing;
+        left.calls.get_or_insert(calls.saturating_add(more));
+    }
+
+    /// Adds `calls`, once however often it is asked for, to read around what cannot be read.
+    pub(super) fn allow_narrowing(&self, calls: u32) {
+        let mut left = self.left();
+        if left.for_narrowing == 0 {
+            left.for_narrowing = calls;
+            left.calls = left.calls.map(|left| left.saturating_add(calls));
+        }
     }
 
     /// Takes `calls` out; `false` when fewer are left.
     pub(super) fn spend(&self, calls: u32) -> bool {
-        match &mut *self.left() {
+        match &mut self.left().calls {
             None => true,
             Some(left) => {
                 let enough = *left >= calls;
@@ -59,7 +94,7 @@ impl Budget {
 
     /// Whether nothing is left.
     pub fn is_spent(&self) -> bool {
-        *self.left() == Some(0)
+        self.left().calls == Some(0)
     }
 
     /// Whether the other draws on the same calls.
@@ -67,7 +102,7 @@ impl Budget {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn left(&self) -> MutexGuard<'_, Option<u32>> {
+    fn left(&self) -> MutexGuard<'_, Left> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,5 +122,10 @@ mod tests {
         assert!(!budget.spend(4));
         assert!(!piece.spend(1), "what was refused is spent: the window is given up");
         assert_eq!(Limits::default().max_calls(4), 150);
+        let budget = Budget::default();
+        budget.open(10);
+        budget.allow_narrowing(5);
+        budget.clone().allow_narrowing(5);
+        assert!(budget.spend(15) && !budget.spend(1), "once for all pieces");
     }
 }

@@ -1,12 +1,13 @@
 //! Decides which calls to make; knows no Parquet.
 //!
 //! [`plan`] turns a wanted range and the coverage of the lake into windows; [`walk`] turns one window into its complete set of rows, with
-//! the [`proof`]. Both are free of HTTP and of JSON: `pipeline` hands them a source of decoded pages.
+//! the proof. Both are free of HTTP and of JSON: `pipeline` hands them a source of decoded pages.
 
 mod boundary;
 pub mod budget;
+mod count;
+pub mod cuts;
 mod day;
 mod evidence;
 pub mod plan;
-pub mod proof;
 pub mod walk;

@@ -38,6 +38,18 @@ impl Planner {
         Self { gaps: coverage.gaps(wanted).into(), max_rows: max_rows.max(1), day: Day::default(), density: None }
     }
 
+    /// Hands the windows that `is_last` names out after all others.
+    pub fn put_last(&mut self, is_last: impl Fn(Window) -> bool) {
+        let (last, first): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.gaps).into_iter().partition(|gap| is_last(*gap));
+        self.gaps = first.into_iter().chain(last).collect();
+    }
+
+    /// Forgets the windows that `is_unwanted` names.
+    pub fn forget(&mut self, is_unwanted: impl Fn(Window) -> bool) {
+        self.gaps.retain(|gap| !is_unwanted(*gap));
+    }
+
     /// From here on, windows are planned for about `max_rows` rows.
     pub fn set_max_rows(&mut self, max_rows: u64) {
         self.max_rows = max_rows.max(1);

@@ -1,51 +1,68 @@
 //! One window -> its complete set of rows, with the proof.
 //!
 //! The ERP addresses pages by offset over a list that shrinks while it is read: a requisition that is edited leaves the window, and every
-//! row behind it moves up. A walk never trusts one pass. It tries, cheapest first:
+//! row behind it moves up. A walk never trusts one pass, and neither of the two witnesses alone, the stated total and the list itself
+//! (`evidence`). It tries, cheapest first:
 //!
-//! 1. one answer with fewer rows than a page and at least as many as its total: a snapshot;
-//! 2. all pages concurrently, page 0 again last, and the count rule (`evidence`);
+//! 1. one response with fewer rows than a page and exactly as many as its total: a snapshot;
+//! 2. the last page, which shows the end of the list, the others concurrently, page 0 again last, and the count rule;
 //! 3. a sequential pass from the last page to page 0, and the boundary rule (`boundary`);
 //! 4. cutting the window in two. A single second is not cut: it gathers passes until the count rule is met.
 //!
-//! A server that gives smaller pages than asked for shows it by a page 0 that is shorter than its total; from then on the run asks for no
-//! more than that.
+//! What it meets on the way: smaller pages than asked for (a page 0 that is shorter than its total; from then on the run asks for no more
+//! than that), a cap of list and total together (`caps`), a response that cannot be read (`narrow`), a window without a total
+//! (`list_end`), totals that the list contradicts (the window is cut; only a single second is given up).
 //!
 //! What it assumes: nothing ENTERS a window that ended more than the lag ago. A total that rises breaks the assumption, voids the walk, and is
 //! reported. What it guarantees: every version that stays in the window while it is walked is among the winners of a proved part;
 //! everything else among them is a version that the server really gave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use futures::stream::{self, StreamExt as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::boundary::{self, Direction, Judgement};
 use super::budget::{Budget, Limits};
-use super::evidence::{Evidence, Moment, Rose};
-use super::proof::{Proof, Rule};
+use super::evidence::Evidence;
 use crate::error::{Error, ErrorKind, Result};
+use crate::proof::{Grounds, Proof, Rule};
 use crate::requisition::RowKey;
 use crate::time::{BeijingTime, Window};
+
+mod caps;
+mod list_end;
+mod narrow;
+mod partial;
+mod pass;
 
 /// Where decoded pages come from: the gateway and the decoder together, or a model in tests.
 pub trait Pages: Sync {
     /// A decoded page.
     type Page: PageRows + Send;
 
-    /// Asks for one page of a closed window. Page 0 must carry the total.
+    /// Asks for one page of a closed window. A response that stays unreadable is a page too, see [`PageRows::is_unreadable`].
     fn page(
         &self,
         window: Window,
         page_no: u32,
         page_size: u32,
     ) -> impl Future<Output = Result<Fetched<Self::Page>>> + Send;
+
+    /// Whether these are responses of an earlier walk: there are no others, and what was checked of the server then is not checked again.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    /// How many seconds behind a window are asked for as well, where the interval is not documented as closed.
+    fn extra_seconds(&self) -> i64 {
+        0
+    }
 }
 
 /// What the walk reads of a page; the rest of it passes through unseen.
 pub trait PageRows {
-    /// How many rows the window holds, as the server says; with page 0 only.
+    /// How many rows the window holds, as the server states; with page 0 only, and not with every page 0.
     fn total(&self) -> Option<u64>;
     /// Every row that came over the wire, in order.
     fn rows(&self) -> &[RowKey];
@@ -54,6 +71,10 @@ pub trait PageRows {
     /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as
     /// closed.
     fn is_extra(&self, _row: usize) -> bool {
+        false
+    }
+    /// Whether the response stayed unreadable. Its one row then stands for whatever is in it.
+    fn is_unreadable(&self) -> bool {
         false
     }
 }
@@ -67,7 +88,20 @@ pub struct Fetched<P> {
     pub retries: u32,
 }
 
-/// How a walk ended.
+/// How a walk ended, and what it heard of the size of the window.
+#[derive(Debug)]
+pub struct Outcome<P> {
+    /// What was proved.
+    pub walked: Result<Walked<P>>,
+    /// The first total that the server stated; none when it stated none.
+    pub first_total: Option<u64>,
+    /// How many rows of the seconds behind the window were seen, when all of them were; see [`Pages::extra_seconds`].
+    pub extra_rows: Option<u64>,
+    /// Whether total and list contradicted each other and the window could not be cut.
+    pub is_contradicted: bool,
+}
+
+/// What a walk came to.
 #[derive(Debug)]
 pub enum Walked<P> {
     /// Something was proved.
@@ -76,29 +110,29 @@ pub enum Walked<P> {
     TooLarge {
         /// How many pieces of it would each be as large as a walk should read, at least two.
         pieces: u64,
-        /// The total that the server said for the whole window.
+        /// The total that the server stated for the whole window, or the least that its list holds.
         total: u64,
     },
     /// The window could not be proved as a whole; its pieces share its budget.
     Unproved {
         /// Pieces that together are the window.
         windows: Vec<Window>,
-        /// The last total that the server said for the whole window.
-        total: u64,
+        /// The last total that the server stated for the whole window.
+        total: Option<u64>,
     },
+    /// The run ends before all pages were read; what was read may prove a part of the window.
+    Interrupted(Option<Proved<P>>),
 }
 
 /// The outcome of a walk that proved something.
 #[derive(Debug)]
 pub struct Proved<P> {
-    /// The answers, in order of arrival; those without winners have forgotten what they held.
+    /// The responses, in order of arrival; those without winners have forgotten what they held.
     pub pages: Vec<P>,
     /// The proved windows, disjoint.
     pub parts: Vec<Part>,
     /// Seconds that stood on both sides of a page boundary: windows to walk on their own.
     pub again: Vec<Window>,
-    /// The first total that the server said for the window that was asked for.
-    pub total: u64,
 }
 
 /// A window that is proved complete.
@@ -112,134 +146,237 @@ pub struct Part {
     pub proof: Proof,
 }
 
+/// Tells walks to ask for no more pages; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Quit(Arc<AtomicBool>);
+
+impl Quit {
+    /// From here on, no walk asks for another page but to close what it has read.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Walks the windows of one account.
 #[derive(Debug)]
 pub struct Walker<'a, S> {
     source: &'a S,
     limits: Limits,
+    quit: Quit,
     /// Shrinks when the server is found to cap pages below what was asked.
     page_size: AtomicU32,
+    /// The longest page that the server has given.
+    longest_page: AtomicU32,
+    /// The highest total that was found to be that of the whole list.
+    highest_total: AtomicU64,
 }
 
 impl<'a, S: Pages> Walker<'a, S> {
-    /// A walker that asks for pages of `page_size` rows (1 to 100).
-    pub fn new(source: &'a S, page_size: u32, limits: Limits) -> Self {
-        Self { source, limits, page_size: AtomicU32::new(page_size.max(1)) }
+    /// A walker that asks for pages of `page_size` rows (1 to 100), until it is told to quit.
+    pub fn new(source: &'a S, page_size: u32, limits: Limits, quit: Quit) -> Self {
+        Self {
+            source,
+            limits,
+            quit,
+            page_size: AtomicU32::new(page_size.max(1)),
+            longest_page: AtomicU32::new(0),
+            highest_total: AtomicU64::new(0),
+        }
     }
 
     /// Walks one window. Pieces of a window that was cut because it could not be proved take its `budget` along.
     ///
-    /// # Errors
-    /// `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the source
-    /// returns. The window is named.
-    pub async fn walk(&self, window: Window, budget: &Budget) -> Result<Walked<S::Page>> {
-        let page_size = self.page_size.load(Ordering::Relaxed);
-        let mut walk = Walk::new(self.source, window, page_size, self.limits, budget.clone());
-        let walked = walk.run().await.map_err(|error| error.with("window", window))?;
-        if walk.is_capped && matches!(walked, Verdict::Proved(..)) {
-            let before = self.page_size.fetch_min(walk.page_size, Ordering::Relaxed);
-            tracing::warn!(asked = before, given = walk.page_size, "the gateway gives smaller pages than asked for");
-        }
-        Ok(match walked {
-            Verdict::Proved(rule, seconds) => Walked::Proved(walk.prove(rule, &seconds)),
-            Verdict::TooLarge { pieces } => Walked::TooLarge { pieces, total: walk.total() },
-            Verdict::Cut(windows) => Walked::Unproved { windows, total: walk.total() },
-        })
+    /// Its errors are `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the
+    /// source returns. The window is named.
+    pub async fn walk(&self, window: Window, budget: &Budget) -> Outcome<S::Page> {
+        let mut walk = Walk::new(self, window, budget.clone());
+        let ended = walk.run().await;
+        let extra_rows = matches!(ended, Ok(Verdict::Proved(..))).then(|| walk.extra_rows());
+        let first_total = walk.evidence.totals().first().copied();
+        let is_contradicted = matches!(ended, Err(Halt::Contradicted(_))) && window.seconds() == 1;
+        let walked = walk.conclude(ended).await.map_err(|error| error.with("window", window));
+        Outcome { walked, first_total, extra_rows, is_contradicted }
     }
 }
 
 /// What a walk came to.
 enum Verdict {
-    /// Proved by the rule, but for the seconds that must be walked on their own.
-    Proved(Rule, BTreeSet<BeijingTime>),
+    /// Proved by the rule, on these grounds, but for the seconds that must be walked on their own.
+    Proved(Rule, Grounds, BTreeSet<BeijingTime>),
     TooLarge {
         pieces: u64,
+        total: u64,
     },
-    Cut(Vec<Window>),
+    Cut,
 }
 
-impl Verdict {
-    fn proved(rule: Rule) -> Self {
-        Self::Proved(rule, Default::default())
+/// Why a walk does not go on.
+enum Halt {
+    /// Smaller windows may be proved.
+    Unproved(&'static str),
+    /// The same, and the server contradicts itself.
+    Contradicted(&'static str),
+    /// The run ends.
+    Quit,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
+}
+
+type Step<T> = std::result::Result<T, Halt>;
+
+/// A page as it was read: in one response, or in several smaller ones that together are it.
+#[derive(Debug, Default)]
+struct PageRead {
+    /// The responses, in the order of the list.
+    places: Vec<usize>,
+    /// Rows, those included that could not be read.
+    rows: u64,
+    total: Option<u64>,
+    /// Whether it took several responses.
+    is_narrowed: bool,
+    /// How many of its rows could not be read.
+    unreadable: u32,
 }
 
 /// The state of one walk.
 struct Walk<'a, S: Pages> {
-    source: &'a S,
+    walker: &'a Walker<'a, S>,
     window: Window,
     page_size: u32,
     /// Whether the server was seen to give no more than `page_size` rows at once.
     is_capped: bool,
-    limits: Limits,
     budget: Budget,
     evidence: Evidence<S::Page>,
+    /// The pages that the latest concurrent pass has read behind page 0, for a run that ends meanwhile.
+    pass: BTreeMap<u32, usize>,
+    /// Whether the record that cannot be read was read again at the end.
+    was_read_again: bool,
     calls: u32,
     retries: u32,
     passes: u32,
 }
 
 impl<'a, S: Pages> Walk<'a, S> {
-    fn new(source: &'a S, window: Window, page_size: u32, limits: Limits, budget: Budget) -> Self {
+    fn new(walker: &'a Walker<'a, S>, window: Window, budget: Budget) -> Self {
         Self {
-            source,
+            walker,
             window,
-            page_size,
+            page_size: walker.page_size.load(Ordering::Relaxed),
             is_capped: false,
-            limits,
             budget,
             evidence: Evidence::new(),
+            pass: BTreeMap::new(),
+            was_read_again: false,
             calls: 0,
             retries: 0,
             passes: 0,
         }
     }
 
-    async fn run(&mut self) -> Result<Verdict> {
-        if !self.budget.spend(1) {
-            return Err(self.budget_spent());
-        }
+    async fn run(&mut self) -> Step<Verdict> {
+        self.spend(1)?;
         let first = self.first_page().await?;
-        if self.is_astray(first) {
-            return Err(Error::new(
-                ErrorKind::Incomplete,
-                "the gateway gives nothing but rows from outside the window",
-            )
-            .hint("the address may not be the purchase requisition query; ask the vendor"));
+        if self.is_astray(&first) {
+            let error = Error::new(ErrorKind::Incomplete, "the gateway gives nothing but rows from outside the window");
+            return Err(error.hint("the address may not be the purchase requisition query; ask the vendor").into());
         }
-        if self.is_snapshot(first) {
-            self.passes = 1;
-            return Ok(Verdict::proved(Rule::Snapshot));
+        if first.total.is_none() {
+            return self.without_total(&first).await;
         }
-        if self.page_count() > self.limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
-            let pieces = u64::from(self.page_count().div_ceil(self.limits.max_pages));
-            return Ok(Verdict::TooLarge { pieces });
+        if let Some(grounds) = self.snapshot(&first).await? {
+            return Ok(Verdict::Proved(Rule::Snapshot, grounds, BTreeSet::new()));
         }
-        self.budget.open(self.limits.max_calls(self.page_count()));
+        let limits = self.walker.limits;
+        if self.page_count() > limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
+            let pieces = u64::from(self.page_count().div_ceil(limits.max_pages));
+            return Ok(Verdict::TooLarge { pieces, total: self.total() });
+        }
+        self.budget.open(limits.max_calls(self.page_count()));
         self.concurrent_pass().await?;
-        if self.evidence.is_complete() {
-            return Ok(Verdict::proved(Rule::Count));
+        if let Some(verdict) = self.judge_count().await? {
+            return Ok(verdict);
         }
         let pass = self.backward_pass().await?;
-        if self.evidence.is_complete() {
-            return Ok(Verdict::proved(Rule::Count));
+        if let Some(verdict) = self.judge_count().await? {
+            return Ok(verdict);
         }
-        if let Some(seconds) = self.judge(&pass) {
-            return Ok(Verdict::Proved(Rule::Boundary, seconds));
+        if let Some(verdict) = self.judge_boundary(&pass) {
+            return Ok(verdict);
         }
         if self.window.seconds() > 1 {
-            return Ok(Verdict::Cut(self.window.pieces(2)));
+            return Ok(Verdict::Cut);
         }
-        while !self.evidence.is_complete() {
+        loop {
             self.concurrent_pass().await?;
+            if let Some(verdict) = self.judge_count().await? {
+                return Ok(verdict);
+            }
         }
-        Ok(Verdict::proved(Rule::Count))
     }
 
-    /// What a backward pass leaves to be walked again, if it proves the rest.
-    fn judge(&self, pass: &[usize]) -> Option<BTreeSet<BeijingTime>> {
-        let direction = Direction::of(self.evidence.answers(), self.limits.min_ordered_steps)?;
-        let rows: Vec<&[RowKey]> = pass.iter().map(|place| self.evidence.rows(*place)).collect();
+    /// Whether the response is the whole window.
+    async fn snapshot(&mut self, first: &PageRead) -> Step<Option<Grounds>> {
+        let [place] = first.places[..] else { return Ok(None) };
+        let Some(grounds) = self.evidence.snapshot_rule(place, self.page_size) else { return Ok(None) };
+        self.check_hidden_page_cap(place).await?;
+        self.passes = 1;
+        Ok(Some(grounds))
+    }
+
+    /// The count rule, after what contradicts it. `None`: more passes are needed.
+    async fn judge_count(&mut self) -> Step<Option<Verdict>> {
+        if self.evidence.exceeds_a_total() {
+            return Err(Halt::Contradicted("more distinct rows came after a total than it stated"));
+        }
+        self.check_total_against_list().await?;
+        loop {
+            let Some(grounds) = self.evidence.count_rule(self.page_size) else { return Ok(None) };
+            if grounds.unreadable > 0 && !self.was_read_again {
+                self.read_again().await?;
+                continue;
+            }
+            self.check_list_cap().await?;
+            return Ok(Some(Verdict::Proved(Rule::Count, grounds, BTreeSet::new())));
+        }
+    }
+
+    /// A total above what the list has room for, twice, the second time after a pause: it is no longer the total of a moment ago.
+    async fn check_total_against_list(&mut self) -> Step<()> {
+        if !self.evidence.is_above_the_list(self.page_size, 0) {
+            return Ok(());
+        }
+        let noticed = self.evidence.moments().next();
+        let pause = self.walker.limits.pause;
+        if !pause.is_zero() && !self.walker.source.is_kept() {
+            tokio::time::sleep(pause).await;
+        }
+        self.spend(1)?;
+        self.ask(0).await?;
+        if self.evidence.is_above_the_list(self.page_size, noticed) {
+            return Err(Halt::Contradicted("the stated total is above what the list has room for"));
+        }
+        Ok(())
+    }
+
+    /// What a backward pass proves, and which seconds it leaves to be walked again.
+    fn judge_boundary(&self, pass: &[PageRead]) -> Option<Verdict> {
+        let direction = Direction::of(self.evidence.all_rows(), self.walker.limits.min_ordered_steps)?;
+        // Rows that stand twice move others to higher places.
+        if pass.iter().any(|page| page.is_narrowed) || self.evidence.lists_rows_twice() {
+            return None;
+        }
+        let rows: Vec<&[RowKey]> =
+            pass.iter().flat_map(|page| &page.places).map(|place| self.evidence.rows(*place)).collect();
         let is_inside = |row: &RowKey| row.modified.is_some_and(|time| self.window.contains(time));
         match boundary::judge(&rows, direction, self.page_size, self.total()) {
             Judgement::CompleteBut(mut seconds) => {
@@ -248,7 +385,8 @@ impl<'a, S: Pages> Walk<'a, S> {
                 // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all
                 // of it.
                 let has_parts = || self.window.seconds() > 1 && self.evidence.all_own_rows().all(is_inside);
-                (seconds.is_empty() || has_parts()).then_some(seconds)
+                let grounds = self.evidence.boundary_grounds(self.page_size)?;
+                (seconds.is_empty() || has_parts()).then_some(Verdict::Proved(Rule::Boundary, grounds, seconds))
             }
             Judgement::Nothing(why) => {
                 tracing::debug!(window = %self.window, why, "the boundary rule proves nothing");
@@ -258,121 +396,45 @@ impl<'a, S: Pages> Walk<'a, S> {
     }
 
     /// Reads page 0, and finds out whether the server caps the page size below what was asked.
-    async fn first_page(&mut self) -> Result<usize> {
+    async fn first_page(&mut self) -> Step<PageRead> {
         let first = self.ask(0).await?;
-        let rows = self.evidence.rows(first).len() as u64;
-        if rows >= u64::from(self.page_size) || rows >= self.total() {
+        let Some(total) = first.total else { return Ok(first) };
+        if first.is_narrowed || first.rows >= u64::from(self.page_size) || first.rows >= total {
             return Ok(first);
         }
         // Short of its own total: rows left between list and count, or the server gives no more than this at once.
         let again = self.ask(0).await?;
-        let (rows_again, total) = (self.evidence.rows(again).len() as u64, self.total());
-        if rows_again != rows || rows_again == 0 {
+        if again.is_narrowed || again.rows != first.rows || again.rows == 0 {
             return Ok(again);
         }
         // The same length twice may be the most that the server gives. Only a total that is still out of reach shows that it is.
-        self.page_size = u32::try_from(rows_again).unwrap_or(self.page_size);
-        self.is_capped = rows_again < total;
+        self.page_size = u32::try_from(again.rows).unwrap_or(self.page_size);
+        self.is_capped = again.rows < self.total();
         Ok(again)
     }
 
-    /// Whether an answer holds rows from outside the window and no others.
-    fn is_astray(&self, place: usize) -> bool {
+    /// Whether a page holds rows from outside the window and no others.
+    fn is_astray(&self, page: &PageRead) -> bool {
         let is_outside = |row: &RowKey| row.modified.is_some_and(|time| !self.window.contains(time));
-        self.evidence.own_rows(place).next().is_some() && self.evidence.own_rows(place).all(is_outside)
+        let rows = || page.places.iter().flat_map(|place| self.evidence.own_rows(*place));
+        rows().next().is_some() && rows().all(is_outside)
     }
 
-    fn is_snapshot(&self, place: usize) -> bool {
-        let rows = self.evidence.rows(place).len() as u64;
-        rows < u64::from(self.page_size) && rows >= self.total()
-    }
-
-    /// All pages behind page 0 at once, then page 0, whose total starts the next count.
-    async fn concurrent_pass(&mut self) -> Result<()> {
-        let (pages, total) = (self.page_count(), self.total());
-        self.begin_pass(pages)?;
-        let mut short = Vec::new();
-        let asked: Vec<(u32, Moment)> = (1..pages).map(|page_no| (page_no, self.evidence.moment())).collect();
-        let (source, window, page_size) = (self.source, self.window, self.page_size);
-        let mut answers = stream::iter(asked)
-            .map(|(page_no, asked)| async move { (page_no, asked, source.page(window, page_no, page_size).await) })
-            .buffer_unordered(self.limits.concurrency.max(1) as usize);
-        while let Some((page_no, asked, answer)) = answers.next().await {
-            let place = self.take_in(asked, answer?)?;
-            if self.is_short(place, page_no, total) {
-                short.push(page_no);
-            }
-        }
-        drop(answers);
-        for page_no in short {
-            self.ask(page_no).await?;
-        }
-        self.ask(0).await?;
-        Ok(())
-    }
-
-    /// Every page once, one after the other, from the last to page 0. Returns the answers' places in that order.
-    async fn backward_pass(&mut self) -> Result<Vec<usize>> {
-        let (pages, total) = (self.page_count(), self.total());
-        self.begin_pass(pages)?;
-        let mut places = Vec::new();
-        for page_no in (0..pages).rev() {
-            let mut place = self.ask(page_no).await?;
-            if self.is_short(place, page_no, total) {
-                place = self.ask(page_no).await?;
-            }
-            places.push(place);
-        }
-        Ok(places)
-    }
-
-    /// Whether a page held fewer rows than `total` promised for it. Such a page is read again once.
-    fn is_short(&self, place: usize, page_no: u32, total: u64) -> bool {
-        let size = u64::from(self.page_size);
-        let promised = size.min(total.saturating_sub(u64::from(page_no) * size));
-        (self.evidence.rows(place).len() as u64) < promised
-    }
-
-    async fn ask(&mut self, page_no: u32) -> Result<usize> {
-        let asked = self.evidence.moment();
-        let fetched = self.source.page(self.window, page_no, self.page_size).await?;
-        if page_no == 0 && fetched.page.total().is_none() {
-            return Err(Error::new(ErrorKind::Incomplete, "the gateway gave page 0 without a total")
-                .hint("without totals no window can be proved; ask the vendor"));
-        }
-        self.take_in(asked, fetched)
-    }
-
-    fn take_in(&mut self, asked: Moment, fetched: Fetched<S::Page>) -> Result<usize> {
-        self.calls += 1;
-        self.retries += fetched.retries;
-        self.evidence.observe(asked, fetched.page).map_err(|Rose { from, to }| {
-            Error::new(ErrorKind::Incomplete, format!("the total rose from {from} to {to} while the window was walked"))
-                .hint("raise --lag: the ERP still writes into times that this run took for closed")
-        })
-    }
-
-    /// Counts a pass of `pages` calls against the budget.
-    fn begin_pass(&mut self, pages: u32) -> Result<()> {
-        if self.passes >= self.limits.max_passes || !self.budget.spend(pages) {
-            return Err(self.budget_spent());
-        }
-        self.passes += 1;
-        Ok(())
+    /// Takes calls out of the budget.
+    fn spend(&mut self, calls: u32) -> Step<()> {
+        if self.budget.spend(calls) { Ok(()) } else { Err(self.budget_spent().into()) }
     }
 
     fn budget_spent(&self) -> Error {
+        let (passes, calls) = (self.passes, self.calls);
         Error::new(
             ErrorKind::Incomplete,
-            format!(
-                "the window was not proved complete within its budget: {} passes and {} calls",
-                self.passes, self.calls
-            ),
+            format!("the window was not proved complete within its budget: {passes} passes and {calls} calls"),
         )
         .hint("run again when the ERP is quieter: the window stays a gap until it is proved")
     }
 
-    /// The last total that the server said.
+    /// The last total that the server stated.
     fn total(&self) -> u64 {
         self.evidence.totals().last().copied().unwrap_or(0)
     }
@@ -381,35 +443,77 @@ impl<'a, S: Pages> Walk<'a, S> {
         u32::try_from(self.total().div_ceil(u64::from(self.page_size))).unwrap_or(u32::MAX).max(1)
     }
 
-    fn prove(self, rule: Rule, seconds: &BTreeSet<BeijingTime>) -> Proved<S::Page> {
+    fn extra_rows(&self) -> u64 {
+        let (end, extra) = (self.window.end(), self.walker.source.extra_seconds());
+        if extra == 0 { 0 } else { self.evidence.rows_known_within(end.plus_seconds(1), end.plus_seconds(extra)) }
+    }
+
+    /// What the walk gives to whoever asked for it.
+    async fn conclude(self, ended: Step<Verdict>) -> Result<Walked<S::Page>> {
+        let total = self.evidence.totals().last().copied();
+        let halves = || Walked::Unproved { windows: self.window.pieces(2), total };
+        match ended {
+            Ok(Verdict::Proved(rule, grounds, seconds)) => {
+                if self.is_capped {
+                    let before = self.walker.page_size.fetch_min(self.page_size, Ordering::Relaxed);
+                    let given = self.page_size;
+                    tracing::warn!(asked = before, given, "the gateway gives smaller pages than asked for");
+                }
+                Ok(Walked::Proved(self.prove(rule, grounds, &seconds)))
+            }
+            Ok(Verdict::TooLarge { pieces, total }) => Ok(Walked::TooLarge { pieces, total }),
+            Ok(Verdict::Cut) => Ok(halves()),
+            Err(Halt::Unproved(why) | Halt::Contradicted(why)) if self.window.seconds() > 1 => {
+                tracing::debug!(window = %self.window, why, "the window is cut");
+                Ok(halves())
+            }
+            Err(Halt::Unproved(why)) => {
+                Err(Error::new(ErrorKind::Incomplete, format!("one second is not proved: {why}"))
+                    .hint("run again when the ERP is quieter: the second stays a gap until it is proved"))
+            }
+            Err(Halt::Contradicted(why)) => {
+                Err(Error::new(ErrorKind::Incomplete, format!("the gateway contradicts itself: {why}"))
+                    .hint("its totals or pages are not those of one list: show this to the vendor"))
+            }
+            Err(Halt::Quit) => Ok(Walked::Interrupted(self.prove_a_part().await)),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    fn prove(self, rule: Rule, grounds: Grounds, seconds: &BTreeSet<BeijingTime>) -> Proved<S::Page> {
+        let windows = without(self.window, seconds);
+        let again = seconds.iter().map(|second| Window::second(*second)).collect();
+        let (pages, parts) = self.into_parts(rule, grounds, windows);
+        Proved { pages, parts, again }
+    }
+
+    /// The rows of each of `windows`, all of which are proved. A row from outside belongs to a part only where that is the whole window.
+    fn into_parts(self, rule: Rule, grounds: Grounds, windows: Vec<Window>) -> (Vec<S::Page>, Vec<Part>) {
         let totals = self.evidence.totals();
         let first_total = totals.first().copied().unwrap_or(0);
         let mut proof = Proof {
             rule,
+            grounds,
             rows_left: first_total.saturating_sub(totals.last().copied().unwrap_or(0)),
             totals,
-            distinct_rows: 0,
-            passes: self.passes,
-            calls: self.calls,
-            retries: self.retries,
+            passes: self.passes.into(),
+            calls: self.calls.into(),
+            retries: self.retries.into(),
             duplicates: self.evidence.duplicates(),
+            ..Proof::of_pieces(Vec::new())
         };
-        let window = self.window;
-        let (pages, winners) = self.evidence.into_winners();
-        let parts = without(window, seconds)
-            .into_iter()
-            .map(|part| {
-                let in_part = |(page, row): &(usize, usize)| {
-                    // A row from outside the window belongs to the window that was asked for; only a whole window has such rows.
-                    seconds.is_empty() || pages[*page].rows()[*row].modified.is_some_and(|time| part.contains(time))
-                };
-                let winners: Vec<_> = winners.iter().copied().filter(in_part).collect();
-                proof.distinct_rows = winners.len() as u64;
-                Part { window: part, winners, proof: proof.clone() }
-            })
-            .collect();
-        let again = seconds.iter().map(|second| Window::second(*second)).collect();
-        Proved { pages, parts, again, total: first_total }
+        let is_whole = windows == [self.window];
+        let (pages, winners) = self.evidence.into_winners(grounds.unreadable > 0);
+        let parts = windows.into_iter().map(|window| {
+            let in_part = |(page, row): &(usize, usize)| {
+                is_whole || pages[*page].rows()[*row].modified.is_some_and(|time| window.contains(time))
+            };
+            let winners: Vec<_> = winners.iter().copied().filter(in_part).collect();
+            proof.distinct_rows = winners.len() as u64;
+            Part { window, winners, proof: proof.clone() }
+        });
+        let parts = parts.collect();
+        (pages, parts)
     }
 }
 
@@ -429,3 +533,5 @@ fn without(window: Window, seconds: &BTreeSet<BeijingTime>) -> Vec<Window> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds_tests;

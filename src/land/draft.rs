@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fold::Refusal;
-use super::manifest::{self, CommitKind, FileEntry, Proof, QuarantineEntry, RawEntry};
+use super::manifest::{self, CommitKind, FileEntry, QuarantineEntry, RawEntry};
 use super::parquet::TableSpec;
 use super::source::RowSource;
 use super::stops::{StopIntent, StopResult};
 use crate::id::CommitId;
+use crate::proof::Proof;
 use crate::time::{BeijingTime, Window};
 
 /// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`](super::Writer::abandon) clears them at once.

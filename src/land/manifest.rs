@@ -15,6 +15,7 @@ use super::stops::{self, StopIntent, StopResult};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId, RunId};
+use crate::proof::{Proof, Rule};
 use crate::time::{BeijingTime, Window};
 
 /// A version of something on disk, written `major.minor`.
@@ -117,51 +118,6 @@ pub struct Previous {
     pub number: u64,
     /// The digest of its bytes.
     pub sha256: Sha256,
-}
-
-/// By which rule a window was proved complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Rule {
-    /// One answer held the whole window.
-    Snapshot,
-    /// As many distinct rows as an answer's total were seen in later answers.
-    Count,
-    /// A backward pass in order, with no second on both sides of a page boundary.
-    Boundary,
-    /// A rule of a newer minor version.
-    #[serde(other)]
-    Other,
-}
-
-/// Why a window is known to be complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// The rule that was met.
-    pub rule: Rule,
-    /// The totals that the gateway stated, in order.
-    pub totals: Vec<u64>,
-    /// Distinct row identities seen.
-    pub distinct_rows: u64,
-    /// Of these, landed as rows of `purchase_apply`.
-    pub rows_landed: u64,
-    /// Of these, quarantined.
-    pub rows_quarantined: u64,
-    /// Rows of `purchase_apply` that a refresh carried over from the commits that it removes: not seen by this walk.
-    pub rows_carried: u64,
-    /// Quarantined records that were carried over.
-    pub quarantined_carried: u64,
-    /// Passes over the window's pages.
-    pub passes: u64,
-    /// Calls, retries not counted.
-    pub calls: u64,
-    /// Calls that were repeated.
-    pub retries: u64,
-    /// Rows that left the window while it was walked.
-    pub rows_left: u64,
-    /// Identical identities that were read more than once.
-    pub duplicates: u64,
 }
 
 /// A Parquet file of a commit.

@@ -51,7 +51,7 @@ pub use draft::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
 pub use fold::{Fold, LastCommit, LiveCommit, Refusal};
 pub use layout::{Layout, Table};
 pub use lease::{Lease, LeaseWait};
-pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry, Rule};
+pub use manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, QuarantineEntry, RawEntry};
 pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};

@@ -3,11 +3,12 @@
 use super::fold::{Fold, LiveCommit};
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
 use super::log::{self, Names};
-use super::manifest::{FileEntry, Proof};
+use super::manifest::FileEntry;
 use super::store::Store;
 use super::sweep::{Found, sort_out};
 use crate::error::Result;
 use crate::id::{AccountName, CommitId};
+use crate::proof::Proof;
 use crate::time::Coverage;
 
 /// The accounts that have a commit log in this lake, in the order of names.

@@ -20,6 +20,7 @@ use super::writer::{Writer, WriterOptions};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::{CommitId, RunId};
+use crate::proof::{Grounds, Proof, Rule};
 use crate::time::{BeijingTime, Clock, Window};
 
 /// The window of Unix seconds `start..=end`.
@@ -40,6 +41,13 @@ pub(crate) fn binding() -> Binding {
 pub(crate) fn proof(rows: u64) -> Proof {
     Proof {
         rule: Rule::Snapshot,
+        grounds: Grounds {
+            total: Some(rows),
+            rows_after_total: rows,
+            list_bound: Some(rows),
+            rows_after_bound: rows,
+            unreadable: 0,
+        },
         totals: vec![rows],
         distinct_rows: rows,
         rows_landed: rows,

@@ -25,13 +25,14 @@ use super::draft::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePar
 use super::fold::{Claim, Fold, LiveCommit, Refusal};
 use super::layout::{Layout, Table};
 use super::log::{self, Names};
-use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, Proof, QuarantineEntry, RawEntry};
+use super::manifest::{Binding, CommitKind, FileEntry, FormatVersion, Manifest, QuarantineEntry, RawEntry};
 use super::parquet::{EncodedFile, Origin, encode};
 use super::probe;
 use super::reader::Lake;
 use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
+use crate::proof::Proof;
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
 

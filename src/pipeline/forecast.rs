@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::raw::KeepRaw;
 use super::shelf::Shelf;
 use super::source::Source;
+use super::task::contradicted;
 use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::Result;
+use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
+use crate::extract::walk::Pages as _;
 use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
 use crate::land::Lake;
@@ -44,10 +47,11 @@ impl Forecast {
         self.windows.iter().filter_map(|planned| planned.rows).sum()
     }
 
-    /// Calls of one window in a quiet world: its pages and one more, or one when it is less than a page.
+    /// Calls of one window in a quiet world: its pages and one more, one further where they are all full, or one when it is less than a page.
     pub fn calls_of(&self, planned: &PlannedWindow) -> u64 {
         let size = u64::from(self.page_size);
-        planned.rows.filter(|rows| *rows >= size).map_or(1, |rows| rows.div_ceil(size) + 1)
+        let calls = |rows: u64| rows.div_ceil(size) + 1 + u64::from(rows.is_multiple_of(size));
+        planned.rows.filter(|rows| *rows >= size).map_or(1, calls)
     }
 
     /// Calls of all windows in a quiet world.
@@ -90,12 +94,17 @@ pub async fn plan(
         }
         None => None,
     };
+    let mut cuts = Cuts::default();
     while let Some(window) = planner.take() {
         let rows = match &source {
             Some(source) => {
                 let first_row = Query::Page { window, page_no: 0, page_size: 1 };
                 let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
+                if source.extra_seconds() == 0 && cuts.note(window, total).is_some() {
+                    return Err(contradicted().with("window", window));
+                }
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
+                    cuts.cut(window, total);
                     // Sync would cut it as well.
                     planner.put_back_too_large(window, total, total.div_ceil(options.max_rows()));
                     continue;

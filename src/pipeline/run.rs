@@ -12,13 +12,14 @@ use super::refresh::{self, Replacement};
 use super::report::{Gap, Progress, SyncReport};
 use super::shelf::Shelf;
 use super::source::Source;
-use super::task::{Arrived, Done, Task, Work};
+use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
 use super::{CLOCK_SLACK_SECONDS, Range, SyncOptions, recent_density, table_specs};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
+use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
-use crate::extract::walk::Walker;
+use crate::extract::walk::{Quit, Walker};
 use crate::gateway::Gateway;
 use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
 use crate::time::{Clock, Coverage, Window};
@@ -29,6 +30,8 @@ const FEWEST_PAGES: u64 = 10;
 /// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
 /// take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
+/// After so many windows in which the gateway contradicted itself, a run does not go on with their like.
+const MOST_CONTRADICTIONS: usize = 3;
 
 /// One run while it walks.
 pub(super) struct Run<'a> {
@@ -44,6 +47,15 @@ pub(super) struct Run<'a> {
     replacements: VecDeque<Replacement>,
     /// What the lake covered when the run began.
     coverage: Coverage,
+    /// What it covers now.
+    covered: Coverage,
+    /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were tried before.
+    tried: Option<Window>,
+    /// The windows that were cut, and what their pieces must add up to.
+    cuts: Cuts,
+    /// Windows in which the gateway contradicted itself: they are walked no further.
+    contradicted: Vec<Window>,
+    quit: Quit,
     clock_compared: bool,
     specs: [Arc<TableSpec>; 2],
     progress: &'a (dyn Fn(Progress) + Sync),
@@ -78,6 +90,12 @@ impl<'a> Run<'a> {
         if let Some((rows, seconds)) = recent_density(lake) {
             planner.expect(rows, seconds);
         }
+        let tried = lake.coverage().span().map(|span| {
+            let start = lake.fold().start().map_or(span.start(), |start| start.min(span.start()));
+            Window::new(start, span.end()).unwrap_or(span)
+        });
+        // What was never tried goes first: an old gap may be one that no walk closes.
+        planner.put_last(|gap| is_within(gap, tried));
         Ok(Self {
             source: Arc::new(Source::new(gateway, decoder, shelf, raw, Arc::clone(&clock))),
             planner,
@@ -88,6 +106,11 @@ impl<'a> Run<'a> {
             writer,
             clock,
             coverage: lake.coverage().clone(),
+            covered: lake.coverage().clone(),
+            tried,
+            cuts: Cuts::default(),
+            contradicted: Vec::new(),
+            quit: Quit::default(),
             clock_compared: false,
             wanted,
             range,
@@ -99,7 +122,7 @@ impl<'a> Run<'a> {
     /// Walks window after window until none is left or something stops the account.
     pub(super) async fn all_windows(&mut self) {
         let source = Arc::clone(&self.source);
-        let walker = Walker::new(&*source, self.options.page_size, self.options.limits);
+        let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
         let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
@@ -110,7 +133,7 @@ impl<'a> Run<'a> {
         let mut is_alone = true;
         loop {
             let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
-            while self.report.stopped.is_none() && under_way.len() < at_once {
+            while self.report.stopped.is_none() && !self.quit.is_set() && under_way.len() < at_once {
                 let Some(work) = self.next() else { break };
                 let bytes = self.expected_bytes(&work);
                 let all = reserved.values().fold(bytes, |all, bytes| all.saturating_add(*bytes));
@@ -122,7 +145,10 @@ impl<'a> Run<'a> {
                     Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 let (window, budget) = (work.window(), work.budget());
                 reserved.insert(window, bytes);
-                under_way.push(async move { Done { window, budget, outcome: task.run(work).await } });
+                under_way.push(async move {
+                    let (heard, outcome) = task.run(work).await;
+                    Done { window, budget, outcome, heard }
+                });
             }
             let next = tokio::select! {
                 biased;
@@ -184,13 +210,17 @@ impl<'a> Run<'a> {
         self.source.shelf().expected_bytes(rows)
     }
 
-    fn take_in(&mut self, Done { window, budget, outcome }: Done) {
+    fn take_in(&mut self, Done { window, budget, outcome, heard }: Done) {
+        self.note_totals(window, heard);
         match outcome {
             Ok(landed) => {
                 match (landed.hours, landed.total) {
                     (Some(hours), _) => self.planner.learn(window, &hours),
                     (None, Some(total)) => self.planner.observe(window, total),
                     (None, None) => {}
+                }
+                if let Some(total) = landed.cut_total {
+                    self.cuts.cut(window, total);
                 }
                 self.planner.put_back(landed.replan);
                 if let Some((total, pieces)) = landed.too_large {
@@ -202,12 +232,17 @@ impl<'a> Run<'a> {
                 for arrived in landed.commits {
                     self.count(arrived);
                 }
+                self.drop_contradicted();
                 if let Some(error) = landed.stopped {
                     self.stop(window, error);
                 }
             }
             Err(error) => match error.kind() {
                 ErrorKind::Incomplete | ErrorKind::GatewayRefused => {
+                    if self.is_contradicted(window) {
+                        // It is part of a gap that is named already.
+                        return;
+                    }
                     let window = self.give_up(window, budget);
                     tracing::error!(%window, %error, "the window stays a gap");
                     self.report.gaps.push(Gap { window, error });
@@ -215,6 +250,46 @@ impl<'a> Run<'a> {
                 _ => self.stop(window, error),
             },
         }
+    }
+
+    /// Gives a window up whose pieces sum above it, and the like of it when there are too many.
+    fn note_totals(&mut self, window: Window, heard: Heard) {
+        let whole = heard.first_total.and_then(|total| self.cuts.note(window, total));
+        if let Some(whole) = whole.filter(|whole| !self.is_contradicted(*whole)) {
+            let error = contradicted().with("window", whole);
+            tracing::error!(window = %whole, %error, "the window stays a gap");
+            self.report.gaps.push(Gap { window: whole, error });
+            self.cuts.forget(whole);
+            self.contradicted.push(whole);
+        } else if heard.is_contradicted {
+            self.contradicted.push(window);
+        } else {
+            return;
+        }
+        self.drop_contradicted();
+        let tried = self.tried;
+        if self.contradicted.len() >= MOST_CONTRADICTIONS {
+            self.planner.forget(|gap| is_within(gap, tried));
+        }
+        let new = self.contradicted.iter().filter(|window| !is_within(**window, tried)).count();
+        if new >= MOST_CONTRADICTIONS && self.report.stopped.is_none() {
+            let error = Error::new(ErrorKind::Incomplete, format!("the gateway contradicted itself in {new} windows"))
+                .with("last window", window)
+                .hint("its totals do not count what its pages list: show this to the vendor, and run again when it is mended");
+            self.report.stopped = Some(error);
+        }
+    }
+
+    fn is_contradicted(&self, window: Window) -> bool {
+        self.contradicted.iter().any(|whole| is_within(window, Some(*whole)))
+    }
+
+    /// What lies within a window that was given up is walked no further.
+    fn drop_contradicted(&mut self) {
+        let contradicted = &self.contradicted;
+        let is_dropped = |window: Window| contradicted.iter().any(|whole| is_within(window, Some(*whole)));
+        self.pieces.retain(|(window, _)| !is_dropped(*window));
+        self.planner.forget(is_dropped);
     }
 
     fn stop(&mut self, window: Window, error: Error) {
@@ -254,6 +329,7 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
+        self.covered.insert(window);
         tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
         (self.progress)(Progress {
             window,
@@ -285,7 +361,37 @@ impl<'a> Run<'a> {
 
     pub(super) fn finish(mut self) -> SyncReport {
         self.report.calls = self.source.gateway().calls();
+        self.name_all_gaps();
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
+
+    /// Tells walks to end with what they have read; no further window begins.
+    pub(super) fn quit(&self) -> Quit {
+        self.quit.clone()
+    }
+
+    /// A gap is what is not covered now; and whatever ended the run, what it did not come to is a gap too.
+    fn name_all_gaps(&mut self) {
+        for gap in &mut self.report.gaps {
+            let open = self.covered.gaps(gap.window);
+            if let Some((first, last)) = open.first().zip(open.last()) {
+                gap.window = first.hull(*last);
+            }
+        }
+        let named: Coverage = self.report.gaps.iter().map(|gap| gap.window).collect();
+        let ended_early = self.report.stopped.is_some() || self.quit.is_set();
+        if !ended_early && self.contradicted.len() < MOST_CONTRADICTIONS {
+            return;
+        }
+        for window in self.covered.gaps(self.range).into_iter().flat_map(|open| named.gaps(open)) {
+            let error = Error::new(ErrorKind::Incomplete, "not walked before the run ended").with("window", window);
+            self.report.gaps.push(Gap { window, error });
+        }
+    }
+}
+
+/// Whether `window` lies within `whole`.
+fn is_within(window: Window, whole: Option<Window>) -> bool {
+    whole.is_some_and(|whole| whole.intersect(window) == Some(window))
 }

@@ -116,6 +116,10 @@ impl Pages for Source {
         }
         Ok(Fetched { page, retries })
     }
+
+    fn extra_seconds(&self) -> i64 {
+        self.decoder.extra_seconds()
+    }
 }
 
 /// The decoder's complaint in the gateway's words.

@@ -1,6 +1,6 @@
 //! One piece of work of a run: a window walked, assembled and committed.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray as _;
@@ -15,12 +15,13 @@ use super::source::Source;
 use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
+use crate::extract::cuts::Cuts;
 use crate::extract::plan::Hours;
-use crate::extract::proof;
-use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
+use crate::extract::walk::{Outcome as WalkOutcome, PageRows as _, Pages as _, Part, Proved, Walked, Walker};
 use crate::id::CommitId;
-use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TableSpec, Writer};
-use crate::time::{Clock, Window};
+use crate::land::{CommitKind, Committed, Landing, Outcome, Quarantine, Raw, RowSource, TableSpec, Writer};
+use crate::proof::Proof;
+use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Refreshed, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
@@ -60,6 +61,25 @@ pub(super) struct Done {
     /// What was left for the window, if it was missing.
     pub(super) budget: Option<Budget>,
     pub(super) outcome: Result<Landed>,
+    pub(super) heard: Heard,
+}
+
+/// What the walk of a window heard of the server's totals.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// The first total, as far as it counts rows of the window and no others: what the pieces of a window add up to.
+    pub(super) first_total: Option<u64>,
+    /// Whether the server contradicted itself within one second.
+    pub(super) is_contradicted: bool,
+}
+
+impl Heard {
+    /// Where more seconds than the window are asked for, only a walk that saw their rows tells how many are its own.
+    fn of<P>(outcome: &WalkOutcome<P>, extra_seconds: i64) -> Self {
+        let extra = if extra_seconds == 0 { Some(0) } else { outcome.extra_rows };
+        let own = outcome.first_total.zip(extra).map(|(total, extra)| total.saturating_sub(extra));
+        Self { first_total: own, is_contradicted: outcome.is_contradicted }
+    }
 }
 
 /// What walking and committing one window came to.
@@ -72,6 +92,8 @@ pub(super) struct Landed {
     pub(super) too_large: Option<(u64, u64)>,
     /// Pieces of a window that was not proved as a whole, with what is left of its budget.
     pub(super) pieces: Vec<(Window, Budget)>,
+    /// What the server stated for the whole of a window that was cut.
+    pub(super) cut_total: Option<u64>,
     /// Committed windows that must still be walked again.
     pub(super) replace_again: Vec<Replacement>,
     /// The total that the server said for the window.
@@ -100,9 +122,9 @@ struct Rows {
     quarantined: Vec<String>,
     /// What is wrong with the first of them.
     first_misfit: Option<String>,
-    proof: land::Proof,
+    proof: Proof,
     /// The answers, if they are kept.
-    raw: Option<land::Raw>,
+    raw: Option<Raw>,
 }
 
 /// What a piece of work needs to be walked and committed.
@@ -118,16 +140,28 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
-    pub(super) async fn run(&self, work: Work) -> Result<Landed> {
+    pub(super) async fn run(&self, work: Work) -> (Heard, Result<Landed>) {
         match work {
-            Work::Missing(window, budget) => self.fill(window, budget).await,
-            Work::Again(replacement) => self.replace(replacement).await,
+            Work::Missing(window, budget) => match self.walk(window, &budget).await {
+                Ok((outcome, record)) => {
+                    let heard = Heard::of(&outcome, self.source.extra_seconds());
+                    (heard, self.fill(window, budget, outcome.walked, record).await)
+                }
+                Err(error) => (Heard::default(), Err(error)),
+            },
+            Work::Again(replacement) => (Heard::default(), self.replace(replacement).await),
         }
     }
 
-    /// Walks a window that the lake lacks and commits each part of it as it is proved.
-    async fn fill(&self, window: Window, budget: Budget) -> Result<Landed> {
-        let (walked, record) = self.walk(window, &budget).await?;
+    /// Commits each part of a window that the lake lacks, as far as its walk has proved it.
+    async fn fill(
+        &self,
+        window: Window,
+        budget: Budget,
+        walked: Result<Walked<ShelvedPage>>,
+        record: Option<Record>,
+    ) -> Result<Landed> {
+        let walked = walked?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
         let server_now = self.source.gateway().server_now();
         let latest = self.wanted.latest(server_now.unwrap_or_else(|| self.clock.now()));
@@ -141,18 +175,31 @@ impl Task<'_> {
         let proved = match walked {
             Walked::TooLarge { pieces, total } => {
                 tracing::debug!(%window, total, pieces, "the window is too large");
-                return Ok(Landed { too_large: Some((total, pieces)), ..Landed::default() });
+                return Ok(Landed { too_large: Some((total, pieces)), cut_total: Some(total), ..Landed::default() });
             }
             Walked::Unproved { windows, total } => {
                 tracing::debug!(%window, total, "the window was not proved and is cut");
-                return Ok(Landed { pieces: sharing(windows, &budget), total: Some(total), ..Landed::default() });
+                let pieces = sharing(windows, &budget);
+                return Ok(Landed { pieces, total, cut_total: total, ..Landed::default() });
             }
-            Walked::Proved(proved) => proved,
+            Walked::Interrupted(None) => return Ok(Landed::default()),
+            Walked::Proved(proved) | Walked::Interrupted(Some(proved)) => proved,
         };
-        let pieces = sharing(proved.again, &budget);
+        self.land(proved, record, &budget, latest).await
+    }
+
+    /// Commits each proved part of a window.
+    async fn land(
+        &self,
+        proved: Proved<ShelvedPage>,
+        record: Option<Record>,
+        budget: &Budget,
+        latest: BeijingTime,
+    ) -> Result<Landed> {
+        let pieces = sharing(proved.again, budget);
         let pages: Arc<[ShelvedPage]> = proved.pages.into();
         let hours = Some(hours(&pages, &proved.parts));
-        let mut landed = Landed { pieces, total: Some(proved.total), hours, ..Landed::default() };
+        let mut landed = Landed { pieces, hours, ..Landed::default() };
         let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
         for Part { window, mut winners, proof } in proved.parts {
             winners.retain(|(page, row)| !pages[*page].is_extra(*row));
@@ -192,16 +239,28 @@ impl Task<'_> {
     /// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
     /// and the ERP does not return any more.
     async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
-        let mut todo = vec![(window, Budget::default())];
+        // Pieces of one size before smaller ones: together they tell soonest whether they add up.
+        let mut todo = VecDeque::from([(window, Budget::default())]);
+        let mut cuts = Cuts::default();
         let (mut pages, mut winners, mut proofs, mut records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        while let Some((piece, budget)) = todo.pop() {
-            let (walked, record) = self.walk(piece, &budget).await?;
+        while let Some((piece, budget)) = todo.pop_front() {
+            let (outcome, record) = self.walk(piece, &budget).await?;
             records.extend(record);
-            match walked {
-                Walked::TooLarge { pieces, .. } => {
+            let heard = Heard::of(&outcome, self.source.extra_seconds());
+            if let Some(whole) = heard.first_total.and_then(|total| cuts.note(piece, total)) {
+                return Err(contradicted().with("window", whole));
+            }
+            match outcome.walked? {
+                // What the replaced commits hold stays.
+                Walked::Interrupted(_) => return Ok(Landed::default()),
+                Walked::TooLarge { pieces, total } => {
+                    cuts.cut(piece, total);
                     todo.extend(piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())))
                 }
-                Walked::Unproved { windows, .. } => todo.extend(sharing(windows, &budget)),
+                Walked::Unproved { windows, total } => {
+                    total.into_iter().for_each(|total| cuts.cut(piece, total));
+                    todo.extend(sharing(windows, &budget));
+                }
                 Walked::Proved(proved) => {
                     let first_page = pages.len();
                     for part in proved.parts {
@@ -229,7 +288,7 @@ impl Task<'_> {
         })
         .await?;
         let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
-        let mut proof = recorded(proof::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
+        let mut proof = recorded(Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
         proof.distinct_rows = proof.rows_landed + proof.rows_quarantined + extra;
         proof.rows_carried = carried_headers;
         proof.quarantined_carried = carried_quarantined;
@@ -249,11 +308,11 @@ impl Task<'_> {
     }
 
     /// Walks a window, and gives its answers too when they are kept.
-    async fn walk(&self, window: Window, budget: &Budget) -> Result<(Walked<ShelvedPage>, Option<Record>)> {
+    async fn walk(&self, window: Window, budget: &Budget) -> Result<(WalkOutcome<ShelvedPage>, Option<Record>)> {
         self.source.recorder().begin(window)?;
-        let walked = self.walker.walk(window, budget).await;
+        let outcome = self.walker.walk(window, budget).await;
         let record = self.source.recorder().end(window);
-        Ok((walked?, record))
+        Ok((outcome, record))
     }
 
     /// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else `error` stands.
@@ -353,26 +412,18 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
         .map_err(|error| Error::internal("putting a window together failed").because(error))?
 }
 
+/// Why a window is given up whose pieces sum above it.
+pub(super) fn contradicted() -> Error {
+    Error::new(
+        ErrorKind::Incomplete,
+        "the gateway contradicts itself: the totals of its pieces sum above that of the window",
+    )
+    .hint("its totals do not count what its pages list: show this to the vendor")
+}
+
 /// The proof as the manifest records it.
-pub(super) fn recorded(proof: proof::Proof, rows_landed: usize, rows_quarantined: usize) -> land::Proof {
-    land::Proof {
-        rule: match proof.rule {
-            proof::Rule::Snapshot => land::Rule::Snapshot,
-            proof::Rule::Count => land::Rule::Count,
-            proof::Rule::Boundary => land::Rule::Boundary,
-        },
-        totals: proof.totals,
-        distinct_rows: proof.distinct_rows,
-        rows_landed: rows_landed as u64,
-        rows_quarantined: rows_quarantined as u64,
-        rows_carried: 0,
-        quarantined_carried: 0,
-        passes: proof.passes.into(),
-        calls: proof.calls.into(),
-        retries: proof.retries.into(),
-        rows_left: proof.rows_left,
-        duplicates: proof.duplicates,
-    }
+pub(super) fn recorded(proof: Proof, rows_landed: usize, rows_quarantined: usize) -> Proof {
+    Proof { rows_landed: rows_landed as u64, rows_quarantined: rows_quarantined as u64, ..proof }
 }
 
 /// The exact sum of `real_num`, times 10,000; `None` where no row has one, as flagship headers.

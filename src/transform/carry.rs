@@ -114,8 +114,9 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 
 fn is_in(set_aside: &HashSet<&Identity>, (number, micros): Key<'_>) -> bool {
     !set_aside.is_empty()
-        && BeijingTime::from_unix(micros.div_euclid(1_000_000))
-            .is_some_and(|modified| set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None }))
+        && BeijingTime::from_unix(micros.div_euclid(1_000_000)).is_some_and(|modified| {
+            set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None })
+        })
 }
 
 fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {

@@ -41,6 +41,11 @@ impl PageDecoder {
         Ok(Self { plan: Arc::new(Plan::new(edition)?), run, scratch: Arc::default() })
     }
 
+    /// How many seconds behind a window are asked for as well: 1 where the interval is not documented as closed.
+    pub fn extra_seconds(&self) -> i64 {
+        i64::from(self.plan.edition == Edition::Flagship)
+    }
+
     /// Decodes one answer.
     ///
     /// A requisition that does not fit is quarantined whole. A row outside the window does not fit either; only of flagship, which is

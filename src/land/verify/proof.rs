@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::is_within;
 use crate::edition::Edition;
 use crate::land::layout::{Layout, Name, Table};
-use crate::land::manifest::{CommitKind, Manifest, Proof, Rule};
+use crate::land::manifest::{CommitKind, Manifest};
+use crate::proof::{Proof, Rule};
 
 /// What is wrong with a live manifest beyond what reading it refuses.
 pub(super) fn check(manifest: &Manifest) -> Vec<String> {
@@ -77,16 +78,23 @@ fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
     wrong
 }
 
-/// What the rule implies of the numbers. Snapshot and count: as many distinct rows as one of the totals, hence at least the least. There is
-/// no upper bound, because a server may count after it listed, when rows have left already. The totals of a window that was proved by the
+/// What the rule implies of the numbers: the walk accepted the window by the same function. The totals of a window that was proved by the
 /// boundary rule may be those of a larger one, out of which seconds were cut: they say nothing of this one.
 fn check_rule(kind: CommitKind, proof: &Proof) -> Vec<String> {
     let mut wrong = Vec::new();
-    let Some(least) = proof.totals.iter().min() else {
-        return vec!["has a proof without any total".to_owned()];
-    };
-    if matches!(proof.rule, Rule::Snapshot | Rule::Count) && *least > proof.distinct_rows {
-        wrong.push(format!("saw {} distinct rows, fewer than any total of its proof", proof.distinct_rows));
+    if !proof.rule.accepts(&proof.grounds) {
+        wrong.push("has a proof whose numbers do not meet its rule".to_owned());
+    }
+    let grounds = &proof.grounds;
+    // Pieces of a refresh may each count a row of the second between them.
+    if kind == CommitKind::Sync
+        && proof.rule != Rule::Boundary
+        && grounds.rows_after_total.max(grounds.rows_after_bound) > proof.distinct_rows
+    {
+        wrong.push(format!("counts more rows for its rule than the {} that it saw", proof.distinct_rows));
+    }
+    if kind == CommitKind::Sync && grounds.total.is_some_and(|total| !proof.totals.contains(&total)) {
+        wrong.push("has a proof by a total that the gateway did not state".to_owned());
     }
     // A refresh lists the totals of all pieces, one after the other.
     if kind == CommitKind::Sync {
@@ -106,11 +114,18 @@ mod tests {
     use super::*;
     use crate::land::fold::Fold;
     use crate::land::testing::{binding, chain, proof};
+    use crate::proof::Grounds;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
         let mut manifest = chain(&Fold::new(binding().name), CommitKind::Sync);
         change(&mut manifest);
         manifest
+    }
+
+    fn with_grounds(change: impl FnOnce(&mut Grounds)) -> Proof {
+        let mut proof = proof(3);
+        change(&mut proof.grounds);
+        proof
     }
 
     #[test]
@@ -122,18 +137,23 @@ mod tests {
             (Proof { rows_quarantined: 1, ..proof(3) }, "quarantined"),
             (Proof { distinct_rows: 4, ..proof(3) }, "keeps 3"),
             (Proof { rows_carried: 1, rows_landed: 2, ..proof(3) }, "carries"),
-            (Proof { totals: vec![5, 4], rows_left: 1, ..proof(3) }, "fewer than any total"),
+            (Proof { totals: vec![5, 4], rows_left: 1, ..proof(3) }, "did not state"),
+            (with_grounds(|grounds| grounds.total = Some(4)), "meet its rule"),
+            (with_grounds(|grounds| grounds.rows_after_total = 4), "meet its rule"),
+            (with_grounds(|grounds| grounds.list_bound = None), "meet its rule"),
+            (with_grounds(|grounds| grounds.rows_after_bound = 2), "meet its rule"),
+            (with_grounds(|grounds| grounds.rows_after_bound = 4), "counts more"),
             (Proof { totals: vec![3, 4], ..proof(3) }, "rises"),
             (Proof { totals: vec![5, 3], ..proof(3) }, "fell by 2"),
-            (Proof { totals: vec![], ..proof(3) }, "without any total"),
+            (Proof { totals: vec![], ..proof(3) }, "did not state"),
         ] {
             let wrong = with(bad);
             assert!(wrong.iter().any(|what| what.contains(word)), "{word}: {wrong:?}");
         }
         for good in [
             Proof { totals: vec![4, 3], rows_left: 1, ..proof(3) },
-            Proof { totals: vec![2], ..proof(3) },
-            Proof { rule: Rule::Boundary, totals: vec![900], ..proof(3) },
+            Proof { rule: Rule::ListBounds, totals: vec![], ..with_grounds(|grounds| grounds.total = None) },
+            Proof { rule: Rule::Boundary, totals: vec![900], ..with_grounds(|grounds| grounds.total = Some(900)) },
         ] {
             assert_eq!(with(good), Vec::<String>::new());
         }

@@ -8,12 +8,13 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::draft::{Landing, Outcome};
-use crate::land::manifest::{CommitKind, Proof};
+use crate::land::manifest::CommitKind;
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
 use crate::land::stops::StopIntent;
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer,
 };
+use crate::proof::Proof;
 
 fn expected() -> Arc<Expected> {
     let shape =

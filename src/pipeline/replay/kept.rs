@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use super::super::raw;
 use super::super::shelf::{Shelf, ShelvedPage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::walk::{Fetched, Pages};
+use crate::extract::walk::{Fetched, Pages, Quit};
 use crate::time::Window;
 use crate::transform::{PageContext, PageDecoder};
 
@@ -20,6 +20,9 @@ pub(super) struct Kept {
     /// What the first answer was asked by.
     first: Asked,
     json_bytes: u64,
+    extra_seconds: i64,
+    /// Set when the walk asks for more than was kept: the run that kept it ended there.
+    ended: Quit,
     state: Mutex<State>,
 }
 
@@ -66,7 +69,13 @@ impl Kept {
         let first = answers.first().map(|answer| answer.asked);
         let first = first.ok_or_else(|| Error::new(ErrorKind::Incomplete, "no answers were kept"))?;
         let state = State { answers, claimed: BTreeSet::new(), waiting: Vec::new() };
-        Ok(Self { first, json_bytes, state: Mutex::new(state) })
+        Ok(Self {
+            first,
+            json_bytes,
+            extra_seconds: decoder.extra_seconds(),
+            ended: Quit::default(),
+            state: Mutex::new(state),
+        })
     }
 
     /// The window of the first walk.
@@ -77,6 +86,11 @@ impl Kept {
     /// The page size that it began with.
     pub(super) fn page_size(&self) -> u32 {
         self.first.2
+    }
+
+    /// Tells whether the walk has come to the end of what was kept.
+    pub(super) fn ended(&self) -> &Quit {
+        &self.ended
     }
 
     /// The bytes of all answers.
@@ -122,6 +136,7 @@ impl Pages for Kept {
     /// Pages that are asked for at once are given in the order in which they once came.
     async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
         let place = self.claim((window, page_no, page_size)).ok_or_else(|| {
+            self.ended.set();
             Error::new(ErrorKind::Incomplete, "the walk asks for more than was kept: its answers prove nothing now")
                 .with("page", page_no)
         })?;
@@ -135,5 +150,14 @@ impl Pages for Kept {
             self.give(place, context.waker())
         })
         .await
+    }
+
+    fn extra_seconds(&self) -> i64 {
+        self.extra_seconds
+    }
+
+    /// What a run found out about its server it knew when it kept the window.
+    fn is_kept(&self) -> bool {
+        true
     }
 }

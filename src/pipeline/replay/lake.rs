@@ -13,14 +13,14 @@ use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::{Budget, Limits};
-use crate::extract::proof::Proof;
 use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
 use crate::land::{
     CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Sha256, Store, TableSpec, Writer,
     WriterOptions,
 };
-use crate::time::{Clock, Window};
+use crate::proof::Proof;
+use crate::time::{Clock, Coverage, Window};
 use crate::transform::{Assembly, PageDecoder};
 
 /// What to do about a window that cannot be rebuilt.
@@ -192,20 +192,23 @@ impl Rebuild<'_> {
 async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
     // All pages of a pass are asked for at once: they are given in the order in which they came then.
     let limits = Limits { concurrency: u32::MAX, ..Limits::default() };
-    let walker = Walker::new(kept, kept.page_size(), limits);
+    let walker = Walker::new(kept, kept.page_size(), limits, kept.ended().clone());
     let mut todo = vec![(kept.window(), Budget::default())];
     let (mut pages, mut winners, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut proved_windows = Coverage::default();
     let belongs = |piece: &Window| window.intersect(*piece) == Some(*piece);
     while let Some((piece, budget)) = todo.pop() {
-        let pieces: Vec<(Window, Budget)> = match walker.walk(piece, &budget).await? {
+        let pieces: Vec<(Window, Budget)> = match walker.walk(piece, &budget).await.walked? {
             Walked::TooLarge { pieces, .. } => {
                 piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())).collect()
             }
             Walked::Unproved { windows, .. } => sharing(windows, &budget),
-            Walked::Proved(proved) => {
+            Walked::Interrupted(None) => Vec::new(),
+            Walked::Proved(proved) | Walked::Interrupted(Some(proved)) => {
                 let first_page = pages.len();
                 for part in proved.parts.into_iter().filter(|part| belongs(&part.window)) {
                     winners.extend(part.winners.iter().map(|(page, row)| (first_page + page, *row)));
+                    proved_windows.insert(part.window);
                     proofs.push(part.proof);
                 }
                 pages.extend(proved.pages);
@@ -214,7 +217,7 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
         };
         todo.extend(pieces.into_iter().filter(|(piece, _)| belongs(piece)));
     }
-    if proofs.is_empty() {
+    if !proved_windows.gaps(window).is_empty() {
         return Err(Error::new(ErrorKind::Incomplete, "the kept answers do not prove the window any more"));
     }
     let is_joined = proofs.len() > 1;

@@ -73,11 +73,8 @@ fn a_header_needs_number_status_and_modified() {
     ] {
         let record = quarantined(requisition);
         assert_eq!((record.reason, record.field.as_deref()), (Misfit::Missing, Some(field)), "{requisition}");
-        let identity = if field == "status" {
-            version_of("POA2", None)
-        } else {
-            record_of(requisition, ApplyId::new(7))
-        };
+        let identity =
+            if field == "status" { version_of("POA2", None) } else { record_of(requisition, ApplyId::new(7)) };
         assert_eq!(record.identity, identity, "{requisition}");
     }
     let long = "9".repeat(201);

@@ -46,11 +46,8 @@ fn detail(rec_id: i64, index: i64, spec: &str, goods: &str, short: &str) -> Vec<
 fn the_vendors_example_lands_field_by_field() {
     let page = decode(EXAMPLE);
     assert_eq!(page.total(), Some(7));
-    let identity = Identity::Version {
-        number: "POA202005190001".into(),
-        modified: at("2020-05-19 11:57:04"),
-        apply_id: None,
-    };
+    let identity =
+        Identity::Version { number: "POA202005190001".into(), modified: at("2020-05-19 11:57:04"), apply_id: None };
     assert_eq!(page.rows().len(), 1);
     assert_eq!((&page.rows()[0].identity, page.rows()[0].modified), (&identity, Some(at("2020-05-19 11:57:04"))));
 

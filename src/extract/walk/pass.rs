@@ -1,0 +1,175 @@
+//! The passes over the pages of a window. Each begins with the last page, because it shows the end of the list, and ends with page 0, whose
+//! total starts the next count; between them the pages are asked for from the end backwards.
+
+use futures::stream::{self, StreamExt as _};
+
+use super::super::evidence::Asked;
+use super::{Fetched, Halt, PageRead, PageRows as _, Pages, Step, Walk};
+
+impl<S: Pages> Walk<'_, S> {
+    /// The last page, all others behind page 0 at once, then page 0.
+    pub(super) async fn concurrent_pass(&mut self) -> Step<()> {
+        let (pages, total) = (self.page_count(), self.total());
+        self.begin_pass(pages)?;
+        let behind = self.end_of_list(pages, total).await?;
+        let mut short = Vec::new();
+        for (page_no, read) in self.read_at_once(behind).await? {
+            if self.is_short(&read, page_no, total) {
+                short.push(page_no);
+            }
+        }
+        for page_no in short {
+            self.ask(page_no).await?;
+        }
+        self.ask(0).await?;
+        Ok(())
+    }
+
+    /// Every page once, one after the other, from the last to page 0. Returns them in that order.
+    pub(super) async fn backward_pass(&mut self) -> Step<Vec<PageRead>> {
+        let (pages, total) = (self.page_count(), self.total());
+        self.begin_pass(pages)?;
+        let mut read = Vec::new();
+        let last = if self.is_full(total) { pages } else { pages - 1 };
+        if last == pages {
+            self.spend(1)?;
+        }
+        for page_no in (0..=last).rev() {
+            let mut page = self.ask(page_no).await?;
+            if self.is_short(&page, page_no, total) {
+                page = self.ask(page_no).await?;
+            }
+            read.push(page);
+        }
+        Ok(read)
+    }
+
+    /// Asks for the page that shows the end of the list: the last one, or the one behind it where that must be full. Gives the page from which
+    /// the others follow towards page 0.
+    async fn end_of_list(&mut self, pages: u32, total: u64) -> Step<u32> {
+        self.pass.clear();
+        if self.is_full(total) {
+            self.spend(1)?;
+            self.ask_in_pass(pages).await?;
+            return Ok(pages);
+        }
+        if pages == 1 {
+            return Ok(1);
+        }
+        let last = self.ask_in_pass(pages - 1).await?;
+        if last.rows == 0 {
+            // The list is shorter than the total by pages. Reading what a total of the moment promises is worth one call.
+            self.ask(0).await?;
+            self.check_total_against_list().await?;
+        }
+        Ok(pages - 1)
+    }
+
+    async fn ask_in_pass(&mut self, page_no: u32) -> Step<PageRead> {
+        let page = self.ask(page_no).await?;
+        self.note_in_pass(page_no, &page);
+        Ok(page)
+    }
+
+    fn note_in_pass(&mut self, page_no: u32, page: &PageRead) {
+        if let [place] = page.places[..]
+            && !page.is_narrowed
+        {
+            self.pass.insert(page_no, place);
+        }
+    }
+
+    /// Whether the total fills its last page, so that only the page behind it shows the end of the list.
+    fn is_full(&self, total: u64) -> bool {
+        total > 0 && total.is_multiple_of(u64::from(self.page_size))
+    }
+
+    /// The pages before `behind` and behind page 0, several at once.
+    async fn read_at_once(&mut self, behind: u32) -> Step<Vec<(u32, PageRead)>> {
+        let (window, page_size, moments) = (self.window, self.page_size, self.evidence.moments());
+        let (source, quit) = (self.walker.source, &self.walker.quit);
+        let mut responses = stream::iter((1..behind).rev().take_while(|_| !quit.is_set()))
+            .map(|page_no| {
+                let moments = moments.clone();
+                async move {
+                    let asked = Asked { page_no, page_size, at: moments.next() };
+                    (asked, source.page(window, page_no, page_size).await)
+                }
+            })
+            .buffer_unordered(self.walker.limits.concurrency.max(1) as usize);
+        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some((asked, response)) = responses.next().await {
+            let response = match response {
+                Err(_) if quit.is_set() => continue,
+                response => response?,
+            };
+            if response.page.is_unreadable() {
+                unreadable.push((asked, response));
+                continue;
+            }
+            let page = self.take_in(asked, response)?;
+            self.note_in_pass(asked.page_no, &page);
+            read.push((asked.page_no, page));
+        }
+        drop(responses);
+        if quit.is_set() {
+            return Err(Halt::Quit);
+        }
+        for (asked, response) in unreadable {
+            read.push((asked.page_no, self.narrow(asked, response).await?));
+        }
+        Ok(read)
+    }
+
+    /// Whether a page held fewer rows than `total` promised for it. Such a page is read again once.
+    fn is_short(&self, page: &PageRead, page_no: u32, total: u64) -> bool {
+        let size = u64::from(self.page_size);
+        let promised = size.min(total.saturating_sub(u64::from(page_no) * size));
+        page.rows < promised
+    }
+
+    /// Asks for one page, in smaller ones where it cannot be read.
+    pub(super) async fn ask(&mut self, page_no: u32) -> Step<PageRead> {
+        if self.walker.quit.is_set() {
+            return Err(Halt::Quit);
+        }
+        let (asked, response) = self.fetch(page_no, self.page_size).await?;
+        if response.page.is_unreadable() {
+            return self.narrow(asked, response).await;
+        }
+        self.take_in(asked, response)
+    }
+
+    pub(super) async fn fetch(&mut self, page_no: u32, page_size: u32) -> Step<(Asked, Fetched<S::Page>)> {
+        let asked = Asked { page_no, page_size, at: self.evidence.moments().next() };
+        match self.walker.source.page(self.window, page_no, page_size).await {
+            Err(_) if self.walker.quit.is_set() => Err(Halt::Quit),
+            response => Ok((asked, response?)),
+        }
+    }
+
+    pub(super) fn take_in(&mut self, asked: Asked, fetched: Fetched<S::Page>) -> Step<PageRead> {
+        self.calls += 1;
+        self.retries += fetched.retries;
+        let (rows, total) = (fetched.page.rows().len(), fetched.page.total());
+        if !fetched.page.is_unreadable() {
+            self.walker.note_page(rows);
+        }
+        let place = self.evidence.observe(asked, fetched.page).map_err(rose)?;
+        Ok(PageRead { places: vec![place], rows: rows as u64, total, ..PageRead::default() })
+    }
+
+    fn begin_pass(&mut self, pages: u32) -> Step<()> {
+        if self.passes >= self.walker.limits.max_passes || !self.budget.spend(pages) {
+            return Err(self.budget_spent().into());
+        }
+        self.passes += 1;
+        Ok(())
+    }
+}
+
+fn rose(super::super::evidence::Rose { from, to }: super::super::evidence::Rose) -> crate::error::Error {
+    let what = format!("the total rose from {from} to {to} while the window was walked");
+    crate::error::Error::new(crate::error::ErrorKind::Incomplete, what)
+        .hint("raise --lag: the ERP still writes into times that this run took for closed")
+}
