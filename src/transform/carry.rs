@@ -114,8 +114,9 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 
 fn is_in(set_aside: &HashSet<&Identity>, (number, micros): Key<'_>) -> bool {
     !set_aside.is_empty()
-        && BeijingTime::from_unix(micros.div_euclid(1_000_000))
-            .is_some_and(|modified| set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None }))
+        && BeijingTime::from_unix(micros.div_euclid(1_000_000)).is_some_and(|modified| {
+            set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None })
+        })
 }
 
 fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
@@ -211,7 +212,7 @@ mod tests {
             .collect();
         let body = format!(r#"{{"code":0,"total_count":{},"purchase_list":[{}]}}"#, list.len(), list.join(","));
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("decoder");
-        let context = PageContext { window: None, page_no: 0, received_at_micros: 0 };
+        let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 0 };
         let page = decoder.decode(body.as_bytes(), &context).expect("a page");
         let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
         assemble([page], &winners).expect("rows")

@@ -70,6 +70,12 @@ impl PageDecoder {
         Ok(page)
     }
 
+    /// The page that stands for a response that cannot be read, which has `size` bytes, and `why`: one invalid record. `body` may be empty where
+    /// the response was too large to be kept.
+    pub fn unreadable_page(&self, context: &PageContext, body: &[u8], size: u64, why: &str) -> Page {
+        Page::unreadable(self.plan.edition, self.run, context, body, size, why)
+    }
+
     fn scratch(&self) -> Scratch {
         let kept = self.scratch.lock().ok().and_then(|mut kept| kept.take());
         kept.unwrap_or_else(|| Scratch::new(&self.plan))
@@ -83,6 +89,7 @@ impl PageDecoder {
             place: Place {
                 window: context.window,
                 page_no: context.page_no,
+                page_size: context.page_size,
                 received_at_micros: context.received_at_micros,
                 run: self.run,
             },
@@ -300,6 +307,7 @@ impl<'a> Answer<'a> {
             details,
             detail_offsets: self.detail_offsets,
             quarantined: self.quarantined,
+            is_unreadable: false,
         };
         Ok((page, scratch))
     }

@@ -47,6 +47,8 @@ pub enum Misfit {
     NotAnObject,
     /// Not a page of an answer, where page files are read.
     NotAPage,
+    /// A response of which nothing can be read, however often it is asked for.
+    Unreadable,
 }
 
 impl Misfit {
@@ -67,6 +69,7 @@ impl Misfit {
             Self::NotAList => "not_a_list",
             Self::NotAnObject => "not_an_object",
             Self::NotAPage => "not_a_page",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -88,6 +91,7 @@ impl fmt::Display for Misfit {
             Self::NotAList => "is not a list",
             Self::NotAnObject => "is not an object",
             Self::NotAPage => "is not a page of an answer",
+            Self::Unreadable => "cannot be read",
         })
     }
 }
