@@ -67,6 +67,8 @@ pub struct Page {
     pub(super) details: Vec<HeldColumn>,
     /// Where the details of each header begin, and where the last ones end.
     pub(super) detail_offsets: Vec<usize>,
+    /// The headers with times that readers cannot hold, and how many each has.
+    pub(super) unreadable_times: Vec<(usize, u32)>,
     pub(super) quarantined: Vec<Quarantined>,
     /// Whether it stands for a response that cannot be read.
     pub(super) is_unreadable: bool,
@@ -105,6 +107,7 @@ impl Page {
             headers: Vec::new(),
             details: Vec::new(),
             detail_offsets: vec![0],
+            unreadable_times: Vec::new(),
             quarantined: vec![record],
             is_unreadable: true,
         }
@@ -161,6 +164,12 @@ impl Page {
     pub fn forget(&mut self) {
         self.drop_columns();
         self.quarantined.clear();
+    }
+
+    /// How many times of a header are null because readers cannot hold them.
+    pub(super) fn unreadable_times_of(&self, header: usize) -> u64 {
+        let found = self.unreadable_times.binary_search_by_key(&header, |(header, _)| *header);
+        found.ok().and_then(|place| self.unreadable_times.get(place)).map_or(0, |(_, count)| u64::from(*count))
     }
 
     /// The rows of the details of a header.

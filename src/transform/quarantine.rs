@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index`, `window` and `page_size` are null where unknown. `raw` is the source text
-//! of the requisition, byte for byte, as a JSON string. A newer minor version may add fields.
+//! of the requisition, byte for byte, as a JSON string; but raw control characters within its own strings are escaped, so that it is JSON. Of an
+//! `unreadable` response it is all of the text, or empty where that was too large. A newer minor version may add fields.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::page::PageContext;
 use super::plan::{Plan, Target};
 use super::record::Failure;
+use super::scalar::escape_controls;
 use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
@@ -59,7 +61,7 @@ pub struct Quarantined {
     pub received_at_micros: i64,
     /// The run that read it.
     pub run: RunId,
-    /// Its source text, byte for byte.
+    /// Its source text, byte for byte, but for raw control characters within strings, which are escaped.
     pub raw: String,
 }
 
@@ -153,10 +155,11 @@ impl Quarantined {
     /// The record that failed at `failure`, with as much of its identity as can be read from it.
     pub(super) fn new(plan: &Plan, failure: Failure, raw: &str, place: Place) -> Self {
         let read = Salvage::read(plan, raw);
+        let raw = escape_controls(raw);
         let apply_id = read.apply_id.and_then(ApplyId::new);
         let identity = match (&read.number, read.modified) {
             (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
-            _ => Identity::Record { apply_id, sha256: Sha256::digest(raw).into() },
+            _ => Identity::Record { apply_id, sha256: Sha256::digest(raw.as_bytes()).into() },
         };
         Self {
             identity,
@@ -173,7 +176,7 @@ impl Quarantined {
             edition: plan.edition,
             received_at_micros: place.received_at_micros,
             run: place.run,
-            raw: raw.to_owned(),
+            raw: raw.into_owned(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! against a model.
 
 mod broken;
+mod dress;
 mod drift;
 mod example;
 mod model;
