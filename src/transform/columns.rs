@@ -204,7 +204,7 @@ impl ColumnBuffer {
                 if scalar.kind == Kind::Bare {
                     return Err(Misfit::NotATime);
                 }
-                column.push(read(scalar, scratch, |text| Ok(value::instant(text)?.map(|time| time.micros())))?);
+                column.push(read(scalar, scratch, value::timestamp)?);
             }
         }
         Ok(())
