@@ -311,6 +311,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             return Ok(verdict);
         }
         if let Some(verdict) = self.judge_boundary(&pass) {
+            self.check_list_cap().await?;
             return Ok(verdict);
         }
         if self.window.seconds() > 1 {

@@ -99,14 +99,10 @@ pub async fn plan(
         let rows = match &source {
             Some(source) => {
                 let first_row = Query::Page { window, page_no: 0, page_size: 1 };
-<<<<<<< HEAD
-                let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
+                let total = source.ask(&first_row, window, 0, 1).await?.page.as_ref().total().unwrap_or(0);
                 if source.extra_seconds() == 0 && cuts.note(window, total).is_some() {
                     return Err(contradicted().with("window", window));
                 }
-=======
-                let total = source.ask(&first_row, window, 0, 1).await?.page.as_ref().total().unwrap_or(0);
->>>>>>> w-transform
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     cuts.cut(window, total);
                     // Sync would cut it as well.

@@ -19,16 +19,10 @@ use crate::extract::cuts::Cuts;
 use crate::extract::plan::Hours;
 use crate::extract::walk::{Outcome as WalkOutcome, PageRows as _, Pages as _, Part, Proved, Walked, Walker};
 use crate::id::CommitId;
-<<<<<<< HEAD
 use crate::land::{CommitKind, Committed, Landing, Outcome, Quarantine, Raw, RowSource, TableSpec, Writer};
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Clock, Window};
-use crate::transform::{Assembly, Refreshed, assemble, carry_over};
-=======
-use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TableSpec, Writer};
-use crate::time::{Clock, Window};
 use crate::transform::{Assembly, Refreshed, Remarks, assemble, carry_over};
->>>>>>> w-transform
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
@@ -129,12 +123,8 @@ struct Rows {
     quarantined: Vec<String>,
     /// What is wrong with the first of them.
     first_misfit: Option<String>,
-<<<<<<< HEAD
-    proof: Proof,
-=======
     remarks: Remarks,
-    proof: land::Proof,
->>>>>>> w-transform
+    proof: Proof,
     /// The answers, if they are kept.
     raw: Option<Raw>,
 }
@@ -300,13 +290,8 @@ impl Task<'_> {
             Ok((fresh, refreshed, raw::join(records)?, extra))
         })
         .await?;
-<<<<<<< HEAD
-        let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
-        let mut proof = recorded(Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
-=======
         let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined, remarks } = refreshed;
-        let mut proof = recorded(proof::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
->>>>>>> w-transform
+        let mut proof = recorded(Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
         proof.distinct_rows = proof.rows_landed + proof.rows_quarantined + extra;
         proof.rows_carried = carried_headers;
         proof.quarantined_carried = carried_quarantined;

@@ -165,11 +165,7 @@ fn standing_lines(
 fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): Key<'_>) -> bool {
     !set_aside.is_empty()
         && BeijingTime::from_unix(micros.div_euclid(1_000_000)).is_some_and(|modified| {
-<<<<<<< HEAD
-            set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id: None })
-=======
             set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id })
->>>>>>> w-transform
         })
 }
 
