@@ -20,13 +20,12 @@ use url::Url;
 use super::envelope::{self, Envelope};
 use super::pace::{Limit, Pace};
 use super::refusal::{self, RefusalRule, Verdict};
+use super::response::{Response, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 use crate::worker::Worker;
 pub use once::Once;
 
-/// No page of 100 requisitions comes near this; a body that does is no answer.
-const MAX_BODY_BYTES: usize = 256 << 20;
 /// A page of 100 requisitions takes some 250 kB.
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;
 /// Stands for "no `Date` header seen yet".
@@ -43,6 +42,8 @@ pub struct CallPolicy {
     pub timeout: Duration,
     /// How long a call is tried again after its first failure.
     pub max_retry_time: Duration,
+    /// The largest response that is read, in bytes, decompressed.
+    pub max_response_bytes: u64,
     /// What the user knows better of refusals than the table does.
     pub refusals: Vec<RefusalRule>,
     /// The delay before the first retry; it doubles up to [`CallPolicy::LONGEST_DELAY`].
@@ -52,6 +53,8 @@ pub struct CallPolicy {
 impl CallPolicy {
     /// No delay between two tries is longer, unless the server asks for it.
     pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
+    /// So many responses in a row that look like answers and cannot be read are no outage.
+    pub const UNREADABLE_TRIES: u32 = 3;
 
     /// The delays before one retry after the other, without end.
     fn delays(&self) -> impl Iterator<Item = Duration> {
@@ -71,6 +74,7 @@ impl Default for CallPolicy {
             concurrency: 4,
             timeout: Duration::from_secs(60),
             max_retry_time: Duration::from_secs(600),
+            max_response_bytes: 128 << 20,
             refusals: Vec::new(),
             first_delay: Duration::from_millis(500),
         }
@@ -161,6 +165,8 @@ enum Sent<T> {
     Unsent(Error),
     /// No answer, or none that can be read; perhaps with how long to wait.
     Unclear(Error, Option<Duration>),
+    /// A response of the gateway that cannot be read.
+    Unreadable(UnreadableResponse),
     /// An answer that no repetition makes better.
     Wrong(Error),
 }
@@ -170,9 +176,19 @@ enum Attempt<T> {
     Done(T),
     /// Try again after a delay, at least the given one.
     Again(Error, Option<Duration>),
+    Unreadable(UnreadableResponse),
     Limited(Error, Limit),
     ClockRefused(Error),
     Stop(Error),
+}
+
+fn unreadable(bytes: Vec<u8>, why: String, received_at_micros: i64) -> UnreadableResponse {
+    UnreadableResponse { why, size: bytes.len() as u64, bytes, received_at_micros, is_too_large: false }
+}
+
+/// Whether a body is the gateway's at all: what a proxy or a web server says instead is an outage.
+fn looks_like_json(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['))
 }
 
 impl Caller {
@@ -218,11 +234,12 @@ impl Caller {
         names: envelope::Names,
         sign: impl Fn(BeijingTime) -> Outgoing,
         read: R,
-    ) -> Result<Called<T>>
+    ) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
+        let mut unreadable = 0;
         let mut delays = self.policy.delays();
         let mut give_up_at: Option<Instant> = None;
         let mut retries = 0;
@@ -233,12 +250,22 @@ impl Caller {
                 match self.attempt(names, sign(self.clock.now().plus_seconds(signed_with)), read.clone()).await {
                     Attempt::Done(value) => {
                         self.pace.answered(turn);
-                        return Ok(Called { value, retries });
+                        return Ok(Called { value: Response::Read(value), retries });
                     }
                     Attempt::Again(error, at_least) => {
                         drop(turn);
                         let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
                         (error, delay.max(at_least.unwrap_or_default()))
+                    }
+                    Attempt::Unreadable(response) => {
+                        self.pace.answered(turn);
+                        unreadable += 1;
+                        if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
+                            return Ok(Called { value: Response::Unreadable(response), retries });
+                        }
+                        let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
+                        let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
+                        (error.because(Unreadable(response.why)), delay)
                     }
                     Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
                     Attempt::ClockRefused(error) => {
@@ -279,6 +306,7 @@ impl Caller {
             Sent::Refused { code, message } => refused(names.code, code, &message, &self.policy.refusals),
             Sent::Unsent(error) => Attempt::Again(error, None),
             Sent::Unclear(error, wait) => Attempt::Again(error, wait),
+            Sent::Unreadable(response) => Attempt::Unreadable(response),
             Sent::Wrong(error) => Attempt::Stop(error),
         }
     }
@@ -319,31 +347,50 @@ impl Caller {
         let mut body = self.buffer(response.content_length());
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
-                Ok(Some(_)) => return Sent::Unclear(unavailable("the answer is too large to be one"), None),
+                Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= self.policy.max_response_bytes => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(chunk)) => {
+                    let size = response.content_length().unwrap_or(0).max((body.len() + chunk.len()) as u64);
+                    return Sent::Unreadable(self.too_large(size));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     return Sent::Unclear(unavailable("the answer broke off").because(error.without_url()), None);
                 }
             }
         }
-        let answer = Answer { bytes: body, received_at_micros: self.clock.now_micros() };
+        let received_at_micros = self.clock.now_micros();
+        let answer = Answer { bytes: body, received_at_micros };
         match envelope::read(answer.body(), names) {
             Ok(Envelope::Success) => {
                 let (outcome, bytes) = match self.reader.run(move || Ok((read(&answer), answer.bytes))).await {
                     Ok(read) => read,
                     Err(error) => return Sent::Wrong(error),
                 };
-                self.take_back(bytes);
                 match outcome {
-                    Ok(value) => Sent::Answered(value),
-                    Err(unreadable) => {
-                        Sent::Unclear(unavailable("the answer cannot be read").because(unreadable), None)
+                    Ok(value) => {
+                        self.take_back(bytes);
+                        Sent::Answered(value)
                     }
+                    Err(Unreadable(why)) => Sent::Unreadable(unreadable(bytes, why, received_at_micros)),
                 }
             }
             Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: harmless(&message, &unsaid) },
+            Err(why) if looks_like_json(answer.body()) => {
+                Sent::Unreadable(unreadable(answer.bytes, why, received_at_micros))
+            }
             Err(why) => Sent::Unclear(unavailable("the answer cannot be read").because(Unreadable(why)), None),
+        }
+    }
+
+    fn too_large(&self, size: u64) -> UnreadableResponse {
+        UnreadableResponse {
+            why: format!("{size} bytes or more are too large for one response"),
+            bytes: Vec::new(),
+            size,
+            received_at_micros: self.clock.now_micros(),
+            is_too_large: true,
         }
     }
 

@@ -11,12 +11,14 @@ mod openapi2;
 mod pace;
 mod qjb;
 mod refusal;
+mod response;
 pub mod sign;
 
 use std::sync::Arc;
 
 pub use call::{Answer, CallPolicy, Called, Once, Unreadable};
 pub use refusal::{Provenance, RefusalRule, Verdict};
+pub use response::{Response, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
@@ -88,7 +90,7 @@ impl Gateway {
     /// # Errors
     /// `Credentials`: refused for good, for the whole account. `GatewayUnavailable`: no usable answer within the retry time.
     /// `GatewayRefused`: a business error, with the vendor's code and message.
-    pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<T>>
+    pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,

@@ -34,6 +34,8 @@ pub(super) struct Means {
     pub(super) encoder: Worker,
     /// The bytes of decoded pages that may wait in memory.
     pub(super) page_memory: usize,
+    /// The bytes of responses that may be in flight.
+    response_memory: u64,
 }
 
 /// The bytes of decoded pages that may wait in memory, when a run of one account may take `max_memory` bytes.
@@ -49,6 +51,7 @@ pub(super) fn page_memory(max_memory: u64) -> Result<usize> {
 struct Shares {
     at_once: usize,
     page_memory: usize,
+    response_memory: u64,
 }
 
 impl Shares {
@@ -63,11 +66,16 @@ impl Shares {
         let at_once = room.min(accounts.max(1) as u64);
         let share = (left - (at_once - 1) * ACCOUNT_MEMORY_BYTES) / at_once;
         let fits = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Ok(Self { at_once: fits(at_once), page_memory: fits(share) })
+        Ok(Self { at_once: fits(at_once), page_memory: fits(share), response_memory: max_memory / 2 / at_once })
     }
 }
 
 impl Means {
+    /// The largest response that is read when so many requests of an account are in flight.
+    pub(super) fn response_bytes(&self, in_flight: u32) -> u64 {
+        self.response_memory / u64::from(in_flight.max(1))
+    }
+
     /// What one account has that is alone.
     pub(super) fn alone(max_memory: u64) -> Result<Self> {
         Self::with(Shares::of(max_memory, 1)?)
@@ -78,6 +86,7 @@ impl Means {
             reader: Worker::start("reader")?,
             encoder: Worker::start("encoder")?,
             page_memory: shares.page_memory,
+            response_memory: shares.response_memory,
         })
     }
 }

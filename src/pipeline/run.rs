@@ -20,7 +20,7 @@ use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::Gateway;
+use crate::gateway::{CallPolicy, Gateway};
 use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
 use crate::time::{Clock, Coverage, Window};
 use crate::transform::PageDecoder;
@@ -30,6 +30,8 @@ const FEWEST_PAGES: u64 = 10;
 /// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
 /// take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
+/// After so many walks in which nothing at all could be read, what cannot be read is not a record but everything.
+const MOST_UNREAD_WALKS: u32 = 3;
 /// After so many windows in which the gateway contradicted itself, a run does not go on with their like.
 const MOST_CONTRADICTIONS: usize = 3;
 
@@ -57,6 +59,8 @@ pub(super) struct Run<'a> {
     contradicted: Vec<Window>,
     quit: Quit,
     clock_compared: bool,
+    /// Walks that have ended while nothing could be read yet.
+    unread_walks: u32,
     specs: [Arc<TableSpec>; 2],
     progress: &'a (dyn Fn(Progress) + Sync),
     report: SyncReport,
@@ -76,7 +80,9 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::reading_on(means.reader.clone(), account, &options.calls, Arc::clone(&clock))?;
+        let calls =
+            CallPolicy { max_response_bytes: means.response_bytes(options.calls.concurrency), ..options.calls.clone() };
+        let gateway = Gateway::reading_on(means.reader.clone(), account, &calls, Arc::clone(&clock))?;
         let shelf = Shelf::new(means.page_memory);
         let replacements = refresh::plan(lake, options);
         // Answers that were kept go with the commits that are replaced: those of the new walk take their place.
@@ -112,6 +118,7 @@ impl<'a> Run<'a> {
             contradicted: Vec::new(),
             quit: Quit::default(),
             clock_compared: false,
+            unread_walks: 0,
             wanted,
             range,
             progress,
@@ -212,6 +219,7 @@ impl<'a> Run<'a> {
 
     fn take_in(&mut self, Done { window, budget, outcome, heard }: Done) {
         self.note_totals(window, heard);
+        self.note_readable();
         match outcome {
             Ok(landed) => {
                 match (landed.hours, landed.total) {
@@ -276,6 +284,19 @@ impl<'a> Run<'a> {
             let error = Error::new(ErrorKind::Incomplete, format!("the gateway contradicted itself in {new} windows"))
                 .with("last window", window)
                 .hint("its totals do not count what its pages list: show this to the vendor, and run again when it is mended");
+            self.report.stopped = Some(error);
+        }
+    }
+
+    /// A gateway of which nothing can be read is an outage, or not the gateway.
+    fn note_readable(&mut self) {
+        if self.source.has_read() {
+            return;
+        }
+        self.unread_walks += 1;
+        if self.unread_walks >= MOST_UNREAD_WALKS && self.report.stopped.is_none() {
+            let error = Error::new(ErrorKind::GatewayUnavailable, "no response of the gateway can be read")
+                .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`");
             self.report.stopped = Some(error);
         }
     }

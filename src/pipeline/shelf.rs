@@ -130,6 +130,13 @@ impl Shelf {
         }
     }
 
+    /// Keeps a page that stands for a response that nobody can read: its one record, whole.
+    pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> ShelvedPage {
+        let bytes = page.memory_bytes();
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        ShelvedPage { page, columns: Whereabouts::Held(Share { shelf: Arc::clone(self), bytes }) }
+    }
+
     /// What the windows under way may be expected to take together, in bytes.
     pub(super) fn limit_bytes(&self) -> usize {
         self.limit_bytes
@@ -234,6 +241,10 @@ impl PageRows for ShelvedPage {
 
     fn is_extra(&self, row: usize) -> bool {
         self.page.is_skipped(row)
+    }
+
+    fn is_unreadable(&self) -> bool {
+        self.page.is_unreadable()
     }
 
     fn forget_rows(&mut self) {

@@ -1,14 +1,15 @@
 //! Decoded pages for the walk: the gateway and the decoder together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SetOnce;
 
 use super::raw::{self, Asked, KeepRaw, Recorder};
 use super::shelf::{Shelf, ShelvedPage};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::walk::{Fetched, PageRows as _, Pages};
-use crate::gateway::{Gateway, Query, Unreadable};
+use crate::gateway::{Gateway, Query, Response, Unreadable, UnreadableResponse};
 use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};
 
@@ -20,6 +21,7 @@ pub(super) struct Source {
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     first_total: SetOnce<(Window, u64)>,
+    has_read: AtomicBool,
 }
 
 /// A page, and what is kept of its answer.
@@ -39,7 +41,15 @@ impl Source {
         keep: KeepRaw,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { gateway, decoder, shelf, recorder: Recorder::new(keep), clock, first_total: SetOnce::new() }
+        Self {
+            gateway,
+            decoder,
+            shelf,
+            recorder: Recorder::new(keep),
+            clock,
+            first_total: SetOnce::new(),
+            has_read: AtomicBool::new(false),
+        }
     }
 
     /// The first total that the server says, and the window that it counts; waits for it.
@@ -68,38 +78,69 @@ impl Source {
 
     /// Asks once, whatever the records are like.
     pub(super) async fn ask(&self, query: &Query, window: Window, page_no: u32, page_size: u32) -> Result<Answered> {
-        let (decoder, shelf, keeps) = (self.decoder.clone(), Arc::clone(&self.shelf), self.recorder.keeps());
+        let (decoder, spill, keeps) = (self.decoder.clone(), Arc::clone(&self.shelf), self.recorder.keeps());
+        let context =
+            move |received_at_micros| PageContext { window: Some(window), page_no, page_size, received_at_micros };
         let called = self
             .gateway
             .query(query, move |answer| {
                 let received_at_micros = answer.received_at_micros;
-                let context = PageContext { window: Some(window), page_no, page_size, received_at_micros };
+                let context = context(received_at_micros);
                 let page = decoder.decode(answer.body(), &context).map_err(unreadable)?;
-                // The decoder takes text only, so that packing does not fail.
                 let packed = keeps.then(|| raw::pack_body(answer.body())).transpose();
                 let packed = packed.map_err(|error| Unreadable(error.to_string()))?;
-                Ok((shelf.keep(page, answer.body(), context), received_at_micros, packed))
+                Ok((spill.keep(page, answer.body(), context), received_at_micros, packed))
             })
             .await
             .map_err(|error| error.with("page", page_no))?;
-        let (page, received_at_micros, packed) = called.value;
+        let (page, received_at_micros, packed) = match called.value {
+            Response::Read(read) => read,
+            Response::Unreadable(response) => self.keep_unreadable(response, context)?,
+        };
+        if !page.is_unreadable() {
+            self.has_read.store(true, Ordering::Relaxed);
+        }
         Ok(Answered { page, retries: called.retries, received_at_micros, packed })
+    }
+
+    /// A page that stands for a response that nobody can read.
+    fn keep_unreadable(
+        &self,
+        response: UnreadableResponse,
+        context: impl Fn(i64) -> PageContext,
+    ) -> Result<(ShelvedPage, i64, Option<Vec<u8>>)> {
+        let UnreadableResponse { why, bytes, size, received_at_micros, .. } = response;
+        let context = context(received_at_micros);
+        let page = self.decoder.unreadable_page(&context, &bytes, size, &why);
+        // Not understood then: whoever replays it tries again.
+        let packed = self.recorder.keeps().then(|| raw::pack_body(String::from_utf8_lossy(&bytes).as_bytes()));
+        let packed = packed
+            .transpose()
+            .map_err(|error| Error::new(ErrorKind::Lake, "a response cannot be put aside to be kept").because(error))?;
+        Ok((self.shelf.keep_unreadable(page), received_at_micros, packed))
+    }
+
+    /// Whether the gateway has given anything in this run that could be read.
+    pub(super) fn has_read(&self) -> bool {
+        self.has_read.load(Ordering::Relaxed)
     }
 }
 
 impl Pages for Source {
     type Page = ShelvedPage;
 
-    /// A page with records that do not fit is asked for once more, in case the answer and not the record was broken.
+    /// A page with invalid records is asked for once more, in case the response and not the record was broken.
     async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
         let query = Query::Page { window, page_no, page_size };
         let asked_at_micros = self.clock.now_micros();
         let mut answered = self.ask(&query, window, page_no, page_size).await?;
-        let misfits = |answered: &Answered| answered.page.as_ref().quarantined().len();
-        if misfits(&answered) > 0 {
+        let invalid = |answered: &Answered| answered.page.as_ref().quarantined().len();
+        // One that stayed unreadable was asked for often enough.
+        if invalid(&answered) > 0 && !answered.page.is_unreadable() {
             let second = self.ask(&query, window, page_no, page_size).await?;
             let retries = answered.retries + second.retries + 1;
-            let better = if misfits(&second) <= misfits(&answered) { second } else { answered };
+            let is_better = !second.page.is_unreadable() && invalid(&second) <= invalid(&answered);
+            let better = if is_better { second } else { answered };
             answered = Answered { retries, ..better };
         }
         let Answered { page, retries, received_at_micros, packed } = answered;

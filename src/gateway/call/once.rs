@@ -76,6 +76,10 @@ impl Caller {
                     }
                 }
                 Sent::Unclear(error, _) | Sent::Wrong(error) => return Once::Unknown(error).at(method),
+                Sent::Unreadable(response) => {
+                    let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
+                    return Once::Unknown(error.because(Unreadable(response.why))).at(method);
+                }
             };
             let too_late =
                 self.server_now().unwrap_or_else(|| self.clock.now()).plus_seconds(whole_seconds(delay)) > until;

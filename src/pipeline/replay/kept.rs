@@ -44,7 +44,7 @@ impl Kept {
     /// Decodes the answers of a `_raw` object, by the contract of today. Takes its time: call it off the async threads.
     ///
     /// # Errors
-    /// As [`raw::read`]; [`ErrorKind::Incomplete`] when an answer is no page any more, or there is none.
+    /// As [`raw::read`]; [`ErrorKind::Incomplete`] when there is none.
     pub(super) fn read(packed: &[u8], decoder: &PageDecoder, shelf: &Arc<Shelf>) -> Result<Self> {
         let (mut answers, mut json_bytes) = (Vec::new(), 0);
         raw::read(packed, |kept| {
@@ -55,15 +55,19 @@ impl Kept {
                 page_size: kept.page_size,
                 received_at_micros: kept.received_at_micros,
             };
-            let page = decoder.decode(kept.body.as_bytes(), &context).map_err(|why| {
-                Error::new(ErrorKind::Incomplete, "a kept answer is not understood")
-                    .with("why", why)
-                    .with("page", kept.page_no)
-            })?;
+            // What was unreadable then is read in smaller pages as it was then; and perhaps it can be read now.
+            let body = kept.body.as_bytes();
+            let page = match decoder.decode(body, &context) {
+                Ok(page) => shelf.keep(page, body, context),
+                Err(why) => {
+                    let unreadable = decoder.unreadable_page(&context, body, body.len() as u64, &why.to_string());
+                    shelf.keep_unreadable(unreadable)
+                }
+            };
             answers.push(Answer {
                 asked: (kept.window, kept.page_no, kept.page_size),
                 retries: kept.retries,
-                page: Some(shelf.keep(page, kept.body.as_bytes(), context)),
+                page: Some(page),
             });
             Ok(())
         })?;
