@@ -11,7 +11,7 @@ impl<S: Pages> Walk<'_, S> {
     pub(super) async fn concurrent_pass(&mut self) -> Step<()> {
         let (pages, total) = (self.page_count(), self.total());
         self.begin_pass(pages)?;
-        let behind = self.end_of_list(pages, total).await?;
+        let Some(behind) = self.end_of_list(pages, total).await? else { return Ok(()) };
         let mut short = Vec::new();
         for (page_no, read) in self.read_at_once(behind).await? {
             if self.is_short(&read, page_no, total) {
@@ -45,24 +45,27 @@ impl<S: Pages> Walk<'_, S> {
     }
 
     /// Asks for the page that shows the end of the list: the last one, or the one behind it where that must be full. Gives the page from which
-    /// the others follow towards page 0.
-    async fn end_of_list(&mut self, pages: u32, total: u64) -> Step<u32> {
+    /// the others follow towards page 0; `None` when the list is shorter than the total by pages, so that a pass by another total is due.
+    async fn end_of_list(&mut self, pages: u32, total: u64) -> Step<Option<u32>> {
         self.pass.clear();
-        if self.is_full(total) {
+        let is_full = self.is_full(total);
+        // More pages than a walk is planned for are those of one second, or of a total that is not true.
+        let is_long = pages > self.walker.limits.max_pages.saturating_mul(2);
+        let mut behind = pages;
+        if (pages > 1 && !is_full) || is_long {
+            behind = pages - 1;
+            if self.ask_in_pass(behind).await?.rows == 0 {
+                self.spend(1)?;
+                self.ask(0).await?;
+                self.check_total_against_list().await?;
+                return Ok(None);
+            }
+        }
+        if is_full {
             self.spend(1)?;
             self.ask_in_pass(pages).await?;
-            return Ok(pages);
         }
-        if pages == 1 {
-            return Ok(1);
-        }
-        let last = self.ask_in_pass(pages - 1).await?;
-        if last.rows == 0 {
-            // The list is shorter than the total by pages. Reading what a total of the moment promises is worth one call.
-            self.ask(0).await?;
-            self.check_total_against_list().await?;
-        }
-        Ok(pages - 1)
+        Ok(Some(behind))
     }
 
     async fn ask_in_pass(&mut self, page_no: u32) -> Step<PageRead> {

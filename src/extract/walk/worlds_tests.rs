@@ -491,6 +491,21 @@ fn no_lying_total_lands_a_part_as_the_whole() {
     }
 }
 
+/// However large a total is, a second of which it is stated is not read page by page.
+#[test]
+fn a_second_with_an_impossible_total_costs_few_calls() {
+    for total in [4_294_967_296, 4_294_967_300, 1_000_000_000_000_000_000, u64::MAX] {
+        let rows = populate(Population { rows: (5, 6), ..PLAIN }, &mut StdRng::seed_from_u64(3));
+        let world = World::new(Nature { total: Total::Always(total), ..HONEST }, rows, StdRng::seed_from_u64(3));
+        let walker =
+            Walker::new(&world, 100, Limits { pause: std::time::Duration::ZERO, ..Limits::default() }, Quit::default());
+        let outcome = now(walker.walk(Window::second(second(0)), &Budget::default()));
+        let error = outcome.walked.expect_err("nothing is proved");
+        let calls = world.state().calls;
+        assert!(error.kind() == ErrorKind::Incomplete && calls < 12, "{total}: {calls} calls, {error}");
+    }
+}
+
 #[test]
 fn a_total_that_is_one_too_high_costs_few_calls() {
     let worlds = many("one more", Nature { total: Total::OneMore, ..HONEST }, PLAIN);
