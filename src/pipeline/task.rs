@@ -12,19 +12,22 @@ use super::raw::{self, Record};
 use super::refresh::{self, Replacement};
 use super::shelf::ShelvedPage;
 use super::source::Source;
-use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
+use super::{Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::plan::Hours;
 use crate::extract::proof;
 use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
+use crate::gateway::Moment;
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TableSpec, Writer};
-use crate::time::{Clock, Window};
+use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Refreshed, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
+/// A window that ends so close to the latest second is the end of the range: it is planned some moments before it is walked.
+const TAIL_SLACK_SECONDS: i64 = 60;
 
 /// How many rows are added up at a time.
 const SUMMED_ROWS: usize = 4_096;
@@ -79,6 +82,8 @@ pub(super) struct Landed {
     /// At which hours of the day its rows were modified, if it was proved.
     pub(super) hours: Option<Hours>,
     pub(super) gaps: Vec<Gap>,
+    /// The window ends later than the server's clock allows, and nothing of it was committed.
+    pub(super) is_too_late: bool,
     /// What stopped the work after some of it was committed.
     pub(super) stopped: Option<Error>,
 }
@@ -127,16 +132,13 @@ impl Task<'_> {
 
     /// Walks a window that the lake lacks and commits each part of it as it is proved.
     async fn fill(&self, window: Window, budget: Budget) -> Result<Landed> {
+        let begun = self.source.gateway().moment();
         let (walked, record) = self.walk(window, &budget).await?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
-        let server_now = self.source.gateway().server_now();
-        let latest = self.wanted.latest(server_now.unwrap_or_else(|| self.clock.now()));
-        if server_now.is_some() && latest.plus_seconds(CLOCK_SLACK_SECONDS) < window.end() {
-            tracing::warn!(%window, %latest, "this machine's clock is ahead of the gateway's");
-            return Ok(Landed {
-                replan: Window::new(window.start(), latest).into_iter().collect(),
-                ..Landed::default()
-            });
+        let latest = self.latest(begun);
+        if latest < window.end() {
+            tracing::debug!(%window, %latest, "the window ends later than the gateway's clock allows");
+            return Ok(Landed { replan: vec![window], is_too_late: true, ..Landed::default() });
         }
         let proved = match walked {
             Walked::TooLarge { pieces, total } => {
@@ -156,7 +158,7 @@ impl Task<'_> {
         let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
         for Part { window, mut winners, proof } in proved.parts {
             winners.retain(|(page, row)| !pages[*page].is_extra(*row));
-            let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
+            let is_tail = latest <= window.end().plus_seconds(TAIL_SLACK_SECONDS);
             let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
                 continue;
@@ -192,6 +194,10 @@ impl Task<'_> {
     /// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
     /// and the ERP does not return any more.
     async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
+        let begun = self.source.gateway().moment();
+        if self.latest(begun) < window.end() {
+            return Ok(Landed { is_too_late: true, ..Landed::default() });
+        }
         let mut todo = vec![(window, Budget::default())];
         let (mut pages, mut winners, mut proofs, mut records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while let Some((piece, budget)) = todo.pop() {
@@ -212,6 +218,9 @@ impl Task<'_> {
                     todo.extend(sharing(proved.again, &budget));
                 }
             }
+        }
+        if self.latest(begun) < window.end() {
+            return Ok(Landed { is_too_late: true, ..Landed::default() });
         }
         let held = match refresh::held(&self.writer.view().await, &removes).await {
             Ok(held) => held,
@@ -246,6 +255,11 @@ impl Task<'_> {
         let mut landed = Landed::default();
         self.commit(rows, &mut landed).await?;
         Ok(landed)
+    }
+
+    /// The latest second that a walk may cover which was begun at `begun`: rows enter a second until the server's clock is the lag behind it.
+    fn latest(&self, begun: Moment) -> BeijingTime {
+        self.wanted.latest(self.source.gateway().reached_at(begun).unwrap_or_else(|| self.clock.now()))
     }
 
     /// Walks a window, and gives its answers too when they are kept.
