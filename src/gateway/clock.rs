@@ -20,7 +20,7 @@ const DATE_SLACK: i64 = 2 * SECOND;
 /// The signing offset changes at most so often: behind a balancer the next answer may come from another clock.
 const RELEARN_EVERY: i64 = 3 * SECOND;
 /// How many refusals of its timestamp one call survives.
-const MOST_REFUSALS: u32 = 10;
+const MOST_REFUSALS: usize = 10;
 
 /// What was seen of a gateway's clock. Pure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,13 +114,12 @@ pub(super) struct Signed {
 }
 
 /// The refusals of the timestamp that one call has met.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ClockRefusals {
-    count: u32,
+    /// The offsets that were refused.
+    refused: Vec<i64>,
+    /// How often this call has changed the offset.
     changes: u32,
-    /// The offset that was tried again as it was.
-    repeated: Option<i64>,
-    tried_own: bool,
 }
 
 /// The clock of a gateway.
@@ -198,33 +197,28 @@ impl ServerClock {
         let now = self.moment();
         let own = self.clock.now_micros().saturating_sub(now);
         let mut state = self.state();
-        refusals.count += 1;
-        if refusals.count > MOST_REFUSALS {
+        refusals.refused.push(signed.offset);
+        if refusals.refused.len() > MOST_REFUSALS {
             return Err("the gateway's clocks contradict each other: ask the vendor");
         }
         if state.signing != signed.offset {
             // Another call that was under way has changed it meanwhile.
             return Ok(Duration::ZERO);
         }
-        let differs = |offset: &i64| offset.saturating_sub(signed.offset).saturating_abs() > DATE_SLACK;
+        let differ = |one: i64, other: i64| one.saturating_sub(other).saturating_abs() > DATE_SLACK;
         // A timestamp that was accepted before is refused by another node, perhaps, and the next call meets the first one again.
         let may_be_a_node = state.is_accepted || refusals.changes > 1;
-        if may_be_a_node && refusals.repeated != Some(signed.offset) {
-            refusals.repeated = Some(signed.offset);
-            return Ok(Duration::ZERO);
-        }
-        let own = Some(own).filter(|own| differs(own) && !refusals.tried_own);
-        let Some(offset) = date.filter(differs).or(own) else {
-            if refusals.repeated != Some(signed.offset) {
-                refusals.repeated = Some(signed.offset);
-                return Ok(Duration::ZERO);
-            }
-            return Err(match date {
-                None => "the gateway sends no clock of its own: set this machine's clock",
-                Some(_) => "the timestamp was refused although it follows the gateway's own clock",
-            });
+        let is_repeated = refusals.refused.iter().filter(|refused| **refused == signed.offset).count() > 1;
+        let date_differs = date.filter(|date| differ(*date, signed.offset));
+        let is_new = |own: &i64| refusals.refused.iter().all(|refused| differ(*own, *refused));
+        let candidate = date_differs.or_else(|| Some(own).filter(is_new));
+        let Some(offset) = candidate.filter(|_| is_repeated || !may_be_a_node) else {
+            return match (is_repeated, date) {
+                (false, _) => Ok(Duration::ZERO),
+                (true, None) => Err("the gateway sends no clock of its own: set this machine's clock"),
+                (true, Some(_)) => Err("the timestamp was refused although it follows the gateway's own clock"),
+            };
         };
-        refusals.tried_own |= Some(offset) == own;
         refusals.changes += 1;
         let seconds = offset.saturating_sub(signed.offset) / SECOND;
         tracing::warn!(seconds, "the gateway refused the timestamp; signing by its clock from now on");
@@ -282,3 +276,6 @@ impl ServerClock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
