@@ -206,8 +206,13 @@ mod tests {
     fn codes_combine_by_the_documented_order() {
         let readme = include_str!("../README.md");
         let (_, order) = readme.split_once("the worst first: ").expect("README says the order");
-        let order: Vec<u8> = order.split(['.', '\n']).next().into_iter().flat_map(|list| list.split(", "))
-            .map(|code| code.parse().expect("a code")).collect();
+        let order: Vec<u8> = order
+            .split(['.', '\n'])
+            .next()
+            .into_iter()
+            .flat_map(|list| list.split(", "))
+            .map(|code| code.parse().expect("a code"))
+            .collect();
         assert_eq!(order, exit::PRECEDENCE);
         for (rank, worse) in order.iter().enumerate() {
             assert!(readme.contains(&format!("\n| {worse} | ")), "README's table has {worse}");

@@ -382,13 +382,7 @@ fn harmless(message: &str, unsaid: &[String]) -> String {
 }
 
 /// What a business error means for the call.
-fn refused<T>(
-    field: &'static str,
-    code: i64,
-    message: &str,
-    date: Option<i64>,
-    rules: &[RefusalRule],
-) -> Attempt<T> {
+fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(field, code, message, rules);
     tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = refusal_error(verdict, field, code, message);

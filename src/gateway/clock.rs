@@ -146,14 +146,8 @@ impl ServerClock {
     pub(super) fn new(clock: Arc<dyn Clock>, tolerance_seconds: i64) -> Self {
         let asked = clock.monotonic_micros();
         let signing = clock.now_micros().saturating_sub(asked);
-        let state = State {
-            observed: Observed::default(),
-            signing,
-            is_accepted: false,
-            changed: None,
-            asked,
-            last_date: None,
-        };
+        let state =
+            State { observed: Observed::default(), signing, is_accepted: false, changed: None, asked, last_date: None };
         Self { clock, tolerance: tolerance_seconds.saturating_mul(SECOND), state: Mutex::new(state) }
     }
 

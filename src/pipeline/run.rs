@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::accounts::Means;
-use super::raw::KeepRaw;
 use super::range::PLANNING_SLACK_SECONDS;
+use super::raw::KeepRaw;
 use super::refresh::{self, Replacement};
 use super::report::{Gap, Progress, SyncReport};
 use super::shelf::Shelf;
