@@ -33,6 +33,16 @@ impl Edition {
         }
     }
 
+    /// How many seconds a signed timestamp may be from the server's clock.
+    ///
+    /// Source: the vendor's pages.
+    pub fn clock_tolerance_seconds(self) -> i64 {
+        match self {
+            Self::Enterprise | Self::Y => 300,
+            Self::Flagship => 120,
+        }
+    }
+
     /// What a status code means, the same word in every edition; `None` for a code that the vendor does not document.
     ///
     /// Source: the vendor's field tables for enterprise and flagship; public clients for Y.

@@ -28,17 +28,17 @@ pub mod exit {
     /// `verify` found a defect.
     pub const DEFECT: u8 = 8;
 
-    /// The order in which codes win when several apply to one run.
-    pub const PRECEDENCE: [u8; 5] = [CREDENTIALS, LAKE, GATEWAY_UNAVAILABLE, INCOMPLETE, DONE_WITH_REMAINDER];
+    /// The order in which codes win when several apply to one run, the worst first.
+    pub const PRECEDENCE: [u8; 8] =
+        [INTERNAL, DEFECT, USAGE, CREDENTIALS, LAKE, GATEWAY_UNAVAILABLE, INCOMPLETE, DONE_WITH_REMAINDER];
 
     /// The code of a run to which all of `codes` apply; [`DONE`] when there are none.
     pub fn combine(codes: impl IntoIterator<Item = u8>) -> u8 {
-        let rank = |code: &u8| PRECEDENCE.iter().position(|other| other == code);
-        codes
-            .into_iter()
-            .filter(|code| *code != DONE)
-            .min_by_key(|code| rank(code).map_or(0, |rank| rank + 1))
-            .unwrap_or(DONE)
+        let rank = |code: u8| PRECEDENCE.iter().position(|other| *other == code);
+        let codes = codes.into_iter().filter(|code| *code != DONE);
+        // What is in no list is a failure of our own.
+        let worst = codes.map(|code| rank(code).unwrap_or(0)).min();
+        worst.and_then(|rank| PRECEDENCE.get(rank).copied()).unwrap_or(DONE)
     }
 }
 
@@ -199,6 +199,28 @@ mod tests {
             .because(std::io::Error::other("disk full"));
         let outer = Error::new(ErrorKind::Lake, "commit the window").with("account", "acme").because(inner);
         assert_eq!(outer.to_string(), "commit the window (account: acme): write the object (path: a/b): disk full");
+    }
+
+    /// README's table has every code, and its order is the one that counts, for every pair.
+    #[test]
+    fn codes_combine_by_the_documented_order() {
+        let readme = include_str!("../README.md");
+        let (_, order) = readme.split_once("the worst first: ").expect("README says the order");
+        let order: Vec<u8> = order
+            .split(['.', '\n'])
+            .next()
+            .into_iter()
+            .flat_map(|list| list.split(", "))
+            .map(|code| code.parse().expect("a code"))
+            .collect();
+        assert_eq!(order, exit::PRECEDENCE);
+        for (rank, worse) in order.iter().enumerate() {
+            assert!(readme.contains(&format!("\n| {worse} | ")), "README's table has {worse}");
+            for better in order[rank..].iter().chain([&exit::DONE]) {
+                assert_eq!((exit::combine([*worse, *better]), exit::combine([*better, *worse])), (*worse, *worse));
+            }
+        }
+        assert_eq!(exit::combine([77, exit::DEFECT]), exit::INTERNAL, "a code that nobody knows");
     }
 
     #[test]

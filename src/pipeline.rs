@@ -41,7 +41,7 @@ pub use stop::{StopOptions, check_can_stop, stop};
 pub use verify::verify;
 
 use crate::config::AccountSettings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
@@ -51,8 +51,8 @@ use crate::transform::Contract;
 
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
-/// `Date` headers are whole seconds that were true when the answer began.
-const CLOCK_SLACK_SECONDS: i64 = 2;
+/// How long an interrupted run waits for the store to take its start.
+const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
 /// What a sync is asked to do.
 #[derive(Clone, Debug)]
@@ -200,20 +200,43 @@ async fn sync_by(
                 }
             }
         };
+        if !is_interrupted {
+            run.name_uncovered();
+        }
         let report = run.finish();
         Ok(if is_interrupted { report.interrupted() } else { report })
     };
-    let outcome = outcome.await;
+    let mut outcome = outcome.await;
+    if let Ok(report) = &mut outcome {
+        remember_start(&writer, report).await;
+    }
     lease.release().await;
     Ok(outcome?.after(began))
 }
 
-/// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is covered.
+/// Puts the start that a run was told into the log, unless its end must not wait for the store.
+async fn remember_start(writer: &Writer, report: &mut SyncReport) {
+    if report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::LAKE) {
+        return;
+    }
+    let patience = if report.interrupted { START_AFTER_INTERRUPT } else { Duration::MAX };
+    match tokio::time::timeout(patience, writer.remember_start()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            report.stopped.get_or_insert(error);
+        }
+        Err(_) => tracing::warn!("the store did not answer: the next run must be told the same --from"),
+    }
+}
+
+/// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is covered. Where the
+/// log does not know yet from which start it was asked for, it is put there.
 async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
     let lake = writer.view().await;
     let account = lake.account().clone();
     let left = lake.leftovers().await?;
-    if left.unfinished.is_empty() && left.deletable.is_empty() && !Lease::lies_in(&store, account.clone()).await? {
+    let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty() && !writer.lacks_start().await;
+    if is_tidy && !Lease::lies_in(&store, account.clone()).await? {
         return Ok(());
     }
     let lease = match Lease::acquire(store, account, run, clock, LeaseWait::No, std::future::pending()).await {
@@ -221,11 +244,15 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
         lease => lease?,
     };
-    let swept = writer.sweep().await;
+    let tidied = async {
+        writer.sweep().await?;
+        writer.remember_start().await
+    };
+    let tidied = tidied.await;
     if let Some(lease) = lease {
         lease.release().await;
     }
-    swept.map(drop)
+    tidied
 }
 
 fn writer_options(

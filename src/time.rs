@@ -5,7 +5,8 @@
 //! seconds included; a [`Coverage`] is a set of seconds kept as disjoint windows. All arithmetic is in whole seconds.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -57,6 +58,11 @@ impl BeijingTime {
     /// Microseconds since 1970-01-01 00:00:00 UTC, as Arrow timestamps hold them.
     pub fn micros(self) -> i64 {
         self.0 * 1_000_000
+    }
+
+    /// From microseconds since 1970-01-01 00:00:00 UTC, cut to whole seconds and held within the years 1 to 9999.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(0).plus_seconds(micros.div_euclid(1_000_000))
     }
 
     /// This time moved by `seconds`, held within the years 1 to 9999.
@@ -364,7 +370,13 @@ pub trait Clock: Send + Sync {
 
     /// The present, cut to whole seconds.
     fn now(&self) -> BeijingTime {
-        BeijingTime(0).plus_seconds(self.now_micros().div_euclid(1_000_000))
+        BeijingTime::from_micros(self.now_micros())
+    }
+
+    /// Microseconds since some fixed moment, by a clock that nobody sets. The time of a clock that a test holds is never set wrong, so it
+    /// serves as both.
+    fn monotonic_micros(&self) -> i64 {
+        self.now_micros()
     }
 }
 
@@ -376,6 +388,11 @@ impl Clock for SystemClock {
     fn now_micros(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic_micros(&self) -> i64 {
+        static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        i64::try_from(FIRST.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -25,6 +25,7 @@ mod s3_lake;
 mod s3_readers;
 mod sandbox_command;
 mod secrets;
+mod server_clock;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;

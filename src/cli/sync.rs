@@ -18,7 +18,7 @@ use crate::gateway::{CallPolicy, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
 use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
-use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
+use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::transform::Remarks;
 
 #[derive(Debug, clap::Args)]
@@ -147,27 +147,36 @@ impl Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let (origin, chosen) = args.account.all()?;
+    let now = SystemClock.now();
     let location = args.range.lake.find(&args.account.config)?;
-    let wanted = wanted(args, &location, chosen)?;
+    let mut wanted = wanted(args, &location, chosen, now)?;
     let open = || Ok(Store::open(&location, Access::Write)?.written_by(writers(args.single_writer)));
-    match (origin, &wanted[..]) {
-        (Origin::Environment, [Wanted { order: Ok(order), .. }]) => alone(order, open()?, args.json).await,
-        _ => side_by_side::run(wanted, open, args.json).await,
+    match (origin, wanted.pop()) {
+        (Origin::Environment, Some(Wanted { name, order, .. })) => {
+            alone(&order.map_err(|error| error.with("account", &name))?, open()?, args.json).await
+        }
+        (_, last) => {
+            wanted.extend(last);
+            side_by_side::run(wanted, open, args.json).await
+        }
     }
 }
 
-/// What is to be done for each account. What is wrong with the settings is said before the folder of a new lake is made.
-fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>) -> Result<Vec<Wanted>> {
+/// What is to be done for each account. What is wrong with the settings is said before the folder of a new lake is made; a start in the
+/// future is its own account's failure.
+fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) -> Result<Vec<Wanted>> {
     let lake_is_new = Store::find(location)?.is_none();
     let check = |Chosen { name, edition, settings, terms }| {
         let checked = args.options(&terms).and_then(|options| {
-            if lake_is_new || options.from.is_some() {
-                options.range().resolve(&Coverage::default(), None, SystemClock.now())?;
+            let has_begun = options.range().check_start(now);
+            if has_begun.is_ok() && (lake_is_new || options.from.is_some()) {
+                options.range().resolve(&Coverage::default(), None, now)?;
             }
-            Ok(options)
+            Ok((options, has_begun))
         });
-        let options = checked.map_err(|error| error.with("account", &name))?;
-        Ok(Wanted { name, edition, order: settings.map(|account| Order { account, options }) })
+        let (options, has_begun) = checked.map_err(|error| error.with("account", &name))?;
+        let order = settings.and_then(|account| has_begun.map(|()| Order { account, options }));
+        Ok(Wanted { name, edition, order })
     };
     chosen.into_iter().map(check).collect()
 }
@@ -237,6 +246,7 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "calls": report.calls,
         "files": report.files,
         "parquet_bytes": report.bytes,
+        "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().map(error),
         "interrupted": report.interrupted,

@@ -1,4 +1,4 @@
-//! One call, made until it is answered: paced, signed anew for every try, retried, with the clock corrected once.
+//! One call, made until it is answered: paced, signed anew for every try, retried, by a clock that follows the gateway's (`clock.rs`).
 //!
 //! What is retried: transport errors, timeouts, HTTP 429 and 5xx, answers that cannot be read (not JSON, cut short), and the gateway's
 //! refusals for its limits. The delay doubles from half a second to thirty, with jitter, until the retry time is spent. What stops the
@@ -7,7 +7,7 @@
 mod once;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 use url::Url;
 
+use super::clock::{ClockRefusals, ServerClock};
 use super::envelope::{self, Envelope};
 use super::pace::{Limit, Pace};
 use super::refusal::{self, RefusalRule, Verdict};
@@ -28,8 +29,6 @@ pub use once::Once;
 
 /// A page of 100 requisitions takes some 250 kB.
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;
-/// Stands for "no `Date` header seen yet".
-const UNKNOWN: i64 = i64::MIN;
 
 /// How calls of one account and method are paced and how long they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +135,7 @@ pub(super) struct Caller {
     pace_of_changes: Pace,
     policy: CallPolicy,
     clock: Arc<dyn Clock>,
-    /// Seconds that the server's clock was ahead of ours at its last `Date` header.
-    server_ahead: AtomicI64,
-    /// Seconds added to our clock when signing; set once, by a timestamp refusal.
-    correction: AtomicI64,
+    server_clock: ServerClock,
     calls: AtomicU64,
     /// Where answers are read, one after the other.
     reader: Worker,
@@ -160,6 +156,8 @@ enum Sent<T> {
     Refused {
         code: i64,
         message: String,
+        /// The offset of the answer's `Date`.
+        date: Option<i64>,
     },
     /// There was no connection to send it on.
     Unsent(Error),
@@ -178,7 +176,8 @@ enum Attempt<T> {
     Again(Error, Option<Duration>),
     Unreadable(UnreadableResponse),
     Limited(Error, Limit),
-    ClockRefused(Error),
+    /// With the offset of the answer's `Date`.
+    ClockRefused(Error, Option<i64>),
     Stop(Error),
 }
 
@@ -192,7 +191,13 @@ fn looks_like_json(body: &[u8]) -> bool {
 }
 
 impl Caller {
-    pub(super) fn new(policy: &CallPolicy, clock: Arc<dyn Clock>, reader: Worker) -> Result<Self> {
+    /// `tolerance_seconds` is how far a timestamp may be from the server's clock.
+    pub(super) fn new(
+        policy: &CallPolicy,
+        tolerance_seconds: i64,
+        clock: Arc<dyn Clock>,
+        reader: Worker,
+    ) -> Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("wdt-lake/", env!("CARGO_PKG_VERSION")))
             // A signed form must not follow a redirect to another host.
@@ -207,20 +212,16 @@ impl Caller {
             pace: Pace::new(policy.calls_per_minute, policy.concurrency),
             pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
+            server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
-            server_ahead: AtomicI64::new(UNKNOWN),
-            correction: AtomicI64::new(0),
             calls: AtomicU64::new(0),
             reader,
             buffers: Mutex::default(),
         })
     }
 
-    pub(super) fn server_now(&self) -> Option<BeijingTime> {
-        match self.server_ahead.load(Ordering::Relaxed) {
-            UNKNOWN => None,
-            ahead => Some(self.clock.now().plus_seconds(ahead)),
-        }
+    pub(super) fn server_clock(&self) -> &ServerClock {
+        &self.server_clock
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -243,42 +244,46 @@ impl Caller {
         let mut delays = self.policy.delays();
         let mut give_up_at: Option<Instant> = None;
         let mut retries = 0;
+        let mut clock_refusals = ClockRefusals::default();
         loop {
             let turn = self.pace.turn().await;
-            let signed_with = self.correction.load(Ordering::Relaxed);
-            let (error, delay) =
-                match self.attempt(names, sign(self.clock.now().plus_seconds(signed_with)), read.clone()).await {
-                    Attempt::Done(value) => {
-                        self.pace.answered(turn);
-                        return Ok(Called { value: Response::Read(value), retries });
+            let signed = self.server_clock.sign();
+            let attempt = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
+            let (error, delay) = match attempt {
+                Attempt::Done(value) => {
+                    self.server_clock.accepted(signed);
+                    self.pace.answered(turn);
+                    return Ok(Called { value: Response::Read(value), retries });
+                }
+                Attempt::Again(error, at_least) => {
+                    drop(turn);
+                    let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
+                    (error, delay.max(at_least.unwrap_or_default()))
+                }
+                Attempt::Unreadable(response) => {
+                    self.pace.answered(turn);
+                    unreadable += 1;
+                    if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
+                        return Ok(Called { value: Response::Unreadable(response), retries });
                     }
-                    Attempt::Again(error, at_least) => {
-                        drop(turn);
-                        let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
-                        (error, delay.max(at_least.unwrap_or_default()))
-                    }
-                    Attempt::Unreadable(response) => {
-                        self.pace.answered(turn);
-                        unreadable += 1;
-                        if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
-                            return Ok(Called { value: Response::Unreadable(response), retries });
-                        }
-                        let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
-                        let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
-                        (error.because(Unreadable(response.why)), delay)
-                    }
-                    Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
-                    Attempt::ClockRefused(error) => {
-                        drop(turn);
-                        self.correct_clock(signed_with).map_err(|hint| error.with("method", method).hint(hint))?;
-                        retries += 1;
-                        continue;
-                    }
-                    Attempt::Stop(error) => {
-                        drop(turn);
-                        return Err(error.with("method", method));
-                    }
-                };
+                    let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
+                    let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
+                    (error.because(Unreadable(response.why)), delay)
+                }
+                Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
+                Attempt::ClockRefused(error, date) => {
+                    drop(turn);
+                    let decided = self.server_clock.refused(signed, date, &mut clock_refusals);
+                    let wait = decided.map_err(|hint| error.with("method", method).hint(hint))?;
+                    retries += 1;
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Attempt::Stop(error) => {
+                    drop(turn);
+                    return Err(error.with("method", method));
+                }
+            };
             let now = Instant::now();
             let give_up_at = *give_up_at.get_or_insert(now + self.policy.max_retry_time);
             if now + delay > give_up_at {
@@ -296,14 +301,14 @@ impl Caller {
         }
     }
 
-    async fn attempt<T, R>(&self, names: envelope::Names, outgoing: Outgoing, read: R) -> Attempt<T>
+    async fn attempt<T, R>(&self, names: envelope::Names, outgoing: Outgoing, asked: i64, read: R) -> Attempt<T>
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
-        match self.send(names, outgoing, read).await {
+        match self.send(names, outgoing, asked, read).await {
             Sent::Answered(value) => Attempt::Done(value),
-            Sent::Refused { code, message } => refused(names.code, code, &message, &self.policy.refusals),
+            Sent::Refused { code, message, date } => refused(names.code, code, &message, date, &self.policy.refusals),
             Sent::Unsent(error) => Attempt::Again(error, None),
             Sent::Unclear(error, wait) => Attempt::Again(error, wait),
             Sent::Unreadable(response) => Attempt::Unreadable(response),
@@ -311,8 +316,8 @@ impl Caller {
         }
     }
 
-    /// Sends one request once.
-    async fn send<T, R>(&self, names: envelope::Names, outgoing: Outgoing, read: R) -> Sent<T>
+    /// Sends one request once; `asked` is the moment at which it was signed.
+    async fn send<T, R>(&self, names: envelope::Names, outgoing: Outgoing, asked: i64, read: R) -> Sent<T>
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
@@ -330,7 +335,7 @@ impl Caller {
                 return if is_unsent { Sent::Unsent(error) } else { Sent::Unclear(error, None) };
             }
         };
-        self.note_server_clock(response.headers());
+        let date = date_of(response.headers()).map(|date| self.server_clock.see(date, asked));
         let status = response.status();
         let is_passing =
             matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
@@ -376,7 +381,9 @@ impl Caller {
                     Err(Unreadable(why)) => Sent::Unreadable(unreadable(bytes, why, received_at_micros)),
                 }
             }
-            Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: harmless(&message, &unsaid) },
+            Ok(Envelope::Refused { code, message }) => {
+                Sent::Refused { code, message: harmless(&message, &unsaid), date }
+            }
             Err(why) if looks_like_json(answer.body()) => {
                 Sent::Unreadable(unreadable(answer.bytes, why, received_at_micros))
             }
@@ -411,32 +418,6 @@ impl Caller {
             buffers.push(buffer);
         }
     }
-
-    fn note_server_clock(&self, headers: &HeaderMap) {
-        let date = headers.get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
-        if let Some(seconds) = date.and_then(|date| i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok())
-        {
-            self.server_ahead.store(seconds - self.clock.now().unix(), Ordering::Relaxed);
-        }
-    }
-
-    /// Takes over the server's clock for signing, once. `Err` is a hint why it cannot help.
-    fn correct_clock(&self, signed_with: i64) -> std::result::Result<(), &'static str> {
-        let current = self.correction.load(Ordering::Relaxed);
-        if current != signed_with {
-            // Another call that was under way corrected it meanwhile.
-            return Ok(());
-        }
-        match self.server_ahead.load(Ordering::Relaxed) {
-            UNKNOWN => Err("the gateway sends no clock of its own: set this machine's clock"),
-            ahead if current == 0 && ahead != 0 => {
-                tracing::warn!(seconds = ahead, "the gateway refused the timestamp; signing by its clock from now on");
-                self.correction.store(ahead, Ordering::Relaxed);
-                Ok(())
-            }
-            _ => Err("the timestamp was refused although it follows the gateway's own clock"),
-        }
-    }
 }
 
 /// The server's words without what must not be said, were they to repeat it, and on one line.
@@ -448,7 +429,7 @@ fn harmless(message: &str, unsaid: &[String]) -> String {
 }
 
 /// What a business error means for the call.
-fn refused<T>(field: &'static str, code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
+fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(field, code, message, rules);
     tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = refusal_error(verdict, field, code, message);
@@ -456,7 +437,7 @@ fn refused<T>(field: &'static str, code: i64, message: &str, rules: &[RefusalRul
         Verdict::Busy => Attempt::Again(error, None),
         Verdict::Slower => Attempt::Limited(error, Limit::CallsPerMinute),
         Verdict::FewerAtOnce => Attempt::Limited(error, Limit::CallsAtOnce),
-        Verdict::Clock => Attempt::ClockRefused(error),
+        Verdict::Clock => Attempt::ClockRefused(error, date),
         Verdict::Credentials | Verdict::Business => Attempt::Stop(error),
     }
 }
@@ -474,6 +455,13 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
         Verdict::Business => error(ErrorKind::GatewayRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }
+}
+
+/// The time of the answer by its `Date` header; nothing where it has none that can be read.
+fn date_of(headers: &HeaderMap) -> Option<BeijingTime> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(UNIX_EPOCH).ok()?;
+    Some(BeijingTime::from_micros(i64::try_from(since.as_micros()).ok()?))
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

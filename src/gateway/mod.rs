@@ -6,6 +6,7 @@
 //! function that reads the body, and a body that this function cannot read is asked for again.
 
 mod call;
+mod clock;
 mod envelope;
 mod openapi2;
 mod pace;
@@ -41,6 +42,10 @@ pub enum Query {
     /// One requisition by its number, whenever it was modified.
     Number(String),
 }
+
+/// A moment of a run, by a clock that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(i64);
 
 /// Why an account cannot stop requisitions.
 pub(crate) fn no_stop_method() -> Error {
@@ -82,7 +87,8 @@ impl Gateway {
             Edition::Enterprise | Edition::Y => Protocol::OpenApi2(openapi2::OpenApi2::new(account)),
             Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
         };
-        Ok(Self { caller: call::Caller::new(policy, clock, reader)?, protocol })
+        let tolerance_seconds = account.edition.clock_tolerance_seconds();
+        Ok(Self { caller: call::Caller::new(policy, tolerance_seconds, clock, reader)?, protocol })
     }
 
     /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work.
@@ -131,9 +137,41 @@ impl Gateway {
         Ok(self.caller.once(qjb::STOP, qjb::ENVELOPE, qjb::REFUSED_UNDONE, outgoing, until, read).await)
     }
 
-    /// The server's present by the last `Date` header; `None` before the first answer or when the server sends none.
-    pub fn server_now(&self) -> Option<BeijingTime> {
-        self.caller.server_now()
+    /// This moment, for [`Gateway::reached_at`].
+    pub fn moment(&self) -> Moment {
+        Moment(self.caller.server_clock().moment())
+    }
+
+    /// The time that the server's clock had reached for certain at `moment`, whatever `Date` headers say: no later than any `Date` or accepted
+    /// timestamp lets expect. `None` before the first accepted call.
+    pub fn reached_at(&self, moment: Moment) -> Option<BeijingTime> {
+        self.caller.server_clock().reached_at(moment.0)
+    }
+
+    /// The same at the last accepted call.
+    pub fn reached(&self) -> Option<BeijingTime> {
+        self.caller.server_clock().reached()
+    }
+
+    /// What [`Gateway::reached`] would be by the accepted timestamps alone, where a `Date` is behind them by more than the tolerance.
+    pub fn reached_but_for_date(&self) -> Option<BeijingTime> {
+        self.caller.server_clock().reached_but_for_date()
+    }
+
+    /// A timestamp for a call that is signed once, as of the last accepted call: the server's `Date` where it agrees with what the server
+    /// accepted. `None` before the first accepted call.
+    pub fn fresh_timestamp(&self) -> Option<BeijingTime> {
+        self.caller.server_clock().fresh_timestamp()
+    }
+
+    /// The server's present by its last `Date` header, whatever that is worth; `None` when it sent none.
+    pub fn last_date(&self) -> Option<BeijingTime> {
+        self.caller.server_clock().last_date()
+    }
+
+    /// What the user should know of the server's clock.
+    pub fn clock_warnings(&self) -> Vec<String> {
+        self.caller.server_clock().warnings()
     }
 
     /// How many requests were sent so far, repeated ones included.

@@ -180,7 +180,7 @@ impl Fold {
         self.wanted_from.into_iter().chain(covered).min()
     }
 
-    /// What the account is bound to; none while the log is empty.
+    /// What the account is bound to; none while the log is empty, or knows a start only.
     pub fn binding(&self) -> Option<&Binding> {
         self.binding.as_ref()
     }
@@ -324,6 +324,8 @@ impl Fold {
         if let Some(window) = manifest.window {
             self.windows.insert(window.start(), (window, manifest.commit));
             self.coverage.insert(window);
+        }
+        if manifest.window.is_some() || manifest.kind == CommitKind::Start {
             self.wanted_from = self.wanted_from.into_iter().chain(manifest.wanted_from).min();
         }
         let live = LiveCommit {
@@ -335,7 +337,10 @@ impl Fold {
             raw: manifest.raw.clone(),
         };
         self.live.insert(manifest.commit, live);
-        self.binding.get_or_insert_with(|| manifest.account.clone());
+        // A run that proved nothing may have been told a wrong account.
+        if manifest.kind != CommitKind::Start {
+            self.binding.get_or_insert_with(|| manifest.account.clone());
+        }
         self.newest = Some(Previous { number: manifest.number, sha256 });
         self.format = self.format.max(manifest.format);
         self.last = Some(LastCommit {
@@ -450,6 +455,44 @@ mod tests {
         }
         assert!(matches!(fold.admit(claim(&other, (40, 41), &[])), Err(Refusal::OtherAccount { .. })));
         fold.apply(&good, Sha256::of(b"g")).expect("the fold is unchanged by what it refused");
+    }
+
+    #[test]
+    fn a_start_is_remembered_and_binds_nothing() {
+        let bare = |fold: &Fold, second: i64| Manifest {
+            wanted_from: Some(window(second, second).start()),
+            files: vec![],
+            window: None,
+            proof: None,
+            quarantine: None,
+            ..chain(fold, CommitKind::Start)
+        };
+        let mut fold = fold();
+        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..bare(&fold, 50) };
+        other.to_bytes().expect("fits its format");
+        fold.apply(&other, Sha256::of(b"a")).expect("follows");
+        assert_eq!((fold.binding(), fold.start()), (None, Some(window(50, 50).start())));
+        let good = Manifest { window: Some(window(60, 69)), ..chain(&fold, CommitKind::Sync) };
+        fold.apply(&good, Sha256::of(b"b")).expect("another account may follow");
+        assert_eq!(fold.binding(), Some(&binding()));
+        assert_eq!(fold.coverage().windows(), [window(60, 69)]);
+        for (second, start) in [(40, 40), (45, 40)] {
+            let manifest = bare(&fold, second);
+            fold.apply(&manifest, Sha256::of(b"c")).expect("follows");
+            assert_eq!(fold.start(), Some(window(start, start).start()), "the earliest counts");
+            let (account, removes) = (binding(), [manifest.commit]);
+            let refused = Err(Refusal::NotLive { commit: manifest.commit });
+            assert_eq!(fold.admit(claim(&account, (80, 89), &removes)), refused, "a start is for ever");
+        }
+        for odd in [
+            Manifest { wanted_from: None, ..bare(&fold, 1) },
+            Manifest { window: Some(window(0, 1)), ..bare(&fold, 1) },
+            Manifest { removes: vec![good.commit], ..bare(&fold, 1) },
+            Manifest { fences: vec![CommitId::generate()], ..bare(&fold, 1) },
+            Manifest { files: good.files.clone(), ..bare(&fold, 1) },
+        ] {
+            odd.to_bytes().expect_err("more or less than a start");
+        }
     }
 
     #[test]

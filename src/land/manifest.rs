@@ -74,6 +74,8 @@ pub enum CommitKind {
     Fence,
     /// Rows rebuilt from kept answers or page files.
     Replay,
+    /// From when on a run was asked that proved no window. It covers nothing and binds nothing.
+    Start,
     /// Requisitions that are about to be stopped.
     StopIntent,
     /// What became of them.
@@ -91,6 +93,7 @@ impl CommitKind {
             Self::Refresh => "refresh",
             Self::Fence => "fence",
             Self::Replay => "replay",
+            Self::Start => "start",
             Self::StopIntent => "stop_intent",
             Self::StopResult => "stop_result",
             Self::Other => "other",
@@ -286,6 +289,9 @@ impl Manifest {
             {
                 return Err("a fence that does more or less than fence".into());
             }
+            CommitKind::Start if self.wanted_from.is_none() || !self.is_bare() || !self.files.is_empty() => {
+                return Err("a start that says more or less than when".into());
+            }
             _ => {}
         }
         self.check_stops()?;
@@ -322,11 +328,7 @@ impl Manifest {
     /// The commits of stop references have a shape of their own, and nobody else writes their table.
     fn check_stops(&self) -> std::result::Result<(), String> {
         stops::check(self.kind, self.intent.as_ref(), &self.results)?;
-        let is_bare = self.window.is_none()
-            && self.proof.is_none()
-            && self.quarantine.is_none()
-            && self.removes.is_empty()
-            && self.fences.is_empty();
+        let is_bare = self.is_bare();
         let is_of_stops = |file: &FileEntry| file.table == Table::StopReference.name();
         let fits = match (self.kind, &*self.files) {
             (CommitKind::StopIntent, files) => is_bare && files.is_empty(),
@@ -335,6 +337,15 @@ impl Manifest {
             (_, files) => !files.iter().any(is_of_stops),
         };
         fits.then_some(()).ok_or_else(|| "a commit of stops with more or less than their rows".to_owned())
+    }
+
+    /// Whether it covers, removes, fences and sets aside nothing.
+    fn is_bare(&self) -> bool {
+        self.window.is_none()
+            && self.proof.is_none()
+            && self.quarantine.is_none()
+            && self.removes.is_empty()
+            && self.fences.is_empty()
     }
 
     /// Every object that the commit added.

@@ -175,6 +175,29 @@ impl Writer {
         }
     }
 
+    /// Whether the log does not know that somebody asked for the start that this run was told.
+    pub async fn lacks_start(&self) -> bool {
+        let Some(wanted_from) = self.options.wanted_from else { return false };
+        self.log.lock().await.start().is_none_or(|start| wanted_from < start)
+    }
+
+    /// Puts the start that this run was told into the log, where it does not stand there yet: when no window was proved, no other commit has it.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub async fn remember_start(&self) -> Result<()> {
+        while self.lacks_start().await {
+            match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
+                // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
+                Outcome::Committed(_) | Outcome::Dropped(Refusal::Fenced) => {}
+                Outcome::Dropped(refusal) => {
+                    return Err(Error::new(ErrorKind::Conflict, format!("the start was refused: {refusal}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Encodes rows and writes them as one file of the draft; no rows, no file.
     ///
     /// # Errors

@@ -71,6 +71,6 @@ pub async fn check(account: &AccountSettings, calls: &CallPolicy, clock: Arc<dyn
     let gateway = Gateway::new(account, calls, Arc::clone(&clock))?;
     let window = Window::second(clock.now().plus_seconds(-3_600));
     gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
-    let clock_ahead_seconds = gateway.server_now().map(|server| server.unix() - clock.now().unix());
+    let clock_ahead_seconds = gateway.last_date().map(|server| server.unix() - clock.now().unix());
     Ok(Checked { clock_ahead_seconds, calls: gateway.calls(), elapsed: began.elapsed() })
 }

@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::time::{BeijingTime, Coverage, Window};
 
+/// A run plans so much less than this machine's clock allows: the server's, in whole seconds too, may say up to that much less, and a window
+/// that ends too late is walked twice.
+pub(super) const PLANNING_SLACK_SECONDS: i64 = 2;
+
 /// What the user asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
@@ -26,19 +30,32 @@ pub struct Resolved {
 }
 
 impl Range {
-    /// The latest second that may be walked when the server's clock says `now`.
+    /// The latest second that may be covered when the server's clock has reached `now`. That second is over, whatever the lag.
     pub fn latest(&self, now: BeijingTime) -> BeijingTime {
-        let lag = i64::try_from(self.lag.as_secs()).unwrap_or(i64::MAX);
+        let lag = i64::try_from(self.lag.as_secs()).unwrap_or(i64::MAX).max(1);
         let latest = now.plus_seconds(lag.saturating_neg());
         self.to.map_or(latest, |to| to.min(latest))
     }
 
-    /// Resolves the range at `now` against what the lake covers; `start` is where a run begins that is told no start: the earliest second
+    /// Refuses a start that has not come yet at `now`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for such a start.
+    pub fn check_start(&self, now: BeijingTime) -> Result<()> {
+        match self.from.filter(|from| *from > now) {
+            Some(from) => Err(Error::usage(format!("the range starts at {from}, which is in the future"))
+                .hint(format!("times without an offset are Beijing time, where it is {now} by this machine's clock"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Resolves the range at `now` by this machine's clock against what the lake covers; `start` is where a run begins that is told no start: the earliest second
     /// that was ever asked for or is covered.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, or when the start is after the end.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, when the start is after the end, or in the future.
     pub fn resolve(&self, coverage: &Coverage, start: Option<BeijingTime>, now: BeijingTime) -> Result<Resolved> {
+        self.check_start(now)?;
         let span = coverage.span();
         let Some(start) = self.from.or(start) else {
             return Err(Error::usage("the lake is empty and no start is given")
@@ -52,7 +69,8 @@ impl Range {
         let warning = beyond.map(|span| {
             format!("the lake ends at {}: starting at {start} leaves a gap; leave --from out to close it", span.end())
         });
-        Ok(Resolved { window: Window::new(start, self.latest(now)), warning })
+        let latest = self.latest(now.plus_seconds(-PLANNING_SLACK_SECONDS));
+        Ok(Resolved { window: Window::new(start, latest), warning })
     }
 }
 
@@ -79,11 +97,30 @@ mod tests {
                 .map(|r| r.window.map(|w| w.to_string()))
         };
         let resolved = resolve(range(None, None), &covered).expect("resolved");
-        assert_eq!(resolved.as_deref(), Some("2026-10-01 00:00:00 .. 2026-10-20 11:55:00"));
+        assert_eq!(resolved.as_deref(), Some("2026-10-01 00:00:00 .. 2026-10-20 11:54:58"));
         let resolved =
             resolve(range(Some("2026-09-01 00:00:00"), Some("2026-10-05 00:00:00")), &covered).expect("resolved");
         assert_eq!(resolved.as_deref(), Some("2026-09-01 00:00:00 .. 2026-10-05 00:00:00"));
         assert_eq!(resolve(range(Some("2026-10-20 11:58:00"), None), &covered).expect("nothing yet"), None);
+    }
+
+    #[test]
+    fn a_start_in_the_future_is_refused_and_one_within_the_lag_is_not() {
+        let covered: Coverage = Window::new(at("2026-10-01 00:00:00"), at("2026-10-10 23:59:59")).into_iter().collect();
+        for coverage in [covered, Coverage::default()] {
+            let resolve = |from| range(Some(from), None).resolve(&coverage, None, at(NOW));
+            let error = resolve("2026-10-20 12:00:01").expect_err("the future");
+            assert_eq!(error.kind().exit_code(), 2);
+            assert!(error.to_string().contains("2026-10-20 12:00:01") && error.hint_text().is_some(), "{error}");
+            assert_eq!(resolve("2026-10-20 12:00:00").expect("the present").window, None);
+        }
+    }
+
+    #[test]
+    fn a_second_that_is_not_over_is_never_the_latest() {
+        let of = |lag| Range { lag: Duration::from_secs(lag), ..range(None, None) }.latest(at(NOW)).to_string();
+        assert_eq!((of(0), of(1), of(2)), (of(1), "2026-10-20 11:59:59".to_owned(), "2026-10-20 11:59:58".to_owned()));
+        assert_eq!(of(u64::MAX), "0001-01-01 00:00:00");
     }
 
     #[test]

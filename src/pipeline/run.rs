@@ -7,13 +7,14 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::accounts::Means;
+use super::range::PLANNING_SLACK_SECONDS;
 use super::raw::KeepRaw;
 use super::refresh::{self, Replacement};
 use super::report::{Gap, Progress, SyncReport};
 use super::shelf::Shelf;
 use super::source::Source;
 use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
-use super::{CLOCK_SLACK_SECONDS, Range, SyncOptions, recent_density, table_specs};
+use super::{Range, SyncOptions, recent_density, table_specs};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
@@ -22,7 +23,7 @@ use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
 use crate::gateway::{CallPolicy, Gateway};
 use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
-use crate::time::{Clock, Coverage, Window};
+use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::PageDecoder;
 
 /// However little memory there is: a window costs one call more than its pages, and files of its own.
@@ -34,6 +35,10 @@ const WINDOWS_AT_ONCE: usize = 4;
 const MOST_UNREAD_WALKS: u32 = 3;
 /// After so many windows in which the gateway contradicted itself, a run does not go on with their like.
 const MOST_CONTRADICTIONS: usize = 3;
+/// How far our clock must be behind the server's for what it hid to be walked by this run.
+const HIDDEN_SECONDS: i64 = 60;
+/// Windows are cut back for the server's clock by 2 to the power of this at most, times the slack.
+const MOST_CUTS: u32 = 16;
 
 /// One run while it walks.
 pub(super) struct Run<'a> {
@@ -47,10 +52,8 @@ pub(super) struct Run<'a> {
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
     replacements: VecDeque<Replacement>,
-    /// What the lake covered when the run began.
+    /// What the lake covers, as far as this run knows.
     coverage: Coverage,
-    /// What it covers now.
-    covered: Coverage,
     /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were tried before.
     tried: Option<Window>,
     /// The windows that were cut, and what their pieces must add up to.
@@ -58,9 +61,17 @@ pub(super) struct Run<'a> {
     /// Windows in which the gateway contradicted itself: they are walked no further.
     contradicted: Vec<Window>,
     quit: Quit,
-    clock_compared: bool,
     /// Walks that have ended while nothing could be read yet.
     unread_walks: u32,
+    /// Nothing later than this is planned.
+    planned_end: BeijingTime,
+    clock_compared: bool,
+    /// How often a window was walked that ended later than the server's clock allows.
+    clock_cuts: u32,
+    /// How far a timestamp may be from the server's clock.
+    tolerance_seconds: i64,
+    /// Whether a window was proved.
+    has_proved: bool,
     specs: [Arc<TableSpec>; 2],
     progress: &'a (dyn Fn(Progress) + Sync),
     report: SyncReport,
@@ -112,13 +123,16 @@ impl<'a> Run<'a> {
             writer,
             clock,
             coverage: lake.coverage().clone(),
-            covered: lake.coverage().clone(),
             tried,
             cuts: Cuts::default(),
             contradicted: Vec::new(),
             quit: Quit::default(),
-            clock_compared: false,
             unread_walks: 0,
+            planned_end: range.end(),
+            clock_compared: false,
+            clock_cuts: 0,
+            tolerance_seconds: account.edition.clock_tolerance_seconds(),
+            has_proved: false,
             wanted,
             range,
             progress,
@@ -230,7 +244,11 @@ impl<'a> Run<'a> {
                 if let Some(total) = landed.cut_total {
                     self.cuts.cut(window, total);
                 }
+                self.has_proved |= landed.hours.is_some() || !landed.commits.is_empty();
                 self.planner.put_back(landed.replan);
+                if landed.is_too_late {
+                    self.cut_back(window, budget.is_some());
+                }
                 if let Some((total, pieces)) = landed.too_large {
                     self.planner.put_back_too_large(window, total, pieces);
                 }
@@ -335,6 +353,7 @@ impl<'a> Run<'a> {
 
     fn count(&mut self, arrived: Arrived) {
         let Arrived { window, kind, committed, real_num_scaled, remarks } = arrived;
+        self.coverage.insert(window);
         match kind {
             CommitKind::Refresh => self.report.refreshed += 1,
             _ => self.report.windows += 1,
@@ -351,7 +370,6 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
-        self.covered.insert(window);
         tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
         (self.progress)(Progress {
             window,
@@ -363,27 +381,95 @@ impl<'a> Run<'a> {
 
     /// The range was planned by this machine's clock; the server's own clock decides how late it may end.
     fn follow_server_clock(&mut self) {
-        let Some(server_now) = self.source.gateway().server_now().filter(|_| !self.clock_compared) else { return };
-        self.clock_compared = true;
-        let end = self.wanted.latest(server_now);
-        if end.plus_seconds(CLOCK_SLACK_SECONDS) < self.range.end() {
-            self.planner.end_at(end);
-        } else if self.range.end().plus_seconds(60) < end {
+        let Some(reached) = self.source.gateway().reached() else { return };
+        let is_first = !std::mem::replace(&mut self.clock_compared, true);
+        let end = self.wanted.latest(reached);
+        if end < self.range.end() {
+            self.end_at(end, PLANNING_SLACK_SECONDS);
+        } else if is_first && self.range.end().plus_seconds(HIDDEN_SECONDS) < end {
             // Our clock is behind: what it hid is wanted too.
-            let hidden = Window::new(self.range.end().plus_seconds(1), end);
+            let planned_end = end.plus_seconds(-PLANNING_SLACK_SECONDS);
+            let hidden = Window::new(self.range.end().plus_seconds(1), planned_end);
             self.planner.extend(hidden.into_iter().flat_map(|hidden| self.coverage.gaps(hidden)));
+            self.planned_end = planned_end;
+            self.set_range_end(end);
+        }
+    }
+
+    /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock stands, or falls back, it
+    /// would else be too early again and again.
+    fn cut_back(&mut self, window: Window, is_missing: bool) {
+        let Some(reached) = self.source.gateway().reached() else { return };
+        if is_missing {
+            let slack = PLANNING_SLACK_SECONDS << self.clock_cuts.min(MOST_CUTS);
+            self.clock_cuts += 1;
+            self.end_at(self.wanted.latest(reached), slack);
         } else {
+            self.report
+                .warnings
+                .push(format!("{window} ends later than the gateway's clock allows: it was not walked again"));
+        }
+    }
+
+    /// Plans nothing later than `slack` before `end`, where the range ends now.
+    fn end_at(&mut self, end: BeijingTime, slack: i64) {
+        let planned_end = end.plus_seconds(-slack).min(self.planned_end);
+        self.planned_end = planned_end;
+        self.planner.end_at(planned_end);
+        let pieces = std::mem::take(&mut self.pieces).into_iter();
+        let earlier = |window: Window| Window::new(window.start(), window.end().min(planned_end));
+        self.pieces = pieces.filter_map(|(window, budget)| Some((earlier(window)?, budget))).collect();
+        self.set_range_end(end.min(self.range.end()));
+    }
+
+    fn set_range_end(&mut self, end: BeijingTime) {
+        match Window::new(self.range.start(), end) {
+            Some(range) => {
+                self.range = range;
+                self.report.range = Some(range);
+            }
+            None if self.report.windows == 0 => self.report.range = None,
+            None => {}
+        }
+    }
+
+    /// At the end of a run that nothing stopped: names what is not covered for no fault of a window.
+    pub(super) fn name_uncovered(&mut self) {
+        if self.report.stopped.is_some() {
             return;
         }
-        if let Some(range) = Window::new(self.range.start(), end) {
-            self.range = range;
-            self.report.range = Some(range);
+        let gateway = self.source.gateway();
+        let latest = |reached: Option<BeijingTime>| reached.map(|reached| self.wanted.latest(reached));
+        let own = self.wanted.latest(self.clock.now());
+        let (end, without_date) = (latest(gateway.reached()), latest(gateway.reached_but_for_date()));
+        // Behind a balancer the accepted timestamp may be that of a server that is ahead.
+        let without_date = without_date.map(|without_date| without_date.min(own));
+        let mut uncovered = Vec::new();
+        let mut why = "no window was proved";
+        if let (Some(end), Some(without_date)) = (end, without_date)
+            && end.plus_seconds(self.tolerance_seconds) < without_date
+            && let Some(cut) = Window::new(self.range.start().max(end.plus_seconds(1)), without_date)
+        {
+            uncovered = self.coverage.gaps(cut);
+            why = "the gateway's `Date` says that this time has not come yet";
+        } else if !self.has_proved
+            && self.report.gaps.is_empty()
+            && let Some(planned) = Window::new(self.range.start(), self.planned_end)
+        {
+            uncovered = self.coverage.gaps(planned);
         }
+        self.report.gaps.extend(uncovered.into_iter().map(|window| {
+            let error = Error::new(ErrorKind::Incomplete, why)
+                .with("window", window)
+                .hint("run the same command again: what is missing is fetched then");
+            Gap { window, error }
+        }));
     }
 
     pub(super) fn finish(mut self) -> SyncReport {
         self.report.calls = self.source.gateway().calls();
         self.name_all_gaps();
+        self.report.warnings.extend(self.source.gateway().clock_warnings());
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
@@ -396,7 +482,7 @@ impl<'a> Run<'a> {
     /// A gap is what is not covered now; and whatever ended the run, what it did not come to is a gap too.
     fn name_all_gaps(&mut self) {
         for gap in &mut self.report.gaps {
-            let open = self.covered.gaps(gap.window);
+            let open = self.coverage.gaps(gap.window);
             if let Some((first, last)) = open.first().zip(open.last()) {
                 gap.window = first.hull(*last);
             }
@@ -406,7 +492,7 @@ impl<'a> Run<'a> {
         if !ended_early && self.contradicted.len() < MOST_CONTRADICTIONS {
             return;
         }
-        for window in self.covered.gaps(self.range).into_iter().flat_map(|open| named.gaps(open)) {
+        for window in self.coverage.gaps(self.range).into_iter().flat_map(|open| named.gaps(open)) {
             let error = Error::new(ErrorKind::Incomplete, "not walked before the run ended").with("window", window);
             self.report.gaps.push(Gap { window, error });
         }

@@ -11,11 +11,11 @@ use super::source::unreadable;
 use super::{stop_spec, tidy_up, writer_options};
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
 use crate::land::{Lease, LeaseWait, Store, Writer, Writers};
-use crate::stop::{Erp, Numbers, Reply, Sighting, StopAnswer, StopReport, Stopper};
+use crate::stop::{Erp, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopReport, Stopper};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
 
@@ -76,8 +76,11 @@ pub async fn stop(
         }
     };
     let margin_seconds = i64::try_from(options.margin.as_secs()).unwrap_or(i64::MAX);
-    let stopper = Stopper { erp: &erp, writer: &writer, spec: stop_spec()?, run, margin_seconds, clock };
+    let stopper = Stopper { erp: &erp, writer: &writer, spec: stop_spec()?, run, margin_seconds };
     let report = stopper.stop(numbers.list()).await;
+    for warning in erp.gateway.clock_warnings() {
+        tracing::warn!("{warning}");
+    }
     if let Some(lease) = lease {
         lease.release().await;
     }
@@ -93,10 +96,13 @@ struct Called {
 }
 
 impl Erp for Called {
-    async fn greet(&self) -> Result<Option<BeijingTime>> {
+    async fn greet(&self) -> Result<ServerTime> {
         let window = Window::second(self.clock.now().plus_seconds(-3_600));
         self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
-        Ok(self.gateway.server_now())
+        match (self.gateway.reached(), self.gateway.fresh_timestamp()) {
+            (Some(reached), Some(timestamp)) => Ok(ServerTime { reached, timestamp }),
+            _ => Err(Error::internal("a call was answered and its timestamp not accepted")),
+        }
     }
 
     async fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Reply {

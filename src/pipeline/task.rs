@@ -12,12 +12,13 @@ use super::raw::{self, Record};
 use super::refresh::{self, Replacement};
 use super::shelf::ShelvedPage;
 use super::source::Source;
-use super::{CLOCK_SLACK_SECONDS, Gap, Range, SyncOptions};
+use super::{Gap, Range, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Hours;
 use crate::extract::walk::{Outcome as WalkOutcome, PageRows as _, Pages as _, Part, Proved, Walked, Walker};
+use crate::gateway::Moment;
 use crate::id::CommitId;
 use crate::land::{CommitKind, Committed, Landing, Outcome, Quarantine, Raw, RowSource, TableSpec, Writer};
 use crate::proof::Proof;
@@ -26,6 +27,8 @@ use crate::transform::{Assembly, Refreshed, Remarks, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
+/// A window that ends so close to the latest second is the end of the range: it is planned some moments before it is walked.
+const TAIL_SLACK_SECONDS: i64 = 60;
 
 /// How many rows are added up at a time.
 const SUMMED_ROWS: usize = 4_096;
@@ -101,6 +104,8 @@ pub(super) struct Landed {
     /// At which hours of the day its rows were modified, if it was proved.
     pub(super) hours: Option<Hours>,
     pub(super) gaps: Vec<Gap>,
+    /// The window ends later than the server's clock allows, and nothing of it was committed.
+    pub(super) is_too_late: bool,
     /// What stopped the work after some of it was committed.
     pub(super) stopped: Option<Error>,
 }
@@ -144,35 +149,35 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     pub(super) async fn run(&self, work: Work) -> (Heard, Result<Landed>) {
         match work {
-            Work::Missing(window, budget) => match self.walk(window, &budget).await {
-                Ok((outcome, record)) => {
-                    let heard = Heard::of(&outcome, self.source.extra_seconds());
-                    (heard, self.fill(window, budget, outcome.walked, record).await)
+            Work::Missing(window, budget) => {
+                let begun = self.source.gateway().moment();
+                match self.walk(window, &budget).await {
+                    Ok((outcome, record)) => {
+                        let heard = Heard::of(&outcome, self.source.extra_seconds());
+                        (heard, self.fill(window, budget, begun, outcome.walked, record).await)
+                    }
+                    Err(error) => (Heard::default(), Err(error)),
                 }
-                Err(error) => (Heard::default(), Err(error)),
-            },
+            }
             Work::Again(replacement) => (Heard::default(), self.replace(replacement).await),
         }
     }
 
-    /// Commits each part of a window that the lake lacks, as far as its walk has proved it.
+    /// Commits each part of a window that the lake lacks, as far as the walk that was begun at `begun` has proved it.
     async fn fill(
         &self,
         window: Window,
         budget: Budget,
+        begun: Moment,
         walked: Result<Walked<ShelvedPage>>,
         record: Option<Record>,
     ) -> Result<Landed> {
         let walked = walked?;
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
-        let server_now = self.source.gateway().server_now();
-        let latest = self.wanted.latest(server_now.unwrap_or_else(|| self.clock.now()));
-        if server_now.is_some() && latest.plus_seconds(CLOCK_SLACK_SECONDS) < window.end() {
-            tracing::warn!(%window, %latest, "this machine's clock is ahead of the gateway's");
-            return Ok(Landed {
-                replan: Window::new(window.start(), latest).into_iter().collect(),
-                ..Landed::default()
-            });
+        let latest = self.latest(begun);
+        if latest < window.end() {
+            tracing::debug!(%window, %latest, "the window ends later than the gateway's clock allows");
+            return Ok(Landed { replan: vec![window], is_too_late: true, ..Landed::default() });
         }
         let proved = match walked {
             Walked::TooLarge { pieces, total } => {
@@ -205,7 +210,7 @@ impl Task<'_> {
         let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
         for Part { window, mut winners, proof } in proved.parts {
             winners.retain(|(page, row)| !pages[*page].is_extra(*row));
-            let is_tail = latest <= window.end().plus_seconds(CLOCK_SLACK_SECONDS);
+            let is_tail = latest <= window.end().plus_seconds(TAIL_SLACK_SECONDS);
             let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
                 continue;
@@ -242,6 +247,10 @@ impl Task<'_> {
     /// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
     /// and the ERP does not return any more.
     async fn replace(&self, Replacement { window, removes }: Replacement) -> Result<Landed> {
+        let begun = self.source.gateway().moment();
+        if self.latest(begun) < window.end() {
+            return Ok(Landed { is_too_late: true, ..Landed::default() });
+        }
         // Pieces of one size before smaller ones: together they tell soonest whether they add up.
         let mut todo = VecDeque::from([(window, Budget::default())]);
         let mut cuts = Cuts::default();
@@ -274,6 +283,9 @@ impl Task<'_> {
                     todo.extend(sharing(proved.again, &budget));
                 }
             }
+        }
+        if self.latest(begun) < window.end() {
+            return Ok(Landed { is_too_late: true, ..Landed::default() });
         }
         let held = match refresh::held(&self.writer.view().await, &removes).await {
             Ok(held) => held,
@@ -309,6 +321,11 @@ impl Task<'_> {
         let mut landed = Landed::default();
         self.commit(rows, &mut landed).await?;
         Ok(landed)
+    }
+
+    /// The latest second that a walk may cover which was begun at `begun`: rows enter a second until the server's clock is the lag behind it.
+    fn latest(&self, begun: Moment) -> BeijingTime {
+        self.wanted.latest(self.source.gateway().reached_at(begun).unwrap_or_else(|| self.clock.now()))
     }
 
     /// Walks a window, and gives its answers too when they are kept.

@@ -6,7 +6,7 @@
 //! - **`stopped` only on evidence** (`judge.rs`): the number is absent from a well-formed list of failures, or a query shows it referenced
 //!   with quantity still open. The latter may be recorded at once.
 //! - **`not_stopped` only when no call can arrive any more**: the server's clock, which refuses timestamps older than 120 seconds, was past
-//!   that and a margin before a query was sent that still says partly referenced.
+//!   that and a margin before a query was sent that still says partly referenced: both by its `Date` and by the timestamps that it accepts.
 //! - **`refused` only in the ERP's own words.** Everything else is `unknown`, which a later run settles.
 //!
 //! ```text
@@ -32,12 +32,11 @@ use crate::time::BeijingTime;
 
 /// The ERP, as far as stopping needs it.
 pub trait Erp: Sync {
-    /// A call that changes nothing and needs the same rights as the others: are we let in, and what does the server's clock say? Nothing
-    /// where it sends none.
+    /// A call that changes nothing and needs the same rights as the others: are we let in, and what is known of the server's clock?
     ///
     /// # Errors
     /// What keeps any call from being answered.
-    fn greet(&self) -> impl Future<Output = Result<Option<BeijingTime>>> + Send;
+    fn greet(&self) -> impl Future<Output = Result<ServerTime>> + Send;
 
     /// Stops requisitions by one call, signed with the timestamp `requested_at` and no other. It is sent again only when it is certain that the
     /// ERP did nothing.
@@ -48,6 +47,15 @@ pub trait Erp: Sync {
     /// # Errors
     /// What keeps any call from being answered.
     fn look(&self, number: &str) -> impl Future<Output = Result<Option<Sighting>>> + Send;
+}
+
+/// What is known of the server's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTime {
+    /// The time that it had reached for certain when it was asked.
+    pub reached: BeijingTime,
+    /// A timestamp that the server accepts.
+    pub timestamp: BeijingTime,
 }
 
 /// What a stop call came to.

@@ -8,7 +8,7 @@ use super::{Erp, Reply};
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::{Outcome, Refusal, StopIntent, StopOutcome, StopResult, TablePart, TableSpec, Unsettled, Writer};
-use crate::time::{BeijingTime, Clock};
+use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
 /// The most numbers of one call. The vendor names no limit; this one keeps what a lost answer leaves open small.
@@ -28,8 +28,6 @@ pub struct Stopper<'a, E> {
     pub run: RunId,
     /// How long after the tolerance of a timestamp a call may still have its effect.
     pub margin_seconds: i64,
-    /// Signs where the server tells no time.
-    pub clock: Arc<dyn Clock>,
 }
 
 /// The last that is known of one number.
@@ -107,14 +105,13 @@ impl<E: Erp> Stopper<'_, E> {
             return Ok(());
         }
         // One answer's clock for all of them: it had passed before any of the queries is sent.
-        let server_now = self.erp.greet().await?;
+        let reached = self.erp.greet().await?.reached;
         let asked: BTreeSet<&String> = asked.iter().collect();
         let unsettled: Vec<(String, Unsettled)> = unsettled.into_iter().collect();
         for batch in unsettled.chunks(BATCH) {
             let (mut found, mut failed) = (Vec::new(), None);
             for (number, held) in batch {
-                let is_spent =
-                    server_now.is_some_and(|now| judge::is_spent(held.requested_at, self.margin_seconds, now));
+                let is_spent = judge::is_spent(held.requested_at, self.margin_seconds, reached);
                 let seen = match self.erp.look(number).await {
                     Ok(seen) => seen,
                     Err(error) => {
@@ -162,8 +159,8 @@ impl<E: Erp> Stopper<'_, E> {
     }
 
     async fn stop_batch(&self, numbers: Vec<String>, report: &mut StopReport) -> Result<()> {
-        // Refused credentials are found out here, before there is an intent; and the timestamp is the server's own.
-        let requested_at = self.erp.greet().await?.unwrap_or_else(|| self.clock.now());
+        // Refused credentials are found out here, before there is an intent; and the timestamp is one that the server accepts.
+        let requested_at = self.erp.greet().await?.timestamp;
         let Some((intent, numbers)) = self.intend(numbers, requested_at, report).await? else { return Ok(()) };
         let reply = self.erp.stop(&numbers, requested_at).await;
         let findings = judge::by_reply(&numbers, &reply);

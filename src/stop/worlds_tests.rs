@@ -160,11 +160,15 @@ fn next_step<T>(process: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T
 }
 
 impl Erp for World {
-    async fn greet(&self) -> Result<Option<BeijingTime>> {
+    async fn greet(&self) -> Result<ServerTime> {
         step_aside().await;
         self.with(|inner| {
             inner.pass(1);
-            if inner.happens(inner.hostility / 4) { Err(Self::lost()) } else { Ok(BeijingTime::from_unix(inner.now)) }
+            if inner.happens(inner.hostility / 4) {
+                return Err(Self::lost());
+            }
+            let now = BeijingTime::from_unix(inner.now).expect("a time");
+            Ok(ServerTime { reached: now, timestamp: now })
         })
     }
 
@@ -245,8 +249,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
-    let stopper =
-        Stopper { erp: &world, writer: &writer, spec: spec(), run, margin_seconds, clock: Arc::new(world.clone()) };
+    let stopper = Stopper { erp: &world, writer: &writer, spec: spec(), run, margin_seconds };
     stopper.stop(&numbers).await
 }
 

@@ -88,6 +88,11 @@ impl LakeDir {
         found
     }
 
+    /// Whether nothing was committed but the start that a run was told.
+    pub(crate) fn holds_no_more_than_a_start(&self) -> bool {
+        self.manifests().iter().all(|manifest| manifest["kind"] == "start")
+    }
+
     /// The manifests of all accounts, in order.
     pub(crate) fn manifests(&self) -> Vec<Value> {
         let is_manifest = |name: &&String| name.starts_with("_manifest/") && !name.contains("/_checkpoint/");

@@ -49,11 +49,13 @@ impl Caller {
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
             let turn = self.pace_of_changes.turn().await;
-            if self.server_now().unwrap_or_else(|| self.clock.now()) > until {
+            if self.server_clock.present() > until {
                 return last.at(method);
             }
             let delay;
-            (last, delay) = match self.send(names, outgoing.clone(), read.clone()).await {
+            // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that much later.
+            let asked = self.server_clock.moment();
+            (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
                     self.pace_of_changes.answered(turn);
                     return Once::Answered(value);
@@ -62,7 +64,7 @@ impl Caller {
                     drop(turn);
                     (Once::Unknown(error), delays.next().unwrap_or(CallPolicy::LONGEST_DELAY))
                 }
-                Sent::Refused { code, message } => {
+                Sent::Refused { code, message, .. } => {
                     let (verdict, provenance) = refusal::judge(names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
@@ -81,8 +83,7 @@ impl Caller {
                     return Once::Unknown(error.because(Unreadable(response.why))).at(method);
                 }
             };
-            let too_late =
-                self.server_now().unwrap_or_else(|| self.clock.now()).plus_seconds(whole_seconds(delay)) > until;
+            let too_late = self.server_clock.present().plus_seconds(whole_seconds(delay)) > until;
             if too_late || Instant::now() + delay > give_up_at {
                 return last.at(method);
             }
