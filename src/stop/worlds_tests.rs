@@ -245,8 +245,16 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
-    let stopper =
-        Stopper { erp: &world, writer: &writer, spec: spec(), run, margin_seconds, clock: Arc::new(world.clone()) };
+    let stopper = Stopper {
+        erp: &world,
+        writer: &writer,
+        spec: spec(),
+        run,
+        by: crate::land::Requester { user: "li".into(), host: "till-3".into() },
+        reason: None,
+        margin_seconds,
+        clock: Arc::new(world.clone()),
+    };
     stopper.stop(&numbers).await
 }
 

@@ -17,9 +17,9 @@ use crate::land::log;
 use crate::land::manifest::CommitKind;
 use crate::land::parquet::EncodedFile;
 use crate::land::seam::{Interference, Moment, Op, Seam};
-use crate::land::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::land::stops::{StopEvidence, StopOutcome, StopResult};
 use crate::land::testing::{
-    binding, checkpoints, everything, fold_of_every_manifest, proof, try_writer, window, writer,
+    binding, checkpoints, everything, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window, writer,
 };
 use crate::land::writer::Writer;
 
@@ -59,7 +59,7 @@ async fn stop_or_settle(writer: &Writer, number: String) {
     let unsettled = writer.view().await.fold().stops().unsettled().clone();
     if !unsettled.contains_key(&number) {
         let requested_at = window(0, 0).start();
-        commit(writer.intend(StopIntent { requested_at, numbers: vec![number] }).await);
+        commit(writer.intend(to_stop(requested_at, &[&number])).await);
         return;
     }
     let unknown = |is_unknown: bool| if is_unknown { StopOutcome::Stopped } else { StopOutcome::Unknown };
@@ -68,7 +68,7 @@ async fn stop_or_settle(writer: &Writer, number: String) {
         .map(|(number, held)| (number, held.intent, unknown(held.is_unknown)))
         .map(|(number, intent, outcome)| {
             let evidence = (outcome == StopOutcome::Stopped).then_some(StopEvidence::Query);
-            StopResult { intent, number, outcome, evidence }
+            StopResult { outcome, evidence, ..stopped(intent, &number) }
         })
         .collect();
     let at = window(0, 0).start();

@@ -10,9 +10,8 @@ use super::*;
 use crate::land::draft::{Landing, Outcome};
 use crate::land::manifest::{CommitKind, Proof};
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
-use crate::land::stops::StopIntent;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer,
+    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
 };
 
 fn expected() -> Arc<Expected> {
@@ -61,7 +60,7 @@ async fn rows_of_stops_are_those_of_their_manifest() {
     for (row, defects) in [("CG1", 0), ("CG2", 1)] {
         let store = Store::memory();
         let writer = writer(&store).await;
-        let intent = StopIntent { requested_at: window(0, 0).start(), numbers: vec!["CG1".to_owned()] };
+        let intent = to_stop(window(0, 0).start(), &["CG1"]);
         let Ok(Outcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
         let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
         assert!(matches!(settled, Ok(Outcome::Committed(_))));
