@@ -60,8 +60,8 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
     let layout = Layout::new(binding().name);
     let path = layout.data(Table::PurchaseApply, window, commit, None).expect("one month");
     Manifest {
-        format: FormatVersion::LOG,
-        contract: FormatVersion { major: 1, minor: 0 },
+        format: FormatVersion::LAKE,
+        contract: FormatVersion::LAKE,
         number: fold.next_number(),
         commit,
         run: RunId::generate(),
@@ -233,7 +233,7 @@ pub(crate) fn options() -> WriterOptions {
         binding: binding(),
         run: RunId::generate(),
         wanted_from: None,
-        contract: FormatVersion { major: 1, minor: 0 },
+        contract: FormatVersion::LAKE,
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }

@@ -241,7 +241,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         },
         run,
         wanted_from: None,
-        contract: crate::land::FormatVersion { major: 1, minor: 0 },
+        contract: crate::land::FormatVersion::LAKE,
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
