@@ -112,7 +112,7 @@ fn encode_window(criterion: &mut Criterion) {
     let origin = Origin {
         account: "bench".parse().expect("a name"),
         commit: CommitId::generate(),
-        contract: FormatVersion { major: 1, minor: 0 },
+        contract: FormatVersion::LAKE,
         span: Some(erp.window),
     };
     let land = || {

@@ -14,6 +14,7 @@ mod raw;
 mod refresh;
 mod replay;
 mod report;
+mod requester;
 mod run;
 mod shelf;
 mod source;

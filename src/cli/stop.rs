@@ -101,7 +101,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
         return Ok(exit::DONE);
     }
-    let options = StopOptions { calls: args.calls.policy(&terms)?, margin: args.margin };
+    let options = StopOptions { calls: args.calls.policy(&terms)?, margin: args.margin, ..StopOptions::default() };
     let store = Store::open(&location, Access::Write)?.written_by(writers(args.single_writer));
     let (run, report) = pipeline::stop(&account, store, &numbers, &options, Arc::new(SystemClock))
         .await

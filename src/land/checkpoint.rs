@@ -39,8 +39,8 @@ struct Head {
 /// Why a checkpoint is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// It has a format that a newer program writes.
-    Newer(FormatVersion),
+    /// It has a format that another version of the program writes.
+    OtherFormat(FormatVersion),
     /// It is not what was written, or not of this log.
     Broken(String),
 }
@@ -48,8 +48,8 @@ pub(super) enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(format) => {
-                write!(f, "it has format {format}, this program reads {}", FormatVersion::CHECKPOINT)
+            Self::OtherFormat(format) => {
+                write!(f, "it has format {format}, this program reads {}", FormatVersion::LAKE)
             }
             Self::Broken(why) => f.write_str(why),
         }
@@ -88,7 +88,7 @@ impl Listed {
 pub(super) fn to_bytes(fold: &Fold) -> serde_json::Result<Option<Vec<u8>>> {
     let Some(snapshot) = Snapshot::of(fold) else { return Ok(None) };
     let body = serde_json::to_vec(&snapshot)?;
-    let mut bytes = serde_json::to_vec(&Head { format: FormatVersion::CHECKPOINT, sha256: Sha256::of(&body) })?;
+    let mut bytes = serde_json::to_vec(&Head { format: FormatVersion::LAKE, sha256: Sha256::of(&body) })?;
     bytes.reserve(body.len() + 2);
     bytes.push(b'\n');
     bytes.extend(body);
@@ -105,8 +105,8 @@ pub(super) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::
         .ok_or_else(|| "it is no checkpoint: it has one line".to_owned())?;
     let (head, body) = (&bytes[..end], &bytes[end + 1..]);
     let head: Head = serde_json::from_slice(head).map_err(not_one)?;
-    if head.format.major != FormatVersion::CHECKPOINT.major {
-        return Err(Unfit::Newer(head.format));
+    if !FormatVersion::LAKE.reads(head.format) {
+        return Err(Unfit::OtherFormat(head.format));
     }
     let body = body.strip_suffix(b"\n").ok_or_else(|| "it is cut short".to_owned())?;
     if Sha256::of(body) != head.sha256 {

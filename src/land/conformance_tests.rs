@@ -18,9 +18,10 @@ use super::manifest::CommitKind;
 use super::reader::{Lake, accounts};
 use super::s3_server::S3Server;
 use super::seam::{Interference, Moment, Op, Seam};
-use super::stops::StopIntent;
 use super::store::{Access, Created, Object, Store, Writers};
-use super::testing::{HeldClock, binding, everything, landing, proof, stop_rows, stopped, try_writer, window, writer};
+use super::testing::{
+    HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 
@@ -115,7 +116,7 @@ async fn a_store_keeps_its_word(place: &Place) {
 async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let (store, _folder) = place.lake();
     let writers = join_all((0..4).map(|_| writer(&store))).await;
-    let of = |number: &str| StopIntent { requested_at: window(0, 0).start(), numbers: vec![number.to_owned()] };
+    let of = |number: &str| to_stop(window(0, 0).start(), &[number]);
     let outcomes = join_all(writers.iter().map(|writer| writer.intend(of("CG1")))).await;
     let (mut won, mut lost) = (Vec::new(), 0);
     for outcome in outcomes {

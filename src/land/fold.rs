@@ -163,7 +163,7 @@ impl Fold {
             name,
             binding: None,
             newest: None,
-            format: FormatVersion::LOG,
+            format: FormatVersion::LAKE,
             last: None,
             standing: HashMap::new(),
             live: BTreeMap::new(),
@@ -227,12 +227,12 @@ impl Fold {
     /// # Errors
     /// [`ErrorKind::Lake`] when a newer program has written to it.
     pub fn writable(&self) -> Result<()> {
-        if self.format <= FormatVersion::LOG {
+        if self.format <= FormatVersion::LAKE {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Lake, format!("the lake has format {}", self.format))
             .with("account", &self.name)
-            .hint(format!("this program writes format {}: use a newer wdt-lake", FormatVersion::LOG)))
+            .hint(format!("this program writes format {}: use a newer wdt-lake", FormatVersion::LAKE)))
     }
 
     pub(crate) fn standing(&self, commit: CommitId) -> Option<Standing> {

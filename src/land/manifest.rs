@@ -1,10 +1,11 @@
 //! The manifest: one JSON object a commit, the whole truth about what the commit changed.
 //!
-//! `schemas/manifest.schema.json` is the format; this module is its Rust. The format carries a version, major.minor. A manifest of
-//! our own version or an older one must hold exactly the fields that it should, byte-exact values included (reading and writing it again
-//! gives the same JSON). One of a newer minor version may hold more; it is read, and the log is not written. One of a newer major
-//! version is refused.
+//! `schemas/manifest.schema.json` is the format; this module is its Rust. The format carries a version, major.minor; which versions
+//! a program reads is said by [`FormatVersion::reads`]. A manifest of our own version or an older one must hold exactly the fields that it should, byte-exact
+//! values included (reading and writing it again gives the same JSON). One of a newer minor version may hold more; it is read, and the log is not
+//! written. Whatever its version, the objects that it names are its own: see [`check_names`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,6 +19,9 @@ use crate::id::{AccountName, CommitId, RunId};
 use crate::proof::{Proof, Rule};
 use crate::time::{BeijingTime, Window};
 
+/// How much of a name that is none is shown.
+const SHOWN_CHARS: usize = 200;
+
 /// A version of something on disk, written `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FormatVersion {
@@ -28,11 +32,21 @@ pub struct FormatVersion {
 }
 
 impl FormatVersion {
-    /// The version of the commit log that this program writes.
-    pub const LOG: Self = Self { major: 1, minor: 0 };
+    /// The version of everything that this program keeps in a lake: manifests, checkpoints, kept answers, and the data contract.
+    pub const LAKE: Self = Self { major: 0, minor: 9 };
 
-    /// The version of checkpoints that this program writes.
-    pub const CHECKPOINT: Self = Self { major: 1, minor: 0 };
+    /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in anything.
+    pub fn reads(self, held: Self) -> bool {
+        if self.major == 0 { self == held } else { self.major == held.major }
+    }
+
+    /// That `what` has a version which a program of this one does not read.
+    pub(crate) fn refuse(self, what: &str, held: Self) -> Error {
+        Error::new(ErrorKind::Lake, format!("{what} {held}, which this program does not read")).hint(format!(
+            "this program reads format {self} alone: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
+             files by `wdt-lake replay`"
+        ))
+    }
 
     /// Reads `major.minor`.
     pub fn parse(text: &str) -> Option<Self> {
@@ -178,6 +192,37 @@ pub(super) fn paths<'a>(
     files.chain(quarantine.map(|held| held.path.as_str())).chain(raw.map(|raw| raw.path.as_str()))
 }
 
+/// What is wrong with the names of a commit's objects, if something is. Reading and deleting go by them, so each must be the one that the layout of
+/// the account gives to an object of just this commit: nothing else in the store, nor outside of it, is ever touched for a manifest's sake.
+pub(super) fn check_names(
+    layout: &Layout,
+    commit: CommitId,
+    files: &[FileEntry],
+    quarantine: Option<&QuarantineEntry>,
+    raw: Option<&RawEntry>,
+) -> std::result::Result<(), String> {
+    let is_data = |file: &&FileEntry| match layout.parse(&file.path) {
+        Some(Name::Data { table, commit: own, .. }) => own == commit && table.name() == file.table,
+        _ => false,
+    };
+    let wrong = files.iter().find(|file| !is_data(file)).map(|file| &file.path);
+    let wrong = wrong.or_else(|| {
+        let path = quarantine.map(|held| &held.path);
+        path.filter(|path| layout.parse(path) != Some(Name::Quarantine(commit)))
+    });
+    let wrong = wrong.or_else(|| raw.map(|raw| &raw.path).filter(|path| layout.parse(path) != Some(Name::Raw(commit))));
+    if let Some(path) = wrong {
+        // As a literal: what stands there may be anything, of any length, and people read this on a terminal.
+        let shown: String = path.chars().take(SHOWN_CHARS).collect();
+        return Err(format!("{shown:?} is no file of the commit {commit} of {}", layout.account()));
+    }
+    let distinct: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    if distinct.len() < files.len() {
+        return Err(format!("the commit {commit} names one of its files twice"));
+    }
+    Ok(())
+}
+
 /// One commit of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -242,17 +287,29 @@ impl Manifest {
     /// Reads the bytes of an object; `path` is named in errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a newer major version, [`ErrorKind::Defect`] for what is no manifest.
+    /// [`ErrorKind::Lake`] for a version that this program does not read, [`ErrorKind::Defect`] for what is no manifest.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self> {
-        let defect = |why: String| Error::new(ErrorKind::Defect, why).with("manifest", path);
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| defect(format!("not a manifest: {error}")))?;
-        if head.format.major != FormatVersion::LOG.major {
-            return Err(Error::new(ErrorKind::Lake, format!("the lake has format {}", head.format))
+        Self::read(bytes, path, FormatVersion::LAKE)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) of a program of the version `own`.
+    fn read(bytes: &[u8], path: &str, own: FormatVersion) -> Result<Self> {
+        let defect = |why: String| {
+            Error::new(ErrorKind::Defect, why)
                 .with("manifest", path)
-                .hint(format!("this program reads format {}: use a newer wdt-lake", FormatVersion::LOG)));
+                .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
+        };
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| defect(format!("not a manifest: {error}")))?;
+        if !own.reads(head.format) {
+            return Err(own.refuse("the lake has format", head.format).with("manifest", path));
         }
         let read: Self = serde_json::from_slice(bytes).map_err(|error| defect(format!("not a manifest: {error}")))?;
-        if read.format <= FormatVersion::LOG {
+        if !own.reads(read.contract) {
+            return Err(own.refuse("the lake has the data contract", read.contract).with("manifest", path));
+        }
+        let layout = Layout::new(read.account.name.clone());
+        check_names(&layout, read.commit, &read.files, read.quarantine.as_ref(), read.raw.as_ref()).map_err(defect)?;
+        if read.format <= own {
             // Serde ignores what it does not know; a field lost here would be a promise lost.
             let (given, known) = (serde_json::from_slice::<serde_json::Value>(bytes), serde_json::to_value(&read));
             match (given, known) {
@@ -264,7 +321,7 @@ impl Manifest {
         Ok(read)
     }
 
-    /// The rules that hold within one manifest. Names are checked, because deleting goes by them.
+    /// The rules that hold within one manifest.
     fn check(&self) -> std::result::Result<(), String> {
         let layout = Layout::new(self.account.name.clone());
         let has_window = self.window.is_some() && self.proof.is_some();
@@ -298,31 +355,23 @@ impl Manifest {
         if self.previous.map_or(0, |previous| previous.number) + 1 != self.number {
             return Err("a number that does not follow".into());
         }
+        check_names(&layout, self.commit, &self.files, self.quarantine.as_ref(), self.raw.as_ref())?;
         for file in &self.files {
-            match layout.parse(&file.path) {
-                Some(Name::Data { table, commit, span })
-                    if commit == self.commit && table.name() == file.table && file.rows > 0 =>
-                {
-                    let span = span.or(self.window);
-                    if span.is_some_and(|span| !span.contains(file.min_modified) || !span.contains(file.max_modified)) {
-                        return Err(format!("`{}` holds rows outside its span", file.path));
-                    }
-                }
-                _ => return Err(format!("`{}` is no file of this commit", file.path)),
+            let span = match layout.parse(&file.path) {
+                Some(Name::Data { span, .. }) => span.or(self.window),
+                _ => None,
+            };
+            if file.rows == 0 {
+                return Err(format!("`{}` holds no rows", file.path));
             }
-        }
-        if let Some(raw) = self.raw.as_ref().filter(|raw| layout.parse(&raw.path) != Some(Name::Raw(self.commit))) {
-            return Err(format!("`{}` is no file of this commit", raw.path));
+            if span.is_some_and(|span| !span.contains(file.min_modified) || !span.contains(file.max_modified)) {
+                return Err(format!("`{}` holds rows outside its span", file.path));
+            }
         }
         if self.raw.is_some() && self.window.is_none() {
             return Err("answers of a commit without a window".into());
         }
-        match &self.quarantine {
-            Some(held) if layout.parse(&held.path) != Some(Name::Quarantine(self.commit)) => {
-                Err(format!("`{}` is no file of this commit", held.path))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The commits of stop references have a shape of their own, and nobody else writes their table.
@@ -397,6 +446,10 @@ mod tests {
         Manifest::from_bytes(value.to_string().as_bytes(), "_manifest/x")
     }
 
+    fn read_by((major, minor): (u32, u32), value: &Value) -> Result<Manifest> {
+        Manifest::read(value.to_string().as_bytes(), "_manifest/x", FormatVersion { major, minor })
+    }
+
     fn sample() -> Value {
         serde_json::from_slice(&sample_manifest().to_bytes().expect("valid")).expect("json")
     }
@@ -457,14 +510,122 @@ mod tests {
     fn a_newer_minor_version_is_read_and_a_newer_major_is_not() {
         let mut newer = sample();
         newer["format"] = json!("1.9");
+        newer["contract"] = json!("1.3");
         newer["window"]["more"] = json!(1);
         newer["more"] = json!({ "x": 1 });
         newer["kind"] = json!("dance");
-        let manifest = read(&newer).expect("read");
+        let manifest = read_by((1, 0), &newer).expect("read");
         assert_eq!((manifest.format.minor, manifest.kind), (9, CommitKind::Other));
+        newer["contract"] = json!("2.0");
+        assert_eq!(read_by((1, 0), &newer).expect_err("refused").kind(), ErrorKind::Lake);
         newer["format"] = json!("2.0");
-        let error = read(&newer).expect_err("refused");
+        let error = read_by((1, 0), &newer).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Lake);
         assert!(error.hint_text().is_some());
+    }
+
+    #[test]
+    fn before_1_0_a_program_reads_its_own_version_alone() {
+        assert_eq!(FormatVersion::LAKE.to_string(), "0.9");
+        for (field, other) in ["format", "contract"]
+            .into_iter()
+            .flat_map(|field| ["0.8", "0.10", "1.0", "1.9", "2.0"].map(|other| (field, other)))
+        {
+            let mut odd = sample();
+            odd[field] = json!(other);
+            let error = read(&odd).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Lake, "{field} {other}");
+            assert!(error.to_string().contains(other) && error.to_string().contains("_manifest/x"), "{error}");
+            let hint = error.hint_text().expect("a hint");
+            assert!(hint.contains("0.9") && hint.contains("wdt-lake sync") && hint.contains("replay"), "{hint}");
+        }
+        let version = |major, minor| FormatVersion { major, minor };
+        assert!(version(1, 0).reads(version(1, 7)) && version(1, 7).reads(version(1, 0)));
+        assert!(!version(1, 0).reads(version(0, 9)) && !version(0, 9).reads(version(0, 10)));
+    }
+
+    /// Names that somebody might put into a manifest; `ours` is the right one.
+    fn hostile(ours: &str, commit: CommitId) -> Vec<String> {
+        let other = CommitId::generate();
+        let mut names: Vec<String> = [
+            "",
+            "/",
+            ".",
+            "..",
+            "../x",
+            "/etc/passwd",
+            "C:\\lake\\x.parquet",
+            "_manifest/account=acme/00000000000000000001.json",
+            "_lease/account=acme.json",
+            "_quarantine/account=acme/",
+            "purchase_apply/account=acme/",
+            "s3://other/x.parquet",
+            "\u{0}",
+            "\n",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        names.extend([
+            format!("../{ours}"),
+            format!("/{ours}"),
+            format!("./{ours}"),
+            format!("{ours}/"),
+            format!("{ours}\u{0}"),
+            format!("{ours}\n"),
+            format!(" {ours}"),
+            format!("{ours}.json"),
+            format!("_staging/account=acme/{commit}-1"),
+            format!("_manifest/account=acme/00000000000000000001-{commit}.json"),
+            format!("_manifest/account=acme/_checkpoint/00000000000000000001-{commit}.json"),
+            ours.replace('/', "//"),
+            ours.replace('/', "/../account=acme/"),
+            ours.replace('/', "/./"),
+            ours.replace('/', "\\"),
+            ours.replace('/', "%2F"),
+            ours.replace("=acme", "%3Dacme"),
+            ours.replace("account=acme", "account=acme/../account=other"),
+            ours.replace("account=acme", "account=other"),
+            ours.replace("account=acme", "account=ACME"),
+            ours.replace("account=acme", "account=acme\u{301}"),
+            ours.replace("account=acme", "account="),
+            ours.replace(&commit.to_string(), &other.to_string()),
+            ours.replace(&commit.to_string(), &commit.to_string().to_uppercase()),
+            ours.replace("modified_month=", "modified_month=2"),
+            ours.to_uppercase(),
+        ]);
+        names.retain(|name| name != ours);
+        names
+    }
+
+    #[test]
+    fn names_of_objects_are_those_of_the_account_and_commit_in_every_version() {
+        let manifest = sample_manifest();
+        let layout = Layout::new(manifest.account.name.clone());
+        let raw = json!({"path": layout.raw(manifest.commit), "bytes": 1, "sha256": Sha256::of(b""), "answers": 1});
+        let mut whole = sample();
+        whole["raw"] = raw;
+        read(&whole).expect("valid");
+        // Right in themselves, and each in the place of another.
+        let ours: Vec<String> = ["/files/0/path", "/quarantine/path", "/raw/path"]
+            .map(|at| whole.pointer(at).and_then(Value::as_str).expect("a name").to_owned())
+            .to_vec();
+        let swapped = [&ours[1..], &ours[..2]].concat();
+        for pointer in ["/files/0/path", "/quarantine/path", "/raw/path"] {
+            let own = whole.pointer(pointer).and_then(Value::as_str).expect("a name").to_owned();
+            for name in hostile(&own, manifest.commit).into_iter().chain(swapped.clone()).filter(|name| *name != own) {
+                for (version, format) in [((0, 9), "0.9"), ((1, 0), "1.0"), ((1, 0), "1.4")] {
+                    let mut odd = whole.clone();
+                    (odd["format"], odd["contract"]) = (json!(format), json!(format));
+                    *odd.pointer_mut(pointer).expect("a name") = json!(name);
+                    let error = read_by(version, &odd).expect_err("refused");
+                    assert_eq!(error.kind(), ErrorKind::Defect, "{pointer} {name:?} of {format}");
+                    assert!(!error.to_string().contains('\u{0}') && !error.to_string().contains('\n'), "{error}");
+                }
+            }
+        }
+        let mut twice = whole.clone();
+        let file = twice["files"][0].clone();
+        twice["files"].as_array_mut().expect("files").push(file);
+        assert!(read(&twice).expect_err("refused").to_string().contains("twice"));
     }
 }

@@ -56,7 +56,7 @@ pub use parquet::{EncodedFile, Origin, TableSpec, decode, encode};
 pub use reader::{Lake, LakeFile, Leftovers, accounts};
 pub use seam::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use source::{Columns, RowSource};
-pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
+pub use stops::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
 pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};

@@ -35,7 +35,7 @@ use super::parquet::EncodedFile;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::{Created, Store};
-use super::testing::{binding, checkpoints, fold_of_every_manifest, proof, try_writer, window};
+use super::testing::{binding, checkpoints, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Window;
@@ -242,7 +242,9 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
         return Ok(());
     }
     let requested_at = window(0, 0).start();
-    let Outcome::Committed(intent) = writer.intend(StopIntent { requested_at, numbers: numbers.clone() }).await? else {
+    let Outcome::Committed(intent) =
+        writer.intend(StopIntent { numbers: numbers.clone(), ..to_stop(requested_at, &[]) }).await?
+    else {
         return Ok(());
     };
     let id = intent.commit.to_string();
@@ -259,7 +261,7 @@ async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<
     let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
     let chosen = unsettled.into_iter().filter(|_| world.chance(70));
     let results: Vec<StopResult> =
-        chosen.map(|(number, held)| StopResult { intent: held.intent, number, outcome, evidence }).collect();
+        chosen.map(|(number, held)| StopResult { outcome, evidence, ..stopped(held.intent, &number) }).collect();
     if results.is_empty() {
         return Ok(());
     }

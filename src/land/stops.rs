@@ -19,11 +19,25 @@ use crate::error::Result;
 use crate::id::CommitId;
 use crate::time::BeijingTime;
 
+/// Who asked for a stop: the user and the machine of the process, as its environment names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// The name of the user; never empty.
+    pub user: String,
+    /// The name of the machine; never empty.
+    pub host: String,
+}
+
 /// Requisitions that are about to be stopped by one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopIntent {
     /// The timestamp that the call is signed with, and no other.
     pub requested_at: BeijingTime,
+    /// Who asked for it.
+    pub by: Requester,
+    /// Why, where a reason was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The numbers of the requisitions, each once.
     pub numbers: Vec<String>,
 }
@@ -39,6 +53,15 @@ pub struct StopResult {
     pub outcome: StopOutcome,
     /// How that is known; nothing when it is not.
     pub evidence: Option<StopEvidence>,
+    /// The vendor's reason, or what went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The vendor's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// The requisition's key in the ERP, where the answer told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<i64>,
 }
 
 /// What became of a stop reference.
@@ -156,7 +179,7 @@ impl Stops {
             let stopped = held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence });
             self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
         }
-        if let Some(StopIntent { requested_at, numbers }) = intent {
+        if let Some(StopIntent { requested_at, numbers, .. }) = intent {
             for number in numbers {
                 self.stopped.remove(number);
                 let unsettled = Unsettled { intent: commit, requested_at: *requested_at, is_unknown: false };
@@ -179,6 +202,11 @@ pub(super) fn check(
         (_, None, []) => return Ok(()),
         _ => return Err("stops in a commit of another kind"),
     };
+    if intent.is_some_and(|StopIntent { by, reason, .. }| {
+        [&by.user, &by.host].into_iter().chain(reason).any(|text| text.trim().is_empty())
+    }) {
+        return Err("an intent to stop of nobody, or an empty reason for it");
+    }
     let distinct: BTreeSet<&String> = numbers.iter().copied().collect();
     if numbers.is_empty() || distinct.len() < numbers.len() || numbers.iter().any(|number| number.is_empty()) {
         return Err("stops of no number, of an empty one, or of one twice");
@@ -222,16 +250,15 @@ mod tests {
     use crate::land::digest::Sha256;
     use crate::land::fold::Fold;
     use crate::land::manifest::Manifest;
-    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result};
+    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result, stopped, to_stop};
 
     fn intent(numbers: &[&str]) -> StopIntent {
-        let requested_at = BeijingTime::from_unix(1_790_000_000).expect("a time");
-        StopIntent { requested_at, numbers: numbers.iter().map(|number| (*number).to_owned()).collect() }
+        to_stop(BeijingTime::from_unix(1_790_000_000).expect("a time"), numbers)
     }
 
     fn result(intent: CommitId, number: &str, outcome: StopOutcome) -> StopResult {
         let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
-        StopResult { intent, number: number.to_owned(), outcome, evidence }
+        StopResult { outcome, evidence, ..stopped(intent, number) }
     }
 
     #[test]
@@ -275,6 +302,10 @@ mod tests {
         assert_eq!(check(CommitKind::StopResult, None, &stopped), Ok(()));
         assert_eq!(check(CommitKind::Sync, None, &[]), Ok(()));
         let bare = StopResult { evidence: None, ..stopped[0].clone() };
+        let by = |user: &str, host: &str| {
+            let by = Requester { user: user.to_owned(), host: host.to_owned() };
+            StopIntent { by, ..both.clone() }
+        };
         let certain = StopResult { outcome: StopOutcome::Unknown, ..stopped[0].clone() };
         for (kind, intent, results) in [
             (CommitKind::StopIntent, None, &[][..]),
@@ -282,6 +313,9 @@ mod tests {
             (CommitKind::StopIntent, Some(&intent(&[])), &[]),
             (CommitKind::StopIntent, Some(&intent(&["A", "A"])), &[]),
             (CommitKind::StopIntent, Some(&intent(&[""])), &[]),
+            (CommitKind::StopIntent, Some(&StopIntent { reason: Some(" ".into()), ..both.clone() }), &[]),
+            (CommitKind::StopIntent, Some(&by("", "till-3")), &[]),
+            (CommitKind::StopIntent, Some(&by("li", "\t")), &[]),
             (CommitKind::StopResult, None, &[]),
             (CommitKind::StopResult, Some(&both), &stopped),
             (CommitKind::StopResult, None, &[stopped[0].clone(), stopped[0].clone()]),
@@ -326,11 +360,70 @@ mod tests {
                 assert!(!schema_accepts(&changed), "{pointer} of {value}");
             }
         }
+        assert_odd_fields_are_refused(&stop_intent(&fold, &["CG1"]));
+        assert_odd_fields_are_refused(&stop_result(&fold, &["CG1"]));
         let mut two = stop_result(&fold, &["CG1"]);
         two.files[0].rows = 2;
         assert!(two.to_bytes().is_err(), "a row for each result");
         let mut sync = sample_manifest();
         sync.files = stop_result(&fold, &["CG1"]).files;
         assert!(sync.to_bytes().is_err(), "only results write the table of stops");
+    }
+
+    /// Each optional field with a value of another kind, and each field of an intent taken away.
+    fn assert_odd_fields_are_refused(manifest: &Manifest) {
+        let value = serde_json::to_value(manifest).expect("json");
+        let (parent, fields, required) = match manifest.kind {
+            CommitKind::StopIntent => ("/intent", vec![("by", json!("li")), ("reason", json!(null))], vec!["by"]),
+            _ => (
+                "/results/0",
+                vec![("error", json!(null)), ("error_code", json!("1")), ("order_id", json!(1.5))],
+                vec!["evidence"],
+            ),
+        };
+        let odd = fields.into_iter().map(|(field, odd)| (field, Some(odd)));
+        for (field, odd) in odd.chain(required.into_iter().map(|field| (field, None))) {
+            let mut changed = value.clone();
+            let object = changed.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+            match odd {
+                Some(odd) => object.insert(field.to_owned(), odd),
+                None => object.remove(field),
+            };
+            let read = Manifest::from_bytes(changed.to_string().as_bytes(), "_manifest/x");
+            assert_eq!(read.expect_err("refused").kind(), ErrorKind::Defect, "{field} of {changed}");
+            assert!(!schema_accepts(&changed), "{field} of {changed}");
+        }
+    }
+
+    #[test]
+    fn who_asked_and_what_the_vendor_said_stand_in_the_log() {
+        let fold = Fold::new(sample_manifest().account.name);
+        let intent = stop_intent(&fold, &["CG1"]);
+        let told = intent.intent.clone().expect("an intent");
+        assert!(told.reason.is_some());
+        let bare = Manifest { intent: Some(StopIntent { reason: None, ..told }), ..intent };
+        let mut refused = stop_result(&fold, &["CG1"]);
+        let StopResult { intent, number, .. } = refused.results[0].clone();
+        refused.results = vec![StopResult {
+            intent,
+            number,
+            outcome: StopOutcome::Refused,
+            evidence: Some(StopEvidence::Answer),
+            error: Some("采购申请单状态不是部分引用".to_owned()),
+            error_code: Some(0),
+            order_id: Some(764),
+        }];
+        for (manifest, pointer, expected) in [
+            (&bare, "/intent/by", json!({"user": "li", "host": "till-3"})),
+            (&refused, "/results/0/error", json!("采购申请单状态不是部分引用")),
+            (&refused, "/results/0/error_code", json!(0)),
+            (&refused, "/results/0/order_id", json!(764)),
+        ] {
+            let bytes = manifest.to_bytes().expect("valid");
+            assert_eq!(Manifest::from_bytes(&bytes, "_manifest/x").expect("read"), *manifest);
+            let value: Value = serde_json::from_slice(&bytes).expect("json");
+            assert_eq!(value.pointer(pointer), Some(&expected));
+            assert!(schema_accepts(&value), "{value}");
+        }
     }
 }

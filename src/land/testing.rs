@@ -14,7 +14,7 @@ use super::fold::Fold;
 use super::layout::{Layout, Table};
 use super::manifest::*;
 use super::parquet::TableSpec;
-use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
+use super::stops::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult};
 use super::store::Store;
 use super::writer::{Writer, WriterOptions};
 use crate::edition::Edition;
@@ -68,8 +68,8 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
     let layout = Layout::new(binding().name);
     let path = layout.data(Table::PurchaseApply, window, commit, None).expect("one month");
     Manifest {
-        format: FormatVersion::LOG,
-        contract: FormatVersion { major: 1, minor: 0 },
+        format: FormatVersion::LAKE,
+        contract: FormatVersion::LAKE,
         number: fold.next_number(),
         commit,
         run: RunId::generate(),
@@ -109,9 +109,18 @@ pub(crate) fn sample_manifest() -> Manifest {
 
 /// A manifest that intends to stop `numbers`.
 pub(crate) fn stop_intent(fold: &Fold, numbers: &[&str]) -> Manifest {
-    let numbers = numbers.iter().map(|number| (*number).to_owned()).collect();
     let manifest = Manifest { files: vec![], window: None, proof: None, ..chain(fold, CommitKind::StopIntent) };
-    Manifest { intent: Some(StopIntent { requested_at: manifest.created_at, numbers }), ..manifest }
+    Manifest { intent: Some(to_stop(manifest.created_at, numbers)), ..manifest }
+}
+
+/// An intent of one buyer to stop `numbers`.
+pub(crate) fn to_stop(requested_at: BeijingTime, numbers: &[&str]) -> StopIntent {
+    StopIntent {
+        requested_at,
+        by: Requester { user: "li".to_owned(), host: "till-3".to_owned() },
+        reason: Some("the supplier went out of business".to_owned()),
+        numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
+    }
 }
 
 /// A manifest that says of each of `numbers` that an intent which nobody knows has stopped it.
@@ -128,8 +137,15 @@ pub(crate) fn stop_result(fold: &Fold, numbers: &[&str]) -> Manifest {
 
 /// That an intent has stopped a number.
 pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
-    let evidence = Some(StopEvidence::Answer);
-    StopResult { intent, number: number.to_owned(), outcome: StopOutcome::Stopped, evidence }
+    StopResult {
+        intent,
+        number: number.to_owned(),
+        outcome: StopOutcome::Stopped,
+        evidence: Some(StopEvidence::Answer),
+        error: None,
+        error_code: None,
+        order_id: None,
+    }
 }
 
 /// A row of stops in the columns that landing looks at.
@@ -225,7 +241,7 @@ pub(crate) fn options() -> WriterOptions {
         binding: binding(),
         run: RunId::generate(),
         wanted_from: None,
-        contract: FormatVersion { major: 1, minor: 0 },
+        contract: FormatVersion::LAKE,
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }

@@ -299,7 +299,7 @@ impl Writer {
 
     fn manifest(&self, fold: &Fold, draft: &Draft, proof: Option<Proof>) -> Manifest {
         Manifest {
-            format: FormatVersion::LOG,
+            format: FormatVersion::LAKE,
             contract: self.options.contract,
             number: fold.next_number(),
             commit: draft.commit,

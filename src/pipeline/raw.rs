@@ -2,10 +2,10 @@
 //!
 //! While a window is walked, every answer that the walk takes in is appended to a temporary file without a name, in the order in which it was
 //! taken in: with the same answers in the same order, a walk comes to the same end. When a window lands, the file becomes the commit's
-//! `_raw` object, zstd with one JSON object a line, format 1.0:
+//! `_raw` object, zstd with one JSON object a line, format 0.9:
 //!
 //! ```text
-//! {"format":"1.0","method":"...","parameters":{...},"window":{"start":"...","end":"..."},"page_no":3,"page_size":100,
+//! {"format":"0.9","method":"...","parameters":{...},"window":{"start":"...","end":"..."},"page_no":3,"page_size":100,
 //!  "asked_at":"2026-10-01T00:00:00.000000Z","received_at":"2026-10-01T00:00:00.250000Z","retries":0,"body":"{...}"}
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::land::{FormatVersion, Raw};
 use crate::time::{Window, parse_rfc3339_micros, rfc3339_micros};
 
 /// The version of the lines.
-const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+const FORMAT: FormatVersion = FormatVersion::LAKE;
 /// Answers are much alike inside: the quickest level makes them some twenty times smaller.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -88,6 +88,12 @@ struct Line {
     received_at: String,
     retries: u32,
     body: String,
+}
+
+/// What every version of a line says.
+#[derive(Deserialize)]
+struct Version {
+    format: FormatVersion,
 }
 
 /// Keeps the answers of the walks that are under way.
@@ -190,18 +196,23 @@ fn pack_head(asked: &Asked) -> io::Result<Vec<u8>> {
 /// Reads a `_raw` object, answer by answer, in the order in which they were taken in. Takes its time: call it off the async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when a newer program has written it, [`ErrorKind::Defect`] when it is not what this module writes.
+/// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(KeptAnswer) -> Result<()>) -> Result<()> {
     let broken = |why: String| Error::new(ErrorKind::Defect, "the kept answers cannot be read").with("why", why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;
     let mut lines = BufReader::new(decoder);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).map_err(|error| broken(error.to_string()))? > 0 {
-        let read: Line = serde_json::from_slice(&line).map_err(|error| broken(error.to_string()))?;
-        if read.format.major != FORMAT.major {
-            return Err(Error::new(ErrorKind::Lake, format!("the kept answers have format {}", read.format))
-                .hint(format!("this program reads format {FORMAT}: use a newer wdt-lake")));
+        let read: std::result::Result<Line, _> = serde_json::from_slice(&line);
+        // What another version writes may not look like a line of ours at all.
+        let format = match &read {
+            Ok(read) => Some(read.format),
+            Err(_) => serde_json::from_slice(&line).ok().map(|Version { format }| format),
+        };
+        if let Some(format) = format.filter(|format| !FORMAT.reads(*format)) {
+            return Err(FORMAT.refuse("the kept answers have format", format));
         }
+        let read = read.map_err(|error| broken(error.to_string()))?;
         let received = parse_rfc3339_micros(&read.received_at);
         let received_at_micros = received.ok_or_else(|| broken(format!("`{}` is no time", read.received_at)))?;
         let Line { window, page_no, page_size, retries, body, .. } = read;
@@ -250,5 +261,17 @@ mod tests {
         assert_eq!((found[1].received_at_micros, found[1].retries), (1_780_000_000_123_457, 2));
         assert_eq!(found[2].window, window);
         assert!(read(&raw.packed[..raw.packed.len() - 3], |_| Ok(())).is_err(), "a torn file");
+    }
+
+    #[test]
+    fn answers_of_another_version_are_refused() {
+        for line in [r#"{"format":"1.0","window":{"start":"2026-06-01T00:00:00+08:00"}}"#, r#"{"format":"0.10"}"#] {
+            let packed = zstd::bulk::compress(line.as_bytes(), ZSTD_LEVEL).expect("packed");
+            let error = read(&packed, |_| Ok(())).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Lake, "{line}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("0.9")), "{error:?}");
+        }
+        let packed = zstd::bulk::compress(br#"{"format":"0.9"}"#, ZSTD_LEVEL).expect("packed");
+        assert_eq!(read(&packed, |_| Ok(())).expect_err("no line").kind(), ErrorKind::Defect);
     }
 }

@@ -8,13 +8,13 @@ use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 
 use super::latest::value;
 use super::source::unreadable;
-use super::{stop_spec, tidy_up, writer_options};
+use super::{requester, stop_spec, tidy_up, writer_options};
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Store, Writer, Writers};
+use crate::land::{Lease, LeaseWait, Requester, Store, Writer, Writers};
 use crate::stop::{Erp, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopReport, Stopper};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
@@ -26,11 +26,20 @@ pub struct StopOptions {
     pub calls: CallPolicy,
     /// How long a call that the gateway let in may still take until it has its effect.
     pub margin: Duration,
+    /// Who asks for them, for the record.
+    pub by: Requester,
+    /// Why, for the record.
+    pub reason: Option<String>,
 }
 
 impl Default for StopOptions {
     fn default() -> Self {
-        Self { calls: CallPolicy::default(), margin: Duration::from_secs(180) }
+        Self {
+            calls: CallPolicy::default(),
+            margin: Duration::from_secs(180),
+            by: requester::of_this_process(),
+            reason: None,
+        }
     }
 }
 
@@ -76,7 +85,15 @@ pub async fn stop(
         }
     };
     let margin_seconds = i64::try_from(options.margin.as_secs()).unwrap_or(i64::MAX);
-    let stopper = Stopper { erp: &erp, writer: &writer, spec: stop_spec()?, run, margin_seconds };
+    let stopper = Stopper {
+        erp: &erp,
+        writer: &writer,
+        spec: stop_spec()?,
+        run,
+        by: options.by.clone(),
+        reason: options.reason.clone(),
+        margin_seconds,
+    };
     let report = stopper.stop(numbers.list()).await;
     for warning in erp.gateway.clock_warnings() {
         tracing::warn!("{warning}");

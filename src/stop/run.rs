@@ -7,7 +7,9 @@ use super::judge::{self, Finding};
 use super::{Erp, Reply};
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
-use crate::land::{Outcome, Refusal, StopIntent, StopOutcome, StopResult, TablePart, TableSpec, Unsettled, Writer};
+use crate::land::{
+    Outcome, Refusal, Requester, StopIntent, StopOutcome, StopResult, TablePart, TableSpec, Unsettled, Writer,
+};
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
@@ -26,6 +28,10 @@ pub struct Stopper<'a, E> {
     pub spec: Arc<TableSpec>,
     /// The run, as on the rows.
     pub run: RunId,
+    /// Who asked for it, as on the intents.
+    pub by: Requester,
+    /// Why, where a reason was given.
+    pub reason: Option<String>,
     /// How long after the tolerance of a timestamp a call may still have its effect.
     pub margin_seconds: i64,
 }
@@ -189,7 +195,8 @@ impl<E: Erp> Stopper<'_, E> {
     ) -> Result<Option<(CommitId, Vec<String>)>> {
         let mut fenced = 0;
         while !numbers.is_empty() {
-            let intent = StopIntent { requested_at, numbers: numbers.clone() };
+            let (by, reason) = (self.by.clone(), self.reason.clone());
+            let intent = StopIntent { requested_at, by, reason, numbers: numbers.clone() };
             match self.writer.intend(intent).await? {
                 Outcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
                 Outcome::Dropped(Refusal::StopUnsettled { number }) => {
@@ -251,8 +258,8 @@ fn dropped(what: &str, refusal: &Refusal) -> Error {
 }
 
 fn result(one: &Found) -> StopResult {
-    let Finding { outcome, evidence, .. } = one.finding;
-    StopResult { intent: one.intent, number: one.number.clone(), outcome, evidence }
+    let Finding { outcome, evidence, error, error_code, order_id, observed_status: _ } = one.finding.clone();
+    StopResult { intent: one.intent, number: one.number.clone(), outcome, evidence, error, error_code, order_id }
 }
 
 fn row(one: &Found) -> StopRow {

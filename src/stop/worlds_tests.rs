@@ -245,11 +245,19 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         },
         run,
         wanted_from: None,
-        contract: crate::land::FormatVersion { major: 1, minor: 0 },
+        contract: crate::land::FormatVersion::LAKE,
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
-    let stopper = Stopper { erp: &world, writer: &writer, spec: spec(), run, margin_seconds };
+    let stopper = Stopper {
+        erp: &world,
+        writer: &writer,
+        spec: spec(),
+        run,
+        by: crate::land::Requester { user: "li".into(), host: "till-3".into() },
+        reason: None,
+        margin_seconds,
+    };
     stopper.stop(&numbers).await
 }
 

@@ -17,9 +17,9 @@ use crate::land::log;
 use crate::land::manifest::CommitKind;
 use crate::land::parquet::EncodedFile;
 use crate::land::seam::{Interference, Moment, Op, Seam};
-use crate::land::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::land::stops::{StopEvidence, StopOutcome, StopResult};
 use crate::land::testing::{
-    binding, checkpoints, everything, fold_of_every_manifest, proof, try_writer, window, writer,
+    binding, checkpoints, everything, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window, writer,
 };
 use crate::land::writer::Writer;
 
@@ -59,7 +59,7 @@ async fn stop_or_settle(writer: &Writer, number: String) {
     let unsettled = writer.view().await.fold().stops().unsettled().clone();
     if !unsettled.contains_key(&number) {
         let requested_at = window(0, 0).start();
-        commit(writer.intend(StopIntent { requested_at, numbers: vec![number] }).await);
+        commit(writer.intend(to_stop(requested_at, &[&number])).await);
         return;
     }
     let unknown = |is_unknown: bool| if is_unknown { StopOutcome::Stopped } else { StopOutcome::Unknown };
@@ -68,7 +68,7 @@ async fn stop_or_settle(writer: &Writer, number: String) {
         .map(|(number, held)| (number, held.intent, unknown(held.is_unknown)))
         .map(|(number, intent, outcome)| {
             let evidence = (outcome == StopOutcome::Stopped).then_some(StopEvidence::Query);
-            StopResult { intent, number, outcome, evidence }
+            StopResult { outcome, evidence, ..stopped(intent, &number) }
         })
         .collect();
     let at = window(0, 0).start();
@@ -318,7 +318,7 @@ async fn a_fork_before_a_checkpoint_is_seen_and_its_other_side_is_believed_once_
 }
 
 #[tokio::test]
-async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
+async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
     let store = Store::memory();
     let one = writer(&store).await;
     land(&one, 0, 9).await;
@@ -326,15 +326,16 @@ async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
     let path = checkpoints(&store).await.remove(0);
     let held = Listed::of(layout().parse(&path)).expect("ours");
     let bytes = store.get(&path).await.expect("an answer").expect("a checkpoint");
-    let newer = with_body(&with_head(&bytes, "format", json!("1.9")), |body| body["more"] = json!(1));
+    let newer = with_body(&bytes, |body| body["more"] = json!(1));
     assert_eq!(from_bytes(&layout(), held, &newer).expect("read"), fold_of_every_manifest(&store).await);
     let (_, body) = parts(&bytes);
     let id = body["last"]["commit"].as_str().expect("an id").to_owned();
     let live = |body: &mut Value, change: fn(&mut Value)| change(&mut body["live"][&id]);
-    let lies: [(Lie<'_>, &str); 6] = [
+    let lies: [(Lie<'_>, &str); 7] = [
         (&|body| body["log_format"] = json!("2.0"), "of a log of format 2.0"),
         (&|body| live(body, |held| held["number"] = json!(1)), "does not know the commit"),
         (&|body| live(body, |held| held["files"][0]["path"] = json!("_manifest/account=acme/x")), "no file of"),
+        (&|body| body["live"][&id]["files"][0]["path"] = json!(format!("_staging/account=acme/{id}-1")), "no file of"),
         (&|body| live(body, |held| held["window"]["start"] = json!("1970-01-01T08:00:00+08:00")), "overlap"),
         (&|body| body["fenced"] = json!([id]), "live and not live"),
         (&|body| body["account"]["name"] = json!("other"), "no file of"),
@@ -344,7 +345,8 @@ async fn a_newer_minor_version_is_read_and_what_cannot_be_is_told() {
         assert!(told.contains(why), "{told}: {why}");
     }
     for (broken, why) in [
-        (with_head(&bytes, "format", json!("2.0")), "this program reads 1.0"),
+        (with_head(&bytes, "format", json!("1.0")), "this program reads 0.9"),
+        (with_head(&bytes, "format", json!("0.10")), "this program reads 0.9"),
         (bytes[..bytes.len() - 1].to_vec(), "cut short"),
         (with_head(&bytes, "sha256", json!(Sha256::of(b"x"))), "bytes were changed"),
         (b"{}".to_vec(), "one line"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fold, LastCommit, LiveCommit, Standing};
 use crate::id::CommitId;
 use crate::land::layout::Layout;
-use crate::land::manifest::{Binding, FormatVersion, Previous};
+use crate::land::manifest::{Binding, FormatVersion, Previous, check_names};
 use crate::land::stops::Stops;
 use crate::time::BeijingTime;
 
@@ -60,16 +60,13 @@ impl Fold {
         if last.number != newest.number || live.get(&last.commit).is_none_or(|held| held.number != newest.number) {
             return Err("it does not know the commit that it ends with".to_owned());
         }
-        if log_format.major != FormatVersion::LOG.major {
+        if !FormatVersion::LAKE.reads(log_format) {
             return Err(format!("it is of a log of format {log_format}"));
         }
         let layout = Layout::new(account.name.clone());
         let mut fold = Self::new(account.name.clone());
         for (commit, held) in &live {
-            let is_own = |path: &str| layout.parse(path).and_then(|name| name.commit()) == Some(*commit);
-            if let Some(path) = held.paths().find(|path| !is_own(path)) {
-                return Err(format!("`{path}` is no file of the commit {commit}"));
-            }
+            check_names(&layout, *commit, &held.files, held.quarantine.as_ref(), held.raw.as_ref())?;
             let Some(window) = held.window else { continue };
             if let Some((_, other)) = fold.overlapping(window).next() {
                 return Err(format!("the windows {other} and {window} overlap"));

@@ -26,8 +26,8 @@ pub(super) async fn check(
     Ok(match checkpoint::from_bytes(layout, held, &bytes) {
         Ok(fold) if known.is_none_or(|known| *known == fold) => None,
         Ok(_) => Some(defect(format!("says something else than the manifests up to number {}", held.number))),
-        // It is not used, and a newer program can tell whether it is right.
-        Err(Unfit::Newer(_)) => None,
+        // It is not used, and the program that wrote it can tell whether it is right.
+        Err(Unfit::OtherFormat(_)) => None,
         Err(Unfit::Broken(why)) => Some(defect(format!("cannot be used: {why}"))),
     })
 }

@@ -226,7 +226,7 @@ mod tests {
         let origin = Origin {
             account: "acme".parse().expect("a name"),
             commit: CommitId::generate(),
-            contract: FormatVersion { major: 1, minor: 0 },
+            contract: FormatVersion::LAKE,
             span: None,
         };
         let file = encode(spec, batches.to_vec().into(), &origin).expect("encoded").expect("rows");

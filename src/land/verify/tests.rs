@@ -10,9 +10,8 @@ use super::*;
 use crate::land::draft::{Landing, Outcome};
 use crate::land::manifest::CommitKind;
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
-use crate::land::stops::StopIntent;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, window, writer,
+    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
 };
 use crate::proof::Proof;
 
@@ -20,7 +19,7 @@ fn expected() -> Arc<Expected> {
     let shape =
         |table| TableShape { spec: Arc::new(TableSpec { table, ..header_spec() }), schema: header_batch(&[]).schema() };
     Arc::new(Expected {
-        contract: FormatVersion { major: 1, minor: 0 },
+        contract: FormatVersion::LAKE,
         headers: shape(Table::PurchaseApply),
         details: shape(Table::PurchaseApplyDetail),
         stops: shape(Table::StopReference),
@@ -63,7 +62,7 @@ async fn rows_of_stops_are_those_of_their_manifest() {
     for (row, defects) in [("CG1", 0), ("CG2", 1)] {
         let store = Store::memory();
         let writer = writer(&store).await;
-        let intent = StopIntent { requested_at: window(0, 0).start(), numbers: vec!["CG1".to_owned()] };
+        let intent = to_stop(window(0, 0).start(), &["CG1"]);
         let Ok(Outcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
         let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
         assert!(matches!(settled, Ok(Outcome::Committed(_))));
@@ -104,9 +103,9 @@ async fn a_checkpoint_that_lies_is_found() {
     // The very first lines of another log with the same numbers: whole, and its digest is right.
     let text = String::from_utf8(first.to_vec()).expect("UTF-8");
     let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
-    let lie = format!("{{\"format\":\"1.0\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    let lie = format!("{{\"format\":\"0.9\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
     assert_ne!(lie, text);
-    let newer = text.replacen("\"format\":\"1.0\"", "\"format\":\"2.0\"", 1);
+    let newer = text.replacen("\"format\":\"0.9\"", "\"format\":\"2.0\"", 1);
     let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
     for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
         put(&names[0], held).expect("at once").expect("put");
