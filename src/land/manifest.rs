@@ -635,7 +635,7 @@ mod tests {
         let manifest = sample_manifest();
         let layout = Layout::new(manifest.account.name.clone());
         let raw = json!({"path": layout.raw(manifest.commit), "bytes": 1, "sha256": Sha256::of(b""), "answers": 1});
-        let mut whole = sample();
+        let mut whole: Value = serde_json::from_slice(&manifest.to_bytes().expect("valid")).expect("json");
         whole["raw"] = raw;
         read(&whole).expect("valid");
         // Right in themselves, and each in the place of another.
