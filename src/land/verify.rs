@@ -79,6 +79,8 @@ pub struct Expected {
     pub stops: TableShape,
     /// The column of all tables that, with the modified time, tells one version from another.
     pub number: String,
+    /// The column of ids, in both; where it has none, versions are told apart by number and modified time alone.
+    pub id: String,
     /// The column of headers that counts their details.
     pub detail_count: String,
     /// The decimal columns of both tables whose value in a header should be the sum over its details.

@@ -10,6 +10,7 @@ mod columns;
 mod contract;
 mod decode;
 mod docs;
+mod extra;
 mod held;
 mod page;
 mod plan;
@@ -26,7 +27,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{Assembly, Gathered, WindowRows, assemble};
+pub use assemble::{Assembly, Gathered, Remarks, WindowRows, assemble};
 pub use carry::{Held, Refreshed, carry_over};
 pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
 pub use decode::PageDecoder;

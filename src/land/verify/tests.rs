@@ -24,6 +24,7 @@ fn expected() -> Arc<Expected> {
         details: shape(Table::PurchaseApplyDetail),
         stops: shape(Table::StopReference),
         number: "purchase_apply_no".to_owned(),
+        id: "apply_id".to_owned(),
         detail_count: "none".to_owned(),
         sums: vec!["real_num".to_owned()],
     })
