@@ -128,7 +128,7 @@ fn a_replay_makes_nothing_of_changed_answers() {
     let other = std::fs::read(&raw[1]).unwrap();
     std::fs::write(&raw[0], other).unwrap();
     let rebuilt = LakeDir::new();
-    let said = run(program().args(["replay", "--json", "--from", &lake.text(), "--lake", &rebuilt.text()]));
+    let said = run(program().args(["replay", "--json", "--from-raw", &lake.text(), "--lake", &rebuilt.text()]));
     assert_found(said, &raw[0]);
     assert!(rebuilt.manifests().len() < lake.manifests().len(), "the window stays a gap");
     assert_found(run(program().args(["verify", "--lake", &lake.text()])), &raw[0]);
@@ -147,12 +147,12 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
             let lake_text = lake.text();
             for arguments in [
                 &["status", "--lake", &lake_text][..],
-                &["files", "--lake", &lake_text],
+                &["files", "purchase_apply", "--lake", &lake_text],
                 &["verify", "--lake", &lake_text],
                 &["sync", "--calls-per-minute", "0", "--lake", &lake_text, "--to", "2026-06-30"],
             ] {
                 let calls = sandbox.world().calls().len();
-                let said = run(program_at(&sandbox).args(arguments)).expect_code(4);
+                let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
                 assert!(said.stderr.contains(format) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
                 assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.9"), "{arguments:?} {said:?}");
                 assert_eq!(sandbox.world().calls().len(), calls, "{arguments:?}");
@@ -188,7 +188,7 @@ fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touc
         let before = lake.files();
         for said in [
             refresh(&sandbox, &lake),
-            run(program().args(["files", "--lake", &lake.text()])),
+            run(program().args(["files", "purchase_apply", "--lake", &lake.text()])),
             run(program().args(["status", "--lake", &lake.text()])),
             run(program().args(["verify", "--lake", &lake.text()])),
         ] {

@@ -14,7 +14,7 @@ use super::digest::Sha256;
 use super::layout::{Layout, Name, Table};
 use super::stops::{self, StopIntent, StopResult};
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, printable};
 use crate::id::{AccountName, CommitId, RunId};
 use crate::time::{BeijingTime, Window};
 
@@ -336,7 +336,7 @@ impl Manifest {
     /// [`from_bytes`](Self::from_bytes) of a program of the version `own`.
     fn read(bytes: &[u8], path: &str, own: FormatVersion) -> Result<Self> {
         let defect = |why: String| {
-            Error::new(ErrorKind::Defect, why)
+            Error::new(ErrorKind::Defect, printable(&why))
                 .with("manifest", path)
                 .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
         };

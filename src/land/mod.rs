@@ -36,6 +36,8 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod names_tests;
