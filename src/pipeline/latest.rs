@@ -8,7 +8,7 @@ use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Typ
 use arrow_array::{Array as _, RecordBatch};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::CommitId;
 use crate::land::{Lake, LakeFile, Table, decode};
 use crate::requisition::ApplyId;
@@ -47,7 +47,8 @@ pub struct Known {
 /// ids, where requisitions share their number and that second.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when a committed file is missing or damaged.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a
+/// committed file is missing or was changed.
 pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<Known>>> {
     let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
@@ -76,7 +77,7 @@ fn keep_latest(held: &mut Vec<Known>, version: Known) {
 /// The requisitions that are partly referenced and have not been modified for so long, of one warehouse or of all.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
 /// may have been modified. Otherwise as [`latest`].
 pub async fn stale(
     lake: &Lake,
@@ -157,16 +158,10 @@ async fn for_each_batch(
     mut visit: impl FnMut(&LakeFile, &RecordBatch),
 ) -> Result<()> {
     let read = |file: LakeFile| async move {
-        let bytes = lake.store().get(&file.entry.path).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Defect, "a committed file is missing")
-                .hint("run `wdt-lake verify`; if another run replaced it just now, run again")
-        });
-        let decoded = match bytes {
-            Ok(bytes) => tokio::task::spawn_blocking(move || decode(bytes))
-                .await
-                .map_err(|error| Error::internal("a decoder did not end").because(error))?,
-            Err(error) => Err(error),
-        };
+        let bytes = lake.read(&file.entry).await?;
+        let decoded = tokio::task::spawn_blocking(move || decode(bytes))
+            .await
+            .map_err(|error| Error::internal("a decoder did not end").because(error))?;
         let batches = decoded.map_err(|error| error.with("object", &file.uri))?;
         Ok::<_, Error>((file, batches))
     };

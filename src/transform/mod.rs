@@ -11,6 +11,8 @@ mod contract;
 mod decode;
 mod docs;
 mod extra;
+#[cfg(test)]
+mod fuzz_tests;
 mod held;
 mod page;
 mod plan;

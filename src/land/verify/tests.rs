@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::land::Sha256;
 use crate::land::draft::{Landing, Outcome};
 use crate::land::manifest::CommitKind;
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
