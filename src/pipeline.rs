@@ -179,12 +179,9 @@ async fn sync_by(
             swept = writer.sweep() => swept?,
             () = interrupt.as_mut() => return Ok(report.interrupted()),
         };
-        report.warnings.extend(
-            swept
-                .foreign
-                .iter()
-                .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
-        );
+        report.warnings.extend(swept.foreign.iter().map(|name| {
+            format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
+        }));
         let lake = writer.view().await;
         let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
         tokio::select! {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{Depth, Table, Uneven, Verified, accounts_with_objects};
+use crate::land::{self, Depth, Table, Uneven, Verified, accounts_with_objects};
 use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
@@ -26,15 +26,24 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         verified
             .push(pipeline::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?);
     }
+    // What is nobody's concerns the whole lake, whichever account was asked for.
+    let foreign = land::foreign(&lake.store).await?;
     let is_sound = verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };
     let to_json = || {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
-        json!({"command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts, "exit_code": code})
+        json!({"command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts, "foreign": foreign, "exit_code": code})
     };
-    let to_text = || match &*verified {
-        [] => "the lake is empty".to_owned(),
-        verified => verified.iter().map(|account| to_text(account, depth)).collect::<Vec<_>>().join("\n\n"),
+    let to_text = || {
+        let mut parts: Vec<String> = verified.iter().map(|account| to_text(account, depth)).collect();
+        if parts.is_empty() {
+            parts.push("the lake is empty".to_owned());
+        }
+        if !foreign.is_empty() {
+            let names = foreign.iter().map(|name| format!("  not ours    {}", render::name(name)));
+            parts.push(names.collect::<Vec<_>>().join("\n"));
+        }
+        parts.join("\n\n")
     };
     args.lake.output.print(to_json, to_text);
     Ok(code)

@@ -93,13 +93,22 @@ impl Listed {
         // A run that commits at the same time adds one or two.
         if unlisted > UNLISTED_SAID {
             let log = store.uri(&layout.manifest_root());
-            tracing::warn!(log, unlisted, "the store's listing leaves manifests out; they were found by their numbers: run `wdt-lake doctor`");
+            tracing::warn!(
+                log,
+                unlisted,
+                "the store's listing leaves manifests out; they were found by their numbers: run `wdt-lake doctor`"
+            );
         }
         Ok(self)
     }
 
     /// What stands under a number that was not listed.
-    async fn standing(&self, store: &Store, layout: &Layout, number: u64) -> Result<Option<(String, Option<CommitId>)>> {
+    async fn standing(
+        &self,
+        store: &Store,
+        layout: &Layout,
+        number: u64,
+    ) -> Result<Option<(String, Option<CommitId>)>> {
         let plain = layout.manifest(number);
         let knows_commits = self.names() == Names::WithCommit || store.writers() == Writers::Single;
         if !knows_commits && store.get(&plain).await?.is_some() {
@@ -245,11 +254,10 @@ pub(super) async fn load(
     let name = match names {
         Names::Plain => (layout.manifest(number), None),
         Names::WithCommit => {
-            // With the number before: a fork there came after it was read. What both begin with fits on one page, most often.
+            // From the number before on: a fork there came after it was read.
             let before = number.saturating_sub(1);
-            let (own, other) = (layout.before_manifest(number), layout.before_manifest(before));
-            let same = own.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
-            let listed = Listed::of(layout, store.names_from(&own[..same]).await?);
+            let after = store.list_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
+            let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
             listed.one(store, layout, before)?;
             listed.one(store, layout, number)?
         }

@@ -35,6 +35,12 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+#[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
+#[path = "../../tests/support/fake_s3.rs"]
+mod fake_s3;
+#[cfg(test)]
+mod hostile_store_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
@@ -59,5 +65,5 @@ pub use source::{Columns, RowSource};
 pub use stops::{StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
-pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
+pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, foreign, verify};
 pub use writer::{Writer, WriterOptions};

@@ -28,9 +28,9 @@ use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
+pub(super) use self::explain::{Contact, Explained};
 use self::http::{Connector, Patience};
 use self::pages::Listing;
-pub(super) use self::explain::{Contact, Explained};
 pub(super) use self::pages::{Query, Unlisted};
 pub(super) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 

@@ -21,6 +21,7 @@
 mod chain;
 mod checkpoints;
 mod contents;
+mod foreign;
 mod ledger;
 mod proof;
 mod stops;
@@ -32,6 +33,7 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
 use self::chain::Chain;
+pub use self::foreign::foreign;
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
 use super::digest::Sha256;
@@ -203,6 +205,12 @@ pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>
     verified.notes.extend(unsettled(&chain));
     verified.notes.extend(leftovers(store, &layout, &chain).await?);
     Ok(verified)
+}
+
+/// How many manifests the log of an account has, as verifying reads it.
+#[cfg(test)]
+pub(super) async fn chain_length(store: &Store, account: &AccountName) -> Result<usize> {
+    Ok(usize::try_from(chain::read(store, &Layout::new(account.clone())).await?.manifests).unwrap_or(usize::MAX))
 }
 
 /// Whether there are stops of which nobody knows yet what became of them.

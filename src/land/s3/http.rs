@@ -21,8 +21,8 @@ use futures::TryStreamExt as _;
 use http::StatusCode;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
-    HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+    ReqwestConnector,
 };
 use tokio::time::Instant;
 
@@ -248,7 +248,10 @@ impl<'a> Repetition<'a> {
         }
         if elapsed > SAID_AFTER && is_there && !self.is_said {
             self.is_said = true;
-            tracing::warn!(answer = why, "the object store does not do what was asked; it is asked again for {longest:?}");
+            tracing::warn!(
+                answer = why,
+                "the object store does not do what was asked; it is asked again for {longest:?}"
+            );
         } else {
             tracing::debug!(answer = why, ?pause, "a request to the object store is repeated");
         }

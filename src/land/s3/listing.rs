@@ -255,7 +255,9 @@ mod tests {
 
     #[test]
     fn names_need_not_be_utf8_and_may_be_encoded() {
-        let mut body = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>\xff\xfe</Key><Size>1</Size></Contents>".to_vec();
+        let mut body =
+            b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>\xff\xfe</Key><Size>1</Size></Contents>"
+                .to_vec();
         body.extend_from_slice(b"</ListBucketResult>");
         let Answer::Page(held) = read(&body) else { panic!("a page") };
         assert_eq!(held.objects[0].key, b"\xff\xfe");

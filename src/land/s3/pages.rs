@@ -12,8 +12,10 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 
 use super::listing::{Answer, Listed, Page};
 
-/// How many pages a listing may have: a hundred million names at the usual thousand a page.
-const MOST_PAGES: usize = 100_000;
+/// How many pages a listing may have: at the usual thousand names a page more than a machine could hold.
+const MOST_PAGES: usize = 20_000;
+/// How many names a listing may have.
+const MOST_NAMES: usize = 5_000_000;
 /// How many pages in a row may bring nothing new. Stores skip over what was deleted, but not for ever.
 const MOST_IDLE_PAGES: usize = 100;
 
@@ -108,7 +110,9 @@ impl Checked {
             )),
             None if page.is_truncated => Err(format!("page {nth} breaks off and names no token to go on with")),
             None => Ok(None),
-            Some(_) if nth >= MOST_PAGES => Err(format!("after {nth} pages there is no end")),
+            Some(_) if nth >= MOST_PAGES || self.listing.objects.len() >= MOST_NAMES => {
+                Err(format!("after {nth} pages there is no end"))
+            }
             Some(_) if self.idle >= MOST_IDLE_PAGES => Err(format!("{} pages in a row bring nothing new", self.idle)),
             Some(token) if !self.tokens.insert(token.clone()) => {
                 Err(format!("page {nth} names a token that an earlier page has named"))
@@ -119,19 +123,26 @@ impl Checked {
 }
 
 fn check_names(names: &[&Vec<u8>], what: &str, before: Option<&Vec<u8>>, query: Query<'_>) -> Result<(), String> {
-    let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let shown = |name: &[u8]| String::from_utf8_lossy(name).escape_debug().to_string();
     if let Some(name) = names.iter().find(|name| !name.starts_with(query.prefix.as_bytes())) {
         return Err(format!("shows the {what} `{}`, which does not begin with `{}`", shown(name), query.prefix));
     }
     if let (Some(after), Some(name)) = (query.after, names.iter().min())
         && name.as_slice() <= after.as_bytes()
     {
-        return Err(format!("shows the {what} `{}`, although only what comes after `{after}` was asked for", shown(name)));
+        return Err(format!(
+            "shows the {what} `{}`, although only what comes after `{after}` was asked for",
+            shown(name)
+        ));
     }
     if let (Some(before), Some(name)) = (before, names.first())
         && *name <= before
     {
-        return Err(format!("shows the {what} `{}` after `{}`: it repeats names, or does not order them", shown(name), shown(before)));
+        return Err(format!(
+            "shows the {what} `{}` after `{}`: it repeats names, or does not order them",
+            shown(name),
+            shown(before)
+        ));
     }
     match names.windows(2).find(|pair| pair[0] >= pair[1]) {
         Some(pair) => Err(format!(
@@ -195,7 +206,7 @@ mod tests {
         let cut = |first| Page { is_truncated: true, is_first_version: first, ..page(&["a"], None) };
         refused(all, [cut(false)], "page 1 breaks off and names no token");
         refused(all, [cut(true)], "first version");
-        refused(all, [page(&["a"], Some("1")), cut(false)], "page 1");
+        refused(all, [page(&["A"], Some("1")), cut(false)], "page 2 breaks off");
         refused(all, [page(&["b", "a"], None)], "does not order them");
         refused(all, [page(&["a", "a"], None)], "`a` after `a`");
         refused(all, [page(&["a", "b"], Some("1")), page(&["a", "b"], Some("2"))], "page 2 shows the name `a`");

@@ -37,14 +37,13 @@ const PASSING: [&str; 16] = [
 const WRONG_KEY: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is set)";
 const WRONG_REGION: &str = "check AWS_REGION and AWS_ENDPOINT_URL: the bucket lies elsewhere";
 const CANNOT: &str = "this store cannot do what the lake needs: run `wdt-lake doctor`";
-const EXPIRED: &str =
-    "the session token has expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
-const INVALID: &str =
-    "the session token is not valid: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
+const EXPIRED: &str = "the session token has expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
+const INVALID: &str = "the session token is not valid: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
 const CLOCK: &str = "set this machine's clock";
 const HOSTED: &str = "this store wants AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true";
 const NO_BUCKET: &str = "make the bucket first, and check its name, AWS_REGION and AWS_ENDPOINT_URL";
-const KMS: &str = "let this key use the bucket's KMS key (kms:GenerateDataKey and kms:Decrypt), and see that the KMS key is enabled";
+const KMS: &str =
+    "let this key use the bucket's KMS key (kms:GenerateDataKey and kms:Decrypt), and see that the KMS key is enabled";
 const CHECKSUM: &str = "a bucket with Object Lock wants checksums: set AWS_CHECKSUM_ALGORITHM=SHA256";
 const LOCKED: &str = "Object Lock keeps objects in this bucket from being written over or deleted, and a lake must delete what no longer \
 counts: use a bucket or a prefix without a default retention";
@@ -52,7 +51,8 @@ const DENIED: &str = "let this key list the bucket, and get, put and delete obje
 const FORBIDDEN: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that the key may list the bucket, and get, put and delete objects \
 under the lake's prefix";
 const FULL: &str = "the store or its quota is full: free some space and run again";
-const BUSY: &str = "the store cannot take the request just now: run again later; `--max-retry-time` says how long a run waits for it";
+const BUSY: &str =
+    "the store cannot take the request just now: run again later; `--max-retry-time` says how long a run waits for it";
 
 /// What a store answered instead of doing what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,8 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |code: &str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+        let is_plain =
+            |code: &str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         write!(f, "{} {}", self.status, if is_plain(&self.code) { &self.code } else { "" })
     }
 }
@@ -256,10 +257,13 @@ mod tests {
 
     #[test]
     fn what_passes_is_waited_for() {
-        for (status, code) in [(400, "RequestTimeout"), (409, "OperationAborted"), (500, ""), (503, "SlowDown"), (429, "")] {
+        for (status, code) in
+            [(400, "RequestTimeout"), (409, "OperationAborted"), (500, ""), (503, "SlowDown"), (429, "")]
+        {
             assert!(refused(status, code, "").passes(), "{status} {code}");
         }
-        for (status, code) in [(400, "InvalidRequest"), (409, "FileAlreadyExists"), (501, "NotImplemented"), (403, "")] {
+        for (status, code) in [(400, "InvalidRequest"), (409, "FileAlreadyExists"), (501, "NotImplemented"), (403, "")]
+        {
             assert!(!refused(status, code, "").passes(), "{status} {code}");
         }
     }

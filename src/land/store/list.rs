@@ -112,7 +112,11 @@ impl Store {
         for folder in folders.iter().filter(|folder| folder.contains('%')) {
             let query = Query { prefix: &below(folder), ..Query::default() };
             if self.shown(bucket, query).await?.objects.is_empty() {
-                return Err(self.unbelievable(bucket, folder, "it shows a folder, and then nothing in it: it encodes names".to_owned()));
+                return Err(self.unbelievable(
+                    bucket,
+                    folder,
+                    "it shows a folder, and then nothing in it: it encodes names".to_owned(),
+                ));
             }
         }
         Ok(())
