@@ -7,6 +7,7 @@
 mod accounts;
 mod ask;
 mod forecast;
+mod interrupt;
 mod latest;
 mod parts;
 mod range;
@@ -21,9 +22,7 @@ mod stop;
 mod task;
 mod verify;
 
-use std::future::Future;
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +30,7 @@ use accounts::Means;
 pub use accounts::{Order, sync_all};
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
+pub use interrupt::{Interrupt, Interrupter};
 pub use latest::{Known, latest, stale};
 pub use range::Range;
 pub use raw::KeepRaw;
@@ -129,7 +129,7 @@ impl SyncOptions {
 
 /// Brings the lake of one account up to date.
 ///
-/// `interrupt` ends the run early when it completes; what is committed stays. `progress` is told of every commit.
+/// `interrupt` ends the run early; what is committed stays. `progress` is told of every commit.
 ///
 /// # Errors
 /// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
@@ -138,10 +138,10 @@ pub async fn sync(
     store: Store,
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
-    interrupt: impl Future<Output = ()>,
+    interrupt: Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
-    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, interrupt, progress).await
+    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
 }
 
 /// The same, by means that others may share.
@@ -151,13 +151,16 @@ async fn sync_by(
     store: Store,
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
-    interrupt: impl Future<Output = ()>,
+    interrupt: &Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
     let began = Instant::now();
     let mut report = SyncReport::new(RunId::generate());
     let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
-    let writer = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options).await?;
+    let opening = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options);
+    let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
+        return Ok(report.interrupted().after(began));
+    };
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.fold().start());
     let wanted = options.range();
@@ -166,31 +169,30 @@ async fn sync_by(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        tidy_up(&writer, store, report.run, clock).await?;
+        let tidied = interrupt.unless_over(tidy_up(&writer, store, report.run, clock)).await.transpose()?;
+        let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
     };
 
-    let mut interrupt = pin!(interrupt);
     let (name, heartbeat) = (account.name.clone(), Arc::clone(&clock));
-    let lease = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.as_mut()).await?;
+    let acquiring = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.asked());
+    let lease = interrupt.unless_over(acquiring).await.transpose()?.flatten();
     let Some(lease) = lease else { return Ok(report.interrupted().after(began)) };
     let outcome = async {
-        let swept = tokio::select! {
-            swept = writer.sweep() => swept?,
-            () = interrupt.as_mut() => return Ok(report.interrupted()),
+        let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
+            return Ok(report.interrupted());
         };
         report.warnings.extend(swept.foreign.iter().map(|name| {
             format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
         }));
         let lake = writer.view().await;
         let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
-        tokio::select! {
-            () = run.all_windows() => Ok(run.finish()),
-            () = interrupt.as_mut() => Ok(run.finish().interrupted()),
-        }
+        let is_done = interrupt.unless_asked(run.all_windows()).await.is_some();
+        Ok(if is_done { run.finish() } else { run.finish().interrupted() })
     };
     let outcome = outcome.await;
-    lease.release().await;
+    // One that cannot be given back in time goes stale by itself.
+    let _ = interrupt.unless_over(lease.release()).await;
     Ok(outcome?.after(began))
 }
 

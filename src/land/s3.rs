@@ -35,6 +35,7 @@ pub(super) use self::pages::{Query, Unlisted};
 pub(super) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 
 use crate::error::{Error, Result};
+use crate::home;
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
@@ -151,6 +152,11 @@ impl Settings {
             .filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty())
             .map(|(name, value)| (name, value.trim().to_owned()))
             .collect();
+        for name in ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
+            if let Some(path) = set.get_mut(name) {
+                *path = home::expand(path).map_err(|error| error.with("set in", name))?.display().to_string();
+            }
+        }
         check_credentials(&set)?;
         let virtual_hosted = is_true(&set, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST");
         // The most specific of several names counts, and the bucket is the location's.
@@ -215,14 +221,15 @@ fn parse_location(location: &str) -> Result<(String, Path, String)> {
             .with("lake", explain::without_userinfo(location))
             .hint("write `s3://bucket` or `s3://bucket/prefix`")
     };
-    let rest = location.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+    let (scheme, rest) = location.split_once("://").unwrap_or_default();
+    let rest = rest.trim_end_matches('/');
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
     if bucket.is_empty() || !bucket.chars().all(fits) {
         return Err(bad("the lake's URI names no bucket"));
     }
     let path = Path::parse(prefix).map_err(|error| bad("the lake's prefix cannot be used").because(error))?;
-    Ok((bucket.to_owned(), path, location.trim_end_matches('/').to_owned()))
+    Ok((bucket.to_owned(), path, format!("{}://{rest}", scheme.to_lowercase())))
 }
 
 fn is_true(set: &BTreeMap<String, String>, name: &str) -> bool {
@@ -344,6 +351,7 @@ mod tests {
             ("lake-1", "a/b", "s3://lake-1/a/b")
         );
         assert_eq!(option(&settings, Key::Bucket), None);
+        assert_eq!(resolve("S3://lake-1/", &KEY).expect("resolved").root, "s3://lake-1");
         for bad in ["s3://", "s3:///a", "s3://AK:SK@bucket/a", "s3://b/a//b", "s3://b?x"] {
             refused(resolve(bad, &KEY), &["s3://bucket/prefix"]);
         }
