@@ -12,7 +12,7 @@ use wdt_lake::edition::Edition;
 use wdt_lake::gateway::{CallPolicy, Gateway, Query};
 use wdt_lake::id::{CommitId, RunId};
 use wdt_lake::land::{Access, FormatVersion, Origin, RowSource, Store, encode};
-use wdt_lake::pipeline::{self, SyncOptions};
+use wdt_lake::pipeline::{self, Interrupt, SyncOptions};
 use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
 use wdt_lake::time::{BeijingTime, Window};
 use wdt_lake::transform::{self, Assembly, Page, PageContext, PageDecoder};
@@ -143,7 +143,7 @@ fn sync(criterion: &mut Criterion) {
                 let uri = folder.path().to_str().expect("text");
                 let store = Store::open(uri, Access::Write).expect("a lake");
                 let clock = Arc::new(erp.clock.clone());
-                let run = pipeline::sync(&erp.account, store, &options, clock, std::future::pending(), &|_| {});
+                let run = pipeline::sync(&erp.account, store, &options, clock, Interrupt::never(), &|_| {});
                 let report = erp.runtime.block_on(run).expect("a run");
                 assert_eq!((report.headers, report.exit_code()), (REQUISITIONS as u64, 0));
                 folder

@@ -11,7 +11,7 @@ use std::fmt;
 pub mod exit {
     /// Everything asked for was done.
     pub const DONE: u8 = 0;
-    /// An internal failure: a defect of wdt-lake itself.
+    /// An internal failure: a defect of wdt-lake itself, or an output that cannot be written.
     pub const INTERNAL: u8 = 1;
     /// The command line, the environment or the configuration is wrong.
     pub const USAGE: u8 = 2;
@@ -64,13 +64,15 @@ pub enum ErrorKind {
     Incomplete,
     /// Something stored contradicts the lake format or its own manifest.
     Defect,
+    /// What a command prints could not be written.
+    Output,
 }
 
 impl ErrorKind {
     /// The exit code of a process that ends with this kind.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Internal => exit::INTERNAL,
+            Self::Internal | Self::Output => exit::INTERNAL,
             Self::Usage => exit::USAGE,
             Self::Credentials => exit::CREDENTIALS,
             Self::GatewayUnavailable => exit::GATEWAY_UNAVAILABLE,
@@ -138,10 +140,14 @@ impl Error {
         self
     }
 
-    /// Attaches the cause. It must not carry a secret.
+    /// Attaches the cause. It must not carry a secret. The hint of a cause of this type goes before our own: it is closer to what went wrong.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        if let Some(hint) = source.downcast_ref::<Self>().and_then(Self::hint_text) {
+            self.0.hint = Some(hint.to_owned());
+        }
+        self.0.source = Some(source);
         self
     }
 
@@ -227,6 +233,22 @@ mod tests {
             }
         }
         assert_eq!(exit::combine([77, exit::DEFECT]), exit::INTERNAL, "a code that nobody knows");
+    }
+
+    #[test]
+    fn the_hint_of_a_cause_is_not_lost_on_the_way_up() {
+        let cause = || Error::new(ErrorKind::Lake, "write the object").hint("renew the token");
+        let outer = || Error::new(ErrorKind::Lake, "commit the window");
+        for error in [
+            outer().because(cause()),
+            outer().hint("run again").because(cause()),
+            outer().because(cause()).hint("run again"),
+            outer().because(outer().because(cause())).with("account", "acme"),
+        ] {
+            assert_eq!(error.hint_text(), Some("renew the token"), "{error}");
+        }
+        let without = outer().hint("run again").because(outer());
+        assert_eq!(without.hint_text(), Some("run again"));
     }
 
     #[test]

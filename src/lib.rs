@@ -7,13 +7,13 @@
 //! use std::sync::Arc;
 //! use wdt_lake::config::AccountSettings;
 //! use wdt_lake::land::{Access, Store};
-//! use wdt_lake::pipeline::{SyncOptions, sync};
+//! use wdt_lake::pipeline::{Interrupt, SyncOptions, sync};
 //! use wdt_lake::time::{BeijingTime, SystemClock};
 //!
 //! let account = AccountSettings::from_env(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path))?;
 //! let options = SyncOptions { from: BeijingTime::parse("2026-01-01 00:00:00"), ..SyncOptions::default() };
 //! let store = Store::open("./lake", Access::Write)?;
-//! let report = sync(&account, store, &options, Arc::new(SystemClock), std::future::pending(), &|_| ()).await?;
+//! let report = sync(&account, store, &options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await?;
 //! println!("{} requisitions, exit code {}", report.headers, report.exit_code());
 //! # Ok(())
 //! # }
@@ -41,6 +41,7 @@ pub mod extract;
 #[cfg(test)]
 mod fuzzing;
 pub mod gateway;
+mod home;
 pub mod id;
 pub mod land;
 pub mod pipeline;

@@ -7,6 +7,7 @@
 mod accounts;
 mod ask;
 mod forecast;
+mod interrupt;
 mod latest;
 mod parts;
 mod range;
@@ -22,7 +23,6 @@ mod stop;
 mod task;
 mod verify;
 
-use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use accounts::Means;
 pub use accounts::{Order, sync_all};
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
+pub use interrupt::{Interrupt, Interrupter};
 pub use latest::{Known, latest, stale};
 pub use range::Range;
 pub use raw::KeepRaw;
@@ -130,7 +131,7 @@ impl SyncOptions {
 
 /// Brings the lake of one account up to date.
 ///
-/// `interrupt` ends the run early when it completes; what is committed stays. `progress` is told of every commit.
+/// `interrupt` ends the run early; what is committed stays. `progress` is told of every commit.
 ///
 /// # Errors
 /// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
@@ -139,10 +140,10 @@ pub async fn sync(
     store: Store,
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
-    interrupt: impl Future<Output = ()>,
+    interrupt: Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
-    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, interrupt, progress).await
+    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
 }
 
 /// The same, by means that others may share.
@@ -152,13 +153,16 @@ async fn sync_by(
     store: Store,
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
-    interrupt: impl Future<Output = ()>,
+    interrupt: &Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
     let began = Instant::now();
     let mut report = SyncReport::new(RunId::generate());
     let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
-    let writer = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options).await?;
+    let opening = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options);
+    let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
+        return Ok(report.interrupted().after(began));
+    };
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.fold().start());
     let wanted = options.range();
@@ -167,51 +171,48 @@ async fn sync_by(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        tidy_up(&writer, store, report.run, clock).await?;
+        let tidied = interrupt.unless_over(tidy_up(&writer, store, report.run, clock)).await.transpose()?;
+        let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
     };
 
-    let mut interrupt = pin!(interrupt);
     let (name, heartbeat) = (account.name.clone(), Arc::clone(&clock));
-    let lease = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.as_mut()).await?;
+    let acquiring = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.asked());
+    let lease = interrupt.unless_over(acquiring).await.transpose()?.flatten();
     let Some(lease) = lease else { return Ok(report.interrupted().after(began)) };
     let outcome = async {
-        let swept = tokio::select! {
-            swept = writer.sweep() => swept?,
-            () = interrupt.as_mut() => return Ok(report.interrupted()),
+        let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
+            return Ok(report.interrupted());
         };
-        report.warnings.extend(
-            swept
-                .foreign
-                .iter()
-                .map(|name| format!("the lake holds `{name}`, which is not wdt-lake's; it was left alone")),
-        );
+        report.warnings.extend(swept.foreign.iter().map(|name| {
+            format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
+        }));
         let lake = writer.view().await;
         let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
         let quit = run.quit();
-        let is_interrupted = {
+        let is_done = {
             let mut walking = pin!(run.all_windows());
-            tokio::select! {
-                () = walking.as_mut() => false,
-                () = interrupt.as_mut() => {
-                    // Windows whose pages are all there are finished, and of others the part that is proved.
-                    quit.set();
-                    walking.await;
-                    true
-                }
+            let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
+            if !is_done {
+                // Windows whose pages are all there are finished, and of others the part that is proved.
+                quit.set();
+                let _ = interrupt.unless_over(walking).await;
             }
+            is_done
         };
-        if !is_interrupted {
+        if is_done {
             run.name_uncovered();
         }
         let report = run.finish();
-        Ok(if is_interrupted { report.interrupted() } else { report })
+        Ok(if is_done { report } else { report.interrupted() })
     };
     let mut outcome = outcome.await;
     if let Ok(report) = &mut outcome {
-        remember_start(&writer, report).await;
+        // What is not remembered in time is told again.
+        let _ = interrupt.unless_over(remember_start(&writer, report)).await;
     }
-    lease.release().await;
+    // One that cannot be given back in time goes stale by itself.
+    let _ = interrupt.unless_over(lease.release()).await;
     Ok(outcome?.after(began))
 }
 

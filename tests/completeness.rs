@@ -14,7 +14,7 @@ use wdt_lake::edition::Edition;
 use wdt_lake::extract::budget::Limits;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::{Depth, Lake, Store};
-use wdt_lake::pipeline::{SyncOptions, SyncReport, plan, sync, verify};
+use wdt_lake::pipeline::{Interrupt, SyncOptions, SyncReport, plan, sync, verify};
 use wdt_lake::sandbox::{
     Behaviour, Call, Drift, DriftMoment, Fault, Faults, Interval, Options, Order, Outer, Quantity, Requisition,
     Sandbox, Statements, Uncounted, generate,
@@ -89,9 +89,7 @@ fn options() -> SyncOptions {
 }
 
 async fn run(sandbox: &Sandbox, store: &Store, options: &SyncOptions) -> SyncReport {
-    sync(&account(sandbox), store.clone(), options, Arc::new(SystemClock), std::future::pending(), &|_| ())
-        .await
-        .unwrap()
+    sync(&account(sandbox), store.clone(), options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await.unwrap()
 }
 
 /// A world and a way to misbehave, by seed.

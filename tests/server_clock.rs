@@ -15,7 +15,7 @@ use wdt_lake::config::AccountSettings;
 use wdt_lake::edition::Edition;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::{Lake, Store};
-use wdt_lake::pipeline::{SyncOptions, SyncReport};
+use wdt_lake::pipeline::{Interrupt, SyncOptions, SyncReport};
 use wdt_lake::time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 
 use crate::support::{LakeDir, Said, program, run};
@@ -194,7 +194,7 @@ fn sync_on(machine: &Machine, fake: &Fake, store: &Store, options: SyncOptions) 
     let never = std::future::pending();
     let work = async {
         let clock = Arc::new(machine.clone());
-        let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, never, &|_| ()).await.unwrap();
+        let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ()).await.unwrap();
         (report, Lake::open(store.clone(), account.name.clone()).await.unwrap().coverage().clone())
     };
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use wdt_lake::edition::Edition;
 use wdt_lake::gateway::CallPolicy;
 use wdt_lake::land::LeaseWait;
-use wdt_lake::pipeline::{Again, SyncOptions};
+use wdt_lake::pipeline::{Again, Interrupt, SyncOptions};
 use wdt_lake::sandbox::{
     Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
     Scalars, generate,
@@ -194,9 +194,7 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
         let sync = |options: SyncOptions| {
             let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
             async move {
-                wdt_lake::pipeline::sync(&account, store, &options, clock, std::future::pending(), &|_| ())
-                    .await
-                    .unwrap()
+                wdt_lake::pipeline::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap()
             }
         };
         let report = sync(options(2)).await;

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::config::{AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, Terms, env, is_exposed};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
+use crate::home;
 use crate::id::AccountName;
 
 /// Where the settings are.
@@ -56,17 +57,17 @@ impl ConfigArgs {
     fn read(&self) -> Result<Option<ConfigFile>> {
         let named = self.config.clone().or_else(|| variable(env::CONFIG).filter(|path| !path.trim().is_empty()));
         let path = match &named {
-            Some(path) => Path::new(path.trim()),
-            None if Path::new(DEFAULT_PATH).exists() => Path::new(DEFAULT_PATH),
+            Some(path) => home::expand(path.trim())?,
+            None if Path::new(DEFAULT_PATH).exists() => Path::new(DEFAULT_PATH).into(),
             None => return Ok(None),
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::usage("the configuration file cannot be read")
                 .with("path", path.display())
                 .because(error)
                 .hint("check --config and WDT_CONFIG")
         })?;
-        ConfigFile::parse(&text, path).map(Some)
+        ConfigFile::parse(&text, &path).map(Some)
     }
 }
 
@@ -94,13 +95,13 @@ impl AccountArgs {
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
-                    settings: account.settings(variable, |path| std::fs::read_to_string(path)),
+                    settings: account.settings(variable, read_secret),
                     terms: account.terms().clone(),
                 });
                 (Origin::File, chosen.collect::<Vec<_>>())
             }
             None => {
-                let settings = AccountSettings::from_env(variable, |path| std::fs::read_to_string(path))?;
+                let settings = AccountSettings::from_env(variable, read_secret)?;
                 let (name, edition, terms) = (settings.name.clone(), settings.edition, Terms::from_env(variable));
                 let chosen = Chosen { name, edition, settings: Ok(settings), terms };
                 (Origin::Environment, Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect())
@@ -143,6 +144,11 @@ impl AccountArgs {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Reads the file of a secret; a leading `~/` is the home folder.
+fn read_secret(path: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(home::expand(path).map_err(std::io::Error::other)?)
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::sync::{interrupted, print_report};
+use super::signals;
+use super::sync::print_report;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -68,16 +69,15 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         ..SyncOptions::default()
     };
     let store = Store::open(&args.lake, Access::Write)?;
-    let progress = super::progress::Line::new();
-    let report = pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), interrupted(), &|step| {
-        progress.show(step)
-    })
-    .await;
+    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
+    let report =
+        pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), interrupt, &|step| progress.show(step))
+            .await;
     progress.clear();
     let report = report?;
     print_report(&account, &report, args.json);
     if !args.json {
-        super::print(&recipes(&args.lake, args.edition));
+        super::print(&recipes(&crate::home::expand(&args.lake)?.to_string_lossy(), args.edition));
     }
     Ok(report.exit_code())
 }

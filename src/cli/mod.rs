@@ -10,6 +10,7 @@ mod doctor;
 mod files;
 mod get;
 mod lake;
+mod output;
 mod plan;
 mod progress;
 mod render;
@@ -17,6 +18,7 @@ mod replay;
 mod sandbox;
 mod schema;
 mod side_by_side;
+mod signals;
 mod status;
 mod stop;
 mod sync;
@@ -30,6 +32,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use self::output::print;
 use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
@@ -109,17 +112,45 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            if error.use_stderr() {
+                return ExitCode::from(exit::USAGE);
+            }
+            output::remember(printed);
+            return ended(exit::DONE);
         }
     };
     start_logging(args.log_level, args.log_format);
-    match run(args.command) {
-        Ok(code) => ExitCode::from(code),
+    if args.command.only_prints() {
+        output::check_open();
+    }
+    ended(match run(args.command) {
+        Ok(code) => code,
         Err(error) => {
             print_error(&error);
-            ExitCode::from(error.kind().exit_code())
+            error.kind().exit_code()
         }
+    })
+}
+
+/// The exit code of a command that has `code`, unless its output was lost.
+fn ended(code: u8) -> ExitCode {
+    ExitCode::from(match output::failure() {
+        None => code,
+        Some(error) => {
+            print_error(&error);
+            exit::combine([code, error.kind().exit_code()])
+        }
+    })
+}
+
+impl Command {
+    /// Whether a command neither changes anything nor says something by its exit code: without its output it is for nothing.
+    fn only_prints(&self) -> bool {
+        matches!(
+            self,
+            Self::Plan(_) | Self::Get(_) | Self::Status(_) | Self::Files(_) | Self::Views(_) | Self::Schema(_)
+        )
     }
 }
 
@@ -192,10 +223,4 @@ fn print_hint(hint: &str) {
 
 fn print_warning(warning: &str) {
     let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
-}
-
-/// Writes data to standard output. A reader that went away is no error.
-fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
 }

@@ -37,6 +37,12 @@ pub(super) fn bytes(number: u64) -> String {
     }
 }
 
+/// The name of an object that may have any shape, on one line and so that it can be told from others.
+pub(super) fn name(name: &str) -> String {
+    let is_plain = !name.is_empty() && !name.contains(char::is_control) && name.trim() == name;
+    if is_plain { name.to_owned() } else { format!("{name:?}") }
+}
+
 /// A number scaled by 10,000 as `-12.3400`, exactly.
 pub(super) fn decimal(scaled: i128) -> String {
     let (sign, magnitude) = (if scaled < 0 { "-" } else { "" }, scaled.unsigned_abs());
@@ -85,6 +91,8 @@ mod tests {
         assert_eq!(thousands(12_345_678), "12,345,678");
         assert_eq!(decimal(-5), "-0.0005");
         assert_eq!(decimal(1_234_567_890_123_456_789), "123456789012345.6789");
+        assert_eq!(name("a b//c"), "a b//c");
+        assert_eq!((&*name(""), &*name("a\n")), ("\"\"", "\"a\\n\""));
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(bytes(1_500_000), "1.5 MB");
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::sync::interrupted;
+use super::{output, signals};
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::sandbox::{Behaviour, Drift, Faults, Latency, Options, Order, Poison, Sandbox, SandboxClock, generate};
@@ -102,12 +102,17 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let environment: Vec<String> =
         sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
     let first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400);
+    let interrupt = signals::listen()?;
     super::print(&format!(
         "# {} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{}",
         args.requisitions,
         environment.join("\n")
     ));
-    interrupted().await;
+    if let Some(error) = output::failure() {
+        sandbox.shutdown();
+        return Err(error);
+    }
+    interrupt.asked().await;
     sandbox.shutdown();
     Ok(exit::DONE)
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::sync::{account_json, interrupted, print_interrupted, seconds, to_text};
+use super::signals;
+use super::sync::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
@@ -30,7 +31,7 @@ pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store
         Ok(Vec::new())
     } else {
         let tell = |name: &AccountName, step| progress.show_of(name, step);
-        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), interrupted(), &tell).await
+        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), signals::listen()?, &tell).await
     };
     progress.clear();
     let mut reports = reports?.into_iter();

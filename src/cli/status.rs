@@ -136,7 +136,7 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
         ));
     }
     for name in &leftovers.foreign {
-        lines.push(format!("  not ours    {name}"));
+        lines.push(format!("  not ours    {}", render::name(name)));
     }
     lines.join("\n")
 }

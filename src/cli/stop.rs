@@ -103,6 +103,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     }
     let options = StopOptions { calls: args.calls.policy(&terms)?, margin: args.margin, ..StopOptions::default() };
     let store = Store::open(&location, Access::Write)?.written_by(writers(args.single_writer));
+    let store = store.retrying_for(args.calls.store_retry_time());
     let (run, report) = pipeline::stop(&account, store, &numbers, &options, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;

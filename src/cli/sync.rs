@@ -1,6 +1,5 @@
 //! `wdt-lake sync`: bring a lake up to date with the ERP.
 
-use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use super::accounts::{AccountArgs, Chosen, LakeUri, Origin};
 use super::render;
 use super::side_by_side::{self, Wanted};
+use super::signals;
 use crate::config::{AccountSettings, Terms};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -101,12 +101,17 @@ pub(super) struct CallArgs {
     /// The longest that one try of a call may take.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Calls")]
     timeout: Duration,
-    /// How long a failing call is tried again [default: 10m; 10s for `check`].
+    /// How long a failing call is tried again, and a store of the lake that is busy [default: 10m; 10s for `check`].
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Calls")]
     max_retry_time: Option<Duration>,
 }
 
 impl CallArgs {
+    /// How long a busy store is asked again.
+    pub(super) fn store_retry_time(&self) -> Duration {
+        self.max_retry_time.unwrap_or(CallPolicy::default().max_retry_time)
+    }
+
     /// The policy of an account: what was typed, else its terms.
     pub(super) fn policy(&self, terms: &Terms) -> Result<CallPolicy> {
         self.policy_trying(CallPolicy::default().max_retry_time, terms)
@@ -150,7 +155,10 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let now = SystemClock.now();
     let location = args.range.lake.find(&args.account.config)?;
     let mut wanted = wanted(args, &location, chosen, now)?;
-    let open = || Ok(Store::open(&location, Access::Write)?.written_by(writers(args.single_writer)));
+    let open = || {
+        let store = Store::open(&location, Access::Write)?.written_by(writers(args.single_writer));
+        Ok(store.retrying_for(args.calls.store_retry_time()))
+    };
     match (origin, wanted.pop()) {
         (Origin::Environment, Some(Wanted { name, order, .. })) => {
             alone(&order.map_err(|error| error.with("account", &name))?, open()?, args.json).await
@@ -183,10 +191,9 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
 
 /// One account, as the environment sets it.
 async fn alone(Order { account, options }: &Order, store: Store, as_json: bool) -> Result<u8> {
-    let progress = super::progress::Line::new();
+    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
     let report =
-        pipeline::sync(account, store, options, Arc::new(SystemClock), interrupted(), &|step| progress.show(step))
-            .await;
+        pipeline::sync(account, store, options, Arc::new(SystemClock), interrupt, &|step| progress.show(step)).await;
     progress.clear();
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(account, &report, as_json);
@@ -322,29 +329,6 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
         ));
     }
     lines.join("\n")
-}
-
-/// Completes when the process is asked to end. It listens from this call on, so that nothing is lost that comes before it is awaited.
-#[cfg(unix)]
-pub(super) fn interrupted() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-
-    async fn arrival(signal: std::io::Result<Signal>) {
-        match signal {
-            Ok(mut signal) => _ = signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    }
-    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    async {
-        tokio::select! { () = arrival(interrupt) => {}, () = arrival(terminate) => {} }
-    }
-}
-
-/// Completes when the process is asked to end.
-#[cfg(not(unix))]
-pub(super) async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Reads `90s`, `5m`, `2h`, `1d` or whole seconds.

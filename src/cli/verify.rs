@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{Defect, Depth, Table, Uneven, Verified, accounts_with_objects, strays};
+use crate::land::{self, Defect, Depth, Table, Uneven, Verified, accounts_with_objects, strays};
 use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
@@ -28,23 +28,32 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     }
     // Whoever asks for one account asks for what lies in its folders.
     let strays = if lake.wanted.is_none() { strays(&lake.store).await? } else { Vec::new() };
+    // What is nobody's concerns the whole lake, whichever account was asked for.
+    let mut foreign = land::foreign(&lake.store).await?;
+    foreign.retain(|name| !strays.iter().any(|stray| stray.object.ends_with(name.as_str())));
     let is_sound = strays.is_empty() && verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };
     let to_json = || {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
         json!({
             "command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts,
-            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "exit_code": code,
+            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "foreign": foreign, "exit_code": code,
         })
     };
     let to_text = || {
-        let accounts = verified.iter().map(|account| to_text(account, depth));
-        let of_lake = (!strays.is_empty()).then(|| {
+        let mut parts: Vec<String> = verified.iter().map(|account| to_text(account, depth)).collect();
+        if !strays.is_empty() {
             let told = strays.iter().map(defect_text).collect::<Vec<_>>().join("\n");
-            format!("outside of any account: {}\n{told}", render::count(strays.len() as u64, "defect"))
-        });
-        let told: Vec<String> = accounts.chain(of_lake).collect();
-        if told.is_empty() { "the lake is empty".to_owned() } else { told.join("\n\n") }
+            parts.push(format!("outside of any account: {}\n{told}", render::count(strays.len() as u64, "defect")));
+        }
+        if parts.is_empty() {
+            parts.push("the lake is empty".to_owned());
+        }
+        if !foreign.is_empty() {
+            let names = foreign.iter().map(|name| format!("  not ours    {}", render::name(name)));
+            parts.push(names.collect::<Vec<_>>().join("\n"));
+        }
+        parts.join("\n\n")
     };
     args.lake.output.print(to_json, to_text);
     Ok(code)

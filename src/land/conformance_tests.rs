@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
 use super::doctor::{Ability, Outcome as Tried, examine};
 use super::draft::{Landing, Outcome};
+use super::fake_s3::{FakeS3, Lists};
 use super::fold::Refusal;
 use super::layout::{Layout, Table};
 use super::lease::{Lease, LeaseWait};
@@ -30,6 +31,7 @@ pub(super) enum Place {
     Memory,
     Disk,
     S3(S3Server),
+    Fake(FakeS3),
 }
 
 impl Place {
@@ -47,6 +49,10 @@ impl Place {
             }
             Self::S3(server) => {
                 let location = format!("s3://{}/some/湖", server.bucket());
+                (Store::s3(&location, server.environment()).expect("settings"), None)
+            }
+            Self::Fake(server) => {
+                let location = server.lake(&format!("湖/{}", RunId::generate()));
                 (Store::s3(&location, server.environment()).expect("settings"), None)
             }
         }
@@ -85,6 +91,14 @@ async fn local_disk_conforms() {
 async fn s3_conforms() {
     // A put has four moments there; five meets all of them in turn.
     suite(&Place::s3(), 5).await;
+}
+
+/// The same on a store that gives two names a page at most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fake_that_lists_by_small_pages_conforms() {
+    let server = FakeS3::start();
+    server.list_so(Lists::Honestly, 2);
+    suite(&Place::Fake(server), 5).await;
 }
 
 async fn a_store_keeps_its_word(place: &Place) {
@@ -319,10 +333,10 @@ async fn the_doctor_finds_it_healthy(place: &Place) {
     let findings = examine(&store).await.expect("examined");
     for finding in &findings {
         assert!(!finding.is_fatal(), "{finding:?}");
-        let only_s3 = matches!(finding.ability, Ability::Multipart | Ability::Clock);
-        let tried = !only_s3 || matches!(place, Place::S3(_));
+        let only_s3 = matches!(finding.ability, Ability::ListPages | Ability::Multipart | Ability::Clock);
+        let tried = !only_s3 || matches!(place, Place::S3(_) | Place::Fake(_));
         assert_eq!(matches!(finding.outcome, Tried::Works(_)), tried, "{finding:?}");
     }
-    assert_eq!(findings.len(), 7);
+    assert_eq!(findings.len(), 8);
     assert_eq!(everything(&store).await, Vec::<String>::new(), "it clears up");
 }

@@ -1,14 +1,16 @@
 //! What a store can do of what a lake asks, tried one by one with objects of its own names, which it deletes again.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use tokio::sync::Mutex;
 
 use super::layout::{LEASE_ROOT, STAGING_ROOT, probe};
 use super::probe::{Condition, SINGLE_WRITER, create_twice};
-use super::s3::{Bucket, upload};
+use super::s3::{Bucket, Query, Shown, upload};
 use super::seam::Seam;
 use super::store::{Created, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +31,8 @@ pub enum Ability {
     ReadAfterWrite,
     /// A listing shows at once what was written.
     List,
+    /// A listing goes on from page to page, however short these are.
+    ListPages,
     /// What was deleted is gone at once, and deleting it again is no error.
     Delete,
     /// An object is created only where nothing stands.
@@ -47,6 +51,7 @@ impl Ability {
         match self {
             Self::ReadAfterWrite => "read_after_write",
             Self::List => "list",
+            Self::ListPages => "list_pages",
             Self::Delete => "delete",
             Self::ConditionalCreate => "conditional_create",
             Self::CreateRace => "create_race",
@@ -95,7 +100,7 @@ pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
     // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
     store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);
-    let trial = Trial { store, run: RunId::generate() };
+    let trial = Trial { store, run: RunId::generate(), written: Mutex::default() };
     let examined = trial.all().await;
     let cleared = trial.clear().await;
     made.remove();
@@ -107,6 +112,8 @@ pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
 struct Trial<'a> {
     store: &'a Store,
     run: RunId,
+    /// What it wrote, to be cleared away also where listings cannot be believed.
+    written: Mutex<BTreeSet<String>>,
 }
 
 impl Trial<'_> {
@@ -117,6 +124,7 @@ impl Trial<'_> {
         let mut findings = vec![
             finding(Ability::ReadAfterWrite, self.read_after_write().await),
             finding(Ability::List, self.list().await),
+            self.pages().await,
             finding(Ability::Delete, self.delete().await),
         ];
         let condition = self.conditional_create().await;
@@ -128,9 +136,6 @@ impl Trial<'_> {
             Ok(Outcome::Skipped("it cannot create conditionally"))
         };
         findings.push(Finding { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
-        for finding in findings.iter_mut().skip(3).filter(|finding| finding.is_fatal()) {
-            finding.hint = Some(SINGLE_WRITER.to_owned());
-        }
         match self.store.bucket() {
             Some(bucket) => {
                 findings.push(finding(Ability::Multipart, self.multipart(bucket).await));
@@ -168,6 +173,39 @@ impl Trial<'_> {
         Err(failed("a listing does not show what was written"))
     }
 
+    /// Lists names one by one, folders one by one, and what comes after a name and under one, as the log does.
+    async fn pages(&self) -> Finding {
+        match self.store.bucket() {
+            Some(bucket) => finding(Ability::ListPages, self.pages_of(bucket).await),
+            None => finding_of(Ability::ListPages, Ok(Outcome::Skipped("only S3 lists by pages"))),
+        }
+    }
+
+    async fn pages_of(&self, bucket: &Bucket) -> Result<Option<String>> {
+        let own = self.name("page-");
+        let names = ["page-1", "page-2=a", "page-2=b", "page-3"];
+        let below = ["page-4=a/x", "page-4=b/x"];
+        for what in names.iter().chain(&below) {
+            self.put(what, "x").await?;
+        }
+        let (names, below) = (names.map(|what| self.name(what)), below.map(|what| self.name(what)));
+        let one_by_one = Query { prefix: &own, page_names: Some(1), ..Query::default() };
+        let listed = self.store.shown(bucket, one_by_one).await?;
+        let all: Vec<&String> = names.iter().chain(&below).collect();
+        expect_names(&listed, &all, "one name a page")?;
+        let later = Query { after: Some(&names[1]), ..one_by_one };
+        expect_names(&self.store.shown(bucket, later).await?, &all[2..], "what comes after a name")?;
+        let part = self.name("page-2");
+        let under = Query { prefix: &part, ..one_by_one };
+        expect_names(&self.store.shown(bucket, under).await?, &all[1..3], "what begins with a part of a name")?;
+        let folders = self.store.shown(bucket, Query { folders_only: true, ..one_by_one }).await?;
+        expect_names(&folders, &all[..4], "names beside folders")?;
+        if folders.folders != ["page-4=a", "page-4=b"].map(|what| self.name(what)) {
+            return Err(failed("a listing of folders shows others than there are"));
+        }
+        Ok(Some(format!("{} names on {} pages", listed.objects.len(), listed.pages)))
+    }
+
     async fn delete(&self) -> Result<Option<String>> {
         self.put("deleted", "x").await?;
         for _ in 0..2 {
@@ -184,9 +222,13 @@ impl Trial<'_> {
         if let Some(bucket) = self.store.bucket() {
             match create_twice(self.store, bucket, self.run).await? {
                 Condition::Kept => {}
-                Condition::Refused(why) => return Err(failed("the store refuses `If-None-Match: *`").because(why)),
+                Condition::Refused(why) => {
+                    let refused = failed("the store refuses `If-None-Match: *`").because(why);
+                    return Err(refused.hint(SINGLE_WRITER));
+                }
                 Condition::Ignored => {
-                    return Err(failed("the store ignores `If-None-Match: *`: it wrote over what stands"));
+                    let ignored = failed("the store ignores `If-None-Match: *`: it wrote over what stands");
+                    return Err(ignored.hint(SINGLE_WRITER));
                 }
             }
         }
@@ -210,7 +252,7 @@ impl Trial<'_> {
     }
 
     async fn multipart(&self, bucket: &Bucket) -> Result<Option<String>> {
-        let name = self.name("parts");
+        let name = self.written("parts").await;
         let bytes = Bytes::from(vec![b'x'; SMALLEST_PART_BYTES + 1]);
         let size = bytes.len() as u64;
         let told = |error| self.store.failed("upload", &name, &error);
@@ -221,7 +263,7 @@ impl Trial<'_> {
         if held != size {
             return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));
         }
-        let aborted = self.name("aborted");
+        let aborted = self.written("aborted").await;
         upload::begin_and_abort(bucket, &aborted).await.map_err(told)?;
         match bucket.objects.head(&Path::from(aborted)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -247,16 +289,25 @@ impl Trial<'_> {
         probe(self.run, what)
     }
 
+    /// A name that is about to be written.
+    async fn written(&self, what: &str) -> String {
+        let name = self.name(what);
+        self.written.lock().await.insert(name.clone());
+        name
+    }
+
     fn staging(&self) -> String {
         format!("{STAGING_ROOT}/probe-{}", self.run)
     }
 
     async fn put(&self, what: &str, text: &str) -> Result<()> {
-        self.store.put_unique(&self.name(what), Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
+        let name = self.written(what).await;
+        self.store.put_unique(&name, Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
     }
 
     async fn create(&self, what: &str, text: &str) -> Result<Created> {
-        self.store.create(&self.name(what), Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
+        let name = self.written(what).await;
+        self.store.create(&name, Bytes::copy_from_slice(text.as_bytes()), &self.staging()).await
     }
 
     async fn expect(&self, what: &str, text: Option<&str>) -> Result<()> {
@@ -271,14 +322,18 @@ impl Trial<'_> {
     }
 
     async fn clear(&self) -> Result<()> {
-        let own = self.name("");
-        for object in self.store.list(LEASE_ROOT).await? {
-            if object.path.starts_with(&own) {
-                self.store.delete(&object.path).await?;
-            }
+        for name in &*self.written.lock().await {
+            self.store.delete(name).await?;
         }
         Ok(())
     }
+}
+
+fn expect_names(shown: &Shown, names: &[&String], what: &str) -> Result<()> {
+    if shown.objects.iter().map(|(name, _)| name).eq(names.iter().copied()) {
+        return Ok(());
+    }
+    Err(failed(&format!("a listing of {what} shows others than there are")))
 }
 
 /// Folders of a local lake that were not there before, and go again.

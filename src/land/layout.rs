@@ -289,6 +289,17 @@ pub(crate) fn account_of_folder(root: &str, folder: &str) -> Option<AccountName>
     folder.strip_prefix(root)?.strip_prefix('/')?.strip_prefix(ACCOUNT_KEY)?.parse().ok()
 }
 
+/// Whether a name is one that a lake makes, for whatever account.
+pub(crate) fn is_of_a_lake(path: &str) -> bool {
+    let probed = path.split_once('/').filter(|(root, _)| *root == LEASE_ROOT).and_then(|(_, file)| parse_probe(file));
+    let of_account = || {
+        let named = path.split('/').find_map(|part| part.strip_prefix(ACCOUNT_KEY))?;
+        let account: AccountName = named.strip_suffix(".json").unwrap_or(named).parse().ok()?;
+        Layout::new(account).parse(path)
+    };
+    probed.or_else(of_account).is_some()
+}
+
 /// The folder under which every account has its log.
 pub(crate) fn manifest_folders() -> &'static str {
     MANIFEST_ROOT

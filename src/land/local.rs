@@ -5,7 +5,7 @@
 //! they are, and appear under a table's folder only whole. Files and the folders that name them are synced before a call returns: what
 //! a manifest names survives a power cut. All functions here block; the store calls them off the async threads.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ pub(super) fn publish(staged: &Path, target: &Path) -> io::Result<()> {
 /// Gives a staged file its name if the name is free, and says whether it was. The staged name goes away in either case.
 pub(super) fn publish_new(staged: &Path, target: &Path) -> io::Result<bool> {
     let folder = folder_of(target)?;
-    let linked = make_folders(folder).and_then(|()| fs::hard_link(staged, target));
+    let linked = make_folders(folder).and_then(|()| link(staged, target));
     let created = match linked {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -61,6 +61,31 @@ pub(super) fn publish_new(staged: &Path, target: &Path) -> io::Result<bool> {
         sync_folder(folder)?;
     }
     created
+}
+
+/// Tries whether files can be linked, by two names that it removes again. Nothing of it needs to survive, so nothing is synced.
+pub(super) fn try_link(from: &Path, to: &Path) -> io::Result<()> {
+    make_folders(folder_of(from)?)?;
+    drop(File::create_new(from)?);
+    let linked = link(from, to);
+    let _ = fs::remove_file(to);
+    fs::remove_file(from)?;
+    linked
+}
+
+/// A hard link: the one step of local disk that takes a name only when it is free.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).map_err(|error| match error.kind() {
+        // What file systems say that know no links: vfat, exFAT, shares, FUSE.
+        ErrorKind::PermissionDenied
+        | ErrorKind::Unsupported
+        | ErrorKind::InvalidInput
+        | ErrorKind::TooManyLinks
+        | ErrorKind::CrossesDevices => {
+            io::Error::new(ErrorKind::Unsupported, format!("the file system makes no hard link: {error}"))
+        }
+        _ => error,
+    })
 }
 
 /// Removes a staged file that has served.
@@ -95,30 +120,101 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
 /// The names of all files under `folder` of `root`, relative to the root, in no order. No file is looked at: a lake has many.
 pub(super) fn names(root: &Path, folder: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(root.join(&folder)) {
-            // Not made yet, or removed meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            // A name that is not UTF-8 is not ours, whatever it is shown as.
-            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_dir() {
-                folders.push(name);
-            } else {
-                found.push(name);
-            }
+    walk(root, folder, |name, _| {
+        found.push(name);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The same with their sizes. A file that goes away meanwhile is not there.
+pub(super) fn objects(root: &Path, folder: &str) -> io::Result<Vec<(String, u64)>> {
+    let mut found = Vec::new();
+    walk(root, folder, |name, entry| {
+        match fs::metadata(entry.path()) {
+            Ok(held) => found.push((name, held.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The folders directly under a folder, by their names relative to the root, in no order.
+pub(super) fn folders(root: &Path, folder: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in entries(root, folder)? {
+        let entry = entry?;
+        if fs::metadata(entry.path()).is_ok_and(|held| held.is_dir()) {
+            found.push(below(folder, &entry));
         }
     }
     Ok(found)
 }
 
+fn walk(root: &Path, folder: &str, mut visit: impl FnMut(String, &DirEntry) -> io::Result<()>) -> io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in entries(root, &folder)? {
+            let entry = entry?;
+            let name = below(&folder, &entry);
+            if entry.file_type()?.is_dir() {
+                folders.push(name);
+            } else {
+                visit(name, &entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands in a folder; nothing where it was not made yet, or removed meanwhile.
+fn entries(root: &Path, folder: &str) -> io::Result<impl Iterator<Item = io::Result<DirEntry>> + use<>> {
+    let entries = match fs::read_dir(root.join(folder)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        entries => Some(entries?),
+    };
+    Ok(entries.into_iter().flatten())
+}
+
+/// A name that is not UTF-8 is not ours, whatever it is shown as.
+fn below(folder: &str, entry: &DirEntry) -> String {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Syncs a folder, so that the names in it survive a power cut. Some file systems of other machines and other systems cannot; that is said once.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder).and_then(|opened| opened.sync_all()) {
+        Err(error) if cannot_sync(&error) => {
+            if !IS_UNSYNCED_SAID.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    folder = %folder.display(), %error,
+                    "the file system of the lake cannot sync folders: after a power cut the newest commits may be missing, and are fetched again"
+                );
+            }
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Whether it was said that folders cannot be synced.
+#[cfg(unix)]
+static IS_UNSYNCED_SAID: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether an error says that this cannot be done at all, and not that it went wrong.
+#[cfg(unix)]
+fn cannot_sync(error: &io::Error) -> bool {
+    /// A file that is not open for what was asked, the same on all systems.
+    const BAD_DESCRIPTOR: i32 = 9;
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::IsADirectory
+    ) || error.raw_os_error() == Some(BAD_DESCRIPTOR)
 }
 
 /// Elsewhere folders cannot be opened to be synced; the file system orders these changes itself.

@@ -5,6 +5,10 @@
 //! names of one number are a **fork**: two writers at once, each of which believed to have committed. Nobody can tell any more which of them
 //! readers have seen, so everything stops until a person has chosen.
 //!
+//! A listing says only what is there, never that it is all: stores exist whose listings break off. So a log ends where it is **proved** to end: the
+//! manifest after the last that was listed is asked for by its number, and must be absent. What stands there although it was not listed counts like
+//! any other, and the number after it is asked for.
+//!
 //! What the newest [checkpoint](super::checkpoint) that can be believed adds up is not read again. The names of all manifests are looked at nevertheless, so
 //! that a fork or a missing manifest is seen wherever it is.
 
@@ -17,12 +21,15 @@ use super::digest::Sha256;
 use super::fold::Fold;
 use super::layout::{Layout, Name};
 use super::manifest::Manifest;
-use super::store::Store;
+use super::store::{Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
 
 /// How many manifests are read at once.
 const READ_AHEAD: usize = 16;
+
+/// From how many on manifests that a listing left out are worth a word.
+const UNLISTED_SAID: u32 = 16;
 
 /// How the manifests of a log are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +71,64 @@ impl Listed {
             listed.manifests.entry(number).or_default().push((path, commit));
         }
         listed
+    }
+
+    /// The same, with what stands behind the last number although it was not listed. An error when that cannot be a log.
+    pub(super) async fn proved(mut self, store: &Store, layout: &Layout) -> Result<Self> {
+        let mut unlisted = 0;
+        loop {
+            let next = self.newest().saturating_add(1);
+            let Some((path, commit)) = self.standing(store, layout, next).await? else { break };
+            // It must be one: a store that has an answer to everything would have no end.
+            match load_named(store, (path.clone(), commit)).await {
+                Ok(Some((manifest, _))) if manifest.number == next => {}
+                // One that is broken is for whoever reads it to tell; behind it nothing is sought.
+                Ok(_) => break self.take(next, path, commit),
+                Err(error) if error.kind() == ErrorKind::Defect => break self.take(next, path, commit),
+                Err(error) => return Err(error),
+            }
+            self.take(next, path, commit);
+            unlisted += 1;
+        }
+        // A run that commits at the same time adds one or two.
+        if unlisted > UNLISTED_SAID {
+            let log = store.uri(&layout.manifest_root());
+            tracing::warn!(
+                log,
+                unlisted,
+                "the store's listing leaves manifests out; they were found by their numbers: run `wdt-lake doctor`"
+            );
+        }
+        Ok(self)
+    }
+
+    /// What stands under a number that was not listed.
+    async fn standing(
+        &self,
+        store: &Store,
+        layout: &Layout,
+        number: u64,
+    ) -> Result<Option<(String, Option<CommitId>)>> {
+        let plain = layout.manifest(number);
+        let knows_commits = self.names() == Names::WithCommit || store.writers() == Writers::Single;
+        if !knows_commits && store.get(&plain).await?.is_some() {
+            return Ok(Some((plain, None)));
+        }
+        // Where nothing was listed, nobody knows how manifests are named.
+        if !knows_commits && !self.manifests.is_empty() {
+            return Ok(None);
+        }
+        let names = store.names_from(&layout.before_manifest(number)).await?;
+        let found = Self::of(layout, names);
+        if found.manifests.contains_key(&number) { found.one(store, layout, number).map(Some) } else { Ok(None) }
+    }
+
+    fn take(&mut self, number: u64, path: String, commit: Option<CommitId>) {
+        self.manifests.entry(number).or_default().push((path, commit));
+    }
+
+    fn newest(&self) -> u64 {
+        self.manifests.keys().next_back().copied().unwrap_or(0)
     }
 
     /// The numbers that are listed.
@@ -108,11 +173,16 @@ fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
         .hint("restore it from a backup of the lake, or sync into a new lake")
 }
 
+/// Lists the log, up to its proved end.
+pub(super) async fn list(store: &Store, layout: &Layout) -> Result<Listed> {
+    Listed::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
+}
+
 /// Reads the log: its newest checkpoint, and the manifests after it.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Opened> {
-    let listed = Listed::of(layout, store.names(&layout.manifest_root()).await?);
+    let listed = list(store, layout).await?;
     // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
-    let newest = listed.manifests.keys().next_back().copied().unwrap_or(0);
+    let newest = listed.newest();
     let mut fold = begin(store, layout, &listed).await?;
     let checkpoint = fold.next_number() - 1;
     listed.check_up_to(store, layout, checkpoint).await?;
@@ -185,10 +255,10 @@ pub(super) async fn load(
         Names::Plain => (layout.manifest(number), None),
         Names::WithCommit => {
             // From the number before on: a fork there came after it was read.
-            let before = layout.before_manifest(number.saturating_sub(1));
-            let after = store.list_after(&layout.manifest_root(), &before).await?;
+            let before = number.saturating_sub(1);
+            let after = store.list_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
             let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
-            listed.one(store, layout, number.saturating_sub(1))?;
+            listed.one(store, layout, before)?;
             listed.one(store, layout, number)?
         }
     };

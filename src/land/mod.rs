@@ -36,7 +36,13 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+#[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
+#[path = "../../tests/support/fake_s3.rs"]
+mod fake_s3;
+#[cfg(test)]
 mod fuzz_tests;
+#[cfg(test)]
+mod hostile_store_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -65,5 +71,7 @@ pub use source::{Columns, RowSource};
 pub use stops::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
-pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, strays, verify};
+pub use verify::{
+    Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, foreign, strays, verify,
+};
 pub use writer::{Writer, WriterOptions};

@@ -12,7 +12,7 @@ use super::checkpoint;
 use super::draft::{Landing, Outcome};
 use super::fold::Fold;
 use super::layout::{LEASE_ROOT, Layout};
-use super::manifest::{CommitKind, Manifest, Proof};
+use super::manifest::{CommitKind, Manifest};
 use super::reader::Lake;
 use super::seam::{Effect, Interference, Moment, Op, Seam};
 use super::store::Store;
@@ -21,6 +21,7 @@ use super::writer::Writer;
 use super::{Sha256, digest};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
+use crate::proof::Proof;
 
 /// An id that stands in names that are tried.
 const COMMIT: &str = "01928000-0000-7000-8000-000000000001";

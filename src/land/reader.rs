@@ -1,5 +1,7 @@
 //! The committed set of one account, for whoever only reads: never writes, never sweeps.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::committed::{self, ObjectEntry};
@@ -19,8 +21,17 @@ use crate::time::Coverage;
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
 pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
-    let folders = store.list_folders(manifest_folders()).await?;
-    Ok(folders.iter().filter_map(|folder| account_of_folder(manifest_folders(), folder)).collect())
+    let root = manifest_folders();
+    let folders = store.list_folders(root).await?;
+    let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
+    if !accounts.is_empty() {
+        return Ok(accounts);
+    }
+    // That a lake is empty is a lot to believe: it is listed in another way, too.
+    let names = store.names(root).await?;
+    let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+    let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
+    Ok(found.into_iter().collect())
 }
 
 /// A committed file of a table.

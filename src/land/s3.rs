@@ -8,45 +8,40 @@
 //! Two things are made easier than the client has them: plain http is allowed to a loopback address, and with virtual-hosted style the
 //! bucket is put in front of the endpoint's host, where the endpoint does not name it yet.
 //!
-//! A store that has answered once is asked with much patience from then on. One that never has is probably not there, which people want to
-//! hear within seconds.
+//! How requests are repeated is said in `http`, what of a listing is believed in `pages`.
 
 mod explain;
+mod http;
+mod listing;
+mod pages;
+mod refusal;
 pub(super) mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
-pub(super) use explain::{Contact, Explained, refuses_condition};
+pub(super) use self::explain::{Contact, Explained};
+use self::http::{Connector, Patience};
+use self::pages::Listing;
+pub(super) use self::pages::{Query, Unlisted};
+pub(super) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 
 use crate::error::{Error, Result};
+use crate::home;
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
 
-/// How long a client tries.
-struct Patience {
-    /// How often a failing request is repeated.
-    retries: usize,
-    /// Not after this time.
-    retry_time: Duration,
-    /// The longest that one request may take, where `AWS_TIMEOUT` says nothing.
-    request_time: &'static str,
-}
-
-/// For a store that is there: it may be down for a moment, and a part of a big file may take long over a slow line.
-const PATIENT: Patience = Patience { retries: 10, retry_time: Duration::from_secs(180), request_time: "120s" };
-/// For first contact, and for a store that may answer a conditional put with a server error: small requests, and somebody waits.
-const HASTY: Patience = Patience { retries: 3, retry_time: Duration::from_secs(8), request_time: "10s" };
+/// The longest that one request may take, where `AWS_TIMEOUT` says nothing: a part of a big file may take long over a slow line.
+const REQUEST_TIME: &str = "120s";
 
 const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or \
 AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, or run with container credentials; instance metadata is asked only with \
@@ -75,38 +70,72 @@ pub(super) struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
     /// The same, for uploads in parts.
     pub(super) uploads: Arc<dyn MultipartStore>,
-    /// The same with little patience.
-    pub(super) hasty: Arc<dyn ObjectStore>,
+    /// The whole bucket, to be listed.
+    client: AmazonS3,
+    /// What all names of the lake begin with: nothing, or with a slash at its end.
+    prefix: String,
     pub(super) root: String,
     pub(super) endpoint: String,
-    has_answered: AtomicBool,
+    patience: Arc<Patience>,
     secrets: Vec<String>,
+}
+
+/// What a listing shows, by names relative to the root of the lake. One that is not UTF-8 is nobody's, and shown as well as it can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Names with their sizes.
+    pub(super) objects: Vec<(String, u64)>,
+    /// Folders, without the slash at their ends.
+    pub(super) folders: Vec<String>,
+    /// On how many pages they came.
+    pub(super) pages: usize,
 }
 
 impl Bucket {
     /// The lake at `location`, by the settings in `variables`. Asks nothing of the network.
     pub(super) fn open(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let settings = Settings::resolve(location, variables)?;
-        let client = settings.connect(&PATIENT)?;
+        let has_timeout = settings.options.iter().any(|(key, _)| *key == Key::Client(ClientConfigKey::Timeout));
+        let patience = Arc::new(Patience::new(has_timeout));
+        let client = settings.connect(&patience)?;
+        let lake: Arc<dyn Client> = match settings.prefix.as_ref() {
+            "" => Arc::new(client.clone()),
+            _ => Arc::new(PrefixStore::new(client.clone(), settings.prefix.clone())),
+        };
+        let prefix = match settings.prefix.as_ref() {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
         Ok(Self {
-            objects: Arc::clone(&client) as _,
-            uploads: client,
-            hasty: settings.connect(&HASTY)?,
+            objects: Arc::clone(&lake) as _,
+            uploads: lake,
+            client,
+            prefix,
             root: settings.root,
             endpoint: settings.endpoint,
-            has_answered: AtomicBool::new(false),
+            patience,
             secrets: settings.secrets,
         })
     }
 
-    /// The objects for a question, with as much patience as the store deserves.
-    pub(super) fn asked(&self) -> &Arc<dyn ObjectStore> {
-        if self.has_answered.load(Ordering::Relaxed) { &self.objects } else { &self.hasty }
+    /// Repeats requests that fail for so long.
+    pub(super) fn retry_for(&self, time: Duration) {
+        self.patience.retry_for(time);
     }
 
-    /// Remembers that the store has answered a question.
-    pub(super) fn answered(&self) {
-        self.has_answered.store(true, Ordering::Relaxed);
+    /// Lists what a query asks for; its names are relative to the root of the lake.
+    pub(super) async fn list(&self, query: Query<'_>) -> Result<Shown, Unlisted> {
+        let whole = |name: &str| format!("{}{name}", self.prefix);
+        let (prefix, after) = (whole(query.prefix), query.after.map(whole));
+        let query = Query { prefix: &prefix, after: after.as_deref(), ..query };
+        let Listing { objects, folders, pages } = pages::list(&self.client, query).await?;
+        let own = |key: &[u8]| String::from_utf8_lossy(key.get(self.prefix.len()..).unwrap_or_default()).into_owned();
+        let folder = |name: &Vec<u8>| own(name.strip_suffix(b"/").unwrap_or(name));
+        Ok(Shown {
+            objects: objects.iter().map(|object| (own(&object.key), object.bytes)).collect(),
+            folders: folders.iter().map(folder).collect(),
+            pages,
+        })
     }
 
     /// What went wrong, without secrets, and what may help.
@@ -123,6 +152,11 @@ impl Settings {
             .filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty())
             .map(|(name, value)| (name, value.trim().to_owned()))
             .collect();
+        for name in ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
+            if let Some(path) = set.get_mut(name) {
+                *path = home::expand(path).map_err(|error| error.with("set in", name))?.display().to_string();
+            }
+        }
         check_credentials(&set)?;
         let virtual_hosted = is_true(&set, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST");
         // The most specific of several names counts, and the bucket is the location's.
@@ -159,24 +193,23 @@ impl Settings {
         Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })
     }
 
-    fn connect(&self, patience: &Patience) -> Result<Arc<dyn Client>> {
-        let retry =
-            RetryConfig { max_retries: patience.retries, retry_timeout: patience.retry_time, ..RetryConfig::default() };
+    fn connect(&self, patience: &Arc<Patience>) -> Result<AmazonS3> {
+        // What is repeated, and for how long, is for the service below to decide.
+        let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let timeout = Key::Client(ClientConfigKey::Timeout);
-        let mut builder = AmazonS3Builder::new().with_retry(retry).with_config(timeout, patience.request_time);
+        let mut builder = AmazonS3Builder::new()
+            .with_retry(retry)
+            .with_http_connector(Connector(Arc::clone(patience)))
+            .with_config(timeout, REQUEST_TIME);
         for (key, value) in &self.options {
             builder = builder.with_config(*key, value);
         }
-        let store = builder.with_bucket_name(&self.bucket).build().map_err(|error| {
+        builder.with_bucket_name(&self.bucket).build().map_err(|error| {
             let Explained { text, .. } = explain::explain(&error, &self.secrets);
             Error::usage("the S3 settings do not make sense")
                 .with("lake", &self.root)
                 .hint("check the environment variables that begin with AWS_")
                 .because(text)
-        })?;
-        Ok(match self.prefix.as_ref() {
-            "" => Arc::new(store),
-            _ => Arc::new(PrefixStore::new(store, self.prefix.clone())),
         })
     }
 }
@@ -188,14 +221,15 @@ fn parse_location(location: &str) -> Result<(String, Path, String)> {
             .with("lake", explain::without_userinfo(location))
             .hint("write `s3://bucket` or `s3://bucket/prefix`")
     };
-    let rest = location.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+    let (scheme, rest) = location.split_once("://").unwrap_or_default();
+    let rest = rest.trim_end_matches('/');
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
     if bucket.is_empty() || !bucket.chars().all(fits) {
         return Err(bad("the lake's URI names no bucket"));
     }
     let path = Path::parse(prefix).map_err(|error| bad("the lake's prefix cannot be used").because(error))?;
-    Ok((bucket.to_owned(), path, location.trim_end_matches('/').to_owned()))
+    Ok((bucket.to_owned(), path, format!("{}://{rest}", scheme.to_lowercase())))
 }
 
 fn is_true(set: &BTreeMap<String, String>, name: &str) -> bool {
@@ -317,6 +351,7 @@ mod tests {
             ("lake-1", "a/b", "s3://lake-1/a/b")
         );
         assert_eq!(option(&settings, Key::Bucket), None);
+        assert_eq!(resolve("S3://lake-1/", &KEY).expect("resolved").root, "s3://lake-1");
         for bad in ["s3://", "s3:///a", "s3://AK:SK@bucket/a", "s3://b/a//b", "s3://b?x"] {
             refused(resolve(bad, &KEY), &["s3://bucket/prefix"]);
         }

@@ -9,20 +9,25 @@
 //! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are written for that.
 //! Errors name the object and never a credential.
 
+mod list;
 mod open;
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::local;
-use super::s3::{self, Bucket, Contact, Explained};
+use super::s3::{self, Bucket, Contact, Explained, is_taken, misses_bucket};
 use super::seam::{Effect, Op, Seam};
 use crate::error::{Error, ErrorKind, Result};
+
+/// What to do about a folder in which no name can be taken in one step.
+const NO_LINKS: &str = "several runs are kept apart by hard links: put the lake's folder on one file system that knows them (ext4, XFS, APFS, \
+NTFS), or give `--single-writer` and schedule one run at a time";
 
 /// What a lake is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +86,13 @@ impl Store {
     #[must_use]
     pub fn written_by(self, writers: Writers) -> Self {
         Self { writers, ..self }
+    }
+
+    /// The same lake, of which an object store is asked again for so long when it is busy.
+    #[must_use]
+    pub fn retrying_for(self, time: Duration) -> Self {
+        self.bucket.iter().for_each(|bucket| bucket.retry_for(time));
+        self
     }
 
     /// How many may write its logs at the same time.
@@ -175,9 +187,7 @@ impl Store {
                 self.seam.point("create.sent").await?;
                 match put {
                     Ok(_) => Created::New,
-                    Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                        Created::Taken
-                    }
+                    Err(error) if is_taken(&error) => Created::Taken,
                     Err(error) => return Err(self.failed("create", path, &error)),
                 }
             }
@@ -193,72 +203,13 @@ impl Store {
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.seam.before(effect).await?;
-        let got = match self.asked().get(&Path::from(path)).await {
+        let got = match self.objects.get(&Path::from(path)).await {
             Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, &error))?),
-            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) if is_absent(&error) => None,
             Err(error) => return Err(self.failed("read", path, &error)),
         };
-        self.answered();
         self.seam.after(effect).await?;
         Ok(got)
-    }
-
-    /// Every object under a folder, in the order of names.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
-    pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
-        let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
-        let listed = self.asked().list(Some(&Path::from(folder)));
-        let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
-        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
-        self.answered();
-        self.seam.after(effect).await?;
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// The names of all objects under a folder, in their order: [`Store::list`] without the sizes, which on local disk cost a look at every file.
-    pub(super) async fn names(&self, folder: &str) -> Result<Vec<String>> {
-        let Some(root) = &self.folder else {
-            return Ok(self.list(folder).await?.into_iter().map(|object| object.path).collect());
-        };
-        let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
-        let (root, wanted) = (Arc::clone(root), folder.to_owned());
-        let mut found = self.blocking("list", folder, move || local::names(&root, &wanted)).await?;
-        self.seam.after(effect).await?;
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// The objects under a folder whose names come after `offset`, in the order of names.
-    pub(super) async fn list_after(&self, folder: &str, offset: &str) -> Result<Vec<Object>> {
-        let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
-        let listed = self.objects.list_with_offset(Some(&Path::from(folder)), &Path::from(offset));
-        let found = listed.map_ok(|object| Object { path: object.location.to_string(), bytes: object.size });
-        let mut found: Vec<Object> = found.try_collect().await.map_err(|error| self.failed("list", folder, &error))?;
-        self.seam.after(effect).await?;
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// The folders directly under a folder, in the order of names.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
-    pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>> {
-        let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
-        let listed = self.asked().list_with_delimiter(Some(&Path::from(folder))).await;
-        let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
-        self.answered();
-        self.seam.after(effect).await?;
-        let mut folders: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
-        folders.sort_unstable();
-        Ok(folders)
     }
 
     /// Removes an object; one that is already gone is fine.
@@ -269,7 +220,8 @@ impl Store {
         let effect = Effect { op: Op::Delete, path, body: None };
         self.seam.before(effect).await?;
         match self.objects.delete(&Path::from(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => self.seam.after(effect).await,
+            Ok(()) => self.seam.after(effect).await,
+            Err(error) if is_absent(&error) => self.seam.after(effect).await,
             Err(error) => Err(self.failed("delete", path, &error)),
         }
     }
@@ -300,7 +252,7 @@ impl Store {
         self.blocking("write", path, move || local::stage(&folder, &staging, &bytes)).await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         action: &str,
         path: &str,
@@ -312,24 +264,13 @@ impl Store {
             let hint = match error.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "free some space and run again",
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    "let this user write the lake's folder; it must be on one file system that knows hard links"
+                    "let this user write the lake's folder"
                 }
-                std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => {
-                    "the lake's folder must be on one file system that knows hard links"
-                }
+                std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => NO_LINKS,
                 _ => "nothing half written counts: it is safe to run again",
             };
             self.failure(action, path).hint(hint).because(error)
         })
-    }
-
-    /// The client for a question.
-    fn asked(&self) -> &Arc<dyn ObjectStore> {
-        self.bucket.as_ref().map_or(&self.objects, |bucket| bucket.asked())
-    }
-
-    fn answered(&self) {
-        self.bucket.iter().for_each(|bucket| bucket.answered());
     }
 
     pub(super) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
@@ -370,4 +311,9 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Store").field(&self.name).finish()
     }
+}
+
+/// Whether nothing stands there. Where there is no bucket, nobody knows.
+fn is_absent(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. }) && !misses_bucket(error)
 }

@@ -22,6 +22,7 @@
 mod chain;
 mod checkpoints;
 mod contents;
+mod foreign;
 mod ledger;
 mod proof;
 mod stops;
@@ -34,6 +35,7 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
 use self::chain::Chain;
+pub use self::foreign::foreign;
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
 pub use self::strays::strays;
@@ -217,6 +219,12 @@ pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>
         verified.notes.extend(unfinished(store, &found));
     }
     Ok(verified)
+}
+
+/// How many manifests the log of an account has, as verifying reads it.
+#[cfg(test)]
+pub(super) async fn chain_length(store: &Store, account: &AccountName) -> Result<usize> {
+    Ok(usize::try_from(chain::read(store, &Layout::new(account.clone())).await?.manifests).unwrap_or(usize::MAX))
 }
 
 /// Whether there are stops of which nobody knows yet what became of them.

@@ -5,14 +5,12 @@
 //! account has more of them waiting than it has calls and windows under way. Memory is divided into equal shares, and as many accounts are at
 //! work at once as there is room for shares; the others begin as soon as one is done. So memory does not grow with the number of accounts.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{Progress, SyncOptions, SyncReport, sync_by};
+use super::{Interrupt, Progress, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
 use crate::error::{Error, Result};
 use crate::id::AccountName;
@@ -102,7 +100,7 @@ pub struct Order {
 
 /// Brings the lake up to date for several accounts, side by side. Whatever stops one is in its report and nowhere else.
 ///
-/// `interrupt` ends all of them early when it completes; `progress` is told of every commit. The reports come in the order of `orders`.
+/// `interrupt` ends all of them early; `progress` is told of every commit. The reports come in the order of `orders`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the memory is too little to work in.
@@ -110,20 +108,19 @@ pub async fn sync_all(
     orders: &[Order],
     store: &Store,
     clock: Arc<dyn Clock>,
-    interrupt: impl Future<Output = ()>,
+    interrupt: Interrupt,
     progress: &(dyn Fn(&AccountName, Progress) + Sync),
 ) -> Result<Vec<SyncReport>> {
     let Some(max_memory) = orders.iter().map(|order| order.options.max_memory).min() else { return Ok(Vec::new()) };
     let shares = Shares::of(max_memory, orders.len())?;
-    let (means, interrupt) = (Means::with(shares)?, interrupt.shared());
+    let means = Means::with(shares)?;
     let places = Semaphore::new(shares.at_once);
     let runs = orders.iter().map(|Order { account, options }| {
-        let (means, clock, places) = (means.clone(), Arc::clone(&clock), &places);
-        let (interrupt, interrupted) = (interrupt.clone(), interrupt.clone());
+        let (means, clock, places, interrupt) = (means.clone(), Arc::clone(&clock), &places, &interrupt);
         let run = async move {
             let _place = tokio::select! {
                 biased;
-                () = interrupted => return SyncReport::not_begun().interrupted(),
+                () = interrupt.asked() => return SyncReport::not_begun().interrupted(),
                 place = places.acquire() => place,
             };
             let tell = |step| progress(&account.name, step);

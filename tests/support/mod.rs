@@ -3,6 +3,8 @@
 #[cfg(unix)]
 pub(crate) mod campaign;
 pub(crate) mod committed;
+#[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
+pub(crate) mod fake_s3;
 pub(crate) mod moto;
 #[cfg(unix)]
 pub(crate) mod process;

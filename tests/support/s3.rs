@@ -25,6 +25,8 @@ pub(crate) const SECRET: &str = "wJalr/XUtnFEMI+secret-of-tests";
 pub(crate) enum Fault {
     /// Answered with this status; it has no effect.
     Refuse(u16),
+    /// The same with a code and a message.
+    RefuseWith(u16, &'static str, &'static str),
     /// It has its effect, and the connection is cut instead of an answer.
     LoseAnswer,
     /// It has its effect, and the answer is this status.
@@ -205,6 +207,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match fault {
         None | Some(Fault::IgnoreCondition) => effect.await,
         Some(Fault::Refuse(status)) => Ok(refusal(status)),
+        Some(Fault::RefuseWith(status, code, message)) => Ok(refusal_with(status, code, message)),
         Some(Fault::LoseAnswer) => {
             effect.await?;
             Err(Cut)
@@ -248,7 +251,11 @@ fn decoded(path: &str) -> String {
 
 fn refusal(status: u16) -> Response<s3s::Body> {
     let code = if status == 501 { "NotImplemented" } else { "ServiceUnavailable" };
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>");
+    refusal_with(status, code, "as the test says")
+}
+
+fn refusal_with(status: u16, code: &str, message: &str) -> Response<s3s::Body> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
     let mut response = Response::new(s3s::Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     response

@@ -9,6 +9,7 @@ use object_store::memory::InMemory;
 
 use super::{Access, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
+use crate::home;
 use crate::land::local;
 use crate::land::s3::Bucket;
 use crate::land::seam::Seam;
@@ -21,9 +22,13 @@ enum Place {
 
 impl Place {
     fn of(location: &str) -> Result<Self> {
-        match location.split_once("://") {
-            None => Ok(Self::Folder(location.into())),
-            Some(("file", _)) => {
+        let uri = location.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
+        let Some((scheme, _)) = uri else {
+            check_path(location)?;
+            return Ok(Self::Folder(home::expand(location)?.into_owned()));
+        };
+        match &*scheme.to_lowercase() {
+            "file" => {
                 let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
                 folder.map(Self::Folder).ok_or_else(|| {
                     Error::usage("the lake is not a local file URI")
@@ -31,11 +36,38 @@ impl Place {
                         .hint("write `file:///path/to/lake`, or just the path")
                 })
             }
-            Some(("s3" | "s3a", _)) => Ok(Self::Bucket),
-            Some((scheme, _)) => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
+            "s3" | "s3a" => Ok(Self::Bucket),
+            scheme => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
                 .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
         }
     }
+}
+
+fn is_scheme(word: &str) -> bool {
+    word.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// Refuses what is left of a URI when a path library has taken it for a path, such as `s3:/bucket/lake`: a folder of that name is hardly meant.
+fn check_path(location: &str) -> Result<()> {
+    // A single letter is a drive of Windows.
+    let word = location.split_once(':').filter(|(word, _)| is_scheme(word) && word.len() > 1);
+    let Some((scheme, rest)) = word else { return Ok(()) };
+    let rest = rest.trim_start_matches(['/', '\\']).replace('\\', "/");
+    // Somebody may have put a key before the bucket.
+    let rest = match rest.split_once('@') {
+        Some((before, after)) if !before.contains('/') => after,
+        _ => &*rest,
+    };
+    let hint = match &*scheme.to_lowercase() {
+        "s3" | "s3a" | "s3n" => format!("write `s3://{rest}`"),
+        "file" => format!("write `file:///{rest}`, or just `/{rest}`"),
+        "oss" | "cos" | "cosn" | "obs" | "tos" | "minio" | "r2" | "gs" => {
+            format!("write `s3://{rest}`, with AWS_ENDPOINT_URL for the address of the store")
+        }
+        _ => "write `s3://bucket/prefix`, or `./` before the name of a folder that holds a colon".to_owned(),
+    };
+    Err(Error::usage(format!("the lake's location begins with `{scheme}:` and has no `//` behind it")).hint(hint))
 }
 
 impl Store {
@@ -161,6 +193,38 @@ mod tests {
         }
         let error = Store::open("ftp://x/y", Access::Write).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn what_is_left_of_a_uri_is_no_folder() {
+        for (location, right) in [
+            ("s3:/b/lake", "`s3://b/lake`"),
+            ("s3:b/lake", "`s3://b/lake`"),
+            ("S3:/b/lake", "`s3://b/lake`"),
+            ("s3a:\\b\\lake", "`s3://b/lake`"),
+            ("s3:/AK:SK@b/lake", "`s3://b/lake`"),
+            ("oss:/b/lake", "`s3://b/lake`, with AWS_ENDPOINT_URL"),
+            ("file:/srv/lake", "`file:///srv/lake`, or just `/srv/lake`"),
+            ("file:lake", "file:///lake"),
+            ("lake:2026", "`./`"),
+            ("hdfs:/x", "s3://bucket/prefix"),
+        ] {
+            for error in [Store::open(location, Access::Write).map(drop), Store::find(location).map(drop)] {
+                let error = error.expect_err("refused");
+                assert_eq!(error.kind(), ErrorKind::Usage, "{location}");
+                let hint = error.hint_text().expect("a hint");
+                assert!(hint.contains(right) && !format!("{error} {hint}").contains("SK"), "{location}: {hint}");
+            }
+        }
+        for folder in ["C:\\lake", "c:/lake", "./s3:/b", "/srv/a:b", "a b:c", "lake", "1:2", "./a://b", ":x"] {
+            assert!(matches!(Place::of(folder), Ok(Place::Folder(path)) if path == FsPath::new(folder)), "{folder}");
+        }
+        assert!(
+            matches!(Place::of("file:///srv/%E6%B9%96"), Ok(Place::Folder(path)) if path == FsPath::new("/srv/湖"))
+        );
+        assert!(matches!(Place::of("S3://bucket/x"), Ok(Place::Bucket)));
+        assert!(matches!(Place::of("~/lake"), Ok(Place::Folder(path)) if path.is_absolute() && path.ends_with("lake")));
+        assert_eq!(Place::of("~you/lake").err().map(|error| error.kind()), Some(ErrorKind::Usage));
     }
 
     #[test]
