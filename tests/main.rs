@@ -15,6 +15,7 @@ mod editions;
 mod interrupt;
 mod main_job;
 mod manifest;
+mod odd_answers;
 #[cfg(unix)]
 mod outage;
 mod readers;

@@ -191,7 +191,6 @@ fn sync_on(machine: &Machine, fake: &Fake, store: &Store, options: SyncOptions) 
     let account = fake.account(Edition::Enterprise);
     let calls = CallPolicy { calls_per_minute: 0, max_retry_time: Duration::from_secs(1), ..CallPolicy::default() };
     let options = SyncOptions { calls, ..options };
-    let never = std::future::pending();
     let work = async {
         let clock = Arc::new(machine.clone());
         let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ()).await.unwrap();

@@ -5,7 +5,7 @@
 READER is duckdb, pyarrow, polars or spark, and LAKE a folder or s3://bucket/prefix, reached as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY say (not by spark). For each lake and table: rows, columns with their types in one vocabulary, exact sums of decimals,
 first and last instant of timestamps, and rows and files of one Beijing month as the reader prunes to it. For each view, and for the example
-with its month set to MONTH: every row, and for the example how many files were read. For the list of files in FILES.json: its rows, and the sum of real_num. Decimals are text with four places, instants microseconds.
+with its month set to MONTH: every row and the types of its columns, and for the example how many files were read. For the list of files in FILES.json: its rows, and the sum of real_num. Decimals are text with four places, instants microseconds.
 """
 
 import argparse
@@ -67,6 +67,9 @@ class DuckDb:
 
     def sql(self, text):
         return self.db.execute(text)
+
+    def types(self, text):
+        return {row[0]: row[1].lower() for row in self.sql("DESCRIBE " + text).fetchall()}
 
     def rows(self, text):
         # A query that makes something has no rows to give.
@@ -190,6 +193,9 @@ class Spark:
     def sql(self, text):
         return self.session.sql(text)
 
+    def types(self, text):
+        return dict(self.sql(text).dtypes)
+
     def rows(self, text):
         return self.sql(text).toArrow().to_pylist()
 
@@ -242,7 +248,8 @@ def views(reader, said, month):
     for name, query in queries.items():
         rows = [{column: plain(value) for column, value in row.items()} for row in reader.rows(query)]
         shown[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
-    return {"views": shown, "example_files": reader.files_of(queries["example"])}
+    types = {name: reader.types(query) for name, query in queries.items()}
+    return {"views": shown, "view_types": types, "example_files": reader.files_of(queries["example"])}
 
 
 def main():
