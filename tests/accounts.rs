@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wdt_lake::edition::Edition;
 use wdt_lake::sandbox::{Credentials, Options, Sandbox, generate};
+use wdt_lake::time::{Clock as _, SystemClock};
 
 use crate::support::{Said, at, program, run};
 
@@ -121,6 +122,37 @@ fn what_stops_one_account_stops_no_other() {
     let summary = said.json();
     assert_eq!(of(&summary, "gamma")["exit_code"], 2);
     is_whole(&accounts, &summary, "beta", 200);
+}
+
+/// Before there is a lake and afterwards.
+#[test]
+fn a_start_in_the_future_is_its_own_accounts_failure() {
+    let accounts = Accounts::new(100);
+    let tomorrow = SystemClock.now().plus_seconds(86_400);
+    let mut text = accounts.text();
+    for (name, from) in [("beta", tomorrow.to_string()), ("acme", "2026-06-01".into()), ("gamma", "2026-06-01".into())]
+    {
+        text = text.replace(&format!("name = \"{name}\""), &format!("name = \"{name}\"\nfrom = \"{from}\""));
+    }
+    accounts.write(&text);
+    for _ in 0..2 {
+        let said = run(&mut accounts.program(&["sync", "--json", "--to", "2026-06-30"])).expect_code(2);
+        let summary = said.json();
+        assert!(said.stderr.contains("in the future") && said.stderr.contains("account: beta"), "{}", said.stderr);
+        assert!(!said.stderr.contains("acme") && !said.stderr.contains("gamma"), "{}", said.stderr);
+        assert_eq!((&of(&summary, "beta")["exit_code"], &of(&summary, "acme")["exit_code"]), (&2.into(), &0.into()));
+    }
+    for name in ["acme", "gamma"] {
+        let status = run(&mut accounts.program(&["status", "--json"])).expect_code(0).json();
+        assert_eq!(of(&status, name)["rows"]["purchase_apply"], 100, "{name}");
+    }
+    assert!(accounts.sandbox("beta").world().calls().is_empty());
+
+    // One that is typed is every account's, and no lake is made for it.
+    let nowhere = Accounts::new(5);
+    let said = run(&mut nowhere.program(&["sync", "--from", &tomorrow.to_string()])).expect_code(2);
+    assert_eq!(said.stderr.matches("in the future").count(), 3, "{}", said.stderr);
+    assert!(!nowhere.folder.path().join("lake").exists());
 }
 
 /// An account whose ERP does not answer does not hold up the others, which are done while it still hangs; an interrupt then ends it.

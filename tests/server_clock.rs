@@ -264,6 +264,29 @@ fn a_date_ahead_of_the_accepted_timestamp_is_ignored_with_one_warning() {
     }
 }
 
+/// A requisition that is modified between two runs, in hours that the `Date` of the first one had passed already.
+#[test]
+fn what_comes_after_a_date_ahead_is_fetched() {
+    for off in [8 * 3_600, DAY] {
+        let passed = Arc::new(AtomicI64::new(0));
+        let (old, new) =
+            (("POA1".to_owned(), now().plus_seconds(-7_200)), ("POA2".to_owned(), now().plus_seconds(7_200)));
+        let later = Arc::clone(&passed);
+        let fake = Fake::new(move |ask| {
+            let passed = later.load(Relaxed);
+            let rows = if passed == 0 { vec![old.clone()] } else { vec![old.clone(), new.clone()] };
+            Reply { date: Some(http_date(now().plus_seconds(passed + off))), ..judge(ask, passed, &rows) }
+        });
+        let (machine, store) = (Machine::default(), Store::memory());
+        assert_eq!(sync_on(&machine, &fake, &store, from(DAY)).0.headers, 1, "{off}");
+        machine.set(3 * 3_600);
+        passed.store(3 * 3_600, Relaxed);
+        let (report, coverage) = sync_on(&machine, &fake, &store, SyncOptions::default());
+        assert_eq!((report.exit_code(), report.headers), (0, 1), "{off}: {:?}", report.gaps);
+        assert!(end(&coverage) <= now().plus_seconds(3 * 3_600 - LAG));
+    }
+}
+
 #[test]
 fn dates_of_other_ages_and_no_dates_cost_no_calls() {
     let impossible = [
@@ -360,7 +383,12 @@ fn a_balancer_with_a_clock_that_is_off_loses_nothing() {
         for turns in [&[0, 1][..], &[0, 0, 1], &[0, 1, 1], &[1, 0]] {
             let rows = rows(60, 600);
             let turns: Vec<i64> = turns.iter().map(|turn| turn * off).collect();
-            let fake = Fake::new(move |ask| judge(ask, turns[ask.nth % turns.len()], &rows));
+            let (all, is_one) = (rows.clone(), Arc::new(AtomicI64::new(0)));
+            let is_alone = Arc::clone(&is_one);
+            let fake = Fake::new(move |ask| {
+                let ahead = if is_alone.load(Relaxed) == 1 { 0 } else { turns[ask.nth % turns.len()] };
+                judge(ask, ahead, &rows)
+            });
             let (machine, store) = (Machine::default(), Store::memory());
             let options = SyncOptions { page_size: 20, ..from(2 * DAY) };
             let (report, coverage) = sync_on(&machine, &fake, &store, options);
@@ -374,6 +402,13 @@ fn a_balancer_with_a_clock_that_is_off_loses_nothing() {
                 assert!(end(&coverage) >= now().plus_seconds(-LAG - TOLERANCE - 60), "{off}: {coverage:?}");
                 assert_eq!(report.exit_code(), 0, "{:?}", report.gaps);
             }
+            // Behind the right server alone, the rest arrives, and nothing twice.
+            is_one.store(1, Relaxed);
+            let (rest, coverage) = sync_on(&machine, &fake, &store, SyncOptions::default());
+            assert_eq!(rest.exit_code(), 0, "{off}: {:?} {:?}", rest.gaps, rest.stopped);
+            let owed = all.iter().filter(|(_, modified)| coverage.windows()[0].contains(*modified)).count() as u64;
+            assert!(owed >= 50 && coverage.windows().len() == 1, "{off}: {coverage:?}");
+            assert_eq!(report.headers + rest.headers, owed, "{off}");
         }
     }
 }
