@@ -22,6 +22,7 @@ use super::pace::{Limit, Pace};
 use super::refusal::{self, RefusalRule, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
+use crate::unsaid::Unsaid;
 use crate::worker::Worker;
 pub use once::Once;
 
@@ -120,8 +121,8 @@ pub(super) struct Outgoing {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: String,
-    /// What must not be said, should the server repeat it: the signature, and what else of the secret is sent.
-    pub(super) unsaid: Vec<String>,
+    /// What must not be said, should the server repeat it: the signature, and the secret with its parts, which the server knows.
+    pub(super) unsaid: Unsaid,
 }
 
 /// Makes the calls of one account.
@@ -338,12 +339,16 @@ impl Caller {
                 match outcome {
                     Ok(value) => Sent::Answered(value),
                     Err(unreadable) => {
-                        Sent::Unclear(unavailable("the answer cannot be read").because(unreadable), None)
+                        let told = Unreadable(unsaid.hide(&unreadable.0));
+                        Sent::Unclear(unavailable("the answer cannot be read").because(told), None)
                     }
                 }
             }
-            Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: harmless(&message, &unsaid) },
-            Err(why) => Sent::Unclear(unavailable("the answer cannot be read").because(Unreadable(why)), None),
+            Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: unsaid.hide(&message) },
+            Err(why) => {
+                let told = Unreadable(unsaid.hide(&why));
+                Sent::Unclear(unavailable("the answer cannot be read").because(told), None)
+            }
         }
     }
 
@@ -392,14 +397,6 @@ impl Caller {
     }
 }
 
-/// The server's words without what must not be said, were they to repeat it, and on one line.
-fn harmless(message: &str, unsaid: &[String]) -> String {
-    let told = unsaid.iter().fold(message.to_owned(), |told, word| {
-        told.replace(word, "(hidden)").replace(&word.to_uppercase(), "(hidden)")
-    });
-    told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
-
 /// What a business error means for the call.
 fn refused<T>(field: &'static str, code: i64, message: &str, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(field, code, message, rules);
@@ -432,19 +429,4 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(600)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_server_repeats_of_the_secret_is_taken_out() {
-        let sign = "6d081499e6dbaa7d761191bb6b06a052";
-        let told = harmless(
-            &format!("sign error: {sign}\r\n({}), salt s4lt", sign.to_uppercase()),
-            &[sign.into(), "s4lt".into()],
-        );
-        assert_eq!(told, "sign error: (hidden)  ((hidden)), salt (hidden)");
-    }
 }

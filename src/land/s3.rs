@@ -29,6 +29,7 @@ use url::{Host, Url};
 pub(super) use explain::{Contact, Explained, refuses_condition};
 
 use crate::error::{Error, Result};
+use crate::unsaid::Unsaid;
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
@@ -63,7 +64,7 @@ struct Settings {
     options: Vec<(Key, String)>,
     /// What people call the store's address.
     endpoint: String,
-    secrets: Vec<String>,
+    secrets: Unsaid,
 }
 
 /// A client: for objects, and for the steps of uploads in parts.
@@ -80,7 +81,7 @@ pub(super) struct Bucket {
     pub(super) root: String,
     pub(super) endpoint: String,
     has_answered: AtomicBool,
-    secrets: Vec<String>,
+    secrets: Unsaid,
 }
 
 impl Bucket {
