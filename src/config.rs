@@ -6,8 +6,8 @@
 mod file;
 #[cfg(test)]
 mod fuzz_tests;
+mod secret;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -19,6 +19,9 @@ use crate::id::AccountName;
 use crate::time::BeijingTime;
 
 pub use file::{ConfigFile, DEFAULT_PATH, FileAccount};
+pub use secret::Secret;
+pub(crate) use secret::no_salt;
+use secret::{check_salt, plain_word};
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.
 pub mod env {
@@ -48,39 +51,6 @@ pub mod env {
     /// All that set an account.
     pub const ALL: [&str; 9] =
         [EDITION, SID, APPKEY, APPSECRET, APPSECRET_FILE, BASE_URL, ENVIRONMENT, ACCOUNT, REFUSALS];
-}
-
-/// A text that no log, error or manifest can hold: it has no `Display`, no `Serialize`, and `Debug` hides it.
-///
-/// ```compile_fail
-/// let secret = wdt_lake::config::Secret::new("hidden");
-/// println!("{secret}");
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for signing only.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The two parts of a flagship app secret, which is issued as `secret:salt`; `None` when it has not both.
-    pub fn split_salt(&self) -> Option<(Secret, Secret)> {
-        let (secret, salt) = self.0.split_once(':')?;
-        (!secret.is_empty() && !salt.is_empty()).then(|| (Self::new(secret), Self::new(salt)))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
 }
 
 /// One `sid` with its credentials and edition, known by a name.
@@ -151,7 +121,7 @@ impl AccountSettings {
             Some(name) => name.trim().parse()?,
             None => name_of(&sid, env::ACCOUNT)?,
         };
-        let secret = secret(set, read_file)?;
+        let secret = secret::of_environment(set, read_file)?;
         check_salt(edition, &secret)?;
         Ok(Self {
             secret,
@@ -169,46 +139,15 @@ impl AccountSettings {
     }
 }
 
-/// What is said of a flagship app secret that is not `secret:salt`.
-pub(crate) fn no_salt() -> Error {
-    Error::usage("the app secret of a flagship account is not of the form secret:salt")
-        .hint("give the whole app secret as Wangdian issued it, both parts with the colon between them")
-}
-
-fn check_salt(edition: Edition, secret: &Secret) -> Result<()> {
-    if edition == Edition::Flagship && secret.split_salt().is_none() { Err(no_salt()) } else { Ok(()) }
-}
-
 /// The name of an account that was given none; `setting` is where one can be given.
 fn name_of(sid: &str, setting: &str) -> Result<AccountName> {
     sid.parse::<AccountName>().map_err(|_| {
-        Error::usage(format!("the sid `{sid}` cannot be the account's name in the lake")).hint(format!(
+        // Secrets are mistaken for it.
+        let shown = plain_word(sid).map(|sid| format!(" `{sid}`")).unwrap_or_default();
+        Error::usage(format!("the sid{shown} cannot be the account's name in the lake")).hint(format!(
             "set {setting} to a name that starts with a letter and has up to 64 letters, digits, `_` and `-`"
         ))
     })
-}
-
-fn secret(set: impl Fn(&str) -> Option<String>, read_file: impl Fn(&str) -> std::io::Result<String>) -> Result<Secret> {
-    match (set(env::APPSECRET), set(env::APPSECRET_FILE)) {
-        (Some(_), Some(_)) => {
-            Err(Error::usage("WDT_APPSECRET and WDT_APPSECRET_FILE are both set").hint("keep one of them"))
-        }
-        (Some(text), None) => Ok(Secret::new(text.trim())),
-        (None, file) => {
-            let file = file.unwrap_or_default();
-            secret_in_file(read_file(&file))
-                .map_err(|error| error.with("path", &file).hint(format!("check {}", env::APPSECRET_FILE)))
-        }
-    }
-}
-
-/// The secret that a file holds, whose text is the outcome of reading it.
-fn secret_in_file(text: std::io::Result<String>) -> Result<Secret> {
-    let text = text.map_err(|error| Error::usage("the secret's file cannot be read").because(error))?;
-    match text.trim() {
-        "" => Err(Error::usage("the secret's file is empty")),
-        text => Ok(Secret::new(text)),
-    }
 }
 
 /// The settings of an address, as the user knows them.
@@ -234,8 +173,8 @@ fn vendor_url(edition: Edition, environment: &str, names: AddressNames) -> Resul
         (Edition::Y, "test") => Ok("https://openapi.ali.huice.cc/openapi"),
         (Edition::Flagship, "production") => Ok("http://wdt.wangdian.cn/openapi"),
         (Edition::Flagship, "test") => Ok("http://47.92.239.46/openapi"),
-        _ => Err(Error::usage(format!("unknown environment `{environment}`"))
-            .hint(format!("{} is `production` or `test`", names.environment))),
+        _ => Err(Error::usage(format!("{} is neither `production` nor `test`", names.environment))
+            .hint(format!("write one of them, or leave it out and give the address by {}", names.base_url))),
     }
 }
 

@@ -193,7 +193,9 @@ fn sync_on(machine: &Machine, fake: &Fake, store: &Store, options: SyncOptions) 
     let options = SyncOptions { calls, ..options };
     let work = async {
         let clock = Arc::new(machine.clone());
-        let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ()).await.unwrap();
+        let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ())
+            .await
+            .unwrap();
         (report, Lake::open(store.clone(), account.name.clone()).await.unwrap().coverage().clone())
     };
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)

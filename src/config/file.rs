@@ -23,7 +23,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{AccountSettings, AddressNames, Secret, Terms, base_url, check_salt, env, name_of, secret_in_file};
+use super::{AccountSettings, AddressNames, Secret, Terms, base_url, check_salt, env, name_of, plain_word};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::id::AccountName;
@@ -217,17 +217,14 @@ impl FileAccount {
         read_file: impl Fn(&str) -> std::io::Result<String>,
     ) -> Result<AccountSettings> {
         let secret = match &self.secret {
-            SecretSource::Variable(name) => variable(name.expose())
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-                .map(Secret::new)
+            SecretSource::Variable(name) => match variable(name.expose()).filter(|text| !text.trim().is_empty()) {
+                Some(text) => {
+                    Secret::given(&text).map_err(|error| error.with("in", "the variable that `secret_env` names"))
+                }
                 // What stands there is not said: it may be the secret itself.
-                .ok_or_else(|| {
-                    Error::usage("the variable that `secret_env` names is not set").hint(HOW_TO_GIVE_A_SECRET)
-                }),
-            SecretSource::File(file) => secret_in_file(read_file(file.expose())).map_err(|error| {
-                error.hint("`secret_file` is a path, relative to the folder of the configuration file")
-            }),
+                None => Err(Error::usage("the variable that `secret_env` names is not set").hint(HOW_TO_GIVE_A_SECRET)),
+            },
+            SecretSource::File(file) => Secret::in_file(read_file(file.expose()), "`secret_file`"),
         };
         secret
             .and_then(|secret| check_salt(self.settings.edition, &secret).map(|()| secret))
@@ -318,7 +315,9 @@ impl Keys<'_> {
                     .wrong(Some(span), format!("`{name}`: no secret stands in this file"))
                     .hint(HOW_TO_GIVE_A_SECRET));
             }
-            let error = self.page.wrong(Some(span), format!("unknown key `{name}`"));
+            // A key that is none may be a secret that slipped.
+            let shown = plain_word(name).map(|name| format!(" `{name}`")).unwrap_or_default();
+            let error = self.page.wrong(Some(span), format!("unknown key{shown}"));
             if elsewhere.contains(&name) {
                 return Err(error.hint(format!("`{name}` {where_it_is}")));
             }

@@ -129,10 +129,12 @@ impl Gateway {
     pub async fn stop<T, R>(&self, numbers: &[String], requested_at: BeijingTime, read: R) -> Result<Once<T>>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+        R: Fn(&Answer, &dyn Fn(&str) -> String) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
         let Protocol::Qjb(account) = &self.protocol else { return Err(no_stop_method()) };
         let outgoing = account.stop(numbers, requested_at);
+        let unsaid = outgoing.unsaid.clone();
+        let read = move |answer: &Answer| read(answer, &|text: &str| unsaid.hide(text));
         let until = requested_at.plus_seconds(qjb::SEND_WITHIN_SECONDS);
         Ok(self.caller.once(qjb::STOP, qjb::ENVELOPE, qjb::REFUSED_UNDONE, outgoing, until, read).await)
     }

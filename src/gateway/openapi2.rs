@@ -44,7 +44,8 @@ impl OpenApi2 {
         parameters.push(("sign", &sign));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let content_type = "application/x-www-form-urlencoded";
-        Outgoing { url: self.url.clone(), content_type, body, unsaid: vec![sign] }
+        let unsaid = [&*sign, self.secret.expose()].into_iter().collect();
+        Outgoing { url: self.url.clone(), content_type, body, unsaid }
     }
 }
 

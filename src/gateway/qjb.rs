@@ -81,7 +81,8 @@ impl Qjb {
         parameters.push(("sign", &sign));
         let mut url = self.url.clone();
         url.query_pairs_mut().extend_pairs(parameters);
-        let unsaid = vec![sign, self.salt.expose().to_owned()];
+        let [secret, salt] = [&self.secret, &self.salt].map(Secret::expose);
+        let unsaid = [&*sign, secret, salt].into_iter().collect();
         Outgoing { url, content_type: "application/json", body: arguments, unsaid }
     }
 }
@@ -171,7 +172,9 @@ mod tests {
         let outgoing = qjb.query(&Query::Number("POA\"1".into()), at("2026-06-01 00:00:00"));
         assert_eq!(outgoing.body, r#"[{"purchase_apply_no":"POA\"1"}]"#);
         assert!(!outgoing.url.as_str().contains("s3cret"));
-        assert_eq!(outgoing.unsaid, [parameters(&outgoing)["sign"].clone(), "s4lt".into()]);
+        let sign = parameters(&outgoing)["sign"].clone();
+        let told = outgoing.unsaid.hide(&format!("{sign}, s4lt, s3cret, POA1"));
+        assert_eq!(told, "(hidden), (hidden), (hidden), POA1");
     }
 
     /// The body is the vendor's own example, but for its blanks.

@@ -36,6 +36,7 @@ pub(super) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 
 use crate::error::{Error, Result};
 use crate::home;
+use crate::unsaid::Unsaid;
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
@@ -58,7 +59,7 @@ struct Settings {
     options: Vec<(Key, String)>,
     /// What people call the store's address.
     endpoint: String,
-    secrets: Vec<String>,
+    secrets: Unsaid,
 }
 
 /// A client: for objects, and for the steps of uploads in parts.
@@ -77,7 +78,7 @@ pub(super) struct Bucket {
     pub(super) root: String,
     pub(super) endpoint: String,
     patience: Arc<Patience>,
-    secrets: Vec<String>,
+    secrets: Unsaid,
 }
 
 /// What a listing shows, by names relative to the root of the lake. One that is not UTF-8 is nobody's, and shown as well as it can be.

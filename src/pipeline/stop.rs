@@ -123,8 +123,9 @@ impl Erp for Called {
     }
 
     async fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Reply {
-        let called =
-            self.gateway.stop(numbers, requested_at, |answer| StopAnswer::read(answer.body()).map_err(Unreadable));
+        let called = self.gateway.stop(numbers, requested_at, |answer, hide| {
+            StopAnswer::read(answer.body()).map(|read| read.with_errors(hide)).map_err(Unreadable)
+        });
         match called.await {
             Ok(Once::Answered(answer)) => Reply::Answered(answer),
             Ok(Once::Refused { code, message, error }) => Reply::Refused { code, message, error },

@@ -40,6 +40,14 @@ impl StopAnswer {
         serde_json::from_slice(body).map_err(|error| format!("not a list of failures: {error}"))
     }
 
+    /// The same with each of its reasons as `told` gives it.
+    pub fn with_errors(mut self, told: impl Fn(&str) -> String) -> Self {
+        for error in self.data.iter_mut().filter_map(|failure| failure.error.as_mut()) {
+            *error = told(error);
+        }
+        self
+    }
+
     /// An answer with these failures and the total that they have.
     #[cfg(test)]
     pub(super) fn of(failures: Vec<Failure>) -> Self {

@@ -9,11 +9,10 @@ use std::error::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::refusal::Refused;
+use crate::unsaid::Unsaid;
 
 /// How much of a text is shown.
 const LONGEST: usize = 500;
-/// Secrets shorter than this would strike out half of any text.
-const SHORTEST_SECRET: usize = 6;
 
 /// An error of the store, fit to be shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ const UNREACHED: &str = "check AWS_ENDPOINT_URL and AWS_REGION, the network, and
 safe to run again";
 
 /// What went wrong, and what may help.
-pub(super) fn explain(error: &object_store::Error, secrets: &[String]) -> Explained {
+pub(super) fn explain(error: &object_store::Error, secrets: &Unsaid) -> Explained {
     let contact = contact(error);
     let raw = error.to_string();
     let refused = Refused::in_text(&raw);
@@ -50,9 +49,7 @@ pub(super) fn explain(error: &object_store::Error, secrets: &[String]) -> Explai
     if contact != Contact::Made && !text.contains(&cause) {
         text = format!("{text}: {cause}");
     }
-    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
-        text = text.replace(secret.as_str(), "(hidden)");
-    }
+    text = secrets.hide(&text);
     let hint = match contact {
         Contact::Made => refused.and_then(|refused| refused.hint()).unwrap_or(BROKEN),
         Contact::Refused | Contact::Silent => UNREACHED,
@@ -124,7 +121,7 @@ mod tests {
 
     fn explained(text: &str) -> Explained {
         let error = object_store::Error::Generic { store: "S3", source: text.to_owned().into() };
-        explain(&error, &["AKIAIOSFODNN7EXAMPLE".to_owned(), "abc".to_owned()])
+        explain(&error, &["AKIAIOSFODNN7EXAMPLE", "abc"].into_iter().collect())
     }
 
     #[test]
@@ -144,8 +141,8 @@ mod tests {
 
     #[test]
     fn known_secrets_are_struck_out_wherever_they_stand() {
-        let said = explained("401 Unauthorized: key AKIAIOSFODNN7EXAMPLE\nabc (https://x.example/p?token=1)");
-        assert_eq!(said.text, "Generic S3 error: 401 Unauthorized: key (hidden) abc (https://x.example/p");
+        let said = explained("401 Unauthorized: key AKIAIOSFODNN7EXAMPLE\nabc abcd (https://x.example/p?token=1)");
+        assert_eq!(said.text, "Generic S3 error: 401 Unauthorized: key (hidden) (hidden) abcd (https://x.example/p");
         assert!(explained(&"长".repeat(2_000)).text.len() < 2_000);
     }
 

@@ -1,0 +1,274 @@
+//! What must not be said: secrets and signatures, struck out of texts that somebody else wrote, in every spelling that they take on their way.
+//!
+//! A server may repeat an address or a body in its answer: percent-encoded once or twice, in upper or lower hex, with `+` for a blank, escaped
+//! as JSON or HTML. So a text is decoded layer by layer, by each of these ways, each layer is searched, and what is found is struck out of the text as it stands.
+//! Letters of another case count as the same. A short secret is struck out only where it stands alone: `a` does not make `invalid` unreadable.
+
+use std::fmt;
+use std::ops::Range;
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "(hidden)";
+/// Secrets of fewer bytes than this are words of other texts too: they count as whole tokens only.
+const SHORTEST_ANYWHERE: usize = 6;
+/// How often something is encoded on its way at most: by a form, an address in it, JSON and HTML around it.
+const LAYERS: usize = 4;
+/// The most of a text that is shown, in bytes.
+const SHOWN: usize = 2_000;
+/// The most of a text that is looked at, so that a secret across the end of what is shown is found as well.
+const SEARCHED: usize = 32 << 10;
+
+/// Texts that must not be said. It cannot be printed itself.
+#[derive(Clone, Default)]
+pub(crate) struct Unsaid(Vec<Vec<u8>>);
+
+impl fmt::Debug for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unsaid({})", self.0.len())
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for Unsaid {
+    fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
+        let mut words: Vec<Vec<u8>> =
+            texts.into_iter().map(|text| text.as_ref().bytes().map(folded).collect()).filter(is_filled).collect();
+        words.sort();
+        words.dedup();
+        Self(words)
+    }
+}
+
+fn is_filled(word: &Vec<u8>) -> bool {
+    !word.is_empty()
+}
+
+impl Unsaid {
+    /// `text` without what must not be said, on one line, and not without end.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let text = &text[..text.floor_char_boundary(SEARCHED)];
+        let layer: Vec<Unit> = text.bytes().enumerate().map(|(at, byte)| Unit { byte, at: at..at + 1 }).collect();
+        let mut found: Vec<Range<usize>> = Vec::new();
+        self.search_layers(&layer, LAYERS, &mut found);
+        let told = without(text, found);
+        told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    }
+
+    fn search_layers(&self, layer: &[Unit], left: usize, found: &mut Vec<Range<usize>>) {
+        self.search(layer, found);
+        let ways = WAYS.iter().filter(|_| left > 0 && !self.0.is_empty());
+        for next in ways.filter_map(|way| decoded(layer, *way)) {
+            self.search_layers(&next, left - 1, found);
+        }
+    }
+
+    fn search(&self, layer: &[Unit], found: &mut Vec<Range<usize>>) {
+        let bytes: Vec<u8> = layer.iter().map(|unit| folded(unit.byte)).collect();
+        for word in &self.0 {
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(bytes.get(from..).unwrap_or_default(), word).map(|at| from + at) {
+                let end = at + word.len();
+                let stands_alone = !at.checked_sub(1).is_some_and(|before| is_of_a_token(bytes[before]))
+                    && !bytes.get(end).is_some_and(|after| is_of_a_token(*after));
+                if stands_alone || word.len() >= SHORTEST_ANYWHERE {
+                    found.push(layer[at].at.start..layer[end - 1].at.end);
+                }
+                from = at + 1;
+            }
+        }
+    }
+}
+
+/// A byte of a layer, and where it stands in the text.
+#[derive(Clone, Debug)]
+struct Unit {
+    byte: u8,
+    at: Range<usize>,
+}
+
+/// A letter of any case is the same, and so are a blank and the `+` of a form.
+fn folded(byte: u8) -> u8 {
+    if byte == b'+' { b' ' } else { byte.to_ascii_lowercase() }
+}
+
+fn is_of_a_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// A way to escape, by the byte that begins it: of addresses, of JSON, of HTML.
+const WAYS: [u8; 3] = [b'%', b'\\', b'&'];
+
+/// The next layer, by one way; nothing when it has nothing to decode.
+fn decoded(layer: &[Unit], way: u8) -> Option<Vec<Unit>> {
+    let (mut next, mut at, mut is_changed) = (Vec::with_capacity(layer.len()), 0, false);
+    while let Some(unit) = layer.get(at) {
+        let Some((bytes, length)) = (unit.byte == way).then(|| escape(&layer[at..])).flatten() else {
+            next.push(unit.clone());
+            at += 1;
+            continue;
+        };
+        let place = unit.at.start..layer[at + length - 1].at.end;
+        next.extend(bytes.into_iter().map(|byte| Unit { byte, at: place.clone() }));
+        (at, is_changed) = (at + length, true);
+    }
+    is_changed.then_some(next)
+}
+
+/// What the escape at the beginning stands for, and how long it is.
+fn escape(units: &[Unit]) -> Option<(Vec<u8>, usize)> {
+    /// The longest escape that is looked at: `&#x0010FFFF;`.
+    const LONGEST: usize = 12;
+    let text: Vec<u8> = units.iter().take(LONGEST).map(|unit| unit.byte).collect();
+    let number = |digits: &[u8], radix| u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
+    let hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit).then(|| number(digits, 16)).flatten();
+    let letter = |code: u32| char::from_u32(code).map(|letter| letter.to_string().into_bytes());
+    match *text.as_slice() {
+        [b'%', b'u' | b'U', ..] if text.len() >= 6 => Some((letter(hex(&text[2..6])?)?, 6)),
+        [b'%', high, low, ..] => Some((vec![u8::try_from(hex(&[high, low])?).ok()?], 3)),
+        [b'\\', b'u' | b'U', ..] if text.len() >= 6 => Some((letter(hex(&text[2..6])?)?, 6)),
+        [b'\\', b'x' | b'X', high, low, ..] => Some((letter(hex(&[high, low])?)?, 4)),
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Some((vec![b'\n'], 2)),
+        [b'\\', plain @ (b'\\' | b'/' | b'"' | b'\''), ..] => Some((vec![plain], 2)),
+        [b'&', ..] => {
+            let length = text.iter().position(|byte| *byte == b';')? + 1;
+            let code = match &text[1..length - 1] {
+                b"amp" => u32::from(b'&'),
+                b"lt" => u32::from(b'<'),
+                b"gt" => u32::from(b'>'),
+                b"quot" => u32::from(b'"'),
+                b"apos" => u32::from(b'\''),
+                [b'#', b'x' | b'X', digits @ ..] => hex(digits)?,
+                [b'#', digits @ ..] => number(digits, 10)?,
+                _ => return None,
+            };
+            Some((letter(code)?, length))
+        }
+        _ => None,
+    }
+}
+
+/// `text` with each of `found` struck out, cut behind what is shown; places that overlap are struck out once.
+fn without(text: &str, mut found: Vec<Range<usize>>) -> String {
+    found.sort_by_key(|place| place.start);
+    let (mut told, mut done) = (String::with_capacity(text.len()), 0);
+    let shown = text.floor_char_boundary(SHOWN);
+    for place in found.into_iter().filter(|place| place.start < shown) {
+        if place.start >= done {
+            told.push_str(text.get(done..place.start).unwrap_or_default());
+            told.push_str(HIDDEN);
+        }
+        done = done.max(place.end);
+    }
+    told.push_str(text.get(done..shown).unwrap_or_default());
+    if shown < text.len() {
+        told.push_str("...");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hide(secret: &str, text: &str) -> String {
+        [secret].into_iter().collect::<Unsaid>().hide(text)
+    }
+
+    #[test]
+    fn what_the_server_repeats_is_taken_out_on_one_line() {
+        let sign = "6d081499e6dbaa7d761191bb6b06a052";
+        let unsaid: Unsaid = [sign, "s4lt", ""].into_iter().collect();
+        let told = unsaid.hide(&format!("sign error: {sign}\r\n({}), salt s4lt", sign.to_uppercase()));
+        assert_eq!(told, "sign error: (hidden)  ((hidden)), salt (hidden)");
+        assert!(!format!("{unsaid:?}").contains("s4lt"));
+    }
+
+    #[test]
+    fn every_spelling_in_an_address_is_found() {
+        let salt = "p/q+r &=%盐s";
+        for text in [
+            "/openapi?sid=x&salt=p%2Fq%2Br+%26%3D%25%E7%9B%90s&v=1.0",
+            "/openapi?sid=x&salt=p%2fq%2br+%26%3d%25%e7%9b%90s&v=1.0",
+            "/openapi?sid=x&salt=p%2Fq%2Br%20%26%3D%25%E7%9b%90s&v=1.0",
+            "/openapi?sid=x&salt=%70%2F%71%2B%72%20%26%3D%25%E7%9B%90%73&v=1.0",
+            "url=%2Fopenapi%3Fsalt%3Dp%252Fq%252Br%2B%2526%253D%2525%25E7%259B%2590s%26v",
+            r#"{"salt":"p\/q+r \u0026=%\u76d0s"}"#,
+            "<b>p/q+r &amp;=%盐s</b>",
+            "<b>p&#47;q&#x2b;r &#38;&#61;%&#30416;s</b>",
+            "salt=p/q+r &=%盐s.",
+            "P/Q+R &=%盐S",
+            "no bounds: xp/q+r &=%盐sx",
+        ] {
+            let told = hide(salt, text);
+            assert!(told.contains("(hidden)"), "{text}: {told}");
+            for part in ["p/q", "%2Fq", "%2fq", "E7", "e7", "盐", "u76d0", "%26%3", "30416", "259B", "%71"] {
+                assert!(!told.contains(part), "{part} of {text}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_secret_does_not_mangle_a_message() {
+        assert_eq!(hide("a", "invalid appkey, a bad salt"), "invalid appkey, (hidden) bad salt");
+        assert_eq!(
+            hide("s4lt", "salt=s4lt&v=1 s4lts xs4lt s4lt-1 盐s4lt错"),
+            "salt=(hidden)&v=1 s4lts xs4lt s4lt-1 盐(hidden)错"
+        );
+        assert_eq!(hide("s4lt", "u=x%3Fsalt%3Ds4lt%26v, \\\"s4lt\\\""), "u=x%3Fsalt%3D(hidden)%26v, \\\"(hidden)\\\"");
+        assert_eq!(hide("s", "%73"), "(hidden)");
+        assert_eq!(hide("1", "HTTP 111, code 1: 100%1"), "HTTP 111, code (hidden): 100%(hidden)");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_no_secret_with_it() {
+        let text = format!("{}s3cret-part{}", "x".repeat(SHOWN - 3), "y".repeat(1 << 20));
+        assert_eq!(hide("s3cret-part", &text), format!("{}(hidden)...", "x".repeat(SHOWN - 3)));
+        assert_eq!(hide("absent", &"盐".repeat(SHOWN)).len(), SHOWN / 3 * 3 + 3);
+    }
+
+    #[test]
+    fn odd_escapes_are_left_as_they_are() {
+        for text in
+            ["100%", "%", "%z1", "\\", "\\u12", "&;", "&#xffffffff;", "&#99999999999;", "&nothing;", "%u", "盐%e7"]
+        {
+            assert_eq!(hide("absent", text), text);
+        }
+    }
+
+    /// Encodes each byte for an address by the way that its dice says.
+    fn encoded(secret: &str, dice: &[u8]) -> String {
+        let ways = secret.bytes().zip(dice.iter().cycle());
+        ways.map(|(byte, way)| match way % 3 {
+            0 if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            1 => format!("%{byte:02x}"),
+            _ if byte == b' ' => "+".to_owned(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_is_hidden_however_it_is_encoded(
+            secret in "[ -~é盐]{1,24}",
+            dice in prop::collection::vec(any::<u8>(), 1..24),
+            times in 1..=3,
+            around in ("[a-z ]{0,6}", "[a-z ]{0,6}"),
+        ) {
+            let sent = (0..times).fold(secret.clone(), |sent, _| encoded(&sent, &dice));
+            let text = format!("{}={sent}&{}", around.0, around.1);
+            let told = hide(&secret, &text);
+            prop_assert!(told.contains(HIDDEN), "{} of {}", told, text);
+            // Nothing is left of what was sent: what is not struck out stood around it.
+            let rest = told.replace(HIDDEN, "");
+            prop_assert!(rest.len() <= around.0.len() + around.1.len() + 2, "{} of {}", told, text);
+        }
+
+        #[test]
+        fn any_text_is_survived(secret in ".{0,8}", text in ".{0,200}") {
+            let told = hide(&secret, &text);
+            prop_assert!(!told.chars().any(char::is_control));
+        }
+    }
+}
