@@ -4,15 +4,12 @@
 //! turns every further write into an error, upon which the server drops it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -31,34 +28,23 @@ impl Sever {
     }
 }
 
-impl Connected<IncomingStream<'_, SeverableListener>> for Sever {
-    fn connect_info(stream: IncomingStream<'_, SeverableListener>) -> Self {
-        stream.io().switch.clone()
-    }
-}
-
 /// Listens for connections that can be cut.
 #[derive(Debug)]
 pub(super) struct SeverableListener(pub(super) TcpListener);
 
-impl Listener for SeverableListener {
-    type Io = SeverableStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+impl SeverableListener {
+    /// The next connection, and its switch.
+    pub(super) async fn accept(&self) -> (SeverableStream, Sever) {
         loop {
-            if let Ok((stream, address)) = self.0.accept().await {
+            if let Ok((stream, _)) = self.0.accept().await {
                 // Small answers must not wait for the peer's acknowledgement; without the option they are only slower.
                 let _ = stream.set_nodelay(true);
-                return (SeverableStream { stream, switch: Sever::default() }, address);
+                let switch = Sever::default();
+                return (SeverableStream { stream, switch: switch.clone() }, switch);
             }
             // Most likely out of file descriptors: some will be closed soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
     }
 }
 

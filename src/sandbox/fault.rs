@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -9,8 +10,36 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::error::{Error, Result};
+use crate::time::BeijingTime;
 
 use super::connection::Sever;
+
+/// How a gateway says when to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// In so many seconds.
+    Seconds(u32),
+    /// At a time, so many seconds of the gateway's clock ahead.
+    Date {
+        /// How far ahead it is.
+        seconds: u32,
+    },
+}
+
+impl RetryAfter {
+    fn header(self, now: BeijingTime) -> HeaderValue {
+        match self {
+            Self::Seconds(seconds) => HeaderValue::from(seconds),
+            Self::Date { seconds } => http_date(now.plus_seconds(seconds.into()).unix()),
+        }
+    }
+}
+
+/// A time in seconds since 1970, as headers say it.
+pub(super) fn http_date(unix: i64) -> HeaderValue {
+    let since = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+    HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + since)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
 
 /// One fault of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +51,8 @@ pub enum Fault {
         /// The seconds of `Retry-After`.
         retry_after: Option<u32>,
     },
+    /// HTTP 503 with a `Retry-After`.
+    ComeAgain(RetryAfter),
     /// The connection is closed without an answer, before the gateway did anything.
     Disconnect,
     /// The gateway does its work, then the connection is closed without an answer.
@@ -73,6 +104,8 @@ impl Fault {
         match self {
             Self::Status(_) => "status",
             Self::TooManyRequests { .. } => "429",
+            Self::ComeAgain(RetryAfter::Seconds(_)) => "retry-after",
+            Self::ComeAgain(RetryAfter::Date { .. }) => "retry-after-date",
             Self::Disconnect => "disconnect",
             Self::LostAnswer => "lost-answer",
             Self::LateEffect { .. } => "late-effect",
@@ -91,8 +124,53 @@ impl Fault {
         matches!(self, Self::LostAnswer | Self::LateEffect { .. } | Self::Hang | Self::Truncated | Self::ShortBody)
     }
 
-    /// The HTTP answer, given what it would have been.
-    pub(super) async fn spoil(&self, answer: Bytes, connection: &Sever) -> Response<Body> {
+    /// What it is, in a few words.
+    fn looks(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "an error page with that HTTP status",
+            Self::TooManyRequests { .. } => "HTTP status 429, with a `Retry-After` of a second",
+            Self::ComeAgain(RetryAfter::Seconds(_)) => "HTTP status 503, with a `Retry-After` of a second",
+            Self::ComeAgain(RetryAfter::Date { .. }) => "HTTP status 503, with a `Retry-After` that is a date",
+            Self::Disconnect => "the connection is closed before the gateway did anything",
+            Self::LostAnswer => "the gateway does its work, then the connection is closed",
+            Self::LateEffect { .. } => "the connection is closed, and a stop takes effect a minute later",
+            Self::Silence => "no answer ever comes",
+            Self::Hang => "the answer begins and never ends",
+            Self::Truncated => "JSON that is cut in the middle",
+            Self::ShortBody => "fewer bytes than `Content-Length` promised",
+            Self::Html => "an HTML page with HTTP status 200",
+            Self::Empty => "HTTP status 200 with no body",
+            Self::Business { .. } => "a business error that says that the system is busy",
+        }
+    }
+
+    /// All faults that have a name, as the command line understands them.
+    fn named() -> [Self; 13] {
+        [
+            Self::TooManyRequests { retry_after: Some(1) },
+            Self::ComeAgain(RetryAfter::Seconds(1)),
+            Self::ComeAgain(RetryAfter::Date { seconds: 2 }),
+            Self::Disconnect,
+            Self::LostAnswer,
+            Self::LateEffect { seconds: 60 },
+            Self::Silence,
+            Self::Hang,
+            Self::Truncated,
+            Self::ShortBody,
+            Self::Html,
+            Self::Empty,
+            Self::Business { code: 1, message: "系统繁忙，请稍后重试".to_owned() },
+        ]
+    }
+
+    /// The faults that the command line understands: the word of each and what it is.
+    pub fn vocabulary() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let status = std::iter::once(("400..599", Self::Status(502).looks()));
+        status.chain(Self::named().map(|fault| (fault.name(), fault.looks())))
+    }
+
+    /// The HTTP answer, given what it would have been, when the gateway's clock says `now`.
+    pub(super) async fn spoil(&self, answer: Bytes, connection: &Sever, now: BeijingTime) -> Response<Body> {
         let half = answer.slice(..answer.len() / 2);
         match self {
             Self::Status(status) => error_page(*status),
@@ -101,6 +179,11 @@ impl Fault {
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
                 }
+                response
+            }
+            Self::ComeAgain(after) => {
+                let mut response = error_page(503);
+                response.headers_mut().insert(header::RETRY_AFTER, after.header(now));
                 response
             }
             Self::Disconnect | Self::LostAnswer | Self::LateEffect { .. } => {
@@ -161,28 +244,16 @@ impl FromStr for Fault {
 
     /// The words of [`Fault::name`], or an HTTP status of three digits.
     fn from_str(text: &str) -> Result<Self> {
-        let named = [
-            Self::TooManyRequests { retry_after: Some(1) },
-            Self::Disconnect,
-            Self::LostAnswer,
-            Self::LateEffect { seconds: 60 },
-            Self::Silence,
-            Self::Hang,
-            Self::Truncated,
-            Self::ShortBody,
-            Self::Html,
-            Self::Empty,
-            Self::Business { code: 1, message: "系统繁忙，请稍后重试".to_owned() },
-        ];
-        if let Some(fault) = named.into_iter().find(|fault| fault.name() == text) {
+        if let Some(fault) = Self::named().into_iter().find(|fault| fault.name() == text) {
             return Ok(fault);
         }
         match text.parse() {
             Ok(status @ 400..=599) => Ok(Self::Status(status)),
-            _ => Err(Error::usage(format!("`{text}` is not a fault")).hint(
-                "faults are an HTTP status such as 502, 429, disconnect, lost-answer, late-effect, silence, hang, truncated, \
-                 short-body, html, empty and business",
-            )),
+            _ => {
+                let names = Self::named().map(|fault| fault.name()).join(", ");
+                Err(Error::usage(format!("`{text}` is not a fault"))
+                    .hint(format!("faults are an HTTP status such as 502, and {names}")))
+            }
         }
     }
 }
@@ -195,6 +266,9 @@ mod tests {
     fn faults_are_read_as_they_are_written() {
         for fault in Fault::usual() {
             assert_eq!(fault.to_string().parse::<Fault>().expect("a fault"), fault);
+        }
+        for fault in Fault::named() {
+            assert_eq!(fault.name().parse::<Fault>().expect("a fault"), fault);
         }
         assert!("nonsense".parse::<Fault>().is_err() && "200".parse::<Fault>().is_err());
     }

@@ -107,8 +107,8 @@ impl Front {
         told
     }
 
-    /// Checks who calls, when, and whether the signature is theirs.
-    pub(super) fn authorize(self, params: &Params, known: &Known, now: BeijingTime) -> Result<(), Refusal> {
+    /// Checks who calls, when (against `now`, if at all), and whether the signature is theirs.
+    pub(super) fn authorize(self, params: &Params, known: &Known, now: Option<BeijingTime>) -> Result<(), Refusal> {
         match self {
             Self::OpenApi2 => openapi2::authorize(params, known, now),
             Self::Qjb => qjb::authorize(params, known, now),
@@ -134,7 +134,7 @@ impl Front {
     /// The JSON of an answer.
     pub(super) fn reply_json(self, reply: &Reply, behaviour: &Behaviour, dialect: Dialect) -> String {
         match (self, reply) {
-            (Self::OpenApi2, Reply::Rows(listing)) => openapi2::rows_json(listing, dialect),
+            (Self::OpenApi2, Reply::Rows(listing)) => openapi2::rows_json(listing, behaviour, dialect),
             (_, Reply::Rows(listing)) => qjb::rows_json(listing, behaviour, dialect),
             (_, Reply::Stopped(failures)) => qjb::stopped_json(failures, dialect),
         }

@@ -10,6 +10,7 @@ use crate::time::Window;
 use super::data;
 use super::dice::Dice;
 use super::fault::Fault;
+use super::oddity::Oddities;
 use super::render::{Applicant, Dialect, Escapes, Scalars};
 use super::world::World;
 
@@ -44,6 +45,17 @@ impl Order {
             Self::Random => "random",
         }
     }
+
+    /// What it is, in a few words.
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Modified => "by modified time, those of one second by id",
+            Self::ModifiedShuffledTies => "by modified time, those of one second in a new order at every call",
+            Self::ModifiedDescending => "by modified time, the latest first",
+            Self::ApplyId => "by id",
+            Self::Random => "in a new order at every call",
+        }
+    }
 }
 
 impl FromStr for Order {
@@ -52,7 +64,7 @@ impl FromStr for Order {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|order| order.name() == text).ok_or_else(|| {
             Error::usage(format!("`{text}` is not an order"))
-                .hint("orders are modified, shuffled-ties, descending, apply-id and random")
+                .hint(format!("orders are {}", Self::ALL.map(Self::name).join(", ")))
         })
     }
 }
@@ -268,12 +280,15 @@ pub struct Behaviour {
     pub scalars: Scalars,
     /// How text is escaped.
     pub escapes: Escapes,
+    /// What real gateways were seen to answer beside all that.
+    pub oddities: Oddities,
 }
 
 impl Behaviour {
     /// The form of the answers of a gateway of this edition.
     pub fn dialect(&self, edition: Edition) -> Dialect {
-        Dialect { edition, applicant: self.applicant, scalars: self.scalars, escapes: self.escapes }
+        let lists = self.oddities.lists();
+        Dialect { edition, applicant: self.applicant, scalars: self.scalars, escapes: self.escapes, lists }
     }
 }
 

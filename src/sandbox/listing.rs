@@ -10,6 +10,7 @@ use crate::time::Window;
 
 use super::dice::Dice;
 use super::hostile::{Behaviour, Order, Statements};
+use super::oddity::{Paging, Part};
 use super::record::{Requisition, Text};
 use super::world::{Key, World};
 
@@ -30,10 +31,18 @@ pub(super) struct Query {
     pub(super) total: Total,
 }
 
+/// Whether the answer has a list at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    Sent,
+    LeftOut,
+}
+
 /// Its answer.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) rows: Vec<Arc<Requisition>>,
+    pub(super) list: List,
     pub(super) total: Option<u64>,
 }
 
@@ -45,27 +54,29 @@ pub(super) fn list(
     dice: &mut Dice,
     between: impl FnOnce(&mut World),
 ) -> Listing {
-    let count = |world: &World| Some(places(world, query).len() as u64);
-    match (query.total, behaviour.statements) {
-        (Total::Unwanted, _) => Listing { rows: page(world, query, behaviour, dice), total: None },
+    let count = |world: &World| places(world, query).len() as u64;
+    let (counted, mut listing) = match (query.total, behaviour.statements) {
+        (Total::Unwanted, _) => return page(world, query, behaviour, dice),
         (Total::Wanted, Statements::CountThenList) => {
-            let total = count(world);
+            let counted = count(world);
             between(world);
-            Listing { rows: page(world, query, behaviour, dice), total }
+            (counted, page(world, query, behaviour, dice))
         }
         (Total::Wanted, Statements::ListThenCount) => {
-            let rows = page(world, query, behaviour, dice);
+            let listing = page(world, query, behaviour, dice);
             between(world);
-            Listing { rows, total: count(world) }
+            (count(world), listing)
         }
-    }
+    };
+    listing.total = behaviour.oddities.total(world, query.window, counted, listing.rows.len());
+    listing
 }
 
 /// Where everything that the query asks for stands, in order of modified time and apply_id.
 fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
     match (&query.number, query.window) {
         (Some(number), window) => world
-            .find(number)
+            .find_all(number)
             .filter(|found| window.is_none_or(|window| window.contains(found.modified)))
             .map(|found| (found.modified, found.apply_id))
             .into_iter()
@@ -75,15 +86,22 @@ fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
     }
 }
 
-fn page(world: &World, query: &Query, behaviour: &Behaviour, dice: &mut Dice) -> Vec<Arc<Requisition>> {
-    let places = in_order(places(world, query), behaviour.order, dice);
-    let size = behaviour.max_page_rows.map_or(query.page_size, |max| query.page_size.min(max));
-    let offset = usize::try_from(query.page_no).unwrap_or(usize::MAX).saturating_mul(size);
-    let from = offset.saturating_sub(behaviour.overlap_rows).min(places.len());
-    let to = offset.saturating_add(size).min(places.len());
-    // Past the end there is nothing, not even the rows of the page before.
-    let page = if offset < places.len() { &places[from..to] } else { &[] };
-    page.iter().filter_map(|(_, apply_id)| world.get(*apply_id).cloned()).collect()
+/// The page, without a total.
+fn page(world: &World, query: &Query, behaviour: &Behaviour, dice: &mut Dice) -> Listing {
+    let oddities = &behaviour.oddities;
+    let places = oddities.listed(in_order(places(world, query), oddities.order(behaviour.order), dice));
+    let paging = Paging {
+        page_no: query.page_no,
+        page_size: behaviour.max_page_rows.map_or(query.page_size, |max| query.page_size.min(max)),
+        overlap: behaviour.overlap_rows,
+    };
+    let (list, part) = match oddities.part(places.len(), paging) {
+        Part::Rows(part) => (List::Sent, part),
+        Part::LeftOut => (List::LeftOut, 0..0),
+    };
+    let page = places.get(part).unwrap_or_default();
+    let rows = page.iter().filter_map(|(_, apply_id)| world.get(*apply_id).cloned()).collect();
+    Listing { rows, list, total: None }
 }
 
 fn in_order<'a>(mut places: Cow<'a, [Key]>, order: Order, dice: &mut Dice) -> Cow<'a, [Key]> {

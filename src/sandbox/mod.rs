@@ -2,6 +2,7 @@
 //!
 //! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's pages document;
 //!   [`Behaviour`] lists everything in which it can be told to differ.
+//! - [`Oddities`] are what real gateways were seen to answer beside the vendor's page, each by a name; they may change while it runs.
 //! - [`World`] holds the requisitions: add, edit, thin out, purge; hold or advance its [`SandboxClock`].
 //! - [`Journal`] is the oracle: every version with the time it lived, every call with what it was answered.
 //! - [`generate`] makes believable requisitions by seed, the same for ever.
@@ -21,6 +22,7 @@ mod hostile;
 mod journal;
 mod limit;
 mod listing;
+mod oddity;
 mod openapi2;
 mod poison;
 mod qjb;
@@ -38,14 +40,15 @@ mod world;
 
 pub use clock::SandboxClock;
 pub use data::generate;
-pub use fault::Fault;
+pub use fault::{Fault, RetryAfter};
 pub use hostile::{
     Behaviour, Compression, Drift, DriftMoment, Faults, Interval, Latency, Order, Outer, Statements, Uncounted,
 };
 pub use journal::{Call, Journal, Moment, Outcome, Version};
+pub use oddity::{Oddities, Oddity, OddityKind, Takes, Unit};
 pub use poison::{Poison, PoisonKind};
 pub use record::{Detail, Override, Quantity, Requisition, Status, Text};
-pub use render::{Applicant, Dialect, Escapes, Scalars};
+pub use render::{Applicant, Dialect, EmptyList, Escapes, Lists, Scalars};
 pub use run::{Credentials, Exposure, Options, Sandbox};
 pub use script::{CallInfo, Choice, Hook};
 pub use sign::{

@@ -6,9 +6,10 @@
 use crate::time::{BeijingTime, Window};
 
 use super::front::{Known, Params, Refusal, given};
+use super::hostile::Behaviour;
 use super::limit::Excess;
-use super::listing::{Listing, Query, Total};
-use super::render::{self, Dialect, Scalars};
+use super::listing::{List, Listing, Query, Total};
+use super::render::{self, Dialect, Object};
 use super::sign;
 
 /// The one method there is.
@@ -41,8 +42,8 @@ pub(super) fn form(is_post: bool, media_type: &str, body: &[u8]) -> Result<Param
     Ok(form_urlencoded::parse(body).into_owned().collect())
 }
 
-/// Checks who calls, when, and whether the signature is theirs.
-pub(super) fn authorize(form: &Params, known: &Known, now: BeijingTime) -> Result<(), Refusal> {
+/// Checks who calls, when (against `now`, if at all), and whether the signature is theirs.
+pub(super) fn authorize(form: &Params, known: &Known, now: Option<BeijingTime>) -> Result<(), Refusal> {
     if given(form, "sid") != Some(&known.sid) {
         return Err(Refusal::new(2030, "sid is not exists，卖家账号不存在"));
     }
@@ -51,7 +52,7 @@ pub(super) fn authorize(form: &Params, known: &Known, now: BeijingTime) -> Resul
     }
     let time = given(form, "timestamp").and_then(|text| text.parse::<i64>().ok());
     let time = time.ok_or_else(|| Refusal::new(2090, "时间戳timestamp格式不合法"))?;
-    if time.abs_diff(now.unix()) > TOLERANCE_SECONDS {
+    if now.is_some_and(|now| time.abs_diff(now.unix()) > TOLERANCE_SECONDS) {
         return Err(Refusal::new(2091, "时间戳timestamp与服务器时间误差超过5分钟"));
     }
     let params = form.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -85,26 +86,22 @@ pub(super) fn query(form: &Params) -> Result<Query, Refusal> {
 }
 
 /// The JSON of an answer with rows.
-pub(super) fn rows_json(listing: &Listing, dialect: Dialect) -> String {
+pub(super) fn rows_json(listing: &Listing, behaviour: &Behaviour, dialect: Dialect) -> String {
     let mut json = String::with_capacity(64 + listing.rows.len() * 4096);
-    json.push_str(match dialect.scalars {
-        Scalars::Strings => "{\"code\":\"0\",\"message\":\"\",",
-        Scalars::Numbers => "{\"code\":0,\"message\":\"\",",
-    });
-    if let Some(total) = listing.total {
-        json.push_str(&match dialect.scalars {
-            Scalars::Strings => format!("\"total_count\":\"{total}\","),
-            Scalars::Numbers => format!("\"total_count\":{total},"),
-        });
+    let mut object = Object::open(&mut json, &[], dialect);
+    object.raw(&behaviour.oddities.fields_before(dialect.edition));
+    object.number("code", 0);
+    object.text("message", "");
+    match (listing.total, behaviour.oddities.total_in_place_of_none()) {
+        (Some(total), _) => object.number("total_count", total),
+        (None, Some(other)) => object.raw(&[("total_count", other)]),
+        (None, None) => {}
     }
-    json.push_str("\"purchase_list\":[");
-    for (i, row) in listing.rows.iter().enumerate() {
-        if i > 0 {
-            json.push(',');
-        }
-        render::requisition(&mut json, row, dialect);
+    if listing.list == List::Sent {
+        object.list("purchase_list", &listing.rows, |out, row| render::requisition(out, row, dialect));
     }
-    json.push_str("]}");
+    object.raw(behaviour.oddities.fields_behind());
+    object.close();
     json
 }
 

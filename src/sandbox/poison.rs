@@ -77,6 +77,25 @@ impl PoisonKind {
         }
     }
 
+    /// What it is, in a few words.
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::SurplusDecimals => "a quantity with five decimals",
+            Self::Overflow => "a quantity with more digits than decimal(19,4) holds",
+            Self::ImpossibleDate => "created on 30 February",
+            Self::MissingNumber => "no number",
+            Self::SubSecondModified => "a modified time with half a second",
+            Self::TextForNumber => "a text where a quantity belongs",
+            Self::BadLine => "an unreadable quantity in one line only",
+            Self::UnknownStatus => "a status that the vendor does not document",
+            Self::NullDetails => "null in place of the list of details",
+            Self::EmptyDetails => "no details",
+            Self::MissingDetails => "no list of details",
+            Self::PlainNumbers => "numbers where the vendor's example has strings",
+            Self::UnknownFields => "fields that the vendor does not document",
+        }
+    }
+
     /// Whether such a record fits the data contract all the same; one that does not belongs in quarantine.
     pub fn fits(self) -> bool {
         matches!(

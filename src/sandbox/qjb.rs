@@ -12,9 +12,9 @@ use crate::time::{BeijingTime, Window};
 use super::front::{Asked, Known, Params, Question, Refusal, given};
 use super::hostile::{Behaviour, Interval, Outer, Uncounted};
 use super::limit::Excess;
-use super::listing::{Listing, Query, Total};
+use super::listing::{List, Listing, Query, Total};
 use super::record::Text;
-use super::render::{self, Dialect};
+use super::render::{self, Dialect, Object};
 use super::sign;
 use super::stop::NotStopped;
 
@@ -74,8 +74,8 @@ pub(super) fn told(params: &Params) -> Params {
     told
 }
 
-/// Checks who calls, when, and whether the signature is theirs.
-pub(super) fn authorize(params: &Params, known: &Known, now: BeijingTime) -> Result<(), Refusal> {
+/// Checks who calls, when (against `now`, if at all), and whether the signature is theirs.
+pub(super) fn authorize(params: &Params, known: &Known, now: Option<BeijingTime>) -> Result<(), Refusal> {
     let (secret, salt) = known.secret.expose().split_once(':').unwrap_or_default();
     if given(params, "sid") != Some(&known.sid) {
         return Err(malformed("sid is not exists"));
@@ -88,7 +88,7 @@ pub(super) fn authorize(params: &Params, known: &Known, now: BeijingTime) -> Res
     }
     let time = given(params, "timestamp").and_then(|text| text.parse::<i64>().ok());
     let time = time.ok_or_else(|| malformed("timestamp格式不合法"))?;
-    if time.saturating_add(EPOCH).abs_diff(now.unix()) > TOLERANCE_SECONDS {
+    if now.is_some_and(|now| time.saturating_add(EPOCH).abs_diff(now.unix()) > TOLERANCE_SECONDS) {
         return Err(Refusal::new(WRONG_TIME, "时间戳与服务器时间误差超过120秒"));
     }
     if given(params, "sign") != Some(&sign::expected_flagship(params, secret)) {
@@ -182,27 +182,35 @@ fn paging(params: &Params) -> Result<(u64, usize, Total), Refusal> {
 /// The JSON of an answer with rows.
 pub(super) fn rows_json(listing: &Listing, behaviour: &Behaviour, dialect: Dialect) -> String {
     let mut json = String::with_capacity(64 + listing.rows.len() * 4096);
-    json.push_str(match behaviour.outer {
-        Outer::Object => "{\"status\":0,\"data\":{",
-        Outer::None => "{",
-    });
-    match (listing.total, behaviour.uncounted) {
-        (Some(total), _) => json.push_str(&format!("\"total_count\":{total},")),
-        (None, Uncounted::Zero) => json.push_str("\"total_count\":0,"),
-        (None, Uncounted::Absent) => {}
-    }
-    json.push_str("\"order_list\":[");
-    for (i, row) in listing.rows.iter().enumerate() {
-        if i > 0 {
-            json.push(',');
+    let mut object = Object::open(&mut json, &[], dialect);
+    object.raw(&behaviour.oddities.fields_before(dialect.edition));
+    match behaviour.outer {
+        Outer::Object => {
+            object.integer("status", 0);
+            object.field("data", |out| {
+                let mut data = Object::open(out, &[], dialect);
+                data_fields(&mut data, listing, behaviour, dialect);
+                data.close();
+            });
         }
-        render::requisition(&mut json, row, dialect);
+        Outer::None => data_fields(&mut object, listing, behaviour, dialect),
     }
-    json.push_str(match behaviour.outer {
-        Outer::Object => "]}}",
-        Outer::None => "]}",
-    });
+    object.raw(behaviour.oddities.fields_behind());
+    object.close();
     json
+}
+
+fn data_fields(data: &mut Object<'_>, listing: &Listing, behaviour: &Behaviour, dialect: Dialect) {
+    let in_place = behaviour.oddities.total_in_place_of_none();
+    match (listing.total, in_place, behaviour.uncounted) {
+        (Some(total), ..) => data.field("total_count", |out| out.push_str(&total.to_string())),
+        (None, Some(other), _) => data.raw(&[("total_count", other)]),
+        (None, None, Uncounted::Zero) => data.integer("total_count", 0),
+        (None, None, Uncounted::Absent) => {}
+    }
+    if listing.list == List::Sent {
+        data.list("order_list", &listing.rows, |out, row| render::requisition(out, row, dialect));
+    }
 }
 
 /// The JSON of an answer to the stop method, as the two examples of the vendor's page have it: it tells only what was not stopped, and
@@ -212,21 +220,23 @@ pub(super) fn stopped_json(failures: &[NotStopped], dialect: Dialect) -> String 
     if !failures.is_empty() {
         json.push_str(&format!("\"total\":{},", failures.len()));
     }
-    json.push_str("\"data\":[");
-    for (i, failure) in failures.iter().enumerate() {
-        json.push_str(if i > 0 { ",{" } else { "{" });
-        if let Some(apply_id) = failure.apply_id {
-            json.push_str(&format!("\"order_id\":{apply_id},"));
-        }
-        json.push_str("\"order_no\":");
-        render::string(&mut json, &failure.number, dialect.escapes);
-        json.push_str(",\"error\":");
-        render::string(&mut json, failure.why, dialect.escapes);
-        // 0 for every failure, as in the vendor's example.
-        json.push_str(",\"error_code\":0}");
-    }
-    json.push_str("]}");
+    json.push_str("\"data\":");
+    render::list(&mut json, failures, dialect.lists, |json, failure| not_stopped_json(json, failure, dialect));
+    json.push('}');
     json
+}
+
+fn not_stopped_json(json: &mut String, failure: &NotStopped, dialect: Dialect) {
+    json.push('{');
+    if let Some(apply_id) = failure.apply_id {
+        json.push_str(&format!("\"order_id\":{apply_id},"));
+    }
+    json.push_str("\"order_no\":");
+    render::string(json, &failure.number, dialect.escapes);
+    json.push_str(",\"error\":");
+    render::string(json, failure.why, dialect.escapes);
+    // 0 for every failure, as in the vendor's example.
+    json.push_str(",\"error_code\":0}");
 }
 
 /// The JSON of a business error.

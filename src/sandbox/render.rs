@@ -39,6 +39,29 @@ pub enum Escapes {
     Php,
 }
 
+/// What is sent for a list without entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptyList {
+    /// `[]`
+    #[default]
+    Array,
+    /// `{}`, as PHP sends an empty array that was told to be an object.
+    Object,
+    /// `null`
+    Null,
+    /// Nothing: the field is left out.
+    LeftOut,
+}
+
+/// How lists go over the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// What an empty one is.
+    pub empty: EmptyList,
+    /// Whether they are objects with the keys "0", "1", ..., as PHP sends an array with a gap in its keys.
+    pub keyed: bool,
+}
+
 /// The ways in which answers of one gateway differ in form, not in content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -50,12 +73,20 @@ pub struct Dialect {
     pub scalars: Scalars,
     /// How text is escaped.
     pub escapes: Escapes,
+    /// How lists are sent.
+    pub lists: Lists,
 }
 
 impl Dialect {
     /// What the vendor's example answer shows.
     pub fn of(edition: Edition) -> Self {
-        Self { edition, applicant: Applicant::default(), scalars: Scalars::default(), escapes: Escapes::default() }
+        Self {
+            edition,
+            applicant: Applicant::default(),
+            scalars: Scalars::default(),
+            escapes: Escapes::default(),
+            lists: Lists::default(),
+        }
     }
 }
 
@@ -136,24 +167,29 @@ fn openapi2(out: &mut String, requisition: &Requisition, dialect: Dialect) {
     object.text("remark", &requisition.remark);
     object.shown("modified", requisition.modified);
     object.shown("created", requisition.created);
-    object.field("details_list", |out| lines(out, requisition, dialect, openapi2_detail));
+    object.list("details_list", &requisition.details, |out, detail| openapi2_detail(out, detail, requisition, dialect));
     object.close();
 }
 
-fn lines(
-    out: &mut String,
-    requisition: &Requisition,
-    dialect: Dialect,
-    line: fn(&mut String, &Detail, &Requisition, Dialect),
-) {
-    out.push('[');
-    for (i, detail) in requisition.details.iter().enumerate() {
+/// Appends a list; a list that is left out where it is empty is an array here.
+pub(super) fn list<T>(out: &mut String, entries: &[T], lists: Lists, entry: impl Fn(&mut String, &T)) {
+    let (open, close) = match (entries.is_empty(), lists) {
+        (true, Lists { empty: EmptyList::Null, .. }) => ("null", ""),
+        (true, Lists { empty: EmptyList::Object, .. }) | (false, Lists { keyed: true, .. }) => ("{", "}"),
+        _ => ("[", "]"),
+    };
+    out.push_str(open);
+    for (i, one) in entries.iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
-        line(out, detail, requisition, dialect);
+        if lists.keyed {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\"{i}\":");
+        }
+        entry(out, one);
     }
-    out.push(']');
+    out.push_str(close);
 }
 
 fn openapi2_detail(out: &mut String, detail: &Detail, header: &Requisition, dialect: Dialect) {
@@ -192,7 +228,7 @@ fn flagship(out: &mut String, requisition: &Requisition, dialect: Dialect) {
     object.text("expected_time", &requisition.expected_time);
     object.shown("modified", requisition.modified);
     object.shown("created", requisition.created);
-    object.field("detail_list", |out| lines(out, requisition, dialect, flagship_detail));
+    object.list("detail_list", &requisition.details, |out, detail| flagship_detail(out, detail, requisition, dialect));
     object.close();
 }
 
@@ -215,7 +251,7 @@ fn flagship_detail(out: &mut String, detail: &Detail, header: &Requisition, dial
 }
 
 /// One JSON object in the making. Overrides of fields that it never had come last.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     out: &'a mut String,
     overrides: &'a [Override],
     applied: Vec<bool>,
@@ -224,7 +260,7 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    fn open(out: &'a mut String, overrides: &'a [Override], dialect: Dialect) -> Self {
+    pub(super) fn open(out: &'a mut String, overrides: &'a [Override], dialect: Dialect) -> Self {
         out.push('{');
         Self { out, overrides, applied: vec![false; overrides.len()], dialect, empty: true }
     }
@@ -239,7 +275,7 @@ impl<'a> Object<'a> {
         self.out.push_str("\":");
     }
 
-    fn field(&mut self, name: &str, value: impl FnOnce(&mut String)) {
+    pub(super) fn field(&mut self, name: &str, value: impl FnOnce(&mut String)) {
         let Some(place) = self.overrides.iter().position(|other| &*other.field == name) else {
             self.name(name);
             value(self.out);
@@ -252,7 +288,23 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    /// A list, unless it is empty and left out.
+    pub(super) fn list<T>(&mut self, name: &str, entries: &[T], entry: impl Fn(&mut String, &T)) {
+        let lists = self.dialect.lists;
+        let overridden = self.overrides.iter().any(|other| &*other.field == name);
+        if overridden || !entries.is_empty() || lists.empty != EmptyList::LeftOut {
+            self.field(name, |out| list(out, entries, lists, entry));
+        }
+    }
+
+    /// Fields as they are.
+    pub(super) fn raw(&mut self, fields: &[(&str, &str)]) {
+        for (name, json) in fields {
+            self.field(name, |out| out.push_str(json));
+        }
+    }
+
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         let escapes = self.dialect.escapes;
         self.field(name, |out| string(out, text, escapes));
     }
@@ -263,7 +315,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn number(&mut self, name: &str, number: impl std::fmt::Display) {
+    pub(super) fn number(&mut self, name: &str, number: impl std::fmt::Display) {
         match self.dialect.scalars {
             Scalars::Strings => self.shown(name, number),
             Scalars::Numbers => self.field(name, |out| {
@@ -273,7 +325,7 @@ impl<'a> Object<'a> {
     }
 
     /// A number in either way of sending numbers.
-    fn integer(&mut self, name: &str, number: i64) {
+    pub(super) fn integer(&mut self, name: &str, number: i64) {
         self.field(name, |out| {
             let _ = write!(out, "{number}");
         });
@@ -290,7 +342,7 @@ impl<'a> Object<'a> {
         });
     }
 
-    fn close(mut self) {
+    pub(super) fn close(mut self) {
         for place in 0..self.overrides.len() {
             if let (false, Override { field, json: Some(json) }) = (self.applied[place], &self.overrides[place]) {
                 self.name(field);

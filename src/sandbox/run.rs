@@ -10,10 +10,11 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 use super::clock::SandboxClock;
-use super::connection::{Sever, SeverableListener};
+use super::connection::SeverableListener;
 use super::fault::Fault;
 use super::front::Known;
 use super::hostile::Behaviour;
+use super::oddity::Oddities;
 use super::poison::Poison;
 use super::record::Requisition;
 use super::render::Dialect;
@@ -106,7 +107,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, or cannot be listened on, or the
-    /// secret is not of the edition's form.
+    /// secret is not of the edition's form, or the edition cannot have one of the oddities.
     pub fn start(options: Options) -> Result<Self> {
         let Options { listen, exposure, edition, credentials, mut requisitions, clock, behaviour, poison } = options;
         if exposure == Exposure::Loopback && !listen.ip().is_loopback() {
@@ -120,13 +121,16 @@ impl Sandbox {
             Edition::Enterprise => "/openapi2",
             Edition::Y | Edition::Flagship => "/openapi",
         };
+        behaviour.oddities.check(edition)?;
         if let Some(poison) = poison {
             poison.spoil(&mut requisitions, edition, behaviour.seed);
         }
         let world = SharedWorld::new(World::new(clock, requisitions));
         let Credentials { sid, appkey, secret } = credentials.clone();
         let known = Known { sid, appkey, secret };
+        let oddities = behaviour.oddities.clone();
         let gateway = Arc::new(Gateway::new(edition, base_path, known, world, behaviour));
+        gateway.add_twins(&oddities);
         let cannot_listen = |error| Error::usage(format!("the sandbox cannot listen on {listen}")).because(error);
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
@@ -175,6 +179,17 @@ impl Sandbox {
     /// Changes how it behaves from the next call on.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(Arc::make_mut(&mut self.gateway.script().behaviour));
+    }
+
+    /// Changes its oddities from the next call on. What they put into the ERP stays there when they go: twins are requisitions.
+    ///
+    /// # Errors
+    /// [`Usage`](crate::ErrorKind::Usage) when a gateway of this edition cannot have one of them; nothing changes then.
+    pub fn set_oddities(&self, oddities: Oddities) -> Result<()> {
+        oddities.check(self.gateway.edition)?;
+        self.gateway.add_twins(&oddities);
+        self.behave(|behaviour| behaviour.oddities = oddities);
+        Ok(())
     }
 
     /// The next calls meet these faults in turn (`None`: none, whatever chance says). They are added to those already in store.
@@ -234,10 +249,7 @@ fn serve(listener: TcpListener, gateway: Arc<Gateway>) -> Result<Runtime> {
         let _inside = runtime.enter();
         SeverableListener(tokio::net::TcpListener::from_std(listener).map_err(failed)?)
     };
-    let service = server::router(gateway).into_make_service_with_connect_info::<Sever>();
-    runtime.spawn(async move {
-        // Ends only with the runtime.
-        let _ = axum::serve(listener, service).await;
-    });
+    // Ends only with the runtime.
+    runtime.spawn(server::serve(listener, gateway));
     Ok(runtime)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::edition::Edition;
 use crate::time::Window;
 
 use super::dice::Dice;
@@ -81,15 +82,19 @@ impl Script {
         self.faults.clear();
     }
 
-    /// What this call meets: the next fault in the row, else the chosen one, else one at random.
-    pub(super) fn plan(&mut self, info: &CallInfo) -> Plan {
+    /// What this call meets at a gateway of this edition: the next fault in the row, else the chosen one, else one at random, else one
+    /// of the oddities.
+    pub(super) fn plan(&mut self, info: &CallInfo, edition: Edition) -> Plan {
         let behaviour = self.behaviour.clone();
         let mut dice = Dice::new(behaviour.seed, info.nth);
         let drawn = behaviour.faults.as_ref().filter(|faults| dice.happens(faults.probability));
         let drawn = drawn.and_then(|faults| dice.pick(&faults.kinds)).cloned();
         let fault = match self.faults.pop_front() {
             Some(scripted) => scripted,
-            None => self.choice.as_ref().and_then(|choice| choice(info)).or(drawn),
+            None => {
+                let odd = || behaviour.oddities.fault(info.nth, edition);
+                self.choice.as_ref().and_then(|choice| choice(info)).or(drawn).or_else(odd)
+            }
         };
         let drifts = behaviour.drift.as_ref().is_some_and(|drift| dice.happens(drift.probability));
         Plan { behaviour, hooks: self.hooks.clone(), fault, drifts, dice }

@@ -5,24 +5,28 @@
 //! before or after that work. The JSON is written outside the lock.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Instant;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 
 use crate::edition::Edition;
+use crate::time::BeijingTime;
 
-use super::connection::Sever;
-use super::fault::Fault;
+use super::connection::{Sever, SeverableListener};
+use super::fault::{Fault, http_date};
 use super::front::{self, Asked, Front, Known, Params, Question, Refusal, Reply};
 use super::hostile::{Behaviour, Compression};
 use super::journal::{Call, Outcome};
 use super::limit::Meter;
 use super::listing::{self, Total};
+use super::oddity::{Oddities, Packing};
 use super::script::{CallInfo, Plan, Script};
 use super::stop::Pending;
 use super::world::{SharedWorld, World};
@@ -56,25 +60,35 @@ impl Drop for Slot {
     }
 }
 
-/// The application that serves `gateway`.
-pub(super) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new().fallback(answer).with_state(gateway)
+/// Serves `gateway` to all who connect.
+pub(super) async fn serve(listener: SeverableListener, gateway: Arc<Gateway>) {
+    loop {
+        let (stream, connection) = listener.accept().await;
+        let gateway = gateway.clone();
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let (gateway, connection) = (gateway.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(answer(gateway, connection, request.map(Body::new)).await) }
+        });
+        // The `Date` of an answer is the ERP's, and not always there.
+        let serving = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), service);
+        // A connection that breaks is the client's affair.
+        tokio::spawn(async move { drop(serving.await) });
+    }
 }
 
-async fn answer(
-    State(gateway): State<Arc<Gateway>>,
-    ConnectInfo(connection): ConnectInfo<Sever>,
-    request: Request,
-) -> Response<Body> {
+async fn answer(gateway: Arc<Gateway>, connection: Sever, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let mut response = match to_bytes(body, MAX_BODY_BYTES).await {
-        Ok(body) => match gateway.front.read(gateway.base_path, &parts, &body) {
-            Some(asked) => gateway.call(asked, &parts.headers, &connection).await,
-            None => bare(StatusCode::NOT_FOUND),
-        },
-        Err(_) => bare(StatusCode::PAYLOAD_TOO_LARGE),
+    let asked = match to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(body) => gateway.front.read(gateway.base_path, &parts, &body).ok_or(StatusCode::NOT_FOUND),
+        Err(_) => Err(StatusCode::PAYLOAD_TOO_LARGE),
     };
-    response.headers_mut().insert(header::DATE, gateway.date());
+    let (mut response, date) = match asked {
+        Ok(asked) => gateway.call(asked, &parts.headers, &connection).await,
+        Err(status) => (bare(status), Some(gateway.now().unix())),
+    };
+    if let Some(date) = date {
+        response.headers_mut().insert(header::DATE, http_date(date));
+    }
     response
 }
 
@@ -98,26 +112,51 @@ impl Gateway {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The `Date` of an answer, by the server's clock.
-    fn date(&self) -> HeaderValue {
-        let seconds = u64::try_from(self.world.clock().now().unix()).unwrap_or(0);
-        let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    /// The server's present.
+    fn now(&self) -> BeijingTime {
+        self.world.clock().now()
     }
 
-    /// One call.
-    async fn call(self: &Arc<Self>, asked: Asked, headers: &HeaderMap, connection: &Sever) -> Response<Body> {
-        let (info, mut plan) = {
+    /// Puts the twins into the ERP that `oddities` ask for.
+    pub(super) fn add_twins(&self, oddities: &Oddities) {
+        let mut world = self.world.lock();
+        let twins = oddities.twins(&world.requisitions().cloned().collect::<Vec<_>>());
+        for twin in twins {
+            world.add_as_is(twin);
+        }
+    }
+
+    /// One call: its answer, and the `Date` of it in seconds since 1970.
+    async fn call(
+        self: &Arc<Self>,
+        asked: Asked,
+        headers: &HeaderMap,
+        connection: &Sever,
+    ) -> (Response<Body>, Option<i64>) {
+        let (info, plan) = {
             let mut script = self.script();
             let info = self.info(script.arrive(), &asked);
-            let plan = script.plan(&info);
+            let plan = script.plan(&info, self.edition);
             (info, plan)
         };
+        let (behaviour, nth) = (plan.behaviour.clone(), info.nth);
+        let response = self.respond(asked.params, info, plan, headers, connection).await;
+        (response, behaviour.oddities.date(self.now(), nth))
+    }
+
+    async fn respond(
+        self: &Arc<Self>,
+        params: Result<Params, Refusal>,
+        info: CallInfo,
+        mut plan: Plan,
+        headers: &HeaderMap,
+        connection: &Sever,
+    ) -> Response<Body> {
         let dialect = plan.behaviour.dialect(self.edition);
         if let Some(fault) = plan.fault.take_if(|fault| !fault.comes_after_the_work()) {
             return self.fail_at_once(&fault, &info, connection, &plan).await;
         }
-        let checked = asked.params.and_then(|params| Ok((self.admit(&params, &info, &plan.behaviour)?, params)));
+        let checked = params.and_then(|params| Ok((self.admit(&params, &info, &plan.behaviour)?, params)));
         let latency = plan.behaviour.latency.draw(&mut plan.dice);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -128,14 +167,26 @@ impl Gateway {
             Err(refusal) => (None, Err(refusal)),
         };
         let json = match self.work(params, &info, &mut plan) {
-            Ok(reply) => self.front.reply_json(&reply, &plan.behaviour, dialect),
+            Ok(reply) => self.front.reply_json(&self.sent(reply, &plan, info.nth), &plan.behaviour, dialect),
             Err(refusal) => self.front.refusal_json(&refusal, dialect),
         };
         drop(slot);
+        let body = plan.behaviour.oddities.bytes(json, info.nth);
         match &plan.fault {
-            Some(fault) => fault.spoil(json.into(), connection).await,
-            None => json_response(json, plan.behaviour.compression, headers),
+            Some(fault) => fault.spoil(body.into(), connection, self.now()).await,
+            None => json_response(body, &plan.behaviour, headers),
         }
+    }
+
+    /// The answer with its records as they are sent this time.
+    fn sent(&self, mut reply: Reply, plan: &Plan, nth: u64) -> Reply {
+        let behaviour = &plan.behaviour;
+        if let (Reply::Rows(listing), false) = (&mut reply, behaviour.oddities.is_empty()) {
+            for row in &mut listing.rows {
+                *row = behaviour.oddities.sent(row.clone(), self.edition, behaviour.seed, nth);
+            }
+        }
+        reply
     }
 
     fn info(&self, nth: u64, asked: &Asked) -> CallInfo {
@@ -145,7 +196,8 @@ impl Gateway {
 
     /// Checks the caller, then lets the call in past the meters.
     fn admit(self: &Arc<Self>, params: &Params, info: &CallInfo, behaviour: &Behaviour) -> Result<Slot, Refusal> {
-        self.front.authorize(params, &self.known, self.world.clock().now())?;
+        let checked_at = behaviour.oddities.check_time(self.now(), info.nth);
+        self.front.authorize(params, &self.known, checked_at)?;
         self.meters()
             .entry(info.method.clone())
             .or_default()
@@ -227,7 +279,7 @@ impl Gateway {
             });
             json
         };
-        fault.spoil(Bytes::from(json), connection).await
+        fault.spoil(Bytes::from(json), connection, self.now()).await
     }
 }
 
@@ -237,23 +289,31 @@ fn bare(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn json_response(json: String, compression: Compression, headers: &HeaderMap) -> Response<Body> {
+fn json_response(body: Vec<u8>, behaviour: &Behaviour, headers: &HeaderMap) -> Response<Body> {
     let accepts = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let gzip = compression == Compression::Gzip && accepts.into_iter().any(|value| value.contains("gzip"));
-    let packed = if gzip { gzipped(&json) } else { None };
-    let encoded = packed.is_some();
-    let mut response = Response::new(Body::from(packed.unwrap_or_else(|| json.into_bytes())));
+    let usual = (behaviour.compression == Compression::Gzip).then_some(Packing { members: 1, label: Some("gzip") });
+    let packing = behaviour.oddities.packing().or(usual);
+    let packing = packing.filter(|_| accepts.into_iter().any(|value| value.contains("gzip")));
+    let packed = packing.and_then(|packing| gzipped(&body, packing.members));
+    let label = if packed.is_some() { packing.and_then(|packing| packing.label) } else { None };
+    let mut response = Response::new(Body::from(packed.unwrap_or(body)));
     // The vendor's gateway labels its JSON so.
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    if encoded {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(label) = label {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(label));
     }
     response
 }
 
-fn gzipped(json: &str) -> Option<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    // Writing to memory does not fail; if it did, the plain answer would do.
-    encoder.write_all(json.as_bytes()).ok()?;
-    encoder.finish().ok()
+/// `body` in so many gzip members, one behind the other.
+fn gzipped(body: &[u8], members: usize) -> Option<Vec<u8>> {
+    let mut packed = Vec::new();
+    let each = body.len().div_ceil(members.max(1)).max(1);
+    for piece in body.chunks(each) {
+        let mut encoder = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+        // Writing to memory does not fail; if it did, the plain answer would do.
+        encoder.write_all(piece).ok()?;
+        encoder.finish().ok()?;
+    }
+    Some(packed)
 }

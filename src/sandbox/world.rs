@@ -22,7 +22,8 @@ pub type Key = (BeijingTime, i64);
 pub struct World {
     clock: SandboxClock,
     by_id: HashMap<i64, Arc<Requisition>>,
-    by_number: HashMap<Text, i64>,
+    /// The latest last: a number should be one requisition's alone, and is not always.
+    by_number: HashMap<Text, Vec<i64>>,
     index: Vec<Key>,
     journal: Journal,
     /// Stops whose effect comes late.
@@ -37,12 +38,10 @@ impl World {
         let beginning = Moment { seq: 0, time: world.clock.now() };
         for requisition in requisitions {
             let requisition = Arc::new(requisition);
-            world.by_number.insert(requisition.purchase_apply_no.clone(), requisition.apply_id);
-            if let Some(before) = world.by_id.insert(requisition.apply_id, requisition.clone())
-                && before.purchase_apply_no != requisition.purchase_apply_no
-            {
-                world.by_number.remove(&before.purchase_apply_no);
+            if let Some(before) = world.by_id.insert(requisition.apply_id, requisition.clone()) {
+                world.forget_number(&before);
             }
+            world.by_number.entry(requisition.purchase_apply_no.clone()).or_default().push(requisition.apply_id);
             world.journal.born(requisition, beginning);
         }
         world.index = world.by_id.values().map(|requisition| key(requisition)).collect();
@@ -92,9 +91,14 @@ impl World {
         self.by_id.get(&apply_id)
     }
 
-    /// The requisition with this number.
+    /// The requisition with this number; of several the one that was written last.
     pub fn find(&self, number: &str) -> Option<&Arc<Requisition>> {
-        self.by_number.get(number).and_then(|id| self.by_id.get(id))
+        self.by_number.get(number).and_then(|ids| ids.last()).and_then(|id| self.by_id.get(id))
+    }
+
+    /// All requisitions with this number.
+    pub fn find_all(&self, number: &str) -> impl Iterator<Item = &Arc<Requisition>> {
+        self.by_number.get(number).into_iter().flatten().filter_map(|id| self.by_id.get(id))
     }
 
     /// Adds a requisition, modified now. One that has its apply_id is replaced: a new version.
@@ -144,7 +148,7 @@ impl World {
 
     /// Deletes a requisition for good: it leaves every window and no new version comes.
     pub fn purge(&mut self, number: &str) -> Option<Arc<Requisition>> {
-        let apply_id = *self.by_number.get(number)?;
+        let apply_id = *self.by_number.get(number)?.last()?;
         let gone = self.unlink(apply_id)?;
         let moment = self.journal.tick(self.clock.now());
         self.journal.died(apply_id, moment);
@@ -194,7 +198,7 @@ impl World {
         let key = key(&requisition);
         let place = self.index.partition_point(|other| *other < key);
         self.index.insert(place, key);
-        self.by_number.insert(requisition.purchase_apply_no.clone(), requisition.apply_id);
+        self.by_number.entry(requisition.purchase_apply_no.clone()).or_default().push(requisition.apply_id);
         self.by_id.insert(requisition.apply_id, requisition.clone());
         let moment = self.journal.tick(self.clock.now());
         self.journal.born(requisition.clone(), moment);
@@ -206,10 +210,17 @@ impl World {
         if let Ok(place) = self.index.binary_search(&key(&gone)) {
             self.index.remove(place);
         }
-        if self.by_number.get(&gone.purchase_apply_no) == Some(&apply_id) {
-            self.by_number.remove(&gone.purchase_apply_no);
-        }
+        self.forget_number(&gone);
         Some(gone)
+    }
+
+    fn forget_number(&mut self, gone: &Requisition) {
+        if let Some(ids) = self.by_number.get_mut(&gone.purchase_apply_no) {
+            ids.retain(|id| *id != gone.apply_id);
+            if ids.is_empty() {
+                self.by_number.remove(&gone.purchase_apply_no);
+            }
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! How oddities are written and read.
