@@ -356,6 +356,24 @@ fn a_date_behind_always_ends_the_coverage() {
     }
 }
 
+/// With every answer the gateway's clock is further back: each walk was begun too early for its end, and the run ends all the same.
+#[test]
+fn a_date_that_falls_with_every_answer_costs_few_calls() {
+    for (step, code) in [(3_600, 7), (600, 7), (20, 0)] {
+        let rows = rows(50, 3_600);
+        let fake = Fake::new(move |ask| Reply::by(-step * ask.nth as i64, ask.page(&rows)));
+        let lake = LakeDir::new();
+        let summary = fake.sync(&lake, &["--from", &start(2 * DAY)]).expect_code(code).json();
+        assert!(fake.calls() <= 20, "{step}: {} calls", fake.calls());
+        let last = now().plus_seconds(-step * fake.calls() as i64 - LAG);
+        assert!(
+            covered_to(&lake).is_none_or(|covered| covered <= last),
+            "{step}: {:?} and {summary}",
+            covered_to(&lake)
+        );
+    }
+}
+
 /// A run that was told where to end is not cut by a clock that has passed it; and one that finds nothing new is done.
 #[test]
 fn a_clock_that_cuts_nothing_is_no_failure() {
@@ -525,7 +543,7 @@ fn a_start_is_remembered_before_there_is_anything_to_do_and_binds_no_account() {
     assert_eq!((fake.calls(), lake.manifests().len()), (0, 1));
     fake.sync(&lake, &[]).expect_code(0);
     fake.sync(&lake, &["--from", &start(DAY)]).expect_code(0);
-    assert_eq!(covered_to(&lake).is_some(), true);
+    assert!(covered_to(&lake).is_some());
     run(program().args(["verify", "--deep", "--lake", &lake.text()])).expect_code(0);
     assert!(lake.files().iter().all(|name| !name.starts_with("_lease")), "{:?}", lake.files());
 }
