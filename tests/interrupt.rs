@@ -5,10 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::mpsc::channel;
 
+use wdt_lake::edition::Edition;
+
 use crate::support::campaign::{Campaign, Job};
 use crate::support::committed::assert_exact;
 use crate::support::process::{at_call, end, run_signalled, run_signalled_once, signal, start, told};
-use crate::support::{LakeDir, run};
+use crate::support::{LakeDir, erp_of, program_at, run};
 
 #[test]
 fn an_interrupted_run_keeps_what_is_committed() {
@@ -34,6 +36,27 @@ fn an_interrupted_run_keeps_what_is_committed() {
         let calls = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(0).json()["calls"].as_u64().unwrap();
         assert!(committed == 0 || calls < whole, "{about}: {calls} calls for the rest, {whole} for all");
         campaign.assert_whole(&lake, &about);
+    }
+}
+
+/// A window of sixty pages that is interrupted near its end is not lost: the list is ordered, and its pages are read from the end backwards.
+#[test]
+fn a_window_that_is_partly_read_keeps_what_is_proved() {
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        let erp = erp_of(edition, 6_000, 25, "2026-06-29 23:59:59");
+        let lake = LakeDir::new();
+        let mut command = program_at(&erp);
+        command.args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake.text()]);
+        command.args(["--from", "2026-06-01", "--to", "2026-06-30"]);
+        let summary = run_signalled(&erp, &mut command, 60, "TERM").expect_code(7).json();
+        let kept = summary["rows"]["purchase_apply"].as_u64().unwrap();
+        assert!((5_000..6_000).contains(&kept), "{edition}: {kept} of 6,000 are kept");
+        assert!(!summary["gaps"].as_array().unwrap().is_empty(), "{edition}: what is missing is named");
+        let versions = erp.world().lock().journal().versions().to_vec();
+        assert_exact(&lake, &versions, edition.name());
+        let rest = run(&mut command).expect_code(0).json();
+        assert!(rest["calls"].as_u64().unwrap() < 20, "{edition}: {rest}");
+        assert_exact(&lake, &versions, edition.name());
     }
 }
 

@@ -16,6 +16,7 @@ mod interrupt;
 mod main_job;
 mod manifest;
 mod odd_answers;
+mod oddities;
 #[cfg(unix)]
 mod outage;
 mod readers;
