@@ -49,6 +49,13 @@ pub(super) fn decimal(scaled: i128) -> String {
     format!("{sign}{}.{:04}", magnitude / 10_000, magnitude % 10_000)
 }
 
+/// The line of a summary on times that readers cannot hold, if there are any.
+pub(super) fn unreadable_times(number: u64) -> Option<String> {
+    (number > 0).then(|| {
+        format!("  {} before 1900 or after 9999 kept as text in `extra`, null in the column", count(number, "time"))
+    })
+}
+
 /// The rows of a batch as JSON objects in the contract's columns: decimals as text, times as RFC 3339 in Beijing.
 pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
     let mut objects = vec![Map::new(); batch.num_rows()];

@@ -116,6 +116,7 @@ fn to_json(account: &AccountName, report: &ReplayReport) -> Value {
         "commits": report.commits,
         "replaced": report.replaced,
         "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
+        "unreadable_times": report.unreadable_times,
         "duplicates": report.duplicates,
         "files": report.files,
         "parquet_bytes": report.bytes,
@@ -153,6 +154,7 @@ fn to_text(account: &AccountName, report: &ReplayReport) -> String {
             render::count(report.quarantined, "record")
         ));
     }
+    lines.extend(render::unreadable_times(report.unreadable_times));
     if !report.gaps.is_empty() {
         lines.push(format!("  {} not rebuilt", render::count(report.gaps.len() as u64, "window")));
     }

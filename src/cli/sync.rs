@@ -310,12 +310,7 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
         ));
     }
     let Remarks { unreadable_times, with_and_without_id } = report.remarks;
-    if unreadable_times > 0 {
-        lines.push(format!(
-            "  {} before 1900 or after 9999 kept as text in `extra`, null in the column",
-            render::count(unreadable_times, "time")
-        ));
-    }
+    lines.extend(render::unreadable_times(unreadable_times));
     if with_and_without_id > 0 {
         lines.push(format!(
             "  {} landed once with an apply_id and once without: perhaps the same requisition twice",

@@ -46,6 +46,8 @@ pub struct ReplayReport {
     pub details: u64,
     /// Records that did not fit.
     pub quarantined: u64,
+    /// Times that readers cannot hold: null in the column, kept as text in `extra`.
+    pub unreadable_times: u64,
     /// Versions that stood on several pages, each time beyond the first.
     pub duplicates: u64,
     /// Parquet files written.
@@ -71,6 +73,7 @@ impl ReplayReport {
             headers: 0,
             details: 0,
             quarantined: 0,
+            unreadable_times: 0,
             duplicates: 0,
             files: 0,
             bytes: 0,

@@ -172,7 +172,10 @@ impl Rebuild<'_> {
             proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
         };
         match self.writer.land(landing).await? {
-            Outcome::Committed(committed) => report.count(&committed),
+            Outcome::Committed(committed) => {
+                report.count(&committed);
+                report.unreadable_times += assembly.remarks().unreadable_times;
+            }
             Outcome::Dropped(refusal) => {
                 return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
                     .hint("run again: what the lake holds by then is left as it is"));

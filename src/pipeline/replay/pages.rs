@@ -104,7 +104,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
         if group.pages.is_empty() {
             break;
         }
-        for part in group.into_parts(&specs, number)? {
+        for part in group.into_parts(&specs, number, report)? {
             writer.write(&mut draft, part).await?;
         }
     }
@@ -249,12 +249,13 @@ impl Group {
     }
 
     /// The files that it makes: of each month one in each table.
-    fn into_parts(self, specs: &[Arc<TableSpec>; 2], number: u32) -> Result<Vec<TablePart>> {
+    fn into_parts(self, specs: &[Arc<TableSpec>; 2], number: u32, report: &mut ReplayReport) -> Result<Vec<TablePart>> {
         let pages: Arc<[Page]> = self.pages.into();
         let mut parts = Vec::new();
         let [of_headers, of_details] = specs;
         for InMonth { rows, span } in self.months.into_values() {
             let assembly = Assembly::new(Arc::clone(&pages), &rows)?;
+            report.unreadable_times += assembly.remarks().unreadable_times;
             let headers = RowSource::new(assembly.headers());
             let details = RowSource::new(assembly.details());
             parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| TablePart {
