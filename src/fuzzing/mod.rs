@@ -85,7 +85,7 @@ impl Target<'_> {
             }
             let input = mutate::mutated(&pool, self.words, MAX_BYTES, &mut rng);
             let is_new = try_one(&input, &format!("input {tried}"));
-            if is_new && pool.len() < POOL {
+            if is_new && pool.len() < POOL && !input.is_empty() {
                 pool.push(input);
             }
             tried += 1;

@@ -51,6 +51,9 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
     if input.is_empty() {
         input.extend_from_slice(&pool[below(pool.len(), rng)]);
     }
+    if input.is_empty() {
+        return;
+    }
     match rng.random_range(0..18) {
         0 => flip(input, rng),
         1 => _ = input.splice(some_range(input, rng), []),
