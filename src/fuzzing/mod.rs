@@ -95,7 +95,7 @@ impl Target<'_> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test's own report, shown when it fails or is asked for")]
+/// A test's own report, shown when it fails or is asked for.
 fn say(text: &str) {
     eprintln!("{text}");
 }
