@@ -1,8 +1,10 @@
 //! Every manifest that a run writes validates against the published JSON Schema, and the log is one chain.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use wdt_lake::sandbox::{Requisition, Status};
 
-use crate::support::{LakeDir, erp, sync};
+use crate::stop::{flagship, partly, stopping};
+use crate::support::{LakeDir, erp, run, sync};
 
 fn validator() -> jsonschema::Validator {
     let schema: Value = serde_json::from_str(include_str!("../schemas/manifest.schema.json")).expect("JSON");
@@ -38,4 +40,20 @@ fn manifests_follow_their_schema_and_each_other() {
     let mut broken = manifests[0].clone();
     broken["rows"] = 3.into();
     assert!(!validator.is_valid(&broken), "the schema is strict");
+}
+
+#[test]
+fn a_stop_says_who_asked_and_what_the_vendor_said() {
+    let requisition = Requisition { status: Status::Referenced, ..partly(768, "CG1", 3) };
+    let (sandbox, lake) = (flagship(vec![requisition]), LakeDir::new());
+    let mut command = stopping(&sandbox, &lake, &["--yes", "CG1"]);
+    run(command.env("USER", "li").env_remove("LOGNAME")).expect_code(3);
+    let manifests = lake.manifests();
+    assert_follow_their_schema(&manifests);
+    let by = &manifests[0]["intent"]["by"];
+    assert_eq!(by["user"], "li");
+    assert!(by["host"].as_str().is_some_and(|host| !host.is_empty()), "{by}");
+    let result = &manifests[1]["results"][0];
+    assert_eq!((&result["error"], &result["error_code"]), (&json!("采购申请单状态不是部分引用"), &json!(0)));
+    assert_eq!(result["order_id"], 768);
 }

@@ -38,8 +38,9 @@ const NUMBERS: [&str; 24] = [
 /// One to some changes of one of `pool`.
 pub(super) fn mutated(pool: &[Vec<u8>], words: &[&str], max_bytes: usize, rng: &mut StdRng) -> Vec<u8> {
     let mut input = pool[below(pool.len(), rng)].clone();
-    let changes = 1 << below(4, rng);
-    for _ in 0..=below(changes, rng) {
+    // One change mostly keeps to the form, several seldom do.
+    let changes = if rng.random_bool(0.5) { 1 } else { 1 << below(4, rng) };
+    for _ in 0..changes {
         change(&mut input, pool, words, rng);
     }
     input.truncate(max_bytes);
@@ -50,7 +51,10 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
     if input.is_empty() {
         input.extend_from_slice(&pool[below(pool.len(), rng)]);
     }
-    match rng.random_range(0..14) {
+    if input.is_empty() {
+        return;
+    }
+    match rng.random_range(0..18) {
         0 => flip(input, rng),
         1 => _ = input.splice(some_range(input, rng), []),
         2 => {
@@ -72,19 +76,25 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
         }
         6 | 7 => edit_number(input, rng),
         8 => nest(input, rng),
-        9 | 10 => {
-            // One token in the place of another, of this input or of another one.
+        9..=13 => {
+            // One value in the place of another, of this input or of another one.
             let other = &pool[below(pool.len(), rng)];
             let source = if rng.random_bool(0.5) { &*input } else { other };
-            let token = a_token(source, rng);
-            let token = source.get(token).unwrap_or_default().to_vec();
-            input.splice(a_token(input, rng), token);
+            let value = source[a_value(source, rng)].to_vec();
+            input.splice(a_value(input, rng), value);
         }
-        11 => {
+        14 => {
+            // A value twice, or not at all, with the mark behind it.
+            let value = a_value(input, rng);
+            let end = if input.get(value.end) == Some(&b',') { value.end + 1 } else { value.end };
+            let copied = if rng.random_bool(0.5) { input[value.start..end].repeat(2) } else { Vec::new() };
+            input.splice(value.start..end, copied);
+        }
+        15 => {
             let letter = [0_u8, b'\n', b'\t', b' ', b'"', b'\\', b'/', 0x7f, 0xff, 0xc3, 0xef][below(11, rng)];
             insert(input, &[letter], rng);
         }
-        12 => input.truncate(below(input.len(), rng)),
+        16 => input.truncate(below(input.len(), rng)),
         _ => {
             let token = a_token(input, rng);
             let times = 1 << below(7, rng);
@@ -114,23 +124,60 @@ fn some_range(input: &[u8], rng: &mut StdRng) -> Range<usize> {
     start..start + below(most + 1, rng)
 }
 
-/// A word, a number, a string with its quotes, or a bracket, near a random place.
-fn a_token(input: &[u8], rng: &mut StdRng) -> Range<usize> {
-    if input.is_empty() {
-        return 0..0;
+/// The places of strings with their quotes, of words and numbers, and of every other byte that is no blank.
+fn tokens(input: &[u8]) -> Vec<Range<usize>> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-+._".contains(byte) || *byte >= 0x80;
+    let (mut tokens, mut at) = (Vec::new(), 0);
+    while let Some(byte) = input.get(at) {
+        let rest = &input[at + 1..];
+        let length = match byte {
+            b'"' => {
+                let mut is_escape = false;
+                let end = rest.iter().position(|byte| {
+                    let is_end = *byte == b'"' && !is_escape;
+                    is_escape = *byte == b'\\' && !is_escape;
+                    is_end
+                });
+                end.map_or(rest.len(), |end| end + 1) + 1
+            }
+            byte if is_word(byte) => rest.iter().take_while(|byte| is_word(byte)).count() + 1,
+            _ => 1,
+        };
+        if !byte.is_ascii_whitespace() {
+            tokens.push(at..at + length);
+        }
+        at += length;
     }
-    let at = below(input.len(), rng);
-    let is_word =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b'_') || *byte >= 0x80;
-    if let Some(quote) = input[..at].iter().rposition(|byte| *byte == b'"').filter(|_| rng.random_bool(0.5)) {
-        let after = quote + 1;
-        if let Some(length) = input[after..].iter().position(|byte| *byte == b'"') {
-            return quote..after + length + 1;
+    tokens
+}
+
+/// A random token.
+fn a_token(input: &[u8], rng: &mut StdRng) -> Range<usize> {
+    let tokens = tokens(input);
+    if tokens.is_empty() { 0..input.len() } else { tokens[below(tokens.len(), rng)].clone() }
+}
+
+/// A random string, word or number, or everything between two brackets that belong together.
+fn a_value(input: &[u8], rng: &mut StdRng) -> Range<usize> {
+    let tokens = tokens(input);
+    let is_mark = |token: &Range<usize>| b",:=}])".contains(&input[token.start]);
+    let values: Vec<usize> = (0..tokens.len()).filter(|at| !is_mark(&tokens[*at])).collect();
+    if values.is_empty() {
+        return 0..input.len();
+    }
+    let first = values[below(values.len(), rng)];
+    let mut depth = 0_usize;
+    for token in &tokens[first..] {
+        match input[token.start] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return tokens[first].start..token.end;
         }
     }
-    let start = input[..at].iter().rposition(|byte| !is_word(byte)).map_or(0, |before| before + 1);
-    let end = input[at..].iter().position(|byte| !is_word(byte)).map_or(input.len(), |length| at + length);
-    if start < end { start..end } else { at..at + 1 }
+    tokens[first].clone()
 }
 
 fn edit_number(input: &mut Vec<u8>, rng: &mut StdRng) {
@@ -160,7 +207,7 @@ fn edit_number(input: &mut Vec<u8>, rng: &mut StdRng) {
 
 /// Puts brackets around something, once or very often.
 fn nest(input: &mut Vec<u8>, rng: &mut StdRng) {
-    let range = if rng.random_bool(0.5) { a_token(input, rng) } else { some_range(input, rng) };
+    let range = if rng.random_bool(0.7) { a_value(input, rng) } else { some_range(input, rng) };
     let (open, close) = [("[", "]"), ("{\"k\":", "}"), ("{\"0\":", "}"), ("\"", "\""), ("[[", "]]")][below(5, rng)];
     let times = if rng.random_bool(0.1) { below(400, rng) } else { 1 };
     let held = input[range.clone()].to_vec();

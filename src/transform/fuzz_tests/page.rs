@@ -300,6 +300,6 @@ fn pages() {
     let decoder =
         PageDecoder::new(Edition::Enterprise, RunId::parse("01890a5d-ac96-774b-bcce-b302099a8057").expect("an id"));
     let (decoder, contract) = (decoder.expect("a decoder"), Contract::get().expect("a contract"));
-    let target = Target { name: "page", words: &WORDS, inputs: 30_000 };
+    let target = Target { name: "page", words: &WORDS, inputs: 10_000 };
     target.fuzz(|input| check(&decoder, contract, input));
 }
