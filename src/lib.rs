@@ -47,6 +47,7 @@ pub mod sandbox;
 pub mod stop;
 pub mod time;
 pub mod transform;
+mod units;
 mod unsaid;
 mod worker;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{AccountArgs, LakeUri};
 use super::render;
-use super::sync::{CallArgs, duration, writers};
+use super::sync::{CallArgs, writers};
 use crate::config::AccountSettings;
 use crate::error::{Error, Result, exit};
 use crate::id::RunId;
@@ -16,6 +16,7 @@ use crate::land::{Access, Lake, StopOutcome, Stops, Store};
 use crate::pipeline::{self, Known, StopOptions};
 use crate::stop::{Finding, Numbers, StopReport, Told, read_lines};
 use crate::time::{Clock as _, SystemClock};
+use crate::units::{some_span, span};
 
 /// What the vendor asks for, beyond credentials.
 const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
@@ -33,9 +34,9 @@ pub(super) struct Args {
     /// A file of numbers, one a line.
     #[arg(long, value_name = "FILE", group = "which")]
     file: Option<String>,
-    /// Those that the lake knows as partly referenced and not modified for so many days.
-    #[arg(long, value_name = "DAYS", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
-    stale: Option<u32>,
+    /// Those that the lake knows as partly referenced and not modified for so long, such as `30d`.
+    #[arg(long, value_name = "DURATION", group = "which", value_parser = some_span)]
+    stale: Option<Duration>,
     /// With `--stale`: only those of this warehouse.
     #[arg(long, value_name = "NO")]
     warehouse: Option<String>,
@@ -45,7 +46,7 @@ pub(super) struct Args {
     #[arg(long)]
     yes: bool,
     /// How long after the gateway's 120 seconds a call may still have its effect; until then nothing is called not stopped.
-    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = span)]
     margin: Duration,
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
@@ -136,7 +137,7 @@ async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTree
     let lake = lake.ok_or_else(|| {
         Error::usage("there is no lake to go by").with("lake", location).hint("fill it by `wdt-lake sync` first")
     })?;
-    let seconds = i64::from(args.stale.unwrap_or_default()) * DAY_SECONDS;
+    let seconds = args.stale.map_or(0, |stale| i64::try_from(stale.as_secs()).unwrap_or(i64::MAX));
     pipeline::stale(lake, seconds, args.warehouse.as_deref(), SystemClock.now()).await
 }
 

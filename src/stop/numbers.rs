@@ -41,7 +41,7 @@ impl Numbers {
         }
         if list.is_empty() {
             return Err(Error::usage("there is no number to stop").hint(
-                "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale DAYS`; nothing was called",
+                "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale 30d`; nothing was called",
             ));
         }
         Ok(Self { list, merged })
