@@ -72,7 +72,7 @@ impl Erp {
 
 fn decoded(decoder: &PageDecoder, window: Window, pages: &[Vec<u8>]) -> Vec<Page> {
     let page = |(page_no, body): (u32, &Vec<u8>)| {
-        let context = PageContext { window: Some(window), page_no, received_at_micros: 0 };
+        let context = PageContext { window: Some(window), page_no, page_size: 100, received_at_micros: 0 };
         decoder.decode(body, &context).expect("a page")
     };
     (0..).zip(pages).map(page).collect()

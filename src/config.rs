@@ -4,6 +4,8 @@
 //! pure: variables and files come in through functions, so that tests need no process environment.
 
 mod file;
+#[cfg(test)]
+mod fuzz_tests;
 mod secret;
 
 use std::net::IpAddr;

@@ -161,6 +161,12 @@ impl Error {
     }
 }
 
+/// A text on one line, its control characters written as escapes: what somebody put into a file must not act on a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let letter = |letter: char| letter.is_control().then(|| letter.escape_default().to_string());
+    text.chars().map(|plain| letter(plain).unwrap_or_else(|| plain.to_string())).collect()
+}
+
 impl fmt::Display for Error {
     /// One line: the message, the context, and the chain of causes, each once.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

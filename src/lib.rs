@@ -38,6 +38,8 @@ pub mod config;
 pub mod edition;
 pub mod error;
 pub mod extract;
+#[cfg(test)]
+mod fuzzing;
 pub mod gateway;
 pub mod id;
 pub mod land;

@@ -18,6 +18,7 @@ mod manifest;
 #[cfg(unix)]
 mod outage;
 mod readers;
+mod reads;
 mod replay;
 #[cfg(unix)]
 mod s3_crash;

@@ -225,3 +225,49 @@ fn uneven_sums_are_reported_and_no_defect() {
     assert!(text.contains("1 sum whose header and details disagree") && text.contains(&number), "{text}");
     assert!(verify(&lake, &["--json"]).expect_code(0).json()["accounts"][0]["uneven"].is_null());
 }
+
+/// Whoever reads a table by a glob reads every Parquet file below its folder.
+#[test]
+fn parquet_files_that_are_not_the_lakes_are_found() {
+    let lake = lake();
+    let sound = std::fs::read(object(&lake, "purchase_apply/", ".parquet")).unwrap();
+    let put = |name: &str| {
+        let path = lake.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &sound).unwrap();
+        path
+    };
+    let own = object(&lake, "purchase_apply/", ".parquet");
+    let own = own.strip_prefix(lake.path()).unwrap().to_str().unwrap();
+    let found = |path: &std::path::Path, place: &str| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = verify(&lake, &[]).expect_code(8).stdout;
+        assert!(text.lines().any(|line| line.contains(name) && line.contains("move it out")), "{text}");
+        let json = verify(&lake, &["--json"]).expect_code(8).json();
+        let defects = json.pointer(place).and_then(Value::as_array).unwrap();
+        assert!(defects.len() == 1 && defects[0]["object"].as_str().unwrap().ends_with(name), "{json}");
+    };
+    for name in ["purchase_apply/account=sandbox/backup.parquet", &own.replace(".parquet", "-7.parquet")] {
+        let path = put(name);
+        found(&path, "/accounts/0/defects");
+        std::fs::remove_file(path).unwrap();
+    }
+    let path = put("purchase_apply_detail/part-0001.parquet");
+    found(&path, "/defects");
+    verify(&lake, &["--account", "sandbox"]).expect_code(0);
+    std::fs::remove_file(path).unwrap();
+    // Those of other programs that no glob takes for rows, and what has no such name.
+    put("purchase_apply/_delta_log/00000000000000000010.checkpoint.parquet");
+    put("purchase_apply/account=sandbox/notes.txt");
+    verify(&lake, &[]).expect_code(0);
+    // Of an id that no manifest knows: a run is at work, or the next one clears it away.
+    let live = lake.manifests()[0]["commit"].as_str().unwrap().to_owned();
+    let commit =
+        lake.manifests().iter().map(|one| one["commit"].as_str().unwrap().to_owned()).find(|id| own.contains(id));
+    let unfinished = put(&own.replace(&commit.unwrap_or(live), "01999999-0000-7000-8000-000000000000"));
+    let said = verify(&lake, &[]).expect_code(0);
+    assert!(said.stdout.contains("note") && said.stdout.contains("the next `wdt-lake sync` clears"), "{}", said.stdout);
+    let json = verify(&lake, &["--json"]).expect_code(0).json();
+    assert_eq!(json["accounts"][0]["notes"].as_array().map(Vec::len), Some(1), "{json}");
+    assert!(unfinished.exists(), "verify only reads");
+}

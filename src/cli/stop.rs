@@ -133,7 +133,7 @@ fn given(args: &Args) -> Result<Vec<(String, String)>> {
     Ok(args.numbers.iter().enumerate().map(|(at, number)| (format!("argument {}", at + 1), number.clone())).collect())
 }
 
-async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTreeMap<String, Known>> {
+async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTreeMap<String, Vec<Known>>> {
     let lake = lake.ok_or_else(|| {
         Error::usage("there is no lake to go by").with("lake", location).hint("fill it by `wdt-lake sync` first")
     })?;
@@ -150,7 +150,7 @@ fn print_none(account: &AccountSettings, as_json: bool) {
 struct Preview<'a> {
     account: &'a AccountSettings,
     numbers: &'a Numbers,
-    known: &'a BTreeMap<String, Known>,
+    known: &'a BTreeMap<String, Vec<Known>>,
     stops: &'a Stops,
 }
 
@@ -162,17 +162,22 @@ impl Preview<'_> {
     fn to_json(&self) -> Value {
         let quantity = |scaled: Option<i128>| scaled.map(render::decimal);
         let one = |number: &String| {
-            let known = self.known.get(number).map(|known| {
+            let known = |known: &Known| {
                 json!({
                     "status": known.status, "status_name": known.status_name, "modified": known.modified,
                     "age_days": Self::age_days(known), "warehouse_no": known.warehouse_no,
                     "real_num": quantity(known.real_scaled), "ref_num": quantity(known.ref_scaled),
                     "open_num": quantity(known.open_scaled),
                 })
-            });
+            };
+            let mut known = self.known.get(number).into_iter().flatten().map(known);
+            let in_lake = known.next();
             let unsettled = self.stops.unsettled().get(number).map(|held| held.requested_at);
             let stopped = self.stops.stopped().get(number).map(|held| held.requested_at);
-            json!({"purchase_apply_no": number, "in_lake": known, "unsettled_since": unsettled, "stopped_at": stopped})
+            json!({
+                "purchase_apply_no": number, "in_lake": in_lake, "share_its_number": known.collect::<Vec<_>>(),
+                "unsettled_since": unsettled, "stopped_at": stopped,
+            })
         };
         let requisitions: Vec<Value> = self.numbers.list().iter().map(one).collect();
         json!({
@@ -186,9 +191,12 @@ impl Preview<'_> {
         let mut lines =
             vec![format!("would stop {count} of {}; nothing was called, `--yes` does it", self.account.name)];
         for number in self.numbers.list() {
-            lines.push(match self.known.get(number) {
-                None => format!("  {number}  not in the lake"),
-                Some(known) => format!(
+            let known = self.known.get(number).map_or(&[][..], Vec::as_slice);
+            if known.is_empty() {
+                lines.push(format!("  {number}  not in the lake"));
+            }
+            for known in known {
+                lines.push(format!(
                     "  {number}  {} ({})  real {} ref {} open {}  modified {}, {} ago  warehouse {}",
                     known.status_name.as_deref().unwrap_or("unknown status"),
                     known.status,
@@ -198,8 +206,8 @@ impl Preview<'_> {
                     known.modified,
                     render::count(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
                     known.warehouse_no.as_deref().unwrap_or("-")
-                ),
-            });
+                ));
+            }
             if let Some(held) = self.stops.stopped().get(number) {
                 lines.push(format!("    stopped by the call of {}; the lake sees it after a sync", held.requested_at));
             }

@@ -19,6 +19,7 @@ use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
 use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
 use crate::time::{Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
+use crate::transform::Remarks;
 use crate::units::{size, some_span, span};
 
 #[derive(Debug, clap::Args)]
@@ -231,6 +232,8 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "windows": report.windows,
         "refreshed": report.refreshed,
         "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
+        "unreadable_times": report.remarks.unreadable_times,
+        "landed_with_and_without_id": report.remarks.with_and_without_id,
         "real_num": render::decimal(report.real_num_scaled),
         "calls": report.calls,
         "files": report.files,
@@ -288,6 +291,19 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",
             render::count(report.quarantined, "record")
+        ));
+    }
+    let Remarks { unreadable_times, with_and_without_id } = report.remarks;
+    if unreadable_times > 0 {
+        lines.push(format!(
+            "  {} before 1900 or after 9999 kept as text in `extra`, null in the column",
+            render::count(unreadable_times, "time")
+        ));
+    }
+    if with_and_without_id > 0 {
+        lines.push(format!(
+            "  {} landed once with an apply_id and once without: perhaps the same requisition twice",
+            render::count(with_and_without_id, "version")
         ));
     }
     if !report.gaps.is_empty() {

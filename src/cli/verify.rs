@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{Depth, Table, Uneven, Verified, accounts_with_objects};
+use crate::land::{Defect, Depth, Table, Uneven, Verified, accounts_with_objects, strays};
 use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
@@ -26,18 +26,36 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         verified
             .push(pipeline::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?);
     }
-    let is_sound = verified.iter().all(|account| account.defects.is_empty());
+    // Whoever asks for one account asks for what lies in its folders.
+    let strays = if lake.wanted.is_none() { strays(&lake.store).await? } else { Vec::new() };
+    let is_sound = strays.is_empty() && verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };
     let to_json = || {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
-        json!({"command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts, "exit_code": code})
+        json!({
+            "command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts,
+            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "exit_code": code,
+        })
     };
-    let to_text = || match &*verified {
-        [] => "the lake is empty".to_owned(),
-        verified => verified.iter().map(|account| to_text(account, depth)).collect::<Vec<_>>().join("\n\n"),
+    let to_text = || {
+        let accounts = verified.iter().map(|account| to_text(account, depth));
+        let of_lake = (!strays.is_empty()).then(|| {
+            let told = strays.iter().map(defect_text).collect::<Vec<_>>().join("\n");
+            format!("outside of any account: {}\n{told}", render::count(strays.len() as u64, "defect"))
+        });
+        let told: Vec<String> = accounts.chain(of_lake).collect();
+        if told.is_empty() { "the lake is empty".to_owned() } else { told.join("\n\n") }
     };
     args.lake.output.print(to_json, to_text);
     Ok(code)
+}
+
+fn defect_json(defect: &Defect) -> Value {
+    json!({"object": defect.object, "what": defect.what, "remedy": defect.remedy})
+}
+
+fn defect_text(defect: &Defect) -> String {
+    format!("  {} {}; {}", defect.object, defect.what, defect.remedy)
 }
 
 fn rows(verified: &Verified, table: Table) -> u64 {
@@ -62,9 +80,7 @@ fn to_json(verified: &Verified, depth: Depth) -> Value {
             "purchase_apply_detail": rows(verified, Table::PurchaseApplyDetail),
             "quarantined": verified.quarantined,
         },
-        "defects": verified.defects.iter().map(|defect| json!({
-            "object": defect.object, "what": defect.what, "remedy": defect.remedy,
-        })).collect::<Vec<_>>(),
+        "defects": verified.defects.iter().map(defect_json).collect::<Vec<_>>(),
         "notes": verified.notes,
         "uneven": match depth {
             Depth::Shallow => Value::Null,
@@ -81,9 +97,7 @@ fn to_text(verified: &Verified, depth: Depth) -> String {
         0 => format!("{}: no defect", verified.account),
         defects => format!("{}: {}", verified.account, render::count(defects, "defect")),
     }];
-    lines.extend(
-        verified.defects.iter().map(|defect| format!("  {} {}; {}", defect.object, defect.what, defect.remedy)),
-    );
+    lines.extend(verified.defects.iter().map(defect_text));
     lines.push(format!(
         "  read        {}, {} live, {} of {}",
         render::count(verified.manifests, "manifest"),

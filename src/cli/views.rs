@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::lake::LakeArgs;
-use crate::error::{Error, Result, exit};
+use crate::error::{Result, exit};
 use crate::land::{Lake, Table};
 use crate::transform::{Engine, Extent, render_views};
 
@@ -26,29 +26,28 @@ enum For {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
-    // Both engines refuse to make a view over no file at all.
-    let accounts = lake.accounts().await?;
-    if accounts.is_empty() {
-        return Err(Error::usage("the lake is empty")
-            .with("lake", lake.store.root())
-            .hint("fill it by `wdt-lake sync` first"));
-    }
     let engine = match args.engine {
         For::Duckdb => Engine::Duckdb,
         For::Spark => Engine::Spark,
     };
-    let mut extent = Extent::Requisitions;
-    for account in accounts {
-        if Lake::open(lake.store.clone(), account).await?.rows(Table::StopReference) > 0 {
-            extent = Extent::WithStops;
-        }
+    let mut extent = Extent::default();
+    for account in lake.accounts().await? {
+        let lake = Lake::open(lake.store.clone(), account).await?;
+        extent.headers |= lake.rows(Table::PurchaseApply) > 0;
+        extent.details |= lake.rows(Table::PurchaseApplyDetail) > 0;
+        extent.stops |= lake.rows(Table::StopReference) > 0;
     }
     let rendered = render_views(engine, lake.store.root(), lake.wanted.as_ref(), extent)?;
+    if let Some(note) = &rendered.note {
+        super::print_warning(note);
+    }
     // The statements one by one, for programs that run them.
     let to_json = || {
         let views = rendered.views.iter().map(|view| json!({"name": view.name, "about": view.about, "sql": view.sql}));
         let views: Vec<_> = views.collect();
-        json!({"command": "views", "engine": engine.name(), "views": views, "example": rendered.example})
+        json!({
+            "command": "views", "engine": engine.name(), "note": rendered.note, "views": views, "example": rendered.example
+        })
     };
     args.lake.output.print(to_json, || rendered.script());
     Ok(exit::DONE)

@@ -108,7 +108,8 @@ mod tests {
         list.iter()
             .map(|(number, second)| {
                 let modified = BeijingTime::from_unix(*second).expect("in range");
-                RowKey { identity: Identity::Version((*number).into(), modified), modified: Some(modified) }
+                let identity = Identity::Version { number: (*number).into(), modified, apply_id: None };
+                RowKey { identity, modified: Some(modified) }
             })
             .collect()
     }

@@ -19,7 +19,7 @@ use super::fold::{Fold, Snapshot};
 use super::layout::{Layout, Name};
 use super::manifest::FormatVersion;
 use super::store::{Store, Writers};
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::id::CommitId;
 
 /// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened, while a checkpoint takes
@@ -98,7 +98,7 @@ pub(super) fn to_bytes(fold: &Fold) -> serde_json::Result<Option<Vec<u8>>> {
 
 /// Reads the bytes of a checkpoint, or tells why it cannot be believed. Whether it belongs to the log is for the caller to find out.
 pub(super) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::result::Result<Fold, Unfit> {
-    let not_one = |error: serde_json::Error| format!("it is no checkpoint: {error}");
+    let not_one = |error: serde_json::Error| format!("it is no checkpoint: {}", printable(&error.to_string()));
     let end = bytes
         .iter()
         .position(|byte| *byte == b'\n')

@@ -14,7 +14,7 @@ use super::digest::Sha256;
 use super::layout::{Layout, Name, Table};
 use super::stops::{self, StopIntent, StopResult};
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, printable};
 use crate::id::{AccountName, CommitId, RunId};
 use crate::time::{BeijingTime, Window};
 
@@ -336,7 +336,7 @@ impl Manifest {
     /// [`from_bytes`](Self::from_bytes) of a program of the version `own`.
     fn read(bytes: &[u8], path: &str, own: FormatVersion) -> Result<Self> {
         let defect = |why: String| {
-            Error::new(ErrorKind::Defect, why)
+            Error::new(ErrorKind::Defect, printable(&why))
                 .with("manifest", path)
                 .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
         };
@@ -635,7 +635,7 @@ mod tests {
         let manifest = sample_manifest();
         let layout = Layout::new(manifest.account.name.clone());
         let raw = json!({"path": layout.raw(manifest.commit), "bytes": 1, "sha256": Sha256::of(b""), "answers": 1});
-        let mut whole = sample();
+        let mut whole: Value = serde_json::from_slice(&manifest.to_bytes().expect("valid")).expect("json");
         whole["raw"] = raw;
         read(&whole).expect("valid");
         // Right in themselves, and each in the place of another.

@@ -9,6 +9,7 @@
 
 mod append;
 mod checkpoint;
+mod committed;
 mod digest;
 mod doctor;
 mod draft;
@@ -35,7 +36,11 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
 #[path = "../../tests/support/s3.rs"]
@@ -45,6 +50,7 @@ mod s3_tests;
 #[cfg(test)]
 mod testing;
 
+pub use committed::ObjectEntry;
 pub use digest::Sha256;
 pub use doctor::{Ability, Finding, Outcome as Tried, examine};
 pub use draft::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
@@ -59,5 +65,5 @@ pub use source::{Columns, RowSource};
 pub use stops::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
 pub use store::{Access, Created, Object, Store, Writers};
 pub use sweep::Swept;
-pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, verify};
+pub use verify::{Defect, Depth, Expected, TableShape, Uneven, Verified, accounts_with_objects, strays, verify};
 pub use writer::{Writer, WriterOptions};

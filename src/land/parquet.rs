@@ -66,7 +66,7 @@ pub struct TableSpec {
     pub table: Table,
     /// The columns and their descriptions, as one JSON document for the files' metadata.
     pub columns: String,
-    /// The columns by which the rows are sorted, ascending, nulls last.
+    /// The columns by which the rows are sorted, ascending, nulls first.
     pub sorted_by: Vec<String>,
     /// The columns that are looked up by value.
     pub bloom: Vec<String>,
@@ -213,7 +213,7 @@ fn properties(
     let index = |name: &String| schema.index_of(name).map_err(|_| format!("no column `{name}`"));
     let sorting = spec.sorted_by.iter().map(|name| {
         let column_idx = i32::try_from(index(name)?).map_err(|error| error.to_string())?;
-        Ok(SortingColumn { column_idx, descending: false, nulls_first: false })
+        Ok(SortingColumn { column_idx, descending: false, nulls_first: true })
     });
     let sorting: Vec<_> = sorting.collect::<std::result::Result<_, String>>()?;
     let zstd = ZstdLevel::try_new(1).map_err(|error| error.to_string())?;
@@ -335,20 +335,18 @@ fn sort_keys<'a>(spec: &TableSpec, batch: &'a RecordBatch) -> std::result::Resul
 }
 
 impl SortKey<'_> {
-    /// Ascending, nulls last. Columns of two types are equal: a file has one schema.
+    /// Ascending, nulls first. Columns of two types are equal: a file has one schema.
     fn compare(&self, i: usize, other: &Self, j: usize) -> Ordering {
-        fn nulls_last<T: Ord>(left: Option<T>, right: Option<T>) -> Ordering {
-            left.is_none().cmp(&right.is_none()).then_with(|| left.cmp(&right))
-        }
+        // `None` is less than any value.
         fn at<A: ArrayAccessor>(array: A, row: usize) -> Option<A::Item> {
             array.is_valid(row).then(|| array.value(row))
         }
         match (self, other) {
-            (Self::Text(left), Self::Text(right)) => nulls_last(at(*left, i), at(*right, j)),
-            (Self::Bytes(left), Self::Bytes(right)) => nulls_last(at(*left, i), at(*right, j)),
-            (Self::Int32(left), Self::Int32(right)) => nulls_last(at(*left, i), at(*right, j)),
-            (Self::Int64(left), Self::Int64(right)) => nulls_last(at(*left, i), at(*right, j)),
-            (Self::Time(left), Self::Time(right)) => nulls_last(at(*left, i), at(*right, j)),
+            (Self::Text(left), Self::Text(right)) => at(*left, i).cmp(&at(*right, j)),
+            (Self::Bytes(left), Self::Bytes(right)) => at(*left, i).cmp(&at(*right, j)),
+            (Self::Int32(left), Self::Int32(right)) => at(*left, i).cmp(&at(*right, j)),
+            (Self::Int64(left), Self::Int64(right)) => at(*left, i).cmp(&at(*right, j)),
+            (Self::Time(left), Self::Time(right)) => at(*left, i).cmp(&at(*right, j)),
             _ => Ordering::Equal,
         }
     }

@@ -1,5 +1,8 @@
 //! The committed set of one account, for whoever only reads: never writes, never sweeps.
 
+use bytes::Bytes;
+
+use super::committed::{self, ObjectEntry};
 use super::fold::{Fold, LiveCommit};
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
 use super::log::{self, Names};
@@ -123,6 +126,15 @@ impl Lake {
     pub async fn proof(&self, number: u64) -> Result<Option<Proof>> {
         let manifest = log::load(&self.store, &self.layout, self.names, number).await?;
         Ok(manifest.and_then(|(manifest, _)| manifest.proof))
+    }
+
+    /// The bytes of a committed object, checked against what its manifest says of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is missing or was changed, [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the
+    /// store does not answer.
+    pub async fn read<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<Bytes> {
+        committed::read(&self.store, entry.into()).await
     }
 
     /// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.

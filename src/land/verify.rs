@@ -9,6 +9,7 @@
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
 //!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
+//! - **the strays** (`strays`): no Parquet file lies in a table's folder that is not ours, for whoever reads the table by a glob would read it;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
 //!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
 //!   of their details. That is no defect of the lake, for the ERP's own data may be so.
@@ -24,6 +25,7 @@ mod contents;
 mod ledger;
 mod proof;
 mod stops;
+mod strays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,12 +36,13 @@ use bytes::Bytes;
 use self::chain::Chain;
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
-use super::digest::Sha256;
+pub use self::strays::strays;
+use super::committed::{self, ObjectEntry};
 use super::layout::{Layout, Name, Table, account_of_folder, manifest_folders};
 use super::manifest::{FileEntry, FormatVersion, Manifest, QuarantineEntry};
 use super::parquet::TableSpec;
 use super::store::Store;
-use super::sweep::{list_owned, sort_out};
+use super::sweep::{Found, list_owned, sort_out};
 use crate::error::{Error, Result};
 use crate::id::{AccountName, CommitId};
 use crate::time::{BeijingTime, Window};
@@ -76,6 +79,8 @@ pub struct Expected {
     pub stops: TableShape,
     /// The column of all tables that, with the modified time, tells one version from another.
     pub number: String,
+    /// The column of ids, in both; where it has none, versions are told apart by number and modified time alone.
+    pub id: String,
     /// The column of headers that counts their details.
     pub detail_count: String,
     /// The decimal columns of both tables whose value in a header should be the sum over its details.
@@ -201,7 +206,16 @@ pub async fn verify(store: &Store, account: AccountName, expected: Arc<Expected>
     let removed = chain::removed_since(store, &layout, &chain).await?;
     verified.defects.retain(|defect| defect.commit.is_none_or(|commit| !removed.contains(&commit)));
     verified.notes.extend(unsettled(&chain));
-    verified.notes.extend(leftovers(store, &layout, &chain).await?);
+    let objects = list_owned(store, &layout).await?;
+    verified.defects.extend(strays::of_account(store, &layout, &objects));
+    // A log with defects does not know its own files any more.
+    if chain.defects.is_empty() {
+        let mut fold = chain.fold.clone();
+        super::log::follow(store, &layout, chain.names, &mut fold).await?;
+        let found = sort_out(&fold, &layout, objects);
+        verified.defects.extend(strays::unnamed(store, &layout, &found));
+        verified.notes.extend(unfinished(store, &found));
+    }
     Ok(verified)
 }
 
@@ -216,23 +230,16 @@ fn unsettled(chain: &Chain) -> Option<String> {
     ))
 }
 
-/// Whether objects lie there that no manifest names.
-async fn leftovers(store: &Store, layout: &Layout, chain: &Chain) -> Result<Option<String>> {
-    // A log with defects does not know its own files any more.
-    if !chain.defects.is_empty() {
-        return Ok(None);
-    }
-    let objects = list_owned(store, layout).await?;
-    let mut fold = chain.fold.clone();
-    super::log::follow(store, layout, chain.names, &mut fold).await?;
-    let unknown = sort_out(&fold, layout, objects).unknown;
-    let Some((commit, paths)) = unknown.first_key_value() else { return Ok(None) };
-    Ok(Some(format!(
-        "{} that no manifest names, the first of commit {commit}: `{}`. A run is at work, or one died and the next writing command clears \
+/// Whether objects of ours lie there whose commit no manifest knows.
+fn unfinished(store: &Store, found: &Found) -> Option<String> {
+    let unknown = &found.unknown;
+    let (commit, paths) = unknown.first_key_value()?;
+    Some(format!(
+        "{} that no manifest names, the first of commit {commit}: `{}`. A run is at work, or one died and the next `wdt-lake sync` clears \
          them, or the newest manifests were removed",
         plural(unknown.values().map(Vec::len).sum(), "object"),
         paths.first().map_or_else(String::new, |path| store.uri(path))
-    )))
+    ))
 }
 
 fn plural(count: usize, noun: &str) -> String {
@@ -265,7 +272,7 @@ impl Verifier<'_> {
             self.quarantine(manifest, held).await?;
         }
         if let Some(raw) = &manifest.raw {
-            self.object(manifest, &raw.path, raw.bytes, raw.sha256).await?;
+            self.object(manifest, raw.into()).await?;
         }
         let Balance { wrong, uneven } = self.ledger.close(&self.expected);
         let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
@@ -279,7 +286,7 @@ impl Verifier<'_> {
     }
 
     async fn file(&mut self, layout: &Layout, manifest: &Manifest, entry: &FileEntry) -> Result<()> {
-        let Some(bytes) = self.object(manifest, &entry.path, entry.bytes, entry.sha256).await? else {
+        let Some(bytes) = self.object(manifest, entry.into()).await? else {
             self.ledger.leave_hole();
             return Ok(());
         };
@@ -327,7 +334,7 @@ impl Verifier<'_> {
     }
 
     async fn quarantine(&mut self, manifest: &Manifest, held: &QuarantineEntry) -> Result<()> {
-        let Some(bytes) = self.object(manifest, &held.path, held.bytes, held.sha256).await? else { return Ok(()) };
+        let Some(bytes) = self.object(manifest, held.into()).await? else { return Ok(()) };
         let (records, wrong) = contents::examine_quarantine(&bytes, held.rows);
         self.verified.quarantined += records;
         for what in wrong {
@@ -337,23 +344,18 @@ impl Verifier<'_> {
     }
 
     /// The bytes of a committed object, when they are those that were committed.
-    async fn object(&mut self, manifest: &Manifest, path: &str, size: u64, sha256: Sha256) -> Result<Option<Bytes>> {
-        let Some(bytes) = self.store.get(path).await? else {
-            self.defect(manifest, path, format!("is missing; manifest {} names it", manifest.number), RESTORE);
-            return Ok(None);
+    async fn object(&mut self, manifest: &Manifest, entry: ObjectEntry<'_>) -> Result<Option<Bytes>> {
+        let examined = committed::examine(self.store, entry).await?;
+        let held_bytes = match &examined {
+            Ok(bytes) => Some(bytes.len() as u64),
+            Err(mismatch) => mismatch.held_bytes(),
         };
-        self.verified.objects += 1;
-        self.verified.bytes += bytes.len() as u64;
-        let held = Sha256::of(&bytes);
-        let what = if bytes.len() as u64 != size {
-            format!("has {} bytes, manifest {} says {size}", bytes.len(), manifest.number)
-        } else if held != sha256 {
-            format!("has the SHA-256 {held}, manifest {} says {sha256}: its bytes were changed", manifest.number)
-        } else {
-            return Ok(Some(bytes));
-        };
-        self.defect(manifest, path, what, RESTORE);
-        Ok(None)
+        self.verified.objects += u64::from(held_bytes.is_some());
+        self.verified.bytes += held_bytes.unwrap_or(0);
+        if let Err(mismatch) = &examined {
+            self.defect(manifest, entry.path, mismatch.told(&format!("manifest {}", manifest.number)), RESTORE);
+        }
+        Ok(examined.ok())
     }
 
     fn defect(&mut self, manifest: &Manifest, path: &str, what: String, remedy: &'static str) {

@@ -37,7 +37,8 @@ pub async fn get(
         let decoder = Arc::clone(&decoder);
         let called = gateway
             .query(&Query::Number(number.clone()), move |answer| {
-                let context = PageContext { window: None, page_no: 0, received_at_micros: answer.received_at_micros };
+                let received_at_micros = answer.received_at_micros;
+                let context = PageContext { window: None, page_no: 0, page_size: 0, received_at_micros };
                 decoder.decode(answer.body(), &context).map_err(unreadable)
             })
             .await

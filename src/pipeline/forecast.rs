@@ -94,7 +94,7 @@ pub async fn plan(
         let rows = match &source {
             Some(source) => {
                 let first_row = Query::Page { window, page_no: 0, page_size: 1 };
-                let total = source.ask(&first_row, window, 0).await?.page.as_ref().total().unwrap_or(0);
+                let total = source.ask(&first_row, window, 0, 1).await?.page.as_ref().total().unwrap_or(0);
                 if total > 2 * options.max_rows() && window.seconds() > 1 {
                     // Sync would cut it as well.
                     planner.put_back_too_large(window, total, total.div_ceil(options.max_rows()));

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, TimestampMicrosecondType};
+use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::CommitId;
 use crate::land::{Lake, LakeFile, Table, decode};
+use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
 
 /// How many files are read at once.
@@ -23,6 +24,8 @@ const PARTLY_REFERENCED: &str = "partly_referenced";
 /// The latest version of a requisition in the lake. Quantities in ten-thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
+    /// Its id, where it has one.
+    pub apply_id: Option<ApplyId>,
     /// Its status code.
     pub status: i16,
     /// What the code means, where the vendor documents it.
@@ -40,38 +43,48 @@ pub struct Known {
     commit: CommitId,
 }
 
-/// The latest versions of `numbers` in the lake.
+/// The latest versions of `numbers` in the lake: of each number the rows with the greatest modified time. They are several, in the order of their
+/// ids, where requisitions share their number and that second.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when a committed file is missing or damaged.
-pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Known>> {
-    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a
+/// committed file is missing or was changed.
+pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<Known>>> {
+    let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
         let Some(headers) = Headers::of(batch) else { return };
         for row in (0..batch.num_rows()).filter(|row| numbers.contains(headers.number(*row))) {
-            let is_later =
-                known.get(headers.number(row)).is_none_or(|held| held.modified.micros() < headers.modified.value(row));
-            if let Some(version) = headers.known(row, file.commit).filter(|_| is_later) {
-                known.insert(headers.number(row).to_owned(), version);
+            let held = known.get(headers.number(row)).and_then(|held| held.first());
+            if held.is_none_or(|held| held.modified.micros() <= headers.modified.value(row))
+                && let Some(version) = headers.known(row, file.commit)
+            {
+                keep_latest(known.entry(headers.number(row).to_owned()).or_default(), version);
             }
         }
     })
     .await?;
+    known.values_mut().for_each(|versions| versions.sort_unstable_by_key(|version| version.apply_id));
     add_up_details(lake, &mut known).await?;
     Ok(known)
+}
+
+/// Adds a version that is not older than those that are held. The committed set holds each version once.
+fn keep_latest(held: &mut Vec<Known>, version: Known) {
+    held.retain(|other| other.modified == version.modified && other.apply_id != version.apply_id);
+    held.push(version);
 }
 
 /// The requisitions that are partly referenced and have not been modified for so long, of one warehouse or of all.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
 /// may have been modified. Otherwise as [`latest`].
 pub async fn stale(
     lake: &Lake,
     seconds: i64,
     warehouse_no: Option<&str>,
     now: BeijingTime,
-) -> Result<BTreeMap<String, Known>> {
+) -> Result<BTreeMap<String, Vec<Known>>> {
     let not_fresh = |why: String| {
         Error::usage(why)
             .with("account", lake.account())
@@ -96,8 +109,9 @@ pub async fn stale(
     })
     .await?;
     let mut found = latest(lake, &candidates).await?;
-    found.retain(|_, known| is_stale(known));
-    let since = found.values().map(|known| known.modified).min().and_then(|oldest| Window::new(oldest, end));
+    // A stop names the number alone, so that all that bear it must be stale.
+    found.retain(|_, known| known.iter().all(is_stale));
+    let since = found.values().flatten().map(|known| known.modified).min().and_then(|oldest| Window::new(oldest, end));
     match since.map(|since| lake.coverage().gaps(since)).unwrap_or_default().first() {
         Some(gap) => Err(not_fresh(format!("the lake does not cover {gap}, when one of them may have been modified"))),
         None => Ok(found),
@@ -105,10 +119,10 @@ pub async fn stale(
 }
 
 /// Where headers carry no quantities, those of the details count.
-async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Known>) -> Result<()> {
+async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Vec<Known>>) -> Result<()> {
     let lacking: BTreeSet<CommitId> =
-        known.values().filter(|known| known.open_scaled.is_none()).map(|known| known.commit).collect();
-    let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+        known.values().flatten().filter(|known| known.open_scaled.is_none()).map(|known| known.commit).collect();
+    let mut sums: BTreeMap<(String, Option<ApplyId>), (i128, i128)> = BTreeMap::new();
     let files = lake.files(Table::PurchaseApplyDetail).into_iter().filter(|file| lacking.contains(&file.commit));
     for_each_batch(lake, files.collect(), |_, batch| {
         let numbers = batch.column_by_name("purchase_apply_no").and_then(|column| column.as_string_opt::<i32>());
@@ -116,16 +130,19 @@ async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Known>) -> Res
         let (Some(numbers), Some(versions)) = (numbers, versions) else { return };
         for row in 0..batch.num_rows() {
             let number = numbers.value(row);
-            if known.get(number).is_some_and(|known| known.modified.micros() == versions.value(row)) {
+            let apply_id = value::<Int64Type>(batch, "apply_id", row).and_then(ApplyId::new);
+            let is_own = |known: &Known| known.modified.micros() == versions.value(row) && known.apply_id == apply_id;
+            if known.get(number).is_some_and(|known| known.iter().any(is_own)) {
                 let quantity = |name| value::<Decimal128Type>(batch, name, row).unwrap_or(0);
-                let sum = sums.entry(number.to_owned()).or_default();
+                let sum = sums.entry((number.to_owned(), apply_id)).or_default();
                 *sum = (sum.0 + quantity("real_num"), sum.1 + quantity("ref_num"));
             }
         }
     })
     .await?;
-    for (number, (real, referenced)) in sums {
-        if let Some(known) = known.get_mut(&number).filter(|known| known.open_scaled.is_none()) {
+    for ((number, apply_id), (real, referenced)) in sums {
+        let mut versions = known.get_mut(&number).into_iter().flatten();
+        if let Some(known) = versions.find(|known| known.apply_id == apply_id && known.open_scaled.is_none()) {
             known.real_scaled.get_or_insert(real);
             known.ref_scaled.get_or_insert(referenced);
             known.open_scaled = Some(real - referenced);
@@ -141,16 +158,10 @@ async fn for_each_batch(
     mut visit: impl FnMut(&LakeFile, &RecordBatch),
 ) -> Result<()> {
     let read = |file: LakeFile| async move {
-        let bytes = lake.store().get(&file.entry.path).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Defect, "a committed file is missing")
-                .hint("run `wdt-lake verify`; if another run replaced it just now, run again")
-        });
-        let decoded = match bytes {
-            Ok(bytes) => tokio::task::spawn_blocking(move || decode(bytes))
-                .await
-                .map_err(|error| Error::internal("a decoder did not end").because(error))?,
-            Err(error) => Err(error),
-        };
+        let bytes = lake.read(&file.entry).await?;
+        let decoded = tokio::task::spawn_blocking(move || decode(bytes))
+            .await
+            .map_err(|error| Error::internal("a decoder did not end").because(error))?;
         let batches = decoded.map_err(|error| error.with("object", &file.uri))?;
         Ok::<_, Error>((file, batches))
     };
@@ -186,6 +197,7 @@ impl<'a> Headers<'a> {
         };
         let quantity = |name| value::<Decimal128Type>(self.batch, name, row);
         Some(Known {
+            apply_id: value::<Int64Type>(self.batch, "apply_id", row).and_then(ApplyId::new),
             status: value::<Int16Type>(self.batch, "status", row)?,
             status_name: text("status_name"),
             modified: BeijingTime::from_unix(self.modified.value(row).div_euclid(1_000_000))?,

@@ -9,9 +9,9 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::task::blocking;
 use super::{Again, SyncOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::CommitId;
-use crate::land::{Lake, LiveCommit, Sha256, Table, decode};
+use crate::land::{Lake, LiveCommit, Table, decode};
 use crate::time::{BeijingTime, Window};
 use crate::transform::Held;
 
@@ -87,7 +87,7 @@ fn group(candidates: BTreeMap<BeijingTime, Candidate>, max_rows: u64) -> Vec<Rep
     groups.into_iter().map(|(group, _)| group).collect()
 }
 
-/// Reads what the commits hold. Each file is checked against its manifest first: what is damaged must not be carried over.
+/// Reads what the commits hold. What is damaged is an error: it must not be carried over, nor replaced.
 pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<Held> {
     let live = commits.iter().filter_map(|commit| lake.fold().live().get(commit));
     let mut held = Held::default();
@@ -95,14 +95,14 @@ pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<Held> {
     for commit in live {
         files.extend(commit.files.iter().cloned());
         if let Some(quarantine) = &commit.quarantine {
-            let bytes = read(lake, &quarantine.path, quarantine.sha256).await?;
+            let bytes = lake.read(quarantine).await?;
             let text = String::from_utf8_lossy(&bytes).into_owned();
             held.quarantined.extend(text.lines().map(str::to_owned));
         }
     }
     let mut read_files = stream::iter(files)
         .map(|file| async move {
-            let bytes = read(lake, &file.path, file.sha256).await?;
+            let bytes = lake.read(&file).await?;
             let batches = blocking(move || decode(bytes)).await.map_err(|error| error.with("path", &file.path))?;
             Ok::<_, Error>((file.table, batches))
         })
@@ -115,15 +115,6 @@ pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<Held> {
         }
     }
     Ok(held)
-}
-
-async fn read(lake: &Lake, path: &str, sha256: Sha256) -> Result<bytes::Bytes> {
-    let bytes = lake.store().get(path).await?;
-    bytes.filter(|bytes| Sha256::of(bytes) == sha256).ok_or_else(|| {
-        Error::new(ErrorKind::Defect, "a committed file is missing or damaged")
-            .with("path", path)
-            .hint("restore it from a backup; it is not replaced, so that nothing is forgotten")
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, exit};
 use crate::id::RunId;
 use crate::time::Window;
+use crate::transform::Remarks;
 
 /// What a sync did. Rows, files and bytes are those that this run committed.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct SyncReport {
     pub details: u64,
     /// Records that did not fit.
     pub quarantined: u64,
+    /// What is to be said of the rows.
+    pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
     /// Parquet files written.
@@ -62,6 +65,7 @@ impl SyncReport {
             headers: 0,
             details: 0,
             quarantined: 0,
+            remarks: Remarks::default(),
             calls: 0,
             files: 0,
             bytes: 0,

@@ -238,12 +238,13 @@ impl<'a> Run<'a> {
     }
 
     fn count(&mut self, arrived: Arrived) {
-        let Arrived { window, kind, committed, real_num_scaled } = arrived;
+        let Arrived { window, kind, committed, real_num_scaled, remarks } = arrived;
         match kind {
             CommitKind::Refresh => self.report.refreshed += 1,
             _ => self.report.windows += 1,
         }
         self.report.real_num_scaled += real_num_scaled;
+        self.report.remarks += remarks;
         self.report.quarantined += committed.quarantine.as_ref().map_or(0, |held| held.rows);
         for file in &committed.files {
             self.report.files += 1;

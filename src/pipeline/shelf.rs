@@ -252,7 +252,7 @@ mod tests {
         "modified":"2026-06-01 10:00:00","details_list":[{"rec_id":"1"},{"rec_id":"2"}]}]}"#;
 
     fn keep(shelf: &Arc<Shelf>, decoder: &PageDecoder) -> ShelvedPage {
-        let context = PageContext { window: None, page_no: 0, received_at_micros: 7 };
+        let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 7 };
         let page = decoder.decode(BODY.as_bytes(), &context).expect("a page");
         shelf.keep(page, BODY.as_bytes(), context)
     }

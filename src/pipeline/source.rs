@@ -67,13 +67,13 @@ impl Source {
     }
 
     /// Asks once, whatever the records are like.
-    pub(super) async fn ask(&self, query: &Query, window: Window, page_no: u32) -> Result<Answered> {
+    pub(super) async fn ask(&self, query: &Query, window: Window, page_no: u32, page_size: u32) -> Result<Answered> {
         let (decoder, shelf, keeps) = (self.decoder.clone(), Arc::clone(&self.shelf), self.recorder.keeps());
         let called = self
             .gateway
             .query(query, move |answer| {
                 let received_at_micros = answer.received_at_micros;
-                let context = PageContext { window: Some(window), page_no, received_at_micros };
+                let context = PageContext { window: Some(window), page_no, page_size, received_at_micros };
                 let page = decoder.decode(answer.body(), &context).map_err(unreadable)?;
                 // The decoder takes text only, so that packing does not fail.
                 let packed = keeps.then(|| raw::pack_body(answer.body())).transpose();
@@ -94,10 +94,10 @@ impl Pages for Source {
     async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
         let query = Query::Page { window, page_no, page_size };
         let asked_at_micros = self.clock.now_micros();
-        let mut answered = self.ask(&query, window, page_no).await?;
+        let mut answered = self.ask(&query, window, page_no, page_size).await?;
         let misfits = |answered: &Answered| answered.page.as_ref().quarantined().len();
         if misfits(&answered) > 0 {
-            let second = self.ask(&query, window, page_no).await?;
+            let second = self.ask(&query, window, page_no, page_size).await?;
             let retries = answered.retries + second.retries + 1;
             let better = if misfits(&second) <= misfits(&answered) { second } else { answered };
             answered = Answered { retries, ..better };

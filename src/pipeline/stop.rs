@@ -132,7 +132,8 @@ impl Erp for Called {
         let decoder = Arc::clone(&self.decoder);
         let query = Query::Number(number.to_owned());
         let called = self.gateway.query(&query, move |answer| {
-            let context = PageContext { window: None, page_no: 0, received_at_micros: answer.received_at_micros };
+            let received_at_micros = answer.received_at_micros;
+            let context = PageContext { window: None, page_no: 0, page_size: 0, received_at_micros };
             decoder.decode(answer.body(), &context).map_err(unreadable)
         });
         let page = match called.await {

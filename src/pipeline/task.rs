@@ -21,7 +21,7 @@ use crate::extract::walk::{PageRows as _, Part, Walked, Walker};
 use crate::id::CommitId;
 use crate::land::{self, CommitKind, Committed, Landing, Outcome, Quarantine, RowSource, TableSpec, Writer};
 use crate::time::{Clock, Window};
-use crate::transform::{Assembly, Refreshed, assemble, carry_over};
+use crate::transform::{Assembly, Refreshed, Remarks, assemble, carry_over};
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
@@ -88,6 +88,7 @@ pub(super) struct Arrived {
     pub(super) kind: CommitKind,
     pub(super) committed: Committed,
     pub(super) real_num_scaled: i128,
+    pub(super) remarks: Remarks,
 }
 
 /// What is to be committed for one window.
@@ -100,6 +101,7 @@ struct Rows {
     quarantined: Vec<String>,
     /// What is wrong with the first of them.
     first_misfit: Option<String>,
+    remarks: Remarks,
     proof: land::Proof,
     /// The answers, if they are kept.
     raw: Option<land::Raw>,
@@ -178,6 +180,7 @@ impl Task<'_> {
                 parts,
                 quarantined: quarantined.iter().map(|record| record.to_json_line()).collect(),
                 first_misfit: quarantined.first().map(|record| record.message()),
+                remarks: assembly.remarks(),
                 raw: raw.clone(),
             };
             if let Err(error) = self.commit(rows, &mut landed).await {
@@ -228,7 +231,7 @@ impl Task<'_> {
             Ok((fresh, refreshed, raw::join(records)?, extra))
         })
         .await?;
-        let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined } = refreshed;
+        let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined, remarks } = refreshed;
         let mut proof = recorded(proof::Proof::of_pieces(proofs), fresh.headers.num_rows(), fresh.quarantined.len());
         proof.distinct_rows = proof.rows_landed + proof.rows_quarantined + extra;
         proof.rows_carried = carried_headers;
@@ -240,6 +243,7 @@ impl Task<'_> {
             parts: vec![PartRows { headers: vec![headers].into(), details: vec![details].into() }],
             quarantined,
             first_misfit: fresh.quarantined.first().map(|record| record.message()),
+            remarks,
             proof,
             raw,
         };
@@ -267,7 +271,7 @@ impl Task<'_> {
     }
 
     async fn commit(&self, rows: Rows, landed: &mut Landed) -> Result<()> {
-        let Rows { window, kind, removes, parts, quarantined, first_misfit, proof, raw } = rows;
+        let Rows { window, kind, removes, parts, quarantined, first_misfit, remarks, proof, raw } = rows;
         let (set_aside, distinct) = (quarantined.len() as u64, proof.distinct_rows);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
         if set_aside > allowed {
@@ -303,7 +307,7 @@ impl Task<'_> {
             Outcome::Committed(committed) => {
                 let sum = |sum: &Sum| sum.lock().ok().and_then(|sum| *sum);
                 let real_num_scaled = sum(&of_all_headers).or_else(|| sum(&of_all_details)).unwrap_or(0);
-                landed.commits.push(Arrived { window, kind, committed, real_num_scaled });
+                landed.commits.push(Arrived { window, kind, committed, real_num_scaled, remarks });
             }
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
             Outcome::Dropped(refusal) => {

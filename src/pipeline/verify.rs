@@ -22,6 +22,7 @@ pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result
         details: TableShape { spec: details, schema: contract.details().schema() },
         stops: TableShape { spec: stops, schema: contract.stops().schema() },
         number: "purchase_apply_no".to_owned(),
+        id: "apply_id".to_owned(),
         detail_count: "detail_count".to_owned(),
         sums: ["real_num", "ref_num"].map(str::to_owned).to_vec(),
     };

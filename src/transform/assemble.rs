@@ -1,6 +1,6 @@
 //! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a column at a time.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -13,16 +13,35 @@ use super::page::{Page, Slot};
 use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
+use crate::requisition::Identity;
 
 /// What a window lands: both tables and what did not fit.
 #[derive(Clone, Debug)]
 pub struct WindowRows {
-    /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).
+    /// Rows of `purchase_apply`, in the contract's order: by number, modified time and id, none first.
     pub headers: RecordBatch,
-    /// Rows of `purchase_apply_detail`, sorted by (purchase_apply_no, apply_modified, detail_index).
+    /// Rows of `purchase_apply_detail`, in the same order, and then by position.
     pub details: RecordBatch,
-    /// Requisitions that did not fit, in the order of the winners.
+    /// Invalid records, in the order of the winners.
     pub quarantined: Vec<Quarantined>,
+    /// What is to be said of these rows.
+    pub remarks: Remarks,
+}
+
+/// What a summary says of rows that landed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Times of headers that are null because readers cannot hold them; their text stands in `extra`.
+    pub unreadable_times: u64,
+    /// Versions, by number and second, that landed once with an id and once without: perhaps two readings of one record.
+    pub with_and_without_id: u64,
+}
+
+impl AddAssign for Remarks {
+    fn add_assign(&mut self, other: Self) {
+        self.unreadable_times += other.unreadable_times;
+        self.with_and_without_id += other.with_and_without_id;
+    }
 }
 
 /// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no winners both tables are empty and
@@ -39,7 +58,7 @@ pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, winners: &[(usize, u
         columns.and_then(|columns| RecordBatch::try_new(table.schema(), columns)).map_err(|error| unfit(table, error))
     };
     let (headers, details) = (all(&assembly.headers())?, all(&assembly.details())?);
-    Ok(WindowRows { headers, details, quarantined: assembly.quarantined })
+    Ok(WindowRows { headers, details, quarantined: assembly.quarantined, remarks: assembly.remarks })
 }
 
 /// A column with text as text.
@@ -68,6 +87,7 @@ fn unfit(table: &Table, error: ArrowError) -> Error {
 pub struct Assembly<P> {
     picked: Arc<Picked<P>>,
     quarantined: Vec<Quarantined>,
+    remarks: Remarks,
 }
 
 /// The pages, and which of their requisitions land.
@@ -77,7 +97,6 @@ struct Picked<P> {
     pages: Arc<[P]>,
     /// (page, header), in the order in which both tables are sorted.
     headers: Vec<(usize, usize)>,
-    details: usize,
     /// The columns that details have of their headers: place among theirs, place among the headers'.
     inherited: Vec<(usize, usize)>,
 }
@@ -91,7 +110,7 @@ impl<P: AsRef<Page>> Assembly<P> {
     pub fn new(pages: Arc<[P]>, winners: &[(usize, usize)]) -> Result<Self> {
         let contract = Contract::get()?;
         let mut headers = Vec::with_capacity(winners.len());
-        let (mut quarantined, mut details) = (Vec::new(), 0);
+        let (mut quarantined, mut unreadable_times) = (Vec::new(), 0);
         for &(page, row) in winners {
             let found = pages.get(page).map(AsRef::as_ref);
             let found = found.and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
@@ -101,21 +120,25 @@ impl<P: AsRef<Page>> Assembly<P> {
             match slot {
                 Slot::Landed(header) => {
                     headers.push((&key.identity, page, *header));
-                    details += from.details_of(*header).len();
+                    unreadable_times += from.unreadable_times_of(*header);
                 }
                 Slot::Quarantined(place) => quarantined.extend(from.quarantined.get(*place).cloned()),
                 Slot::Skipped => {}
             }
         }
-        // Every landed row has an identity of number and modified time, which is the sort order of both tables.
+        // Every landed row has an identity of number, modified time and id, which is the sort order of both tables.
         headers.sort_unstable_by_key(|(identity, ..)| *identity);
+        let with_and_without_id =
+            headers.windows(2).filter(|pair| is_with_and_without_id(pair[0].0, pair[1].0)).count();
         let headers = headers.into_iter().map(|(_, page, header)| (page, header)).collect();
         let place = |table: &Table, name: &str| table.column(name).map(|(place, _)| place);
         let inherited = INHERITED.iter().filter_map(|(detail, header)| {
             Some((place(contract.details(), detail)?, place(contract.headers(), header)?))
         });
         let inherited = inherited.collect();
-        Ok(Self { picked: Arc::new(Picked { contract, pages, headers, details, inherited }), quarantined })
+        let picked = Arc::new(Picked { contract, pages, headers, inherited });
+        let remarks = Remarks { unreadable_times, with_and_without_id: with_and_without_id as u64 };
+        Ok(Self { picked, quarantined, remarks })
     }
 
     /// How many rows of `purchase_apply` there are.
@@ -123,24 +146,35 @@ impl<P: AsRef<Page>> Assembly<P> {
         self.picked.headers.len()
     }
 
-    /// How many rows of `purchase_apply_detail` there are.
-    pub fn detail_rows(&self) -> usize {
-        self.picked.details
+    /// What is to be said of the rows.
+    pub fn remarks(&self) -> Remarks {
+        self.remarks
     }
 
-    /// Rows of `purchase_apply`, sorted by (purchase_apply_no, modified).
+    /// Rows of `purchase_apply`, in the contract's order.
     pub fn headers(&self) -> Gathered<P> {
         Gathered::new(Arc::clone(&self.picked), Of::Headers)
     }
 
-    /// Rows of `purchase_apply_detail`, sorted by (purchase_apply_no, apply_modified, detail_index).
+    /// Rows of `purchase_apply_detail`, in the contract's order.
     pub fn details(&self) -> Gathered<P> {
         Gathered::new(Arc::clone(&self.picked), Of::Details)
     }
 
-    /// Requisitions that did not fit, in the order of the winners.
+    /// Invalid records, in the order of the winners.
     pub fn quarantined(&self) -> &[Quarantined] {
         &self.quarantined
+    }
+}
+
+/// Whether two neighbours in the order of identities are one version without an id and with one. One version has one row without an id.
+fn is_with_and_without_id(one: &Identity, next: &Identity) -> bool {
+    match (one, next) {
+        (
+            Identity::Version { number, modified, apply_id: None },
+            Identity::Version { number: next, modified: then, apply_id: Some(_) },
+        ) => (number, modified) == (next, then),
+        _ => false,
     }
 }
 

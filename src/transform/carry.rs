@@ -2,7 +2,7 @@
 //!
 //! A requisition that was edited since the first walk has left the window, and the new walk cannot see its old version any more. It was a
 //! version that the ERP held, so it is carried over. Of two readings of one identity the newer wins, header and details together,
-//! whether it fitted or not.
+//! whether it fitted or not. Rows that differ in their id are different rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,11 +15,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::assemble::WindowRows;
+use super::assemble::{Remarks, WindowRows};
 use super::contract::{Contract, Table};
+use super::value::Misfit;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::requisition::Identity;
+use crate::requisition::{ApplyId, Identity};
 use crate::time::BeijingTime;
 
 /// What the replaced files hold.
@@ -46,12 +47,14 @@ pub struct Refreshed {
     pub carried_headers: u64,
     /// Quarantined records that were carried over.
     pub carried_quarantined: u64,
+    /// What is to be said of the rows; of times only where they were read now.
+    pub remarks: Remarks,
 }
 
-/// Number and modified time in microseconds: what both tables are sorted by.
-type Key<'a> = (&'a str, i64);
+/// What both tables are sorted by first: number, modified time in microseconds, and id, none first.
+type Key<'a> = (&'a str, i64, Option<ApplyId>);
 
-/// Adds to `fresh` what `held` has and `fresh` has not, by identity.
+/// Adds to `fresh` what `held` has and `fresh` has not, by identity. `fresh` is all that a walk of the held windows returned.
 ///
 /// # Errors
 /// `Defect` when the held rows do not have the contract's columns or a quarantine line cannot be read.
@@ -63,14 +66,23 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 
     // The first batch that has a key keeps it: fresh rows come first, and held files never share a key.
     let mut rows: BTreeMap<Key<'_>, (usize, usize)> = BTreeMap::new();
+    let mut held_keys: HashSet<Key<'_>> = HashSet::new();
     for (batch, keys) in headers.iter().enumerate().map(|(batch, rows)| (batch, keys(rows, "modified"))) {
         for (row, key) in keys?.enumerate() {
+            if batch > 0 {
+                held_keys.insert(key);
+            }
             if batch == 0 || !is_in(&set_aside, key) {
                 rows.entry(key).or_insert((batch, row));
             }
         }
     }
     let carried_headers = rows.values().filter(|(batch, _)| *batch > 0).count() as u64;
+    let with_and_without_id = rows
+        .keys()
+        .zip(rows.keys().skip(1))
+        .filter(|(one, next)| one.2.is_none() && next.2.is_some() && (one.0, one.1) == (next.0, next.1))
+        .count() as u64;
     // A header's details come from where the header comes from: the new walk, or the held files.
     let mut lines: HashMap<(Key<'_>, bool), Vec<(usize, usize)>> = HashMap::new();
     for (batch, keys) in details.iter().enumerate().map(|(batch, rows)| (batch, keys(rows, "apply_modified"))) {
@@ -84,36 +96,77 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 
     let mut quarantined: Vec<String> = fresh.quarantined.iter().map(|record| record.to_json_line()).collect();
     let fresh_lines = quarantined.len();
-    let landed: HashSet<Key<'_>> = keys(&fresh.headers, "modified")?.collect();
-    let mended = integers(&fresh.headers, "apply_id")?;
-    let mended_lines = integers(&fresh.details, "rec_id")?;
-    for line in &held.quarantined {
-        let (identity, rec_ids) = read_back(line, contract)?;
-        let is_known = set_aside.contains(&identity)
-            || match &identity {
-                Identity::Version(number, modified) => landed.contains(&(&**number, modified.micros())),
-                // Its number or time could not be read then; now the requisition can.
-                Identity::ApplyId(apply_id) => mended.contains(apply_id),
-                // Of flagship, which sends no apply_id, the details tell which requisition it is.
-                Identity::Raw(_) => rec_ids.iter().any(|rec_id| mended_lines.contains(rec_id)),
-            };
-        if !is_known {
-            quarantined.push(line.clone());
-        }
-    }
+    quarantined.extend(standing_lines(fresh, held, &held_keys, &set_aside)?);
     Ok(Refreshed {
         carried_quarantined: (quarantined.len() - fresh_lines) as u64,
         headers: gather(contract.headers().schema(), &headers, &header_rows)?,
         details: gather(contract.details().schema(), &details, &detail_rows)?,
         quarantined,
         carried_headers,
+        remarks: Remarks { with_and_without_id, ..fresh.remarks },
     })
 }
 
-fn is_in(set_aside: &HashSet<&Identity>, (number, micros): Key<'_>) -> bool {
+/// The held quarantine lines that nothing in `fresh` takes the place of.
+fn standing_lines(
+    fresh: &WindowRows,
+    held: &Held,
+    held_keys: &HashSet<Key<'_>>,
+    set_aside: &HashSet<&Identity>,
+) -> Result<Vec<String>> {
+    let contract = Contract::get()?;
+    let mut landed: HashMap<(&str, i64), Vec<Option<ApplyId>>> = HashMap::new();
+    for (number, micros, apply_id) in keys(&fresh.headers, "modified")? {
+        landed.entry((number, micros)).or_default().push(apply_id);
+    }
+    let mended: HashSet<ApplyId> = integers(&fresh.headers, "apply_id")?.into_iter().filter_map(ApplyId::new).collect();
+    let mended_lines = integers(&fresh.details, "rec_id")?;
+    let lines: Vec<Line> = held.quarantined.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+
+    // Records without a readable time that have an id or a number were read again when the walk returned as many of that id and number that are new.
+    // Several may share both, so that they are counted.
+    let known: HashSet<&Identity> = lines.iter().map(|line| &line.identity).collect();
+    let mut again: HashMap<(Option<ApplyId>, Option<&str>), usize> = HashMap::new();
+    for record in fresh.quarantined.iter().filter(|record| !known.contains(&record.identity)) {
+        if let Identity::Record { apply_id, .. } = record.identity {
+            *again.entry((apply_id, record.purchase_apply_no.as_deref())).or_default() += 1;
+        }
+    }
+    let mut standing = Vec::new();
+    for (line, text) in lines.iter().zip(&held.quarantined) {
+        let is_replaced = set_aside.contains(&line.identity)
+            || match &line.identity {
+                Identity::Version { number, modified, apply_id } => {
+                    let landed = landed.get(&(&**number, modified.micros())).map_or(&[][..], Vec::as_slice);
+                    // With another id it is another row. But an id that was or is not readable may be what did not fit; then the row that landed in
+                    // its place is a new one.
+                    landed.iter().any(|id| {
+                        let is_new = || !held_keys.contains(&(&**number, modified.micros(), *id));
+                        id == apply_id || ((id.is_none() || apply_id.is_none()) && is_new())
+                    })
+                }
+                // What the response holds was read now, or it is unreadable still and among the fresh ones.
+                Identity::Record { .. } if line.is_unreadable => true,
+                // Its number or time could not be read then; now the requisition can.
+                // Of flagship, which sends no apply_id, the details tell which requisition it is.
+                Identity::Record { apply_id, .. } => {
+                    apply_id.is_some_and(|apply_id| mended.contains(&apply_id))
+                        || line.rec_ids(contract.details()).iter().any(|rec_id| mended_lines.contains(rec_id))
+                        || line.is_read_again(&mut again)
+                }
+            };
+        if !is_replaced {
+            standing.push(text.clone());
+        }
+    }
+    Ok(standing)
+}
+
+fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): Key<'_>) -> bool {
     !set_aside.is_empty()
-        && BeijingTime::from_unix(micros.div_euclid(1_000_000))
-            .is_some_and(|modified| set_aside.contains(&Identity::Version(number.into(), modified)))
+        && BeijingTime::from_unix(micros.div_euclid(1_000_000)).is_some_and(|modified| {
+            set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id })
+        })
 }
 
 fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
@@ -122,7 +175,9 @@ fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item
     let times = column(modified)?
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| unfit("modified times are not timestamps in microseconds"))?;
-    Ok((0..numbers.len()).map(|row| (numbers.value(row), times.value(row))))
+    let ids = column("apply_id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| unfit("ids are not integers"))?;
+    let id = |row: usize| if ids.is_valid(row) { ApplyId::new(ids.value(row)) } else { None };
+    Ok((0..numbers.len()).map(move |row| (numbers.value(row), times.value(row), id(row))))
 }
 
 fn integers(rows: &RecordBatch, name: &str) -> Result<HashSet<i64>> {
@@ -150,32 +205,58 @@ fn unfit(why: &str) -> Error {
         .hint("`wdt-lake verify` says which file is damaged")
 }
 
-/// The identity of a quarantined record, read back from its line, and the ids of its details where that identity is its text alone.
-fn read_back(line: &str, contract: &Contract) -> Result<(Identity, Vec<i64>)> {
-    #[derive(Deserialize)]
-    struct Line {
-        edition: Edition,
-        purchase_apply_no: Option<String>,
-        apply_id: Option<i64>,
-        modified: Option<BeijingTime>,
-        raw: String,
-    }
-    let read: Line = serde_json::from_str(line)
-        .map_err(|error| Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error))?;
-    Ok(match (read.purchase_apply_no, read.modified, read.apply_id) {
-        (Some(number), Some(modified), _) => (Identity::Version(number.into(), modified), Vec::new()),
-        (_, _, Some(apply_id)) => (Identity::ApplyId(apply_id), Vec::new()),
-        _ => (Identity::Raw(Sha256::digest(&read.raw).into()), rec_ids(&read.raw, contract.details(), read.edition)),
-    })
+/// A quarantined record, read back from its line.
+#[derive(Debug)]
+struct Line {
+    identity: Identity,
+    number: Option<String>,
+    is_unreadable: bool,
+    edition: Edition,
+    raw: String,
 }
 
-/// The ids of the details of a raw record, as far as they can be read.
-fn rec_ids(raw: &str, details: &Table, edition: Edition) -> Vec<i64> {
-    let Ok(Value::Object(record)) = serde_json::from_str(raw) else { return Vec::new() };
-    let lists = details.rows(edition).iter().filter_map(|name| record.get(name)?.as_array());
-    let names = details.column("rec_id").map(|(_, column)| column.sources(edition)).unwrap_or_default();
-    let id = |line: &Value| names.iter().find_map(|name| integer(line.get(name)?));
-    lists.flatten().filter_map(id).collect()
+impl Line {
+    fn read(line: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Fields {
+            edition: Edition,
+            purchase_apply_no: Option<String>,
+            apply_id: Option<i64>,
+            modified: Option<BeijingTime>,
+            reason: String,
+            raw: String,
+        }
+        let read: Fields = serde_json::from_str(line).map_err(|error| {
+            Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error)
+        })?;
+        let apply_id = read.apply_id.and_then(ApplyId::new);
+        let identity = match (&read.purchase_apply_no, read.modified) {
+            (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
+            _ => Identity::Record { apply_id, sha256: Sha256::digest(&read.raw).into() },
+        };
+        let is_unreadable = read.reason == Misfit::Unreadable.code();
+        Ok(Self { identity, number: read.purchase_apply_no, is_unreadable, edition: read.edition, raw: read.raw })
+    }
+
+    /// The ids of its details, as far as they can be read.
+    fn rec_ids(&self, details: &Table) -> Vec<i64> {
+        let Ok(Value::Object(record)) = serde_json::from_str(&self.raw) else { return Vec::new() };
+        let lists = details.rows(self.edition).iter().filter_map(|name| record.get(name));
+        let names = details.column("rec_id").map(|(_, column)| column.sources(self.edition)).unwrap_or_default();
+        let id = |line: &Value| names.iter().find_map(|name| integer(line.get(name)?));
+        let elements = lists.flat_map(|list| match list {
+            Value::Array(elements) => elements.iter().collect::<Vec<_>>(),
+            Value::Object(elements) => elements.values().collect(),
+            _ => Vec::new(),
+        });
+        elements.filter_map(id).collect()
+    }
+
+    /// Takes one of the fresh records of its id and number for itself, where it has either and one is left.
+    fn is_read_again<'a>(&'a self, again: &mut HashMap<(Option<ApplyId>, Option<&'a str>), usize>) -> bool {
+        let key = (self.identity.apply_id(), self.number.as_deref());
+        key != (None, None) && again.get_mut(&key).filter(|left| **left > 0).map(|left| *left -= 1).is_some()
+    }
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -183,89 +264,4 @@ fn integer(value: &Value) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{PageContext, PageDecoder, assemble};
-    use super::*;
-    use crate::id::RunId;
-
-    /// A window of requisitions, each (number, minute of its modified time, apply_id, rec_ids); a rec_id below 0 spoils the requisition.
-    fn window(requisitions: &[(&str, u32, i64, &[i64])]) -> WindowRows {
-        let list: Vec<String> = requisitions
-            .iter()
-            .map(|(number, minute, apply_id, details)| {
-                let modified = format!("2026-06-01 10:{minute:02}:00");
-                let real = if details.iter().any(|id| *id < 0) { "1.23456" } else { "1" };
-                let details: Vec<String> = details.iter().map(|id| format!(r#"{{"rec_id":"{}"}}"#, id.abs())).collect();
-                format!(
-                    r#"{{"purchase_apply_no":"{number}","apply_id":"{apply_id}","status":"30","real_num":"{real}","modified":"{modified}","details_list":[{}]}}"#,
-                    details.join(",")
-                )
-            })
-            .collect();
-        let body = format!(r#"{{"code":0,"total_count":{},"purchase_list":[{}]}}"#, list.len(), list.join(","));
-        let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("decoder");
-        let context = PageContext { window: None, page_no: 0, received_at_micros: 0 };
-        let page = decoder.decode(body.as_bytes(), &context).expect("a page");
-        let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        assemble([page], &winners).expect("rows")
-    }
-
-    fn held(windows: &[WindowRows]) -> Held {
-        // As a reader gives files back: in small batches.
-        let cut = |batch: &RecordBatch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)).collect::<Vec<_>>();
-        Held {
-            headers: windows.iter().flat_map(|window| cut(&window.headers)).collect(),
-            details: windows.iter().flat_map(|window| cut(&window.details)).collect(),
-            quarantined: windows
-                .iter()
-                .flat_map(|window| &window.quarantined)
-                .map(|record| record.to_json_line())
-                .collect(),
-        }
-    }
-
-    /// (number, apply_id) of the headers and (number, rec_id) of the details.
-    fn seen(refreshed: &Refreshed) -> [Vec<(String, i64)>; 2] {
-        let list = |batch: &RecordBatch, id: &str| {
-            let numbers = batch.column_by_name("purchase_apply_no").expect("numbers").as_string::<i32>();
-            let ids = batch.column_by_name(id).expect("ids").as_primitive::<Int64Type>();
-            (0..batch.num_rows()).map(|row| (numbers.value(row).to_owned(), ids.value(row))).collect()
-        };
-        [list(&refreshed.headers, "apply_id"), list(&refreshed.details, "rec_id")]
-    }
-
-    fn named(rows: &[(&str, i64)]) -> Vec<(String, i64)> {
-        rows.iter().map(|(number, id)| ((*number).to_owned(), *id)).collect()
-    }
-
-    #[test]
-    fn newer_readings_win_and_what_left_is_carried_over() {
-        let old = held(&[
-            window(&[("B", 1, 2, &[20, 21]), ("D", 3, 4, &[40])]),
-            window(&[("A", 5, 1, &[10]), ("C", 7, 3, &[30, 31]), ("Q", 8, 9, &[-90])]),
-        ]);
-        // A kept its second but was read with another detail; C left; Q fits now; E is new; D does not fit any more.
-        let fresh = window(&[
-            ("E", 2, 5, &[]),
-            ("D", 3, 4, &[-40]),
-            ("A", 5, 1, &[11]),
-            ("B", 1, 2, &[20, 21]),
-            ("Q", 8, 9, &[90]),
-        ]);
-        let refreshed = carry_over(&fresh, &old).expect("refreshed");
-        let [headers, details] = seen(&refreshed);
-        assert_eq!(headers, named(&[("A", 1), ("B", 2), ("C", 3), ("E", 5), ("Q", 9)]));
-        assert_eq!(details, named(&[("A", 11), ("B", 20), ("B", 21), ("C", 30), ("C", 31), ("Q", 90)]));
-        assert_eq!((refreshed.carried_headers, refreshed.carried_quarantined, refreshed.quarantined.len()), (1, 0, 1));
-    }
-
-    #[test]
-    fn nothing_returned_means_that_everything_is_carried_over() {
-        let old = held(&[window(&[("A", 1, 1, &[10]), ("Q", 2, 2, &[-20])])]);
-        let refreshed = carry_over(&window(&[]), &old).expect("refreshed");
-        assert_eq!(seen(&refreshed)[0], named(&[("A", 1)]));
-        assert_eq!((refreshed.carried_headers, refreshed.carried_quarantined), (1, 1));
-        let empty = carry_over(&window(&[]), &Held::default()).expect("refreshed");
-        assert_eq!((empty.headers.num_rows(), empty.headers.schema()), (0, refreshed.headers.schema()));
-    }
-}
+mod tests;

@@ -204,7 +204,7 @@ impl ColumnBuffer {
                 if scalar.kind == Kind::Bare {
                     return Err(Misfit::NotATime);
                 }
-                column.push(read(scalar, scratch, |text| Ok(value::instant(text)?.map(|time| time.micros())))?);
+                column.push(read(scalar, scratch, value::timestamp)?);
             }
         }
         Ok(())
@@ -274,6 +274,11 @@ impl ColumnBuffer {
     /// The last row as 16-bit integer.
     pub(super) fn last_int16(&self) -> Option<i16> {
         if let Self::Int16(column) = self { column.last() } else { None }
+    }
+
+    /// The last row as 64-bit integer.
+    pub(super) fn last_int64(&self) -> Option<i64> {
+        if let Self::Int64(column) = self { column.last() } else { None }
     }
 
     /// The last row as microseconds.

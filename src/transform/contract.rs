@@ -2,7 +2,7 @@
 //!
 //! Each file describes one table of the lake: its name, where its rows stand in an answer of each edition, its sort order, its
 //! partition columns (in the path only, never in a file), and its columns in order. A column is read from the first of its `sources`
-//! or from any alias after it, or is `derived`, or both (then the derived value wins and the source must agree with it). Arrow
+//! or from any alias after it, or is `derived`, or both (then the derived value wins, and `derived` says what becomes of a source that differs). Arrow
 //! schemas, the decoder's field table, `wdt-lake schema` and `docs/schema.md` all come from here.
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ impl Table {
         self.rows.get(&edition).map_or(&[], Vec::as_slice)
     }
 
-    /// The columns that rows of a file are sorted by, all ascending.
+    /// The columns that rows of a file are sorted by, all ascending, nulls first.
     pub fn sort_order(&self) -> &[String] {
         &self.sort_order
     }

@@ -9,6 +9,7 @@ use super::page::{Page, PageContext, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
 use super::record::{Failure, RecordReader, Scratch};
+use super::scalar::{is_escaped, unescape};
 use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
@@ -47,8 +48,9 @@ impl PageDecoder {
     /// asked for one second more than the window because its interval is not documented as closed, rows in that second are skipped.
     ///
     /// # Errors
-    /// [`Unreadable`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list. A
-    /// missing list is an empty one only when the total is 0.
+    /// [`Unreadable`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list where one
+    /// must be. It may be missing where nothing is to be listed: with a total of 0, on a page behind the end, and in a success that says nothing
+    /// at all; such a page has no rows.
     pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, Unreadable> {
         if body.len() > MAX_PAGE_BYTES {
             return Err(Unreadable::new(format!("the answer of {} bytes is too large for a page", body.len())));
@@ -57,17 +59,27 @@ impl PageDecoder {
             what: "the answer is not UTF-8".to_owned(),
             offset: std::str::from_utf8(body).err().map(|error| error.valid_up_to()),
         })?;
-        // Some PHP servers write a byte order mark.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // Each PHP file of a server may have added a byte order mark, or a line break behind its last mark.
+        let is_around = |letter: char| letter == '\u{feff}' || letter.is_ascii_whitespace();
+        let before = text.len() - text.trim_start_matches(is_around).len();
+        let text = text.trim_matches(is_around);
         let answer = match self.parse(text, context, Pass::Whole) {
             Ok(answer) => answer,
-            Err(_) => self.parse(text, context, Pass::OneByOne)?,
+            Err(_) => self
+                .parse(text, context, Pass::OneByOne)
+                .map_err(|error| Unreadable { offset: error.offset.map(|offset| offset + before), ..error })?,
         };
         let (page, scratch) = answer.into_page()?;
         if let Ok(mut kept) = self.scratch.lock() {
             *kept = Some(scratch).filter(|scratch| scratch.bytes() <= LARGEST_SCRATCH_BYTES);
         }
         Ok(page)
+    }
+
+    /// The page that stands for a response that cannot be read, which has `size` bytes, and `why`: one invalid record. `body` may be empty where
+    /// the response was too large to be kept.
+    pub fn unreadable_page(&self, context: &PageContext, body: &[u8], size: u64, why: &str) -> Page {
+        Page::unreadable(self.plan.edition, self.run, context, body, size, why)
     }
 
     fn scratch(&self) -> Scratch {
@@ -83,15 +95,19 @@ impl PageDecoder {
             place: Place {
                 window: context.window,
                 page_no: context.page_no,
+                page_size: context.page_size,
                 received_at_micros: context.received_at_micros,
                 run: self.run,
             },
             rows: Vec::new(),
             slots: Vec::new(),
             detail_offsets: vec![0],
+            unreadable_times: Vec::new(),
             quarantined: Vec::new(),
             total: None,
+            is_success: false,
             listed: false,
+            lists_others: false,
             refusal: None,
         };
         let mut scanner = Scanner::new(text);
@@ -133,9 +149,14 @@ struct Answer<'a> {
     rows: Vec<RowKey>,
     slots: Vec<Slot>,
     detail_offsets: Vec<usize>,
+    unreadable_times: Vec<(usize, u32)>,
     quarantined: Vec<Quarantined>,
     total: Option<u64>,
+    /// Whether a code says so.
+    is_success: bool,
     listed: bool,
+    /// Whether a field that is not known holds a list of objects: then what is known may go by another name.
+    lists_others: bool,
     /// Why the envelope is not that of a page.
     refusal: Option<Unreadable>,
 }
@@ -160,12 +181,17 @@ impl<'a> Answer<'a> {
                 return Err(Failure { misfit: Misfit::OutsideWindow, field, detail_index: None });
             }
         };
-        self.rows.push(RowKey { identity: Identity::Version(number.into(), modified), modified: Some(modified) });
+        let identity = Identity::Version { number: number.into(), modified, apply_id: self.reader.apply_id() };
+        self.rows.push(RowKey { identity, modified: Some(modified) });
         self.slots.push(slot);
         if slot == Slot::Skipped {
             self.reader.roll_back(mark);
         } else {
             self.detail_offsets.push(self.reader.details.rows);
+            let unreadable_times = self.reader.unreadable_times();
+            if unreadable_times > 0 {
+                self.unreadable_times.push((self.reader.headers.rows - 1, unreadable_times));
+            }
         }
         Ok(())
     }
@@ -216,7 +242,10 @@ impl<'a> Answer<'a> {
         match scanner.scalar()?.text(&mut scratch) {
             Ok(None | Some("")) => Ok(()),
             Ok(Some(text)) => match value::integer(text) {
-                Ok(0) => Ok(()),
+                Ok(0) => {
+                    self.is_success = true;
+                    Ok(())
+                }
                 Ok(code) => Err(self.refuse(format!("the answer is not a success ({name} {code})"))),
                 Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
             },
@@ -232,9 +261,16 @@ impl<'a> Answer<'a> {
             let is_nothing = !inside.is_empty() && (raw == "null" || raw.starts_with('['));
             return if is_nothing { Ok(()) } else { Err(Stop::Unwanted) };
         }
+        // Each edition has a field of the other's name that says nothing of success.
+        let code = if self.plan.edition == Edition::Flagship { "status" } else { "code" };
         let mut fresh = true;
         while let Some(key) = scanner.key(&mut fresh)? {
-            let name = key.trim_matches('"');
+            let mut unescaped = String::new();
+            let name = match unescape(key, &mut unescaped) {
+                Ok(()) if is_escaped(key) => unescaped.as_str(),
+                _ => key,
+            };
+            let name = name.trim_matches('"');
             let here = |path: &String| match path.rsplit_once('.') {
                 Some((parent, last)) => parent == inside && last == name,
                 None => inside.is_empty() && path == name,
@@ -247,12 +283,13 @@ impl<'a> Answer<'a> {
                 self.read_list(scanner)?;
             } else if name == "total_count" {
                 self.set_total(scanner)?;
-            } else if inside.is_empty() && matches!(name, "code" | "status") {
+            } else if inside.is_empty() && name == code {
                 self.check_code(name, scanner)?;
             } else if inside.is_empty() && self.plan.lists.iter().any(around) {
                 self.read_object(scanner, name)?;
             } else {
-                scanner.raw()?;
+                let raw = scanner.raw()?;
+                self.lists_others |= holds_objects(raw);
             }
         }
         Ok(())
@@ -260,16 +297,15 @@ impl<'a> Answer<'a> {
 
     /// Reads the list of requisitions. Null and `""` are no list.
     fn read_list(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
-        if !scanner.enter(b'[')? {
+        let Some(mut list) = scanner.enter_list()? else {
             return match scanner.raw()? {
                 "null" | "\"\"" => Ok(()),
                 raw if raw.starts_with('"') => Err(self.refuse("the answer's list of requisitions is not a list")),
                 _ => Err(Stop::Unwanted),
             };
-        }
+        };
         self.listed = true;
-        let mut fresh = true;
-        while scanner.element(&mut fresh)? {
+        while scanner.next_of(&mut list)? {
             match self.pass {
                 Pass::Whole => {
                     let mark = self.reader.mark();
@@ -282,8 +318,16 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
+    /// Whether the answer may do without a list.
+    fn lists_nothing(&self) -> bool {
+        match self.total {
+            Some(total) => total <= u64::from(self.place.page_no) * u64::from(self.place.page_size),
+            None => self.is_success && !self.lists_others,
+        }
+    }
+
     fn into_page(self) -> std::result::Result<(Page, Scratch), Unreadable> {
-        if !self.listed && self.total != Some(0) {
+        if !self.listed && !self.lists_nothing() {
             return Err(Unreadable::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
         }
         let (headers, details, scratch) = self.reader.into_columns();
@@ -298,10 +342,18 @@ impl<'a> Answer<'a> {
             headers,
             details,
             detail_offsets: self.detail_offsets,
+            unreadable_times: self.unreadable_times,
             quarantined: self.quarantined,
+            is_unreadable: false,
         };
         Ok((page, scratch))
     }
+}
+
+/// Whether a JSON value holds a list of objects, or seems to.
+fn holds_objects(raw: &str) -> bool {
+    let is_objects = |list: &str| list.trim_start_matches([' ', '\n', '\t', '\r']).starts_with('{');
+    raw.starts_with(['[', '{']) && raw.split('[').skip(1).any(is_objects)
 }
 
 /// Which window a row belongs to.

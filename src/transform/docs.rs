@@ -125,17 +125,33 @@ fn engine_columns(table: &Table, type_name: fn(ColumnType) -> &'static str) -> V
     own.chain(partitions).collect()
 }
 
-fn duckdb(table: &Table) -> String {
-    let type_name = |kind| match kind {
+/// What DuckDB calls a type.
+pub(super) fn duckdb_type(kind: ColumnType) -> &'static str {
+    match kind {
         ColumnType::Int16 => "SMALLINT",
         ColumnType::Int32 => "INTEGER",
         ColumnType::Int64 => "BIGINT",
         ColumnType::Utf8 => "VARCHAR",
         ColumnType::Decimal => "DECIMAL(19,4)",
         ColumnType::Timestamp => "TIMESTAMP WITH TIME ZONE",
-    };
+    }
+}
+
+/// What Spark calls a type.
+pub(super) fn spark_type(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Int16 => "SMALLINT",
+        ColumnType::Int32 => "INT",
+        ColumnType::Int64 => "BIGINT",
+        ColumnType::Utf8 => "STRING",
+        ColumnType::Decimal => "DECIMAL(19,4)",
+        ColumnType::Timestamp => "TIMESTAMP",
+    }
+}
+
+fn duckdb(table: &Table) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let columns = engine_columns(table, type_name);
+    let columns = engine_columns(table, duckdb_type);
     let lines: Vec<String> = columns
         .iter()
         .map(|(name, kind, required, _)| format!("    \"{name}\" {kind}{}", if *required { " NOT NULL" } else { "" }))
@@ -150,16 +166,8 @@ fn duckdb(table: &Table) -> String {
 }
 
 fn spark(table: &Table) -> String {
-    let type_name = |kind| match kind {
-        ColumnType::Int16 => "SMALLINT",
-        ColumnType::Int32 => "INT",
-        ColumnType::Int64 => "BIGINT",
-        ColumnType::Utf8 => "STRING",
-        ColumnType::Decimal => "DECIMAL(19,4)",
-        ColumnType::Timestamp => "TIMESTAMP",
-    };
     let text = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-    let lines: Vec<String> = engine_columns(table, type_name)
+    let lines: Vec<String> = engine_columns(table, spark_type)
         .iter()
         .map(|(name, kind, required, about)| {
             format!("    `{name}` {kind}{} COMMENT {}", if *required { " NOT NULL" } else { "" }, text(about))

@@ -10,6 +10,9 @@ mod columns;
 mod contract;
 mod decode;
 mod docs;
+mod extra;
+#[cfg(test)]
+mod fuzz_tests;
 mod held;
 mod page;
 mod plan;
@@ -26,7 +29,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{Assembly, Gathered, WindowRows, assemble};
+pub use assemble::{Assembly, Gathered, Remarks, WindowRows, assemble};
 pub use carry::{Held, Refreshed, carry_over};
 pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
 pub use decode::PageDecoder;

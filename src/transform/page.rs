@@ -18,6 +18,8 @@ pub struct PageContext {
     pub window: Option<Window>,
     /// The page, counted from 0.
     pub page_no: u32,
+    /// How many rows a page was asked to hold: the page begins at row `page_no * page_size` of the list. 0 where it is not known.
+    pub page_size: u32,
     /// When the answer arrived, in microseconds since 1970-01-01 00:00:00 UTC.
     pub received_at_micros: i64,
 }
@@ -65,7 +67,11 @@ pub struct Page {
     pub(super) details: Vec<HeldColumn>,
     /// Where the details of each header begin, and where the last ones end.
     pub(super) detail_offsets: Vec<usize>,
+    /// The headers with times that readers cannot hold, and how many each has.
+    pub(super) unreadable_times: Vec<(usize, u32)>,
     pub(super) quarantined: Vec<Quarantined>,
+    /// Whether it stands for a response that cannot be read.
+    pub(super) is_unreadable: bool,
 }
 
 /// What became of a row.
@@ -80,6 +86,38 @@ pub(super) enum Slot {
 }
 
 impl Page {
+    /// The page that stands for a response of `size` bytes that cannot be read, and `why`: one invalid record, without a total. `body` may be
+    /// empty where the response was too large to be kept.
+    pub(super) fn unreadable(
+        edition: Edition,
+        run: RunId,
+        context: &PageContext,
+        body: &[u8],
+        size: u64,
+        why: &str,
+    ) -> Self {
+        let record = Quarantined::unreadable(body, size, why, edition, run, context);
+        Self {
+            edition,
+            run,
+            received_at_micros: context.received_at_micros,
+            total: None,
+            rows: vec![record.key()],
+            slots: vec![Slot::Quarantined(0)],
+            headers: Vec::new(),
+            details: Vec::new(),
+            detail_offsets: vec![0],
+            unreadable_times: Vec::new(),
+            quarantined: vec![record],
+            is_unreadable: true,
+        }
+    }
+
+    /// Whether the page stands for a response that cannot be read: its one row is all of it, whatever records it held.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
+
     /// How many rows the server counts in the whole window, when the answer says so.
     pub fn total(&self) -> Option<u64> {
         self.total
@@ -126,6 +164,12 @@ impl Page {
     pub fn forget(&mut self) {
         self.drop_columns();
         self.quarantined.clear();
+    }
+
+    /// How many times of a header are null because readers cannot hold them.
+    pub(super) fn unreadable_times_of(&self, header: usize) -> u64 {
+        let found = self.unreadable_times.binary_search_by_key(&header, |(header, _)| *header);
+        found.ok().and_then(|place| self.unreadable_times.get(place)).map_or(0, |(_, count)| u64::from(*count))
     }
 
     /// The rows of the details of a header.

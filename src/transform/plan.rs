@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 pub(super) const LINEAGE: [&str; 3] = ["_edition", "_extracted_at", "_run_id"];
 
 /// What a detail has of its header: the column of details, and that of requisitions. Pages do not repeat it; assembly does.
-pub(super) const INHERITED: [(&str, &str); 2] =
-    [("purchase_apply_no", "purchase_apply_no"), ("apply_modified", "modified")];
+pub(super) const INHERITED: [(&str, &str); 3] =
+    [("apply_id", "apply_id"), ("purchase_apply_no", "purchase_apply_no"), ("apply_modified", "modified")];
 
 /// How both tables of one edition are read.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(super) struct HeaderPlaces {
 /// Columns of details that the decoder fills itself.
 #[derive(Debug)]
 pub(super) struct DetailPlaces {
+    pub(super) apply_id: usize,
     pub(super) number: usize,
     pub(super) modified: usize,
     pub(super) index: usize,
@@ -48,7 +49,7 @@ pub(super) struct DetailPlaces {
 impl DetailPlaces {
     /// The columns that a detail has of its header, one bit each.
     pub(super) fn inherited(&self) -> u64 {
-        1 << self.number | 1 << self.modified
+        1 << self.apply_id | 1 << self.number | 1 << self.modified
     }
 }
 
@@ -89,6 +90,7 @@ impl Plan {
                 detail_count: place(headers, "detail_count")?,
             },
             detail_places: DetailPlaces {
+                apply_id: place(details, "apply_id")?,
                 number: place(details, "purchase_apply_no")?,
                 modified: place(details, "apply_modified")?,
                 index: place(details, "detail_index")?,

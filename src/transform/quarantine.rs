@@ -5,12 +5,13 @@
 //! ```text
 //! {"format":"1.0","purchase_apply_no":"...","apply_id":1,"modified":"2026-10-01T00:00:00+08:00","reason":"surplus_digits",
 //!  "message":"real_num has more decimals than the column holds","field":"real_num","detail_index":0,
-//!  "window":{"start":"...","end":"..."},"page_no":3,"edition":"enterprise","received_at":"2026-10-01T00:00:00.000000Z",
+//!  "window":{"start":"...","end":"..."},"page_no":3,"page_size":100,"edition":"enterprise","received_at":"2026-10-01T00:00:00.000000Z",
 //!  "run_id":"...","raw":"{...}"}
 //! ```
 //!
-//! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index` and `window` are null where unknown. `raw` is the source text
-//! of the requisition, byte for byte, as a JSON string. A newer minor version may add fields.
+//! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index`, `window` and `page_size` are null where unknown. `raw` is the source text
+//! of the requisition, byte for byte, as a JSON string; but raw control characters within its own strings are escaped, so that it is JSON. Of an
+//! `unreadable` response it is all of the text, or empty where that was too large. A newer minor version may add fields.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -18,11 +19,12 @@ use sha2::{Digest, Sha256};
 use super::page::PageContext;
 use super::plan::{Plan, Target};
 use super::record::Failure;
+use super::scalar::escape_controls;
 use super::scan::{Scanner, Stop};
 use super::value::{self, Misfit};
 use crate::edition::Edition;
 use crate::id::RunId;
-use crate::requisition::{Identity, RowKey};
+use crate::requisition::{ApplyId, Identity, RowKey};
 use crate::time::{BeijingTime, Window, rfc3339_micros};
 
 /// `major.minor` of the lines.
@@ -49,19 +51,26 @@ pub struct Quarantined {
     pub window: Option<Window>,
     /// The page it stood on, counted from 0.
     pub page_no: u32,
+    /// How many rows that page was asked to hold; 0 where it is not known. The page begins at row `page_no * page_size` of the list.
+    pub page_size: u32,
+    /// Why its response cannot be read, where nothing of it can.
+    pub cause: Option<String>,
     /// Edition of the account.
     pub edition: Edition,
     /// When the answer arrived, in microseconds since 1970-01-01 00:00:00 UTC.
     pub received_at_micros: i64,
     /// The run that read it.
     pub run: RunId,
-    /// Its source text, byte for byte.
+    /// Its source text, byte for byte, but for raw control characters within strings, which are escaped.
     pub raw: String,
 }
 
 impl Quarantined {
     /// What did not fit and why, in a sentence for people.
     pub fn message(&self) -> String {
+        if let Some(cause) = &self.cause {
+            return format!("the response {}: {cause}", self.reason);
+        }
         let field = self.field.as_deref().unwrap_or("the requisition");
         match self.detail_index {
             Some(index) => format!("{field} of detail {index} {}", self.reason),
@@ -82,6 +91,7 @@ impl Quarantined {
             detail_index: self.detail_index,
             window: self.window,
             page_no: self.page_no,
+            page_size: Some(self.page_size).filter(|size| *size > 0),
             edition: self.edition,
             received_at: rfc3339_micros(self.received_at_micros),
             run_id: self.run,
@@ -94,7 +104,7 @@ impl Quarantined {
     /// A file that is no page, whole: `raw` is its text, with U+FFFD for what is not UTF-8, and `field` its name.
     pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
         Self {
-            identity: Identity::Raw(Sha256::digest(body).into()),
+            identity: Identity::Record { apply_id: None, sha256: Sha256::digest(body).into() },
             purchase_apply_no: None,
             apply_id: None,
             modified: None,
@@ -103,6 +113,38 @@ impl Quarantined {
             detail_index: None,
             window: context.window,
             page_no: context.page_no,
+            page_size: context.page_size,
+            cause: None,
+            edition,
+            received_at_micros: context.received_at_micros,
+            run,
+            raw: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+
+    /// A response of `size` bytes that cannot be read, whole, and `why`. `raw` is its text, with U+FFFD for what is not UTF-8, or empty where it was
+    /// too large to be kept.
+    pub(super) fn unreadable(
+        body: &[u8],
+        size: u64,
+        why: &str,
+        edition: Edition,
+        run: RunId,
+        context: &PageContext,
+    ) -> Self {
+        let sha256 = if body.is_empty() { Sha256::digest(size.to_string()) } else { Sha256::digest(body) };
+        Self {
+            identity: Identity::Record { apply_id: None, sha256: sha256.into() },
+            purchase_apply_no: None,
+            apply_id: None,
+            modified: None,
+            reason: Misfit::Unreadable,
+            field: None,
+            detail_index: None,
+            window: context.window,
+            page_no: context.page_no,
+            page_size: context.page_size,
+            cause: Some(format!("{why} ({size} bytes)")),
             edition,
             received_at_micros: context.received_at_micros,
             run,
@@ -113,10 +155,11 @@ impl Quarantined {
     /// The record that failed at `failure`, with as much of its identity as can be read from it.
     pub(super) fn new(plan: &Plan, failure: Failure, raw: &str, place: Place) -> Self {
         let read = Salvage::read(plan, raw);
-        let identity = match (&read.number, read.modified, read.apply_id) {
-            (Some(number), Some(modified), _) => Identity::Version(number.as_str().into(), modified),
-            (_, _, Some(apply_id)) => Identity::ApplyId(apply_id),
-            _ => Identity::Raw(Sha256::digest(raw).into()),
+        let raw = escape_controls(raw);
+        let apply_id = read.apply_id.and_then(ApplyId::new);
+        let identity = match (&read.number, read.modified) {
+            (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
+            _ => Identity::Record { apply_id, sha256: Sha256::digest(raw.as_bytes()).into() },
         };
         Self {
             identity,
@@ -128,10 +171,12 @@ impl Quarantined {
             detail_index: failure.detail_index,
             window: place.window,
             page_no: place.page_no,
+            page_size: place.page_size,
+            cause: None,
             edition: plan.edition,
             received_at_micros: place.received_at_micros,
             run: place.run,
-            raw: raw.to_owned(),
+            raw: raw.into_owned(),
         }
     }
 
@@ -146,6 +191,7 @@ impl Quarantined {
 pub(super) struct Place {
     pub(super) window: Option<Window>,
     pub(super) page_no: u32,
+    pub(super) page_size: u32,
     pub(super) received_at_micros: i64,
     pub(super) run: RunId,
 }
@@ -162,6 +208,7 @@ struct Line<'a> {
     detail_index: Option<i32>,
     window: Option<Window>,
     page_no: u32,
+    page_size: Option<u32>,
     edition: Edition,
     received_at: String,
     run_id: RunId,

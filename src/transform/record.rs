@@ -1,15 +1,18 @@
 //! One requisition, header and details, straight from the scanner into the column buffers of both tables.
 //!
 //! Fields may come in any order, the details before the header's number and modified time; what details have of their header is not
-//! repeated here. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
+//! repeated here. An id that a detail carries itself and that is not its header's goes to the detail's `extra`. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
+use super::contract::ColumnType;
+use super::extra::Extra;
 use super::held::HeldColumn;
 use super::plan::{Field, Guesser, Plan, TablePlan, Target};
-use super::scalar::{Kind, Scalar, is_escaped, unescape};
+use super::scalar::{Kind, Scalar, escape_controls};
 use super::scan::{Scanner, Stop};
-use super::value::Misfit;
+use super::value::{self, Misfit};
+use crate::requisition::ApplyId;
 
 /// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
 const MAX_NUMBER_BYTES: usize = 200;
@@ -67,19 +70,30 @@ pub(super) struct TableRows<'p, 'de> {
     guesser: Guesser,
     /// Columns that the current object has filled, one bit each.
     filled: u64,
-    /// Unknown fields of the current object, as written.
-    extra: Vec<(&'de str, &'de str)>,
+    /// Of these, times that readers cannot hold: null here, and their text in `extra`.
+    unreadable_times: u64,
+    /// Fields of the current object that have no column, as written.
+    extra: Extra<'de>,
 }
 
 impl<'p, 'de> TableRows<'p, 'de> {
     /// No rows yet, in columns that are empty.
     fn new(plan: &'p TablePlan, columns: Vec<ColumnBuffer>) -> Self {
-        Self { plan, columns, rows: 0, guesser: plan.names.guesser(), filled: 0, extra: Vec::new() }
+        Self {
+            plan,
+            columns,
+            rows: 0,
+            guesser: plan.names.guesser(),
+            filled: 0,
+            unreadable_times: 0,
+            extra: Extra::default(),
+        }
     }
 
     fn begin(&mut self) {
         self.guesser.restart();
         self.filled = 0;
+        self.unreadable_times = 0;
         self.extra.clear();
     }
 
@@ -88,7 +102,7 @@ impl<'p, 'de> TableRows<'p, 'de> {
         buffer.push(Scalar { kind, text }, scratch)?;
         let bit = 1 << column;
         if self.filled & bit != 0 {
-            if !buffer.last_two_agree() {
+            if !buffer.last_two_agree() || self.unreadable_times & bit != 0 {
                 return Err(Misfit::GivenTwice);
             }
             buffer.truncate(buffer.len() - 1);
@@ -97,15 +111,22 @@ impl<'p, 'de> TableRows<'p, 'de> {
         Ok(())
     }
 
-    fn set_unknown(&mut self, key: &'de str, raw: &'de str) -> Result<(), Misfit> {
-        match self.extra.iter().find(|(known, _)| same_key(known, key)) {
-            Some((_, before)) if *before != raw => Err(Misfit::GivenTwice),
-            Some(_) => Ok(()),
-            None => {
-                self.extra.push((key, raw));
-                Ok(())
-            }
+    /// Keeps a time that is out of its column's range in `extra`, as written, where the column may be null; anything else stays out of range.
+    #[cold]
+    fn keep_time(&mut self, column: usize, key: &'de str, raw: &'de str) -> Result<(), Misfit> {
+        let is_required = self.plan.required.iter().any(|(place, _)| *place == column);
+        if self.plan.kinds[column] != ColumnType::Timestamp || is_required {
+            return Err(Misfit::OutOfRange);
         }
+        let bit = 1 << column;
+        if self.filled & bit == 0 {
+            self.columns[column].push_null();
+        } else if self.unreadable_times & bit == 0 {
+            return Err(Misfit::GivenTwice);
+        }
+        self.filled |= bit;
+        self.unreadable_times |= bit;
+        self.extra.set(key, raw)
     }
 
     /// Ends a row: unknown fields go to `extra`, columns that nothing filled become null, except those in `unused`.
@@ -114,12 +135,7 @@ impl<'p, 'de> TableRows<'p, 'de> {
         if let ColumnBuffer::Utf8(column) = &mut self.columns[extra]
             && !self.extra.is_empty()
         {
-            let members = self
-                .extra
-                .iter()
-                .enumerate()
-                .flat_map(|(place, (key, value))| [if place == 0 { "{" } else { "," }, *key, ":", *value]);
-            column.push_pieces(members.chain(["}"]));
+            column.push_pieces(self.extra.pieces());
             self.filled |= 1 << extra;
         }
         let mut empty = self.plan.all() & !(self.filled | unused);
@@ -142,6 +158,14 @@ impl<'p, 'de> TableRows<'p, 'de> {
     }
 }
 
+/// The `apply_id` that a detail carries itself, as written.
+#[derive(Clone, Copy, Debug)]
+struct OwnId<'de> {
+    detail: i32,
+    value: Option<i64>,
+    written: Scalar<'de>,
+}
+
 /// Reads requisitions into the buffers of both tables.
 #[derive(Debug)]
 pub(super) struct RecordReader<'p, 'de> {
@@ -150,6 +174,8 @@ pub(super) struct RecordReader<'p, 'de> {
     pub(super) details: TableRows<'p, 'de>,
     /// The numbers that the details of the current requisition carry themselves.
     own_numbers: Texts,
+    /// The ids that they carry themselves.
+    own_ids: Vec<OwnId<'de>>,
     own_count: i32,
     details_seen: bool,
     part: Part,
@@ -165,6 +191,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             headers: TableRows::new(&plan.headers, scratch.headers),
             details: TableRows::new(&plan.details, scratch.details),
             own_numbers: Texts::new(),
+            own_ids: Vec::new(),
             own_count: 0,
             details_seen: false,
             part: Part::Requisition,
@@ -210,6 +237,16 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         self.headers.columns[self.plan.header_places.number].last_text()
     }
 
+    /// The id of the requisition that was read last.
+    pub(super) fn apply_id(&self) -> Option<ApplyId> {
+        self.headers.columns[self.plan.header_places.apply_id].last_int64().and_then(ApplyId::new)
+    }
+
+    /// How many times of the requisition that was read last are null because readers cannot hold them.
+    pub(super) fn unreadable_times(&self) -> u32 {
+        self.headers.unreadable_times.count_ones()
+    }
+
     /// The modified time of the requisition that was read last, in microseconds.
     pub(super) fn modified_micros(&self) -> Option<i64> {
         self.headers.columns[self.plan.header_places.modified].last_micros()
@@ -217,7 +254,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
 
     #[cold]
     fn fail(&mut self, misfit: Misfit, key: &str) -> Stop {
-        let name = key.trim_matches('"').to_owned();
+        let name = escape_controls(key).trim_matches('"').to_owned();
         let detail_index = if let Part::Detail(index) = self.part { Some(index) } else { None };
         self.failure = Some(Failure { misfit, field: Some(name), detail_index });
         Stop::Unwanted
@@ -251,12 +288,43 @@ impl<'p, 'de> RecordReader<'p, 'de> {
                 return Err((Misfit::OtherNumber, "purchase_apply_no".to_owned()));
             }
         }
+        let header_id = headers.columns[places.apply_id].last_int64();
+        self.own_ids.retain(|own| own.value.is_some() && own.value != header_id);
+        if !self.own_ids.is_empty() {
+            self.keep_own_ids();
+        }
         Ok(())
     }
 
+    /// Adds the ids that details carry themselves, and that are not their header's, to what they have in `extra`.
+    #[cold]
+    fn keep_own_ids(&mut self) {
+        let first = self.details.rows - usize::try_from(self.own_count).unwrap_or(0);
+        let name = self.plan.details.names.name_of(Target::Column(self.plan.detail_places.apply_id));
+        let ColumnBuffer::Utf8(column) = &mut self.details.columns[self.plan.details.extra] else { return };
+        let held: Vec<Option<String>> =
+            (first..self.details.rows).map(|row| column.get(row).map(str::to_owned)).collect();
+        column.truncate(first);
+        let mut own_ids = self.own_ids.iter().peekable();
+        for (index, held) in (0..).zip(held) {
+            let Some(OwnId { written, .. }) = own_ids.next_if(|own| own.detail == index) else {
+                column.push(held.as_deref());
+                continue;
+            };
+            let quote = if written.kind == Kind::Bare { "" } else { "\"" };
+            let before = held.as_deref().and_then(|held| held.strip_suffix('}')).map(|fields| [fields, ","]);
+            let [fields, comma] = before.unwrap_or(["{", ""]);
+            column.push_pieces([fields, comma, "\"", name, "\":", quote, written.text, quote, "}"]);
+        }
+    }
+
     #[inline]
-    fn set_detail(&mut self, column: usize, kind: Kind, text: &str) -> Result<(), Misfit> {
-        if column != self.plan.detail_places.number {
+    fn set_detail(&mut self, column: usize, kind: Kind, text: &'de str) -> Result<(), Misfit> {
+        let places = &self.plan.detail_places;
+        if column == places.apply_id {
+            return self.set_own_id(column, Scalar { kind, text });
+        }
+        if column != places.number {
             return self.details.set(column, kind, text, &mut self.scratch);
         }
         let bit = 1 << column;
@@ -269,6 +337,19 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             self.own_numbers.truncate(last);
         }
         self.details.filled |= bit;
+        Ok(())
+    }
+
+    fn set_own_id(&mut self, column: usize, written: Scalar<'de>) -> Result<(), Misfit> {
+        let text = written.text(&mut self.scratch)?.filter(|text| !text.is_empty());
+        let own = OwnId { detail: self.own_count, value: text.map(value::integer).transpose()?, written };
+        let bit = 1 << column;
+        if self.details.filled & bit == 0 {
+            self.details.filled |= bit;
+            self.own_ids.push(own);
+        } else if self.own_ids.last().is_none_or(|before| before.value != own.value) {
+            return Err(Misfit::GivenTwice);
+        }
         Ok(())
     }
 
@@ -289,7 +370,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 }
 
-impl<'de> RecordReader<'_, 'de> {
+impl<'p: 'de, 'de> RecordReader<'p, 'de> {
     /// Reads the next requisition into the buffers. After [`Stop::Unwanted`], [`RecordReader::take_failure`] says why.
     pub(super) fn requisition(&mut self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
         self.part = Part::Requisition;
@@ -297,26 +378,33 @@ impl<'de> RecordReader<'_, 'de> {
         self.enter_object(scanner)?;
         self.headers.begin();
         self.own_numbers.truncate(0);
+        self.own_ids.clear();
         self.own_count = 0;
         self.details_seen = false;
         let names = &self.plan.headers.names;
         let mut fresh = true;
         while let Some(field) = self.headers.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(_, Target::Column(column)) => match scanner.plain_text() {
-                    Some(text) => self.headers.set(column, Kind::Text, text, &mut self.scratch),
-                    None => {
-                        let Scalar { kind, text } = scanner.scalar()?;
-                        self.headers.set(column, kind, text, &mut self.scratch)
+                Field::Known(key, Target::Column(column)) => {
+                    let (set, text) = match scanner.plain_text() {
+                        Some(text) => (self.headers.set(column, Kind::Text, text, &mut self.scratch), text),
+                        None => {
+                            let Scalar { kind, text } = scanner.scalar()?;
+                            (self.headers.set(column, kind, text, &mut self.scratch), text)
+                        }
+                    };
+                    match set {
+                        Err(Misfit::OutOfRange) => self.headers.keep_time(column, key, scanner.quoted(text)),
+                        set => set,
                     }
-                },
+                }
                 Field::Known(_, Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
                 Field::Known(_, Target::Details) => {
                     self.details_seen = true;
                     self.read_details(scanner)?;
                     Ok(())
                 }
-                Field::Unknown(key) => self.headers.set_unknown(key, scanner.raw()?),
+                Field::Unknown(key) => self.headers.extra.set(key, scanner.raw()?),
             };
             set.map_err(|misfit| self.fail(misfit, field.key()))?;
         }
@@ -326,12 +414,12 @@ impl<'de> RecordReader<'_, 'de> {
     /// Reads the list of details; null and `""` are lists without any.
     fn read_details(&mut self, scanner: &mut Scanner<'de>) -> Result<(), Stop> {
         self.part = Part::DetailList;
-        if scanner.enter(b'[')? {
-            let mut fresh = true;
-            while scanner.element(&mut fresh)? {
+        if let Some(mut list) = scanner.enter_list()? {
+            while scanner.next_of(&mut list)? {
                 self.part = Part::Detail(self.own_count);
                 self.read_detail(scanner)?;
                 self.own_count += 1;
+                self.part = Part::DetailList;
             }
         } else if !matches!(scanner.raw()?, "null" | "\"\"") {
             return Err(Stop::Unwanted);
@@ -356,7 +444,7 @@ impl<'de> RecordReader<'_, 'de> {
                 },
                 // No field of a detail is a list of details.
                 Field::Known(_, Target::Details) => Err(Misfit::NotAScalar),
-                Field::Unknown(key) => self.details.set_unknown(key, scanner.raw()?),
+                Field::Unknown(key) => self.details.extra.set(key, scanner.raw()?),
             };
             set.map_err(|misfit| self.fail(misfit, field.key()))?;
         }
@@ -372,16 +460,4 @@ impl<'de> RecordReader<'_, 'de> {
         scanner.raw()?;
         Err(Stop::Unwanted)
     }
-}
-
-/// Whether two keys, with their quotes, name the same field.
-fn same_key(one: &str, other: &str) -> bool {
-    if !is_escaped(one) && !is_escaped(other) {
-        return one == other;
-    }
-    let plain = |key: &str| {
-        let mut plain = String::new();
-        unescape(key, &mut plain).ok().map(|()| plain)
-    };
-    one == other || plain(one).is_some_and(|one| plain(other) == Some(one))
 }

@@ -3,6 +3,9 @@
 //! The scanner hands over the exact source text of a value. Strings are unescaped only when they hold a backslash, straight into the
 //! buffer where they belong.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use super::value::Misfit;
 
 /// A JSON value that should be a scalar, borrowed from the page.
@@ -52,6 +55,33 @@ impl<'a> Scalar<'a> {
 /// Whether a string's inner text holds an escape.
 pub(super) fn is_escaped(text: &str) -> bool {
     text.as_bytes().contains(&b'\\')
+}
+
+/// A JSON text with the raw control characters within its strings escaped, so that every reader takes it; the same text when there are none.
+pub(super) fn escape_controls(raw: &str) -> Cow<'_, str> {
+    // All of it is looked at, so that the compiler compares many at once.
+    if !raw.as_bytes().iter().fold(false, |any, byte| any | (*byte < 0x20)) {
+        return Cow::Borrowed(raw);
+    }
+    let mut escaped = String::with_capacity(raw.len() + 8);
+    let (mut is_string, mut is_escape) = (false, false);
+    for letter in raw.chars() {
+        match letter {
+            '\u{8}' if is_string => escaped.push_str("\\b"),
+            '\t' if is_string => escaped.push_str("\\t"),
+            '\n' if is_string => escaped.push_str("\\n"),
+            '\u{c}' if is_string => escaped.push_str("\\f"),
+            '\r' if is_string => escaped.push_str("\\r"),
+            '\0'..' ' if is_string => {
+                // Writing to a string does not fail.
+                let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+            }
+            _ => escaped.push(letter),
+        }
+        is_string ^= letter == '"' && !is_escape;
+        is_escape = is_string && letter == '\\' && !is_escape;
+    }
+    Cow::Owned(escaped)
 }
 
 /// Appends the inner text of a JSON string with its escapes resolved. The parser has already checked their form.
@@ -155,7 +185,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn control_characters_are_escaped_within_strings_only() {
+        assert!(matches!(escape_controls("{\"a\": [1, \"\u{7f}\u{80}\"]}"), Cow::Borrowed(_)));
+        assert_eq!(
+            escape_controls("{\n\"a\tb\":\t\"\\\"\u{1}\u{1f}\\\\\"\r\n}"),
+            "{\n\"a\\tb\":\t\"\\\"\\u0001\\u001f\\\\\"\r\n}"
+        );
+        assert_eq!(escape_controls("\"\0\u{8}\t\n\u{b}\u{c}\r\""), r#""\u0000\b\t\n\u000b\f\r""#);
+    }
+
     proptest! {
+        #[test]
+        fn escaped_control_characters_mean_what_they_were(text in "[\0-\u{20}\"\\\\a好]{0,12}", blank in "[ \n\t\r]{0,3}") {
+            let inner = text.replace('\\', "\\\\").replace('"', "\\\"");
+            let raw = format!("{blank}[{blank}\"{inner}\"{blank}]");
+            let read: Vec<String> = serde_json::from_str(&escape_controls(&raw)).expect("JSON");
+            prop_assert_eq!(read, [text]);
+        }
+
         #[test]
         fn any_text_survives_escaping_as_php_does(text in any::<String>()) {
             let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();

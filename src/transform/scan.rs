@@ -1,8 +1,8 @@
 //! A pull scanner over the text of an answer: keys, values and the marks between them, each byte looked at once.
 //!
-//! It accepts exactly what JSON is (RFC 8259; any nesting, any number, a lone surrogate escape is a form that JSON allows) and hands out
-//! slices of the text: no tree, no string, no copy. Its reader asks for what it expects next. A string is searched sixteen bytes at a time for
-//! what can end or spoil it; a key is first compared with the one that came at this place in the object before.
+//! It accepts what JSON is (RFC 8259; any nesting, any number, a lone surrogate escape is a form that JSON allows), and raw control characters
+//! within strings, which some servers do not escape. It hands out slices of the text: no tree, no string, no copy. Its reader asks for what it expects next. A string is searched sixteen bytes at a time for
+//! what can end it; a key is first compared with the one that came at this place in the object before.
 //!
 //! The text is a `&str`, so UTF-8 was checked before, once and for the whole answer.
 
@@ -51,6 +51,15 @@ impl Pattern {
         let differs = |(text, (word, mask)): (&[u8; 8], &(u64, u64))| (u64::from_le_bytes(*text) & mask) ^ word;
         self.length > 0 && text.iter().zip(&self.words).map(differs).fold(0, |any, bits| any | bits) == 0
     }
+}
+
+/// A list that was entered, in either of the forms in which PHP writes one: `[...]`, or an object with the keys `"0"`, `"1"` and so on, which ascend
+/// and may leave places out; `{}` is the empty one.
+#[derive(Debug)]
+pub(super) struct List {
+    fresh: bool,
+    /// The least key that may come next; `None` for `[...]`.
+    next_key: Option<u64>,
 }
 
 /// A place in a JSON text.
@@ -127,6 +136,41 @@ impl<'de> Scanner<'de> {
     #[inline]
     pub(super) fn element(&mut self, fresh: &mut bool) -> Result<bool, Stop> {
         self.next(fresh, b']')
+    }
+
+    /// Enters a list; `None`, and nothing is read, when something else stands there.
+    #[inline]
+    pub(super) fn enter_list(&mut self) -> Result<Option<List>, Stop> {
+        let next_key = match self.peek()? {
+            b'[' => None,
+            b'{' => Some(0),
+            _ => return Ok(None),
+        };
+        self.at += 1;
+        Ok(Some(List { fresh: true, next_key }))
+    }
+
+    /// Whether `list` has another element, which then comes next.
+    ///
+    /// # Errors
+    /// [`Stop::Unwanted`] when it is an object of another kind.
+    #[inline]
+    pub(super) fn next_of(&mut self, list: &mut List) -> Result<bool, Stop> {
+        match list.next_key {
+            None => self.element(&mut list.fresh),
+            Some(least) => {
+                let Some(key) = self.key(&mut list.fresh)? else { return Ok(false) };
+                let place = list_place(key).filter(|place| *place >= least).ok_or(Stop::Unwanted)?;
+                list.next_key = Some(place.checked_add(1).ok_or(Stop::Unwanted)?);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The string that was just read, of which `text` is the inner text, with its quotes.
+    pub(super) fn quoted(&self, text: &str) -> &'de str {
+        let begin = self.at.saturating_sub(text.len() + 2);
+        self.text.get(begin..self.at).unwrap_or_default()
     }
 
     /// The next value if it is a string without escapes, as nearly all are, right here; else nothing is read.
@@ -271,8 +315,7 @@ impl<'de> Scanner<'de> {
                     return Ok(Scalar { kind: Kind::Escaped, text: self.text.get(begin..at).unwrap_or_default() });
                 }
                 Some(b'\\') => at += escape_length(bytes, at)?,
-                Some(_) => return Err(Stop::Malformed("control character within a string", at)),
-                None => return Err(Stop::BrokenOff),
+                _ => return Err(Stop::BrokenOff),
             }
             // Escapes of Chinese text follow each other.
             if bytes.get(at) != Some(&b'\\') {
@@ -377,7 +420,14 @@ fn escape_length(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     }
 }
 
-/// Where the first quote, backslash or control character at or after `at` stands, else the end.
+/// The place that a key in quotes gives an element of a list: digits, and no zero before others.
+fn list_place(key: &str) -> Option<u64> {
+    let digits = key.trim_matches('"');
+    let is_canonical = digits == "0" || !digits.starts_with('0');
+    (is_canonical && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+}
+
+/// Where the first quote or backslash at or after `at` stands, else the end.
 #[inline(always)]
 fn next_special(bytes: &[u8], mut at: usize) -> usize {
     while let Some(sixteen) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
@@ -395,10 +445,10 @@ fn next_special(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Whether a byte ends a string, or is one that a string does not hold as it is.
+/// Whether a byte ends a string or begins an escape.
 #[inline(always)]
 fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+    (byte == b'"') | (byte == b'\\')
 }
 
 #[cfg(test)]

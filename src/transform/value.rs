@@ -7,7 +7,8 @@
 //!   overflow are not. Blanks, `1.`, `.5`, separators of thousands, `NaN` and hexadecimal are not numbers.
 //! - **Integer**: the same texts, when the value is whole and in range.
 //! - **Instant**: `YYYY-MM-DD HH:MM:SS` or `YYYY-MM-DD` (midnight) on the wall clock of Beijing; the zero dates mean "no time".
-//!   Anything finer than a second, any impossible time and any other spelling does not fit.
+//!   Anything finer than a second, any impossible time and any other spelling does not fit. Not every reader holds times before 1900-01-01 in UTC
+//!   or after 9999: such a time has no value in a column, see [`timestamp`].
 
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub enum Misfit {
     NotAnObject,
     /// Not a page of an answer, where page files are read.
     NotAPage,
+    /// A response of which nothing can be read, however often it is asked for.
+    Unreadable,
 }
 
 impl Misfit {
@@ -67,6 +70,7 @@ impl Misfit {
             Self::NotAList => "not_a_list",
             Self::NotAnObject => "not_an_object",
             Self::NotAPage => "not_a_page",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -88,6 +92,7 @@ impl fmt::Display for Misfit {
             Self::NotAList => "is not a list",
             Self::NotAnObject => "is not an object",
             Self::NotAPage => "is not a page of an answer",
+            Self::Unreadable => "cannot be read",
         })
     }
 }
@@ -125,6 +130,35 @@ pub(super) fn instant(text: &str) -> Result<Option<BeijingTime>, Misfit> {
         _ if text.len() == 10 => BeijingTime::parse_date(text).map(Some).ok_or(Misfit::NotATime),
         _ => BeijingTime::parse(text).map(Some).ok_or(Misfit::NotATime),
     }
+}
+
+/// The first second that every reader holds: 1900-01-01T00:00:00Z.
+const FIRST_READABLE_UNIX: i64 = -2_208_988_800;
+
+/// Reads an instant as microseconds; `None` for the zero dates.
+///
+/// # Errors
+/// As [`instant`]; [`Misfit::OutOfRange`] when it is a time, but one that not every reader of Parquet holds.
+pub(super) fn timestamp(text: &str) -> Result<Option<i64>, Misfit> {
+    match instant(text) {
+        // No time of the years up to 9999 in Beijing is later than 9999 in UTC.
+        Ok(Some(time)) if time.unix() < FIRST_READABLE_UNIX => Err(Misfit::OutOfRange),
+        Ok(time) => Ok(time.map(BeijingTime::micros)),
+        Err(Misfit::NotATime) if is_of_another_era(text) => Err(Misfit::OutOfRange),
+        Err(misfit) => Err(misfit),
+    }
+}
+
+/// Whether it is a time of the year 0, or of a year after 9999.
+fn is_of_another_era(text: &str) -> bool {
+    let Some((year, rest)) = text.split_once('-') else { return false };
+    let is_year = year == "0000" || (year.len() > 4 && !year.starts_with('0'));
+    let Some(last) = year.len().checked_sub(4).and_then(|at| year.get(at..)) else { return false };
+    // The calendar repeats itself every 400 years, and 10,000 is a multiple of it.
+    let years = last.parse::<u32>().map(|last| last % 400 + 2000);
+    is_year
+        && year.bytes().all(|byte| byte.is_ascii_digit())
+        && years.is_ok_and(|year| matches!(instant(&format!("{year}-{rest}")), Ok(Some(_))))
 }
 
 /// The everyday shape, `-?digits[.d{1,4}]` of at most 18 digits, which cannot overflow; `None` sends the text to [`exact`].
@@ -317,6 +351,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn times_that_not_every_reader_holds_are_told_from_what_is_no_time() {
+        let first = FIRST_READABLE_UNIX * 1_000_000;
+        assert_eq!(timestamp("1900-01-01 08:00:00"), Ok(Some(first)), "midnight in UTC");
+        assert_eq!(timestamp("9999-12-31 23:59:59"), Ok(Some(253_402_271_999_000_000)));
+        assert_eq!(timestamp("0000-00-00 00:00:00"), Ok(None));
+        for text in [
+            "1900-01-01 07:59:59",
+            "1900-01-01",
+            "1899-12-31",
+            "1000-01-01 00:00:00",
+            "0001-01-01 00:00:00",
+            "0000-02-29",
+            "0000-12-31 23:59:59",
+            "10000-01-01 00:00:00",
+            "12000-02-29 12:00:00",
+            "99999999999999999999-12-31",
+        ] {
+            assert_eq!(timestamp(text), Err(Misfit::OutOfRange), "{text}");
+        }
+        for text in [
+            "0000-00-00 12:00:00",
+            "0000-13-01",
+            "010000-01-01",
+            "10001-02-29",
+            "10000-01-01 24:00:00",
+            "-1-01-01",
+            "a9999-01-01",
+        ] {
+            assert_eq!(timestamp(text), Err(Misfit::NotATime), "{text}");
+        }
+    }
+
     /// `digits` times 10^`power` written out in full, so that the expected outcome can be read off its characters.
     fn written_out(digits: &str, power: i32) -> (String, String) {
         let zeros = "0".repeat(power.unsigned_abs() as usize);
@@ -364,7 +431,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "[-+0-9.eE ]{0,40}") {
-            let _ = (decimal(&text), integer(&text), instant(&text));
+            let _ = (decimal(&text), integer(&text), timestamp(&text));
         }
     }
 }

@@ -7,17 +7,20 @@
 //!
 //! - a header counts only when as many details of its own answer are there as it says it has. Its own are those of the same version with
 //!   the same `_run_id` and `_extracted_at`: header and details of one answer share them, whatever file holds them;
-//! - of these the latest `modified` wins, and of one version the one that was read last;
+//! - of these the latest `modified` wins, and of one version and id the one that was read last. Two requisitions can share number and second:
+//!   rows with other ids all stay. An id that is not positive is none;
 //! - the details are those of the winner's own answer, each position once.
 //!
-//! Outcomes of stops have a view only where there are any, because no engine makes a view over no file. A stop that was unknown and is settled has two
+//! No engine reads a table without any file. Then an empty relation with the table's columns stands in its place, and the script says so. Outcomes
+//! of stops have a view only where there are any. A stop that was unknown and is settled has two
 //! rows, and a result that a dead process could not commit may stand beside the one that another found out: the one that tells most, and then the
 //! latest, counts.
 //!
 //! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months, because a later month may
 //! hold a newer version; the example shows how to read one month.
 
-use super::contract::{Contract, Table};
+use super::contract::{ColumnType, Contract, Table};
+use super::docs::{duckdb_type, spark_type};
 use crate::error::Result;
 use crate::id::AccountName;
 
@@ -39,7 +42,23 @@ impl Engine {
         }
     }
 
-    /// A relation over all files of a table.
+    /// A relation over all files of a table, or without any row where it has none.
+    fn relation(self, lake: &str, table: &Table, has_files: bool) -> String {
+        if has_files { self.files(lake, table) } else { self.nothing(table) }
+    }
+
+    /// A relation with the columns of a table and no row.
+    fn nothing(self, table: &Table) -> String {
+        let type_name = match self {
+            Self::Duckdb => duckdb_type,
+            Self::Spark => spark_type,
+        };
+        let own = table.columns().iter().map(|column| (column.name(), column.kind()));
+        let partitions = table.partition_columns().iter().map(|column| (column.name(), ColumnType::Utf8));
+        let columns = own.chain(partitions).map(|(name, kind)| format!("CAST(NULL AS {}) AS {name}", type_name(kind)));
+        format!("(SELECT {} WHERE 1 = 0)", lines(&columns.collect::<Vec<_>>(), 4))
+    }
+
     fn files(self, lake: &str, table: &Table) -> String {
         let lake = lake.trim_end_matches('/');
         match self {
@@ -73,13 +92,15 @@ impl Engine {
     }
 }
 
-/// Which tables of a lake have files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Requisitions only.
-    Requisitions,
-    /// Outcomes of stops as well.
-    WithStops,
+/// Which tables of a lake have files. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Whether there are requisitions.
+    pub headers: bool,
+    /// Whether there are details.
+    pub details: bool,
+    /// Whether there are outcomes of stops.
+    pub stops: bool,
 }
 
 /// One view.
@@ -100,12 +121,14 @@ pub struct Views {
     pub views: Vec<View>,
     /// A query that reads one Beijing month and only its files, without a semicolon.
     pub example: String,
+    /// What is missing and what to do about it, in one line, when a table has no file.
+    pub note: Option<String>,
 }
 
 impl Views {
-    /// All of it as one script: comments, statements, and the example commented out.
+    /// All of it as one script: the note, comments, statements, and the example commented out.
     pub fn script(&self) -> String {
-        let mut script = String::new();
+        let mut script = self.note.as_ref().map_or_else(String::new, |note| format!("-- Note: {note}.\n\n"));
         for view in &self.views {
             for line in view.about.lines() {
                 script.push_str(&format!("-- {line}\n"));
@@ -128,27 +151,37 @@ impl Views {
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
 pub fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
-    let (headers, details) = (engine.files(lake, contract.headers()), engine.files(lake, contract.details()));
+    let headers = engine.relation(lake, contract.headers(), extent.headers);
+    let details = engine.relation(lake, contract.details(), extent.details);
     let create = engine.create();
     let of_account =
         |word: &str, of: &str| account.map_or_else(String::new, |name| format!("\n    {word} {of}.account = '{name}'"));
+    // What is not positive is no id.
+    let id = |of: &str| format!("greatest(coalesce({of}.apply_id, 0), 0)");
+    let header_id = id("h");
     let (of_headers, of_details) = (columns(contract.headers(), "h"), columns(contract.details(), "d"));
     let latest = format!(
         "\
 {create} purchase_apply_latest AS
 WITH own AS (
-    SELECT d.account, d.purchase_apply_no, d.apply_modified, d._run_id, d._extracted_at,
+    SELECT d.account, d.purchase_apply_no, d.apply_id, d.apply_modified, d._run_id, d._extracted_at,
            count(DISTINCT d.detail_index) AS details
     FROM {details} d{}
-    GROUP BY d.account, d.purchase_apply_no, d.apply_modified, d._run_id, d._extracted_at
-), ranked AS (
+    GROUP BY d.account, d.purchase_apply_no, d.apply_id, d.apply_modified, d._run_id, d._extracted_at
+), complete AS (
     SELECT {of_headers},
-           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no
-                              ORDER BY h.modified DESC, h._extracted_at DESC, h._run_id DESC) AS place
+           rank() OVER (PARTITION BY h.account, h.purchase_apply_no ORDER BY h.modified DESC) AS age
     FROM {headers} h
     LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
-                 AND own.apply_modified = h.modified AND own._run_id = h._run_id AND own._extracted_at = h._extracted_at
+                 AND own.apply_id IS NOT DISTINCT FROM h.apply_id AND own.apply_modified = h.modified
+                 AND own._run_id = h._run_id AND own._extracted_at = h._extracted_at
     WHERE coalesce(own.details, 0) >= coalesce(h.detail_count, 0){}
+), ranked AS (
+    SELECT {of_headers},
+           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, {header_id}
+                              ORDER BY h._extracted_at DESC, h._run_id DESC) AS place
+    FROM complete h
+    WHERE h.age = 1
 )
 SELECT {of_headers}
 FROM ranked h
@@ -161,29 +194,32 @@ WHERE h.place = 1",
 {create} purchase_apply_detail_latest AS
 WITH ranked AS (
     SELECT {of_details},
-           row_number() OVER (PARTITION BY d.account, d.purchase_apply_no, d.detail_index ORDER BY d.rec_id) AS place
+           row_number() OVER (PARTITION BY d.account, d.purchase_apply_no, {}, d.detail_index
+                              ORDER BY d.rec_id) AS place
     FROM {details} d
     JOIN purchase_apply_latest h ON h.account = d.account AND h.purchase_apply_no = d.purchase_apply_no
-                                AND h.modified = d.apply_modified AND h._run_id = d._run_id
-                                AND h._extracted_at = d._extracted_at{}
+                                AND h.apply_id IS NOT DISTINCT FROM d.apply_id AND h.modified = d.apply_modified
+                                AND h._run_id = d._run_id AND h._extracted_at = d._extracted_at{}
 )
 SELECT {of_details}
 FROM ranked d
 WHERE d.place = 1",
+        id("d"),
         of_account("WHERE", "d"),
     );
     let open = format!(
         "\
 {create} purchase_apply_open AS
 WITH own AS (
-    SELECT d.account, d.purchase_apply_no, sum(d.real_num - coalesce(d.ref_num, 0)) AS open_num
+    SELECT d.account, d.purchase_apply_no, d.apply_id, sum(d.real_num - coalesce(d.ref_num, 0)) AS open_num
     FROM purchase_apply_detail_latest d
-    GROUP BY d.account, d.purchase_apply_no
+    GROUP BY d.account, d.purchase_apply_no, d.apply_id
 )
 SELECT {of_headers},
        CAST(coalesce(h.unref_num, own.open_num) AS DECIMAL(38,4)) AS open_num
 FROM purchase_apply_latest h
 LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
+             AND own.apply_id IS NOT DISTINCT FROM h.apply_id
 WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
     );
     let example = format!(
@@ -191,7 +227,7 @@ WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
 SELECT v.status_name, count(*) AS versions, sum(v.real_num) AS real_num
 FROM (
     SELECT h.status_name, h.real_num,
-           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, h.modified
+           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, h.modified, {header_id}
                               ORDER BY h._extracted_at DESC, h._run_id DESC) AS place
     FROM {headers} h
     WHERE h.modified_month = '2026-10'{}
@@ -206,7 +242,8 @@ GROUP BY v.status_name",
             view(
                 "purchase_apply_latest",
                 "The latest version of each requisition of each account. Read by glob: what a commit in progress or a crash\n\
-                 leaves there does no harm, a version counts once and only together with all its details.",
+                 leaves there does no harm, a version counts once and only together with all its details. Requisitions that\n\
+                 share their number and the second of their latest modification are told apart by apply_id: each has its row.",
                 latest,
             ),
             view(
@@ -223,11 +260,22 @@ GROUP BY v.status_name",
             ),
         ],
         example,
+        note: note(contract, extent),
     };
-    if extent == Extent::WithStops {
+    if extent.stops {
         views.views.push(stops(engine, lake, contract.stops(), &of_account("WHERE", "s")));
     }
     Ok(views)
+}
+
+/// What the script says when tables have no file.
+fn note(contract: &Contract, extent: Extent) -> Option<String> {
+    let tables = [(contract.headers(), extent.headers), (contract.details(), extent.details)];
+    let missing: Vec<&str> = tables.iter().filter(|(_, has_files)| !has_files).map(|(table, _)| table.name()).collect();
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(" and of ");
+        format!("the lake has no file of {missing} yet, so an empty relation stands there; make this script again after the first rows")
+    })
 }
 
 /// The last that is known of the latest stop of each requisition.
@@ -256,24 +304,64 @@ fn columns(table: &Table, alias: &str) -> String {
     let own = table.columns().iter().map(|column| column.name());
     let partitions = table.partition_columns().iter().map(|column| column.name());
     let named: Vec<String> = own.chain(partitions).map(|name| format!("{alias}.{name}")).collect();
-    // Six to a line, so that a person can read the script.
-    named.chunks(6).map(|names| names.join(", ")).collect::<Vec<_>>().join(",\n       ")
+    lines(&named, 6)
+}
+
+/// A list with so many items to a line, so that a person can read the script.
+fn lines(items: &[String], on_a_line: usize) -> String {
+    items.chunks(on_a_line).map(|items| items.join(", ")).collect::<Vec<_>>().join(",\n       ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ALL: Extent = Extent { headers: true, details: true, stops: true };
+
+    #[test]
+    fn a_table_without_a_file_is_an_empty_relation() {
+        for engine in [Engine::Duckdb, Engine::Spark] {
+            let script = |headers, details| {
+                let extent = Extent { headers, details, stops: false };
+                render(engine, "/lake", None, extent).expect("sql").script()
+            };
+            let whole = script(true, true);
+            assert!(whole.starts_with("-- The latest version") && !whole.contains("WHERE 1 = 0"));
+            for (headers, details, named) in [
+                (true, false, "of purchase_apply_detail yet"),
+                (false, true, "of purchase_apply yet"),
+                (false, false, "of purchase_apply and of purchase_apply_detail yet"),
+            ] {
+                let script = script(headers, details);
+                let first = script.lines().next().expect("a line");
+                assert!(
+                    first.starts_with("-- ") && first.contains(named) && first.contains("make this script again"),
+                    "{first}"
+                );
+                assert_eq!(
+                    script.contains("/lake/purchase_apply/") || script.contains("/lake/purchase_apply`"),
+                    headers
+                );
+                assert_eq!(script.contains("/lake/purchase_apply_detail"), details);
+                assert_eq!(script.matches(';').count(), 4, "the note has one");
+            }
+        }
+        let duckdb = Engine::Duckdb.nothing(Contract::get().expect("a contract").details());
+        assert!(duckdb.contains("CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS apply_modified"), "{duckdb}");
+        let spark = Engine::Spark.nothing(Contract::get().expect("a contract").details());
+        assert!(spark.contains("CAST(NULL AS STRING) AS modified_month WHERE 1 = 0"), "{spark}");
+    }
+
     #[test]
     fn paths_are_quoted_for_each_engine() {
         let lake = "/lake's [1]/`x` {a}*/";
-        let text = |engine| render(engine, lake, None, Extent::Requisitions).expect("sql").views[0].sql.clone();
+        let text = |engine| render(engine, lake, None, ALL).expect("sql").views[0].sql.clone();
         let duckdb = text(Engine::Duckdb);
         assert!(duckdb.contains("read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/**/*.parquet'"), "{duckdb}");
         let spark = text(Engine::Spark);
         assert!(spark.contains("parquet.`/lake's \\[1\\]/``x`` \\{a\\}\\*/purchase_apply`"), "{spark}");
         for lake in ["s3://bucket/lake", "s3a://bucket/lake"] {
-            let spark = render(Engine::Spark, lake, None, Extent::Requisitions).expect("sql").script();
+            let spark = render(Engine::Spark, lake, None, ALL).expect("sql").script();
             assert!(
                 spark.contains("parquet.`s3a://bucket/lake/purchase_apply`") && !spark.contains("s3://"),
                 "{spark}"
@@ -285,8 +373,7 @@ mod tests {
     fn an_account_is_asked_for_in_every_read() {
         let account: AccountName = "acme".parse().expect("a name");
         for engine in [Engine::Duckdb, Engine::Spark] {
-            let extent = Extent::WithStops;
-            let (one, all) = (render(engine, "/lake", Some(&account), extent), render(engine, "/lake", None, extent));
+            let (one, all) = (render(engine, "/lake", Some(&account), ALL), render(engine, "/lake", None, ALL));
             let script = one.expect("sql").script();
             let count = |script: &str, word: &str| script.matches(word).count();
             assert_eq!(count(&script, "account = 'acme'"), 5, "{script}");
@@ -297,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_script_is_statements_and_comments_only() {
-        let script = render(Engine::Duckdb, "/lake", None, Extent::WithStops).expect("sql").script();
+        let script = render(Engine::Duckdb, "/lake", None, ALL).expect("sql").script();
         assert_eq!(script.matches(';').count(), 4, "no semicolon in comments, where simple splitters would cut");
         let (_, example) = script.split_once("-- Example").expect("an example");
         assert!(example.lines().skip(1).all(|line| line.starts_with("-- ")), "{example}");

@@ -47,7 +47,7 @@ fn decoder() -> Result<impl Fn(&Vec<u8>) -> Result<Page>> {
     let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate())?;
     // Wide, but looked at for every row, as in a run.
     let window = Window::new(at("2000-01-01 00:00:00")?, at("2099-12-31 23:59:59")?);
-    let context = PageContext { window, page_no: 0, received_at_micros: 0 };
+    let context = PageContext { window, page_no: 0, page_size: 100, received_at_micros: 0 };
     Ok(move |body: &Vec<u8>| Ok(decoder.decode(body, &context)?))
 }
 

@@ -110,7 +110,10 @@ impl PageRows for ModelPage {
 
 fn key((second, name): (i64, usize)) -> RowKey {
     let modified = BeijingTime::from_unix(second).expect("in range");
-    RowKey { identity: Identity::Version(name.to_string().into(), modified), modified: Some(modified) }
+    RowKey {
+        identity: Identity::Version { number: name.to_string().into(), modified, apply_id: None },
+        modified: Some(modified),
+    }
 }
 
 impl<C: Choices> Model<C> {

@@ -160,7 +160,7 @@ fn compare_claims(metadata: &ParquetMetaData, shape: &TableShape) -> Option<Stri
         .spec
         .sorted_by
         .iter()
-        .map(|name| Some(SortingColumn { column_idx: place(name)?, descending: false, nulls_first: false }))
+        .map(|name| Some(SortingColumn { column_idx: place(name)?, descending: false, nulls_first: true }))
         .collect();
     let claims_it = |claimed: Option<&Vec<SortingColumn>>| match claimed {
         None => shape.spec.sorted_by.is_empty(),

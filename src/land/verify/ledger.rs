@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Decimal128Type, Int32Type, TimestampMicrosecondType};
+use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, Decimal128Array};
 use sha2::{Digest as _, Sha256};
 
 use super::{Depth, Expected, Uneven};
 use crate::time::BeijingTime;
 
-/// Number and modified time in microseconds.
-type Version = (Box<str>, i64);
+/// Number, modified time in microseconds, and id.
+type Version = (Box<str>, i64, Option<i64>);
 
 /// One header and what was found of its details.
 #[derive(Debug, Default)]
@@ -112,6 +112,7 @@ impl Ledger {
             .column_by_name(&spec.modified)
             .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let (Some(numbers), Some(times)) = (numbers, times) else { return };
+        let ids = batch.column_by_name(&expected.id).and_then(|column| column.as_primitive_opt::<Int64Type>());
         let decimals = |name: &String| batch.column_by_name(name)?.as_primitive_opt::<Decimal128Type>();
         let sums: Vec<Option<&Decimal128Array>> = match self.depth {
             Depth::Shallow => Vec::new(),
@@ -125,7 +126,8 @@ impl Ledger {
             .and_then(|column| column.as_primitive_opt::<Int32Type>())
             .filter(|_| is_header);
         for row in 0..batch.num_rows() {
-            let version: Version = (numbers.value(row).into(), times.value(row));
+            let id = ids.filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row));
+            let version: Version = (numbers.value(row).into(), times.value(row), id);
             let quantities = sums.iter().map(|column| value(row, column));
             if is_header {
                 let detail_count = counts.filter(|counts| counts.is_valid(row)).map(|counts| counts.value(row));
@@ -146,6 +148,8 @@ impl Ledger {
         if self.depth == Depth::Deep {
             let mut digest = Sha256::new();
             digest.update(version.1.to_be_bytes());
+            // What is not positive is no id.
+            digest.update(version.2.unwrap_or_default().max(0).to_be_bytes());
             digest.update(version.0.as_bytes());
             let digest: [u8; 32] = digest.finalize().into();
             let mut key = [0; 16];
@@ -199,10 +203,11 @@ fn versions(count: u64) -> String {
     format!("{count} version{}", if count == 1 { "" } else { "s" })
 }
 
-fn shown((number, micros): &Version) -> String {
+fn shown((number, micros, id): &Version) -> String {
+    let id = id.map_or_else(String::new, |id| format!(" (apply_id {id})"));
     match instant(*micros) {
-        Some(modified) => format!("{number} modified {modified}"),
-        None => format!("{number} modified at no possible time"),
+        Some(modified) => format!("{number}{id} modified {modified}"),
+        None => format!("{number}{id} modified at no possible time"),
     }
 }
 

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::land::Sha256;
 use crate::land::draft::{Landing, Outcome};
 use crate::land::manifest::{CommitKind, Proof};
 use crate::land::seam::{Effect, Interference, Moment, Op, Seam};
@@ -23,6 +24,7 @@ fn expected() -> Arc<Expected> {
         details: shape(Table::PurchaseApplyDetail),
         stops: shape(Table::StopReference),
         number: "purchase_apply_no".to_owned(),
+        id: "apply_id".to_owned(),
         detail_count: "none".to_owned(),
         sums: vec!["real_num".to_owned()],
     })

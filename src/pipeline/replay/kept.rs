@@ -49,6 +49,7 @@ impl Kept {
             let context = PageContext {
                 window: Some(kept.window),
                 page_no: kept.page_no,
+                page_size: kept.page_size,
                 received_at_micros: kept.received_at_micros,
             };
             let page = decoder.decode(kept.body.as_bytes(), &context).map_err(|why| {

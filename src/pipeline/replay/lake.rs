@@ -17,8 +17,7 @@ use crate::extract::proof::Proof;
 use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
 use crate::land::{
-    CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Sha256, Store, TableSpec, Writer,
-    WriterOptions,
+    CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Store, TableSpec, Writer, WriterOptions,
 };
 use crate::time::{Clock, Window};
 use crate::transform::{Assembly, PageDecoder};
@@ -130,11 +129,7 @@ impl Rebuild<'_> {
     }
 
     async fn load(&self, entry: &RawEntry) -> Result<Raw> {
-        let packed = self.from.store().get(&entry.path).await?;
-        let packed = packed.filter(|packed| Sha256::of(packed) == entry.sha256).ok_or_else(|| {
-            Error::new(ErrorKind::Defect, "the kept answers are missing or damaged").with("path", &entry.path)
-        })?;
-        Ok(Raw { packed, answers: entry.answers })
+        Ok(Raw { packed: self.from.read(entry).await?, answers: entry.answers })
     }
 
     /// Rows that a refresh carried over came with answers that went with the commits which it removed.

@@ -180,7 +180,7 @@ impl Reader {
             self.json_bytes += self.buffer.body.len() as u64;
             let page_no = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
             let received_at_micros = self.buffer.written_at_micros;
-            let context = PageContext { window: None, page_no, received_at_micros };
+            let context = PageContext { window: None, page_no, page_size: 0, received_at_micros };
             match self.decoder.decode(&self.buffer.body, &context) {
                 Ok(page) => {
                     bytes += page.memory_bytes();

@@ -180,7 +180,7 @@ fn a_total_counts_only_with_page_0() {
     ] {
         let decoder = PageDecoder::new(edition, run()).expect("a decoder");
         let total = |page_no| {
-            let context = PageContext { window: None, page_no, received_at_micros: RECEIVED_AT };
+            let context = PageContext { window: None, page_no, page_size: 100, received_at_micros: RECEIVED_AT };
             decoder.decode(body.as_bytes(), &context).expect("a page").total()
         };
         assert_eq!((total(0), total(1), total(7)), (Some(0), None, None), "{edition}");

@@ -1,7 +1,7 @@
 //! The vendor's own example, every column of it, and the same requisition as flagship writes it.
 
 use super::*;
-use crate::requisition::Identity;
+use crate::requisition::{ApplyId, Identity};
 use crate::transform::Contract;
 
 fn assert_row(batch: &RecordBatch, row: usize, wanted: &[(&str, Cell)]) {
@@ -46,7 +46,11 @@ fn detail(rec_id: i64, index: i64, spec: &str, goods: &str, short: &str) -> Vec<
 fn the_vendors_example_lands_field_by_field() {
     let page = decode(EXAMPLE);
     assert_eq!(page.total(), Some(7));
-    let identity = Identity::Version("POA202005190001".into(), at("2020-05-19 11:57:04"));
+    let identity = Identity::Version {
+        number: "POA202005190001".into(),
+        modified: at("2020-05-19 11:57:04"),
+        apply_id: ApplyId::new(118),
+    };
     assert_eq!(page.rows().len(), 1);
     assert_eq!((&page.rows()[0].identity, page.rows()[0].modified), (&identity, Some(at("2020-05-19 11:57:04"))));
 

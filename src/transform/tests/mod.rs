@@ -2,6 +2,7 @@
 //! against a model.
 
 mod broken;
+mod dress;
 mod drift;
 mod example;
 mod model;
@@ -36,7 +37,8 @@ fn window(start: &str, end: &str) -> Window {
 
 fn decode_in(edition: Edition, body: &str, window: Option<Window>) -> Result<Page, Unreadable> {
     let decoder = PageDecoder::new(edition, run()).expect("a decoder");
-    decoder.decode(body.as_bytes(), &PageContext { window, page_no: 0, received_at_micros: RECEIVED_AT })
+    decoder
+        .decode(body.as_bytes(), &PageContext { window, page_no: 0, page_size: 100, received_at_micros: RECEIVED_AT })
 }
 
 fn decode(body: &str) -> Page {
