@@ -52,6 +52,12 @@ impl Numbers {
         &self.list
     }
 
+    /// The same without those that `keep` does not keep.
+    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.list.retain(|number| keep(number));
+        self
+    }
+
     /// Those that were given more than once.
     pub fn merged(&self) -> impl Iterator<Item = &str> {
         self.merged.iter().map(String::as_str)
