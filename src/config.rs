@@ -45,12 +45,28 @@ pub mod env {
     /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by `;`.
     pub const REFUSALS: &str = "WDT_REFUSALS";
 
+    /// `false` forbids `stop` to make its calls; `true` by default.
+    pub const ALLOW_STOP: &str = "WDT_ALLOW_STOP";
+    /// The most numbers that one `stop` may call; no limit by default.
+    pub const MAX_STOPS: &str = "WDT_MAX_STOPS";
+
     /// A configuration file: the place of accounts that are not set by the variables above.
     pub const CONFIG: &str = "WDT_CONFIG";
 
     /// All that set an account.
-    pub const ALL: [&str; 9] =
-        [EDITION, SID, APPKEY, APPSECRET, APPSECRET_FILE, BASE_URL, ENVIRONMENT, ACCOUNT, REFUSALS];
+    pub const ALL: [&str; 11] = [
+        EDITION,
+        SID,
+        APPKEY,
+        APPSECRET,
+        APPSECRET_FILE,
+        BASE_URL,
+        ENVIRONMENT,
+        ACCOUNT,
+        REFUSALS,
+        ALLOW_STOP,
+        MAX_STOPS,
+    ];
 }
 
 /// One `sid` with its credentials and edition, known by a name.
@@ -83,13 +99,58 @@ pub struct Terms {
     pub refusals: String,
     /// Where that was set.
     pub refusals_from: String,
+    /// What `stop` may do.
+    pub stops: StopTerms,
+}
+
+/// What `stop` may do of its own accord for an account. What is typed with a command does not go before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopTerms {
+    /// Whether it may make calls that stop at all.
+    pub permission: StopPermission,
+    /// The most numbers that one command may call; nothing for no limit.
+    pub most: Option<u32>,
+}
+
+/// Whether requisitions of an account may be stopped by this program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopPermission {
+    /// As if nothing was set.
+    #[default]
+    Allowed,
+    /// `allow_stop = false`.
+    Forbidden,
+}
+
+impl StopPermission {
+    fn of(is_allowed: bool) -> Self {
+        if is_allowed { Self::Allowed } else { Self::Forbidden }
+    }
 }
 
 impl Terms {
     /// What the environment says of its account.
-    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let refusals = variable(env::REFUSALS).unwrap_or_default();
-        Self { refusals, refusals_from: env::REFUSALS.to_owned(), ..Self::default() }
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops cannot be read: it must not be taken for no limit.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let wrong = |name: &str, what: &str| {
+            Error::usage(format!("{name} is not {what}")).hint(format!("set {name} to {what}, or unset it"))
+        };
+        let permission = match set(env::ALLOW_STOP).map(|text| text.to_ascii_lowercase()).as_deref() {
+            None => StopPermission::Allowed,
+            Some("true") => StopPermission::of(true),
+            Some("false") => StopPermission::of(false),
+            Some(_) => return Err(wrong(env::ALLOW_STOP, "`true` or `false`")),
+        };
+        let most = set(env::MAX_STOPS).map(|text| text.parse().map_err(|_| wrong(env::MAX_STOPS, "a whole number")));
+        Ok(Self {
+            refusals: variable(env::REFUSALS).unwrap_or_default(),
+            refusals_from: env::REFUSALS.to_owned(),
+            stops: StopTerms { permission, most: most.transpose()? },
+            ..Self::default()
+        })
     }
 }
 
@@ -266,6 +327,9 @@ mod tests {
             ("WDT_BASE_URL", "http://u:p@h/"),
             ("WDT_ENVIRONMENT", "staging"),
             ("WDT_APPSECRET_FILE", "/run/secret"),
+            ("WDT_APPSECRET", "'s3cret'"),
+            ("WDT_SID", "s3cret:s4lt"),
+            ("WDT_ENVIRONMENT", "s3cret"),
             ("WDT_EDITION", "flagship"),
         ] {
             let error = load(&[change]).expect_err(change.1);
@@ -274,6 +338,26 @@ mod tests {
             assert!(!error.to_string().contains("s3cret"), "{error}");
         }
         assert!(load(&[("WDT_BASE_URL", "http://h"), ("WDT_ENVIRONMENT", "test")]).is_err());
+    }
+
+    #[test]
+    fn what_limits_stops_is_never_taken_for_no_limit() {
+        let terms = |set: &'static [(&str, &str)]| {
+            Terms::from_env(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(terms(&[]).expect("terms").stops, StopTerms::default());
+        let limited = terms(&[("WDT_ALLOW_STOP", " False\n"), ("WDT_MAX_STOPS", "20")]).expect("terms").stops;
+        assert_eq!(limited, StopTerms { permission: StopPermission::Forbidden, most: Some(20) });
+        for odd in [
+            &[("WDT_ALLOW_STOP", "no")],
+            &[("WDT_ALLOW_STOP", "0")],
+            &[("WDT_MAX_STOPS", "-1")],
+            &[("WDT_MAX_STOPS", "m4ny")],
+        ] {
+            let error = terms(odd).expect_err("odd");
+            assert_eq!(error.kind().exit_code(), 2);
+            assert!(error.to_string().contains(odd[0].0) && !error.to_string().contains("m4ny"), "{error}");
+        }
     }
 
     #[test]

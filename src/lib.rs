@@ -51,6 +51,7 @@ pub mod sandbox;
 pub mod stop;
 pub mod time;
 pub mod transform;
+mod units;
 mod unsaid;
 mod worker;
 

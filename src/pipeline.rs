@@ -33,13 +33,13 @@ pub use accounts::{Order, sync_all};
 pub use ask::{Checked, Looked, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
 pub use interrupt::{Interrupt, Interrupter};
-pub use latest::{Known, latest, stale};
+pub use latest::{Known, knows_present, latest, stale};
 pub use range::Range;
 pub use raw::KeepRaw;
 pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::{Gap, Progress, SyncReport};
 use run::Run;
-pub use stop::{StopOptions, check_can_stop, stop};
+pub use stop::{LakeWord, StopOptions, check_can_stop, plan_stops, stop};
 pub use verify::verify;
 
 use crate::config::AccountSettings;

@@ -343,7 +343,8 @@ pub enum DateMeans {
     LastSecond,
 }
 
-/// Reads a time as a user writes it: `YYYY-MM-DD HH:MM:SS` (Beijing), RFC 3339 with offset, or a date alone.
+/// Reads a time as a user writes it: `YYYY-MM-DD HH:MM:SS` (Beijing, also with `T`), RFC 3339 with offset, both also without seconds, which
+/// are 0 then, or a date alone.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is none of these.
@@ -353,13 +354,23 @@ pub fn parse_user_time(text: &str, date_means: DateMeans) -> Result<BeijingTime>
         DateMeans::FirstSecond => midnight,
         DateMeans::LastSecond => midnight.plus_seconds(86_399),
     };
-    BeijingTime::parse(text)
-        .or_else(|| BeijingTime::parse_date(text).map(of_day))
-        .or_else(|| BeijingTime::parse_rfc3339(text))
-        .or_else(|| BeijingTime::parse(&text.replacen('T', " ", 1)))
+    let read = |text: &str| {
+        BeijingTime::parse(text)
+            .or_else(|| BeijingTime::parse_rfc3339(text))
+            .or_else(|| BeijingTime::parse(&text.replacen('T', " ", 1)))
+    };
+    // Up to its minutes a time has 16 characters; only an offset may follow.
+    let to_the_minute = |text: &str| {
+        let (minutes, offset) = text.split_at_checked(16).filter(|(_, offset)| !offset.starts_with(':'))?;
+        read(&format!("{minutes}:00{offset}"))
+    };
+    BeijingTime::parse_date(text)
+        .map(of_day)
+        .or_else(|| read(text))
+        .or_else(|| to_the_minute(text))
         .ok_or_else(|| {
             Error::usage(format!("`{text}` is not a time"))
-                .hint("write `2026-10-01`, `2026-10-01 08:30:00` (Beijing time) or `2026-10-01T08:30:00+08:00`")
+                .hint("write `2026-10-01`, `2026-10-01 08:30` or `2026-10-01 08:30:00` (Beijing time), or `2026-10-01T08:30:00+08:00`")
         })
 }
 
@@ -482,7 +493,33 @@ mod tests {
         assert_eq!(parse("2026-10-01").expect("a date"), "2026-10-01 23:59:59");
         assert_eq!(parse("2026-10-01T08:00:00Z").expect("utc"), "2026-10-01 16:00:00");
         assert_eq!(parse("2026-10-01T08:00:00").expect("no offset"), "2026-10-01 08:00:00");
-        assert!(parse("yesterday").is_err());
+        for (text, read) in [
+            ("2026-10-01T00:00", "2026-10-01 00:00:00"),
+            ("2026-10-01 00:00", "2026-10-01 00:00:00"),
+            ("2026-10-01 23:59", "2026-10-01 23:59:00"),
+            (" 2026-10-01T00:00:00 ", "2026-10-01 00:00:00"),
+            ("2026-10-01T08:00Z", "2026-10-01 16:00:00"),
+            ("2026-10-01T08:00+08:00", "2026-10-01 08:00:00"),
+        ] {
+            assert_eq!(parse(text).expect(text), read);
+        }
+        for odd in [
+            "yesterday",
+            "",
+            "2026-10-01T",
+            "2026-10-01T08",
+            "2026-10-01T08:0",
+            "2026-10-01T24:00",
+            "2026-10-01T08:60",
+            "2026-10-01T08:00:",
+            "2026-10-01T08:00:0",
+            "2026-10-01T08:00:00:00",
+            "2026-02-30T08:00",
+            "2026-10-01x08:00",
+            "二〇二六年十月一日八点",
+        ] {
+            assert!(parse(odd).is_err(), "{odd}");
+        }
     }
 
     proptest! {
@@ -492,6 +529,10 @@ mod tests {
             prop_assert_eq!(BeijingTime::parse(&time.to_string()), Some(time));
             prop_assert_eq!(BeijingTime::parse_rfc3339(&time.rfc3339()), Some(time));
             prop_assert_eq!(time.to_string()[..7].to_owned(), time.month().to_string());
+            let minute = time.plus_seconds(-time.unix().rem_euclid(60));
+            for text in [time.to_string()[..16].to_owned(), time.to_string()[..16].replace(' ', "T")] {
+                prop_assert_eq!(parse_user_time(&text, DateMeans::LastSecond).ok(), Some(minute));
+            }
         }
 
         #[test]

@@ -21,8 +21,18 @@ const REQUISITIONS: usize = 230;
 
 /// Oddities under which nothing can be proved: the program says so and lands nothing wrong.
 const PROVES_NOTHING: &[&str] = &[
-    "total-zero", "total-low", "total-high", "total-half", "total-double", "total-constant", "total-of-all", "total-huge",
-    "page-overlap", "page-no-ignored", "join", "node-ahead",
+    "total-zero",
+    "total-low",
+    "total-high",
+    "total-half",
+    "total-double",
+    "total-constant",
+    "total-of-all",
+    "total-huge",
+    "page-overlap",
+    "page-no-ignored",
+    "join",
+    "node-ahead",
 ];
 
 fn erp(edition: Edition, oddities: &str) -> Sandbox {
@@ -57,7 +67,9 @@ fn landed(lake: &LakeDir) -> BTreeMap<Key, usize> {
 fn quarantined(lake: &LakeDir) -> Vec<Value> {
     let files = lake.files().into_iter().filter(|name| name.starts_with("_quarantine/"));
     let lines = files.map(|name| std::fs::read_to_string(lake.path().join(name)).unwrap());
-    lines.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()).collect()
+    lines
+        .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>())
+        .collect()
 }
 
 /// Meets one oddity and checks every promise; gives the exit code of the last run.

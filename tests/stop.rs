@@ -214,26 +214,26 @@ fn the_stale_are_found_in_a_lake_that_knows_the_present() {
         let all = shown["requisitions"].as_array().unwrap();
         all.iter().map(|one| one["purchase_apply_no"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(numbers(&["--stale", "14"]), ["POA1", "POA4"]);
-    assert_eq!(numbers(&["--stale", "14", "--warehouse", "WH002"]), ["POA4"]);
-    assert_eq!(numbers(&["--stale", "2"]), ["POA1", "POA2", "POA4"]);
-    assert_eq!(numbers(&["--stale", "31"]), Vec::<String>::new());
+    assert_eq!(numbers(&["--stale", "14d"]), ["POA1", "POA4"]);
+    assert_eq!(numbers(&["--stale", "14d", "--warehouse", "WH002"]), ["POA4"]);
+    assert_eq!(numbers(&["--stale", "2d"]), ["POA1", "POA2", "POA4"]);
+    assert_eq!(numbers(&["--stale", "31d"]), Vec::<String>::new());
     assert_eq!(stop_calls(&sandbox), 0);
-    let report = stop(&sandbox, &lake, &["--stale", "14", "--warehouse", "WH002", "--yes"]).expect_code(0).json();
+    let report = stop(&sandbox, &lake, &["--stale", "14d", "--warehouse", "WH002", "--yes"]).expect_code(0).json();
     assert_eq!(of(&report, "POA4")["outcome"], "stopped");
 
     // A lake that ends long ago, one with a gap since, and none.
     let old = LakeDir::new();
     let until = SystemClock.now().plus_seconds(-26 * 3_600).to_string();
     sync_part(&sandbox, &old, &days_ago(40), &until);
-    let said = stop(&sandbox, &old, &["--stale", "14", "--yes"]).expect_code(2);
+    let said = stop(&sandbox, &old, &["--stale", "14d", "--yes"]).expect_code(2);
     assert!(said.stderr.contains("more than 24 hours ago") && said.stderr.contains("wdt-lake sync"), "{}", said.stderr);
     let gap = LakeDir::new();
     sync_part(&sandbox, &gap, &days_ago(2), &days_ago(0));
     sync_part(&sandbox, &gap, &days_ago(40), &days_ago(20));
-    let said = stop(&sandbox, &gap, &["--stale", "14", "--yes"]).expect_code(2);
+    let said = stop(&sandbox, &gap, &["--stale", "14d", "--yes"]).expect_code(2);
     assert!(said.stderr.contains("does not cover"), "{}", said.stderr);
-    stop(&sandbox, &LakeDir::new(), &["--stale", "14", "--yes"]).expect_code(2);
+    stop(&sandbox, &LakeDir::new(), &["--stale", "14d", "--yes"]).expect_code(2);
     assert_eq!(stop_calls(&sandbox), 1);
 }
 
@@ -256,8 +256,9 @@ fn bad_input_is_refused_before_any_call() {
         (vec!["--yes", "--file", "/nowhere/at/all"], "cannot be read"),
         (vec!["--yes", "-"], "there is no number to stop"),
         (vec!["--yes", "-", "POA1"], "do not go together"),
-        (vec!["--yes", "POA1", "--stale", "3"], "cannot be used with"),
-        (vec!["--yes", "--stale", "0"], "0 is not in"),
+        (vec!["--yes", "POA1", "--stale", "3d"], "cannot be used with"),
+        (vec!["--yes", "--stale", "0d"], "zero makes no sense"),
+        (vec!["--yes", "--stale", "30"], "write 90s, 5m, 2h or 30d"),
         (vec!["--yes", "--warehouse", "W", "POA1"], "--stale"),
     ] {
         let said = stop(&sandbox, &lake, &arguments).expect_code(2);
@@ -286,7 +287,7 @@ fn numbers_come_from_a_file_and_from_standard_input() {
 fn an_edition_without_the_method_is_told_so_at_once() {
     for edition in [Edition::Enterprise, Edition::Y] {
         let (sandbox, lake) = (erp_of(edition, 10, 5, "2026-06-30 23:59:59"), LakeDir::new());
-        for arguments in [vec!["POA1"], vec!["--yes", "POA1"], vec!["--yes", "--stale", "3"]] {
+        for arguments in [vec!["POA1"], vec!["--yes", "POA1"], vec!["--yes", "--stale", "3d"]] {
             let said = stop(&sandbox, &lake, &arguments).expect_code(2);
             assert!(said.stderr.contains("flagship (旗舰版) only"), "{}", said.stderr);
         }

@@ -102,7 +102,7 @@ impl AccountArgs {
             }
             None => {
                 let settings = AccountSettings::from_env(variable, read_secret)?;
-                let (name, edition, terms) = (settings.name.clone(), settings.edition, Terms::from_env(variable));
+                let (name, edition, terms) = (settings.name.clone(), settings.edition, Terms::from_env(variable)?);
                 let chosen = Chosen { name, edition, settings: Ok(settings), terms };
                 (Origin::Environment, Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect())
             }

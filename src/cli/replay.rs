@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::render;
-use super::sync::{size, writers};
+use super::sync::writers;
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::land::{self, Access, Lake, LeaseWait, Store};
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::time::SystemClock;
+use crate::units::size;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]

@@ -1,5 +1,7 @@
 //! `wdt-lake stop`: stop partly referenced requisitions (停止引用), with every outcome on record.
 
+mod preview;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,20 +9,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::accounts::{AccountArgs, LakeUri};
-use super::render;
-use super::sync::{CallArgs, duration, writers};
+use super::sync::{CallArgs, writers};
 use crate::config::AccountSettings;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::RunId;
-use crate::land::{Access, Lake, StopOutcome, Stops, Store};
-use crate::pipeline::{self, Known, StopOptions};
-use crate::stop::{Finding, Numbers, StopReport, Told, read_lines};
+use crate::land::{Access, Lake, StopOutcome, Store};
+use crate::pipeline::{self, Known, LakeWord, StopOptions};
+use crate::stop::{CallMade, Finding, Numbers, Planned, StopReport, Told, read_lines, reason};
 use crate::time::{Clock as _, SystemClock};
+use crate::units::{some_span, span};
+use preview::Preview;
 
 /// What the vendor asks for, beyond credentials.
 const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
                              the interface purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list";
-const DAY_SECONDS: i64 = 86_400;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
@@ -33,9 +35,9 @@ pub(super) struct Args {
     /// A file of numbers, one a line.
     #[arg(long, value_name = "FILE", group = "which")]
     file: Option<String>,
-    /// Those that the lake knows as partly referenced and not modified for so many days.
-    #[arg(long, value_name = "DAYS", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
-    stale: Option<u32>,
+    /// Those that the lake knows as partly referenced and not modified for so long, such as `30d`.
+    #[arg(long, value_name = "DURATION", group = "which", value_parser = some_span)]
+    stale: Option<Duration>,
     /// With `--stale`: only those of this warehouse.
     #[arg(long, value_name = "NO")]
     warehouse: Option<String>,
@@ -44,8 +46,14 @@ pub(super) struct Args {
     /// Stop them. Without it they are only shown, and nothing is called.
     #[arg(long)]
     yes: bool,
+    /// Why they are stopped, for the record: at most 200 characters.
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+    /// Leave it to the ERP to refuse what the lake does not know, or does not know as partly referenced.
+    #[arg(long)]
+    ignore_lake: bool,
     /// How long after the gateway's 120 seconds a call may still have its effect; until then nothing is called not stopped.
-    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = span)]
     margin: Duration,
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
@@ -68,47 +76,99 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         Some(_) => None,
     };
     let location = args.lake.find(&args.account.config)?;
-    let lake = match Store::find(&location)? {
-        Some(store) => Some(Lake::open(store, account.name.clone()).await?),
-        None => None,
+    let asked = match given {
+        Some(numbers) => asked_by_number(args, &location, &account, numbers).await?,
+        None => asked_by_rule(args, &location, &account).await?,
     };
-    let (numbers, known) = match given {
-        Some(numbers) => {
-            let known = match &lake {
-                Some(lake) if !args.yes => {
-                    pipeline::latest(lake, &numbers.list().iter().cloned().collect::<BTreeSet<_>>()).await?
-                }
-                _ => BTreeMap::new(),
-            };
-            (numbers, known)
-        }
-        None => {
-            let known = stale(args, &location, lake.as_ref()).await?;
-            if known.is_empty() {
-                print_none(&account, args.json);
-                return Ok(exit::DONE);
-            }
-            let numbers = known.keys().map(|number| ("the lake".to_owned(), number.clone()));
-            (Numbers::check(numbers)?, known)
-        }
+    let Some(Asked { lake, numbers, known, word }) = asked else {
+        super::print(&preview::of_none(&account, args.json));
+        return Ok(exit::DONE);
     };
     for number in numbers.merged() {
         super::print_warning(&format!("{number} was given more than once, and counts once"));
     }
+    let now = SystemClock.now();
+    let plan = pipeline::plan_stops(&numbers, lake.as_ref(), &known, word, now);
     if !args.yes {
+        let is_lake_heard =
+            word == LakeWord::Counts && lake.as_ref().is_some_and(|lake| pipeline::knows_present(lake, now));
         let stops = lake.map(|lake| lake.fold().stops().clone()).unwrap_or_default();
-        let preview = Preview { account: &account, numbers: &numbers, known: &known, stops: &stops };
+        let (account, numbers, known, stops, plan, terms) = (&account, &numbers, &known, &stops, &plan, terms.stops);
+        let preview = Preview { account, numbers, known, stops, plan, terms, is_lake_heard };
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
         return Ok(exit::DONE);
     }
-    let options = StopOptions { calls: args.calls.policy(&terms)?, margin: args.margin, ..StopOptions::default() };
+    plan.check(terms.stops).map_err(|error| error.with("account", &account.name))?;
+    let options = StopOptions {
+        calls: args.calls.policy(&terms)?,
+        margin: args.margin,
+        reason: args.reason.clone(),
+        terms: terms.stops,
+        ..StopOptions::default()
+    };
     let store = Store::open(&location, Access::Write)?.written_by(writers(args.single_writer));
     let store = store.retrying_for(args.calls.store_retry_time());
-    let (run, report) = pipeline::stop(&account, store, &numbers, &options, Arc::new(SystemClock))
+    let to_try = plan.to_try();
+    let tried = numbers.only(|number| to_try.iter().any(|other| other == number));
+    let (run, mut report) = pipeline::stop(&account, store, &tried, &options, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;
-    print_report(&account, run, &numbers, &report, args.json);
+    report.not_called = plan.refused_by_lake();
+    print_report(&account, run, &tried, &report, args.json);
     Ok(report.exit_code())
+}
+
+/// The numbers that are to be stopped, and what is known of them.
+struct Asked {
+    lake: Option<Lake>,
+    numbers: Numbers,
+    known: BTreeMap<String, Vec<Known>>,
+    word: LakeWord,
+}
+
+async fn open_lake(location: &str, account: &AccountSettings) -> Result<Option<Lake>> {
+    match Store::find(location)? {
+        Some(store) => Ok(Some(Lake::open(store, account.name.clone()).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn asked_by_number(
+    args: &Args,
+    location: &str,
+    account: &AccountSettings,
+    numbers: Numbers,
+) -> Result<Option<Asked>> {
+    let word = if args.ignore_lake { LakeWord::Ignored } else { LakeWord::Counts };
+    let wanted: BTreeSet<String> = numbers.list().iter().cloned().collect();
+    let mut is_again = false;
+    loop {
+        let lake = open_lake(location, account).await?;
+        // What is only asked by number needs no lake, and one that says nothing is not read.
+        let is_read =
+            |lake: &&Lake| !args.yes || (word == LakeWord::Counts && pipeline::knows_present(lake, SystemClock.now()));
+        let known = match lake.as_ref().filter(is_read) {
+            Some(lake) => pipeline::latest(lake, &wanted).await,
+            None => Ok(BTreeMap::new()),
+        };
+        match known {
+            Ok(known) => return Ok(Some(Asked { lake, numbers, known, word })),
+            // Another run may have replaced a file between the log and its reading.
+            Err(error) if error.kind() == ErrorKind::Defect && !is_again => is_again = true,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// By `--stale`; nothing when there is none.
+async fn asked_by_rule(args: &Args, location: &str, account: &AccountSettings) -> Result<Option<Asked>> {
+    let lake = open_lake(location, account).await?;
+    let known = stale(args, location, lake.as_ref()).await?;
+    if known.is_empty() {
+        return Ok(None);
+    }
+    let numbers = Numbers::check(known.keys().map(|number| ("the lake".to_owned(), number.clone())))?;
+    Ok(Some(Asked { lake, numbers, known, word: LakeWord::Counts }))
 }
 
 /// The numbers as they were given, each with its place.
@@ -137,90 +197,8 @@ async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTree
     let lake = lake.ok_or_else(|| {
         Error::usage("there is no lake to go by").with("lake", location).hint("fill it by `wdt-lake sync` first")
     })?;
-    let seconds = i64::from(args.stale.unwrap_or_default()) * DAY_SECONDS;
+    let seconds = args.stale.map_or(0, |stale| i64::try_from(stale.as_secs()).unwrap_or(i64::MAX));
     pipeline::stale(lake, seconds, args.warehouse.as_deref(), SystemClock.now()).await
-}
-
-fn print_none(account: &AccountSettings, as_json: bool) {
-    let none = json!({"command": "stop", "account": account.name, "called": false, "requisitions": []});
-    super::print(&if as_json { none.to_string() } else { "no requisition is that stale".to_owned() });
-}
-
-/// What would be stopped.
-struct Preview<'a> {
-    account: &'a AccountSettings,
-    numbers: &'a Numbers,
-    known: &'a BTreeMap<String, Vec<Known>>,
-    stops: &'a Stops,
-}
-
-impl Preview<'_> {
-    fn age_days(known: &Known) -> i64 {
-        (SystemClock.now().unix() - known.modified.unix()) / DAY_SECONDS
-    }
-
-    fn to_json(&self) -> Value {
-        let quantity = |scaled: Option<i128>| scaled.map(render::decimal);
-        let one = |number: &String| {
-            let known = |known: &Known| {
-                json!({
-                    "status": known.status, "status_name": known.status_name, "modified": known.modified,
-                    "age_days": Self::age_days(known), "warehouse_no": known.warehouse_no,
-                    "real_num": quantity(known.real_scaled), "ref_num": quantity(known.ref_scaled),
-                    "open_num": quantity(known.open_scaled),
-                })
-            };
-            let mut known = self.known.get(number).into_iter().flatten().map(known);
-            let in_lake = known.next();
-            let unsettled = self.stops.unsettled().get(number).map(|held| held.requested_at);
-            let stopped = self.stops.stopped().get(number).map(|held| held.requested_at);
-            json!({
-                "purchase_apply_no": number, "in_lake": in_lake, "share_its_number": known.collect::<Vec<_>>(),
-                "unsettled_since": unsettled, "stopped_at": stopped,
-            })
-        };
-        let requisitions: Vec<Value> = self.numbers.list().iter().map(one).collect();
-        json!({
-            "command": "stop", "account": self.account.name, "called": false,
-            "merged": self.numbers.merged().collect::<Vec<_>>(), "requisitions": requisitions,
-        })
-    }
-
-    fn to_text(&self) -> String {
-        let count = render::count(self.numbers.list().len() as u64, "requisition");
-        let mut lines =
-            vec![format!("would stop {count} of {}; nothing was called, `--yes` does it", self.account.name)];
-        for number in self.numbers.list() {
-            let known = self.known.get(number).map_or(&[][..], Vec::as_slice);
-            if known.is_empty() {
-                lines.push(format!("  {number}  not in the lake"));
-            }
-            for known in known {
-                lines.push(format!(
-                    "  {number}  {} ({})  real {} ref {} open {}  modified {}, {} ago  warehouse {}",
-                    known.status_name.as_deref().unwrap_or("unknown status"),
-                    known.status,
-                    quantity(known.real_scaled),
-                    quantity(known.ref_scaled),
-                    quantity(known.open_scaled),
-                    known.modified,
-                    render::count(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
-                    known.warehouse_no.as_deref().unwrap_or("-")
-                ));
-            }
-            if let Some(held) = self.stops.stopped().get(number) {
-                lines.push(format!("    stopped by the call of {}; the lake sees it after a sync", held.requested_at));
-            }
-            if let Some(held) = self.stops.unsettled().get(number) {
-                lines.push(format!("    its stop of {} is not settled yet: that comes first", held.requested_at));
-            }
-        }
-        lines.join("\n")
-    }
-}
-
-fn quantity(scaled: Option<i128>) -> String {
-    scaled.map_or_else(|| "-".to_owned(), render::decimal)
 }
 
 /// Data to standard output; what keeps outcomes open to standard error.
@@ -234,6 +212,11 @@ fn print_report(account: &AccountSettings, run: RunId, numbers: &Numbers, report
     report.refusals.iter().for_each(super::print_error);
     if let Some(error) = &report.stopped {
         super::print_error(error);
+    }
+    if !report.not_called.is_empty() {
+        super::print_hint(
+            "the lake may be behind the ERP: `wdt-lake sync` and try again, or let the ERP decide by --ignore-lake",
+        );
     }
     if !report.refusals.is_empty()
         || report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::CREDENTIALS)
@@ -260,14 +243,16 @@ fn to_json(
         json!({
             "purchase_apply_no": told.number, "requested_at": told.requested_at, "outcome": outcome, "evidence": evidence,
             "error": error, "error_code": error_code, "order_id": order_id, "observed_status": observed_status,
-            "settles_at": told.settles_at,
+            "settles_at": told.settles_at, "already_stopped": told.call == CallMade::AlreadyStopped,
         })
     };
+    let not_called = |(number, why): &(String, Planned)| json!({"purchase_apply_no": number, "why": why.name(), "message": why.in_words()});
     let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
     json!({
         "command": "stop", "account": account.name, "run": run, "called": true,
         "merged": numbers.merged().collect::<Vec<_>>(),
         "requisitions": report.told.values().map(one).collect::<Vec<_>>(),
+        "not_called": report.not_called.iter().map(not_called).collect::<Vec<_>>(),
         "untried": untried,
         "refusals": report.refusals.iter().map(error).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().map(error),
@@ -277,19 +262,32 @@ fn to_json(
 
 fn to_text(report: &StopReport, untried: &[&String]) -> String {
     let mut lines = Vec::new();
-    let mut counts: BTreeMap<StopOutcome, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<(StopOutcome, bool), u64> = BTreeMap::new();
     for told in report.told.values() {
-        *counts.entry(told.finding.outcome).or_default() += 1;
+        let is_repeat = told.call == CallMade::AlreadyStopped;
+        let outcome = in_words(told.finding.outcome, is_repeat);
+        *counts.entry((told.finding.outcome, is_repeat)).or_default() += 1;
         let evidence = told.finding.evidence.map(|evidence| format!(" ({})", evidence.name())).unwrap_or_default();
+        let since =
+            told.requested_at.filter(|_| is_repeat).map(|at| format!(", by the call of {at}")).unwrap_or_default();
         let error = told.finding.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        lines.push(format!("{}  {}{evidence}{error}", told.number, told.finding.outcome.name()));
+        lines.push(format!("{}  {outcome}{evidence}{since}{error}", told.number));
     }
+    lines.extend(report.not_called.iter().map(|(number, why)| format!("{number}  not called: {}", why.in_words())));
     lines.extend(untried.iter().map(|number| format!("{number}  not tried")));
-    let mut summary: Vec<String> =
-        counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.name())).collect();
-    if !untried.is_empty() {
-        summary.push(format!("{} not tried", untried.len()));
+    let mut summary: Vec<String> = counts
+        .iter()
+        .map(|((outcome, is_repeat), count)| format!("{count} {}", in_words(*outcome, *is_repeat)))
+        .collect();
+    for (count, what) in [(report.not_called.len(), "not called"), (untried.len(), "not tried")] {
+        if count > 0 {
+            summary.push(format!("{count} {what}"));
+        }
     }
     lines.push(summary.join(", "));
     lines.join("\n")
+}
+
+fn in_words(outcome: StopOutcome, is_repeat: bool) -> String {
+    if is_repeat { format!("already {}", outcome.name()) } else { outcome.name().to_owned() }
 }

@@ -20,6 +20,7 @@ use crate::land::{Access, LeaseWait, Store, Writers};
 use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::transform::Remarks;
+use crate::units::{size, some_span, span};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,7 +32,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "RECORDS")]
     max_quarantine: Option<u64>,
     /// Walk the newest so much of the coverage again: for an ERP that writes into the past. Off by default.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = some_span)]
     lookback: Option<Duration>,
     /// Walk the windows again that hold quarantined records.
     #[arg(long)]
@@ -68,7 +69,7 @@ pub(super) struct RangeArgs {
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
     /// How far behind the server's clock to stay, so that nothing enters a window that was walked.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = span)]
     lag: Duration,
     /// Requisitions a page, 1 to 100.
     #[arg(long, value_name = "ROWS", default_value = "100")]
@@ -99,10 +100,10 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "CALLS", help_heading = "Calls")]
     concurrency: Option<NonZeroU32>,
     /// The longest that one try of a call may take.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Calls")]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_span, help_heading = "Calls")]
     timeout: Duration,
     /// How long a failing call is tried again, and a store of the lake that is busy [default: 10m; 10s for `check`].
-    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Calls")]
+    #[arg(long, value_name = "DURATION", value_parser = span, help_heading = "Calls")]
     max_retry_time: Option<Duration>,
 }
 
@@ -324,49 +325,4 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
         ));
     }
     lines.join("\n")
-}
-
-/// Reads `90s`, `5m`, `2h`, `1d` or whole seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
-    in_units(text, &units, "90s, 5m, 2h or 1d").map(Duration::from_secs)
-}
-
-/// Reads `512MiB`, `1GiB` or whole bytes.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let units = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    in_units(text, &units, "512MiB or 1GiB")
-}
-
-/// Reads a whole number and one of `units`, directly behind it.
-fn in_units(text: &str, units: &[(&str, u64)], examples: &str) -> Result<u64, String> {
-    let (digits, unit) = text.split_at(text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).len());
-    let number: u64 = digits.parse().map_err(|_| format!("write a whole number and its unit: {examples}"))?;
-    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-    let factor = factor.ok_or_else(|| format!("`{unit}` is no unit: write {examples}"))?;
-    number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_as_people_write_them() {
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
-        for bad in ["", "m", "5 m", "-5m", "1w", "1.5h", "99999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes_as_people_write_them() {
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("1048576"), Ok(1 << 20));
-        for bad in ["", "MiB", "64MB", "64 MiB", "1.5GiB", "99999999999GiB"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -23,7 +23,10 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{AccountSettings, AddressNames, Secret, Terms, base_url, check_salt, env, name_of, plain_word};
+use super::{
+    AccountSettings, AddressNames, Secret, StopPermission, StopTerms, Terms, base_url, check_salt, env, name_of,
+    plain_word,
+};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::id::AccountName;
@@ -33,7 +36,7 @@ use crate::time::{DateMeans, parse_user_time};
 pub const DEFAULT_PATH: &str = "wdt-lake.toml";
 
 const TOP: [&str; 2] = ["lake", "account"];
-const ACCOUNT: [&str; 12] = [
+const ACCOUNT: [&str; 14] = [
     "name",
     "edition",
     "environment",
@@ -46,6 +49,8 @@ const ACCOUNT: [&str; 12] = [
     "concurrency",
     "from",
     "refusals",
+    "allow_stop",
+    "max_stops",
 ];
 /// What people write who put the secret itself into the file.
 const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "password"];
@@ -184,6 +189,10 @@ impl FileAccount {
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
             refusals_from: keys.page.place(keys.span_of("refusals")),
+            stops: StopTerms {
+                permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
+                most: keys.number("max_stops")?,
+            },
         };
         let appkey = keys.text("appkey")?.unwrap_or_default();
         let place = keys.page.place(Some(keys.span.clone()));
@@ -255,8 +264,6 @@ fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
         }
         if let Some(first) = sids.insert((settings.sid.clone(), settings.gateway_host()), &settings.name) {
             return Err(Error::usage(format!("the accounts `{first}` and `{}` are one", settings.name))
-                .with("sid", &settings.sid)
-                .with("host", settings.gateway_host())
                 .with("at", place)
                 .hint(
                     "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
@@ -372,6 +379,15 @@ impl Keys<'_> {
         self.text(key)?.map(|text| parse(&text).map_err(unread)).transpose()
     }
 
+    fn flag(&self, key: &str) -> Result<Option<bool>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let flag = value.get_ref().as_bool();
+        flag.map(Some).ok_or_else(|| {
+            self.wrong_at(key, &format!("`{key}` is neither true nor false"))
+                .hint(format!("write {key} = false, without quotes"))
+        })
+    }
+
     fn number(&self, key: &str) -> Result<Option<u32>> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let number =
@@ -409,6 +425,81 @@ mod tests {
         // A flagship secret has two parts, and its account is told by its place.
         let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
         assert!(error.to_string().contains("line 12") && !error.to_string().contains("s3cret"), "{error}");
+    }
+
+    /// A marker in every place of a good file: whatever is said of it, the marker is not.
+    #[test]
+    fn no_value_and_no_odd_key_is_repeated() {
+        const GOOD: &str = "lake = \"lake\"\n[[account]]\nname = \"acme\"\nedition = \"y\"\nsid = \"acme2\"\nappkey = \"k\"\n\
+             secret_env = \"S\"\nenvironment = \"test\"\ncalls_per_minute = 9\nconcurrency = 2\nfrom = \"2026-01-01\"\n\
+             refusals = \"9=busy\"\nallow_stop = true\nmax_stops = 5\n";
+        const MARKER: &str = "m4rk:er99z";
+        assert!(ConfigFile::parse(GOOD, Path::new("x.toml")).is_ok());
+        let lines: Vec<&str> = GOOD.lines().collect();
+        let mut wrong = 0;
+        for at in 0..=lines.len() {
+            let key = lines.get(at).and_then(|line| line.split_once(" = ")).map_or("x", |(key, _)| key);
+            for line in [
+                format!("{key} = \"{MARKER}\""),
+                format!("{key} = \"{MARKER} {MARKER}\""),
+                format!("{key} = '{MARKER}"),
+                format!("{key} = {MARKER}"),
+                format!("{key} = \"\\q{MARKER}\""),
+                format!("{key} = \"\"\"\n{MARKER}"),
+                format!("{key} = [\"{MARKER}\"]"),
+                format!("{key} = {{ \"{MARKER}\" = 1 }}"),
+                format!("{key}.\"{MARKER}\" = 1"),
+                format!("\"{MARKER}\" = 1"),
+                format!("\"{MARKER}\" = 1\n\"{MARKER}\" = 2"),
+                format!("[{MARKER}]"),
+                format!("[[account.\"{MARKER}\"]]"),
+                MARKER.to_owned(),
+                format!("{MARKER} = {MARKER}"),
+            ] {
+                let mut changed: Vec<&str> = lines.clone();
+                let end = (at + 1).min(changed.len());
+                changed.splice(at..end, [line.as_str()]);
+                let text = changed.join("\n");
+                let file = ConfigFile::parse(&text, Path::new("x.toml")).and_then(|file| {
+                    assert!(
+                        !format!("{:?}", file.accounts().iter().map(|one| &one.secret).collect::<Vec<_>>())
+                            .contains("m4rk")
+                    );
+                    file.accounts()
+                        .iter()
+                        .try_for_each(|one| one.settings(|_| Some(format!("\"{MARKER}\"")), no_file).map(drop))
+                });
+                if let Err(error) = file {
+                    wrong += 1;
+                    let said = format!("{error} {:?} {error:?}", error.hint_text());
+                    assert!(!said.contains("m4rk") && !said.contains("er99z"), "{text}\n{said}");
+                    assert_eq!(error.kind().exit_code(), 2);
+                }
+            }
+        }
+        assert!(wrong > 150, "nearly all of them are wrong: {wrong}");
+    }
+
+    #[test]
+    fn stops_can_be_forbidden_and_limited() {
+        let text = "[[account]]\nedition = \"flagship\"\nsid = \"acme\"\nappkey = \"k\"\nsecret_env = \"S\"\n";
+        let stops = |more: &str| {
+            let file = ConfigFile::parse(&format!("{text}{more}"), Path::new("wdt-lake.toml"))?;
+            Ok::<_, Error>(file.accounts()[0].terms().stops)
+        };
+        assert_eq!(stops("").expect("good"), StopTerms::default());
+        let limited = StopTerms { permission: StopPermission::Forbidden, most: Some(20) };
+        assert_eq!(stops("allow_stop = false\nmax_stops = 20\n").expect("good"), limited);
+        for (odd, word) in [
+            ("allow_stop = \"false\"", "neither true nor false"),
+            ("allow_stop = 0", "neither true nor false"),
+            ("max_stops = -1", "no whole number"),
+            ("max_stops = \"20\"", "no whole number"),
+            ("max_stop = 20", "unknown key"),
+        ] {
+            let error = stops(odd).expect_err(odd);
+            assert!(error.to_string().contains(word) && error.to_string().contains("line 6"), "{error}");
+        }
     }
 
     #[test]

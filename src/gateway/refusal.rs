@@ -61,7 +61,8 @@ impl RefusalRule {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a rule that cannot be read.
     pub fn parse_list(text: &str) -> Result<Vec<Self>> {
-        text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(str::parse).collect()
+        let rules = text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).zip(1..);
+        rules.map(|(rule, nth)| rule.parse().map_err(|error: Error| error.with("rule", nth))).collect()
     }
 
     fn fits(&self, code: i64, lower: &str) -> bool {
@@ -79,7 +80,8 @@ impl FromStr for RefusalRule {
     fn from_str(rule: &str) -> Result<Self> {
         let wrong = || {
             let verdicts: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
-            Error::usage(format!("`{rule}` is no rule for refusals")).hint(format!(
+            // It is not repeated: what stands in a configuration may be a secret in the wrong place.
+            Error::usage("this is no rule for refusals").hint(format!(
                 "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {}",
                 verdicts.join(", ")
             ))
@@ -236,6 +238,7 @@ mod tests {
         assert_eq!(judge("code", 2100, "", &rules).0, Verdict::Credentials);
         for bad in ["2060", "=slower", "2060=stop", "a=b=c"] {
             let error = RefusalRule::parse_list(bad).expect_err(bad);
+            assert!(bad.is_empty() || !format!("{error} {:?}", error.hint_text()).contains(bad), "it may be a secret");
             assert!(error.hint_text().is_some_and(|hint| hint.contains("fewer-at-once")), "{error}");
         }
     }

@@ -43,6 +43,20 @@ pub struct Known {
     commit: CommitId,
 }
 
+impl Known {
+    /// Whether it has the status that can be stopped.
+    pub fn is_partly_referenced(&self) -> bool {
+        self.status_name.as_deref() == Some(PARTLY_REFERENCED)
+    }
+}
+
+/// Whether a rule may go by what the lake knows: its coverage ends at most a day ago and has no gap.
+pub fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
+    lake.coverage().span().is_some_and(|covered| {
+        covered.end() >= now.plus_seconds(-FRESH_SECONDS) && lake.coverage().gaps(covered).is_empty()
+    })
+}
+
 /// The latest versions of `numbers` in the lake: of each number the rows with the greatest modified time. They are several, in the order of their
 /// ids, where requisitions share their number and that second.
 ///
@@ -97,7 +111,7 @@ pub async fn stale(
     }
     let before = now.plus_seconds(seconds.saturating_neg());
     let is_stale = |known: &Known| {
-        known.status_name.as_deref() == Some(PARTLY_REFERENCED)
+        known.is_partly_referenced()
             && known.modified <= before
             && warehouse_no.is_none_or(|wanted| known.warehouse_no.as_deref() == Some(wanted))
     };

@@ -1,21 +1,22 @@
 //! Stop references: the gateway as the [`Erp`] of [`crate::stop`], and one run of it over the lake of an account.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 
-use super::latest::value;
+use super::latest::{Known, knows_present, value};
 use super::source::unreadable;
 use super::{requester, stop_spec, tidy_up, writer_options};
-use crate::config::AccountSettings;
+use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Requester, Store, Writer, Writers};
-use crate::stop::{Erp, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopReport, Stopper};
+use crate::land::{Lake, Lease, LeaseWait, Requester, Store, Writer, Writers};
+use crate::stop::{Erp, InLake, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopPlan, StopReport, Stopper};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
 
@@ -30,6 +31,8 @@ pub struct StopOptions {
     pub by: Requester,
     /// Why, for the record.
     pub reason: Option<String>,
+    /// What the account lets be stopped.
+    pub terms: StopTerms,
 }
 
 impl Default for StopOptions {
@@ -39,6 +42,7 @@ impl Default for StopOptions {
             margin: Duration::from_secs(180),
             by: requester::of_this_process(),
             reason: None,
+            terms: StopTerms::default(),
         }
     }
 }
@@ -49,6 +53,35 @@ impl Default for StopOptions {
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it does not.
 pub fn check_can_stop(account: &AccountSettings) -> Result<()> {
     if account.edition == Edition::Flagship { Ok(()) } else { Err(gateway::no_stop_method()) }
+}
+
+/// How much the lake's word counts before a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LakeWord {
+    /// What the lake does not know, or does not know as partly referenced, is refused beforehand, where the lake knows the present.
+    Counts,
+    /// The ERP decides.
+    Ignored,
+}
+
+/// What a stop of `numbers` would do, by the log and by what the lake knows of them.
+pub fn plan_stops(
+    numbers: &Numbers,
+    lake: Option<&Lake>,
+    known: &BTreeMap<String, Vec<Known>>,
+    word: LakeWord,
+    now: BeijingTime,
+) -> StopPlan {
+    let stops = lake.map(|lake| lake.fold().stops().clone()).unwrap_or_default();
+    let is_heard = word == LakeWord::Counts && lake.is_some_and(|lake| knows_present(lake, now));
+    let in_lake = |number: &str| match known.get(number) {
+        _ if !is_heard => None,
+        None => Some(InLake::Unknown),
+        // A stop names the number alone: one of several that share it is enough to ask the ERP.
+        Some(versions) if versions.iter().any(Known::is_partly_referenced) => Some(InLake::PartlyReferenced),
+        Some(_) => Some(InLake::OtherStatus),
+    };
+    StopPlan::of(numbers.list(), &stops, in_lake)
 }
 
 /// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait for a sync, and the
@@ -92,6 +125,7 @@ pub async fn stop(
         run,
         by: options.by.clone(),
         reason: options.reason.clone(),
+        terms: options.terms,
         margin_seconds,
     };
     let report = stopper.stop(numbers.list()).await;

@@ -16,6 +16,7 @@
 mod answer;
 mod judge;
 mod numbers;
+mod plan;
 mod run;
 #[cfg(test)]
 mod worlds_tests;
@@ -25,7 +26,8 @@ use std::future::Future;
 pub use answer::{Failure, StopAnswer};
 pub use judge::{Finding, Sighting};
 pub use numbers::{Numbers, read_lines};
-pub use run::{BATCH, StopReport, Stopper, Told};
+pub use plan::{InLake, Planned, StopPlan, reason};
+pub use run::{BATCH, CallMade, StopReport, Stopper, Told};
 
 use crate::error::{Error, Result};
 use crate::time::BeijingTime;

@@ -41,7 +41,7 @@ impl Numbers {
         }
         if list.is_empty() {
             return Err(Error::usage("there is no number to stop").hint(
-                "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale DAYS`; nothing was called",
+                "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale 30d`; nothing was called",
             ));
         }
         Ok(Self { list, merged })
@@ -50,6 +50,12 @@ impl Numbers {
     /// The numbers.
     pub fn list(&self) -> &[String] {
         &self.list
+    }
+
+    /// The same without those that `keep` does not keep.
+    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.list.retain(|number| keep(number));
+        self
     }
 
     /// Those that were given more than once.

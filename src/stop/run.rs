@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::judge::{self, Finding};
+use super::plan::{self, Planned};
 use super::{Erp, Reply};
+use crate::config::StopTerms;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::{
@@ -32,6 +34,8 @@ pub struct Stopper<'a, E> {
     pub by: Requester,
     /// Why, where a reason was given.
     pub reason: Option<String>,
+    /// What the account lets be stopped.
+    pub terms: StopTerms,
     /// How long after the tolerance of a timestamp a call may still have its effect.
     pub margin_seconds: i64,
 }
@@ -47,6 +51,17 @@ pub struct Told {
     pub finding: Finding,
     /// While it is unknown: from when on, by the server's clock, it can be told that it was not stopped.
     pub settles_at: Option<BeijingTime>,
+    /// Whether this run called for it, or only found it stopped by an earlier call.
+    pub call: CallMade,
+}
+
+/// Whose call it is that a number's outcome is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallMade {
+    /// One whose outcome this run has found out.
+    Told,
+    /// One that had stopped it before this run: no other was made.
+    AlreadyStopped,
 }
 
 /// What a run did.
@@ -54,6 +69,8 @@ pub struct Told {
 pub struct StopReport {
     /// The last that is known of every number that was asked for or settled, by number.
     pub told: BTreeMap<String, Told>,
+    /// Numbers that were refused beforehand, and why.
+    pub not_called: Vec<(String, Planned)>,
     /// Calls that the gateway refused as a whole.
     pub refusals: Vec<Error>,
     /// Why not everything was tried.
@@ -63,7 +80,8 @@ pub struct StopReport {
 impl StopReport {
     /// The exit code of a process that did this.
     pub fn exit_code(&self) -> u8 {
-        let open = self.told.values().any(|told| told.finding.outcome != StopOutcome::Stopped);
+        let open =
+            !self.not_called.is_empty() || self.told.values().any(|told| told.finding.outcome != StopOutcome::Stopped);
         let codes = [if open { exit::DONE_WITH_REMAINDER } else { exit::DONE }];
         exit::combine(codes.into_iter().chain(self.stopped.as_ref().map(|error| error.kind().exit_code())))
     }
@@ -89,6 +107,8 @@ impl<E: Erp> Stopper<'_, E> {
                 report.told.get(*number).is_none_or(|told| told.finding.outcome == StopOutcome::NotStopped)
             };
             let free: Vec<String> = numbers.iter().filter(is_free).cloned().collect();
+            // Settling may have set free more numbers than were counted beforehand.
+            plan::check_terms(self.terms, free.len())?;
             for batch in free.chunks(BATCH) {
                 self.stop_batch(batch.to_vec(), &mut report).await?;
             }
@@ -157,6 +177,7 @@ impl<E: Erp> Stopper<'_, E> {
                     requested_at: Some(before.requested_at),
                     finding: Finding::stopped_before(before.evidence, seen),
                     settles_at: None,
+                    call: CallMade::AlreadyStopped,
                 };
                 report.told.insert(number.clone(), told);
             }
@@ -202,7 +223,8 @@ impl<E: Erp> Stopper<'_, E> {
                 Outcome::Dropped(Refusal::StopUnsettled { number }) => {
                     numbers.retain(|other| *other != number);
                     let finding = Finding::unknown(Some("another run is about to stop it".to_owned()));
-                    report.told.insert(number.clone(), Told { number, requested_at: None, finding, settles_at: None });
+                    let (requested_at, settles_at, call) = (None, None, CallMade::Told);
+                    report.told.insert(number.clone(), Told { number, requested_at, finding, settles_at, call });
                 }
                 Outcome::Dropped(Refusal::Fenced) if fenced < FENCED_TRIES => fenced += 1,
                 Outcome::Dropped(refusal) => return Err(dropped("an intent to stop", &refusal)),
@@ -247,6 +269,7 @@ impl<E: Erp> Stopper<'_, E> {
             requested_at: Some(one.requested_at),
             finding: one.finding.clone(),
             settles_at: is_unknown.then(|| judge::spent_at(one.requested_at, self.margin_seconds)),
+            call: CallMade::Told,
         };
         report.told.insert(one.number.clone(), told);
     }

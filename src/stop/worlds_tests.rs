@@ -256,6 +256,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         run,
         by: crate::land::Requester { user: "li".into(), host: "till-3".into() },
         reason: None,
+        terms: crate::config::StopTerms::default(),
         margin_seconds,
     };
     stopper.stop(&numbers).await

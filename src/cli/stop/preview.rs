@@ -1,0 +1,121 @@
+//! What a stop would do, shown without doing it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::render;
+use crate::config::{AccountSettings, StopTerms};
+use crate::land::Stops;
+use crate::pipeline::Known;
+use crate::stop::{Numbers, Planned, StopPlan};
+use crate::time::{Clock as _, SystemClock};
+
+const DAY_SECONDS: i64 = 86_400;
+
+/// What would be stopped.
+pub(super) struct Preview<'a> {
+    pub(super) account: &'a AccountSettings,
+    pub(super) numbers: &'a Numbers,
+    pub(super) known: &'a BTreeMap<String, Vec<Known>>,
+    pub(super) stops: &'a Stops,
+    pub(super) plan: &'a StopPlan,
+    pub(super) terms: StopTerms,
+    /// Whether what the lake does not know as partly referenced is refused beforehand.
+    pub(super) is_lake_heard: bool,
+}
+
+/// What is shown where the lake knows of nothing to stop.
+pub(super) fn of_none(account: &AccountSettings, as_json: bool) -> String {
+    let none = json!({
+        "command": "stop", "account": account.name, "called": false, "would_call": 0, "not_called": {}, "requisitions": [],
+    });
+    if as_json { none.to_string() } else { "no requisition is that stale".to_owned() }
+}
+
+impl Preview<'_> {
+    fn age_days(known: &Known) -> i64 {
+        (SystemClock.now().unix() - known.modified.unix()) / DAY_SECONDS
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let requisitions: Vec<Value> =
+            self.plan.all().iter().map(|(number, planned)| self.one(number, *planned)).collect();
+        let refusal = self.plan.check(self.terms).err();
+        json!({
+            "command": "stop", "account": self.account.name, "called": false,
+            "would_call": self.plan.calls(), "not_called": self.plan.not_called(), "lake_knows_present": self.is_lake_heard,
+            "refusal": refusal.map(|error| json!({"message": error.to_string(), "hint": error.hint_text()})),
+            "merged": self.numbers.merged().collect::<Vec<_>>(), "requisitions": requisitions,
+        })
+    }
+
+    fn one(&self, number: &str, planned: Planned) -> Value {
+        let quantity = |scaled: Option<i128>| scaled.map(render::decimal);
+        let known = |known: &Known| {
+            json!({
+                "status": known.status, "status_name": known.status_name, "modified": known.modified,
+                "age_days": Self::age_days(known), "warehouse_no": known.warehouse_no,
+                "real_num": quantity(known.real_scaled), "ref_num": quantity(known.ref_scaled),
+                "open_num": quantity(known.open_scaled),
+            })
+        };
+        let mut known = self.known.get(number).into_iter().flatten().map(known);
+        let in_lake = known.next();
+        json!({
+            "purchase_apply_no": number, "planned": planned.name(), "in_lake": in_lake, "share_its_number": known.collect::<Vec<_>>(),
+            "unsettled_since": self.stops.unsettled().get(number).map(|held| held.requested_at),
+            "stopped_at": self.stops.stopped().get(number).map(|held| held.requested_at),
+        })
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let count = render::count(self.plan.calls() as u64, "requisition");
+        let mut lines =
+            vec![format!("would stop {count} of {}; nothing was called, `--yes` does it", self.account.name)];
+        let not_called: Vec<String> =
+            self.plan.not_called().into_iter().map(|(why, count)| format!("{count} {why}")).collect();
+        if !not_called.is_empty() {
+            lines.push(format!("would not call {}", not_called.join(", ")));
+        }
+        if let Err(error) = self.plan.check(self.terms) {
+            lines.push(format!("`--yes` would be refused: {error}"));
+        }
+        if !self.is_lake_heard {
+            lines.push(
+                "the ERP decides what can be stopped: the lake was not asked, or does not know the present".to_owned(),
+            );
+        }
+        for (number, planned) in self.plan.all() {
+            self.push_lines(number, *planned, &mut lines);
+        }
+        lines.join("\n")
+    }
+
+    fn push_lines(&self, number: &str, planned: Planned, lines: &mut Vec<String>) {
+        let known = self.known.get(number).map_or(&[][..], Vec::as_slice);
+        if known.is_empty() {
+            lines.push(format!("  {number}  not in the lake"));
+        }
+        for known in known {
+            lines.push(format!(
+                "  {number}  {} ({})  real {} ref {} open {}  modified {}, {} ago  warehouse {}",
+                known.status_name.as_deref().unwrap_or("unknown status"),
+                known.status,
+                quantity(known.real_scaled),
+                quantity(known.ref_scaled),
+                quantity(known.open_scaled),
+                known.modified,
+                render::count(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
+                known.warehouse_no.as_deref().unwrap_or("-")
+            ));
+        }
+        if planned != Planned::Call {
+            lines.push(format!("    {}", planned.in_words()));
+        }
+    }
+}
+
+fn quantity(scaled: Option<i128>) -> String {
+    scaled.map_or_else(|| "-".to_owned(), render::decimal)
+}
