@@ -52,7 +52,7 @@ fn save_pages(sandbox: &Sandbox, windows: &[(&str, &str)], folder: &Path) -> u64
         for page_no in 0.. {
             let query = Query::Page { window, page_no, page_size: 100 };
             let called = runtime.block_on(gateway.query(&query, |answer| Ok(answer.body().to_vec()))).unwrap();
-            let text = String::from_utf8(called.value).unwrap();
+            let text = String::from_utf8(called.value.into_read().unwrap()).unwrap();
             if !text.contains("purchase_apply_no") {
                 break;
             }

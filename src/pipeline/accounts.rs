@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::{Progress, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
 use crate::error::{Error, Result};
+use crate::gateway::CallPolicy;
 use crate::id::AccountName;
 use crate::land::Store;
 use crate::time::Clock;
@@ -34,6 +35,8 @@ pub(super) struct Means {
     pub(super) encoder: Worker,
     /// The bytes of decoded pages that may wait in memory.
     pub(super) page_memory: usize,
+    /// The bytes that the responses under way may take.
+    response_memory: u64,
 }
 
 /// The bytes of decoded pages that may wait in memory, when a run of one account may take `max_memory` bytes.
@@ -49,6 +52,7 @@ pub(super) fn page_memory(max_memory: u64) -> Result<usize> {
 struct Shares {
     at_once: usize,
     page_memory: usize,
+    response_memory: u64,
 }
 
 impl Shares {
@@ -63,7 +67,7 @@ impl Shares {
         let at_once = room.min(accounts.max(1) as u64);
         let share = (left - (at_once - 1) * ACCOUNT_MEMORY_BYTES) / at_once;
         let fits = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Ok(Self { at_once: fits(at_once), page_memory: fits(share) })
+        Ok(Self { at_once: fits(at_once), page_memory: fits(share), response_memory: max_memory / 2 / at_once })
     }
 }
 
@@ -78,7 +82,14 @@ impl Means {
             reader: Worker::start("reader")?,
             encoder: Worker::start("encoder")?,
             page_memory: shares.page_memory,
+            response_memory: shares.response_memory,
         })
+    }
+
+    /// How the account's gateway is called: a response may take an equal share of what the responses under way may take together.
+    pub(super) fn calls(&self, asked: &CallPolicy) -> CallPolicy {
+        let share = self.response_memory / u64::from(asked.concurrency.max(1));
+        CallPolicy { max_response_bytes: asked.max_response_bytes.min(share), ..asked.clone() }
     }
 }
 
@@ -143,6 +154,11 @@ mod tests {
             assert!(page_memory >= LEAST_PAGE_MEMORY_BYTES, "{shares:?}");
             let all = BASE_MEMORY_BYTES + at_once * page_memory + (at_once - 1) * ACCOUNT_MEMORY_BYTES;
             assert!(all <= max_memory * MIB, "{shares:?}");
+            let means = Means::with(shares).expect("threads");
+            let concurrency = 4;
+            let each = means.calls(&CallPolicy { concurrency, ..CallPolicy::default() }).max_response_bytes;
+            assert!(each * u64::from(concurrency) * at_once <= max_memory * MIB / 2, "{shares:?}: {each}");
+            assert!(each >= MIB, "a page of 100 requisitions takes some 250 kB: {shares:?}");
         }
         assert_eq!(Shares::of(64 * MIB, 1).expect("enough").page_memory as u64, 15 * MIB, "alone it has everything");
         assert_eq!(Shares::of(64 * MIB, 3).expect("enough").at_once, 2);

@@ -42,7 +42,7 @@ pub async fn get(
             })
             .await
             .map_err(|error| error.with("number", number))?;
-        let page = called.value;
+        let page = called.value.into_read().map_err(|error| error.with("number", number))?;
         let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
         found.push(Looked { number: number.clone(), rows: assemble([page], &winners)? });
     }
@@ -69,7 +69,7 @@ pub async fn check(account: &AccountSettings, calls: &CallPolicy, clock: Arc<dyn
     let began = Instant::now();
     let gateway = Gateway::new(account, calls, Arc::clone(&clock))?;
     let window = Window::second(clock.now().plus_seconds(-3_600));
-    gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?;
+    gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
     let clock_ahead_seconds = gateway.server_now().map(|server| server.unix() - clock.now().unix());
     Ok(Checked { clock_ahead_seconds, calls: gateway.calls(), elapsed: began.elapsed() })
 }

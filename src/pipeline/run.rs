@@ -64,7 +64,8 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::reading_on(means.reader.clone(), account, &options.calls, Arc::clone(&clock))?;
+        let gateway =
+            Gateway::reading_on(means.reader.clone(), account, &means.calls(&options.calls), Arc::clone(&clock))?;
         let shelf = Shelf::new(means.page_memory);
         let replacements = refresh::plan(lake, options);
         // Answers that were kept go with the commits that are replaced: those of the new walk take their place.

@@ -82,7 +82,8 @@ impl Source {
             })
             .await
             .map_err(|error| error.with("page", page_no))?;
-        let (page, received_at_micros, packed) = called.value;
+        let (page, received_at_micros, packed) =
+            called.value.into_read().map_err(|error| error.with("page", page_no))?;
         Ok(Answered { page, retries: called.retries, received_at_micros, packed })
     }
 }

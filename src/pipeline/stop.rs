@@ -95,7 +95,7 @@ struct Called {
 impl Erp for Called {
     async fn greet(&self) -> Result<Option<BeijingTime>> {
         let window = Window::second(self.clock.now().plus_seconds(-3_600));
-        self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?;
+        self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
         Ok(self.gateway.server_now())
     }
 
@@ -117,7 +117,7 @@ impl Erp for Called {
             decoder.decode(answer.body(), &context).map_err(unreadable)
         });
         let page = match called.await {
-            Ok(called) => called.value,
+            Ok(called) => called.value.into_read()?,
             // A client of the ERP that is too old to be asked for a number, perhaps: nothing is seen, and others may go on.
             Err(error) if error.kind() == ErrorKind::GatewayRefused => {
                 tracing::warn!(number, %error, "the query of a number was refused");
