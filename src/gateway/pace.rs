@@ -416,9 +416,25 @@ mod tests {
             .collect();
         for worker in workers {
             let worst = worker.await.expect("worker");
-            assert!(worst <= 6, "a call was refused {worst} times in a row");
+            assert!(
+                worst < 5,
+                "a call was refused {worst} times in a row: a query with unknown words would be given up"
+            );
         }
         assert_eq!(pace.state().places_at_once, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rests_are_the_documented_ones() {
+        let pace = Pace::new(60, 4);
+        assert_eq!(pace.refused(pace.turn().await, Limit::CallsAtOnce), Duration::from_secs(2));
+        let pace = Pace::new(60, 4);
+        for seconds in [4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(pace.refused(pace.turn().await, Limit::CallsPerMinute), Duration::from_secs(seconds));
+        }
+        let page = include_str!("../../docs/gateway.md");
+        let rests = "at least 2 s for concurrency; for rate at least 4 s, doubled with each further one\nin a row up to 5 minutes";
+        assert!(page.contains(rests), "docs/gateway.md should say: {rests}");
     }
 
     #[tokio::test(start_paused = true)]
