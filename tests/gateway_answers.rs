@@ -139,7 +139,7 @@ fn what_is_no_json_is_an_outage_and_never_a_response() {
 fn a_response_that_stays_unreadable_is_given_back_after_three_tries() {
     for body in [
         &br#"{"code":0,"purchase_list":[{"no row"#[..],
-        br#"{"code":0,"mess"#,
+        br#"{"message":"","code"#,
         b"{}",
         br#"{"code":"x"}"#,
         br#"{"errno":7,"purchases":[]}"#,
@@ -307,27 +307,27 @@ fn the_delays_of_refusals_grow_and_everybody_waits() {
 
 #[test]
 fn retry_after_is_kept_to_in_seconds_and_as_a_date() {
-    // A server whose clock is a year behind, and asks for a wait by it.
-    let date = |seconds| httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(31_536_000 - seconds));
-    for (status, in_words) in [(503, "1".to_owned()), (503, date(1)), (429, "1".to_owned()), (429, date(1))] {
-        let (now, asked_for) = (date(0), in_words.clone());
+    // A server whose clock is years behind, and asks for a wait by it.
+    const NOW: &str = "Fri, 01 May 2020 10:00:00 GMT";
+    const SOON: &str = "Fri, 01 May 2020 10:00:01 GMT";
+    const LATE: &str = "Fri, 01 May 2020 11:00:00 GMT";
+    for (status, asked_for) in [(503, "1"), (503, SOON), (429, "1"), (429, SOON)] {
         let fake = Fake::answering(move |nth| match nth {
-            1 => http(status, &[("Date", &now), ("Retry-After", &asked_for)], b"busy"),
+            1 => http(status, &[("Date", NOW), ("Retry-After", asked_for)], b"busy"),
             _ => ok(PAGE),
         });
         read(ask(&fake, &quick()));
         let asked = fake.asked();
         let waited = asked[1].0 - asked[0].0;
-        assert!(waited >= Duration::from_secs(1), "{status}, {in_words}: {waited:?}");
+        assert!(waited >= Duration::from_secs(1), "{status}, {asked_for}: {waited:?}");
     }
     // Longer than the retry time: there is no use in waiting.
-    for in_words in ["3600".to_owned(), date(3_600)] {
-        let (now, asked_for) = (date(0), in_words.clone());
-        let fake = Fake::answering(move |_| http(503, &[("Date", &now), ("Retry-After", &asked_for)], b"busy"));
+    for asked_for in ["3600", LATE] {
+        let fake = Fake::answering(move |_| http(503, &[("Date", NOW), ("Retry-After", asked_for)], b"busy"));
         let began = Instant::now();
         assert_eq!(ask(&fake, &quick()).unwrap_err().kind(), ErrorKind::GatewayUnavailable);
-        assert_eq!(fake.asked().len(), 1, "{in_words}");
-        assert!(began.elapsed() < quick().max_retry_time, "{in_words}");
+        assert_eq!(fake.asked().len(), 1, "{asked_for}");
+        assert!(began.elapsed() < quick().max_retry_time, "{asked_for}");
     }
 }
 
@@ -350,7 +350,8 @@ fn large_and_small_responses_follow_each_other() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let gateway = Gateway::new(&fake.account(Edition::Enterprise), &quick(), Arc::new(SystemClock)).unwrap();
     for bytes in [10, 3 << 20, 20, 5 << 20] {
-        let asked = gateway.query(&Query::Number("A1".into()), |answer| Ok(answer.body().to_vec()));
+        let number = Query::Number("A1".into());
+        let asked = gateway.query(&number, |answer| Ok(answer.body().to_vec()));
         let (body, _) = read(runtime.block_on(asked));
         assert_eq!(body, page(bytes).into_bytes());
     }

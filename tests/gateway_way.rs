@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wdt_lake::edition::Edition;
@@ -23,8 +23,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -56,8 +57,14 @@ impl Authority {
 
 /// One call of the gateway at `address`.
 fn check(address: &str) -> Command {
+    check_for(address, "5m")
+}
+
+/// The same, tried again for so long.
+fn check_for(address: &str, max_retry_time: &str) -> Command {
     let mut command = program();
-    command.envs(fixed(Edition::Enterprise, address)).args(["check", "--max-retry-time", "5m", "--timeout", "20s"]);
+    command.envs(fixed(Edition::Enterprise, address)).args(["check", "--timeout", "20s"]);
+    command.args(["--max-retry-time", max_retry_time]);
     command
 }
 
@@ -79,7 +86,7 @@ fn ends_at_once(said: Said, fake: &Fake, words: &[&str]) {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_authority_that_ssl_cert_file_names_is_trusted() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let fake = authority.gateway("127.0.0.1", 2100);
     run(check(&tls_address(&fake)).env("SSL_CERT_FILE", authority.file.path())).expect_code(0);
     assert_eq!(fake.asked().len(), 1);
@@ -88,8 +95,8 @@ fn an_authority_that_ssl_cert_file_names_is_trusted() {
 #[cfg(target_os = "linux")]
 #[test]
 fn certificates_that_are_not_in_order_end_the_run_at_once() {
-    let authority = Authority::new();
-    let other = Authority::new();
+    let authority = Authority::new("ours");
+    let other = Authority::new("other");
     let fake = authority.gateway("127.0.0.1", 2100);
     let said = run(check(&tls_address(&fake)).env("SSL_CERT_FILE", other.file.path()));
     ends_at_once(said, &fake, &["no secure connection", "UnknownIssuer", "SSL_CERT_FILE"]);
@@ -103,7 +110,7 @@ fn certificates_that_are_not_in_order_end_the_run_at_once() {
 
 #[test]
 fn a_certificate_that_nobody_knows_stops_a_sync_too() {
-    let fake = Authority::new().gateway("127.0.0.1", 2100);
+    let fake = Authority::new("nobody").gateway("127.0.0.1", 2100);
     let lake = LakeDir::new();
     let mut command = program();
     command.envs(fixed(Edition::Enterprise, &tls_address(&fake)));
@@ -163,8 +170,8 @@ fn no_proxy_is_kept_to_in_all_its_forms() {
     for (arguments, no_proxy) in [(&["--no-proxy"][..], ""), (&[], "erp.invalid"), (&[], "*"), (&[], ".invalid")] {
         let proxy = Fake::answering(|_| ok(PAGE));
         let address = format!("http://127.0.0.1:{}", proxy.port());
-        let mut command = check(FAR);
-        command.args(arguments).args(["--max-retry-time", "0s"]).env("HTTP_PROXY", &address).env("NO_PROXY", no_proxy);
+        let mut command = check_for(FAR, "0s");
+        command.args(arguments).env("HTTP_PROXY", &address).env("NO_PROXY", no_proxy);
         // Nobody has that name.
         run(&mut command).expect_code(5);
         assert_eq!(proxy.accepted(), 0, "{arguments:?} {no_proxy}");
@@ -189,8 +196,8 @@ fn a_proxy_that_fails_is_named_without_its_password() {
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for gateway in [FAR, "https://erp.invalid/openapi2"] {
-        let mut command = check(gateway);
-        command.args(["--max-retry-time", "0s"]).env("ALL_PROXY", format!("http://user:pr0xypass@127.0.0.1:{port}"));
+        let mut command = check_for(gateway, "0s");
+        command.env("ALL_PROXY", format!("http://user:pr0xypass@127.0.0.1:{port}"));
         let said = run(command.args(["--log-level", "trace"])).expect_code(5);
         assert!(said.stderr.contains(&format!("127.0.0.1:{port}, from ALL_PROXY")), "{}", said.stderr);
         assert!(!said.stderr.contains("pr0xypass"), "{}", said.stderr);
