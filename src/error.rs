@@ -13,7 +13,7 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// An internal failure: a defect of wdt-lake itself, or an output that cannot be written.
     pub const INTERNAL: u8 = 1;
-    /// The command line, the environment or the configuration is wrong.
+    /// The command line, the environment or the configuration is wrong, or there is no secure way to the gateway.
     pub const USAGE: u8 = 2;
     /// Done, with quarantined records, or stops that are refused, not stopped or unknown.
     pub const DONE_WITH_REMAINDER: u8 = 3;

@@ -11,6 +11,8 @@ mod completeness;
 mod crash;
 mod doctor;
 mod editions;
+mod gateway_answers;
+mod gateway_way;
 #[cfg(unix)]
 mod interrupt;
 mod main_job;

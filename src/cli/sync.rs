@@ -14,7 +14,7 @@ use crate::config::{AccountSettings, Terms};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::extract::budget::Limits;
-use crate::gateway::{CallPolicy, RefusalRule};
+use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
 use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
@@ -105,6 +105,9 @@ pub(super) struct CallArgs {
     /// How long a failing call is tried again, and a store of the lake that is busy [default: 10m; 10s for `check`].
     #[arg(long, value_name = "DURATION", value_parser = span, help_heading = "Calls")]
     max_retry_time: Option<Duration>,
+    /// Call the gateway directly, whatever HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say. Loopback addresses always are.
+    #[arg(long, help_heading = "Calls")]
+    no_proxy: bool,
 }
 
 impl CallArgs {
@@ -128,6 +131,7 @@ impl CallArgs {
             max_retry_time: self.max_retry_time.unwrap_or(max_retry_time),
             refusals: RefusalRule::parse_list(&terms.refusals)
                 .map_err(|error| error.with("set in", &terms.refusals_from))?,
+            proxy: if self.no_proxy { ProxyUse::Never } else { ProxyUse::Environment },
             ..usual
         })
     }

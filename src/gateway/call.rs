@@ -1,27 +1,30 @@
 //! One call, made until it is answered: paced, signed anew for every try, retried, by a clock that follows the gateway's (`clock.rs`).
 //!
-//! What is retried: transport errors, timeouts, HTTP 429 and 5xx, answers that cannot be read (not JSON, cut short), and the gateway's
-//! refusals for its limits. The delay doubles from half a second to thirty, with jitter, until the retry time is spent. What stops the
-//! account: refused credentials, and an address that does not speak this protocol. Every other business error stops its window.
+//! What is retried until the retry time is spent: transport errors, timeouts, HTTP 429 and 5xx, bodies that are no JSON, and the gateway's
+//! refusals for its limits. What is retried a few times: a response that cannot be read, which is then given to whoever asked, and refusals in words that
+//! nobody knows, which then stop their window. What stops the account: refused credentials, certificates that nobody trusts, and an address that does
+//! not speak this protocol. The caller's own faults stop their window at once. [`CallPolicy`] has the delays.
 
 mod once;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap};
 use tokio::time::Instant;
 use url::Url;
 
+use super::body::{Body, BodyFault};
 use super::clock::{ClockRefusals, ServerClock};
+use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::pace::{Limit, Pace};
-use super::refusal::{self, RefusalRule, Verdict};
-use super::response::{Response, UnreadableResponse};
+use super::policy::{self, CallPolicy};
+use super::refusal::{self, RefusalRule, Refused, Verdict};
+use super::response::{Answer, Called, Response, Unreadable, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
@@ -30,93 +33,6 @@ pub use once::Once;
 
 /// A page of 100 requisitions takes some 250 kB.
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;
-
-/// How calls of one account and method are paced and how long they are tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallPolicy {
-    /// Calls within any sixty seconds; 0 means no budget.
-    pub calls_per_minute: u32,
-    /// Calls under way at once.
-    pub concurrency: u32,
-    /// The longest that one try may take, its body included.
-    pub timeout: Duration,
-    /// How long a call is tried again after its first failure.
-    pub max_retry_time: Duration,
-    /// The largest response that is read, in bytes, decompressed.
-    pub max_response_bytes: u64,
-    /// What the user knows better of refusals than the table does.
-    pub refusals: Vec<RefusalRule>,
-    /// The delay before the first retry; it doubles up to [`CallPolicy::LONGEST_DELAY`].
-    pub first_delay: Duration,
-}
-
-impl CallPolicy {
-    /// No delay between two tries is longer, unless the server asks for it.
-    pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
-    /// So many responses in a row that look like answers and cannot be read are no outage.
-    pub const UNREADABLE_TRIES: u32 = 3;
-
-    /// The delays before one retry after the other, without end.
-    fn delays(&self) -> impl Iterator<Item = Duration> {
-        ExponentialBuilder::default()
-            .with_min_delay(self.first_delay)
-            .with_max_delay(Self::LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build()
-    }
-}
-
-impl Default for CallPolicy {
-    fn default() -> Self {
-        Self {
-            calls_per_minute: 60,
-            concurrency: 4,
-            timeout: Duration::from_secs(60),
-            max_retry_time: Duration::from_secs(600),
-            max_response_bytes: 128 << 20,
-            refusals: Vec::new(),
-            first_delay: Duration::from_millis(500),
-        }
-    }
-}
-
-/// A body as it came over the wire.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    bytes: Vec<u8>,
-    /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
-    pub received_at_micros: i64,
-}
-
-impl Answer {
-    /// JSON text, decompressed.
-    pub fn body(&self) -> &[u8] {
-        // Some PHP servers write a byte order mark before the JSON.
-        self.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.bytes)
-    }
-}
-
-/// Why a body that looked like an answer cannot be read. It is asked for again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(pub String);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-/// What a call gave, and what it cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Called<T> {
-    /// What was read from the answer.
-    pub value: T,
-    /// Tries that failed before the one that was answered.
-    pub retries: u32,
-}
 
 /// A signed request, ready to send, and to be sent again as it is. Its `Debug` is left out: body and URL carry the signature.
 #[derive(Clone)]
@@ -130,7 +46,7 @@ pub(super) struct Outgoing {
 
 /// Makes the calls of one account.
 pub(super) struct Caller {
-    client: reqwest::Client,
+    connection: Connection,
     pace: Pace,
     /// Of the method that changes the ERP: the vendor meters each method by itself.
     pace_of_changes: Pace,
@@ -153,63 +69,53 @@ impl fmt::Debug for Caller {
 /// What one request came to.
 enum Sent<T> {
     Answered(T),
-    /// A business error, in the gateway's words.
+    /// A business error, in the gateway's words; perhaps with how long to wait.
     Refused {
         code: i64,
         message: String,
+        wait: Option<Duration>,
         /// The offset of the answer's `Date`.
         date: Option<i64>,
     },
+    /// A response that cannot be read, or that is too large.
+    Unreadable(UnreadableResponse),
     /// There was no connection to send it on.
     Unsent(Error),
-    /// No answer, or none that can be read; perhaps with how long to wait.
+    /// Too many calls, says HTTP itself; perhaps with how long to wait.
+    Throttled(Error, Option<Duration>),
+    /// No answer, or none that is one; perhaps with how long to wait.
     Unclear(Error, Option<Duration>),
-    /// A response of the gateway that cannot be read.
-    Unreadable(UnreadableResponse),
-    /// An answer that no repetition makes better.
+    /// What no repetition makes better.
     Wrong(Error),
 }
 
 /// How one try ended.
 enum Attempt<T> {
     Done(T),
-    /// Try again after a delay, at least the given one.
-    Again(Error, Option<Duration>),
     Unreadable(UnreadableResponse),
+    /// Try again after a delay.
+    Again(Error),
+    /// The server is busy: try again after a delay, and more slowly.
+    Busy(Error),
+    /// The same, but not often.
+    Unknown(Error),
     Limited(Error, Limit),
     /// With the offset of the answer's `Date`.
     ClockRefused(Error, Option<i64>),
     Stop(Error),
 }
 
-fn unreadable(bytes: Vec<u8>, why: String, received_at_micros: i64) -> UnreadableResponse {
-    UnreadableResponse { why, size: bytes.len() as u64, bytes, received_at_micros, is_too_large: false }
-}
-
-/// Whether a body is the gateway's at all: what a proxy or a web server says instead is an outage.
-fn looks_like_json(body: &[u8]) -> bool {
-    body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['))
-}
-
 impl Caller {
     /// `tolerance_seconds` is how far a timestamp may be from the server's clock.
     pub(super) fn new(
+        gateway: &Url,
         policy: &CallPolicy,
         tolerance_seconds: i64,
         clock: Arc<dyn Clock>,
         reader: Worker,
     ) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("wdt-lake/", env!("CARGO_PKG_VERSION")))
-            // A signed form must not follow a redirect to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(policy.timeout)
-            .connect_timeout(policy.timeout.min(Duration::from_secs(10)))
-            .pool_max_idle_per_host(policy.concurrency as usize)
-            .build()
-            .map_err(|error| Error::internal("the HTTP client cannot start").because(error.without_url()))?;
         Ok(Self {
-            client,
+            connection: Connection::new(gateway, policy)?,
             pace: Pace::new(policy.calls_per_minute, policy.concurrency),
             pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
@@ -241,25 +147,21 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
     {
-        let mut unreadable = 0;
         let mut delays = self.policy.delays();
+        let mut delay_of_failure = move || delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
         let mut give_up_at: Option<Instant> = None;
-        let mut retries = 0;
+        let (mut retries, mut unreadable, mut refusals, mut unknown) = (0, 0, 0, 0);
         let mut clock_refusals = ClockRefusals::default();
         loop {
             let turn = self.pace.turn().await;
             let signed = self.server_clock.sign();
-            let attempt = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
+            let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
+            let is_unknown = matches!(attempt, Attempt::Unknown(_));
             let (error, delay) = match attempt {
                 Attempt::Done(value) => {
                     self.server_clock.accepted(signed);
                     self.pace.answered(turn);
                     return Ok(Called { value: Response::Read(value), retries });
-                }
-                Attempt::Again(error, at_least) => {
-                    drop(turn);
-                    let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
-                    (error, delay.max(at_least.unwrap_or_default()))
                 }
                 Attempt::Unreadable(response) => {
                     self.pace.answered(turn);
@@ -267,9 +169,31 @@ impl Caller {
                     if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
                         return Ok(Called { value: Response::Unreadable(response), retries });
                     }
-                    let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
-                    let delay = delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
-                    (error.because(Unreadable(response.why)), delay)
+                    let delay = delay_of_failure();
+                    tracing::warn!(
+                        method,
+                        why = response.why,
+                        delay_ms = delay.as_millis(),
+                        "unreadable, asking again"
+                    );
+                    self.take_back(response.bytes);
+                    retries += 1;
+                    tokio::time::sleep(delay).await;
+                    continue;
+                }
+                Attempt::Again(error) => {
+                    drop(turn);
+                    (error, delay_of_failure())
+                }
+                Attempt::Busy(error) | Attempt::Unknown(error) => {
+                    refusals += 1;
+                    let rest = Limit::Unnamed(self.policy.refusal_delay(refusals).max(wait.unwrap_or_default()));
+                    let delay = self.pace.refused(turn, rest);
+                    unknown += u32::from(is_unknown);
+                    if unknown >= CallPolicy::UNKNOWN_REFUSAL_TRIES {
+                        return Err(error.with("method", method));
+                    }
+                    (error, delay)
                 }
                 Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
                 Attempt::ClockRefused(error, date) => {
@@ -285,16 +209,15 @@ impl Caller {
                     return Err(error.with("method", method));
                 }
             };
+            let delay = delay.max(wait.unwrap_or_default());
             let now = Instant::now();
-            let give_up_at = *give_up_at.get_or_insert(now + self.policy.max_retry_time);
-            if now + delay > give_up_at {
-                return Err(Error::new(
-                    ErrorKind::GatewayUnavailable,
-                    format!("no usable answer after {} tries", retries + 1),
-                )
-                .with("method", method)
-                .because(error)
-                .hint("run the same command again later: what is committed stays, what is missing is fetched then"));
+            let give_up_at = *give_up_at.get_or_insert_with(|| later(now, self.policy.max_retry_time));
+            if later(now, delay) > give_up_at {
+                return Err(if is_unknown {
+                    error.with("method", method)
+                } else {
+                    gave_up(method, retries + 1, error)
+                });
             }
             tracing::warn!(method, %error, delay_ms = delay.as_millis(), "call failed, trying again");
             retries += 1;
@@ -302,105 +225,118 @@ impl Caller {
         }
     }
 
-    async fn attempt<T, R>(&self, names: envelope::Names, outgoing: Outgoing, asked: i64, read: R) -> Attempt<T>
+    /// Sends one request once, and says what its outcome means for a call that may be repeated, and how long the server asks to wait.
+    async fn attempt<T, R>(
+        &self,
+        names: envelope::Names,
+        outgoing: Outgoing,
+        asked: i64,
+        read: R,
+    ) -> (Attempt<T>, Option<Duration>)
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
         match self.send(names, outgoing, asked, read).await {
-            Sent::Answered(value) => Attempt::Done(value),
-            Sent::Refused { code, message, date } => refused(names.code, code, &message, date, &self.policy.refusals),
-            Sent::Unsent(error) => Attempt::Again(error, None),
-            Sent::Unclear(error, wait) => Attempt::Again(error, wait),
-            Sent::Unreadable(response) => Attempt::Unreadable(response),
-            Sent::Wrong(error) => Attempt::Stop(error),
+            Sent::Answered(value) => (Attempt::Done(value), None),
+            Sent::Refused { code, message, wait, date } => {
+                (refused(names.code, code, &message, date, &self.policy.refusals), wait)
+            }
+            Sent::Unreadable(response) => (Attempt::Unreadable(response), None),
+            Sent::Unsent(error) => (Attempt::Again(error), None),
+            Sent::Throttled(error, wait) => (Attempt::Busy(error), wait),
+            Sent::Unclear(error, wait) => (Attempt::Again(error), wait),
+            Sent::Wrong(error) => (Attempt::Stop(error), None),
         }
     }
 
-    /// Sends one request once; `asked` is the moment at which it was signed.
+    /// Sends one request once.
     async fn send<T, R>(&self, names: envelope::Names, outgoing: Outgoing, asked: i64, read: R) -> Sent<T>
     where
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let unsaid = outgoing.unsaid;
-        let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
-        let response =
-            self.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type).body(outgoing.body).send().await;
-        let mut response = match response {
+        let request = self.connection.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type);
+        let request = request.header(ACCEPT_ENCODING, "gzip").body(outgoing.body);
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                let is_unsent = error.is_connect();
-                let error = unavailable("the gateway did not answer").because(error.without_url());
-                return if is_unsent { Sent::Unsent(error) } else { Sent::Unclear(error, None) };
+                return match self.connection.judge(error) {
+                    NoResponse::Unsent(error) => Sent::Unsent(error),
+                    NoResponse::Unclear(error) => Sent::Unclear(error, None),
+                    NoResponse::Hopeless(error) => Sent::Wrong(error),
+                };
             }
         };
         let date = date_of(response.headers()).map(|date| self.server_clock.see(date, asked));
-        let status = response.status();
-        let is_passing =
-            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
-        if is_passing || status.is_server_error() {
-            let wait = retry_after(response.headers());
-            return Sent::Unclear(unavailable(&format!("the gateway answered HTTP {status}")), wait);
+        let wait = policy::retry_after(response.headers(), self.our_time());
+        if let Some(error) = self.http_error(response.status()) {
+            return match response.status() {
+                StatusCode::TOO_MANY_REQUESTS => Sent::Throttled(error, wait),
+                _ if error.kind() == ErrorKind::GatewayUnavailable => Sent::Unclear(error, wait),
+                _ => Sent::Wrong(error),
+            };
         }
-        if status != StatusCode::OK {
-            return Sent::Wrong(
-                Error::new(ErrorKind::Credentials, format!("the gateway answered HTTP {status}"))
-                    .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
-            );
-        }
-        let mut body = self.buffer(response.content_length());
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= self.policy.max_response_bytes => {
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(Some(chunk)) => {
-                    let size = response.content_length().unwrap_or(0).max((body.len() + chunk.len()) as u64);
-                    return Sent::Unreadable(self.too_large(size));
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    return Sent::Unclear(unavailable("the answer broke off").because(error.without_url()), None);
-                }
-            }
-        }
-        let received_at_micros = self.clock.now_micros();
-        let answer = Answer { bytes: body, received_at_micros };
+        let (bytes, size) = match self.receive(response).await {
+            Ok(received) => received,
+            Err(failed) => return failed.into(),
+        };
+        let answer = Answer { bytes, received_at_micros: self.clock.now_micros() };
         match envelope::read(answer.body(), names) {
-            Ok(Envelope::Success) => {
-                let (outcome, bytes) = match self.reader.run(move || Ok((read(&answer), answer.bytes))).await {
-                    Ok(read) => read,
-                    Err(error) => return Sent::Wrong(error),
-                };
-                match outcome {
-                    Ok(value) => {
-                        self.take_back(bytes);
-                        Sent::Answered(value)
-                    }
-                    Err(Unreadable(why)) => Sent::Unreadable(unreadable(bytes, unsaid.hide(&why), received_at_micros)),
-                }
+            Ok(Envelope::Success) => self.read(answer, size, &outgoing.unsaid, read).await,
+            Ok(Envelope::Refused { code, message }) => {
+                Sent::Refused { code, message: outgoing.unsaid.hide(&message), wait, date }
             }
-            Ok(Envelope::Refused { code, message }) => Sent::Refused { code, message: unsaid.hide(&message), date },
-            Err(why) if looks_like_json(answer.body()) => {
-                Sent::Unreadable(unreadable(answer.bytes, unsaid.hide(&why), received_at_micros))
-            }
-            Err(why) => {
-                let told = Unreadable(unsaid.hide(&why));
-                Sent::Unclear(unavailable("the answer cannot be read").because(told), None)
-            }
+            Err(why) => Sent::Unreadable(unreadable(outgoing.unsaid.hide(&why), answer, size)),
         }
     }
 
-    fn too_large(&self, size: u64) -> UnreadableResponse {
-        UnreadableResponse {
-            why: format!("{size} bytes or more are too large for one response"),
-            bytes: Vec::new(),
-            size,
-            received_at_micros: self.clock.now_micros(),
-            is_too_large: true,
+    /// What an HTTP status means that is no success.
+    fn http_error(&self, status: StatusCode) -> Option<Error> {
+        let error = |kind| self.connection.via(Error::new(kind, format!("the gateway answered HTTP {status}")));
+        let is_passing =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
+        match status {
+            StatusCode::OK => None,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(self.connection.wants_name(None)),
+            status if is_passing || status.is_server_error() => Some(error(ErrorKind::GatewayUnavailable)),
+            _ => Some(
+                error(ErrorKind::Credentials)
+                    .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
+            ),
         }
+    }
+
+    /// Takes in the body of a response. What is too large, or no JSON, is let go as soon as that is known.
+    async fn receive(&self, mut response: reqwest::Response) -> std::result::Result<(Vec<u8>, u64), Failed> {
+        let announced = response.content_length();
+        let mut body = Body::new(self.buffer(announced), self.policy.max_response_bytes, announced);
+        while let Some(chunk) = response.chunk().await.map_err(Failed::Transport)? {
+            body.push(&chunk).map_err(|fault| Failed::Body(fault, self.clock.now_micros()))?;
+        }
+        body.finish().map_err(|fault| Failed::Body(fault, self.clock.now_micros()))
+    }
+
+    /// Reads the rows of a response.
+    async fn read<T, R>(&self, answer: Answer, size: u64, unsaid: &Unsaid, read: R) -> Sent<T>
+    where
+        T: Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+    {
+        match self.reader.run(move || Ok((read(&answer), answer))).await {
+            Ok((Ok(value), answer)) => {
+                self.take_back(answer.bytes);
+                Sent::Answered(value)
+            }
+            Ok((Err(why), answer)) => Sent::Unreadable(unreadable(unsaid.hide(&why.0), answer, size)),
+            Err(error) => Sent::Wrong(error),
+        }
+    }
+
+    fn our_time(&self) -> SystemTime {
+        let micros = u64::try_from(self.clock.now_micros()).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_micros(micros)
     }
 
     /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time and stays behind.
@@ -422,13 +358,64 @@ impl Caller {
     }
 }
 
+/// Why a body was not taken in.
+enum Failed {
+    Transport(reqwest::Error),
+    /// What is wrong with it, and when that was seen.
+    Body(BodyFault, i64),
+}
+
+impl<T> From<Failed> for Sent<T> {
+    fn from(failed: Failed) -> Self {
+        let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
+        match failed {
+            Failed::Transport(error) => {
+                Self::Unclear(unavailable("the answer broke off").because(error.without_url()), None)
+            }
+            Failed::Body(BodyFault::Broken(why), _) => {
+                Self::Unclear(unavailable("the answer broke on its way").because(Unreadable(why)), None)
+            }
+            Failed::Body(BodyFault::Noise(why), _) => {
+                Self::Unclear(unavailable("the answer is no JSON").because(Unreadable(why)), None)
+            }
+            Failed::Body(BodyFault::TooLarge(size), received_at_micros) => Self::Unreadable(UnreadableResponse {
+                why: "the answer is larger than the memory allows".to_owned(),
+                bytes: Vec::new(),
+                size,
+                received_at_micros,
+                is_too_large: true,
+            }),
+        }
+    }
+}
+
+fn unreadable(why: String, answer: Answer, size: u64) -> UnreadableResponse {
+    let Answer { bytes, received_at_micros } = answer;
+    UnreadableResponse { why, bytes, size, received_at_micros, is_too_large: false }
+}
+
+/// The error of a call that was tried for as long as it may be.
+fn gave_up(method: &'static str, tries: u32, last: Error) -> Error {
+    Error::new(ErrorKind::GatewayUnavailable, format!("no usable answer after {tries} tries"))
+        .with("method", method)
+        .because(last)
+        .hint("run the same command again later: what is committed stays, what is missing is fetched then")
+}
+
+/// A moment, or one that does not come when it is too far away to be written down.
+fn later(now: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now + delay.min(FAR)
+}
+
 /// What a business error means for the call.
 fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, rules: &[RefusalRule]) -> Attempt<T> {
-    let (verdict, provenance) = refusal::judge(field, code, message, rules);
+    let (verdict, provenance) = refusal::judge(Refused::Query, field, code, message, rules);
     tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = refusal_error(verdict, field, code, message);
     match verdict {
-        Verdict::Busy => Attempt::Again(error, None),
+        Verdict::Busy => Attempt::Busy(error),
+        Verdict::Unknown => Attempt::Unknown(error),
         Verdict::Slower => Attempt::Limited(error, Limit::CallsPerMinute),
         Verdict::FewerAtOnce => Attempt::Limited(error, Limit::CallsAtOnce),
         Verdict::Clock => Attempt::ClockRefused(error, date),
@@ -446,7 +433,7 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
             "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION, or the account in wdt-lake.toml; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
-        Verdict::Business => error(ErrorKind::GatewayRefused)
+        Verdict::Business | Verdict::Unknown => error(ErrorKind::GatewayRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }
 }
@@ -456,9 +443,4 @@ fn date_of(headers: &HeaderMap) -> Option<BeijingTime> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     let since = date.duration_since(UNIX_EPOCH).ok()?;
     Some(BeijingTime::from_micros(i64::try_from(since.as_micros()).ok()?))
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(600)))
 }

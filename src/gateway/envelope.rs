@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -39,8 +40,13 @@ struct Found {
 /// What is wrong, in words without the body, when `body` is not a JSON object, is cut before its code, or has neither code nor list.
 pub(super) fn read(body: &[u8], names: Names) -> Result<Envelope, String> {
     let mut found = Found::default();
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let outcome = json.deserialize_map(Reader { names, found: &mut found });
+    let mut outcome = serde_json::Deserializer::from_slice(body).deserialize_map(Reader { names, found: &mut found });
+    if outcome.is_err() && body.iter().any(u8::is_ascii_control) {
+        // Raw control characters within a text are no JSON, and some servers send them.
+        found = Found::default();
+        let mut json = serde_json::Deserializer::from_reader(Blanked(body));
+        outcome = json.deserialize_map(Reader { names, found: &mut found });
+    }
     match (&found, outcome) {
         (Found { code: Some(code), message, .. }, outcome) => {
             let code: i64 = code.trim().parse().map_err(|_| format!("`{}` is no number", names.code))?;
@@ -53,6 +59,17 @@ pub(super) fn read(body: &[u8], names: Names) -> Result<Envelope, String> {
         (Found { list: true, .. }, _) => Ok(Envelope::Success),
         (_, Ok(())) => Err(format!("the answer has neither `{}` nor `{}`", names.code, names.list.join("` nor `"))),
         (_, Err(error)) => Err(format!("the answer is not JSON: {error}")),
+    }
+}
+
+/// A text with blanks for its control characters.
+struct Blanked<'a>(&'a [u8]);
+
+impl io::Read for Blanked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        buffer[..read].iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b' ');
+        Ok(read)
     }
 }
 
@@ -71,9 +88,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             if name == self.names.code {
-                self.found.code = Some(scalar(map.next_value()?));
+                self.found.code = Some(scalar(map.next_value::<Box<RawValue>>()?.get()));
             } else if name == "message" {
-                self.found.message = Some(scalar(map.next_value()?));
+                self.found.message = Some(scalar(map.next_value::<Box<RawValue>>()?.get()));
             } else {
                 if self.names.list.contains(&&*name) {
                     self.found.list = true;
@@ -90,8 +107,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 /// A scalar's text: the content of a string, or the JSON text of anything else.
-fn scalar(raw: &RawValue) -> String {
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+fn scalar(raw: &str) -> String {
+    serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned())
 }
 
 #[cfg(test)]
@@ -126,6 +143,35 @@ mod tests {
             assert!(read(unreadable).is_err(), "{unreadable}");
         }
         assert!(super::read(b"\xff\xfe", NAMES).is_err());
+    }
+
+    /// Each edition has a code of its own, and what the other one calls so is a field like any other.
+    #[test]
+    fn only_the_editions_own_code_decides() {
+        let enterprise = |text: &str| read(text.as_bytes(), NAMES);
+        let flagship = |text: &str| read(text.as_bytes(), crate::gateway::qjb::ENVELOPE);
+        for status in ["1", "\"7\"", "null", "{\"a\":[1]}", "\"fail\""] {
+            let text = format!(r#"{{"status":{status},"code":0,"message":"x","purchase_list":[]}}"#);
+            assert_eq!(enterprise(&text), Ok(Envelope::Success), "{text}");
+            assert_eq!(enterprise(&format!(r#"{{"code":3,"status":{status}}}"#)), refused(3, ""));
+            let text = format!(r#"{{"code":{status},"status":0,"success":false,"data":[]}}"#);
+            assert_eq!(flagship(&text), Ok(Envelope::Success), "{text}");
+            assert_eq!(flagship(&format!(r#"{{"code":{status},"status":3}}"#)), refused(3, ""));
+        }
+        assert!(enterprise(r#"{"status":1,"message":"no code"}"#).is_err());
+        assert_eq!(
+            enterprise(r#"{"flag":"failure","trace":{"id":[{}]},"code":"0","purchase_list":[]}"#),
+            Ok(Envelope::Success)
+        );
+    }
+
+    #[test]
+    fn raw_control_characters_are_no_reason_not_to_read() {
+        let read = |text: &str| read(text.as_bytes(), NAMES);
+        assert_eq!(read("{\"code\":0,\"message\":\"a\tb\u{1}\",\"purchase_list\":[]}"), Ok(Envelope::Success));
+        assert_eq!(read("{\"purchase_list\":[{\"remark\":\"a\nb\"}],\"code\":\"0\"}"), Ok(Envelope::Success));
+        assert_eq!(read("{\"message\":\"a\nb\",\n\"code\":9}"), refused(9, "a b"));
+        assert!(read("{\"message\":\"a\nb").is_err());
     }
 
     #[test]

@@ -3,13 +3,17 @@
 //! [`Gateway`] makes one query at a time and retries it until it is answered, refused for good, or out of time. It guarantees that no
 //! secret, signature or signed URL leaves it: errors of the HTTP library are stripped of their URL at the one place where they are
 //! converted. It does not decide which calls to make (`extract` does) nor what rows mean (`transform` does): whoever asks hands it a
-//! function that reads the body, and a body that this function cannot read is asked for again.
+//! function that reads the body, and a body that this function cannot read is asked for again, and then given back as it is.
 
+mod body;
 mod call;
 mod clock;
+mod connect;
 mod envelope;
 mod openapi2;
 mod pace;
+mod policy;
+mod proxy;
 mod qjb;
 mod refusal;
 mod response;
@@ -17,9 +21,10 @@ pub mod sign;
 
 use std::sync::Arc;
 
-pub use call::{Answer, CallPolicy, Called, Once, Unreadable};
+pub use call::Once;
+pub use policy::{CallPolicy, ProxyUse};
 pub use refusal::{Provenance, RefusalRule, Verdict};
-pub use response::{Response, UnreadableResponse};
+pub use response::{Answer, Called, Response, Unreadable, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
@@ -71,7 +76,7 @@ impl Gateway {
     /// Prepares calls; sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form, and for a proxy that is none.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::reading_on(Worker::start("reader")?, account, policy, clock)
     }
@@ -88,14 +93,16 @@ impl Gateway {
             Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
         };
         let tolerance_seconds = account.edition.clock_tolerance_seconds();
-        Ok(Self { caller: call::Caller::new(policy, tolerance_seconds, clock, reader)?, protocol })
+        let caller = call::Caller::new(&account.base_url, policy, tolerance_seconds, clock, reader)?;
+        Ok(Self { caller, protocol })
     }
 
-    /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work.
+    /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work. A response that stays unreadable is no error: it
+    /// is given as it is.
     ///
     /// # Errors
     /// `Credentials`: refused for good, for the whole account. `GatewayUnavailable`: no usable answer within the retry time.
-    /// `GatewayRefused`: a business error, with the vendor's code and message.
+    /// `GatewayRefused`: a business error, with the vendor's code and message. `Usage`: no secure connection, or no way through the proxy.
     pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,

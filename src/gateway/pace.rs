@@ -77,6 +77,8 @@ impl Drop for Turn {
 pub(super) enum Limit {
     CallsPerMinute,
     CallsAtOnce,
+    /// None that it named, or none at all; everybody rests for so long.
+    Unnamed(Duration),
 }
 
 impl Pace {
@@ -130,20 +132,13 @@ impl Pace {
             let mut state = self.state();
             state.began.get_or_insert(now);
             // Calls that were under way together are refused together; they are one refusal.
-            if state.resting_until.is_none_or(|until| until <= now) {
+            let is_first = state.resting_until.is_none_or(|until| until <= now);
+            if is_first {
                 state.refusals += 1;
             }
             let rest = match limit {
                 Limit::CallsPerMinute => {
-                    let taken =
-                        state.answered.iter().filter(|then| now.duration_since(**then) <= MINUTE).count().max(1);
-                    let is_own_minute = state.began.is_some_and(|began| now.duration_since(began) >= MINUTE);
-                    if let Some(places) = self.minute.as_ref().filter(|_| is_own_minute && taken < state.places) {
-                        let unused = places.forget_permits(state.places - taken);
-                        state.surplus += state.places - taken - unused;
-                        state.places = taken;
-                    }
-                    state.changed = Some(now);
+                    self.shrink_minute(&mut state, now);
                     // A place is free again once the oldest call of the minute is out of the server's sight.
                     let oldest = state.answered.iter().find(|then| now.duration_since(**then) <= MINUTE);
                     let until_free =
@@ -151,12 +146,16 @@ impl Pace {
                     until_free.max(SHORTEST_REST.saturating_mul(1 << state.refusals.min(12)))
                 }
                 Limit::CallsAtOnce => {
-                    if state.places_at_once > 1 {
-                        state.places_at_once -= 1;
-                        turn.at_once.take().into_iter().for_each(OwnedSemaphorePermit::forget);
-                    }
-                    state.changed = Some(now);
+                    Self::shrink_at_once(&mut state, &mut turn, now);
                     SHORTEST_REST
+                }
+                Limit::Unnamed(rest) => {
+                    // Whichever limit it is, both budgets come nearer to it.
+                    self.shrink_minute(&mut state, now);
+                    if is_first {
+                        Self::shrink_at_once(&mut state, &mut turn, now);
+                    }
+                    rest
                 }
             }
             .min(LONGEST_REST);
@@ -166,6 +165,27 @@ impl Pace {
         };
         drop(turn);
         rest
+    }
+
+    /// Lowers the budget of a minute to what the server took in the last one.
+    fn shrink_minute(&self, state: &mut State, now: Instant) {
+        let taken = state.answered.iter().filter(|then| now.duration_since(**then) <= MINUTE).count().max(1);
+        let is_own_minute = state.began.is_some_and(|began| now.duration_since(began) >= MINUTE);
+        if let Some(places) = self.minute.as_ref().filter(|_| is_own_minute && taken < state.places) {
+            let unused = places.forget_permits(state.places - taken);
+            state.surplus += state.places - taken - unused;
+            state.places = taken;
+        }
+        state.changed = Some(now);
+    }
+
+    /// Takes one place at once away, the refused call's own, unless it is the last.
+    fn shrink_at_once(state: &mut State, turn: &mut Turn, now: Instant) {
+        if state.places_at_once > 1 {
+            state.places_at_once -= 1;
+            turn.at_once.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+        }
+        state.changed = Some(now);
     }
 
     /// Gives one place back after a quiet minute.
@@ -356,6 +376,79 @@ mod tests {
             pace.answered(turn);
         }
         assert_eq!(pace.state().places_at_once, 4);
+    }
+
+    /// A server that lets in three calls in any two seconds, and says only that it is busy.
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_not_named_is_met_by_resting_and_by_fewer_calls_at_once() {
+        let (pace, let_in) = (Arc::new(Pace::new(60, 4)), Arc::new(Mutex::new(Vec::<Instant>::new())));
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let (pace, let_in) = (Arc::clone(&pace), Arc::clone(&let_in));
+                tokio::spawn(async move {
+                    let (mut done, mut refused, mut worst) = (0, 0_u32, 0);
+                    while done < 5 {
+                        let turn = pace.turn().await;
+                        let now = Instant::now();
+                        let is_let_in = {
+                            let mut let_in = let_in.lock().expect("lock");
+                            let_in.retain(|then| now.duration_since(*then) < Duration::from_secs(2));
+                            let is_let_in = let_in.len() < 3;
+                            if is_let_in {
+                                let_in.push(now);
+                            }
+                            is_let_in
+                        };
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        if is_let_in {
+                            pace.answered(turn);
+                            (done, refused) = (done + 1, 0);
+                        } else {
+                            refused += 1;
+                            worst = worst.max(refused);
+                            let rest = pace.refused(turn, Limit::Unnamed(Duration::from_secs(1 << (refused - 1))));
+                            tokio::time::sleep(rest).await;
+                        }
+                    }
+                    worst
+                })
+            })
+            .collect();
+        for worker in workers {
+            let worst = worker.await.expect("worker");
+            assert!(
+                worst < 5,
+                "a call was refused {worst} times in a row: a query with unknown words would be given up"
+            );
+        }
+        assert_eq!(pace.state().places_at_once, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rests_are_the_documented_ones() {
+        let pace = Pace::new(60, 4);
+        assert_eq!(pace.refused(pace.turn().await, Limit::CallsAtOnce), Duration::from_secs(2));
+        let pace = Pace::new(60, 4);
+        for seconds in [4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(pace.refused(pace.turn().await, Limit::CallsPerMinute), Duration::from_secs(seconds));
+        }
+        let page = include_str!("../../docs/gateway.md");
+        let rests = "at least 2 s for concurrency; for rate at least 4 s, doubled with each further one\nin a row up to 5 minutes";
+        assert!(page.contains(rests), "docs/gateway.md should say: {rests}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_refused_together_take_one_place_away() {
+        let pace = Pace::new(60, 4);
+        let turns = [pace.turn().await, pace.turn().await, pace.turn().await];
+        for turn in turns {
+            let rest = pace.refused(turn, Limit::Unnamed(Duration::from_secs(7)));
+            assert_eq!(rest, Duration::from_secs(7));
+        }
+        assert_eq!(pace.state().places_at_once, 3);
+        let before = Instant::now();
+        let _turn = pace.turn().await;
+        assert_eq!(Instant::now() - before, Duration::from_secs(7), "everybody rests");
     }
 
     #[tokio::test(start_paused = true)]

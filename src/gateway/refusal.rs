@@ -1,8 +1,10 @@
 //! What a business error of the gateway means for the caller: one table, with where each row is known from.
 //!
 //! The vendor documents a single code of the query (2180), and flagship sends one `status` for many errors. Texts are the better guide, so
-//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides,
-//! and an error that no row knows stops its window only. `docs/gateway.md` shows the table; a test keeps it true.
+//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides.
+//! A query that is refused in words that no row knows is sent a few times more before it stops its window: most such words speak of
+//! something that passes. So the rows for queries alone make that only surer; they say nothing of a call that changes the ERP.
+//! `docs/gateway.md` shows the table; a test keeps it true.
 
 use std::str::FromStr;
 
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 pub enum Verdict {
     /// Wait and call again: too many calls a minute.
     Slower,
-    /// Wait and call again: the server is busy, whoever calls.
+    /// Wait and call again, more slowly: the server is busy, or it is called too often by a limit that it does not name.
     Busy,
     /// Wait and call again: too many calls at once.
     FewerAtOnce,
@@ -21,11 +23,14 @@ pub enum Verdict {
     Clock,
     /// Stop the account: more calls cannot help.
     Credentials,
-    /// Stop the window: the caller's fault, or unknown.
+    /// Stop the window: the caller's fault.
     Business,
+    /// Wait and call again, more slowly, a few times, then stop the window: the server failed, or nobody knows these words.
+    Unknown,
 }
 
 impl Verdict {
+    /// Those that a rule can give.
     const ALL: [Self; 6] =
         [Self::Slower, Self::Busy, Self::FewerAtOnce, Self::Clock, Self::Credentials, Self::Business];
 
@@ -38,6 +43,7 @@ impl Verdict {
             Self::Clock => "clock",
             Self::Credentials => "credentials",
             Self::Business => "business",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -120,20 +126,36 @@ enum Mark {
     Text(&'static str),
 }
 
+/// What kind of call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// One that may be repeated at will.
+    Query,
+    /// One that changes the ERP.
+    Change,
+}
+
 struct Row {
     mark: Mark,
     verdict: Verdict,
     provenance: Provenance,
+    /// Whether it is asked about a call that changes the ERP.
+    is_for_changes: bool,
 }
 
 const fn row(mark: Mark, verdict: Verdict, provenance: Provenance) -> Row {
-    Row { mark, verdict, provenance }
+    Row { mark, verdict, provenance, is_for_changes: true }
+}
+
+/// A row for queries alone, guessed from what other platforms say.
+const fn of_query(mark: Mark, verdict: Verdict) -> Row {
+    Row { mark, verdict, provenance: Provenance::Guessed, is_for_changes: false }
 }
 
 const TABLE: &[Row] = {
     use Mark::{Code, Text};
     use Provenance::{Guessed, PublicClients, VendorPage};
-    use Verdict::{Business, Busy, Clock, Credentials, FewerAtOnce, Slower};
+    use Verdict::{Business, Busy, Clock, Credentials, FewerAtOnce, Slower, Unknown};
     &[
         row(Code("code", 2180), Business, VendorPage),
         row(Text("并发"), FewerAtOnce, PublicClients),
@@ -142,6 +164,16 @@ const TABLE: &[Row] = {
         row(Text("次数"), Slower, Guessed),
         row(Text("繁忙"), Busy, Guessed),
         row(Text("稍后重试"), Busy, VendorPage),
+        // Before words that such a text may name as well: whose calls are too many.
+        of_query(Text("频繁"), Busy),
+        of_query(Text("过快"), Busy),
+        of_query(Text("限流"), Busy),
+        of_query(Text("qps"), Busy),
+        of_query(Text("too many requests"), Busy),
+        of_query(Text("too many calls"), Busy),
+        of_query(Text("too frequent"), Busy),
+        of_query(Text("rate limit"), Busy),
+        of_query(Text("throttl"), Busy),
         row(Text("时间戳"), Clock, Guessed),
         row(Text("timestamp"), Clock, PublicClients),
         row(Text("验证失败"), Credentials, PublicClients),
@@ -156,22 +188,54 @@ const TABLE: &[Row] = {
         // The address is not on the account's IP list.
         row(Code("status", 6), Credentials, PublicClients),
         row(Code("status", 7), Clock, PublicClients),
+        row(Text("时间过宽"), Business, VendorPage),
+        row(Text("日期格式"), Business, VendorPage),
+        row(Text("仅支持分页"), Business, VendorPage),
+        row(Text("参数"), Business, PublicClients),
+        row(Text("不能为空"), Business, Guessed),
+        // Faults of the server may pass, or be of this one query for ever: a few times must do, whatever politeness follows.
+        of_query(Text("数据库"), Unknown),
+        of_query(Text("系统错误"), Unknown),
+        of_query(Text("系统异常"), Unknown),
+        of_query(Text("服务异常"), Unknown),
+        of_query(Text("超时"), Unknown),
+        of_query(Text("database"), Unknown),
+        of_query(Text("system error"), Unknown),
+        of_query(Text("internal error"), Unknown),
+        of_query(Text("timeout"), Unknown),
+        of_query(Text("timed out"), Unknown),
+        of_query(Text("系统维护"), Busy),
+        of_query(Text("系统升级"), Busy),
+        of_query(Text("服务不可用"), Busy),
+        of_query(Text("稍后再试"), Busy),
+        of_query(Text("稍候"), Busy),
+        of_query(Text("system busy"), Busy),
+        of_query(Text("server busy"), Busy),
+        of_query(Text("unavailable"), Busy),
+        of_query(Text("try again"), Busy),
     ]
 };
 
 /// What a business error means, by the user's rules and then by the table. `field` is where its code stood.
-pub(super) fn judge(field: &str, code: i64, message: &str, rules: &[RefusalRule]) -> (Verdict, Option<Provenance>) {
+pub(super) fn judge(
+    refused: Refused,
+    field: &str,
+    code: i64,
+    message: &str,
+    rules: &[RefusalRule],
+) -> (Verdict, Option<Provenance>) {
     let lower = message.to_ascii_lowercase();
     if let Some(rule) = rules.iter().find(|rule| rule.fits(code, &lower)) {
         return (rule.verdict, Some(Provenance::User));
     }
     TABLE
         .iter()
+        .filter(|row| row.is_for_changes || refused == Refused::Query)
         .find(|row| match row.mark {
             Mark::Code(known_in, known) => known_in == field && known == code,
             Mark::Text(text) => contains_word(&lower, text),
         })
-        .map_or((Verdict::Business, None), |row| (row.verdict, Some(row.provenance)))
+        .map_or((Verdict::Unknown, None), |row| (row.verdict, Some(row.provenance)))
 }
 
 /// Whether `text` stands in `message`, for an ASCII text only where a word begins (`sid` does not stand in `inside`).
@@ -196,14 +260,14 @@ mod tests {
             (1010, "Appkey不存在", Verdict::Credentials),
             (9, "权限不足", Verdict::Credentials),
             (2100, "", Verdict::Credentials),
-            (6, "", Verdict::Business),
-            (9, "outside the design of the inside", Verdict::Business),
+            (6, "", Verdict::Unknown),
+            (9, "outside the design of the inside", Verdict::Unknown),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge("code", code, message, &[]).0, verdict, "{code} {message}");
+            assert_eq!(judge(Refused::Query, "code", code, message, &[]).0, verdict, "{code} {message}");
         }
-        assert_eq!(judge("code", 2180, "", &[]).1, Some(Provenance::VendorPage));
-        assert_eq!(judge("code", 77, "?", &[]).1, None);
+        assert_eq!(judge(Refused::Query, "code", 2180, "", &[]).1, Some(Provenance::VendorPage));
+        assert_eq!(judge(Refused::Query, "code", 77, "?", &[]).1, None);
     }
 
     #[test]
@@ -222,20 +286,76 @@ mod tests {
             (100, "您的查询时间过宽,查询时间不能大于30天", Verdict::Business),
             (100, "日期格式不合法", Verdict::Business),
             (100, "此方法仅支持分页查询：purchase.PurchaseApply.search", Verdict::Business),
-            (2100, "", Verdict::Business),
+            (2100, "", Verdict::Unknown),
+            (100, "开始时间不能为空", Verdict::Business),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge("status", code, message, &[]).0, verdict, "{code} {message}");
+            assert_eq!(judge(Refused::Query, "status", code, message, &[]).0, verdict, "{code} {message}");
         }
+    }
+
+    #[test]
+    fn words_for_busy_servers_and_too_many_calls_are_waited_out() {
+        let judged = |message| ["code", "status"].map(|field| judge(Refused::Query, field, 100, message, &[]).0);
+        for message in [
+            "系统繁忙",
+            "系统维护中",
+            "调用太频繁，请稍后再试!",
+            "请求过于频繁",
+            "调用过快",
+            "接口调用已被限流",
+            "QPS超过上限",
+            "稍后再试",
+            "Too many requests",
+            "too many requests for this appkey",
+            "Rate limit exceeded, sid acme",
+            "Request was throttled",
+            "service unavailable, please try again",
+        ] {
+            assert_eq!(judged(message), [Verdict::Busy; 2], "{message}");
+        }
+        for message in [
+            "数据库错误",
+            "系统错误",
+            "系统异常",
+            "系统异常，请稍后再试",
+            "请求超时",
+            "Database error",
+            "connection timed out",
+            "谁也不认识的话",
+            "",
+        ] {
+            assert_eq!(judged(message), [Verdict::Unknown; 2], "{message}");
+        }
+        // Politeness makes no caller's fault pass.
+        for (message, verdict) in [
+            ("签名错误，请稍后再试", Verdict::Credentials),
+            ("日期格式不合法，请稍后再试", Verdict::Business),
+            ("timestamp超时", Verdict::Clock),
+        ] {
+            assert_eq!(judge(Refused::Query, "status", 100, message, &[]).0, verdict, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_changes_the_erp_knows_no_guessed_words() {
+        for message in
+            ["数据库错误", "系统异常", "请求超时", "调用太频繁，请稍后再试!", "Too many requests", "系统维护"]
+        {
+            let (verdict, provenance) = judge(Refused::Change, "status", 100, message, &[]);
+            assert_eq!((verdict, provenance), (Verdict::Unknown, None), "{message}");
+        }
+        let known = judge(Refused::Change, "status", 100, "超过每分钟最大调用频率限制,请稍后重试", &[]);
+        assert_eq!(known, (Verdict::Slower, Some(Provenance::VendorPage)));
     }
 
     #[test]
     fn the_users_rules_come_first() {
         let rules = RefusalRule::parse_list("2060=business; 系统维护=slower;SIGN=clock").expect("rules");
-        assert_eq!(judge("code", 2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
-        assert_eq!(judge("status", 1, "系统维护中", &rules).0, Verdict::Slower);
-        assert_eq!(judge("code", 1030, "sign错误", &rules).0, Verdict::Clock);
-        assert_eq!(judge("code", 2100, "", &rules).0, Verdict::Credentials);
+        assert_eq!(judge(Refused::Query, "code", 2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
+        assert_eq!(judge(Refused::Query, "status", 1, "系统维护中", &rules).0, Verdict::Slower);
+        assert_eq!(judge(Refused::Query, "code", 1030, "sign错误", &rules).0, Verdict::Clock);
+        assert_eq!(judge(Refused::Query, "code", 2100, "", &rules).0, Verdict::Credentials);
         for bad in ["2060", "=slower", "2060=stop", "a=b=c"] {
             let error = RefusalRule::parse_list(bad).expect_err(bad);
             assert!(bad.is_empty() || !format!("{error} {:?}", error.hint_text()).contains(bad), "it may be a secret");
@@ -259,7 +379,8 @@ mod tests {
                     Provenance::Guessed => "the word's meaning, not verified",
                     Provenance::User => "the user",
                 };
-                format!("| {mark} | {} | {from} |", row.verdict.name())
+                let of = if row.is_for_changes { "" } else { "; of queries alone" };
+                format!("| {mark} | {} | {from}{of} |", row.verdict.name())
             })
             .collect();
         let page = include_str!("../../docs/gateway.md");

@@ -1,47 +1,100 @@
-//! What a query gives: what was read of its response, or the response as it stayed unreadable.
+//! What came back for a query: a response that was read, or one that stays unreadable.
 
-use super::call::Unreadable;
+use std::fmt;
+
 use crate::error::{Error, ErrorKind, Result};
 
+/// A body as it came over the wire, decompressed, without what stands before its JSON.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub(super) bytes: Vec<u8>,
+    /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
+    pub received_at_micros: i64,
+}
+
+impl Answer {
+    /// JSON text, decompressed.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a body that looked like an answer cannot be read. It is asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// What a call gave, and what it cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<T> {
+    /// What was read from the answer.
+    pub value: T,
+    /// Tries that failed before the one that was answered.
+    pub retries: u32,
+}
+
 /// What a query gave.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Response<T> {
-    /// What was read.
+    /// What was read from the response.
     Read(T),
-    /// A response that nobody can read, which is no outage: the same question in smaller parts may be answered.
+    /// The response cannot be read, however often it is asked for.
     Unreadable(UnreadableResponse),
 }
 
-/// A response that stayed unreadable for [`CallPolicy::UNREADABLE_TRIES`](super::CallPolicy::UNREADABLE_TRIES) tries, or that is larger
-/// than it may be.
-#[derive(Clone, Debug)]
-pub struct UnreadableResponse {
-    /// Why it cannot be read, without any of it.
-    pub why: String,
-    /// Its bytes, decompressed; empty when it is too large.
-    pub bytes: Vec<u8>,
-    /// Its size in bytes, decompressed, as far as it was read or announced.
-    pub size: u64,
-    /// When it arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
-    pub received_at_micros: i64,
-    /// Whether it is larger than it may be.
-    pub is_too_large: bool,
-}
-
 impl<T> Response<T> {
-    /// What was read, for those who cannot ask in smaller parts.
+    /// What was read.
     ///
     /// # Errors
-    /// [`ErrorKind::GatewayUnavailable`] when nothing could be read.
+    /// [`ErrorKind::GatewayUnavailable`] for a response that stays unreadable.
     pub fn into_read(self) -> Result<T> {
         match self {
             Self::Read(value) => Ok(value),
-            Self::Unreadable(response) => {
-                let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
-                Err(error
-                    .because(Unreadable(response.why))
-                    .hint("run again later; if it stays so, show it to the vendor"))
-            }
+            Self::Unreadable(response) => Err(response.into_error()),
         }
+    }
+}
+
+/// A response that stayed unreadable for [`CallPolicy::UNREADABLE_TRIES`](super::CallPolicy::UNREADABLE_TRIES) tries, or that is larger than it may be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnreadableResponse {
+    /// Why, in words without the response.
+    pub why: String,
+    /// The body, decompressed; empty when it is too large.
+    pub bytes: Vec<u8>,
+    /// The size of the decompressed body, as far as it was read or announced.
+    pub size: u64,
+    /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
+    pub received_at_micros: i64,
+    /// Whether it is larger than [`CallPolicy::max_response_bytes`](super::CallPolicy::max_response_bytes).
+    pub is_too_large: bool,
+}
+
+impl UnreadableResponse {
+    /// The same as an error, for those who can do nothing with such a response.
+    pub(crate) fn into_error(self) -> Error {
+        Error::new(ErrorKind::GatewayUnavailable, "the answer cannot be read")
+            .with("size in bytes", self.size)
+            .because(Unreadable(self.why))
+            .hint("run the same command again later; if it stays, tell the vendor: the gateway answers something that is no valid JSON of this method")
+    }
+}
+
+impl fmt::Debug for UnreadableResponse {
+    /// The bytes are left out: they are many, and the customer's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnreadableResponse")
+            .field("why", &self.why)
+            .field("size", &self.size)
+            .field("received_at_micros", &self.received_at_micros)
+            .field("is_too_large", &self.is_too_large)
+            .finish_non_exhaustive()
     }
 }

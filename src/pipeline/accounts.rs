@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::{Interrupt, Progress, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
 use crate::error::{Error, Result};
+use crate::gateway::CallPolicy;
 use crate::id::AccountName;
 use crate::land::Store;
 use crate::time::Clock;
@@ -69,11 +70,6 @@ impl Shares {
 }
 
 impl Means {
-    /// The largest response that is read when so many requests of an account are in flight.
-    pub(super) fn response_bytes(&self, in_flight: u32) -> u64 {
-        self.response_memory / u64::from(in_flight.max(1))
-    }
-
     /// What one account has that is alone.
     pub(super) fn alone(max_memory: u64) -> Result<Self> {
         Self::with(Shares::of(max_memory, 1)?)
@@ -86,6 +82,12 @@ impl Means {
             page_memory: shares.page_memory,
             response_memory: shares.response_memory,
         })
+    }
+
+    /// How the account's gateway is called: a response may take an equal share of what the responses under way may take together.
+    pub(super) fn calls(&self, asked: &CallPolicy) -> CallPolicy {
+        let share = self.response_memory / u64::from(asked.concurrency.max(1));
+        CallPolicy { max_response_bytes: asked.max_response_bytes.min(share), ..asked.clone() }
     }
 }
 
@@ -149,6 +151,11 @@ mod tests {
             assert!(page_memory >= LEAST_PAGE_MEMORY_BYTES, "{shares:?}");
             let all = BASE_MEMORY_BYTES + at_once * page_memory + (at_once - 1) * ACCOUNT_MEMORY_BYTES;
             assert!(all <= max_memory * MIB, "{shares:?}");
+            let means = Means::with(shares).expect("threads");
+            let concurrency = 4;
+            let each = means.calls(&CallPolicy { concurrency, ..CallPolicy::default() }).max_response_bytes;
+            assert!(each * u64::from(concurrency) * at_once <= max_memory * MIB / 2, "{shares:?}: {each}");
+            assert!(each >= MIB, "a page of 100 requisitions takes some 250 kB: {shares:?}");
         }
         assert_eq!(Shares::of(64 * MIB, 1).expect("enough").page_memory as u64, 15 * MIB, "alone it has everything");
         assert_eq!(Shares::of(64 * MIB, 3).expect("enough").at_once, 2);

@@ -21,7 +21,7 @@ use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::{CallPolicy, Gateway};
+use crate::gateway::Gateway;
 use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::PageDecoder;
@@ -91,9 +91,8 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let calls =
-            CallPolicy { max_response_bytes: means.response_bytes(options.calls.concurrency), ..options.calls.clone() };
-        let gateway = Gateway::reading_on(means.reader.clone(), account, &calls, Arc::clone(&clock))?;
+        let gateway =
+            Gateway::reading_on(means.reader.clone(), account, &means.calls(&options.calls), Arc::clone(&clock))?;
         let shelf = Shelf::new(means.page_memory);
         let replacements = refresh::plan(lake, options);
         // Answers that were kept go with the commits that are replaced: those of the new walk take their place.

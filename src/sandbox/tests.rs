@@ -350,7 +350,7 @@ async fn chance_is_decided_by_the_seed() {
 #[tokio::test]
 async fn answers_are_compressed_for_those_who_ask() {
     let bench = Bench::with(20, |options| options.behaviour.compression = Compression::Gzip);
-    let plain = reqwest::Client::builder().no_proxy().gzip(false).build().expect("a client");
+    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
     let url = format!("{}/purchase_apply_query.php", bench.sandbox.base_url());
     let request = plain.post(url).header("content-type", "application/x-www-form-urlencoded").body(bench.form(&[]));
     let packed =

@@ -3,6 +3,7 @@
 #[cfg(unix)]
 pub(crate) mod campaign;
 pub(crate) mod committed;
+pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;
 pub(crate) mod moto;
@@ -117,8 +118,14 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wdt-lake"));
     command.stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WDT_") || name.starts_with("AWS_")) {
-        command.env_remove(name);
+    let is_heard = |name: &str| {
+        ["WDT_", "AWS_", "SSL_CERT_"].iter().any(|prefix| name.starts_with(prefix))
+            || name.to_lowercase().ends_with("_proxy")
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_heard) {
+            command.env_remove(name);
+        }
     }
     command
 }

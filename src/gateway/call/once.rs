@@ -7,7 +7,7 @@
 use super::{Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, Unreadable, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::pace::Limit;
-use crate::gateway::refusal::{self, Provenance, Verdict};
+use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
 
 /// What a call that must not be made twice came to.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ impl Caller {
                     (Once::Unknown(error), delays.next().unwrap_or(CallPolicy::LONGEST_DELAY))
                 }
                 Sent::Refused { code, message, .. } => {
-                    let (verdict, provenance) = refusal::judge(names.code, code, &message, &self.policy.refusals);
+                    let (verdict, provenance) =
+                        refusal::judge(Refused::Change, names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
                         Some(limit) => {
@@ -77,10 +78,9 @@ impl Caller {
                         None => return Once::Unknown(error).at(method),
                     }
                 }
-                Sent::Unclear(error, _) | Sent::Wrong(error) => return Once::Unknown(error).at(method),
-                Sent::Unreadable(response) => {
-                    let error = Error::new(ErrorKind::GatewayUnavailable, "the response cannot be read");
-                    return Once::Unknown(error.because(Unreadable(response.why))).at(method);
+                Sent::Unreadable(response) => return Once::Unknown(response.into_error()).at(method),
+                Sent::Throttled(error, _) | Sent::Unclear(error, _) | Sent::Wrong(error) => {
+                    return Once::Unknown(error).at(method);
                 }
             };
             let too_late = self.server_clock.present().plus_seconds(whole_seconds(delay)) > until;
