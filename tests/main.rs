@@ -29,6 +29,7 @@ mod secrets;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;
+mod stop_plan;
 mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
