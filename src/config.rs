@@ -10,6 +10,7 @@ mod secret;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 use url::{Host, Url};
 
@@ -176,10 +177,10 @@ impl AccountSettings {
             ));
         }
         let text = |name| set(name).map(|value| value.trim().to_owned()).unwrap_or_default();
-        let edition: Edition = text(env::EDITION).parse()?;
+        let edition: Edition = parsed(env::EDITION, &text(env::EDITION))?;
         let sid = text(env::SID);
         let name = match set(env::ACCOUNT) {
-            Some(name) => name.trim().parse()?,
+            Some(name) => parsed(env::ACCOUNT, name.trim())?,
             None => name_of(&sid, env::ACCOUNT)?,
         };
         let secret = secret::of_environment(set, read_file)?;
@@ -198,6 +199,18 @@ impl AccountSettings {
     pub fn gateway_host(&self) -> String {
         self.base_url.host_str().unwrap_or_default().to_owned()
     }
+}
+
+/// What a variable says. It is repeated only where it is plainly no secret that was taken for it.
+fn parsed<T: FromStr<Err = Error>>(variable: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error: Error| match plain_word(text) {
+        Some(_) => error,
+        None => error
+            .hint_text()
+            .map(str::to_owned)
+            .into_iter()
+            .fold(Error::usage(format!("{variable} cannot be read")), Error::hint),
+    })
 }
 
 /// The name of an account that was given none; `setting` is where one can be given.
@@ -329,6 +342,8 @@ mod tests {
             ("WDT_APPSECRET_FILE", "/run/secret"),
             ("WDT_APPSECRET", "'s3cret'"),
             ("WDT_SID", "s3cret:s4lt"),
+            ("WDT_ACCOUNT", "s3cret:s4lt"),
+            ("WDT_EDITION", "s3cret"),
             ("WDT_ENVIRONMENT", "s3cret"),
             ("WDT_EDITION", "flagship"),
         ] {
