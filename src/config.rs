@@ -8,6 +8,7 @@ mod file;
 mod fuzz_tests;
 mod secret;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -70,8 +71,8 @@ pub mod env {
     ];
 }
 
-/// One `sid` with its credentials and edition, known by a name.
-#[derive(Clone, Debug)]
+/// One `sid` with its credentials and edition, known by a name. Its `Debug` leaves out what a secret may stand in by mistake.
+#[derive(Clone)]
 pub struct AccountSettings {
     /// Its name in the lake and in messages.
     pub name: AccountName,
@@ -85,6 +86,14 @@ pub struct AccountSettings {
     pub secret: Secret,
     /// The gateway, without a trailing slash; of enterprise and Y without the method's name.
     pub base_url: Url,
+}
+
+impl fmt::Debug for AccountSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, edition, sid, .. } = self;
+        let mut shown = f.debug_struct("AccountSettings");
+        shown.field("name", name).field("edition", edition).field("sid", sid).finish_non_exhaustive()
+    }
 }
 
 /// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
