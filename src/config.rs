@@ -8,8 +8,10 @@ mod file;
 mod fuzz_tests;
 mod secret;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 use url::{Host, Url};
 
@@ -69,8 +71,8 @@ pub mod env {
     ];
 }
 
-/// One `sid` with its credentials and edition, known by a name.
-#[derive(Clone, Debug)]
+/// One `sid` with its credentials and edition, known by a name. Its `Debug` leaves out what a secret may stand in by mistake.
+#[derive(Clone)]
 pub struct AccountSettings {
     /// Its name in the lake and in messages.
     pub name: AccountName,
@@ -84,6 +86,14 @@ pub struct AccountSettings {
     pub secret: Secret,
     /// The gateway, without a trailing slash; of enterprise and Y without the method's name.
     pub base_url: Url,
+}
+
+impl fmt::Debug for AccountSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, edition, sid, .. } = self;
+        let mut shown = f.debug_struct("AccountSettings");
+        shown.field("name", name).field("edition", edition).field("sid", sid).finish_non_exhaustive()
+    }
 }
 
 /// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
@@ -176,10 +186,10 @@ impl AccountSettings {
             ));
         }
         let text = |name| set(name).map(|value| value.trim().to_owned()).unwrap_or_default();
-        let edition: Edition = text(env::EDITION).parse()?;
+        let edition: Edition = parsed(env::EDITION, &text(env::EDITION))?;
         let sid = text(env::SID);
         let name = match set(env::ACCOUNT) {
-            Some(name) => name.trim().parse()?,
+            Some(name) => parsed(env::ACCOUNT, name.trim())?,
             None => name_of(&sid, env::ACCOUNT)?,
         };
         let secret = secret::of_environment(set, read_file)?;
@@ -198,6 +208,18 @@ impl AccountSettings {
     pub fn gateway_host(&self) -> String {
         self.base_url.host_str().unwrap_or_default().to_owned()
     }
+}
+
+/// What a variable says. It is repeated only where it is plainly no secret that was taken for it.
+fn parsed<T: FromStr<Err = Error>>(variable: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error: Error| match plain_word(text) {
+        Some(_) => error,
+        None => error
+            .hint_text()
+            .map(str::to_owned)
+            .into_iter()
+            .fold(Error::usage(format!("{variable} cannot be read")), Error::hint),
+    })
 }
 
 /// The name of an account that was given none; `setting` is where one can be given.
@@ -329,6 +351,8 @@ mod tests {
             ("WDT_APPSECRET_FILE", "/run/secret"),
             ("WDT_APPSECRET", "'s3cret'"),
             ("WDT_SID", "s3cret:s4lt"),
+            ("WDT_ACCOUNT", "s3cret:s4lt"),
+            ("WDT_EDITION", "s3cret"),
             ("WDT_ENVIRONMENT", "s3cret"),
             ("WDT_EDITION", "flagship"),
         ] {

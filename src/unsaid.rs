@@ -30,16 +30,15 @@ impl fmt::Debug for Unsaid {
 
 impl<T: AsRef<str>> FromIterator<T> for Unsaid {
     fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
-        let mut words: Vec<Vec<u8>> =
-            texts.into_iter().map(|text| text.as_ref().bytes().map(folded).collect()).filter(is_filled).collect();
+        let mut words: Vec<Vec<u8>> = texts
+            .into_iter()
+            .map(|text| text.as_ref().bytes().map(folded).collect())
+            .filter(|word: &Vec<u8>| !word.is_empty())
+            .collect();
         words.sort();
         words.dedup();
         Self(words)
     }
-}
-
-fn is_filled(word: &Vec<u8>) -> bool {
-    !word.is_empty()
 }
 
 impl Unsaid {

@@ -139,3 +139,52 @@ fn unknown_words_on_the_command_line() {
     let help = run(program().args(["--help"])).expect_code(0);
     assert!(help.stdout.contains("Exit codes"), "{}", help.stdout);
 }
+
+#[test]
+fn a_bare_number_is_no_duration_and_no_size_and_zero_is_no_time_to_answer_in() {
+    let (sandbox, lake) = (small(), LakeDir::new());
+    for (arguments, word) in [
+        (["sync", "--timeout", "0s"], "zero makes no sense"),
+        (["sync", "--timeout", "60"], "write 90s, 5m"),
+        (["check", "--timeout", "0m"], "zero makes no sense"),
+        (["sync", "--lookback", "0d"], "zero makes no sense"),
+        (["sync", "--lookback", "7"], "30d"),
+        (["sync", "--lag", "5"], "write 90s, 5m"),
+        (["sync", "--max-retry-time", "10"], "write 90s, 5m"),
+        (["sync", "--max-memory", "67108864"], "64MiB, 100MB or 1.5GB"),
+        (["sync", "--max-memory", "64M"], "64MiB, 100MB or 1.5GB"),
+        (["stop", "--stale", "30"], "30d"),
+        (["stop", "--margin", "180"], "write 90s, 5m"),
+    ] {
+        let said = run(program_at(&sandbox)
+            .args(arguments)
+            .args((arguments[0] != "check").then_some("--lake"))
+            .args((arguments[0] != "check").then(|| lake.text())))
+        .expect_code(2);
+        assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
+    }
+    assert!(!lake.path().exists() && sandbox.world().calls().is_empty());
+    // Tried once and not again is a wish; so are these forms.
+    let accepted = [
+        "sync",
+        "--lake",
+        &lake.text(),
+        "--from",
+        "2026-06-01T00:00",
+        "--to",
+        "2026-06-30 23:59",
+        "--max-memory",
+        "100MB",
+        "--lag",
+        "0.5h",
+        "--max-retry-time",
+        "0s",
+        "--calls-per-minute",
+        "0",
+        "--json",
+    ]
+    .map(str::to_owned);
+    let range = run(program_at(&sandbox).args(accepted)).expect_code(0).json()["range"].clone();
+    assert_eq!(range["start"], "2026-06-01T00:00:00+08:00");
+    assert_eq!(range["end"], "2026-06-30T23:59:00+08:00");
+}

@@ -34,6 +34,7 @@ mod server_clock;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;
+mod stop_plan;
 mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;

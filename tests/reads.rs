@@ -56,12 +56,12 @@ fn a_stop_by_rule_makes_no_call_for_a_changed_lake() {
     let calls = sandbox.world().calls().len();
     for changed in [other, sound[..sound.len() - 1].to_vec(), Vec::new()] {
         std::fs::write(first, changed).unwrap();
-        for arguments in [&["--stale", "15"][..], &["--stale", "15", "--yes"], &["CG1"]] {
+        for arguments in [&["--stale", "15d"][..], &["--stale", "15d", "--yes"], &["CG1"]] {
             assert_found(stop(&sandbox, &lake, arguments), first);
         }
     }
     std::fs::remove_file(first).unwrap();
-    assert_found(stop(&sandbox, &lake, &["--stale", "15", "--yes"]), first);
+    assert_found(stop(&sandbox, &lake, &["--stale", "15d", "--yes"]), first);
     assert_eq!(
         (sandbox.world().calls().len(), stop_calls(&sandbox)),
         (calls, 0),
@@ -70,7 +70,7 @@ fn a_stop_by_rule_makes_no_call_for_a_changed_lake() {
     let held = ["CG1", "CG2", "CG3"].map(|number| sandbox.world().lock().find(number).unwrap().status);
     assert_eq!(held, [Status::PartlyReferenced; 3]);
     std::fs::write(first, sound).unwrap();
-    let shown = stop(&sandbox, &lake, &["--stale", "15"]).expect_code(0).json();
+    let shown = stop(&sandbox, &lake, &["--stale", "15d"]).expect_code(0).json();
     assert_eq!(shown["requisitions"].as_array().map(Vec::len), Some(2), "{shown}");
 }
 

@@ -62,10 +62,14 @@ impl ConfigArgs {
             None => return Ok(None),
         };
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::usage("the configuration file cannot be read")
-                .with("path", path.display())
-                .because(error)
-                .hint("check --config and WDT_CONFIG")
+            let unread = Error::usage("the configuration file cannot be read").hint("check --config and WDT_CONFIG");
+            // Of the environment it may be a secret that was set in its place.
+            let is_named_so = path.extension().is_some_and(|extension| extension == "toml");
+            if self.config.is_some() || is_named_so {
+                unread.with("path", path.display()).because(error)
+            } else {
+                unread.with("named by", env::CONFIG).because(error.kind().to_string())
+            }
         })?;
         ConfigFile::parse(&text, &path).map(Some)
     }

@@ -65,13 +65,20 @@ pub struct ConfigFile {
     accounts: Vec<FileAccount>,
 }
 
-/// One `[[account]]`.
-#[derive(Clone, Debug)]
+/// One `[[account]]`. Its `Debug` leaves out what a secret may stand in by mistake.
+#[derive(Clone)]
 pub struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
     terms: Terms,
     place: String,
+}
+
+impl fmt::Debug for FileAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, place, .. } = self;
+        f.debug_struct("FileAccount").field("settings", settings).field("place", place).finish_non_exhaustive()
+    }
 }
 
 /// Where a secret is. The text is hidden as a secret is: it may be one, by mistake.

@@ -178,9 +178,12 @@ impl Settings {
 
         let secrets = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"]
             .into_iter()
-            .chain(["AWS_SSE_CUSTOMER_KEY_BASE64"])
-            .filter_map(|name| set.get(name).cloned())
-            .collect();
+            .chain(["AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
+            .filter_map(|name| set.get(name).cloned());
+        // What is no path may be the token itself.
+        let token_files = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
+        let misplaced = token_files.into_iter().filter_map(|name| set.get(name).filter(|file| !file.starts_with('/')));
+        let secrets = secrets.chain(misplaced.cloned()).collect();
         // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other request.
         let mut options = vec![(Key::DisableBulkDelete, "true".to_owned())];
         // Names that the client does not know belong to other programs.
