@@ -12,11 +12,18 @@ mod crash;
 mod doctor;
 mod editions;
 #[cfg(unix)]
+mod hostile_store;
+#[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod local_disk;
+mod locations;
 mod main_job;
 mod manifest;
 #[cfg(unix)]
 mod outage;
+#[cfg(unix)]
+mod output;
 mod readers;
 mod replay;
 #[cfg(unix)]
