@@ -70,6 +70,14 @@ fn a_listing_that_hides_the_end_hides_nothing() {
     read(&server, &["verify", "--deep"], &lake).expect_code(0);
     let again = run(&mut sync_to(&sandbox, &server, &lake)).expect_code(0).json();
     assert_eq!(again["calls"], 0, "everything is covered");
+    // Where nothing is listed at all, who names the account is told of it.
+    server.list_so(Lists::NothingThere, 1_000);
+    assert_eq!(read(&server, &["files", "purchase_apply", "--account", "sandbox"], &lake).expect_code(0).stdout, files);
+    let mut of_environment = program_at(&sandbox);
+    of_environment.envs(server.environment()).args(["files", "purchase_apply", "--lake", &lake]);
+    assert_eq!(run(&mut of_environment).expect_code(0).stdout, files);
+    let again = run(&mut sync_to(&sandbox, &server, &lake)).expect_code(0).json();
+    assert_eq!(again["calls"], 0, "everything is covered");
 }
 
 #[test]
