@@ -14,13 +14,20 @@ mod editions;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(unix)]
+mod hostile_store;
+#[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod local_disk;
+mod locations;
 mod main_job;
 mod manifest;
 mod odd_answers;
 mod oddities;
 #[cfg(unix)]
 mod outage;
+#[cfg(unix)]
+mod output;
 mod readers;
 mod reads;
 mod replay;

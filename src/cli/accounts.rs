@@ -75,6 +75,22 @@ impl ConfigArgs {
     }
 }
 
+impl ConfigArgs {
+    /// The names of the accounts that are set, as far as they can be read.
+    pub(super) fn account_names(&self) -> Vec<AccountName> {
+        match self.read() {
+            Ok(Some(file)) if !file.accounts().is_empty() => {
+                file.accounts().iter().map(|account| account.name().clone()).collect()
+            }
+            _ => {
+                let named =
+                    [env::ACCOUNT, env::SID].into_iter().filter_map(variable).map(|text| text.trim().to_owned());
+                named.filter(|text| !text.is_empty()).take(1).filter_map(|text| text.parse().ok()).collect()
+            }
+        }
+    }
+}
+
 impl LakeUri {
     /// The lake that was typed, else the file's.
     pub(super) fn find(&self, config: &ConfigArgs) -> Result<String> {

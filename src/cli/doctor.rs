@@ -1,5 +1,7 @@
 //! `wdt-lake doctor`: what the store of a lake can do of what a lake asks.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
@@ -7,6 +9,9 @@ use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
 use crate::land::{Access, Finding, Store, Tried, examine};
+
+/// Somebody waits for the answer.
+const RETRY_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,6 +28,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let store = Store::open(&args.lake.find(&args.config)?, Access::Read)?.written_by(writers(args.single_writer));
+    let store = store.retrying_for(RETRY_TIME);
     let findings = examine(&store).await?;
     let code = if findings.iter().any(Finding::is_fatal) { exit::LAKE } else { exit::DONE };
     args.output.print(|| to_json(&store, &findings, code), || to_text(&store, &findings, code));

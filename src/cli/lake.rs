@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
-use crate::land::{self, Access, Store};
+use crate::land::{self, Access, Lake, Store};
+
+/// How many accounts that are not listed are asked for, beside others that are.
+const ASKED_FOR: usize = 16;
 
 /// In what form a command answers.
 #[derive(Debug, clap::Args)]
@@ -43,7 +46,8 @@ impl LakeArgs {
     /// Opens the lake.
     pub(super) fn open(&self) -> Result<Opened> {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
-        Ok(Opened { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted })
+        let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
+        Ok(Opened { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted, known })
     }
 }
 
@@ -51,16 +55,28 @@ impl LakeArgs {
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) wanted: Option<AccountName>,
+    /// The accounts that somebody has named: by the command, the file or the environment.
+    known: Vec<AccountName>,
 }
 
 impl Opened {
     /// The accounts that have a log, or the one that is wanted.
     pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
-        self.pick(land::accounts(&self.store).await?)
+        self.pick(land::accounts(&self.store).await?).await
     }
 
-    /// All of `present`, or the one that is wanted.
-    pub(super) fn pick(&self, present: Vec<AccountName>) -> Result<Vec<AccountName>> {
+    /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name are asked for.
+    pub(super) async fn pick(&self, mut present: Vec<AccountName>) -> Result<Vec<AccountName>> {
+        let hidden: Vec<&AccountName> = self.known.iter().filter(|name| !present.contains(name)).collect();
+        let asked = if present.is_empty() || hidden.len() <= ASKED_FOR { hidden.as_slice() } else { &[] };
+        let mut found = Vec::new();
+        for name in asked {
+            if Lake::open(self.store.clone(), (*name).clone()).await?.fold().last().is_some() {
+                found.push((*name).clone());
+            }
+        }
+        present.extend(found);
+        present.sort_unstable();
         match &self.wanted {
             None => Ok(present),
             Some(account) if present.contains(account) => Ok(vec![account.clone()]),

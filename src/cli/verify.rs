@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let depth = if args.deep { Depth::Deep } else { Depth::Shallow };
     let lake = args.lake.open()?;
     let mut verified = Vec::new();
-    for account in lake.pick(accounts_with_objects(&lake.store).await?)? {
+    for account in lake.pick(accounts_with_objects(&lake.store).await?).await? {
         let named = account.clone();
         verified
             .push(pipeline::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?);

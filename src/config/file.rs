@@ -299,10 +299,10 @@ impl Page<'_> {
 
     /// A path or a URI of the file, as the process sees it.
     fn place_of(&self, location: &str) -> String {
+        // What begins with a word and a colon, or with the home folder, is for who opens it to judge.
+        let is_path = location.split_once(':').is_none_or(|(word, _)| word.contains('/')) && !location.starts_with('~');
         match self.path.parent() {
-            Some(folder) if !location.contains("://") && !folder.as_os_str().is_empty() => {
-                folder.join(location).display().to_string()
-            }
+            Some(folder) if is_path && !folder.as_os_str().is_empty() => folder.join(location).display().to_string(),
             _ => location.to_owned(),
         }
     }
@@ -526,7 +526,10 @@ mod tests {
             ("lake", "wdt-lake.toml", "lake"),
             ("lake", "/etc/wdt/wdt-lake.toml", "/etc/wdt/lake"),
             ("/srv/lake", "/etc/wdt/wdt-lake.toml", "/srv/lake"),
+            ("./a:b", "/etc/wdt/wdt-lake.toml", "/etc/wdt/./a:b"),
             ("s3://b/p", "/etc/wdt/wdt-lake.toml", "s3://b/p"),
+            ("s3:/b/p", "/etc/wdt/wdt-lake.toml", "s3:/b/p"),
+            ("~/lake", "/etc/wdt/wdt-lake.toml", "~/lake"),
         ] {
             let file = ConfigFile::parse(&format!("lake = {lake:?}"), Path::new(path)).expect("a good file");
             assert_eq!(file.lake(), Some(expected), "{path}");

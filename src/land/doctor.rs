@@ -129,7 +129,10 @@ impl Trial<'_> {
         ];
         let condition = self.conditional_create().await;
         let keeps = condition.is_ok();
-        findings.push(Finding { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) });
+        let mut condition = Finding { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) };
+        // It is what was asked for already.
+        condition.hint = condition.hint.filter(|hint| !single || hint != SINGLE_WRITER);
+        findings.push(condition);
         let race = if keeps {
             self.race().await.map(Outcome::Works)
         } else {

@@ -241,6 +241,46 @@ mod tests {
         assert_eq!(fs::read_dir(root.path().join("_staging")).expect("the folder").count(), 0);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_no_error_and_a_failing_disk_is_one() {
+        sync_folder(Path::new("/proc/self")).expect("its file system cannot");
+        assert!(IS_UNSYNCED_SAID.load(Ordering::Relaxed));
+        assert!(sync_folder(Path::new("/proc/self/no-such-folder")).is_err());
+        for (errno, cannot) in
+            [(22, true), (95, true), (38, true), (9, true), (13, true), (5, false), (28, false), (2, false)]
+        {
+            assert_eq!(cannot_sync(&io::Error::from_raw_os_error(errno)), cannot, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_try_to_link_leaves_nothing() {
+        let root = tempfile::tempdir().expect("a folder");
+        let [from, to] = ["_lease/from", "_lease/to"].map(|name| root.path().join(name));
+        try_link(&from, &to).expect("this file system knows links");
+        assert_eq!(names(root.path(), "").expect("listed"), Vec::<String>::new());
+        assert!(try_link(&from, &root.path().join("no/such/folder")).is_err());
+        assert_eq!(names(root.path(), "").expect("listed"), Vec::<String>::new(), "also when it fails");
+    }
+
+    #[test]
+    fn sizes_and_folders_are_those_of_the_disk() {
+        let root = tempfile::tempdir().expect("a folder");
+        for (path, text) in [("a/x=1/one", "1"), ("a/x=2/two", "22"), ("a/three", "333")] {
+            make_folders(folder_of(&root.path().join(path)).expect("a folder")).expect("made");
+            fs::write(root.path().join(path), text).expect("written");
+        }
+        let mut found = objects(root.path(), "a").expect("listed");
+        found.sort();
+        assert_eq!(found, [("a/three".to_owned(), 3), ("a/x=1/one".to_owned(), 1), ("a/x=2/two".to_owned(), 2)]);
+        let mut found = folders(root.path(), "a").expect("listed");
+        found.sort();
+        assert_eq!(found, ["a/x=1", "a/x=2"]);
+        assert_eq!(folders(root.path(), "").expect("listed"), ["a"]);
+        assert_eq!(folders(root.path(), "none").expect("listed"), Vec::<String>::new());
+    }
+
     #[test]
     fn all_files_below_a_folder_are_named() {
         let root = tempfile::tempdir().expect("a folder");

@@ -169,13 +169,13 @@ fn said(output: Output) -> Said {
 }
 
 #[cfg(unix)]
-fn code(status: ExitStatus) -> i32 {
+pub(crate) fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| -status.signal().expect("a signal"))
 }
 
 #[cfg(not(unix))]
-fn code(status: ExitStatus) -> i32 {
+pub(crate) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
 }
 

@@ -76,6 +76,8 @@ struct Parser {
     truncated: Option<Vec<u8>>,
     is_encoded: bool,
     has_root: bool,
+    /// Whether the document turns out to be an error.
+    is_error: bool,
 }
 
 impl Parser {
@@ -87,15 +89,9 @@ impl Parser {
         loop {
             let event = reader.read_event().map_err(|error| format!("the answer is no XML: {error}"))?;
             match event {
-                Event::Start(start) => {
-                    if self.begin(start.local_name().as_ref())? {
-                        return Ok(Answer::Refusal);
-                    }
-                }
+                Event::Start(start) => self.begin(start.local_name().as_ref())?,
                 Event::Empty(start) => {
-                    if self.begin(start.local_name().as_ref())? {
-                        return Ok(Answer::Refusal);
-                    }
+                    self.begin(start.local_name().as_ref())?;
                     self.end()?;
                 }
                 Event::Text(text) if self.open.is_empty() && !is_blank(&text) => {
@@ -108,23 +104,23 @@ impl Parser {
                 Event::Eof => return self.finish(),
                 _ => {}
             }
+            if self.is_error {
+                return Ok(Answer::Refusal);
+            }
         }
     }
 
-    /// Whether the document turns out to be an error.
-    fn begin(&mut self, name: &[u8]) -> Result<bool, String> {
+    fn begin(&mut self, name: &[u8]) -> Result<(), String> {
         if self.open.is_empty() {
-            if name == b"Error" && !self.has_root {
-                return Ok(true);
-            }
-            if name != ROOT || self.has_root {
+            self.is_error = name == b"Error" && !self.has_root;
+            if !self.is_error && (name != ROOT || self.has_root) {
                 return Err(format!("the answer is a <{}>, not a <ListBucketResult>", shown(name)));
             }
             self.has_root = true;
         }
         self.open.push(name.to_vec());
         self.text.clear();
-        Ok(false)
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), String> {
