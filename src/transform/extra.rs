@@ -48,7 +48,7 @@ impl<'de> Extra<'de> {
     /// [`Misfit::GivenTwice`] when it is there with another value.
     pub(super) fn set(&mut self, key: &'de str, value: &'de str) -> Result<(), Misfit> {
         let (key, value) = (escape_controls(key), escape_controls(value));
-        match self.add(&key) {
+        match self.add(key.clone()) {
             Some(place) if self.fields.get(place).is_some_and(|(_, before)| *before != value) => {
                 Err(Misfit::GivenTwice)
             }
@@ -61,12 +61,13 @@ impl<'de> Extra<'de> {
     }
 
     /// Where the key stands; `None` when it is new, and then its place is the next one.
-    fn add(&mut self, key: &Cow<'de, str>) -> Option<usize> {
+    fn add(&mut self, key: Cow<'de, str>) -> Option<usize> {
         if self.fields.len() < FEW {
-            return self.fields.iter().position(|(known, _)| is_same(known, key));
+            return self.fields.iter().position(|(known, _)| is_same(known, &key));
         }
         if self.places.is_empty() {
-            self.places = self.fields.iter().enumerate().map(|(place, (key, _))| (Name::of(key), place)).collect();
+            self.places =
+                self.fields.iter().enumerate().map(|(place, (key, _))| (Name::of(key.clone()), place)).collect();
         }
         match self.places.entry(Name::of(key)) {
             Entry::Occupied(place) => Some(*place.get()),
@@ -88,23 +89,23 @@ impl<'de> Extra<'de> {
 
 impl<'de> Name<'de> {
     /// The name that a key in quotes says.
-    fn of(key: &Cow<'de, str>) -> Self {
-        if !is_escaped(key) {
-            return Self { is_text: true, name: key.clone() };
+    fn of(key: Cow<'de, str>) -> Self {
+        if !is_escaped(&key) {
+            return Self { is_text: true, name: key };
         }
         let mut name = String::new();
-        match unescape(key, &mut name) {
+        match unescape(&key, &mut name) {
             Ok(()) => Self { is_text: true, name: Cow::Owned(name) },
-            Err(_) => Self { is_text: false, name: key.clone() },
+            Err(_) => Self { is_text: false, name: key },
         }
     }
 }
 
 /// Whether two keys, with their quotes, name the same field.
-fn is_same(one: &Cow<'_, str>, other: &Cow<'_, str>) -> bool {
+fn is_same(one: &str, other: &str) -> bool {
     #[cfg(test)]
     tests::COMPARED.set(tests::COMPARED.get() + 1);
-    one == other || ((is_escaped(one) || is_escaped(other)) && Name::of(one) == Name::of(other))
+    one == other || ((is_escaped(one) || is_escaped(other)) && Name::of(one.into()) == Name::of(other.into()))
 }
 
 #[cfg(test)]
