@@ -197,7 +197,8 @@ fn secret(set: impl Fn(&str) -> Option<String>, read_file: impl Fn(&str) -> std:
         (None, file) => {
             let file = file.unwrap_or_default();
             secret_in_file(read_file(&file))
-                .map_err(|error| error.with("path", &file).hint(format!("check {}", env::APPSECRET_FILE)))
+                // What stands there is not said: it may be the secret itself.
+                .map_err(|error| error.hint(format!("{} is the path of a file that holds it", env::APPSECRET_FILE)))
         }
     }
 }
