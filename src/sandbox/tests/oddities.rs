@@ -25,14 +25,14 @@ fn small(kind: &OddityKind) -> String {
     }
 }
 
-/// All that a client can see of some calls: pages, one beyond the end, an empty window, a timestamp that is off. One requisition
+/// All that a client can see of some calls: pages, some beyond the end, the first one again, an empty window, a timestamp that is off. One requisition
 /// leaves the window before each.
 async fn seen(edition: Edition, oddities: &str) -> Vec<String> {
     let bench = Bench::new(edition, 30, oddities);
     bench.sandbox.before_call(|world, info| {
         world.edit(&format!("POA{}", info.nth), |_| ());
     });
-    let pages = (0..5).map(|page_no| Asked { page_no, ..Asked::default() });
+    let pages = [0, 1, 2, 3, 4, 0].into_iter().map(|page_no| Asked { page_no, ..Asked::default() });
     let others = [Asked { empty: true, ..Asked::default() }, Asked { seconds_off: 900, ..Asked::default() }];
     let mut all = Vec::new();
     for asked in pages.chain(others) {
@@ -46,9 +46,9 @@ async fn seen(edition: Edition, oddities: &str) -> Vec<String> {
 async fn every_kind_changes_answers() {
     for edition in Edition::ALL {
         let plain = seen(edition, "").await;
-        assert_eq!(plain, seen(edition, "").await, "without oddities answers are always the same");
+        assert!(plain == seen(edition, "").await, "without oddities answers are always the same");
         for kind in OddityKind::all().filter(|kind| kind.concerns(edition)) {
-            assert_ne!(plain, seen(edition, &small(kind)).await, "{edition}: {}", kind.name());
+            assert!(plain != seen(edition, &small(kind)).await, "{edition}: {}", kind.name());
         }
     }
 }

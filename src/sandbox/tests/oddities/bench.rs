@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::edition::Edition;
 use crate::sandbox::*;
-use crate::time::{BeijingTime, Clock as _};
+use crate::time::BeijingTime;
 
 use super::super::at;
 
