@@ -20,7 +20,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 pub(super) use dress::Packing;
-pub(super) use page::{Paging, Part};
+pub(super) use page::{PageRows, Paging};
 
 /// How alike an unknown name and a known one are when the known one was meant.
 const LIKENESS: f64 = 0.8;

@@ -45,6 +45,22 @@ async fn fields_of_every_nth_record_are_what_they_should_not_be() {
 }
 
 #[tokio::test]
+async fn keyless_records_vary_or_do_not() {
+    let keyless = |answer: &Answer| -> Vec<Value> {
+        let keys = ["purchase_apply_no", "modified", "apply_id"];
+        answer.rows().into_iter().filter(|row| keys.iter().all(|key| row.get(key).is_none())).collect()
+    };
+    for edition in Edition::ALL {
+        for (oddities, same) in [("broken-keyless=6", true), ("broken-varies=6", false)] {
+            let bench = Bench::new(edition, 12, oddities);
+            let (one, other) = (bench.all().await, bench.all().await);
+            assert_eq!((one.rows().len(), keyless(&one).len()), (12, 2), "{edition}: {oddities}");
+            assert_eq!(keyless(&one) == keyless(&other), same, "{edition}: {oddities}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn readings_flicker() {
     let has_id = |row: &Value| row.get("apply_id").is_some();
     let text = |row: &Value| row.to_string();
