@@ -136,19 +136,22 @@ fn lines_of<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 fn help_lists_every_value() {
     let help = run(program().args(["sandbox", "--help"])).expect_code(0).stdout;
     let table = run(program().args(["sandbox", "--oddities", "list"])).expect_code(0).stdout;
+    // What stands below a flag, up to the next one.
+    let below = |flag: &str| {
+        let (_, below) = help.split_once(&format!("\n      {flag} ")).unwrap_or_else(|| panic!("{flag}: {help}"));
+        below.split("\n      --").next().unwrap().to_owned()
+    };
+    let oddities = below("--oddities");
     for kind in OddityKind::all() {
-        assert_eq!(
-            (lines_of(&help, kind.name()).len(), lines_of(&table, kind.name()).len()),
-            (1, 1),
-            "{}",
-            kind.name()
-        );
+        let (help, table) = (lines_of(&oddities, kind.name()), lines_of(&table, kind.name()));
+        assert_eq!((help.len(), table.len()), (1, 1), "{}", kind.name());
     }
-    let orders = Order::ALL.map(Order::name);
-    let poisons = PoisonKind::ALL.map(PoisonKind::name);
-    for name in orders.into_iter().chain(poisons).chain(Fault::vocabulary().map(|(name, _)| name)) {
-        // `html` is a fault and an oddity.
-        assert!(!lines_of(&help, name).is_empty(), "{name}: {help}");
+    let faults: Vec<_> = Fault::vocabulary().map(|(name, _)| name).collect();
+    let (orders, poisons) = (Order::ALL.map(Order::name), PoisonKind::ALL.map(PoisonKind::name));
+    for (flag, names) in [("--order", &orders[..]), ("--faults", &faults), ("--poison", &poisons)] {
+        for name in names {
+            assert_eq!(lines_of(&below(flag), name).len(), 1, "{flag} {name}: {}", below(flag));
+        }
     }
 }
 
