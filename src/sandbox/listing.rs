@@ -79,7 +79,6 @@ fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
             .find_all(number)
             .filter(|found| window.is_none_or(|window| window.contains(found.modified)))
             .map(|found| (found.modified, found.apply_id))
-            .into_iter()
             .collect(),
         (None, Some(window)) => Cow::Borrowed(world.window(window)),
         (None, None) => Cow::Borrowed(&[]),

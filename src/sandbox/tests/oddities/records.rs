@@ -65,8 +65,10 @@ async fn readings_flicker() {
     let has_id = |row: &Value| row.get("apply_id").is_some();
     let text = |row: &Value| row.to_string();
     let fits = move |row: &Value| row["modified"] != "" && !text(row).contains("若干");
-    let ways: [(&str, &[Edition], &dyn Fn(&Value) -> bool); 2] =
-        [("id-flickers", &OPENAPI2, &has_id), ("reading-flickers", &Edition::ALL, &fits)];
+    let ways = [
+        ("id-flickers", &OPENAPI2[..], &has_id as &dyn Fn(&Value) -> bool),
+        ("reading-flickers", &Edition::ALL, &fits),
+    ];
     for (name, editions, sound) in ways {
         for edition in editions {
             let bench = Bench::new(*edition, 12, &format!("{name}=6"));
