@@ -1,11 +1,17 @@
 //! `wdt-lake sandbox`: serve a simulated ERP on a loopback port, friendly or hostile on demand.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{output, signals};
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
-use crate::sandbox::{Behaviour, Drift, Faults, Latency, Options, Order, Poison, Sandbox, SandboxClock, generate};
+use crate::sandbox::{
+    Behaviour, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind, Sandbox,
+    SandboxClock, generate,
+};
 use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
@@ -40,10 +46,10 @@ pub(super) struct Args {
 #[command(next_help_heading = "Hostile on demand")]
 struct Hostile {
     /// Edit requisitions of the window that is asked for: PROBABILITY[:EDITS[:between]].
-    #[arg(long, value_name = "DRIFT")]
+    #[arg(long, value_name = "DRIFT", value_parser = read::<Drift>)]
     drift: Option<Drift>,
     /// Fail calls at random: PROBABILITY[:FAULT,FAULT,...].
-    #[arg(long, value_name = "FAULTS")]
+    #[arg(long, value_name = "FAULTS", value_parser = read::<Faults>, long_help = faults_help())]
     faults: Option<Faults>,
     /// Refuse calls beyond so many within any sixty seconds.
     #[arg(long, value_name = "CALLS")]
@@ -55,20 +61,89 @@ struct Hostile {
     #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
     clock_skew: i64,
     /// Let every call take so long: `50ms`, or a range such as `20ms..200ms`.
-    #[arg(long, value_name = "LATENCY")]
+    #[arg(long, value_name = "LATENCY", value_parser = read::<Latency>)]
     latency: Option<Latency>,
     /// Order rows otherwise than by modified time.
-    #[arg(long, value_name = "ORDER")]
+    #[arg(long, value_name = "ORDER", value_parser = order())]
     order: Option<Order>,
     /// Give at most so many rows a page, whatever is asked for.
     #[arg(long, value_name = "ROWS")]
     max_page_rows: Option<usize>,
     /// Spoil a share of the requisitions so that they do not fit the contract: SHARE[:KIND,KIND,...].
-    #[arg(long, value_name = "POISON")]
+    #[arg(long, value_name = "POISON", value_parser = read::<Poison>, long_help = poison_help())]
     poison: Option<Poison>,
+    /// Answer as oddly as real gateways were seen to: ODDITY[=VALUE],...; `list` tells them all.
+    #[arg(long, value_name = "ODDITIES", value_parser = read::<Wanted>, long_help = oddities_help())]
+    oddities: Option<Wanted>,
+}
+
+/// What is wanted of the oddities.
+#[derive(Clone, Debug)]
+enum Wanted {
+    /// Their table.
+    Table,
+    /// Those.
+    These(Oddities),
+}
+
+impl FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "list" { Ok(Self::Table) } else { text.parse().map(Self::These) }
+    }
+}
+
+/// Reads a value; what is wrong is said with what to write instead.
+fn read<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| match error.hint_text() {
+        Some(hint) => format!("{error}\n\nhint: {hint}"),
+        None => error.to_string(),
+    })
+}
+
+fn order() -> impl TypedValueParser<Value = Order> {
+    let values = Order::ALL.map(|order| PossibleValue::new(order.name()).help(order.does()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Order>())
+}
+
+/// A help text that lists what may be named.
+fn listing(head: &str, entries: impl Iterator<Item = (String, String)>) -> String {
+    entries.fold(head.to_owned(), |help, (name, does)| format!("{help}\n- {name}: {does}"))
+}
+
+fn owned((name, does): (&str, &str)) -> (String, String) {
+    (name.to_owned(), does.to_owned())
+}
+
+fn faults_help() -> String {
+    let head =
+        "Fail calls at random: PROBABILITY[:FAULT,FAULT,...], for example `0.05` or `0.05:502,disconnect`\n\nFaults:";
+    listing(head, Fault::vocabulary().map(owned))
+}
+
+fn poison_help() -> String {
+    let head = "Spoil a share of the requisitions so that they do not fit the contract, or only just: SHARE[:KIND,KIND,...], \
+                for example `0.01` or `0.01:overflow,missing-number`\n\nKinds:";
+    listing(head, PoisonKind::ALL.into_iter().map(|kind| owned((kind.name(), kind.does()))))
+}
+
+fn oddities_help() -> String {
+    let head = "Answer as oddly as real gateways were seen to: ODDITY[=VALUE],..., for example \
+                `total-high,bom=2,unreadable-quote=100`. N strikes every N-th; what counts where nothing is said stands behind. \
+                `list` prints them as a table and ends\n\nOddities:";
+    listing(head, OddityKind::all().map(|kind| (kind.synopsis(), kind.description())))
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
+    let oddities = match &args.hostile.oddities {
+        Some(Wanted::Table) => {
+            super::print(&Oddities::table());
+            return Ok(exit::DONE);
+        }
+        Some(Wanted::These(oddities)) => oddities.clone(),
+        None => Oddities::default(),
+    };
     let end = match &args.end {
         Some(text) => parse_user_time(text, DateMeans::LastSecond)?,
         None => SystemClock.now(),
@@ -88,6 +163,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         latency: hostile.latency.unwrap_or_default(),
         order: hostile.order.unwrap_or_default(),
         max_page_rows: hostile.max_page_rows,
+        oddities,
         ..Behaviour::default()
     };
     let sandbox = Sandbox::start(Options {

@@ -10,7 +10,7 @@ use crate::time::Window;
 
 use super::dice::Dice;
 use super::hostile::{Behaviour, Order, Statements};
-use super::oddity::{Paging, Part};
+use super::oddity::{PageRows, Paging};
 use super::record::{Requisition, Text};
 use super::world::{Key, World};
 
@@ -79,7 +79,6 @@ fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
             .find_all(number)
             .filter(|found| window.is_none_or(|window| window.contains(found.modified)))
             .map(|found| (found.modified, found.apply_id))
-            .into_iter()
             .collect(),
         (None, Some(window)) => Cow::Borrowed(world.window(window)),
         (None, None) => Cow::Borrowed(&[]),
@@ -89,15 +88,16 @@ fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
 /// The page, without a total.
 fn page(world: &World, query: &Query, behaviour: &Behaviour, dice: &mut Dice) -> Listing {
     let oddities = &behaviour.oddities;
-    let places = oddities.listed(in_order(places(world, query), oddities.order(behaviour.order), dice));
+    let order = if oddities.order_is_unstable() { Order::Random } else { behaviour.order };
+    let places = oddities.listed(in_order(places(world, query), order, dice));
     let paging = Paging {
         page_no: query.page_no,
         page_size: behaviour.max_page_rows.map_or(query.page_size, |max| query.page_size.min(max)),
         overlap: behaviour.overlap_rows,
     };
     let (list, part) = match oddities.part(places.len(), paging) {
-        Part::Rows(part) => (List::Sent, part),
-        Part::LeftOut => (List::LeftOut, 0..0),
+        PageRows::Rows(part) => (List::Sent, part),
+        PageRows::LeftOut => (List::LeftOut, 0..0),
     };
     let page = places.get(part).unwrap_or_default();
     let rows = page.iter().filter_map(|(_, apply_id)| world.get(*apply_id).cloned()).collect();

@@ -20,7 +20,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 pub(super) use dress::Packing;
-pub(super) use page::{Paging, Part};
+pub(super) use page::{PageRows, Paging};
 
 /// How alike an unknown name and a known one are when the known one was meant.
 const LIKENESS: f64 = 0.8;
@@ -138,7 +138,7 @@ impl OddityKind {
     }
 
     /// How it is written, for example `busy[=N]`.
-    fn synopsis(&self) -> String {
+    pub fn synopsis(&self) -> String {
         match self.takes {
             Takes::Nothing => self.name.to_owned(),
             Takes::Every(_) => format!("{}[=N]", self.name),
@@ -147,7 +147,12 @@ impl OddityKind {
         }
     }
 
-    /// What counts where nothing is said.
+    /// What it does, of which gateways, and what counts where nothing is said.
+    pub fn description(&self) -> String {
+        let only = if self.reach == Reach::OpenApi2 { " (enterprise and y)" } else { "" };
+        format!("{}{only}{}", self.does, self.defaults())
+    }
+
     fn defaults(&self) -> String {
         match self.takes {
             Takes::Nothing => String::new(),
@@ -277,9 +282,7 @@ impl Oddities {
         for (theme, kinds) in THEMES {
             table.push_str(&format!("{theme}:\n"));
             for kind in *kinds {
-                let only = if kind.reach == Reach::OpenApi2 { " (enterprise and y)" } else { "" };
-                let (synopsis, defaults) = (kind.synopsis(), kind.defaults());
-                table.push_str(&format!("  {synopsis:width$}  {}{only}{defaults}\n", kind.does));
+                table.push_str(&format!("  {:width$}  {}\n", kind.synopsis(), kind.description()));
             }
         }
         table

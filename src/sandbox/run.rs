@@ -181,6 +181,11 @@ impl Sandbox {
         change(Arc::make_mut(&mut self.gateway.script().behaviour));
     }
 
+    /// The oddities that it has now.
+    pub fn oddities(&self) -> Oddities {
+        self.gateway.script().behaviour.oddities.clone()
+    }
+
     /// Changes its oddities from the next call on. What they put into the ERP stays there when they go: twins are requisitions.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The protocol rules and the faults, over real HTTP.
 
 mod flagship;
+mod oddities;
 
 use std::time::Duration;
 

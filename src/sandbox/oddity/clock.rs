@@ -56,9 +56,10 @@ const LAST_SECOND: i64 = 253_402_300_799;
 impl Oddities {
     /// The `Date` of the answer to the call `nth` in seconds since 1970, where the server's clock says `now`; none when it has none.
     pub(in crate::sandbox) fn date(&self, now: BeijingTime, nth: u64) -> Option<i64> {
-        let date = self.0.iter().fold(Some(now.unix()), |date, oddity| {
+        let mut date = Some(now.unix());
+        for oddity in &self.0 {
             let struck = nth.is_multiple_of(oddity.every);
-            match *oddity.kind {
+            date = match *oddity.kind {
                 DATE_AHEAD => date.map(|date| date.saturating_add_unsigned(oddity.amount)),
                 DATE_BEHIND => date.map(|date| date.saturating_sub_unsigned(oddity.amount)),
                 DATE_1970 => Some(0),
@@ -66,8 +67,8 @@ impl Oddities {
                 NO_DATE => None,
                 NODE_DATE_AHEAD | NODE_AHEAD if struck => date.map(|date| date.saturating_add(DAY)),
                 _ => date,
-            }
-        });
+            };
+        }
         date.map(|date| date.clamp(0, LAST_SECOND))
     }
 

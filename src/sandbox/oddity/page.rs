@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::super::hostile::Order;
 use super::super::world::Key;
 use super::{Oddities, OddityKind, Takes, Unit};
 
@@ -58,7 +57,7 @@ pub(super) const KINDS: &[OddityKind] = &[
 
 /// Which part of a list an answer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) enum Part {
+pub(in crate::sandbox) enum PageRows {
     /// These places of it.
     Rows(Range<usize>),
     /// None, and there is no list in the answer.
@@ -75,9 +74,9 @@ pub(in crate::sandbox) struct Paging {
 }
 
 impl Oddities {
-    /// The order of the list, which would be `order`.
-    pub(in crate::sandbox) fn order(&self, order: Order) -> Order {
-        if self.has(&UNSTABLE) { Order::Random } else { order }
+    /// Whether the list has a new order at every call.
+    pub(in crate::sandbox) fn order_is_unstable(&self) -> bool {
+        self.has(&UNSTABLE)
     }
 
     /// How many rows the list has at most.
@@ -110,7 +109,7 @@ impl Oddities {
     }
 
     /// The part of a list of `length` rows that one page is.
-    pub(in crate::sandbox) fn part(&self, length: usize, paging: Paging) -> Part {
+    pub(in crate::sandbox) fn part(&self, length: usize, paging: Paging) -> PageRows {
         let rows = |kind| self.amount(kind).map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
         let step = paging.page_size.min(rows(&CAP)).max(1);
         let size = step.min(rows(&CUT));
@@ -124,13 +123,13 @@ impl Oddities {
             let from = offset.saturating_sub(overlap).min(length);
             (offset < length).then(|| from..offset.saturating_add(size).min(length))
         };
-        let nothing = Part::Rows(0..0);
+        let nothing = PageRows::Rows(0..0);
         match page(page_no) {
-            Some(rows) => Part::Rows(rows),
+            Some(rows) => PageRows::Rows(rows),
             None if page_no == 0 => nothing,
-            None if self.has(&BEYOND_LAST) => page(length.saturating_sub(1) / step).map_or(nothing, Part::Rows),
-            None if self.has(&BEYOND_FIRST) => page(0).map_or(nothing, Part::Rows),
-            None if self.has(&BEYOND_NO_LIST) => Part::LeftOut,
+            None if self.has(&BEYOND_LAST) => page(length.saturating_sub(1) / step).map_or(nothing, PageRows::Rows),
+            None if self.has(&BEYOND_FIRST) => page(0).map_or(nothing, PageRows::Rows),
+            None if self.has(&BEYOND_NO_LIST) => PageRows::LeftOut,
             // Past the end there is nothing, not even the rows of the page before.
             None => nothing,
         }

@@ -18,6 +18,13 @@ const BROKEN_ID_MASKED: OddityKind =
     OddityKind::of_openapi2("broken-id-masked", RARE, "every N-th requisition is broken, and its apply_id is ***");
 const BROKEN_NO_ID: OddityKind =
     OddityKind::of_openapi2("broken-no-id", RARE, "every N-th requisition is broken and has no apply_id");
+const BROKEN_KEYLESS: OddityKind =
+    OddityKind::new("broken-keyless", RARE, "every N-th requisition has neither number nor modified time nor apply_id");
+const BROKEN_VARIES: OddityKind = OddityKind::new(
+    "broken-varies",
+    RARE,
+    "every N-th requisition is keyless like that, and other in every answer by a field of its own",
+);
 const ID_ZERO: OddityKind =
     OddityKind::of_openapi2("id-zero", RARE, "every N-th requisition is sound, but its apply_id is 0");
 const ID_FLICKERS: OddityKind =
@@ -65,6 +72,8 @@ pub(super) const KINDS: &[OddityKind] = &[
     BROKEN_ID_ZERO,
     BROKEN_ID_MASKED,
     BROKEN_NO_ID,
+    BROKEN_KEYLESS,
+    BROKEN_VARIES,
     ID_ZERO,
     ID_FLICKERS,
     TWINS,
@@ -137,6 +146,12 @@ fn bend(requisition: &mut Requisition, oddity: &Oddity, edition: Edition, dice: 
         BROKEN_ID_ZERO | ID_ZERO => requisition.send_raw("apply_id", "\"0\""),
         BROKEN_ID_MASKED => requisition.send_raw("apply_id", "\"***\""),
         BROKEN_NO_ID => requisition.leave_out("apply_id"),
+        BROKEN_KEYLESS | BROKEN_VARIES => {
+            ["purchase_apply_no", "modified", "apply_id"].iter().for_each(|key| requisition.leave_out(key));
+            if *oddity.kind == BROKEN_VARIES {
+                requisition.send_raw("read_no", &dice.next().to_string());
+            }
+        }
         ID_FLICKERS if half => requisition.leave_out("apply_id"),
         READING_FLICKERS if half => misread(requisition, edition, dice),
         UNREADABLE_QUOTE => requisition.send_raw("remark", "\"说\"不\"行\""),

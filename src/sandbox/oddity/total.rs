@@ -30,7 +30,7 @@ pub(super) const KINDS: &[OddityKind] =
     &[ZERO, LOW, HIGH, HALF, DOUBLE, CONSTANT, CAPPED, OF_PAGE, OF_ALL, HUGE, STALE, NONE, BLANK];
 
 impl Oddities {
-    /// The total that is said of a query that has `truth` rows, on a page of `rows`, of which the list is `listed` long.
+    /// The total that is said of a query for which there are `truth` rows, on a page of `rows`.
     pub(in crate::sandbox) fn total(
         &self,
         world: &World,
