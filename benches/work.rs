@@ -64,7 +64,7 @@ impl Erp {
         let page = |page_no| {
             let query = Query::Page { window: self.window, page_no, page_size: 100 };
             let called = self.runtime.block_on(gateway.query(&query, |answer| Ok(answer.body().to_vec())));
-            called.expect("an answer").value
+            called.expect("an answer").value.into_read().expect("readable")
         };
         (0..count).map(page).collect()
     }

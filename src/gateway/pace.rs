@@ -17,6 +17,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The shortest rest after a rate refusal; it doubles with each further one in a row.
 const SHORTEST_REST: Duration = Duration::from_secs(2);
+/// How long after a rest new calls leave the way to those that were refused.
+const YIELD: Duration = Duration::from_millis(100);
 /// The longest rest. The vendor says to rest 5 to 10 minutes if the refusals persist.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
@@ -93,11 +95,23 @@ impl Pace {
         }
     }
 
-    /// Waits for the right to make a call.
+    /// Waits for the right to make a call for the first time.
     pub(super) async fn turn(&self) -> Turn {
+        self.turn_behind(YIELD).await
+    }
+
+    /// Waits for the right to make a call again. After a rest, such calls come before new ones, so that none is refused for ever.
+    pub(super) async fn turn_again(&self) -> Turn {
+        self.turn_behind(Duration::ZERO).await
+    }
+
+    async fn turn_behind(&self, others: Duration) -> Turn {
         // The place at once comes last: whoever waits for the minute must not hold it.
         loop {
-            self.rest().await;
+            while self.resting_until().is_some() {
+                self.rest().await;
+                tokio::time::sleep(others).await;
+            }
             let minute = match &self.minute {
                 Some(places) => Arc::clone(places).acquire_owned().await.ok(),
                 None => None,
@@ -388,7 +402,7 @@ mod tests {
                 tokio::spawn(async move {
                     let (mut done, mut refused, mut worst) = (0, 0_u32, 0);
                     while done < 5 {
-                        let turn = pace.turn().await;
+                        let turn = if refused == 0 { pace.turn().await } else { pace.turn_again().await };
                         let now = Instant::now();
                         let is_let_in = {
                             let mut let_in = let_in.lock().expect("lock");
@@ -447,8 +461,13 @@ mod tests {
         }
         assert_eq!(pace.state().places_at_once, 3);
         let before = Instant::now();
-        let _turn = pace.turn().await;
-        assert_eq!(Instant::now() - before, Duration::from_secs(7), "everybody rests");
+        let turn = pace.turn().await;
+        assert_eq!(Instant::now() - before, Duration::from_secs(7) + YIELD, "everybody rests");
+        drop(turn);
+        let refused = pace.refused(pace.turn().await, Limit::Unnamed(Duration::from_secs(7)));
+        let before = Instant::now();
+        drop(pace.turn_again().await);
+        assert_eq!(Instant::now() - before, refused, "whoever was refused comes first");
     }
 
     #[tokio::test(start_paused = true)]
