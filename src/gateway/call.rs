@@ -153,16 +153,9 @@ impl Caller {
         let (mut retries, mut unreadable, mut refusals, mut unknown) = (0, 0, 0, 0);
         let mut clock_refusals = ClockRefusals::default();
         loop {
-<<<<<<< ours
-            let turn = self.pace.turn().await;
+            let turn = if retries == 0 { self.pace.turn().await } else { self.pace.turn_again().await };
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
-=======
-            let turn = if retries == 0 { self.pace.turn().await } else { self.pace.turn_again().await };
-            let signed_with = self.correction.load(Ordering::Relaxed);
-            let outgoing = sign(self.clock.now().plus_seconds(signed_with));
-            let (attempt, wait) = self.attempt(names, outgoing, read.clone()).await;
->>>>>>> theirs
             let is_unknown = matches!(attempt, Attempt::Unknown(_));
             let (error, delay) = match attempt {
                 Attempt::Done(value) => {

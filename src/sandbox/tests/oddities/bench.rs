@@ -50,7 +50,7 @@ impl Bench {
             behaviour: Behaviour { oddities: oddities.parse().expect("oddities"), ..Behaviour::default() },
             ..Options::default()
         });
-        let client = reqwest::Client::builder().no_proxy().gzip(false).timeout(Duration::from_secs(60));
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60));
         Self { sandbox: sandbox.expect("a sandbox"), client: client.build().expect("a client"), edition }
     }
 
