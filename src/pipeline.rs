@@ -37,7 +37,7 @@ pub use latest::{Known, knows_present, latest, stale};
 pub use range::Range;
 pub use raw::KeepRaw;
 pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
-pub use report::{Gap, Progress, SyncReport};
+pub use report::{Gap, Progress, SyncReport, Tried};
 use run::Run;
 pub use stop::{LakeWord, StopOptions, check_can_stop, plan_stops, stop};
 pub use verify::verify;

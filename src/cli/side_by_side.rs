@@ -11,7 +11,7 @@ use crate::edition::Edition;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::land::Store;
-use crate::pipeline::{self, Order, SyncReport};
+use crate::pipeline::{self, Order, SyncReport, Tried};
 use crate::time::SystemClock;
 
 /// An account and what is to be done for it, or why nothing can be.
@@ -73,7 +73,8 @@ fn all_to_text(told: &[(AccountName, Edition, SyncReport)]) -> String {
 /// Warnings, gaps and errors, each with its account, to standard error.
 fn print_talk(name: &AccountName, report: SyncReport) {
     report.warnings.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
-    for error in report.gaps.into_iter().map(|gap| gap.error).chain(report.stopped) {
+    let tried = report.gaps.into_iter().filter(|gap| gap.tried == Tried::Yes);
+    for error in tried.map(|gap| gap.error).chain(report.stopped) {
         super::print_error(&error.with("account", name));
     }
 }

@@ -17,10 +17,13 @@ use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::id::AccountName;
 use crate::land::{Access, LeaseWait, Store, Writers};
-use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport};
+use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport, Tried};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::transform::Remarks;
 use crate::units::{size, some_span, span};
+
+/// How many gaps the summary names; `--json` has them all.
+const GAPS_NAMED: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -218,7 +221,7 @@ pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_js
     } else {
         to_text(&account.name, account.edition, report)
     });
-    for gap in &report.gaps {
+    for gap in report.gaps.iter().filter(|gap| gap.tried == Tried::Yes) {
         super::print_error(&gap.error);
     }
     if let Some(error) = &report.stopped {
@@ -327,6 +330,10 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
             "  {} not committed; they are walked again by the next run",
             render::count(report.gaps.len() as u64, "window")
         ));
+        lines.extend(report.gaps.iter().take(GAPS_NAMED).map(|gap| format!("    {}", gap.window)));
+        if report.gaps.len() > GAPS_NAMED {
+            lines.push(format!("    and {} more: see --json", report.gaps.len() - GAPS_NAMED));
+        }
     }
     lines.join("\n")
 }

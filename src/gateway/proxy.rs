@@ -45,7 +45,10 @@ pub(super) fn route(gateway: &Url, env: impl Fn(&str) -> Option<String>) -> Resu
     };
     let value = value.trim();
     let address = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    let url = Url::parse(&address).ok().filter(|url| SCHEMES.contains(&url.scheme())).ok_or_else(unreadable)?;
+    // A password with `#`, `?` or `/` in it ends the host too early: nothing of it may be taken for the proxy's address.
+    let is_bare = |url: &Url| matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    let is_known = |url: &Url| SCHEMES.contains(&url.scheme()) && is_bare(url);
+    let url = Url::parse(&address).ok().filter(is_known).ok_or_else(unreadable)?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
     let port = url.port_or_known_default().unwrap_or(1080);
     let address = format!("{host}:{port}");
@@ -70,7 +73,12 @@ fn is_loopback(gateway: &Url) -> bool {
 /// Whether `NO_PROXY` names a gateway: by `*`, its name, a domain above it, its address, or a network; each with or without a port.
 fn is_excluded(gateway: &Url, list: &str) -> bool {
     let entries = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
-    let plain: Vec<&str> = entries.filter_map(|entry| without_port(entry, gateway)).collect();
+    let entries: Vec<&str> = entries.collect();
+    // The matcher knows `*` for names only.
+    if entries.contains(&"*") {
+        return true;
+    }
+    let plain: Vec<&str> = entries.into_iter().filter_map(|entry| without_port(entry, gateway)).collect();
     let matcher = Matcher::builder().all("http://proxy.invalid").no(plain.join(",")).build();
     gateway.as_str().parse().is_ok_and(|target| matcher.intercept(&target).is_none())
 }
@@ -156,6 +164,7 @@ mod tests {
             assert!(through(ERP, list), "{list}");
         }
         assert!(!through("http://10.1.2.3/", "10.0.0.0/8"));
+        assert!(!through("http://47.92.239.46/openapi", "*"));
         assert!(!through("http://10.1.2.3:81/", "10.1.2.3:81"));
         assert!(through("http://10.1.2.3/", "10.1.2.4"));
         assert!(!through("http://[fd00::1]/", "fd00::1"));
@@ -165,9 +174,16 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_is_refused_without_being_said() {
-        for value in
-            ["htp://user:s3cret@a:1", "http://", "http://user:s3cret@a:port", "http://user:s3cret@:1", "a b:s3cret"]
-        {
+        for value in [
+            "htp://user:s3cret@a:1",
+            "http://",
+            "http://user:s3cret@a:port",
+            "http://user:s3cret@:1",
+            "a b:s3cret",
+            "http://user:12#s3cret@p:1",
+            "http://user:12/s3cret@p:1",
+            "user:12?s3cret@p:1",
+        ] {
             let env = |name: &str| (name == "HTTPS_PROXY").then(|| value.to_owned());
             let error = route(&Url::parse(ERP).expect("a URL"), env).map(|_| ()).expect_err(value);
             assert_eq!(error.kind().exit_code(), 2, "{value}");

@@ -40,6 +40,9 @@ use crate::unsaid::Unsaid;
 
 /// What every setting's name begins with.
 const PREFIX: &str = "AWS_";
+/// A proxy that nothing goes through, so that the client asks the environment for none.
+const NO_PROXY: &str = "http://127.0.0.1:9";
+const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 
 /// The longest that one request may take, where `AWS_TIMEOUT` says nothing: a part of a big file may take long over a slow line.
 const REQUEST_TIME: &str = "120s";
@@ -184,6 +187,7 @@ impl Settings {
         let token_files = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
         let misplaced = token_files.into_iter().filter_map(|name| set.get(name).filter(|file| !file.starts_with('/')));
         let secrets = secrets.chain(misplaced.cloned()).collect();
+        let has_proxy = set.contains_key("AWS_PROXY_URL");
         // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other request.
         let mut options = vec![(Key::DisableBulkDelete, "true".to_owned())];
         // Names that the client does not know belong to other programs.
@@ -192,6 +196,11 @@ impl Settings {
             options.push((Key::Endpoint, url));
             if is_loopback {
                 options.push((Key::Client(ClientConfigKey::AllowHttp), "true".to_owned()));
+                // The client reads HTTP_PROXY for whatever it calls; no proxy stands between a machine and itself.
+                if !has_proxy {
+                    let direct = [(ClientConfigKey::ProxyUrl, NO_PROXY), (ClientConfigKey::ProxyExcludes, EVERYTHING)];
+                    options.extend(direct.map(|(key, value)| (Key::Client(key), value.to_owned())));
+                }
             }
         }
         Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })

@@ -53,6 +53,17 @@ pub struct Gap {
     pub window: Window,
     /// Why.
     pub error: Error,
+    /// Whether it was tried.
+    pub tried: Tried,
+}
+
+/// Whether a window that stays missing was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// It was, and its error says what happened.
+    Yes,
+    /// The run ended before.
+    No,
 }
 
 impl SyncReport {

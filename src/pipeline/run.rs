@@ -10,7 +10,7 @@ use super::accounts::Means;
 use super::range::PLANNING_SLACK_SECONDS;
 use super::raw::KeepRaw;
 use super::refresh::{self, Replacement};
-use super::report::{Gap, Progress, SyncReport};
+use super::report::{Gap, Progress, SyncReport, Tried};
 use super::shelf::Shelf;
 use super::source::Source;
 use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
@@ -188,7 +188,8 @@ impl<'a> Run<'a> {
             is_alone = false;
             reserved.remove(&done.window);
             self.take_in(done);
-            if self.report.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Credentials) {
+            let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
+            if self.report.stopped.as_ref().is_some_and(is_hopeless) {
                 // More calls cannot help; those under way are let go.
                 return;
             }
@@ -270,7 +271,7 @@ impl<'a> Run<'a> {
                     }
                     let window = self.give_up(window, budget);
                     tracing::error!(%window, %error, "the window stays a gap");
-                    self.report.gaps.push(Gap { window, error });
+                    self.report.gaps.push(Gap { window, error, tried: Tried::Yes });
                 }
                 _ => self.stop(window, error),
             },
@@ -283,7 +284,7 @@ impl<'a> Run<'a> {
         if let Some(whole) = whole.filter(|whole| !self.is_contradicted(*whole)) {
             let error = contradicted().with("window", whole);
             tracing::error!(window = %whole, %error, "the window stays a gap");
-            self.report.gaps.push(Gap { window: whole, error });
+            self.report.gaps.push(Gap { window: whole, error, tried: Tried::Yes });
             self.cuts.forget(whole);
             self.contradicted.push(whole);
         } else if heard.is_contradicted {
@@ -461,7 +462,7 @@ impl<'a> Run<'a> {
             let error = Error::new(ErrorKind::Incomplete, why)
                 .with("window", window)
                 .hint("run the same command again: what is missing is fetched then");
-            Gap { window, error }
+            Gap { window, error, tried: Tried::Yes }
         }));
     }
 
@@ -493,7 +494,7 @@ impl<'a> Run<'a> {
         }
         for window in self.coverage.gaps(self.range).into_iter().flat_map(|open| named.gaps(open)) {
             let error = Error::new(ErrorKind::Incomplete, "not walked before the run ended").with("window", window);
-            self.report.gaps.push(Gap { window, error });
+            self.report.gaps.push(Gap { window, error, tried: Tried::No });
         }
     }
 }

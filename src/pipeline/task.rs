@@ -12,7 +12,7 @@ use super::raw::{self, Record};
 use super::refresh::{self, Replacement};
 use super::shelf::ShelvedPage;
 use super::source::Source;
-use super::{Gap, Range, SyncOptions};
+use super::{Gap, Range, SyncOptions, Tried};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
@@ -360,7 +360,7 @@ impl Task<'_> {
             )
             .with("window", window)
             .hint("look at the records with `wdt-lake get`; raise --max-quarantine to commit the others without them");
-            landed.gaps.push(Gap { window, error });
+            landed.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
         let (of_all_headers, of_all_details) = (Sum::default(), Sum::default());

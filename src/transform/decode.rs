@@ -263,7 +263,12 @@ impl<'a> Answer<'a> {
         if !scanner.enter(b'{')? {
             // An inner object may be `[]` or null when the server has nothing to put there; the outer one may not.
             let raw = scanner.raw()?;
-            let is_nothing = !inside.is_empty() && (raw == "null" || raw.starts_with('['));
+            let is_empty = |list: &str| {
+                list.strip_prefix('[')
+                    .and_then(|rest| rest.strip_suffix(']'))
+                    .is_some_and(|rest| rest.trim().is_empty())
+            };
+            let is_nothing = !inside.is_empty() && (raw == "null" || is_empty(raw));
             return if is_nothing { Ok(()) } else { Err(Stop::Unwanted) };
         }
         // Each edition has a field of the other's name that says nothing of success.

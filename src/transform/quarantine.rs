@@ -30,6 +30,9 @@ use crate::time::{BeijingTime, Window, rfc3339_micros};
 /// `major.minor` of the lines.
 pub const FORMAT: &str = "1.0";
 
+/// A page of a hundred requisitions is some 250 kB; what is none shows what it is sooner.
+const MOST_OF_A_FILE: usize = 16 << 10;
+
 /// A requisition that did not fit, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
@@ -69,7 +72,8 @@ impl Quarantined {
     /// What did not fit and why, in a sentence for people.
     pub fn message(&self) -> String {
         if let Some(cause) = &self.cause {
-            return format!("the response {}: {cause}", self.reason);
+            let what = self.field.as_deref().unwrap_or("the response");
+            return format!("{what} {}: {cause}", self.reason);
         }
         let field = self.field.as_deref().unwrap_or("the requisition");
         match self.detail_index {
@@ -101,8 +105,11 @@ impl Quarantined {
         serde_json::to_string(&line).unwrap_or_default()
     }
 
-    /// A file that is no page, whole: `raw` is its text, with U+FFFD for what is not UTF-8, and `field` its name.
+    /// A file that is no page: `raw` is the beginning of its text, with U+FFFD for what is not UTF-8, and `field` its name. The file stays where it
+    /// is, so that no more than [`MOST_OF_A_FILE`] bytes of it are kept.
     pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
+        let kept = &body[..body.len().min(MOST_OF_A_FILE)];
+        let is_cut = kept.len() < body.len();
         Self {
             identity: Identity::Record { apply_id: None, sha256: Sha256::digest(body).into() },
             purchase_apply_no: None,
@@ -114,11 +121,11 @@ impl Quarantined {
             window: context.window,
             page_no: context.page_no,
             page_size: context.page_size,
-            cause: None,
+            cause: is_cut.then(|| format!("the first {} of its {} bytes are kept", kept.len(), body.len())),
             edition,
             received_at_micros: context.received_at_micros,
             run,
-            raw: String::from_utf8_lossy(body).into_owned(),
+            raw: String::from_utf8_lossy(kept).into_owned(),
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::parts;
 use super::super::shelf::{Shelf, ShelvedPage};
 use super::super::task::{blocking, recorded};
 use super::super::task::{drop_extra_rows, sharing};
-use super::super::{Gap, contract_version, table_specs};
+use super::super::{Gap, Tried, contract_version, table_specs};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +95,11 @@ impl Rebuild<'_> {
             }
             if missing != [window] {
                 let error = Error::new(ErrorKind::Incomplete, "the new lake covers a part of the window already");
-                report.gaps.push(Gap { window, error: error.with("commit", commit).with("window", window).hint(SYNC) });
+                report.gaps.push(Gap {
+                    window,
+                    tried: Tried::Yes,
+                    error: error.with("commit", commit).with("window", window).hint(SYNC),
+                });
                 continue;
             }
             match self.one(window, live, report).await {
@@ -104,7 +108,7 @@ impl Rebuild<'_> {
                 Err(error) if matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Defect) => {
                     tracing::error!(%window, %commit, %error, "the window stays a gap");
                     let error = error.with("commit", commit).with("window", window).hint(SYNC);
-                    report.gaps.push(Gap { window, error });
+                    report.gaps.push(Gap { window, error, tried: Tried::Yes });
                 }
                 Err(error) => return Err(error.with("commit", commit).with("window", window)),
             }
