@@ -196,7 +196,7 @@ async fn sync_by(
             if !is_done {
                 // Windows whose pages are all there are finished, and of others the part that is proved.
                 quit.set();
-                let _ = interrupt.unless_over(walking).await;
+                let _ = interrupt.unless_late(walking).await;
             }
             is_done
         };

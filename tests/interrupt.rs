@@ -34,7 +34,8 @@ fn an_interrupted_run_keeps_what_is_committed() {
         assert!(!lake.files().iter().any(|name| name.starts_with("_lease")), "{about}: the lease was given back");
 
         let calls = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(0).json()["calls"].as_u64().unwrap();
-        assert!(committed == 0 || calls < whole, "{about}: {calls} calls for the rest, {whole} for all");
+        // A part of a window may be kept whose rest costs as many calls.
+        assert!(committed == 0 || calls <= whole, "{about}: {calls} calls for the rest, {whole} for all");
         campaign.assert_whole(&lake, &about);
     }
 }
@@ -42,7 +43,7 @@ fn an_interrupted_run_keeps_what_is_committed() {
 /// A window of sixty pages that is interrupted near its end is not lost: the list is ordered, and its pages are read from the end backwards.
 #[test]
 fn a_window_that_is_partly_read_keeps_what_is_proved() {
-    for edition in [Edition::Enterprise, Edition::Flagship] {
+    for edition in [Edition::Enterprise, Edition::Y] {
         let erp = erp_of(edition, 6_000, 25, "2026-06-29 23:59:59");
         let lake = LakeDir::new();
         let mut command = program_at(&erp);

@@ -23,6 +23,7 @@ const REQUISITIONS: usize = 230;
 /// Oddities under which nothing can be proved: the program says so and lands nothing wrong.
 const PROVES_NOTHING: &[&str] = &[
     "total-zero",
+    "total-of-page",
     "total-low",
     "total-high",
     "total-half",
@@ -126,7 +127,6 @@ fn meet_all(edition: Edition, theme: impl Fn(&str) -> bool) {
     for kind in OddityKind::all().filter(|kind| theme(kind.name()) && kind.concerns(edition)) {
         let name = kind.name();
         let code = meet(edition, name);
-        println!("{edition} {name}: exit {code}");
         if !PROVES_NOTHING.contains(&name) {
             assert!(code == 0 || code == 3, "{name}, {edition}: exit {code}, where everything sound can be proved");
         }

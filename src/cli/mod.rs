@@ -149,7 +149,15 @@ impl Command {
     fn only_prints(&self) -> bool {
         matches!(
             self,
-            Self::Plan(_) | Self::Get(_) | Self::Status(_) | Self::Files(_) | Self::Views(_) | Self::Schema(_)
+            Self::Plan(_)
+                | Self::Get(_)
+                | Self::Status(_)
+                | Self::Files(_)
+                | Self::Views(_)
+                | Self::Schema(_)
+                | Self::Verify(_)
+                | Self::Check(_)
+                | Self::Doctor(_)
         )
     }
 }

@@ -66,30 +66,34 @@ pub(super) enum Judgement {
 /// Judges a backward pass over a list that is ordered in `direction`. `pages` are in the order in which they were read, the last page
 /// first and page 0 last; `final_total` is the total that came with page 0.
 pub(super) fn judge(pages: &[&[RowKey]], direction: Direction, page_size: u32, final_total: u64) -> Judgement {
-    judge_from(0, pages, direction, page_size, final_total)
-}
-
-/// The same of a pass that ended at `first_page`: it says nothing of what stands before the row with which that page begins.
-pub(super) fn judge_from(
-    first_page: u32,
-    pages: &[&[RowKey]],
-    direction: Direction,
-    page_size: u32,
-    final_total: u64,
-) -> Judgement {
     let size = u64::from(page_size);
-    let behind_first = final_total.saturating_sub(u64::from(first_page) * size);
     // The total alone does not tell where the list ends.
     if pages.first().is_none_or(|rows| rows.len() as u64 >= size) {
         return Judgement::Nothing("the end of the list was not seen");
     }
     let long_enough = pages.iter().rev().enumerate().all(|(page_no, rows)| {
-        let expected = size.min(behind_first.saturating_sub(page_no as u64 * size));
+        let expected = size.min(final_total.saturating_sub(page_no as u64 * size));
         rows.len() as u64 >= expected
     });
     if !long_enough {
         return Judgement::Nothing("a page was shorter than the total allows");
     }
+    let both_sides = match both_sides(pages, direction) {
+        Ok(both_sides) => both_sides,
+        Err(why) => return Judgement::Nothing(why),
+    };
+    if both_sides.is_empty() && count::distinct(pages.iter().copied()) < final_total {
+        return Judgement::Nothing("fewer distinct rows than the final total");
+    }
+    Judgement::CompleteBut(both_sides)
+}
+
+/// The seconds that stand on both sides of a boundary between two of `pages`, which were read one after the other from the end of a list that is
+/// ordered in `direction`. Every other second between their first and last rows is complete.
+///
+/// # Errors
+/// Why the pages are not of such a list.
+pub(super) fn both_sides(pages: &[&[RowKey]], direction: Direction) -> Result<BTreeSet<BeijingTime>, &'static str> {
     let mut seen: HashSet<&Identity> = HashSet::new();
     let mut both_sides = BTreeSet::new();
     // No row that was not yet seen can stand behind the first row of a page already read.
@@ -98,10 +102,10 @@ pub(super) fn judge_from(
     for rows in pages {
         for row in *rows {
             let Some(modified) = row.modified else {
-                return Judgement::Nothing("a row has no readable modified time");
+                return Err("a row has no readable modified time");
             };
             if seen.insert(&row.identity) && direction.key(modified) > ceiling {
-                return Judgement::Nothing("the server does not order by modified time across pages");
+                return Err("the server does not order by modified time across pages");
             }
         }
         let (first, last) = (rows.first().and_then(|row| row.modified), rows.last().and_then(|row| row.modified));
@@ -111,10 +115,7 @@ pub(super) fn judge_from(
         }
         behind = first;
     }
-    if both_sides.is_empty() && count::distinct(pages.iter().copied()) < behind_first {
-        return Judgement::Nothing("fewer distinct rows than the final total");
-    }
-    Judgement::CompleteBut(both_sides)
+    Ok(both_sides)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 //!
 //! - a row without an id matches any row of its number and second;
 //! - an invalid record of which only the id can be read matches any row of that id, and also one without an id;
-//! - an invalid record of which nothing can be read counts by its bytes, and within one response only.
+//! - an invalid record of which nothing can be read counts within one response only.
 //!
-//! What is told apart within one response stands at two places of one list, so the most that a single response shows counts too.
+//! What is told apart within one response stands at two places of one list: there every row counts that is kept as one of its own, and the
+//! most that a single response shows counts too.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,16 +23,12 @@ type Set<K> = HashSet<K, ahash::RandomState>;
 pub(super) fn distinct<'a>(responses: impl Iterator<Item = &'a [RowKey]>) -> u64 {
     let (mut all, mut most_in_one) = (Tally::default(), 0);
     for rows in responses {
-        let mut one = Tally::default();
-        for row in rows {
-            all.add(&row.identity);
-            one.add(&row.identity);
-        }
+        rows.iter().for_each(|row| all.add(&row.identity));
         all.end_response();
-        one.end_response();
-        most_in_one = most_in_one.max(one.with_nameless());
+        let in_one: Set<&Identity> = rows.iter().map(|row| &row.identity).collect();
+        most_in_one = most_in_one.max(in_one.len());
     }
-    all.named().max(most_in_one) as u64
+    all.count().max(most_in_one) as u64
 }
 
 /// The records seen so far.
@@ -42,9 +39,7 @@ struct Tally<'a> {
     /// Of records of which only the id can be read: the most texts in one response.
     by_id: Map<ApplyId, usize>,
     /// The texts in the response that is read, by id.
-    texts: Map<Option<ApplyId>, Set<&'a [u8; 32]>>,
-    /// The most texts without any id in one response.
-    nameless: usize,
+    texts: Map<ApplyId, Set<&'a [u8; 32]>>,
 }
 
 impl<'a> Tally<'a> {
@@ -53,35 +48,27 @@ impl<'a> Tally<'a> {
             Identity::Version { number, modified, apply_id } => {
                 self.versions.entry((number, *modified)).or_default().extend(*apply_id);
             }
-            Identity::Record { apply_id, sha256 } => {
+            Identity::Record { apply_id: Some(apply_id), sha256 } => {
                 self.texts.entry(*apply_id).or_default().insert(sha256);
             }
+            // It may be a reading of any other.
+            Identity::Record { apply_id: None, .. } => {}
         }
     }
 
     fn end_response(&mut self) {
         for (apply_id, texts) in self.texts.drain() {
-            match apply_id {
-                Some(apply_id) => {
-                    let most = self.by_id.entry(apply_id).or_default();
-                    *most = texts.len().max(*most);
-                }
-                None => self.nameless = self.nameless.max(texts.len()),
-            }
+            let most = self.by_id.entry(apply_id).or_default();
+            *most = texts.len().max(*most);
         }
     }
 
-    /// Records of which something tells which they are.
-    fn named(&self) -> usize {
+    fn count(&self) -> usize {
         let known: Set<ApplyId> = self.versions.values().flatten().copied().collect();
         let anonymous = self.versions.values().filter(|ids| ids.is_empty()).count();
         let by_id: usize = self.by_id.iter().filter(|(id, _)| !known.contains(id)).map(|(_, most)| most).sum();
         let versions: usize = self.versions.values().map(|ids| ids.len().max(1)).sum();
         versions + by_id.saturating_sub(anonymous)
-    }
-
-    fn with_nameless(&self) -> usize {
-        self.named() + self.nameless
     }
 }
 
@@ -105,14 +92,14 @@ mod tests {
 
     #[test]
     fn two_readings_of_one_record_count_once() {
-        let (with, without) = (version("A", 1), version("A", 0));
-        assert_eq!(count(&[&[with.clone(), without.clone()]]), 1, "the id flickers");
-        assert_eq!(count(&[&[with.clone()], &[version("A", 9)]]), 2, "two ids are two requisitions");
-        assert_eq!(count(&[&[with.clone()], &[record(1, 1)], &[record(1, 2)]]), 1, "valid and invalid, by id");
-        assert_eq!(count(&[&[without.clone()], &[record(5, 1)]]), 1, "it may be the one without an id");
-        assert_eq!(count(&[&[without], &[record(5, 1)], &[record(6, 1)]]), 2, "but not both");
+        let (with, without) = ([version("A", 1)], [version("A", 0)]);
+        assert_eq!(count(&[&with, &without]), 1, "the id flickers");
+        assert_eq!(count(&[&with, &[version("A", 9)]]), 2, "two ids are two requisitions");
+        assert_eq!(count(&[&with, &[record(1, 1)], &[record(1, 2)]]), 1, "valid and invalid, by id");
+        assert_eq!(count(&[&without, &[record(5, 1)]]), 1, "it may be the one without an id");
+        assert_eq!(count(&[&without, &[record(5, 1)], &[record(6, 1)]]), 2, "but not both");
         assert_eq!(count(&[&[record(0, 1)], &[record(0, 2)]]), 1, "nothing to know them by");
-        assert_eq!(count(&[&[with], &[record(0, 2)]]), 1);
+        assert_eq!(count(&[&with, &[record(0, 2)]]), 1);
     }
 
     #[test]
@@ -122,6 +109,8 @@ mod tests {
         let masked: Vec<RowKey> = (0..6).map(|text| record(7, text)).collect();
         assert_eq!(count(&[&masked]), 6, "six broken records behind one masked id");
         assert_eq!(count(&[&[version("A", 1), record(0, 1)], &[record(0, 1)]]), 2);
+        assert_eq!(count(&[&[version("A", 4), version("A", 0)]]), 2, "with an id and without, side by side");
+        assert_eq!(count(&[&[version("A", 7), record(7, 1), record(7, 2)]]), 3, "a masked id, one of them sound");
         assert_eq!(count(&[&[record(0, 1), record(0, 1)]]), 1, "a JOIN gives a row twice");
         assert_eq!(count(&[]), 0);
     }

@@ -237,9 +237,19 @@ impl<P: PageRows> Evidence<P> {
             let Asked { page_no, page_size, at } = response.asked;
             let known = page_size <= honoured && !response.is_unreadable;
             let start = u64::from(page_no) * u64::from(page_size);
-            let rows = if self.is_echo(place) { 0 } else { response.rows };
+            // A short page 0 is the whole list: a row that stands twice in it is one.
+            let rows = match page_no {
+                _ if self.is_echo(place) => 0,
+                0 => count::distinct([self.rows(place)].into_iter()),
+                _ => response.rows,
+            };
             let received = response.received;
-            (known && rows < u64::from(page_size)).then_some(Bound { place, rows: start + rows, asked: at, received })
+            (known && (rows == 0 || response.rows < u64::from(page_size))).then_some(Bound {
+                place,
+                rows: start + rows,
+                asked: at,
+                received,
+            })
         };
         self.responses.iter().enumerate().filter_map(short)
     }
@@ -308,7 +318,8 @@ impl<P: PageRows> Evidence<P> {
         let grounds = Grounds {
             total: Some(total),
             rows_after_total: rows,
-            list_bound: is_short.then_some(response.rows),
+            // A row that stands twice in the whole list is one.
+            list_bound: is_short.then_some(rows),
             rows_after_bound: rows,
             unreadable: u64::from(response.is_unreadable),
         };

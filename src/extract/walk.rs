@@ -21,6 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::boundary::{self, Direction, Judgement};
 use super::budget::{Budget, Limits};
@@ -146,19 +149,38 @@ pub struct Part {
     pub proof: Proof,
 }
 
+/// How long pages that were asked for are waited for when a run ends.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
 /// Tells walks to ask for no more pages; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Quit(Arc<AtomicBool>);
+pub struct Quit(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    is_set: AtomicBool,
+    set: Notify,
+}
 
 impl Quit {
     /// From here on, no walk asks for another page but to close what it has read.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_set.store(true, Ordering::Release);
+        self.0.set.notify_waiters();
     }
 
     /// Whether it was told.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_set.load(Ordering::Acquire)
+    }
+
+    /// Completes some time after it was told: what was asked for and has not come by then is not waited for.
+    async fn is_over(&self) {
+        let told = self.0.set.notified();
+        if !self.is_set() {
+            told.await;
+        }
+        tokio::time::sleep(PATIENCE).await;
     }
 }
 
@@ -257,8 +279,10 @@ struct Walk<'a, S: Pages> {
     is_capped: bool,
     budget: Budget,
     evidence: Evidence<S::Page>,
-    /// The pages that the latest concurrent pass has read behind page 0, for a run that ends meanwhile.
+    /// The pages that the latest pass has read behind page 0, for a run that ends meanwhile.
     pass: BTreeMap<u32, usize>,
+    /// The total that was known when that pass began.
+    pass_total: u64,
     /// Whether the record that cannot be read was read again at the end.
     was_read_again: bool,
     calls: u32,
@@ -276,6 +300,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             budget,
             evidence: Evidence::new(),
             pass: BTreeMap::new(),
+            pass_total: 0,
             was_read_again: false,
             calls: 0,
             retries: 0,

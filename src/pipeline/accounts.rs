@@ -25,6 +25,8 @@ const BASE_MEMORY_BYTES: u64 = 49 << 20;
 const ACCOUNT_MEMORY_BYTES: u64 = 3 << 20;
 /// Below this, hardly a page of an account would wait in memory.
 const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
+/// A page of a hundred requisitions is some 250 kB.
+const LEAST_RESPONSE_BYTES: u64 = 1 << 20;
 
 /// What an account works with; a clone shares the threads and has a share of the memory of its own.
 #[derive(Clone, Debug)]
@@ -86,7 +88,8 @@ impl Means {
 
     /// How the account's gateway is called: a response may take an equal share of what the responses under way may take together.
     pub(super) fn calls(&self, asked: &CallPolicy) -> CallPolicy {
-        let share = self.response_memory / u64::from(asked.concurrency.max(1));
+        // However many are asked for at once: a page of some requisitions must fit.
+        let share = (self.response_memory / u64::from(asked.concurrency.max(1))).max(LEAST_RESPONSE_BYTES);
         CallPolicy { max_response_bytes: asked.max_response_bytes.min(share), ..asked.clone() }
     }
 }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// How long an orderly end may take.
 const GRACE: Duration = Duration::from_secs(8);
+/// How much of it is for what is under way; the rest is for giving back what the run holds.
+const GRACE_OF_WORK: Duration = Duration::from_secs(5);
 
 /// What a run has been told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +59,11 @@ impl Interrupt {
 
     /// Completes when the run has to have ended: some time after it was asked, or when it is asked again.
     pub async fn over(&self) {
-        let limit = self.asked_at().await + GRACE;
+        self.over_after(GRACE).await;
+    }
+
+    async fn over_after(&self, grace: Duration) {
+        let limit = self.asked_at().await + grace;
         let mut told = self.0.clone();
         tokio::select! {
             () = tokio::time::sleep_until(limit) => {}
@@ -70,6 +76,14 @@ impl Interrupt {
         tokio::select! {
             done = work => Some(done),
             () = self.asked() => None,
+        }
+    }
+
+    /// The outcome of work that is under way, unless it takes so long after the run was asked to end that nothing could be given back.
+    pub(super) async fn unless_late<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.over_after(GRACE_OF_WORK) => None,
         }
     }
 

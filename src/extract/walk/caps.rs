@@ -40,6 +40,12 @@ impl<S: Pages> Walk<'_, S> {
         if is_more { Err(Halt::Contradicted("there are rows behind the total")) } else { Ok(()) }
     }
 
+    /// Whether the list of the window cannot be capped: it is short, or one as long was found whole.
+    pub(super) fn is_list_known(&self) -> bool {
+        let total = self.total();
+        total < self.walker.limits.least_list_cap || total <= self.walker.highest_total.load(Ordering::Relaxed)
+    }
+
     /// List and total together may be capped, which a new highest total of the run can be: the totals before, at and after the second in
     /// the middle must not be above the rows that are held there.
     pub(super) async fn check_list_cap(&mut self) -> Step<()> {
@@ -59,7 +65,12 @@ impl<S: Pages> Walk<'_, S> {
         let at = self.window.intersect(Window::second(middle));
         for part in before.into_iter().chain(at).chain(after) {
             self.spend(1)?;
-            let fetched = self.walker.source.page(part, 0, 1).await?;
+            let quit = &self.walker.quit;
+            let fetched = tokio::select! {
+                biased;
+                fetched = self.walker.source.page(part, 0, 1) => fetched?,
+                () = quit.is_over() => return Err(Halt::Quit),
+            };
             self.calls += 1;
             self.retries += fetched.retries;
             let last = part.end().plus_seconds(self.walker.source.extra_seconds());

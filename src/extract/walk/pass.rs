@@ -1,6 +1,9 @@
 //! The passes over the pages of a window. Each begins with the last page, because it shows the end of the list, and ends with page 0, whose
 //! total starts the next count; between them the pages are asked for from the end backwards.
 
+use std::future;
+use std::ops::Range;
+
 use futures::stream::{self, StreamExt as _};
 
 use super::super::evidence::Asked;
@@ -39,6 +42,9 @@ impl<S: Pages> Walk<'_, S> {
             if self.is_short(&page, page_no, total) {
                 page = self.ask(page_no).await?;
             }
+            if page_no > 0 {
+                self.note_in_pass(page_no, &page);
+            }
             read.push(page);
         }
         Ok(read)
@@ -47,7 +53,6 @@ impl<S: Pages> Walk<'_, S> {
     /// Asks for the page that shows the end of the list: the last one, or the one behind it where that must be full. Gives the page from which
     /// the others follow towards page 0; `None` when the list is shorter than the total by pages, so that a pass by another total is due.
     async fn end_of_list(&mut self, pages: u32, total: u64) -> Step<Option<u32>> {
-        self.pass.clear();
         let is_full = self.is_full(total);
         // More pages than a walk is planned for are those of one second, or of a total that is not true.
         let is_long = pages > self.walker.limits.max_pages.saturating_mul(2);
@@ -87,21 +92,30 @@ impl<S: Pages> Walk<'_, S> {
         total > 0 && total.is_multiple_of(u64::from(self.page_size))
     }
 
-    /// The pages before `behind` and behind page 0, several at once.
+    /// The pages before `behind` and behind page 0, several at once: in blocks, each of which is read page by page from its end backwards, so that
+    /// what is read of it proves something by itself (`partial`).
     async fn read_at_once(&mut self, behind: u32) -> Step<Vec<(u32, PageRead)>> {
         let (window, page_size, moments) = (self.window, self.page_size, self.evidence.moments());
         let (source, quit) = (self.walker.source, &self.walker.quit);
-        let mut responses = stream::iter((1..behind).rev().take_while(|_| !quit.is_set()))
-            .map(|page_no| {
-                let moments = moments.clone();
-                async move {
-                    let asked = Asked { page_no, page_size, at: moments.next() };
-                    (asked, source.page(window, page_no, page_size).await)
-                }
-            })
-            .buffer_unordered(self.walker.limits.concurrency.max(1) as usize);
+        let ask = |page_no| {
+            let moments = moments.clone();
+            async move {
+                let asked = Asked { page_no, page_size, at: moments.next() };
+                (asked, source.page(window, page_no, page_size).await)
+            }
+        };
+        let in_turn = |block: Range<u32>| {
+            Box::pin(stream::iter(block.rev()).take_while(|_| future::ready(!quit.is_set())).then(ask))
+        };
+        let mut responses = stream::select_all(blocks(1..behind, self.walker.limits.concurrency).map(in_turn));
         let (mut read, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some((asked, response)) = responses.next().await {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = responses.next() => next,
+                () = quit.is_over() => None,
+            };
+            let Some((asked, response)) = next else { break };
             let response = match response {
                 Err(_) if quit.is_set() => continue,
                 response => response?,
@@ -145,9 +159,14 @@ impl<S: Pages> Walk<'_, S> {
 
     pub(super) async fn fetch(&mut self, page_no: u32, page_size: u32) -> Step<(Asked, Fetched<S::Page>)> {
         let asked = Asked { page_no, page_size, at: self.evidence.moments().next() };
-        match self.walker.source.page(self.window, page_no, page_size).await {
-            Err(_) if self.walker.quit.is_set() => Err(Halt::Quit),
-            response => Ok((asked, response?)),
+        let quit = &self.walker.quit;
+        tokio::select! {
+            biased;
+            response = self.walker.source.page(self.window, page_no, page_size) => match response {
+                Err(_) if quit.is_set() => Err(Halt::Quit),
+                response => Ok((asked, response?)),
+            },
+            () = quit.is_over() => Err(Halt::Quit),
         }
     }
 
@@ -167,8 +186,17 @@ impl<S: Pages> Walk<'_, S> {
             return Err(self.budget_spent().into());
         }
         self.passes += 1;
+        self.pass.clear();
+        self.pass_total = self.total();
         Ok(())
     }
+}
+
+/// So many blocks of about equal length, fewer where there are fewer pages.
+fn blocks(pages: Range<u32>, count: u32) -> impl Iterator<Item = Range<u32>> {
+    let length = pages.end.saturating_sub(pages.start).div_ceil(count.max(1)).max(1);
+    let end = pages.end;
+    pages.step_by(length as usize).map(move |first| first..first.saturating_add(length).min(end))
 }
 
 fn rose(super::super::evidence::Rose { from, to }: super::super::evidence::Rose) -> crate::error::Error {

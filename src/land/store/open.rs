@@ -22,6 +22,10 @@ enum Place {
 
 impl Place {
     fn of(location: &str) -> Result<Self> {
+        let location = location.trim();
+        if location.is_empty() {
+            return Err(Error::usage("the lake has no location").hint("give a folder or s3://bucket/prefix"));
+        }
         let uri = location.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
         let Some((scheme, _)) = uri else {
             check_path(location)?;

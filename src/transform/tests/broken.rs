@@ -147,7 +147,6 @@ fn what_is_not_a_page_is_unreadable_and_not_repeated() {
         (r#"{"code":0,"purchase_lists":[ {"secret":1}]}"#, "the answer has no purchase_list"),
         (r#"{"code":0,"data":{"order_list":[{"secret":1}]}}"#, "the answer has no purchase_list"),
         (r#"{"code":0,"total_count":5}"#, "the answer has no purchase_list"),
-        (r#"{"code":0,"total_count":"secret","purchase_list":[]}"#, "the total of the answer is not a number"),
         (r#"{"code":"2180","message":"secret","purchase_list":[]}"#, "the answer is not a success (code 2180)"),
         (r#"{"purchase_list":[],"purchase_list":[]}"#, "the answer has purchase_list twice"),
         (r#"{"purchase_list":[]}secret"#, "the answer is not JSON (trailing characters) at byte 20"),
@@ -198,4 +197,17 @@ fn a_response_that_cannot_be_read_is_one_invalid_record() {
     assert_eq!(large(300 << 20).rows(), large(300 << 20).rows());
     assert_ne!(large(300 << 20).rows(), large(301 << 20).rows());
     assert_eq!(large(1).quarantined()[0].raw, "");
+}
+
+/// A total that is no number is none: the records of its page are not to blame.
+#[test]
+fn a_total_that_cannot_be_read_is_no_total() {
+    for (total, read) in
+        [("\" 250 \"", Some(250)), ("\"250,000\"", None), ("[250]", None), ("\"x\"", None), ("-1", None)]
+    {
+        let body = format!(r#"{{"code":0,"total_count":{total},"purchase_list":[]}}"#);
+        let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 0 };
+        let page = PageDecoder::new(Edition::Enterprise, run()).expect("a decoder").decode(body.as_bytes(), &context);
+        assert_eq!(page.expect("a page").total(), read, "{total}");
+    }
 }
