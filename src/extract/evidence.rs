@@ -401,6 +401,35 @@ impl<P: PageRows> Evidence<P> {
         self.seen.values().filter_map(|seen| self.rows(seen.page).get(seen.row))
     }
 
+    /// The seconds next to the records that could not be read, when there are several places of them: what lies between is to be walked apart.
+    pub(super) fn around_unreadable(&self) -> Option<(BeijingTime, BeijingTime)> {
+        let unreadable = |response: &&Response| response.is_unreadable;
+        let places = || self.responses.iter().filter(unreadable).map(|response| u64::from(response.asked.page_no));
+        let (first, last) = (places().min()?, places().max()?);
+        if first == last {
+            return None;
+        }
+        let (mut before, mut behind): (Option<(u64, BeijingTime)>, Option<(u64, BeijingTime)>) = (None, None);
+        for (response, page) in self.responses.iter().zip(&self.pages).filter(|(response, _)| !response.is_unreadable) {
+            let start = u64::from(response.asked.page_no) * u64::from(response.asked.page_size);
+            for (place, second) in (start..).zip(page.rows()).filter_map(|(place, row)| Some((place, row.modified?))) {
+                if place < first && before.is_none_or(|(other, _)| other <= place) {
+                    before = Some((place, second));
+                } else if place > last && behind.is_none_or(|(other, _)| other >= place) {
+                    behind = Some((place, second));
+                }
+            }
+        }
+        let (one, other) = (before?.1, behind?.1);
+        Some((one.min(other), one.max(other)))
+    }
+
+    /// Whether records at several places could not be read.
+    pub(super) fn has_several_unreadable(&self) -> bool {
+        let mut places = self.responses.iter().filter(|response| response.is_unreadable).map(|r| r.asked.page_no);
+        places.next().is_some_and(|first| places.any(|place| place != first))
+    }
+
     /// The place in the list of the record that could not be read last.
     pub(super) fn unreadable_place(&self) -> Option<u32> {
         self.responses.iter().rfind(|response| response.is_unreadable).map(|response| response.asked.page_no)

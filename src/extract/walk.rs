@@ -331,6 +331,7 @@ impl<'a, S: Pages> Walk<'a, S> {
         if let Some(verdict) = self.judge_count().await? {
             return Ok(verdict);
         }
+        self.halt_at_several_unreadable()?;
         let pass = self.backward_pass().await?;
         if let Some(verdict) = self.judge_count().await? {
             return Ok(verdict);
@@ -474,10 +475,22 @@ impl<'a, S: Pages> Walk<'a, S> {
         if extra == 0 { 0 } else { self.evidence.rows_known_within(end.plus_seconds(1), end.plus_seconds(extra)) }
     }
 
+    /// The pieces in which a window that was not proved is walked: halves, or what lies around records that cannot be read and the rest.
+    fn pieces(&self) -> Vec<Window> {
+        let around = self.evidence.around_unreadable().and_then(|(first, last)| Window::new(first, last));
+        let Some(around) = around.and_then(|around| around.intersect(self.window)).filter(|part| *part != self.window)
+        else {
+            return self.window.pieces(2);
+        };
+        let before = Window::new(self.window.start(), around.start().plus_seconds(-1));
+        let behind = Window::new(around.end().plus_seconds(1), self.window.end());
+        before.into_iter().chain([around]).chain(behind).collect()
+    }
+
     /// What the walk gives to whoever asked for it.
     async fn conclude(self, ended: Step<Verdict>) -> Result<Walked<S::Page>> {
         let total = self.evidence.totals().last().copied();
-        let halves = || Walked::Unproved { windows: self.window.pieces(2), total };
+        let halves = || Walked::Unproved { windows: self.pieces(), total };
         match ended {
             Ok(Verdict::Proved(rule, grounds, seconds)) => {
                 if self.is_capped {

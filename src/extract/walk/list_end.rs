@@ -26,8 +26,10 @@ impl<S: Pages> Walk<'_, S> {
             self.passes += 1;
             self.spend(pages.saturating_add(1))?;
             self.ask(last).await?;
+            self.halt_at_several_unreadable()?;
             for page_no in (0..last).rev() {
                 self.ask(page_no).await?;
+                self.halt_at_several_unreadable()?;
             }
             self.ask(last).await?;
             if let Some(grounds) = self.evidence.list_bounds_rule(self.page_size) {

@@ -35,6 +35,10 @@ impl<S: Pages> Walk<'_, S> {
             if read.rows < u64::from(page_size) {
                 todo.clear();
             }
+            // A row behind them is read too: the window is cut around them.
+            if page.unreadable > 1 && self.window.seconds() > 1 {
+                return Err(Halt::Unproved("several records cannot be read"));
+            }
         }
         Ok(page)
     }
@@ -60,7 +64,12 @@ impl<S: Pages> Walk<'_, S> {
         page.rows += 1;
         page.places.extend(kept.places);
         page.unreadable += 1;
-        if page.unreadable > 1 && self.window.seconds() > 1 {
+        Ok(())
+    }
+
+    /// A window with several records that cannot be read is cut: they count as one.
+    pub(super) fn halt_at_several_unreadable(&self) -> Step<()> {
+        if self.evidence.has_several_unreadable() && self.window.seconds() > 1 {
             return Err(Halt::Unproved("several records cannot be read"));
         }
         Ok(())

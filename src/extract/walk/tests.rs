@@ -242,7 +242,7 @@ fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Li
             }
             Walked::Unproved { windows, .. } => {
                 assert_eq!(windows.iter().map(|piece| piece.seconds()).sum::<u64>(), window.seconds());
-                assert_eq!(windows.len(), 2);
+                assert!(windows.len() > 1, "a cut makes progress");
                 todo.extend(windows.into_iter().map(|piece| (piece, budget.clone())));
             }
             Walked::Interrupted(_) => panic!("nobody told it to quit"),

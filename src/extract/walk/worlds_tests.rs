@@ -311,6 +311,10 @@ struct Came {
 
 /// Walks the whole of a world as a run does.
 fn sync(world: &World, page_size: u32) -> Came {
+    sync_window(world, whole(), page_size)
+}
+
+fn sync_window(world: &World, window: Window, page_size: u32) -> Came {
     let limits = Limits {
         max_pages: 50,
         max_passes: 25,
@@ -323,7 +327,7 @@ fn sync(world: &World, page_size: u32) -> Came {
     };
     let walker = Walker::new(world, page_size, limits, Quit::default());
     let (mut came, mut cuts) = (Came::default(), Cuts::default());
-    let mut todo = VecDeque::from([(whole(), Budget::default())]);
+    let mut todo = VecDeque::from([(window, Budget::default())]);
     let mut given_up: Vec<Window> = Vec::new();
     let mut walks = 0;
     while let Some((window, budget)) = todo.pop_front() {
@@ -609,6 +613,23 @@ fn one_of_sixty_unreadable_leaves_fifty_nine() {
             assert_eq!((came.landed, came.quarantined, came.gaps), (59, 1, 0), "at {place} {order:?}");
             assert!(came.lost.is_empty() && came.calls <= 75, "{} calls", came.calls);
         }
+    }
+}
+
+/// Several records that nobody can read are cut out of a large window by what stands next to them.
+#[test]
+fn several_unreadable_records_of_a_large_window_cost_few_calls() {
+    for places in [vec![99, 100], vec![0, 249], vec![10, 120, 240], vec![97, 98, 99, 100, 101]] {
+        let mut rows: Vec<Row> = (0..250)
+            .map(|uid| Row { uid, second: uid as i64 * 600, number: uid, apply_id: uid as i64 + 1, kind: Kind::Valid })
+            .collect();
+        places.iter().for_each(|place| rows[*place].kind = Kind::Unreadable);
+        let world = World::new(HONEST, rows, StdRng::seed_from_u64(1));
+        let window = Window::new(second(0), second(30 * 86_400)).expect("a window");
+        let came = sync_window(&world, window, 100);
+        println!("unreadable at {places:?}: {} calls", came.calls);
+        assert_eq!((came.landed, came.quarantined, came.gaps), (250 - places.len(), places.len(), 0), "{places:?}");
+        assert!(came.lost.is_empty() && came.calls < 200 * places.len() as u32, "{places:?}: {} calls", came.calls);
     }
 }
 
