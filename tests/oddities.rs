@@ -22,6 +22,7 @@ const REQUISITIONS: usize = 230;
 
 /// Oddities under which nothing can be proved: the program says so and lands nothing wrong.
 const PROVES_NOTHING: &[&str] = &[
+    "date-1970",
     "total-zero",
     "total-of-page",
     "total-low",
@@ -123,16 +124,21 @@ fn meet(edition: Edition, oddity: &str) -> i32 {
 }
 
 fn meet_all(edition: Edition, theme: impl Fn(&str) -> bool) {
-    let mut met = 0;
+    let (mut met, mut unproved) = (0, Vec::new());
     for kind in OddityKind::all().filter(|kind| theme(kind.name()) && kind.concerns(edition)) {
         let name = kind.name();
-        let code = meet(edition, name);
-        if !PROVES_NOTHING.contains(&name) {
-            assert!(code == 0 || code == 3, "{name}, {edition}: exit {code}, where everything sound can be proved");
+        // What stays unreadable is asked for again with delays: two records of it show as much as many.
+        let oddity = if name.starts_with("unreadable") { format!("{name}=115") } else { name.to_owned() };
+        let code = meet(edition, &oddity);
+        // Flagship sends no id that tells twins apart.
+        let is_hopeless = PROVES_NOTHING.contains(&name) || (name == "twins" && edition == Edition::Flagship);
+        if !is_hopeless && code != 0 && code != 3 {
+            unproved.push(format!("{name}: exit {code}"));
         }
         met += 1;
     }
     assert!(met > 0, "no oddity of this kind");
+    assert!(unproved.is_empty(), "{edition}: everything sound can be proved: {unproved:?}");
 }
 
 fn is_total(name: &str) -> bool {
@@ -167,7 +173,7 @@ fn everything_else_enterprise() {
 
 #[test]
 fn everything_else_y() {
-    meet_all(Edition::Y, |name| !is_total(name) && !is_slow(name));
+    meet_all(Edition::Y, |name| !is_total(name) && !is_slow(name) && !name.starts_with("unreadable"));
 }
 
 #[test]
