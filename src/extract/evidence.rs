@@ -409,7 +409,8 @@ impl<P: PageRows> Evidence<P> {
         if first == last {
             return None;
         }
-        let (mut before, mut behind): (Option<(u64, BeijingTime)>, Option<(u64, BeijingTime)>) = (None, None);
+        let mut before: Option<(u64, BeijingTime)> = None;
+        let mut behind = before;
         for (response, page) in self.responses.iter().zip(&self.pages).filter(|(response, _)| !response.is_unreadable) {
             let start = u64::from(response.asked.page_no) * u64::from(response.asked.page_size);
             for (place, second) in (start..).zip(page.rows()).filter_map(|(place, row)| Some((place, row.modified?))) {
