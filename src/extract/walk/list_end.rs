@@ -1,5 +1,6 @@
 //! A window without a total: page 0 cannot be read, or the server states none. Its end is found by doubling the page number; two equal list
-//! bounds, one before and one after a full backward reading, prove it.
+//! bounds, one before and one after a full backward reading, prove it. No total says then that a search gives no more than so many rows: a
+//! list that is as long as such a cap may be is cut.
 
 use std::collections::BTreeSet;
 
@@ -17,15 +18,19 @@ impl<S: Pages> Walk<'_, S> {
         let last = self.find_end(first).await?;
         let limits = self.walker.limits;
         let pages = last.saturating_add(1);
+        let full = u64::from(last) * u64::from(self.page_size);
         if pages > limits.max_pages.saturating_mul(2) && self.window.seconds() > 1 {
-            let total = u64::from(last) * u64::from(self.page_size);
-            return Ok(Verdict::TooLarge { pieces: u64::from(pages.div_ceil(limits.max_pages)), total });
+            return Ok(Verdict::TooLarge { pieces: u64::from(pages.div_ceil(limits.max_pages)), total: full });
         }
         self.budget.open(limits.max_calls(pages));
         for _ in 0..MOST_READINGS {
             self.passes += 1;
             self.spend(pages.saturating_add(1))?;
-            self.ask(last).await?;
+            let end = self.ask(last).await?;
+            let total = full.saturating_add(end.rows);
+            if let Some(pieces) = self.pieces_below_a_cap(total) {
+                return Ok(Verdict::TooLarge { pieces, total });
+            }
             self.halt_at_several_unreadable()?;
             for page_no in (0..last).rev() {
                 self.ask(page_no).await?;
@@ -41,6 +46,14 @@ impl<S: Pages> Walk<'_, S> {
             }
         }
         Err(Halt::Unproved("no total, and the end of the list moves"))
+    }
+
+    /// Into how many pieces the window is cut because a list of so many rows may be all that a search gives. Of one second there is no
+    /// smaller window that could tell.
+    fn pieces_below_a_cap(&self, rows: u64) -> Option<u64> {
+        let cap = self.walker.limits.least_list_cap;
+        let may_be_capped = rows >= cap && self.window.seconds() > 1 && !self.walker.source.is_kept();
+        may_be_capped.then(|| rows.saturating_mul(2).div_ceil(cap))
     }
 
     /// The first page that is not full.
