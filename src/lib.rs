@@ -38,21 +38,26 @@ pub mod config;
 pub mod edition;
 pub mod error;
 pub mod extract;
+pub mod format;
 #[cfg(test)]
 mod fuzzing;
 pub mod gateway;
 mod home;
 pub mod id;
 pub mod land;
+pub mod log;
+pub mod parquet;
 pub mod pipeline;
 pub mod proof;
 pub mod requisition;
 pub mod sandbox;
 pub mod stop;
+pub mod store;
 pub mod time;
 pub mod transform;
 mod units;
 mod unsaid;
+pub mod verify;
 mod worker;
 
 pub use error::{Error, ErrorKind, Result};

@@ -21,7 +21,6 @@ mod shelf;
 mod source;
 mod stop;
 mod task;
-mod verify;
 
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -40,16 +39,23 @@ pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake
 pub use report::{Gap, Progress, SyncReport, Tried};
 use run::Run;
 pub use stop::{LakeWord, StopOptions, check_can_stop, plan_stops, stop};
-pub use verify::verify;
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
-use crate::land::{Binding, FormatVersion, Lake, Lease, LeaseWait, Store, Table, TableSpec, Writer, WriterOptions};
+use crate::land::commit::Writer;
+use crate::land::commit::WriterOptions;
+use crate::land::lease::Lease;
+use crate::land::lease::LeaseWait;
+use crate::land::leftovers;
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
+use crate::log::manifest::Binding;
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
-use crate::transform::Contract;
+use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
@@ -236,7 +242,7 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
     let lake = writer.view().await;
     let account = lake.account().clone();
-    let left = lake.leftovers().await?;
+    let left = leftovers(&lake).await?;
     let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty() && !writer.lacks_start().await;
     if is_tidy && !Lease::lies_in(&store, account.clone()).await? {
         return Ok(());
@@ -270,40 +276,6 @@ fn writer_options(
         host: account.gateway_host(),
     };
     Ok(WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock })
-}
-
-/// The version of the data contract, as manifests and files carry it.
-fn contract_version() -> Result<FormatVersion> {
-    FormatVersion::parse(Contract::get()?.version())
-        .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
-}
-
-/// What landing needs to know of the two tables of requisitions, headers first, from the contract.
-///
-/// # Errors
-/// [`ErrorKind::Internal`] when the contract is broken, which a test of this crate rules out.
-pub fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
-    let contract = Contract::get()?;
-    Ok([
-        table_spec(Table::PurchaseApply, contract.headers(), "modified"),
-        table_spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
-    ])
-}
-
-/// The same of the table of stop references.
-fn stop_spec() -> Result<Arc<TableSpec>> {
-    Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
-}
-
-fn table_spec(table: Table, source: &crate::transform::Table, modified: &str) -> Arc<TableSpec> {
-    Arc::new(TableSpec {
-        table,
-        columns: source.descriptions(),
-        sorted_by: source.sort_order().to_vec(),
-        bloom: source.lookup_columns().to_vec(),
-        delta: source.delta_columns().to_vec(),
-        modified: modified.to_owned(),
-    })
 }
 
 /// A page size that the gateways accept.

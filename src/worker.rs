@@ -48,3 +48,10 @@ impl Worker {
         outcome.await.map_err(|_| failed())?
     }
 }
+
+/// Runs work that takes its time off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a thread for work that takes its time ended").because(error))?
+}

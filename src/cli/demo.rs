@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::signals;
-use super::sync::print_report;
+use super::sync_summary::print_report;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
-use crate::land::{Access, Store};
 use crate::pipeline::{self, SyncOptions};
 use crate::sandbox::{Options, Sandbox, SandboxClock, generate};
+use crate::store::Access;
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 
 /// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.

@@ -8,7 +8,11 @@ use super::accounts::{ConfigArgs, LakeUri};
 use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
-use crate::land::{Access, Finding, Store, Tried, examine};
+use crate::land::doctor::Finding;
+use crate::land::doctor::Outcome as Tried;
+use crate::land::doctor::examine;
+use crate::store::Access;
+use crate::store::Store;
 
 /// Somebody waits for the answer.
 const RETRY_TIME: Duration = Duration::from_secs(10);

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::lake::LakeArgs;
 use crate::error::{Error, Result, exit};
-use crate::land::{Lake, Table};
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
-use crate::land::{self, Access, Lake, Store};
+use crate::log::accounts;
+use crate::log::lake::Lake;
+use crate::store::Access;
+use crate::store::Store;
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;
@@ -62,7 +65,7 @@ pub(super) struct Opened {
 impl Opened {
     /// The accounts that have a log, or the one that is wanted.
     pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
-        self.pick(land::accounts(&self.store).await?).await
+        self.pick(accounts(&self.store).await?).await
     }
 
     /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name are asked for.

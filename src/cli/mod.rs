@@ -22,6 +22,7 @@ mod signals;
 mod status;
 mod stop;
 mod sync;
+mod sync_summary;
 mod verify;
 mod views;
 

@@ -10,8 +10,9 @@ use super::render;
 use super::sync::{CallArgs, RangeArgs};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::{Lake, Store};
+use crate::log::lake::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
+use crate::store::Store;
 use crate::time::SystemClock;
 
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,12 @@ use super::sync::writers;
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
-use crate::land::{self, Access, Lake, LeaseWait, Store};
+use crate::land::lease::LeaseWait;
+use crate::log::accounts;
+use crate::log::lake::Lake;
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
+use crate::store::Access;
+use crate::store::Store;
 use crate::time::SystemClock;
 use crate::units::size;
 
@@ -88,7 +92,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 /// Rebuilds the accounts of a lake that have kept answers, or the one that is wanted.
 async fn from_raw(args: &Args, from: &str, wanted: Option<&AccountName>) -> Result<Vec<(AccountName, ReplayReport)>> {
     let old = Store::open(from, Access::Read)?;
-    let present = land::accounts(&old).await?;
+    let present = accounts(&old).await?;
     let accounts: Vec<AccountName> =
         present.into_iter().filter(|account| wanted.is_none_or(|wanted| wanted == account)).collect();
     if accounts.is_empty() {

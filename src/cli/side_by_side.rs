@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::signals;
-use super::sync::{account_json, print_interrupted, seconds, to_text};
+use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::Store;
 use crate::pipeline::{self, Order, SyncReport, Tried};
+use crate::store::Store;
 use crate::time::SystemClock;
 
 /// An account and what is to be done for it, or why nothing can be.

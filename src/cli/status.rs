@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{Lake, Leftovers, Table, Unsettled};
+use crate::land::{Leftovers, leftovers};
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
+use crate::log::stop_ledger::Unsettled;
 use crate::time::Window;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +22,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let mut shown = Vec::new();
     for account in lake.accounts().await? {
         let part = Lake::open(lake.store.clone(), account).await?;
-        let leftovers = part.leftovers().await?;
+        let leftovers = leftovers(&part).await?;
         shown.push((part, leftovers));
     }
     let to_json = || {

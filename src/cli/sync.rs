@@ -4,26 +4,21 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::accounts::{AccountArgs, Chosen, LakeUri, Origin};
-use super::render;
 use super::side_by_side::{self, Wanted};
 use super::signals;
-use crate::config::{AccountSettings, Terms};
-use crate::edition::Edition;
-use crate::error::{Error, Result};
+use super::sync_summary::print_report;
+use crate::config::Terms;
+use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
-use crate::id::AccountName;
-use crate::land::{Access, LeaseWait, Store, Writers};
-use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions, SyncReport, Tried};
+use crate::land::lease::LeaseWait;
+use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions};
+use crate::store::Access;
+use crate::store::Store;
+use crate::store::Writers;
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
-use crate::transform::Remarks;
 use crate::units::{size, some_span, span};
-
-/// How many gaps the summary names; `--json` has them all.
-const GAPS_NAMED: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -211,129 +206,4 @@ async fn alone(Order { account, options }: &Order, store: Store, as_json: bool) 
 /// How many may write, as the flag says.
 pub(super) fn writers(single_writer: bool) -> Writers {
     if single_writer { Writers::Single } else { Writers::Many }
-}
-
-/// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
-pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_json: bool) {
-    report.warnings.iter().for_each(|warning| super::print_warning(warning));
-    super::print(&if as_json {
-        to_json(&account.name, report).to_string()
-    } else {
-        to_text(&account.name, account.edition, report)
-    });
-    for gap in report.gaps.iter().filter(|gap| gap.tried == Tried::Yes) {
-        super::print_error(&gap.error);
-    }
-    if let Some(error) = &report.stopped {
-        super::print_error(error);
-    }
-    if report.interrupted {
-        print_interrupted();
-    }
-}
-
-pub(super) fn print_interrupted() {
-    super::print_error(
-        &Error::new(crate::ErrorKind::Incomplete, "interrupted").hint("run again: what is committed stays"),
-    );
-}
-
-fn to_json(account: &AccountName, report: &SyncReport) -> Value {
-    let mut summary = account_json(account, report);
-    summary["command"] = "sync".into();
-    summary
-}
-
-/// What a run did for an account.
-pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value {
-    let window = |window: crate::time::Window| json!({"start": window.start(), "end": window.end()});
-    let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
-    json!({
-        "account": account,
-        "run": report.run,
-        "range": report.range.map(window),
-        "windows": report.windows,
-        "refreshed": report.refreshed,
-        "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
-        "unreadable_times": report.remarks.unreadable_times,
-        "landed_with_and_without_id": report.remarks.with_and_without_id,
-        "real_num": render::decimal(report.real_num_scaled),
-        "calls": report.calls,
-        "files": report.files,
-        "parquet_bytes": report.bytes,
-        "warnings": report.warnings,
-        "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
-        "error": report.stopped.as_ref().map(error),
-        "interrupted": report.interrupted,
-        "wall_s": seconds(report.elapsed),
-        "exit_code": report.exit_code(),
-    })
-}
-
-/// Seconds to the millisecond.
-pub(super) fn seconds(elapsed: Duration) -> f64 {
-    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncReport) -> String {
-    if report.range.is_none() && (report.stopped.is_some() || report.interrupted) {
-        return format!("{account}: not begun");
-    }
-    let Some(range) = report.range else {
-        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
-    };
-    let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
-    if is_idle {
-        return format!("{account}: {range} (Beijing time) is covered already: no call was made");
-    }
-    let sum = format!(", real_num sums to {}", render::decimal(report.real_num_scaled));
-    let (of_headers, of_details) = match edition {
-        Edition::Enterprise | Edition::Y => (&*sum, ""),
-        // Its headers carry no quantities.
-        Edition::Flagship => ("", &*sum),
-    };
-    let mut lines = vec![
-        format!("{account}: {range} (Beijing time)"),
-        format!("  purchase_apply         {:>14} rows{of_headers}", render::thousands(report.headers)),
-        format!("  purchase_apply_detail  {:>14} rows{of_details}", render::thousands(report.details)),
-        format!(
-            "  {} in {}, {}, {}, {:.2} s",
-            render::count(report.windows, "window"),
-            render::count(report.calls, "call"),
-            render::count(report.files, "file"),
-            render::bytes(report.bytes),
-            report.elapsed.as_secs_f64()
-        ),
-    ];
-    if report.refreshed > 0 {
-        lines.push(format!(
-            "  {} walked again, rows that left the ERP's windows carried over",
-            render::count(report.refreshed, "window")
-        ));
-    }
-    if report.quarantined > 0 {
-        lines.push(format!(
-            "  {} quarantined: see _quarantine/ in the lake",
-            render::count(report.quarantined, "record")
-        ));
-    }
-    let Remarks { unreadable_times, with_and_without_id } = report.remarks;
-    lines.extend(render::unreadable_times(unreadable_times));
-    if with_and_without_id > 0 {
-        lines.push(format!(
-            "  {} landed once with an apply_id and once without: perhaps the same requisition twice",
-            render::count(with_and_without_id, "version")
-        ));
-    }
-    if !report.gaps.is_empty() {
-        lines.push(format!(
-            "  {} not committed; they are walked again by the next run",
-            render::count(report.gaps.len() as u64, "window")
-        ));
-        lines.extend(report.gaps.iter().take(GAPS_NAMED).map(|gap| format!("    {}", gap.window)));
-        if report.gaps.len() > GAPS_NAMED {
-            lines.push(format!("    and {} more: see --json", report.gaps.len() - GAPS_NAMED));
-        }
-    }
-    lines.join("\n")
 }

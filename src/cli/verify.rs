@@ -5,8 +5,13 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{self, Defect, Depth, Table, Uneven, Verified, accounts_with_objects, strays};
-use crate::pipeline;
+use crate::log::layout::Table;
+use crate::verify::Defect;
+use crate::verify::Depth;
+use crate::verify::Uneven;
+use crate::verify::Verified;
+use crate::verify::accounts_with_objects;
+use crate::verify::strays;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,13 +28,14 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let mut verified = Vec::new();
     for account in lake.pick(accounts_with_objects(&lake.store).await?).await? {
         let named = account.clone();
-        verified
-            .push(pipeline::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?);
+        verified.push(
+            crate::verify::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?,
+        );
     }
     // Whoever asks for one account asks for what lies in its folders.
     let strays = if lake.wanted.is_none() { strays(&lake.store).await? } else { Vec::new() };
     // What is nobody's concerns the whole lake, whichever account was asked for.
-    let mut foreign = land::foreign(&lake.store).await?;
+    let mut foreign = crate::verify::foreign(&lake.store).await?;
     foreign.retain(|name| !strays.iter().any(|stray| stray.object.ends_with(name.as_str())));
     let is_sound = strays.is_empty() && verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::lake::LakeArgs;
 use crate::error::{Result, exit};
-use crate::land::{Lake, Table};
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
 use crate::transform::{Engine, Extent, render_views};
 
 #[derive(Debug, clap::Args)]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::count;
-use super::walk::PageRows;
+use super::pages::PageRows;
 use crate::proof::{Grounds, Rule};
 use crate::requisition::{Identity, RowKey};
 use crate::time::BeijingTime;

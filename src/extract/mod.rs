@@ -9,5 +9,6 @@ mod count;
 pub mod cuts;
 mod day;
 mod evidence;
+pub mod pages;
 pub mod plan;
 pub mod walk;

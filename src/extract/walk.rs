@@ -18,7 +18,6 @@
 //! everything else among them is a version that the server really gave.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +27,7 @@ use tokio::sync::Notify;
 use super::boundary::{self, Direction, Judgement};
 use super::budget::{Budget, Limits};
 use super::evidence::Evidence;
+use super::pages::{PageRows as _, Pages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::{Grounds, Proof, Rule};
 use crate::requisition::RowKey;
@@ -38,58 +38,6 @@ mod list_end;
 mod narrow;
 mod partial;
 mod pass;
-
-/// Where decoded pages come from: the gateway and the decoder together, or a model in tests.
-pub trait Pages: Sync {
-    /// A decoded page.
-    type Page: PageRows + Send;
-
-    /// Asks for one page of a closed window. A response that stays unreadable is a page too, see [`PageRows::is_unreadable`].
-    fn page(
-        &self,
-        window: Window,
-        page_no: u32,
-        page_size: u32,
-    ) -> impl Future<Output = Result<Fetched<Self::Page>>> + Send;
-
-    /// Whether these are responses of an earlier walk: there are no others, and what was checked of the server then is not checked again.
-    fn is_kept(&self) -> bool {
-        false
-    }
-
-    /// How many seconds behind a window are asked for as well, where the interval is not documented as closed.
-    fn extra_seconds(&self) -> i64 {
-        0
-    }
-}
-
-/// What the walk reads of a page; the rest of it passes through unseen.
-pub trait PageRows {
-    /// How many rows the window holds, as the server states; with page 0 only, and not with every page 0.
-    fn total(&self) -> Option<u64>;
-    /// Every row that came over the wire, in order.
-    fn rows(&self) -> &[RowKey];
-    /// Every row of it was seen again in a later answer: nothing but the keys of its rows is needed any more.
-    fn forget_rows(&mut self);
-    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as
-    /// closed.
-    fn is_extra(&self, _row: usize) -> bool {
-        false
-    }
-    /// Whether the response stayed unreadable. Its one row then stands for whatever is in it.
-    fn is_unreadable(&self) -> bool {
-        false
-    }
-}
-
-/// A page, and what it cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Fetched<P> {
-    /// The page.
-    pub page: P,
-    /// Tries that failed before.
-    pub retries: u32,
-}
 
 /// How a walk ended, and what it heard of the size of the window.
 #[derive(Debug)]

@@ -7,27 +7,29 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use tempfile::TempDir;
 
-use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
-use super::doctor::{Ability, Outcome as Tried, examine};
-use super::draft::{Landing, Outcome};
-use super::fake_s3::{FakeS3, Lists};
-use super::fold::Refusal;
-use super::layout::{Layout, Table};
-use super::lease::{Lease, LeaseWait};
-use super::log;
-use super::manifest::CommitKind;
-use super::reader::{Lake, accounts};
-use super::s3_server::S3Server;
-use super::seam::{Interference, Moment, Op, Seam};
-use super::store::{Access, Created, Object, Store, Writers};
-use super::testing::{
-    HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
-};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
+use crate::land::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
+use crate::land::doctor::{Ability, Outcome as Tried, examine};
+use crate::land::fake_s3::{FakeS3, Lists};
+use crate::land::lease::{Lease, LeaseWait};
+use crate::land::s3_server::S3Server;
+use crate::land::stage::{Landing, Outcome};
+use crate::land::sweep::leftovers;
+use crate::land::testing::{
+    HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
+};
+use crate::log::conflict::Refusal;
+use crate::log::lake::{Lake, accounts};
+use crate::log::layout::{Layout, Table};
+use crate::log::manifest::CommitKind;
+use crate::log::read;
+use crate::log::stop_ledger::StopConflict;
+use crate::store::failpoint::{Interference, Moment, Op, Seam};
+use crate::store::{Access, Created, Object, Store, Writers};
 
 /// Where the suite runs.
-pub(super) enum Place {
+pub(crate) enum Place {
     Memory,
     Disk,
     S3(S3Server),
@@ -35,12 +37,12 @@ pub(super) enum Place {
 }
 
 impl Place {
-    pub(super) fn s3() -> Self {
+    pub(crate) fn s3() -> Self {
         Self::S3(S3Server::start())
     }
 
     /// A new, empty lake.
-    pub(super) fn lake(&self) -> (Store, Option<TempDir>) {
+    pub(crate) fn lake(&self) -> (Store, Option<TempDir>) {
         match self {
             Self::Memory => (Store::memory(), None),
             Self::Disk => {
@@ -137,7 +139,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
         match outcome.expect("the store answers") {
             Outcome::Committed(committed) => won.push(committed.commit),
             Outcome::Dropped(refusal) => {
-                assert_eq!(refusal, Refusal::StopUnsettled { number: "CG1".to_owned() });
+                assert_eq!(refusal, Refusal::Stop(StopConflict::Unsettled { number: "CG1".to_owned() }));
                 lost += 1;
             }
         }
@@ -149,7 +151,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let settled = writers[1].settle(vec![result.clone()], rows()).await.expect("the store answers");
     assert!(matches!(&settled, Outcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
     let again = writers[2].settle(vec![result], rows()).await.expect("the store answers");
-    assert!(matches!(again, Outcome::Dropped(Refusal::StopSettled { .. })), "{again:?}");
+    assert!(matches!(again, Outcome::Dropped(Refusal::Stop(StopConflict::Settled { .. }))), "{again:?}");
 
     // Rows, a refresh of them and a sweep leave the stops alone, and the other way round.
     assert!(matches!(writers[3].land(landing(0, 9)).await, Ok(Outcome::Committed(_))));
@@ -186,7 +188,7 @@ async fn a_working_life_is_whole(place: &Place) {
     leave_orphans(&store).await;
     work(&writer(&store).await).await.expect("no trouble");
     check_whole(&store, "without trouble").await;
-    assert!(log::read(&store, &Layout::new(binding().name)).await.expect("opened").checkpoint > 0);
+    assert!(read::open(&store, &Layout::new(binding().name)).await.expect("opened").checkpoint > 0);
     assert_eq!(accounts(&store).await.expect("listed"), vec![binding().name]);
     assert!(
         Lake::open(store.clone(), "nobody".parse().expect("a name"))
@@ -204,7 +206,7 @@ async fn a_working_life_is_whole(place: &Place) {
 
 async fn a_big_object_arrives_whole(place: &Place) {
     let (store, _folder) = place.lake();
-    let bytes: Vec<u8> = (0..super::s3::upload::THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
+    let bytes: Vec<u8> = (0..crate::store::s3::upload::THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
     let bytes = Bytes::from(bytes);
     store.put_unique("a/big", bytes.clone(), "_staging/i").await.expect("put");
     assert!(store.get("a/big").await.expect("an answer").expect("there") == bytes);
@@ -291,12 +293,14 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     work(&one).await.expect("alone");
     let lake = Lake::open(plain.clone(), binding().name).await.expect("anybody may read it");
     assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
-    let left = lake.leftovers().await.expect("listed");
+    let left = leftovers(&lake).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty());
     let numbers = lake.fold().next_number();
     let manifests = manifests_of(&plain).await;
     let layout = Layout::new(binding().name);
-    assert!(manifests.iter().all(|held| matches!(layout.parse(held), Some(super::layout::Name::SoleManifest { .. }))));
+    assert!(
+        manifests.iter().all(|held| matches!(layout.parse(held), Some(crate::log::layout::Name::SoleManifest { .. })))
+    );
 
     // The next one follows, also when its first answer is lost.
     let lost = |moment: &Moment<'_>| matches!(moment, Moment::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));

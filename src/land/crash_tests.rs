@@ -10,23 +10,24 @@ use futures::future::{BoxFuture, join_all};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::digest::Sha256;
-use super::draft::{Committed, Landing, Outcome, Quarantine};
-use super::fold::Refusal;
-use super::layout::{Layout, Table};
-use super::manifest::{Binding, CommitKind};
-use super::reader::Lake;
-use super::seam::{Interference, Moment, Op, POINTS, Seam};
-use super::store::{Access, Created, Store};
-use super::testing::{
+use crate::error::{Error, ErrorKind, Result};
+use crate::land::commit::Writer;
+use crate::land::stage::{Committed, Landing, Outcome, Quarantine};
+use crate::land::sweep::leftovers;
+use crate::land::testing::{
     binding, everything, fold_of_every_manifest, landing, options, proof, schema_accepts, try_writer, window, writer,
 };
-use super::writer::Writer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::log::conflict::Refusal;
+use crate::log::digest::Sha256;
+use crate::log::lake::Lake;
+use crate::log::layout::{Layout, Table};
+use crate::log::manifest::{Binding, CommitKind};
+use crate::store::failpoint::{Interference, Moment, Op, POINTS, Seam};
+use crate::store::{Access, Created, Store};
 
 /// What happens at the one moment that a [`Trouble`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// The process dies: nothing that it asks of the store later has an effect.
     Die,
     /// One error, before or after the effect; the process lives on.
@@ -93,7 +94,7 @@ fn meanwhile(
 }
 
 /// A whole working life: sweep, land what is missing of the seconds 0..=29 in three windows, walk the first anew.
-pub(super) async fn work(writer: &Writer) -> Result<()> {
+pub(crate) async fn work(writer: &Writer) -> Result<()> {
     writer.sweep().await?;
     for (start, end) in [(0, 9), (10, 19), (20, 29)] {
         let gaps = writer.view().await.coverage().gaps(window(start, end));
@@ -109,7 +110,7 @@ pub(super) async fn work(writer: &Writer) -> Result<()> {
 }
 
 /// What a run that died has left: files without a manifest, a half-written file, and something that is not ours.
-pub(super) async fn leave_orphans(store: &Store) {
+pub(crate) async fn leave_orphans(store: &Store) {
     let dead = writer(store).await;
     let mut draft = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
     for part in landing(0, 9).parts {
@@ -121,7 +122,7 @@ pub(super) async fn leave_orphans(store: &Store) {
 }
 
 /// The lake holds exactly the seconds 0..=29, once, in whole files, and beside them nothing but what was there.
-pub(super) async fn check_whole(store: &Store, about: &str) {
+pub(crate) async fn check_whole(store: &Store, about: &str) {
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
     assert_eq!(lake.fold(), &fold_of_every_manifest(store).await, "{about}");
     assert_eq!(lake.coverage().windows(), [window(0, 29)], "{about}");
@@ -148,7 +149,7 @@ pub(super) async fn check_whole(store: &Store, about: &str) {
     }
     expected.sort();
     assert_eq!(everything(store).await, expected, "{about}");
-    let left = lake.leftovers().await.expect("listed");
+    let left = leftovers(&lake).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty() && left.foreign.len() == 1, "{about}");
 }
 
@@ -162,7 +163,7 @@ async fn trouble_everywhere(
 }
 
 /// The same at some of the moments, in ascending order.
-pub(super) async fn trouble_at(
+pub(crate) async fn trouble_at(
     kind: Kind,
     moments: impl Iterator<Item = u32>,
     stores: impl Fn() -> (Store, Option<tempfile::TempDir>),
@@ -219,14 +220,14 @@ async fn one_error_or_lost_answer_anywhere_is_survived_on_disk() {
     trouble_everywhere(Kind::Fail, local).await;
 }
 
-pub(super) fn committed(outcome: Result<Outcome>) -> Committed {
+pub(crate) fn committed(outcome: Result<Outcome>) -> Committed {
     match outcome {
         Ok(Outcome::Committed(committed)) => committed,
         other => panic!("{other:?}"),
     }
 }
 
-pub(super) fn dropped(outcome: Result<Outcome>) -> Refusal {
+pub(crate) fn dropped(outcome: Result<Outcome>) -> Refusal {
     match outcome {
         Ok(Outcome::Dropped(refusal)) => refusal,
         other => panic!("{other:?}"),
@@ -322,7 +323,7 @@ async fn a_file_that_arrives_after_its_writer_was_fenced_goes_with_the_next_swee
     writer(&store).await.sweep().await.expect("swept");
     store.put(&file, bytes, "x").await.expect("the late put");
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
-    assert_eq!(lake.leftovers().await.expect("listed").deletable, vec![file.clone()]);
+    assert_eq!(leftovers(&lake).await.expect("listed").deletable, vec![file.clone()]);
     let swept = writer(&store).await.sweep().await.expect("swept");
     assert_eq!((swept.fenced, swept.deleted), (vec![], vec![file]));
 }
@@ -435,15 +436,15 @@ async fn an_empty_window_is_a_manifest_and_no_file_and_an_abandoned_draft_is_not
     committed(writer.land(Landing { parts: vec![], proof: Some(proof(0)), ..landing(0, 9) }).await);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);
-    assert_eq!(super::reader::accounts(&store).await.expect("listed"), vec![binding().name]);
+    assert_eq!(crate::log::lake::accounts(&store).await.expect("listed"), vec![binding().name]);
 }
 
 #[tokio::test]
 async fn an_account_name_stays_bound() {
     let store = Store::memory();
-    let early = super::testing::writer(&store).await;
+    let early = crate::land::testing::writer(&store).await;
     let other = Binding { sid: "other".into(), ..binding() };
-    let late = super::WriterOptions { binding: other, ..options() };
+    let late = crate::land::commit::WriterOptions { binding: other, ..options() };
     // Bound by another process after this one had opened the empty lake, and before the next one opens it.
     let late_writer = Writer::open(store.clone(), late.clone()).await.expect("an empty lake");
     committed(early.land(landing(0, 9)).await);

@@ -8,13 +8,13 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use tokio::sync::Mutex;
 
-use super::layout::{LEASE_ROOT, STAGING_ROOT, probe};
-use super::probe::{Condition, SINGLE_WRITER, create_twice};
-use super::s3::{Bucket, Query, Shown, upload};
-use super::seam::Seam;
-use super::store::{Created, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
+use crate::log::layout::{LEASE_ROOT, STAGING_ROOT, probe};
+use crate::store::capability::{Condition, SINGLE_WRITER, create_twice};
+use crate::store::failpoint::Seam;
+use crate::store::s3::{Bucket, Query, Shown, upload};
+use crate::store::{Created, Store, Writers};
 
 /// How many create one name at once.
 const RACERS: usize = 8;
@@ -223,7 +223,7 @@ impl Trial<'_> {
 
     async fn conditional_create(&self) -> Result<Option<String>> {
         if let Some(bucket) = self.store.bucket() {
-            match create_twice(self.store, bucket, self.run).await? {
+            match create_twice(self.store, bucket, &|what| probe(self.run, what)).await? {
                 Condition::Kept => {}
                 Condition::Refused(why) => {
                     let refused = failed("the store refuses `If-None-Match: *`").because(why);

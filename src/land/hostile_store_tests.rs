@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::crash_tests::committed;
-use super::doctor::{Ability, Outcome as Tried, examine};
-use super::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
-use super::layout::{Layout, Table};
-use super::reader::{Lake, accounts};
-use super::store::{Store, Writers};
-use super::testing::{binding, landing, try_writer, window, writer};
-use super::verify::{accounts_with_objects, chain_length};
 use crate::error::{Error, ErrorKind, Result};
+use crate::land::crash_tests::committed;
+use crate::land::doctor::{Ability, Outcome as Tried, examine};
+use crate::land::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
+use crate::land::testing::{binding, landing, try_writer, window, writer};
+use crate::log::lake::{Lake, accounts};
+use crate::log::layout::{Layout, Table};
+use crate::store::{Store, Writers};
+use crate::verify::{accounts_with_objects, chain_length};
 
 /// Nothing here takes nearly as long; what takes longer has no end.
 const HANG: Duration = Duration::from_secs(100);
@@ -220,13 +220,13 @@ async fn foreign_keys_of_any_shape_stop_nothing() {
     after.sweep().await.expect("swept");
     committed(after.land(landing(30, 39)).await);
     let findings = examine(&store).await.expect("examined");
-    assert!(!findings.iter().any(super::doctor::Finding::is_fatal), "{findings:?}");
+    assert!(!findings.iter().any(crate::land::doctor::Finding::is_fatal), "{findings:?}");
     let held = server.keys();
     for key in FOREIGN {
         let key = format!("some/lake/{}", String::from_utf8_lossy(key));
         assert!(held.contains(&key), "`{key}` was touched");
     }
-    let told = super::verify::foreign(&store).await.expect("listed");
+    let told = crate::verify::foreign(&store).await.expect("listed");
     for key in FOREIGN {
         assert!(told.iter().any(|told| **told == *String::from_utf8_lossy(key)), "{key:?} is not told of: {told:#?}");
     }
@@ -337,7 +337,7 @@ async fn the_doctor_lists_one_name_a_page() {
     let server = FakeS3::start();
     let store = store(&server, Writers::Many);
     let findings = examine(&store).await.expect("examined");
-    let pages = |findings: &[super::doctor::Finding]| {
+    let pages = |findings: &[crate::land::doctor::Finding]| {
         findings.iter().find(|finding| finding.ability == Ability::ListPages).expect("tried").clone()
     };
     assert_eq!(pages(&findings).outcome, Tried::Works(Some("6 names on 6 pages".to_owned())));

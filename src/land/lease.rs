@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::layout::Layout;
-use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
+use crate::log::layout::Layout;
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 
 /// How often the lease is rewritten.
@@ -206,11 +206,11 @@ mod process {
     use super::Heartbeat;
 
     /// `{boot}/{pid namespace}/{pid}/{start}`: a pid means something only within them, and comes back only with another start.
-    pub(super) fn own() -> Option<String> {
+    pub(crate) fn own() -> Option<String> {
         Some(format!("{}/{}", place()?, life("self")?))
     }
 
-    pub(super) fn is_dead(held: &Heartbeat) -> bool {
+    pub(crate) fn is_dead(held: &Heartbeat) -> bool {
         let life_there = || {
             let text = held.process.as_deref()?;
             let life = text.strip_prefix(&place()?)?.strip_prefix('/')?;
@@ -225,7 +225,7 @@ mod process {
         Some(format!("{}/{}", boot.trim(), namespace.to_str()?))
     }
 
-    pub(super) fn life(pid: &str) -> Option<String> {
+    pub(crate) fn life(pid: &str) -> Option<String> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let pid = stat.split_once(' ')?.0;
         // The name, in brackets, may hold anything; the state is the first field after it, the start the 20th.
@@ -244,9 +244,9 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::land::seam::{Interference, Moment, Seam};
-    use crate::land::store::Access;
     use crate::land::testing::{HeldClock, writer};
+    use crate::store::Access;
+    use crate::store::failpoint::{Interference, Moment, Seam};
 
     fn keeper(store: &Store, clock: &Arc<HeldClock>) -> Keeper {
         let layout = Layout::new("acme".parse().expect("a name"));

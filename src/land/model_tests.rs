@@ -25,19 +25,19 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use self::oracle::Oracle;
-use super::append::Patience;
-use super::digest::Sha256;
-use super::draft::Outcome;
-use super::layout::{Layout, Table};
-use super::log;
-use super::manifest::CommitKind;
-use super::parquet::EncodedFile;
-use super::seam::{Effect, Interference, Moment, Op, Seam};
-use super::stops::{StopEvidence, StopIntent, StopOutcome, StopResult};
-use super::store::{Created, Store};
-use super::testing::{binding, checkpoints, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window};
-use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::land::commit::Writer;
+use crate::land::stage::Outcome;
+use crate::land::testing::{binding, checkpoints, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window};
+use crate::log::append::Patience;
+use crate::log::digest::Sha256;
+use crate::log::layout::{Layout, Table};
+use crate::log::manifest::CommitKind;
+use crate::log::read;
+use crate::log::stop_ledger::{StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::parquet::EncodedFile;
+use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
+use crate::store::{Created, Store};
 use crate::time::Window;
 
 /// The seconds that the processes fight over.
@@ -381,7 +381,7 @@ fn harm_checkpoint(raw: &Store, rng: &mut StdRng) {
 
 /// Whoever opens the log sees what every manifest adds up to; gives whether a checkpoint was read.
 fn open_alone(world: &World) -> bool {
-    let opened = now(log::read(&world.raw, &Layout::new(binding().name))).expect("opened");
+    let opened = now(read::open(&world.raw, &Layout::new(binding().name))).expect("opened");
     assert_eq!(opened.fold, now(fold_of_every_manifest(&world.raw)), "a checkpoint says something else");
     opened.checkpoint > 0
 }

@@ -8,20 +8,22 @@ use futures::future::BoxFuture;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::checkpoint;
-use super::draft::{Landing, Outcome};
-use super::fold::Fold;
-use super::layout::{LEASE_ROOT, Layout};
-use super::manifest::{CommitKind, Manifest};
-use super::reader::Lake;
-use super::seam::{Effect, Interference, Moment, Op, Seam};
-use super::store::Store;
-use super::testing::{binding, chain, landing, options, proof, window};
-use super::writer::Writer;
-use super::{Sha256, digest};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
+use crate::land::commit::Writer;
+use crate::land::stage::{Landing, Outcome};
+use crate::land::sweep::leftovers;
+use crate::land::testing::{binding, chain, landing, options, proof, window};
+use crate::log::checkpoint;
+use crate::log::digest;
+use crate::log::digest::Sha256;
+use crate::log::lake::Lake;
+use crate::log::layout::{LEASE_ROOT, Layout};
+use crate::log::manifest::{CommitKind, Manifest};
+use crate::log::state::Fold;
 use crate::proof::Proof;
+use crate::store::Store;
+use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
 
 /// An id that stands in names that are tried.
 const COMMIT: &str = "01928000-0000-7000-8000-000000000001";
@@ -180,7 +182,7 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
             _ = lake.read(raw).await;
         }
     }
-    lake.leftovers().await?;
+    leftovers(&lake).await?;
     let writer = Writer::open(store.clone(), options()).await?;
     writer.sweep().await?;
     let refresh = Landing {

@@ -16,16 +16,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::checkpoint;
-use super::draft::Outcome;
-use super::fold::{Fold, Refusal, Standing};
-use super::layout::{LEASE_ROOT, Layout, Name};
-use super::log;
-use super::manifest::CommitKind;
-use super::store::Store;
-use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
+use crate::land::commit::Writer;
+use crate::land::stage::Outcome;
+use crate::log::checkpoint;
+use crate::log::conflict::Refusal;
+use crate::log::lake::Lake;
+use crate::log::layout::{LEASE_ROOT, Layout, Name};
+use crate::log::manifest::CommitKind;
+use crate::log::read;
+use crate::log::state::{Fold, Standing};
+use crate::store::Store;
 
 /// How many objects are deleted at once.
 const DELETES_AT_ONCE: usize = 8;
@@ -43,21 +45,45 @@ pub struct Swept {
     pub foreign: Vec<String>,
 }
 
+/// What lies in a lake beside the committed set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Commit ids that no manifest knows, with their objects: work of a run that is still under way, or that died.
+    pub unfinished: Vec<(CommitId, Vec<String>)>,
+    /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
+    pub deletable: Vec<String>,
+    /// Names in the account's folders that are not ours.
+    pub foreign: Vec<String>,
+}
+
+/// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.
+///
+/// # Errors
+/// As [`Lake::open`]. The log is read again after the listing, so that what was committed in between does not look unfinished.
+pub async fn leftovers(lake: &Lake) -> Result<Leftovers> {
+    let objects = list_owned(lake.store(), lake.layout()).await?;
+    let mut lake = lake.clone();
+    lake.follow().await?;
+    let Found { unknown, mut deletable, leases, foreign } = sort_out(lake.fold(), lake.layout(), objects);
+    deletable.extend(leases.into_iter().map(|(_, path)| path));
+    Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, foreign })
+}
+
 /// A listing, sorted out by what the log says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Objects of commit ids that the log does not know.
-    pub(super) unknown: BTreeMap<CommitId, Vec<String>>,
+    pub(crate) unknown: BTreeMap<CommitId, Vec<String>>,
     /// Objects of commits that can never count again, and half-written ones of commits that count.
-    pub(super) deletable: Vec<String>,
+    pub(crate) deletable: Vec<String>,
     /// Half-written leases.
-    pub(super) leases: Vec<(RunId, String)>,
+    pub(crate) leases: Vec<(RunId, String)>,
     /// What is not ours.
-    pub(super) foreign: Vec<String>,
+    pub(crate) foreign: Vec<String>,
 }
 
 /// Sorts out the objects of an account's folders.
-pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Found {
+pub(crate) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Found {
     let mut found = Found::default();
     for path in objects {
         match layout.parse(&path) {
@@ -85,7 +111,7 @@ pub(super) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Fo
 }
 
 /// The names of all objects in the account's folders of data, quarantine, kept answers and half-written files.
-pub(super) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
+pub(crate) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let roots = layout.owned_roots();
     let listed = futures::future::try_join_all(roots.iter().map(|root| store.names(root))).await?;
     Ok(listed.into_iter().flatten().collect())
@@ -158,7 +184,7 @@ impl Writer {
     /// As [`Writer::open`].
     pub async fn follow(&self) -> Result<()> {
         let mut fold = self.log().lock().await;
-        log::follow(self.store(), self.layout(), self.names(), &mut fold).await?;
+        read::follow(self.store(), self.layout(), self.names(), &mut fold).await?;
         fold.writable()
     }
 }
@@ -166,10 +192,10 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::digest::Sha256;
-    use crate::land::layout::{Table, probe};
-    use crate::land::manifest::Manifest;
     use crate::land::testing::{binding, chain, window, writer};
+    use crate::log::digest::Sha256;
+    use crate::log::layout::{Table, probe};
+    use crate::log::manifest::Manifest;
 
     #[tokio::test]
     async fn a_probe_goes_when_it_is_an_hour_old() {

@@ -7,20 +7,21 @@ use arrow_array::{Decimal128Array, RecordBatch, StringArray, TimestampMicrosecon
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
-use super::append::Patience;
-use super::digest::Sha256;
-use super::draft::{Landing, TablePart};
-use super::fold::Fold;
-use super::layout::{Layout, Table};
-use super::manifest::*;
-use super::parquet::TableSpec;
-use super::stops::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult};
-use super::store::Store;
-use super::writer::{Writer, WriterOptions};
 use crate::edition::Edition;
 use crate::error::Result;
+use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
+use crate::land::commit::{Writer, WriterOptions};
+use crate::land::stage::{Landing, TablePart};
+use crate::log::append::Patience;
+use crate::log::digest::Sha256;
+use crate::log::layout::{Layout, Table};
+use crate::log::manifest::*;
+use crate::log::state::Fold;
+use crate::log::stop_ledger::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::parquet::TableSpec;
 use crate::proof::{Grounds, Proof, Rule};
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Window};
 
 /// The window of Unix seconds `start..=end`.

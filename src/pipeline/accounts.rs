@@ -15,7 +15,7 @@ use crate::config::AccountSettings;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
 use crate::id::AccountName;
-use crate::land::Store;
+use crate::store::Store;
 use crate::time::Clock;
 use crate::worker::Worker;
 

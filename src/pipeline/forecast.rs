@@ -10,11 +10,11 @@ use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::Result;
 use crate::extract::cuts::Cuts;
+use crate::extract::pages::Pages as _;
 use crate::extract::plan::Planner;
-use crate::extract::walk::Pages as _;
 use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
-use crate::land::Lake;
+use crate::log::lake::Lake;
 use crate::time::{Clock, Window};
 use crate::transform::PageDecoder;
 

@@ -10,7 +10,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::error::{Error, Result};
 use crate::id::CommitId;
-use crate::land::{Lake, LakeFile, Table, decode};
+use crate::log::lake::Lake;
+use crate::log::lake::LakeFile;
+use crate::log::layout::Table;
+use crate::parquet::decode;
 use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
 

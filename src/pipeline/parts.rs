@@ -13,7 +13,10 @@ use arrow_schema::SchemaRef;
 
 use super::shelf::ShelvedPage;
 use crate::error::{Error, Result};
-use crate::land::{Columns, RowSource, TablePart, TableSpec};
+use crate::land::stage::TablePart;
+use crate::parquet::Columns;
+use crate::parquet::RowSource;
+use crate::parquet::TableSpec;
 use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 
 /// How many groups share the memory of the shelf.

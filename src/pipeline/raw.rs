@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::land::{FormatVersion, Raw};
+use crate::format::FormatVersion;
+use crate::land::stage::Raw;
 use crate::time::{Window, parse_rfc3339_micros, rfc3339_micros};
 
 /// The version of the lines.

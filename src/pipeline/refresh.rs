@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::task::blocking;
 use super::{Again, SyncOptions};
 use crate::error::{Error, Result};
 use crate::id::CommitId;
-use crate::land::{Lake, LiveCommit, Table, decode};
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
+use crate::log::state::LiveCommit;
+use crate::parquet::decode;
 use crate::time::{BeijingTime, Window};
 use crate::transform::Held;
+use crate::worker::blocking;
 
 /// How many files of replaced commits are read at once.
 const READS_AT_ONCE: usize = 4;

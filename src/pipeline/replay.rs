@@ -15,7 +15,12 @@ pub use pages::{PageFiles, replay_pages};
 use super::Gap;
 use crate::error::{Result, exit};
 use crate::id::RunId;
-use crate::land::{Committed, Lease, LeaseWait, Store, Table, Writer};
+use crate::land::commit::Writer;
+use crate::land::lease::Lease;
+use crate::land::lease::LeaseWait;
+use crate::land::stage::Committed;
+use crate::log::layout::Table;
+use crate::store::Store;
 use crate::time::Clock;
 
 /// How a replay works.

@@ -14,7 +14,7 @@ use super::report::{Gap, Progress, SyncReport, Tried};
 use super::shelf::Shelf;
 use super::source::Source;
 use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
-use super::{Range, SyncOptions, recent_density, table_specs};
+use super::{Range, SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
@@ -22,9 +22,14 @@ use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
 use crate::gateway::Gateway;
-use crate::land::{CommitKind, Lake, Table, TableSpec, Writer};
+use crate::land::commit::Writer;
+use crate::log::lake::Lake;
+use crate::log::layout::Table;
+use crate::log::manifest::CommitKind;
+use crate::parquet::TableSpec;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::PageDecoder;
+use crate::transform::table_specs;
 
 /// However little memory there is: a window costs one call more than its pages, and files of its own.
 const FEWEST_PAGES: u64 = 10;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
-use crate::extract::walk::PageRows;
+use crate::extract::pages::PageRows;
 use crate::requisition::RowKey;
 use crate::transform::{Page, PageContext, PageDecoder};
 

@@ -8,7 +8,7 @@ use tokio::sync::SetOnce;
 use super::raw::{self, Asked, KeepRaw, Recorder};
 use super::shelf::{Shelf, ShelvedPage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::walk::{Fetched, PageRows as _, Pages};
+use crate::extract::pages::{Fetched, PageRows as _, Pages};
 use crate::gateway::{Gateway, Query, Response, Unreadable, UnreadableResponse};
 use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};

@@ -9,15 +9,22 @@ use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 
 use super::latest::{Known, knows_present, value};
 use super::source::unreadable;
-use super::{requester, stop_spec, tidy_up, writer_options};
+use super::{requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
 use crate::id::RunId;
-use crate::land::{Lake, Lease, LeaseWait, Requester, Store, Writer, Writers};
+use crate::land::commit::Writer;
+use crate::land::lease::Lease;
+use crate::land::lease::LeaseWait;
+use crate::log::lake::Lake;
+use crate::log::stop_ledger::Requester;
 use crate::stop::{Erp, InLake, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopPlan, StopReport, Stopper};
+use crate::store::Store;
+use crate::store::Writers;
 use crate::time::{BeijingTime, Clock, Window};
+use crate::transform::stop_spec;
 use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
 
 /// How stops are made.

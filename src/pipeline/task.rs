@@ -16,14 +16,24 @@ use super::{Gap, Range, SyncOptions, Tried};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
+use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
-use crate::extract::walk::{Outcome as WalkOutcome, PageRows as _, Pages as _, Part, Proved, Walked, Walker};
+use crate::extract::walk::{Outcome as WalkOutcome, Part, Proved, Walked, Walker};
 use crate::gateway::Moment;
 use crate::id::CommitId;
-use crate::land::{CommitKind, Committed, Landing, Outcome, Quarantine, Raw, RowSource, TableSpec, Writer};
+use crate::land::commit::Writer;
+use crate::land::stage::Committed;
+use crate::land::stage::Landing;
+use crate::land::stage::Outcome;
+use crate::land::stage::Quarantine;
+use crate::land::stage::Raw;
+use crate::log::manifest::CommitKind;
+use crate::parquet::RowSource;
+use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Refreshed, Remarks, assemble, carry_over};
+use crate::worker::blocking;
 
 /// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
@@ -424,13 +434,6 @@ fn hours(pages: &[ShelvedPage], parts: &[Part]) -> Hours {
 /// Pieces that draw on one budget.
 pub(super) fn sharing(windows: Vec<Window>, budget: &Budget) -> Vec<(Window, Budget)> {
     windows.into_iter().map(|window| (window, budget.clone())).collect()
-}
-
-/// Runs work that takes its time off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::internal("putting a window together failed").because(error))?
 }
 
 /// Why a window is given up whose pieces sum above it.

@@ -1,70 +1,17 @@
 //! What the gateways have in common: a request is read, its caller checked, its question answered, and the answer or a refusal written.
 //! How each of these looks on the wire is [`openapi2`] or [`qjb`].
 
-use std::collections::BTreeMap;
-
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
-use crate::config::Secret;
 use crate::edition::Edition;
 use crate::time::{BeijingTime, Window};
 
 use super::hostile::Behaviour;
 use super::limit::Excess;
-use super::listing::{Listing, Query};
-use super::record::Text;
 use super::render::Dialect;
-use super::stop::NotStopped;
+use super::request::{Asked, Known, Params, Question, Refusal, Reply, given};
 use super::{openapi2, qjb};
-
-/// The parameters of a request; of two with one name the later counts.
-pub(super) type Params = BTreeMap<String, String>;
-
-/// Who may call.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) sid: String,
-    pub(super) appkey: String,
-    pub(super) secret: Secret,
-}
-
-/// A business error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: i64,
-    pub(super) message: String,
-}
-
-impl Refusal {
-    pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-/// A request as it arrived, not yet checked.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    /// The method of the gateway that it names.
-    pub(super) method: String,
-    pub(super) params: Result<Params, Refusal>,
-}
-
-/// A well-formed question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Question {
-    List(Query),
-    /// Stop the reference of these numbers.
-    Stop(Vec<Text>),
-}
-
-/// Its answer.
-#[derive(Debug)]
-pub(super) enum Reply {
-    Rows(Listing),
-    /// What was not stopped.
-    Stopped(Vec<NotStopped>),
-}
 
 /// The gateway of an edition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +100,4 @@ impl Front {
 pub(super) fn window_of(told: &Params) -> Option<Window> {
     let read = |name| BeijingTime::parse(given(told, name)?);
     Window::new(read("start_time")?, read("end_time")?)
-}
-
-/// A parameter that is there and not empty.
-pub(super) fn given<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
-    params.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }

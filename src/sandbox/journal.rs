@@ -10,7 +10,7 @@ use crate::time::{BeijingTime, Window};
 
 use super::record::{Requisition, Text};
 use super::render::{self, Dialect};
-use super::stop::Stop;
+use super::stop::StopEffect;
 
 /// A point in the sandbox's history: the order is by `seq`, which nothing else has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,19 @@ pub struct Call {
     pub rows: Vec<(Text, BeijingTime)>,
     /// The total that the answer carried.
     pub total: Option<u64>,
+}
+
+/// What one call of the stop method did to one number, when it did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The number of the call, as [`Call::nth`].
+    pub call: u64,
+    /// The number of the requisition.
+    pub number: Text,
+    /// When: for an effect that came late, after the call had ended.
+    pub moment: Moment,
+    /// What.
+    pub effect: StopEffect,
 }
 
 /// All versions and all calls of one world.

@@ -28,6 +28,7 @@ mod poison;
 mod qjb;
 mod record;
 mod render;
+mod request;
 mod run;
 mod script;
 mod server;
@@ -44,7 +45,7 @@ pub use fault::{Fault, RetryAfter};
 pub use hostile::{
     Behaviour, Compression, Drift, DriftMoment, Faults, Interval, Latency, Order, Outer, Statements, Uncounted,
 };
-pub use journal::{Call, Journal, Moment, Outcome, Version};
+pub use journal::{Call, Journal, Moment, Outcome, Stop, Version};
 pub use oddity::{Oddities, Oddity, OddityKind, Takes, Unit};
 pub use poison::{Poison, PoisonKind};
 pub use record::{Detail, Override, Quantity, Requisition, Status, Text};
@@ -54,5 +55,5 @@ pub use script::{CallInfo, Choice, Hook};
 pub use sign::{
     expected as expected_signature, expected_flagship as expected_flagship_signature, verify as verify_signature,
 };
-pub use stop::{Stop, StopEffect};
+pub use stop::StopEffect;
 pub use world::{Key, SharedWorld, World};

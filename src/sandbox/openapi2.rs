@@ -5,11 +5,11 @@
 
 use crate::time::{BeijingTime, Window};
 
-use super::front::{Known, Params, Refusal, given};
 use super::hostile::Behaviour;
 use super::limit::Excess;
 use super::listing::{List, Listing, Query, Total};
 use super::render::{self, Dialect, Object};
+use super::request::{Known, Params, Refusal, given};
 use super::sign;
 
 /// The one method there is.

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::time::{BeijingTime, Window};
 
-use super::front::{Asked, Known, Params, Question, Refusal, given};
 use super::hostile::{Behaviour, Interval, Outer, Uncounted};
 use super::limit::Excess;
 use super::listing::{List, Listing, Query, Total};
 use super::record::Text;
 use super::render::{self, Dialect, Object};
+use super::request::{Asked, Known, Params, Question, Refusal, given};
 use super::sign;
 use super::stop::NotStopped;
 

@@ -21,12 +21,13 @@ use crate::time::BeijingTime;
 
 use super::connection::{Sever, SeverableListener};
 use super::fault::{Fault, http_date};
-use super::front::{self, Asked, Front, Known, Params, Question, Refusal, Reply};
+use super::front::{self, Front};
 use super::hostile::{Behaviour, Compression};
 use super::journal::{Call, Outcome};
 use super::limit::Meter;
 use super::listing::{self, Total};
 use super::oddity::{Oddities, Packing};
+use super::request::{Asked, Known, Params, Question, Refusal, Reply};
 use super::script::{CallInfo, Plan, Script};
 use super::stop::Pending;
 use super::world::{SharedWorld, World};

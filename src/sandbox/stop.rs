@@ -1,13 +1,11 @@
-//! The stop of references as the simulated ERP does it: at once or late, one requisition after the other, with a record of each.
+//! The stop of references as the simulated ERP does it: at once or late, one requisition after the other; the journal has a record of each.
 //!
 //! Only a partly referenced requisition can be stopped. The vendor's page does not say which status it has afterwards; here it becomes
 //! referenced, a new version with its open quantity unchanged, because nothing of it waits for a reference any more.
 
 use crate::time::BeijingTime;
 
-use super::journal::Moment;
 use super::record::{Status, Text};
-use super::world::World;
 
 /// The vendor's text of a requisition that is in another state.
 const NOT_PARTLY_REFERENCED: &str = "采购申请单状态不是部分引用";
@@ -32,19 +30,6 @@ pub enum StopEffect {
     Refused(&'static str),
 }
 
-/// What one call of the stop method did to one number, when it did it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
-    /// The number of the call, as [`Call::nth`](super::Call::nth).
-    pub call: u64,
-    /// The number of the requisition.
-    pub number: Text,
-    /// When: for an effect that came late, after the call had ended.
-    pub moment: Moment,
-    /// What.
-    pub effect: StopEffect,
-}
-
 /// A stop whose effect comes late.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
@@ -53,30 +38,20 @@ pub(super) struct Pending {
     pub(super) due: BeijingTime,
 }
 
-/// Stops `numbers` one after the other, as of the time `at`; gives those that were not stopped, in the order in which they were asked for.
-pub(super) fn stop(world: &mut World, call: u64, numbers: &[Text], at: BeijingTime) -> Vec<NotStopped> {
-    let mut failures = Vec::new();
-    for number in numbers {
-        let found = world.find(number).map(|found| (found.apply_id, found.status));
-        let why = match found {
-            Some((_, Status::PartlyReferenced)) => {
-                world.edit_at(number, at, |requisition| requisition.status = Status::Referenced);
-                world.stopped(call, number, at, StopEffect::Stopped);
-                continue;
-            }
-            Some(_) => NOT_PARTLY_REFERENCED,
-            None => UNKNOWN_NUMBER,
-        };
-        world.stopped(call, number, at, StopEffect::Refused(why));
-        failures.push(NotStopped { apply_id: found.map(|(apply_id, _)| apply_id), number: number.clone(), why });
+/// Why a requisition that was found so, or not at all, is not stopped; `None`: it is.
+pub(super) fn refusal(found: Option<Status>) -> Option<&'static str> {
+    match found {
+        Some(Status::PartlyReferenced) => None,
+        Some(_) => Some(NOT_PARTLY_REFERENCED),
+        None => Some(UNKNOWN_NUMBER),
     }
-    failures
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::clock::SandboxClock;
     use super::super::record::Requisition;
+    use super::super::world::World;
     use super::*;
 
     fn world() -> World {
@@ -91,7 +66,7 @@ mod tests {
         let mut world = world();
         let numbers = ["POA1", "POA2", "POA9", "POA1"].map(Text::from);
         let now = world.now();
-        let failures = stop(&mut world, 7, &numbers, now);
+        let failures = world.stop(7, &numbers);
         let told: Vec<_> = failures.iter().map(|failure| (failure.apply_id, &*failure.number, failure.why)).collect();
         assert_eq!(
             told,

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::time::{BeijingTime, Window};
 
 use super::clock::SandboxClock;
-use super::journal::{Call, Journal, Moment};
+use super::journal::{Call, Journal, Moment, Stop};
 use super::record::{Requisition, Status, Text};
-use super::stop::{self, NotStopped, Pending, Stop, StopEffect};
+use super::stop::{self, NotStopped, Pending, StopEffect};
 
 /// The place of a requisition in the index: last-modified time, then apply_id.
 pub type Key = (BeijingTime, i64);
@@ -157,7 +157,7 @@ impl World {
 
     /// Stops the reference of requisitions now; gives those that were not stopped.
     pub(super) fn stop(&mut self, call: u64, numbers: &[Text]) -> Vec<NotStopped> {
-        stop::stop(self, call, numbers, self.now())
+        self.stop_at(call, numbers, self.now())
     }
 
     /// Stops the reference of requisitions when it is due.
@@ -171,12 +171,32 @@ impl World {
         for Pending { call, numbers, due } in
             self.pending.extract_if(.., |pending| pending.due <= now).collect::<Vec<_>>()
         {
-            stop::stop(self, call, &numbers, due);
+            self.stop_at(call, &numbers, due);
         }
     }
 
+    /// Stops `numbers` one after the other, as of the time `at`; gives those that were not stopped, in the order in which they were asked for.
+    fn stop_at(&mut self, call: u64, numbers: &[Text], at: BeijingTime) -> Vec<NotStopped> {
+        let mut failures = Vec::new();
+        for number in numbers {
+            let found = self.find(number).map(|found| (found.apply_id, found.status));
+            match stop::refusal(found.map(|(_, status)| status)) {
+                None => {
+                    self.edit_at(number, at, |requisition| requisition.status = Status::Referenced);
+                    self.stopped(call, number, at, StopEffect::Stopped);
+                }
+                Some(why) => {
+                    self.stopped(call, number, at, StopEffect::Refused(why));
+                    let apply_id = found.map(|(apply_id, _)| apply_id);
+                    failures.push(NotStopped { apply_id, number: number.clone(), why });
+                }
+            }
+        }
+        failures
+    }
+
     /// Notes what a stop did to one number at the time `at`.
-    pub(super) fn stopped(&mut self, call: u64, number: &Text, at: BeijingTime, effect: StopEffect) {
+    fn stopped(&mut self, call: u64, number: &Text, at: BeijingTime, effect: StopEffect) {
         let moment = self.journal.tick(at);
         self.journal.stopped(Stop { call, number: number.clone(), moment, effect });
     }

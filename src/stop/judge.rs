@@ -1,6 +1,7 @@
 //! What became of a stop: pure decisions on what was said and seen.
 
-use crate::land::{StopEvidence, StopOutcome};
+use crate::log::stop_ledger::StopEvidence;
+use crate::log::stop_ledger::StopOutcome;
 use crate::time::BeijingTime;
 
 use super::Reply;

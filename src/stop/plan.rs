@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{StopPermission, StopTerms};
 use crate::error::{Error, Result};
-use crate::land::Stops;
+use crate::log::stop_ledger::Stops;
 use crate::time::BeijingTime;
 
 /// What a lake that knows the present says of a number.

@@ -9,9 +9,17 @@ use super::{Erp, Reply};
 use crate::config::StopTerms;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
-use crate::land::{
-    Outcome, Refusal, Requester, StopIntent, StopOutcome, StopResult, TablePart, TableSpec, Unsettled, Writer,
-};
+use crate::land::commit::Writer;
+use crate::land::stage::Outcome;
+use crate::land::stage::TablePart;
+use crate::log::conflict::Refusal;
+use crate::log::stop_ledger::Requester;
+use crate::log::stop_ledger::StopConflict;
+use crate::log::stop_ledger::StopIntent;
+use crate::log::stop_ledger::StopOutcome;
+use crate::log::stop_ledger::StopResult;
+use crate::log::stop_ledger::Unsettled;
+use crate::parquet::TableSpec;
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
@@ -220,7 +228,7 @@ impl<E: Erp> Stopper<'_, E> {
             let intent = StopIntent { requested_at, by, reason, numbers: numbers.clone() };
             match self.writer.intend(intent).await? {
                 Outcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
-                Outcome::Dropped(Refusal::StopUnsettled { number }) => {
+                Outcome::Dropped(Refusal::Stop(StopConflict::Unsettled { number })) => {
                     numbers.retain(|other| *other != number);
                     let finding = Finding::unknown(Some("another run is about to stop it".to_owned()));
                     let (requested_at, settles_at, call) = (None, None, CallMade::Told);
@@ -251,7 +259,7 @@ impl<E: Erp> Stopper<'_, E> {
             let rows = TablePart { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
             match self.writer.settle(found.iter().map(result).collect(), rows).await? {
                 Outcome::Committed(_) => return Ok(()),
-                Outcome::Dropped(Refusal::StopSettled { number }) => {
+                Outcome::Dropped(Refusal::Stop(StopConflict::Settled { number })) => {
                     tracing::info!(number, "another run has settled this stop meanwhile");
                     found.retain(|one| one.number != number);
                 }
@@ -291,7 +299,7 @@ fn row(one: &Found) -> StopRow {
         purchase_apply_no: one.number.clone(),
         requested_at: one.requested_at,
         outcome: finding.outcome.name(),
-        evidence: finding.evidence.map(crate::land::StopEvidence::name),
+        evidence: finding.evidence.map(crate::log::stop_ledger::StopEvidence::name),
         error: finding.error.clone(),
         error_code: finding.error_code,
         order_id: finding.order_id,

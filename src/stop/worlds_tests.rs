@@ -19,8 +19,15 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::error::ErrorKind;
 use crate::id::RunId;
-use crate::land::{CommitKind, Manifest, StopOutcome, Store, Table, TableSpec, Writer, WriterOptions};
+use crate::land::commit::Writer;
+use crate::land::commit::WriterOptions;
+use crate::log::layout::Table;
+use crate::log::manifest::CommitKind;
+use crate::log::manifest::Manifest;
+use crate::log::stop_ledger::StopOutcome;
+use crate::parquet::TableSpec;
 use crate::stop::judge::TOLERANCE_SECONDS;
+use crate::store::Store;
 use crate::time::Clock;
 
 const MARGIN: i64 = 180;
@@ -237,7 +244,7 @@ fn spec() -> Arc<TableSpec> {
 async fn process(world: World, store: Store, numbers: Vec<String>, margin_seconds: i64) -> StopReport {
     let run = RunId::generate();
     let options = WriterOptions {
-        binding: crate::land::Binding {
+        binding: crate::log::manifest::Binding {
             name: "acme".parse().expect("a name"),
             edition: crate::edition::Edition::Flagship,
             sid: "acme".into(),
@@ -245,7 +252,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         },
         run,
         wanted_from: None,
-        contract: crate::land::FormatVersion::LAKE,
+        contract: crate::format::FormatVersion::LAKE,
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
@@ -254,7 +261,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         writer: &writer,
         spec: spec(),
         run,
-        by: crate::land::Requester { user: "li".into(), host: "till-3".into() },
+        by: crate::log::stop_ledger::Requester { user: "li".into(), host: "till-3".into() },
         reason: None,
         terms: crate::config::StopTerms::default(),
         margin_seconds,

@@ -5,7 +5,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::page::{Page, PageContext, Slot, Unreadable};
+use super::context::PageContext;
+use super::page::{Page, Slot, Unreadable};
 use super::plan::Plan;
 use super::quarantine::{Place, Quarantined};
 use super::record::{Failure, RecordReader, Scratch};

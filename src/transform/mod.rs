@@ -7,6 +7,7 @@
 mod assemble;
 mod carry;
 mod columns;
+mod context;
 mod contract;
 mod decode;
 mod docs;
@@ -23,6 +24,7 @@ mod scan;
 #[cfg(test)]
 mod schema_page;
 mod stops;
+mod tables;
 mod value;
 mod views;
 
@@ -31,11 +33,13 @@ mod tests;
 
 pub use assemble::{Assembly, Gathered, Remarks, WindowRows, assemble};
 pub use carry::{Held, Refreshed, carry_over};
+pub use context::PageContext;
 pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
 pub use decode::PageDecoder;
 pub use docs::{SchemaFormat, render as render_schema};
-pub use page::{Page, PageContext, Unreadable};
+pub use page::{Page, Unreadable};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
 pub use stops::{StopRow, stop_rows};
+pub use tables::{contract_version, stop_spec, table_specs};
 pub use value::{Misfit, decimal};
 pub use views::{Engine, Extent, View, Views, render as render_views};

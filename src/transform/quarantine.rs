@@ -16,7 +16,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::page::PageContext;
+use super::context::PageContext;
 use super::plan::{Plan, Target};
 use super::record::Failure;
 use super::scalar::escape_controls;

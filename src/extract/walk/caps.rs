@@ -3,7 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Halt, PageRows as _, Pages, Step, Walk, Walker};
+use super::{Halt, Step, Walk, Walker};
+use crate::extract::pages::{PageRows as _, Pages};
 use crate::time::Window;
 
 /// Caps of pages are round.

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Halt, PageRead, Pages, Step, Verdict, Walk};
+use super::{Halt, PageRead, Step, Verdict, Walk};
+use crate::extract::pages::Pages;
 use crate::proof::Rule;
 
 /// Full readings before the window is cut.

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use super::super::evidence::Asked;
-use super::{Fetched, Halt, PageRead, PageRows as _, Pages, Step, Walk};
+use super::{Halt, PageRead, Step, Walk};
+use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
 /// How many smaller pages one that cannot be read is asked for in, where that divides its size.
 const STEP: u32 = 10;

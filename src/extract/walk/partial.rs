@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use super::super::boundary::{self, Direction};
 use super::super::evidence::Asked;
-use super::{PATIENCE, PageRows as _, Pages, Proved, Rule, Walk, without};
+use super::{PATIENCE, Proved, Rule, Walk, without};
+use crate::extract::pages::{PageRows as _, Pages};
 use crate::requisition::RowKey;
 use crate::time::{BeijingTime, Window};
 

@@ -7,7 +7,8 @@ use std::ops::Range;
 use futures::stream::{self, StreamExt as _};
 
 use super::super::evidence::Asked;
-use super::{Fetched, Halt, PageRead, PageRows as _, Pages, Step, Walk};
+use super::{Halt, PageRead, Step, Walk};
+use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
 impl<S: Pages> Walk<'_, S> {
     /// The last page, all others behind page 0 at once, then page 0.

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::super::pages::{Fetched, PageRows};
 use super::*;
 use crate::requisition::Identity;
 use crate::time::BeijingTime;

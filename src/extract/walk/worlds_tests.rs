@@ -10,6 +10,7 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::cuts::Cuts;
+use super::super::pages::{Fetched, PageRows};
 use super::tests::now;
 use super::*;
 use crate::requisition::{ApplyId, Identity};

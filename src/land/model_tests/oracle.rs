@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{World, now};
-use crate::land::digest::Sha256;
-use crate::land::store::Store;
+use crate::log::digest::Sha256;
+use crate::store::Store;
 
 /// The oracle's own reading of a manifest.
 pub(super) struct Entry {

@@ -8,7 +8,8 @@ use std::task::{Poll, Waker};
 use super::super::raw;
 use super::super::shelf::{Shelf, ShelvedPage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::walk::{Fetched, Pages, Quit};
+use crate::extract::pages::{Fetched, Pages};
+use crate::extract::walk::Quit;
 use crate::time::Window;
 use crate::transform::{PageContext, PageDecoder};
 

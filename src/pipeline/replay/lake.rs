@@ -6,21 +6,33 @@ use std::time::Instant;
 use super::super::accounts::page_memory;
 use super::super::parts;
 use super::super::shelf::{Shelf, ShelvedPage};
-use super::super::task::{blocking, recorded};
+use super::super::task::recorded;
 use super::super::task::{drop_extra_rows, sharing};
-use super::super::{Gap, Tried, contract_version, table_specs};
+use super::super::{Gap, Tried};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::{Budget, Limits};
 use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
-use crate::land::{
-    CommitKind, Lake, Landing, LiveCommit, Outcome, Quarantine, Raw, RawEntry, Store, TableSpec, Writer, WriterOptions,
-};
+use crate::land::commit::Writer;
+use crate::land::commit::WriterOptions;
+use crate::land::stage::Landing;
+use crate::land::stage::Outcome;
+use crate::land::stage::Quarantine;
+use crate::land::stage::Raw;
+use crate::log::lake::Lake;
+use crate::log::manifest::CommitKind;
+use crate::log::manifest::RawEntry;
+use crate::log::state::LiveCommit;
+use crate::parquet::TableSpec;
 use crate::proof::Proof;
+use crate::store::Store;
 use crate::time::{Clock, Coverage, Window};
+use crate::transform::contract_version;
+use crate::transform::table_specs;
 use crate::transform::{Assembly, PageDecoder};
+use crate::worker::blocking;
 
 /// What to do about a window that cannot be rebuilt.
 const SYNC: &str = "`wdt-lake sync` into the new lake walks the window again";

@@ -12,19 +12,29 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::accounts::page_memory;
-use super::super::task::blocking;
-use super::super::{contract_version, table_specs};
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{
-    Binding, CommitKind, Fold, Lake, Outcome, Quarantine, RowSource, Store, TablePart, TableSpec, Writer, WriterOptions,
-};
+use crate::land::commit::Writer;
+use crate::land::commit::WriterOptions;
+use crate::land::stage::Outcome;
+use crate::land::stage::Quarantine;
+use crate::land::stage::TablePart;
+use crate::log::lake::Lake;
+use crate::log::manifest::Binding;
+use crate::log::manifest::CommitKind;
+use crate::log::state::Fold;
+use crate::parquet::RowSource;
+use crate::parquet::TableSpec;
 use crate::requisition::Identity;
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Month, Window};
+use crate::transform::contract_version;
+use crate::transform::table_specs;
 use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined};
+use crate::worker::blocking;
 
 /// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no `sid` is called so.
 const NOWHERE: &str = "(pages)";

@@ -1,0 +1,451 @@
+//! Landing: files under unique names first, then one manifest that makes them count.
+//!
+//! **The commit.** Before every try at a number the draft is checked against the fold; a draft that may not follow is dropped whole. Then
+//! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
+//! add it to the fold, check again, try the next number. That our own stands there means that we won, whoever answered what. No
+//! answer, or an error, means that the create may still be on its way: the same bytes are tried under the same number again, and
+//! when that does not settle it, the commit fails with its outcome unknown and its files stay for the next sweep.
+//!
+//! **Why a dropped draft may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
+//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a draft.
+//!
+//! Now and then a commit is followed by a [checkpoint](crate::log::checkpoint), on which nothing depends.
+//!
+//! One process commits one draft at a time (a lock around the fold); any number of processes may write one account.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::sync::Mutex;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::FormatVersion;
+use crate::id::{CommitId, RunId};
+use crate::land::stage::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
+use crate::log::append::{Appended, LogEnd, Patience};
+use crate::log::checkpoint::Rhythm;
+use crate::log::conflict::Refusal;
+use crate::log::digest::Sha256;
+use crate::log::lake::Lake;
+use crate::log::layout::{self, Layout, Table};
+use crate::log::manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
+use crate::log::read::{self, Names};
+use crate::log::state::{Claim, Fold, LiveCommit};
+use crate::parquet::{EncodedFile, Origin, encode};
+use crate::proof::Proof;
+use crate::store::capability;
+use crate::store::{Store, Writers};
+use crate::time::{BeijingTime, Clock, Window};
+use crate::worker::Worker;
+
+/// Who writes, as it stands in every manifest.
+#[derive(Clone)]
+pub struct WriterOptions {
+    /// The account, and what its name is bound to.
+    pub binding: Binding,
+    /// The run.
+    pub run: RunId,
+    /// The first second of modified time that the run was asked for, if it was told one.
+    pub wanted_from: Option<BeijingTime>,
+    /// The version of the data contract.
+    pub contract: FormatVersion,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Writes the lake of one account. Shared by all tasks of a run.
+pub struct Writer {
+    store: Store,
+    layout: Layout,
+    options: WriterOptions,
+    log: Mutex<Fold>,
+    names: Names,
+    checkpoints: Rhythm,
+    patience: Patience,
+    encoder: Worker,
+}
+
+impl Writer {
+    /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first landing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
+    /// not answer, cannot create conditionally although several may write, or a newer program has written the lake,
+    /// [`ErrorKind::Conflict`] when two single writers have written at once, [`ErrorKind::Defect`] when the log breaks its rules.
+    pub async fn open(store: Store, options: WriterOptions) -> Result<Self> {
+        Self::encoding_on(Worker::start("encoder")?, store, options).await
+    }
+
+    /// The same, with a thread for its files that others may share.
+    pub(crate) async fn encoding_on(encoder: Worker, store: Store, options: WriterOptions) -> Result<Self> {
+        let layout = Layout::new(options.binding.name.clone());
+        let read::Opened { fold, names: read, checkpoint } = read::open(&store, &layout).await?;
+        fold.writable()?;
+        let names = match (store.writers(), read) {
+            (Writers::Single, _) => Names::WithCommit,
+            (Writers::Many, Names::Plain) => Names::Plain,
+            (Writers::Many, Names::WithCommit) => return Err(single_only(&store, &layout)),
+        };
+        if let Some(bound) = fold.binding().filter(|bound| **bound != options.binding) {
+            return Err(bound_elsewhere(bound, &options.binding));
+        }
+        capability::check(&store, &|what| layout::probe(options.run, what)).await?;
+        Ok(Self {
+            store,
+            layout,
+            options,
+            log: Mutex::new(fold),
+            names,
+            checkpoints: Rhythm::since(checkpoint),
+            patience: Patience::DEFAULT,
+            encoder,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_checkpoints_every(self, commits: u64) -> Self {
+        Self { checkpoints: self.checkpoints.every(commits), ..self }
+    }
+
+    /// The committed set as this writer knows it.
+    pub async fn view(&self) -> Lake {
+        Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone(), self.names)
+    }
+
+    /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or all of it does,
+    /// and what does not is left to the next sweep.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
+    pub async fn land(&self, landing: Landing) -> Result<Outcome> {
+        let mut draft = self.begin(landing.kind, landing.window, landing.removes);
+        let written = async {
+            // One part is encoded while the one before it goes to the store.
+            let parts = stream::iter(landing.parts).map(|part| self.write_part(&draft, part));
+            let files: Vec<_> = parts.buffered(2).try_collect().await?;
+            let quarantine = match landing.quarantine {
+                Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
+                None => None,
+            };
+            let raw = match landing.raw {
+                Some(raw) => Some(self.write_raw(&draft, raw).await?),
+                None => None,
+            };
+            Ok::<_, Error>((files, quarantine, raw))
+        };
+        match written.await {
+            Ok((files, quarantine, raw)) => {
+                draft.files = files.into_iter().flatten().collect();
+                draft.quarantine = quarantine;
+                draft.raw = raw;
+                self.commit(draft, landing.proof).await
+            }
+            Err(error) => self.dropped_by_a_sweep(draft.commit, error).await,
+        }
+    }
+
+    /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it half wrote: that is
+    /// not a broken disk, and landing again helps.
+    pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<Outcome> {
+        let is_fenced = async || self.log.lock().await.standing(commit) == Some(crate::log::state::Standing::Fenced);
+        if self.follow().await.is_err() || !is_fenced().await {
+            return Err(error);
+        }
+        tracing::debug!(%commit, %error, "a fenced commit lost its files");
+        Ok(Outcome::Dropped(Refusal::Fenced))
+    }
+
+    /// Begins a commit under a new id.
+    pub fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> Draft {
+        Draft {
+            commit: CommitId::generate(),
+            kind,
+            created_at: self.options.clock.now(),
+            window,
+            removes,
+            fences: Vec::new(),
+            files: Vec::new(),
+            quarantine: None,
+            raw: None,
+            intent: None,
+            results: Vec::new(),
+        }
+    }
+
+    /// Whether the log does not know that somebody asked for the start that this run was told.
+    pub async fn lacks_start(&self) -> bool {
+        let Some(wanted_from) = self.options.wanted_from else { return false };
+        self.log.lock().await.start().is_none_or(|start| wanted_from < start)
+    }
+
+    /// Puts the start that this run was told into the log, where it does not stand there yet: when no window was proved, no other commit has it.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub async fn remember_start(&self) -> Result<()> {
+        while self.lacks_start().await {
+            match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
+                // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
+                Outcome::Committed(_) | Outcome::Dropped(Refusal::Fenced) => {}
+                Outcome::Dropped(refusal) => {
+                    return Err(Error::new(ErrorKind::Conflict, format!("the start was refused: {refusal}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes rows and writes them as one file of the draft; no rows, no file.
+    ///
+    /// # Errors
+    /// As [`Writer::land`].
+    pub async fn write(&self, draft: &mut Draft, part: TablePart) -> Result<()> {
+        let file = self.write_part(draft, part).await?;
+        draft.files.extend(file);
+        Ok(())
+    }
+
+    /// Writes the quarantined records of the draft, all of them at once; no records, no file.
+    ///
+    /// # Errors
+    /// As [`Writer::land`].
+    pub async fn quarantine(&self, draft: &mut Draft, quarantine: Quarantine) -> Result<()> {
+        draft.quarantine = self.write_quarantine(draft, quarantine).await?;
+        Ok(())
+    }
+
+    /// Deletes what a draft has written. Safe, because its manifest was never tried and the draft is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer; the next sweep does the rest.
+    pub async fn abandon(&self, draft: Draft) -> Result<()> {
+        for path in draft.paths() {
+            self.store.delete(path).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a draft count, or drops it. See the module documentation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the draft counts is then unknown, and the next run finds out.
+    /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
+    pub async fn commit(&self, draft: Draft, proof: Option<Proof>) -> Result<Outcome> {
+        self.store.point("commit.files_written").await?;
+        let (appended, checkpoint) = {
+            let mut fold = self.log.lock().await;
+            let appended = self.append(&mut fold, &draft, proof).await?;
+            let checkpoint = appended.is_ok().then(|| self.checkpoints.due(&fold)).flatten();
+            (appended, checkpoint)
+        };
+        match appended {
+            Ok((number, removed)) => {
+                self.store.point("commit.created").await?;
+                let undeleted = self.delete_removed(&removed).await;
+                self.store.point("commit.done").await?;
+                if let Some(checkpoint) = checkpoint {
+                    checkpoint.write(&self.store, &self.layout).await;
+                }
+                let Draft { commit, files, quarantine, .. } = draft;
+                Ok(Outcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
+            }
+            Err(refusal) => {
+                let dropped = self.delete_quietly(draft.paths()).await;
+                tracing::debug!(commit = %draft.commit, %refusal, left = dropped.len(), "a commit was dropped");
+                match refusal {
+                    Refusal::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
+                    refusal => Ok(Outcome::Dropped(refusal)),
+                }
+            }
+        }
+    }
+
+    /// Appends the draft's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
+    async fn append(
+        &self,
+        fold: &mut Fold,
+        draft: &Draft,
+        proof: Option<Proof>,
+    ) -> Result<std::result::Result<(u64, Vec<LiveCommit>), Refusal>> {
+        let claim = Claim {
+            commit: draft.commit,
+            account: &self.options.binding,
+            window: draft.window,
+            removes: &draft.removes,
+            fences: &draft.fences,
+            intent: draft.intent.as_ref(),
+            results: &draft.results,
+        };
+        loop {
+            fold.writable()?;
+            if let Err(refusal) = fold.admit(claim) {
+                return Ok(Err(refusal));
+            }
+            let manifest = self.manifest(fold, draft, proof.clone());
+            match self.end().append(manifest).await? {
+                Appended::Ours(manifest, sha256) => {
+                    let removed = fold.apply(&manifest, sha256)?;
+                    return Ok(Ok((manifest.number, removed)));
+                }
+                Appended::Other(manifest, sha256) => {
+                    fold.apply(&manifest, sha256)?;
+                }
+            }
+        }
+    }
+
+    fn manifest(&self, fold: &Fold, draft: &Draft, proof: Option<Proof>) -> Manifest {
+        Manifest {
+            format: FormatVersion::LAKE,
+            contract: self.options.contract,
+            number: fold.next_number(),
+            commit: draft.commit,
+            run: self.options.run,
+            kind: draft.kind,
+            account: self.options.binding.clone(),
+            writer: concat!("wdt-lake ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_at: draft.created_at,
+            previous: fold.newest(),
+            wanted_from: self.options.wanted_from,
+            window: draft.window,
+            proof,
+            removes: draft.removes.clone(),
+            fences: draft.fences.clone(),
+            files: draft.files.clone(),
+            quarantine: draft.quarantine.clone(),
+            raw: draft.raw.clone(),
+            intent: draft.intent.clone(),
+            results: draft.results.clone(),
+        }
+    }
+
+    async fn write_part(&self, draft: &Draft, part: TablePart) -> Result<Option<FileEntry>> {
+        let TablePart { spec, span, part, rows } = part;
+        let table = spec.table;
+        let path = match (table, span.or(draft.window)) {
+            (Table::StopReference, _) => Some(self.layout.stop_reference(draft.commit)),
+            (_, Some(span)) => self.layout.data(table, span, draft.commit, part),
+            (_, None) => None,
+        };
+        let path = path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))?;
+        let origin = Origin {
+            account: self.layout.account().clone(),
+            commit: draft.commit,
+            contract: self.options.contract,
+            span: span.or(draft.window),
+        };
+        let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
+        match encoded {
+            Some(file) => Ok(Some(self.put_file(draft.commit, table, path, file).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<FileEntry> {
+        let EncodedFile { bytes, rows, sha256, min_modified, max_modified } = file;
+        let size = bytes.len() as u64;
+        self.store.put_unique(&path, bytes, &self.layout.staging(commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(FileEntry { table: table.name().to_owned(), path, bytes: size, sha256, rows, min_modified, max_modified })
+    }
+
+    async fn write_quarantine(&self, draft: &Draft, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+        let Quarantine { lines, rows } = quarantine;
+        if rows == 0 {
+            return Ok(None);
+        }
+        let path = self.layout.quarantine(draft.commit);
+        let entry = QuarantineEntry { path, bytes: lines.len() as u64, sha256: Sha256::of(&lines), rows };
+        self.store.put_unique(&entry.path, lines, &self.layout.staging(draft.commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(Some(entry))
+    }
+
+    async fn write_raw(&self, draft: &Draft, Raw { packed, answers }: Raw) -> Result<RawEntry> {
+        let path = self.layout.raw(draft.commit);
+        let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), answers };
+        self.store.put_unique(&entry.path, packed, &self.layout.staging(draft.commit)).await?;
+        self.store.point("land.file_written").await?;
+        Ok(entry)
+    }
+
+    /// Puts an already encoded file and adds it to the draft: the model test needs no Parquet.
+    #[cfg(test)]
+    pub(crate) async fn write_encoded(&self, draft: &mut Draft, table: Table, file: EncodedFile) -> Result<()> {
+        let path = match table {
+            Table::StopReference => Some(self.layout.stop_reference(draft.commit)),
+            _ => draft.window.and_then(|window| self.layout.data(table, window, draft.commit, None)),
+        };
+        let path = path.ok_or_else(|| Error::internal("no window"))?;
+        let entry = self.put_file(draft.commit, table, path, file).await?;
+        draft.files.push(entry);
+        Ok(())
+    }
+
+    async fn delete_removed(&self, removed: &[LiveCommit]) -> Vec<String> {
+        self.delete_quietly(removed.iter().flat_map(LiveCommit::paths)).await
+    }
+
+    /// Deletes what no longer counts. What cannot be deleted now is harmless and is left to the next sweep.
+    async fn delete_quietly<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut left = Vec::new();
+        for path in paths {
+            let deleted = async {
+                self.store.delete(path).await?;
+                self.store.point("commit.removed_one").await
+            };
+            if let Err(error) = deleted.await {
+                tracing::warn!(object = path, %error, "an object that no longer counts could not be deleted yet");
+                left.push(path.to_owned());
+            }
+        }
+        left
+    }
+
+    pub(crate) async fn with_fold<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        look(&*self.log.lock().await)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn log(&self) -> &Mutex<Fold> {
+        &self.log
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        self.names
+    }
+
+    fn end(&self) -> LogEnd<'_> {
+        LogEnd { store: &self.store, layout: &self.layout, names: self.names, patience: self.patience }
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.options.run
+    }
+}
+
+fn single_only(store: &Store, layout: &Layout) -> Error {
+    Error::new(ErrorKind::Lake, "this log is written by a single writer")
+        .with("log", store.uri(&layout.manifest_root()))
+        .hint("go on with `--single-writer`, one run at a time; a log that several may write is begun in a new lake")
+}
+
+fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {
+    Error::usage("this lake holds another account under the same name")
+        .with("wanted", format!("{} ({}) at {}", wanted.sid, wanted.edition, wanted.host))
+        .with("bound", format!("{} ({}) at {}", bound.sid, bound.edition, bound.host))
+        .with("account", &bound.name)
+        .hint("give this account a name of its own (WDT_ACCOUNT, or `name` in wdt-lake.toml), or use another lake")
+}

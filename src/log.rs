@@ -1,0 +1,31 @@
+//! The commit log: which files of an account count, in which order it came to that, and the proof of each window.
+//!
+//! One manifest a commit, created under the next number of its account's log only where nothing stands yet. What all of them add up to is the
+//! [log state](state); the rules by which a next one may follow are checked before every try at a number and whenever the log is read.
+//! `docs/lake-format.md` specifies it.
+//!
+//! Knows no HTTP and no data contract: names of tables stand in [`layout`], those of columns nowhere.
+
+pub(crate) mod append;
+pub(crate) mod checkpoint;
+pub(crate) mod conflict;
+pub(crate) mod digest;
+pub(crate) mod lake;
+pub mod layout;
+pub mod manifest;
+pub(crate) mod object;
+pub(crate) mod read;
+pub(crate) mod state;
+pub(crate) mod stop_ledger;
+
+#[cfg(test)]
+mod fuzz_tests;
+
+pub use conflict::Refusal;
+pub use digest::Sha256;
+pub use lake::{Lake, LakeFile, accounts};
+pub use layout::{Layout, Table};
+pub use manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
+pub use object::ObjectEntry;
+pub use state::{Fold, LastCommit, LiveCommit};
+pub use stop_ledger::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};

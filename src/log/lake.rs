@@ -1,0 +1,152 @@
+//! The committed set of one account, for whoever only reads: never writes, never sweeps.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::id::{AccountName, CommitId};
+use crate::log::layout::{Layout, Table, account_of_folder, manifest_folders};
+use crate::log::manifest::FileEntry;
+use crate::log::object::{self, ObjectEntry};
+use crate::log::read::{self, Names};
+use crate::log::state::{Fold, LiveCommit};
+use crate::proof::Proof;
+use crate::store::Store;
+use crate::time::Coverage;
+
+/// The accounts that have a commit log in this lake, in the order of names.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
+    let root = manifest_folders();
+    let folders = store.list_folders(root).await?;
+    let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
+    if !accounts.is_empty() {
+        return Ok(accounts);
+    }
+    // That a lake is empty is a lot to believe: it is listed in another way, too.
+    let names = store.names(root).await?;
+    let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+    let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
+    Ok(found.into_iter().collect())
+}
+
+/// A committed file of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LakeFile {
+    /// The absolute path or URI, as readers take it.
+    pub uri: String,
+    /// The commit that added it.
+    pub commit: CommitId,
+    /// What its manifest says of it, the name relative to the lake's root included.
+    pub entry: FileEntry,
+}
+
+/// The committed set of an account as of the moment it was read.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    store: Store,
+    layout: Layout,
+    fold: Fold,
+    names: Names,
+}
+
+impl Lake {
+    /// Reads the commit log of `account`. An account without one is empty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or the format is too new,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
+    pub async fn open(store: Store, account: AccountName) -> Result<Self> {
+        let layout = Layout::new(account);
+        let read::Opened { fold, names, .. } = read::open(&store, &layout).await?;
+        Ok(Self { store, layout, fold, names })
+    }
+
+    pub(crate) fn of(store: Store, layout: Layout, fold: Fold, names: Names) -> Self {
+        Self { store, layout, fold, names }
+    }
+
+    /// The account.
+    pub fn account(&self) -> &AccountName {
+        self.layout.account()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The state that the log adds up to.
+    pub fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    /// The committed seconds of modified time.
+    pub fn coverage(&self) -> &Coverage {
+        self.fold.coverage()
+    }
+
+    /// The committed files of `table`, in the order of names.
+    pub fn files(&self, table: Table) -> Vec<LakeFile> {
+        let mut files: Vec<LakeFile> = self
+            .fold
+            .live()
+            .iter()
+            .flat_map(|(commit, live)| live.files.iter().map(move |entry| (*commit, entry)))
+            .filter(|(_, entry)| entry.table == table.name())
+            .map(|(commit, entry)| LakeFile { uri: self.store.uri(&entry.path), commit, entry: entry.clone() })
+            .collect();
+        files.sort_unstable_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        files
+    }
+
+    /// The committed rows of `table`.
+    pub fn rows(&self, table: Table) -> u64 {
+        let files = self.fold.live().values().flat_map(|live| &live.files);
+        files.filter(|file| file.table == table.name()).map(|file| file.rows).sum()
+    }
+
+    /// The committed quarantined records.
+    pub fn quarantined(&self) -> u64 {
+        self.fold.live().values().filter_map(|live| live.quarantine.as_ref()).map(|held| held.rows).sum()
+    }
+
+    /// The commits that hold quarantined records.
+    pub fn with_quarantine(&self) -> impl Iterator<Item = (CommitId, &LiveCommit)> {
+        self.fold.live().iter().filter(|(_, live)| live.quarantine.is_some()).map(|(commit, live)| (*commit, live))
+    }
+
+    /// The proof of the commit with that number, if it has one.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub async fn proof(&self, number: u64) -> Result<Option<Proof>> {
+        let manifest = read::load(&self.store, &self.layout, self.names, number).await?;
+        Ok(manifest.and_then(|(manifest, _)| manifest.proof))
+    }
+
+    /// The bytes of a committed object, checked against what its manifest says of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is missing or was changed, [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the
+    /// store does not answer.
+    pub async fn read<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<Bytes> {
+        object::read(&self.store, entry.into()).await
+    }
+
+    /// Where it lies in the store.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Reads what was added to the log since.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub async fn follow(&mut self) -> Result<()> {
+        read::follow(&self.store, &self.layout, self.names, &mut self.fold).await
+    }
+}

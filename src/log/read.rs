@@ -1,0 +1,284 @@
+//! Reading a commit log into its fold.
+//!
+//! A log is read by number, because a listing taken while manifests are added may miss one and show the next. Where a single writer is at
+//! work on a store without conditional puts, the names of manifests carry their commit, so there a listing says what they are; and two
+//! names of one number are a **fork**: two writers at once, each of which believed to have committed. Nobody can tell any more which of them
+//! readers have seen, so everything stops until a person has chosen.
+//!
+//! A listing says only what is there, never that it is all: stores exist whose listings break off. So a log ends where it is **proved** to end: the
+//! manifest after the last that was listed is asked for by its number, and must be absent. What stands there although it was not listed counts like
+//! any other, and the number after it is asked for.
+//!
+//! What the newest [checkpoint](crate::log::checkpoint) that can be believed adds up is not read again. The names of all manifests are looked at nevertheless, so
+//! that a fork or a missing manifest is seen wherever it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::CommitId;
+use crate::log::checkpoint::{self, Unfit};
+use crate::log::digest::Sha256;
+use crate::log::layout::{Layout, Name};
+use crate::log::manifest::Manifest;
+use crate::log::state::Fold;
+use crate::store::{Store, Writers};
+
+/// How many manifests are read at once.
+const READ_AHEAD: usize = 16;
+
+/// From how many on manifests that a listing left out are worth a word.
+const UNLISTED_SAID: u32 = 16;
+
+/// How the manifests of a log are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// By their number alone.
+    Plain,
+    /// Some by number and commit: a single writer's.
+    WithCommit,
+}
+
+/// A log as it was read.
+pub(crate) struct Opened {
+    pub(crate) fold: Fold,
+    pub(crate) names: Names,
+    /// The number of the checkpoint that reading began with; 0 for none.
+    pub(crate) checkpoint: u64,
+}
+
+/// The names of manifests in a listing, by number, and those of checkpoints.
+#[derive(Default)]
+pub(crate) struct Listed {
+    manifests: BTreeMap<u64, Vec<(String, Option<CommitId>)>>,
+    checkpoints: BTreeSet<checkpoint::Listed>,
+}
+
+impl Listed {
+    pub(crate) fn of(layout: &Layout, names: impl IntoIterator<Item = String>) -> Self {
+        let mut listed = Self::default();
+        for path in names {
+            let name = layout.parse(&path);
+            let (number, commit) = match name {
+                Some(Name::Manifest(number)) => (number, None),
+                Some(Name::SoleManifest { number, commit }) => (number, Some(commit)),
+                _ => {
+                    listed.checkpoints.extend(checkpoint::Listed::of(name));
+                    continue;
+                }
+            };
+            listed.manifests.entry(number).or_default().push((path, commit));
+        }
+        listed
+    }
+
+    /// The same, with what stands behind the last number although it was not listed. An error when that cannot be a log.
+    pub(crate) async fn proved(mut self, store: &Store, layout: &Layout) -> Result<Self> {
+        let mut unlisted = 0;
+        loop {
+            let next = self.newest().saturating_add(1);
+            let Some((path, commit)) = self.standing(store, layout, next).await? else { break };
+            // It must be one: a store that has an answer to everything would have no end.
+            match load_named(store, (path.clone(), commit)).await {
+                Ok(Some((manifest, _))) if manifest.number == next => {}
+                // One that is broken is for whoever reads it to tell; behind it nothing is sought.
+                Ok(_) => break self.take(next, path, commit),
+                Err(error) if error.kind() == ErrorKind::Defect => break self.take(next, path, commit),
+                Err(error) => return Err(error),
+            }
+            self.take(next, path, commit);
+            unlisted += 1;
+        }
+        // A run that commits at the same time adds one or two.
+        if unlisted > UNLISTED_SAID {
+            let log = store.uri(&layout.manifest_root());
+            tracing::warn!(
+                log,
+                unlisted,
+                "the store's listing leaves manifests out; they were found by their numbers: run `wdt-lake doctor`"
+            );
+        }
+        Ok(self)
+    }
+
+    /// What stands under a number that was not listed.
+    async fn standing(
+        &self,
+        store: &Store,
+        layout: &Layout,
+        number: u64,
+    ) -> Result<Option<(String, Option<CommitId>)>> {
+        let plain = layout.manifest(number);
+        let knows_commits = self.names() == Names::WithCommit || store.writers() == Writers::Single;
+        if !knows_commits && store.get(&plain).await?.is_some() {
+            return Ok(Some((plain, None)));
+        }
+        // Where nothing was listed, nobody knows how manifests are named.
+        if !knows_commits && !self.manifests.is_empty() {
+            return Ok(None);
+        }
+        let names = store.names_from(&layout.before_manifest(number)).await?;
+        let found = Self::of(layout, names);
+        if found.manifests.contains_key(&number) { found.one(store, layout, number).map(Some) } else { Ok(None) }
+    }
+
+    fn take(&mut self, number: u64, path: String, commit: Option<CommitId>) {
+        self.manifests.entry(number).or_default().push((path, commit));
+    }
+
+    fn newest(&self) -> u64 {
+        self.manifests.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The numbers that are listed.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.manifests.keys().copied()
+    }
+
+    /// The checkpoints that are listed, the newest last.
+    pub(crate) fn checkpoints(&self) -> &BTreeSet<checkpoint::Listed> {
+        &self.checkpoints
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        let carries_commit = self.manifests.values().flatten().any(|(_, commit)| commit.is_some());
+        if carries_commit { Names::WithCommit } else { Names::Plain }
+    }
+
+    /// The one name of a number, or the plain one for a number that is not listed.
+    pub(crate) fn one(&self, store: &Store, layout: &Layout, number: u64) -> Result<(String, Option<CommitId>)> {
+        match self.manifests.get(&number).map(Vec::as_slice) {
+            None | Some([]) => Ok((layout.manifest(number), None)),
+            Some([one]) => Ok(one.clone()),
+            Some([one, other, ..]) => Err(fork(store, &one.0, &other.0)),
+        }
+    }
+
+    /// Whether each number up to `last` has its one manifest, as far as names tell.
+    async fn check_up_to(&self, store: &Store, layout: &Layout, last: u64) -> Result<()> {
+        for number in 1..=last {
+            let (path, _) = self.one(store, layout, number)?;
+            if !self.manifests.contains_key(&number) && store.get(&path).await?.is_none() {
+                return Err(missing(store, layout, number));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
+    Error::new(ErrorKind::Defect, "a manifest is missing from the commit log")
+        .with("object", store.uri(&layout.manifest(number)))
+        .hint("restore it from a backup of the lake, or sync into a new lake")
+}
+
+/// Lists the log, up to its proved end.
+pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<Listed> {
+    Listed::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
+}
+
+/// Reads the log: its newest checkpoint, and the manifests after it.
+pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<Opened> {
+    let listed = list(store, layout).await?;
+    // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
+    let newest = listed.newest();
+    let mut fold = begin(store, layout, &listed).await?;
+    let checkpoint = fold.next_number() - 1;
+    listed.check_up_to(store, layout, checkpoint).await?;
+    let one = |number| listed.one(store, layout, number);
+    let mut manifests = stream::iter(checkpoint + 1..=newest)
+        .map(|number| async move { load_named(store, one(number)?).await })
+        .buffered(READ_AHEAD);
+    while let Some(loaded) = manifests.try_next().await? {
+        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, fold.next_number()))?;
+        fold.apply(&manifest, sha256)?;
+    }
+    drop(manifests);
+    Ok(Opened { fold, names: listed.names(), checkpoint })
+}
+
+/// The fold of the newest checkpoint that can be believed, or of an empty log.
+async fn begin(store: &Store, layout: &Layout, listed: &Listed) -> Result<Fold> {
+    for held in listed.checkpoints.iter().rev() {
+        // One that is gone was deleted by a sweep.
+        let Some(bytes) = store.get(&held.path(layout)).await? else { continue };
+        match believe(store, layout, listed, *held, &bytes).await? {
+            Ok(fold) => return Ok(fold),
+            Err(why) => {
+                let object = store.uri(&held.path(layout));
+                tracing::warn!(object, %why, "a checkpoint is not used; the log is read without it");
+            }
+        }
+    }
+    Ok(Fold::new(layout.account().clone()))
+}
+
+/// The fold of a checkpoint that names the manifest which stands under its number, or why it is not used.
+async fn believe(
+    store: &Store,
+    layout: &Layout,
+    listed: &Listed,
+    held: checkpoint::Listed,
+    bytes: &[u8],
+) -> Result<std::result::Result<Fold, Unfit>> {
+    let fold = match checkpoint::from_bytes(layout, held, bytes) {
+        Ok(fold) => fold,
+        Err(why) => return Ok(Err(why)),
+    };
+    let own = store.get(&listed.one(store, layout, held.number)?.0).await?;
+    let stands = own.map(|bytes| Sha256::of(&bytes));
+    let is_named = stands.is_some() && stands == fold.newest().map(|newest| newest.sha256);
+    Ok(if is_named {
+        Ok(fold)
+    } else {
+        Err(Unfit::Broken("it is of another manifest than the one in the log".to_owned()))
+    })
+}
+
+/// Reads what was added since.
+pub(crate) async fn follow(store: &Store, layout: &Layout, names: Names, fold: &mut Fold) -> Result<()> {
+    while let Some((manifest, sha256)) = load(store, layout, names, fold.next_number()).await? {
+        fold.apply(&manifest, sha256)?;
+    }
+    Ok(())
+}
+
+/// The manifest of a number and the digest of its bytes, when there is one.
+pub(crate) async fn load(
+    store: &Store,
+    layout: &Layout,
+    names: Names,
+    number: u64,
+) -> Result<Option<(Manifest, Sha256)>> {
+    let name = match names {
+        Names::Plain => (layout.manifest(number), None),
+        Names::WithCommit => {
+            // From the number before on: a fork there came after it was read.
+            let before = number.saturating_sub(1);
+            let after = store.list_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
+            let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
+            listed.one(store, layout, before)?;
+            listed.one(store, layout, number)?
+        }
+    };
+    load_named(store, name).await
+}
+
+async fn load_named(store: &Store, (path, commit): (String, Option<CommitId>)) -> Result<Option<(Manifest, Sha256)>> {
+    let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+    let manifest = Manifest::from_bytes(&bytes, &store.uri(&path))?;
+    if commit.is_some_and(|commit| commit != manifest.commit) {
+        return Err(Error::new(ErrorKind::Defect, "a manifest stands under the name of another commit")
+            .with("object", store.uri(&path))
+            .hint("restore the lake from a backup, or sync into a new lake"));
+    }
+    Ok(Some((manifest, Sha256::of(&bytes))))
+}
+
+fn fork(store: &Store, one: &str, other: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "two runs wrote the commit log at once: it has a fork")
+        .with("other", store.uri(other))
+        .with("one", store.uri(one))
+        .hint("stop all runs; of the two keep the one that a later manifest follows, else the one that removes or fences commits, else either; delete the other and run `sync` again: it lands what is then missing")
+}

@@ -1,0 +1,470 @@
+//! The fold: the state that the manifests 1..N of an account add up to, and the rules by which a next one may follow.
+//!
+//! One rule serves both directions. A writer asks [`admit`](Fold::admit) before every try at a number, and [`apply`](Fold::apply) asks the same
+//! of every manifest that it reads, so that a log which breaks the rules is a defect and never half understood. The rules:
+//! the binding is the log's, the commit's id is neither fenced nor used, everything it removes is live, nothing live that stays overlaps
+//! its window, what it fences is unknown to the log, and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows
+//! are therefore always disjoint.
+
+mod snapshot;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::snapshot::Snapshot;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::FormatVersion;
+use crate::id::{AccountName, CommitId, RunId};
+use crate::log::conflict::Refusal;
+use crate::log::digest::Sha256;
+use crate::log::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
+use crate::log::stop_ledger::{StopIntent, StopResult, Stops};
+use crate::time::{BeijingTime, Coverage, Window};
+
+/// A commit that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveCommit {
+    /// The number of its manifest.
+    pub number: u64,
+    /// What it is for.
+    pub kind: CommitKind,
+    /// The seconds that it covers.
+    #[serde(with = "manifest::optional_window")]
+    pub window: Option<Window>,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+    /// Its quarantined records.
+    pub quarantine: Option<QuarantineEntry>,
+    /// The answers from which it was made, if they were kept.
+    pub raw: Option<RawEntry>,
+}
+
+impl LiveCommit {
+    /// Every object of the commit.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
+    }
+}
+
+/// The newest commit of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCommit {
+    /// The number of its manifest.
+    pub number: u64,
+    /// Its id.
+    pub commit: CommitId,
+    /// The run that made it.
+    pub run: RunId,
+    /// What it is for.
+    pub kind: CommitKind,
+    /// When it was begun.
+    pub created_at: BeijingTime,
+}
+
+/// What a commit asks of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) commit: CommitId,
+    pub(crate) account: &'a Binding,
+    pub(crate) window: Option<Window>,
+    pub(crate) removes: &'a [CommitId],
+    pub(crate) fences: &'a [CommitId],
+    pub(crate) intent: Option<&'a StopIntent>,
+    pub(crate) results: &'a [StopResult],
+}
+
+/// What the log says of a commit id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Live,
+    Removed,
+    Fenced,
+}
+
+/// The state that the manifests read so far add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    name: AccountName,
+    binding: Option<Binding>,
+    newest: Option<Previous>,
+    format: FormatVersion,
+    last: Option<LastCommit>,
+    standing: HashMap<CommitId, Standing>,
+    live: BTreeMap<CommitId, LiveCommit>,
+    /// The windows of live commits by their first second; they are disjoint.
+    windows: BTreeMap<BeijingTime, (Window, CommitId)>,
+    coverage: Coverage,
+    wanted_from: Option<BeijingTime>,
+    stops: Stops,
+}
+
+impl Fold {
+    /// The state of an empty log.
+    pub fn new(name: AccountName) -> Self {
+        Self {
+            name,
+            binding: None,
+            newest: None,
+            format: FormatVersion::LAKE,
+            last: None,
+            standing: HashMap::new(),
+            live: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            coverage: Coverage::default(),
+            wanted_from: None,
+            stops: Stops::default(),
+        }
+    }
+
+    /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no start begins.
+    pub fn start(&self) -> Option<BeijingTime> {
+        let covered = self.coverage.span().map(Window::start);
+        self.wanted_from.into_iter().chain(covered).min()
+    }
+
+    /// What the account is bound to; none while the log is empty, or knows a start only.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
+    }
+
+    /// The number and digest of the newest manifest.
+    pub fn newest(&self) -> Option<Previous> {
+        self.newest
+    }
+
+    /// The number that the next manifest takes.
+    pub fn next_number(&self) -> u64 {
+        self.newest.map_or(0, |newest| newest.number) + 1
+    }
+
+    /// The newest commit.
+    pub fn last(&self) -> Option<&LastCommit> {
+        self.last.as_ref()
+    }
+
+    /// The commits that count, by id.
+    pub fn live(&self) -> &BTreeMap<CommitId, LiveCommit> {
+        &self.live
+    }
+
+    /// The union of their windows.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// The stop references whose outcome is not known yet.
+    pub fn stops(&self) -> &Stops {
+        &self.stops
+    }
+
+    /// The live commits whose windows share a second with `window`, in the order of time.
+    pub fn touching(&self, window: Window) -> Vec<(CommitId, Window)> {
+        let mut touched: Vec<_> = self.overlapping(window).collect();
+        touched.reverse();
+        touched
+    }
+
+    /// Whether this program may write the log.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when a newer program has written to it.
+    pub fn writable(&self) -> Result<()> {
+        if self.format <= FormatVersion::LAKE {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Lake, format!("the lake has format {}", self.format))
+            .with("account", &self.name)
+            .hint(format!("this program writes format {}: use a newer wdt-lake", FormatVersion::LAKE)))
+    }
+
+    pub(crate) fn standing(&self, commit: CommitId) -> Option<Standing> {
+        self.standing.get(&commit).copied()
+    }
+
+    /// The check before every try at a number.
+    pub(crate) fn admit(&self, claim: Claim<'_>) -> std::result::Result<(), Refusal> {
+        if let Some(bound) = self.binding.as_ref().filter(|bound| *bound != claim.account) {
+            return Err(Refusal::OtherAccount { bound: Box::new(bound.clone()) });
+        }
+        match self.standing(claim.commit) {
+            Some(Standing::Fenced) => return Err(Refusal::Fenced),
+            Some(Standing::Live | Standing::Removed) => return Err(Refusal::Known { commit: claim.commit }),
+            None => {}
+        }
+        for (i, commit) in claim.removes.iter().enumerate() {
+            // Windows take the place of windows, and page files of page files: fences and stops are for ever.
+            let may_go =
+                self.live.get(commit).is_some_and(|live| live.window.is_some() || live.kind == CommitKind::Replay);
+            if !may_go || claim.removes[..i].contains(commit) {
+                return Err(Refusal::NotLive { commit: *commit });
+            }
+        }
+        for commit in claim.fences {
+            if self.standing(*commit).is_some() || *commit == claim.commit {
+                return Err(Refusal::Known { commit: *commit });
+            }
+        }
+        self.stops.admit(claim.intent, claim.results)?;
+        let overlap = claim.window.and_then(|window| {
+            self.overlapping(window).find(|(commit, _)| !claim.removes.contains(commit)).map(|(_, window)| window)
+        });
+        overlap.map_or(Ok(()), |window| Err(Refusal::Overlap { window }))
+    }
+
+    /// Live windows that share a second with `window`, the latest first.
+    fn overlapping(&self, window: Window) -> impl Iterator<Item = (CommitId, Window)> {
+        // Disjoint windows end in the order in which they start.
+        self.windows
+            .range(..=window.end())
+            .rev()
+            .take_while(move |(_, (held, _))| held.end() >= window.start())
+            .map(|(_, (held, commit))| (*commit, *held))
+    }
+
+    /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the fold is then unchanged.
+    pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<LiveCommit>> {
+        let defect = |why: String| {
+            Error::new(ErrorKind::Defect, why)
+                .with("account", &self.name)
+                .with("manifest", manifest.number)
+                .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
+        };
+        if manifest.account.name != self.name {
+            return Err(defect(format!("a manifest of the account {}", manifest.account.name)));
+        }
+        if manifest.number != self.next_number() || manifest.previous != self.newest {
+            return Err(defect("a manifest that does not follow the one before it".into()));
+        }
+        let claim = Claim {
+            commit: manifest.commit,
+            account: &manifest.account,
+            window: manifest.window,
+            removes: &manifest.removes,
+            fences: &manifest.fences,
+            intent: manifest.intent.as_ref(),
+            results: &manifest.results,
+        };
+        self.admit(claim).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
+
+        let mut removed = Vec::with_capacity(manifest.removes.len());
+        for commit in &manifest.removes {
+            self.standing.insert(*commit, Standing::Removed);
+            if let Some(gone) = self.live.remove(commit) {
+                if let Some(window) = gone.window {
+                    self.windows.remove(&window.start());
+                    self.coverage.remove(window);
+                }
+                removed.push(gone);
+            }
+        }
+        self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));
+        self.standing.insert(manifest.commit, Standing::Live);
+        self.stops.apply(manifest.commit, manifest.intent.as_ref(), &manifest.results);
+        if let Some(window) = manifest.window {
+            self.windows.insert(window.start(), (window, manifest.commit));
+            self.coverage.insert(window);
+        }
+        if manifest.window.is_some() || manifest.kind == CommitKind::Start {
+            self.wanted_from = self.wanted_from.into_iter().chain(manifest.wanted_from).min();
+        }
+        let live = LiveCommit {
+            number: manifest.number,
+            kind: manifest.kind,
+            window: manifest.window,
+            files: manifest.files.clone(),
+            quarantine: manifest.quarantine.clone(),
+            raw: manifest.raw.clone(),
+        };
+        self.live.insert(manifest.commit, live);
+        // A run that proved nothing may have been told a wrong account.
+        if manifest.kind != CommitKind::Start {
+            self.binding.get_or_insert_with(|| manifest.account.clone());
+        }
+        self.newest = Some(Previous { number: manifest.number, sha256 });
+        self.format = self.format.max(manifest.format);
+        self.last = Some(LastCommit {
+            number: manifest.number,
+            commit: manifest.commit,
+            run: manifest.run,
+            kind: manifest.kind,
+            created_at: manifest.created_at,
+        });
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::land::testing::{binding, chain, sample_manifest, stop_intent, stop_result, window};
+
+    fn fold() -> Fold {
+        Fold::new("acme".parse().expect("a name"))
+    }
+
+    /// A fold with commits over the seconds 0..=9 and 20..=29, and their ids.
+    fn two() -> (Fold, CommitId, CommitId) {
+        let mut fold = fold();
+        let mut ids = Vec::new();
+        for (start, end) in [(0, 9), (20, 29)] {
+            let manifest = Manifest { window: Some(window(start, end)), ..chain(&fold, CommitKind::Sync) };
+            ids.push(manifest.commit);
+            fold.apply(&manifest, Sha256::of(b"x")).expect("follows");
+        }
+        (fold, ids[0], ids[1])
+    }
+
+    fn claim<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> Claim<'a> {
+        let commit = CommitId::generate();
+        Claim {
+            commit,
+            account,
+            window: Some(window(span.0, span.1)),
+            removes,
+            fences: &[],
+            intent: None,
+            results: &[],
+        }
+    }
+
+    #[test]
+    fn windows_never_overlap() {
+        let (fold, first, second) = two();
+        let account = binding();
+        assert_eq!(fold.admit(claim(&account, (10, 19), &[])), Ok(()));
+        assert_eq!(fold.admit(claim(&account, (9, 19), &[])), Err(Refusal::Overlap { window: window(0, 9) }));
+        assert_eq!(fold.admit(claim(&account, (22, 23), &[])), Err(Refusal::Overlap { window: window(20, 29) }));
+        assert_eq!(fold.admit(claim(&account, (5, 25), &[second])), Err(Refusal::Overlap { window: window(0, 9) }));
+        assert_eq!(fold.admit(claim(&account, (5, 25), &[second, first])), Ok(()));
+        let twice = [first, first];
+        assert_eq!(fold.admit(claim(&account, (5, 8), &twice)), Err(Refusal::NotLive { commit: first }));
+        assert_eq!(fold.touching(window(9, 20)), vec![(first, window(0, 9)), (second, window(20, 29))]);
+        assert_eq!(fold.touching(window(10, 19)), vec![]);
+    }
+
+    #[test]
+    fn a_refresh_takes_the_place_of_what_it_removes() {
+        let (mut fold, first, second) = two();
+        let manifest =
+            Manifest { window: Some(window(0, 12)), removes: vec![first], ..chain(&fold, CommitKind::Refresh) };
+        let removed = fold.apply(&manifest, Sha256::of(b"y")).expect("follows");
+        assert_eq!(removed.iter().map(|gone| gone.window).collect::<Vec<_>>(), vec![Some(window(0, 9))]);
+        assert_eq!(fold.coverage().windows(), [window(0, 12), window(20, 29)]);
+        assert_eq!(fold.standing(first), Some(Standing::Removed));
+        assert_eq!(fold.standing(second), Some(Standing::Live));
+        let account = binding();
+        assert_eq!(fold.admit(claim(&account, (40, 41), &[first])), Err(Refusal::NotLive { commit: first }));
+    }
+
+    #[test]
+    fn a_fenced_id_never_commits_and_a_known_id_is_never_fenced() {
+        let (mut fold, first, _) = two();
+        let lost = CommitId::generate();
+        let fence = Manifest {
+            fences: vec![lost],
+            ..Manifest { files: vec![], window: None, proof: None, quarantine: None, ..chain(&fold, CommitKind::Fence) }
+        };
+        fold.apply(&fence, Sha256::of(b"z")).expect("follows");
+        let account = binding();
+        let late = Claim { commit: lost, ..claim(&account, (50, 51), &[]) };
+        assert_eq!(fold.admit(late), Err(Refusal::Fenced));
+        for known in [first, lost, fence.commit] {
+            let fences = [known];
+            let again = Claim { window: None, fences: &fences, ..claim(&account, (0, 0), &[]) };
+            assert_eq!(fold.admit(again), Err(Refusal::Known { commit: known }));
+        }
+        let same = Claim { commit: first, ..claim(&account, (50, 51), &[]) };
+        assert_eq!(fold.admit(same), Err(Refusal::Known { commit: first }));
+    }
+
+    #[test]
+    fn the_chain_and_the_binding_are_checked() {
+        let (mut fold, ..) = two();
+        let good = Manifest { window: Some(window(40, 41)), ..chain(&fold, CommitKind::Sync) };
+        let other = Binding { sid: "other".into(), ..binding() };
+        for bad in [
+            Manifest { number: 4, ..good.clone() },
+            Manifest { previous: None, ..good.clone() },
+            Manifest { previous: Some(Previous { number: 2, sha256: Sha256::of(b"?") }), ..good.clone() },
+            Manifest { account: other.clone(), ..good.clone() },
+            Manifest { window: Some(window(0, 1)), ..good.clone() },
+            Manifest { account: Binding { name: "b".parse().expect("a name"), ..binding() }, ..good.clone() },
+        ] {
+            assert_eq!(fold.apply(&bad, Sha256::of(b"b")).expect_err("a defect").kind(), ErrorKind::Defect);
+        }
+        assert!(matches!(fold.admit(claim(&other, (40, 41), &[])), Err(Refusal::OtherAccount { .. })));
+        fold.apply(&good, Sha256::of(b"g")).expect("the fold is unchanged by what it refused");
+    }
+
+    #[test]
+    fn a_start_is_remembered_and_binds_nothing() {
+        let bare = |fold: &Fold, second: i64| Manifest {
+            wanted_from: Some(window(second, second).start()),
+            files: vec![],
+            window: None,
+            proof: None,
+            quarantine: None,
+            ..chain(fold, CommitKind::Start)
+        };
+        let mut fold = fold();
+        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..bare(&fold, 50) };
+        other.to_bytes().expect("fits its format");
+        fold.apply(&other, Sha256::of(b"a")).expect("follows");
+        assert_eq!((fold.binding(), fold.start()), (None, Some(window(50, 50).start())));
+        let good = Manifest { window: Some(window(60, 69)), ..chain(&fold, CommitKind::Sync) };
+        fold.apply(&good, Sha256::of(b"b")).expect("another account may follow");
+        assert_eq!(fold.binding(), Some(&binding()));
+        assert_eq!(fold.coverage().windows(), [window(60, 69)]);
+        for (second, start) in [(40, 40), (45, 40)] {
+            let manifest = bare(&fold, second);
+            fold.apply(&manifest, Sha256::of(b"c")).expect("follows");
+            assert_eq!(fold.start(), Some(window(start, start).start()), "the earliest counts");
+            let (account, removes) = (binding(), [manifest.commit]);
+            let refused = Err(Refusal::NotLive { commit: manifest.commit });
+            assert_eq!(fold.admit(claim(&account, (80, 89), &removes)), refused, "a start is for ever");
+        }
+        for odd in [
+            Manifest { wanted_from: None, ..bare(&fold, 1) },
+            Manifest { window: Some(window(0, 1)), ..bare(&fold, 1) },
+            Manifest { removes: vec![good.commit], ..bare(&fold, 1) },
+            Manifest { fences: vec![CommitId::generate()], ..bare(&fold, 1) },
+            Manifest { files: good.files.clone(), ..bare(&fold, 1) },
+        ] {
+            odd.to_bytes().expect_err("more or less than a start");
+        }
+    }
+
+    #[test]
+    fn stops_follow_stops() {
+        let (mut fold, ..) = two();
+        let intent = stop_intent(&fold, &["CG1", "CG2"]);
+        fold.apply(&intent, Sha256::of(b"i")).expect("follows");
+        let second = stop_intent(&fold, &["CG2"]);
+        let error = fold.apply(&second, Sha256::of(b"s")).expect_err("unsettled");
+        assert!(error.to_string().contains("an earlier stop of CG2"), "{error}");
+        let foreign = stop_result(&fold, &["CG1"]);
+        assert!(fold.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
+        let removes = [intent.commit];
+        let account = binding();
+        let refused = Err(Refusal::NotLive { commit: intent.commit });
+        assert_eq!(fold.admit(claim(&account, (40, 49), &removes)), refused, "an intent is for ever");
+        let mut result = stop_result(&fold, &["CG1"]);
+        result.results[0].intent = intent.commit;
+        fold.apply(&result, Sha256::of(b"r")).expect("follows");
+        assert_eq!(fold.stops().unsettled().keys().collect::<Vec<_>>(), ["CG2"]);
+        assert_eq!(fold.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
+    }
+
+    #[test]
+    fn a_log_of_a_newer_minor_version_is_not_written() {
+        let mut fold = fold();
+        fold.writable().expect("empty");
+        let newer = Manifest { format: FormatVersion { major: 1, minor: 1 }, ..sample_manifest() };
+        fold.apply(&newer, Sha256::of(b"x")).expect("read");
+        assert_eq!(fold.writable().expect_err("refused").kind(), ErrorKind::Lake);
+    }
+}

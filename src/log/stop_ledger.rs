@@ -1,0 +1,258 @@
+//! The ledger of stop references, as far as the commit log keeps it: what is about to be stopped, and what became of it.
+//!
+//! A stop reference is a call that changes the ERP, may be made only once, and whose answer may get lost. So it is written down twice, each
+//! time as a commit: an **intent** before the call, with the timestamp that the call is signed with, and a **result** for each of its numbers
+//! after it. Between the two, and after a result that says `unknown`, a number is **unsettled**. The rules, checked before every try at a
+//! number of the log and whenever the log is read:
+//! - an intent may not name a number that is unsettled, so of two processes that would stop one number only one makes its call;
+//! - a result names a number of the intent that left it unsettled; `unknown` is said once, and anything else settles it for good.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::CommitId;
+use crate::time::BeijingTime;
+
+/// Who asked for a stop: the user and the machine of the process, as its environment names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// The name of the user; never empty.
+    pub user: String,
+    /// The name of the machine; never empty.
+    pub host: String,
+}
+
+/// Requisitions that are about to be stopped by one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopIntent {
+    /// The timestamp that the call is signed with, and no other.
+    pub requested_at: BeijingTime,
+    /// Who asked for it.
+    pub by: Requester,
+    /// Why, where a reason was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The numbers of the requisitions, each once.
+    pub numbers: Vec<String>,
+}
+
+/// What became of one number of an intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopResult {
+    /// The commit of the intent.
+    pub intent: CommitId,
+    /// The number of the requisition.
+    pub number: String,
+    /// What became of it.
+    pub outcome: StopOutcome,
+    /// How that is known; nothing when it is not.
+    pub evidence: Option<StopEvidence>,
+    /// The vendor's reason, or what went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The vendor's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// The requisition's key in the ERP, where the answer told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<i64>,
+}
+
+/// What became of a stop reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopOutcome {
+    /// The ERP has stopped it.
+    Stopped,
+    /// The ERP refused to, and said why.
+    Refused,
+    /// The call can have no effect any more, and had none.
+    NotStopped,
+    /// Not known, or not yet.
+    Unknown,
+}
+
+impl StopOutcome {
+    /// The word in manifests and rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Refused => "refused",
+            Self::NotStopped => "not_stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How an outcome is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopEvidence {
+    /// The answer of the call itself.
+    Answer,
+    /// What a query showed later.
+    Query,
+}
+
+impl StopEvidence {
+    /// The word in manifests and rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// A number whose intent has no known outcome yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// The commit of the intent.
+    pub intent: CommitId,
+    /// The timestamp that its call was signed with, if it was made at all.
+    pub requested_at: BeijingTime,
+    /// Whether a result says `unknown`; otherwise there is none yet: the call is under way, or its process died.
+    pub is_unknown: bool,
+}
+
+/// A number whose last intent has stopped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedBefore {
+    /// The timestamp of its call.
+    pub requested_at: BeijingTime,
+    /// How that is known.
+    pub evidence: Option<StopEvidence>,
+}
+
+/// What a log says of stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stops {
+    unsettled: BTreeMap<String, Unsettled>,
+    stopped: BTreeMap<String, StoppedBefore>,
+}
+
+impl Stops {
+    /// The unsettled numbers, in their order.
+    pub fn unsettled(&self) -> &BTreeMap<String, Unsettled> {
+        &self.unsettled
+    }
+
+    /// The numbers whose last intent has stopped them, in their order.
+    pub fn stopped(&self) -> &BTreeMap<String, StoppedBefore> {
+        &self.stopped
+    }
+
+    /// Whether an intent or results may follow.
+    pub(crate) fn admit(
+        &self,
+        intent: Option<&StopIntent>,
+        results: &[StopResult],
+    ) -> std::result::Result<(), StopConflict> {
+        let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
+        if let Some(number) = intended.find(|number| self.unsettled.contains_key(*number)) {
+            return Err(StopConflict::Unsettled { number: number.clone() });
+        }
+        let is_settled = |result: &&StopResult| match self.unsettled.get(&result.number) {
+            Some(held) if held.intent == result.intent => held.is_unknown && result.outcome == StopOutcome::Unknown,
+            _ => true,
+        };
+        match results.iter().find(is_settled) {
+            Some(result) => Err(StopConflict::Settled { number: result.number.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what a commit says.
+    pub(crate) fn apply(&mut self, commit: CommitId, intent: Option<&StopIntent>, results: &[StopResult]) {
+        for StopResult { number, outcome, evidence, .. } in results {
+            if *outcome == StopOutcome::Unknown {
+                self.unsettled.entry(number.clone()).and_modify(|held| held.is_unknown = true);
+                continue;
+            }
+            let held = self.unsettled.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
+            let stopped = held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence });
+            self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
+        }
+        if let Some(StopIntent { requested_at, numbers, .. }) = intent {
+            for number in numbers {
+                self.stopped.remove(number);
+                let unsettled = Unsettled { intent: commit, requested_at: *requested_at, is_unknown: false };
+                self.unsettled.insert(number.clone(), unsettled);
+            }
+        }
+    }
+}
+
+/// Why stops may not follow those before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopConflict {
+    /// A requisition that would be stopped has a stop whose outcome is not known yet.
+    Unsettled {
+        /// The number of the requisition.
+        number: String,
+    },
+    /// A stop of which the outcome is told is settled already, or is not in the log.
+    Settled {
+        /// The number of the requisition.
+        number: String,
+    },
+}
+
+impl fmt::Display for StopConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsettled { number } => write!(f, "an earlier stop of {number} is pending"),
+            Self::Settled { number } => write!(f, "no stop of {number} is pending"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::land::testing::{stopped, to_stop};
+
+    fn intent(numbers: &[&str]) -> StopIntent {
+        to_stop(BeijingTime::from_unix(1_790_000_000).expect("a time"), numbers)
+    }
+
+    fn result(intent: CommitId, number: &str, outcome: StopOutcome) -> StopResult {
+        let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
+        StopResult { outcome, evidence, ..stopped(intent, number) }
+    }
+
+    #[test]
+    fn an_unsettled_number_gets_no_second_intent_and_no_foreign_result() {
+        let (first, other) = (CommitId::generate(), CommitId::generate());
+        let mut stops = Stops::default();
+        stops.apply(first, Some(&intent(&["A", "B"])), &[]);
+        let unsettled = |number: &str| Err(StopConflict::Unsettled { number: number.to_owned() });
+        let settled = |number: &str| Err(StopConflict::Settled { number: number.to_owned() });
+        assert_eq!(stops.admit(Some(&intent(&["C", "B"])), &[]), unsettled("B"));
+        assert_eq!(stops.admit(Some(&intent(&["C"])), &[]), Ok(()));
+        assert_eq!(stops.admit(None, &[result(other, "A", StopOutcome::Stopped)]), settled("A"));
+        assert_eq!(stops.admit(None, &[result(first, "C", StopOutcome::Stopped)]), settled("C"));
+
+        let unknown = result(first, "A", StopOutcome::Unknown);
+        assert_eq!(stops.admit(None, std::slice::from_ref(&unknown)), Ok(()));
+        stops.apply(other, None, std::slice::from_ref(&unknown));
+        assert!(stops.unsettled()["A"].is_unknown && !stops.unsettled()["B"].is_unknown);
+        assert_eq!(stops.admit(Some(&intent(&["A"])), &[]), unsettled("A"), "unknown is not settled");
+        assert_eq!(stops.admit(None, &[unknown]), settled("A"), "unknown is said once");
+
+        let known = result(first, "A", StopOutcome::NotStopped);
+        assert_eq!(stops.admit(None, std::slice::from_ref(&known)), Ok(()));
+        stops.apply(other, None, std::slice::from_ref(&known));
+        assert_eq!(stops.admit(None, &[known]), settled("A"));
+        assert_eq!(stops.admit(Some(&intent(&["A"])), &[]), Ok(()));
+        assert_eq!(stops.unsettled().keys().collect::<Vec<_>>(), ["B"]);
+
+        stops.apply(other, None, &[result(first, "B", StopOutcome::Stopped)]);
+        assert_eq!(stops.stopped().keys().collect::<Vec<_>>(), ["B"]);
+        assert_eq!(stops.stopped()["B"].evidence, Some(StopEvidence::Query));
+        stops.apply(other, Some(&intent(&["B"])), &[]);
+        assert!(stops.stopped().is_empty(), "the last intent counts");
+    }
+}

@@ -1,0 +1,15 @@
+//! Rows to the bytes of Parquet files, and back.
+//!
+//! Knows no HTTP and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows a column at a time.
+
+mod check;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod rows;
+pub(crate) mod spec;
+
+pub(crate) use check::{bounds, check_order};
+pub use decode::decode;
+pub use encode::{EncodedFile, encode};
+pub use rows::{Columns, RowSource};
+pub use spec::{Origin, TableSpec};

@@ -1,0 +1,36 @@
+//! What is said of a table and of a file beside its rows.
+
+use crate::format::FormatVersion;
+use crate::id::{AccountName, CommitId};
+use crate::log::layout::Table;
+use crate::time::Window;
+
+/// What landing needs to know of a table; the caller takes it from the data contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Which table.
+    pub table: Table,
+    /// The columns and their descriptions, as one JSON document for the files' metadata.
+    pub columns: String,
+    /// The columns by which the rows are sorted, ascending, nulls first.
+    pub sorted_by: Vec<String>,
+    /// The columns that are looked up by value.
+    pub bloom: Vec<String>,
+    /// The columns stored as differences from row to row: text, or integers.
+    pub delta: Vec<String>,
+    /// The column of modified times: timestamp in microseconds, without nulls.
+    pub modified: String,
+}
+
+/// Where a file comes from, for its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The account.
+    pub account: AccountName,
+    /// The commit that adds the file.
+    pub commit: CommitId,
+    /// The version of the data contract.
+    pub contract: FormatVersion,
+    /// The span in which every row's modified time lies; none for tables without windows.
+    pub span: Option<Window>,
+}

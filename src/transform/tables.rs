@@ -1,0 +1,49 @@
+//! What the tables of the contract are to whoever writes and reads their files.
+
+use std::sync::Arc;
+
+use super::contract::{Contract, Table as TableContract};
+use crate::error::{Error, Result};
+use crate::format::FormatVersion;
+use crate::log::layout::Table;
+use crate::parquet::TableSpec;
+
+/// The version of the data contract, as manifests and files carry it.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+pub fn contract_version() -> Result<FormatVersion> {
+    FormatVersion::parse(Contract::get()?.version())
+        .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
+}
+
+/// What landing needs to know of the two tables of requisitions, headers first, from the contract.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+pub fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
+    let contract = Contract::get()?;
+    Ok([
+        table_spec(Table::PurchaseApply, contract.headers(), "modified"),
+        table_spec(Table::PurchaseApplyDetail, contract.details(), "apply_modified"),
+    ])
+}
+
+/// The same of the table of stop references.
+///
+/// # Errors
+/// As [`table_specs`].
+pub fn stop_spec() -> Result<Arc<TableSpec>> {
+    Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
+}
+
+fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<TableSpec> {
+    Arc::new(TableSpec {
+        table,
+        columns: source.descriptions(),
+        sorted_by: source.sort_order().to_vec(),
+        bloom: source.lookup_columns().to_vec(),
+        delta: source.delta_columns().to_vec(),
+        modified: modified.to_owned(),
+    })
+}

@@ -1,0 +1,362 @@
+//! Verifying a lake: whether what lies there is what its commit log says, and whether the log keeps its own rules.
+//!
+//! What is checked, for one account, and every defect is listed, not only the first:
+//! - **the log** (`chain`): numbers without a gap, each manifest of its format, each vouched for by its successor's SHA-256, each one
+//!   that may follow those before it, so that no two live commits cover the same second;
+//! - **the checkpoints** (`checkpoints`): each says what the manifests up to its number add up to;
+//! - **the proofs** (`proof`): the rows and quarantined records of a commit are those that its proof counts, and the proof is one that its
+//!   rule can have given;
+//! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
+//!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
+//! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
+//! - **the strays** (`strays`): no Parquet file lies in a table's folder that is not ours, for whoever reads the table by a glob would read it;
+//! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
+//!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
+//!   of their details. That is no defect of the lake, for the ERP's own data may be so.
+//!
+//! What cannot be seen: the newest manifest has no successor that vouches for it, so of what it says only what its files confirm is certain; and when
+//! the newest manifests are gone, their files look like unfinished work, which is noted.
+//!
+//! Read-only, and one object at a time in memory. A commit that another run replaces meanwhile is not called damaged.
+
+mod chain;
+mod checkpoints;
+mod contents;
+mod expected;
+mod foreign;
+mod ledger;
+mod proof;
+mod stops;
+mod strays;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::chain::Chain;
+use self::expected::{Expected, TableShape};
+pub use self::foreign::foreign;
+use self::ledger::{Balance, Ledger};
+use self::stops::StopRows;
+pub use self::strays::strays;
+use crate::error::{Error, Result};
+use crate::format::FormatVersion;
+use crate::id::{AccountName, CommitId};
+use crate::land::sweep::{Found, list_owned, sort_out};
+use crate::log::layout::{Layout, Name, Table, account_of_folder, manifest_folders};
+use crate::log::manifest::{FileEntry, Manifest, QuarantineEntry};
+use crate::log::object::{self, ObjectEntry};
+use crate::store::Store;
+use crate::time::{BeijingTime, Window};
+
+/// What to do about an object that is not what was committed.
+const RESTORE: &str = "restore it from a backup of the lake, or sync into a new lake";
+/// What to do about a commit log that was tampered with.
+const RESTORE_LOG: &str =
+    "restore the log from a backup of the lake before anything is synced into it, or sync into a new lake";
+/// What to do about an object that is what was committed, and wrong.
+const REPORT: &str = "keep the lake as it is and report it";
+/// The most headers with uneven sums that are named; all are counted.
+const UNEVEN_NAMED: usize = 20;
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every byte for its digest, and of the rows the columns that prove something.
+    Shallow,
+    /// Every value of every row.
+    Deep,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The object, as an absolute path or URI.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// The live commit that it concerns.
+    commit: Option<CommitId>,
+}
+
+/// A header whose quantity is not the sum over its details. Quantities in ten-thousandths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uneven {
+    /// The number of the requisition.
+    pub number: String,
+    /// Its modified time.
+    pub modified: BeijingTime,
+    /// The column.
+    pub column: String,
+    /// What the header says.
+    pub header_scaled: i128,
+    /// What its details add up to.
+    pub details_scaled: i128,
+}
+
+/// What was found out about the lake of one account.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The account.
+    pub account: AccountName,
+    /// Manifests of its log.
+    pub manifests: u64,
+    /// Commits that count.
+    pub commits: u64,
+    /// Their objects that were read.
+    pub objects: u64,
+    /// The bytes of these.
+    pub bytes: u64,
+    /// Rows that were read, by table.
+    pub rows: BTreeMap<Table, u64>,
+    /// Quarantined records that were read.
+    pub quarantined: u64,
+    /// What is wrong.
+    pub defects: Vec<Defect>,
+    /// What is worth knowing and no defect.
+    pub notes: Vec<String>,
+    /// Quantities of headers that are not the sums of their details; counted only by [`Depth::Deep`].
+    pub uneven: u64,
+    /// The first of these.
+    pub uneven_named: Vec<Uneven>,
+}
+
+/// The accounts to verify: those that have a commit log, and those that have files and lost it.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+pub async fn accounts_with_objects(store: &Store) -> Result<Vec<AccountName>> {
+    let mut accounts = BTreeSet::new();
+    for root in [manifest_folders()].into_iter().chain(Table::ALL.map(Table::name)) {
+        let folders = store.list_folders(root).await?;
+        accounts.extend(folders.iter().filter_map(|folder| account_of_folder(root, folder)));
+    }
+    Ok(accounts.into_iter().collect())
+}
+
+/// Verifies the lake of one account.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or the lake has a newer format. What is wrong with the lake is no
+/// error but part of the answer.
+pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result<Verified> {
+    verify_as(store, account, Arc::new(Expected::of_contract()?), depth).await
+}
+
+/// The same by a contract of the caller's.
+async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>, depth: Depth) -> Result<Verified> {
+    let layout = Layout::new(account.clone());
+    let chain = chain::read(store, &layout).await?;
+    let mut verifier = Verifier {
+        store,
+        expected,
+        depth,
+        ledger: Ledger::new(depth),
+        other_contracts: BTreeMap::new(),
+        verified: Verified {
+            account,
+            manifests: chain.manifests,
+            commits: chain.live.len() as u64,
+            objects: 0,
+            bytes: 0,
+            rows: BTreeMap::new(),
+            quarantined: 0,
+            defects: chain.defects.clone(),
+            notes: Vec::new(),
+            uneven: 0,
+            uneven_named: Vec::new(),
+        },
+    };
+    for (number, manifest) in &chain.live {
+        let own = chain.paths.get(number).cloned().unwrap_or_else(|| layout.manifest(*number));
+        verifier.commit(&layout, manifest, own).await?;
+    }
+    let mut verified = verifier.finish();
+    let removed = chain::removed_since(store, &layout, &chain).await?;
+    verified.defects.retain(|defect| defect.commit.is_none_or(|commit| !removed.contains(&commit)));
+    verified.notes.extend(unsettled(&chain));
+    let objects = list_owned(store, &layout).await?;
+    verified.defects.extend(strays::of_account(store, &layout, &objects));
+    // A log with defects does not know its own files any more.
+    if chain.defects.is_empty() {
+        let mut fold = chain.fold.clone();
+        crate::log::read::follow(store, &layout, chain.names, &mut fold).await?;
+        let found = sort_out(&fold, &layout, objects);
+        verified.defects.extend(strays::unnamed(store, &layout, &found));
+        verified.notes.extend(unfinished(store, &found));
+    }
+    Ok(verified)
+}
+
+/// How many manifests the log of an account has, as verifying reads it.
+#[cfg(test)]
+pub(crate) async fn chain_length(store: &Store, account: &AccountName) -> Result<usize> {
+    Ok(usize::try_from(chain::read(store, &Layout::new(account.clone())).await?.manifests).unwrap_or(usize::MAX))
+}
+
+/// Whether there are stops of which nobody knows yet what became of them.
+fn unsettled(chain: &Chain) -> Option<String> {
+    let unsettled = chain.fold.stops().unsettled();
+    let (number, held) = unsettled.first_key_value()?;
+    let count = plural(unsettled.len(), "stop");
+    Some(format!(
+        "{count} not settled, the first of {number} of {}: the next `wdt-lake stop` settles what can be told",
+        held.requested_at
+    ))
+}
+
+/// Whether objects of ours lie there whose commit no manifest knows.
+fn unfinished(store: &Store, found: &Found) -> Option<String> {
+    let unknown = &found.unknown;
+    let (commit, paths) = unknown.first_key_value()?;
+    Some(format!(
+        "{} that no manifest names, the first of commit {commit}: `{}`. A run is at work, or one died and the next `wdt-lake sync` clears \
+         them, or the newest manifests were removed",
+        plural(unknown.values().map(Vec::len).sum(), "object"),
+        paths.first().map_or_else(String::new, |path| store.uri(path))
+    ))
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The work on one account.
+struct Verifier<'a> {
+    store: &'a Store,
+    expected: Arc<Expected>,
+    depth: Depth,
+    ledger: Ledger,
+    /// Files of contracts that this program does not know.
+    other_contracts: BTreeMap<FormatVersion, u64>,
+    verified: Verified,
+}
+
+impl Verifier<'_> {
+    async fn commit(&mut self, layout: &Layout, manifest: &Manifest, own: String) -> Result<()> {
+        for what in proof::check(manifest) {
+            self.defect(manifest, &own, what, REPORT);
+        }
+        let mut files: Vec<&FileEntry> = manifest.files.iter().collect();
+        // Details are looked up among the headers.
+        files.sort_by_key(|file| file.table != self.expected.headers.spec.table.name());
+        for file in &files {
+            self.file(layout, manifest, file).await?;
+        }
+        if let Some(held) = &manifest.quarantine {
+            self.quarantine(manifest, held).await?;
+        }
+        if let Some(raw) = &manifest.raw {
+            self.object(manifest, raw.into()).await?;
+        }
+        let Balance { wrong, uneven } = self.ledger.close(&self.expected);
+        let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
+        for what in wrong {
+            self.defect(manifest, blamed, what, REPORT);
+        }
+        self.verified.uneven += uneven.len() as u64;
+        let room = UNEVEN_NAMED.saturating_sub(self.verified.uneven_named.len());
+        self.verified.uneven_named.extend(uneven.into_iter().take(room));
+        Ok(())
+    }
+
+    async fn file(&mut self, layout: &Layout, manifest: &Manifest, entry: &FileEntry) -> Result<()> {
+        let Some(bytes) = self.object(manifest, entry.into()).await? else {
+            self.ledger.leave_hole();
+            return Ok(());
+        };
+        let is_known = manifest.contract == self.expected.contract;
+        let shape = self.expected.shape(&entry.table).filter(|_| is_known).cloned();
+        let shape_is_known = shape.is_some();
+        if !is_known {
+            *self.other_contracts.entry(manifest.contract).or_default() += 1;
+        }
+        let named = match layout.parse(&entry.path) {
+            Some(Name::Data { span, .. }) => span,
+            _ => None,
+        };
+        let window = match (named, manifest.window) {
+            (Some(span), Some(window)) => span.intersect(window),
+            (span, window) => span.or(window),
+        };
+        let (expected, depth, of) = (Arc::clone(&self.expected), self.depth, entry.clone());
+        let mut ledger = std::mem::replace(&mut self.ledger, Ledger::new(depth));
+        ledger.begin_file(self.store.uri(&entry.path));
+        let mut stops = StopRows::default();
+        let task = tokio::task::spawn_blocking(move || {
+            let examined =
+                contents::examine(bytes, &of, shape.as_ref(), window, depth, &expected.detail_count, |batch| {
+                    ledger.take_in(&expected, &of.table, batch);
+                    stops.take_in(&expected, &of.table, batch);
+                });
+            (ledger, stops, examined)
+        });
+        let (examined, stops);
+        (self.ledger, stops, examined) = task
+            .await
+            .map_err(|error| Error::internal("checking a file did not end").with("path", &entry.path).because(error))?;
+        if !examined.is_read {
+            self.ledger.leave_hole();
+        }
+        if let Some(table) = Table::from_name(&entry.table) {
+            *self.verified.rows.entry(table).or_default() += examined.rows;
+        }
+        let untold = stops.compare(&manifest.results).filter(|_| examined.is_read && shape_is_known);
+        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold) {
+            self.defect(manifest, &entry.path, what, REPORT);
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&mut self, manifest: &Manifest, held: &QuarantineEntry) -> Result<()> {
+        let Some(bytes) = self.object(manifest, held.into()).await? else { return Ok(()) };
+        let (records, wrong) = contents::examine_quarantine(&bytes, held.rows);
+        self.verified.quarantined += records;
+        for what in wrong {
+            self.defect(manifest, &held.path, what, REPORT);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a committed object, when they are those that were committed.
+    async fn object(&mut self, manifest: &Manifest, entry: ObjectEntry<'_>) -> Result<Option<Bytes>> {
+        let examined = object::examine(self.store, entry).await?;
+        let held_bytes = match &examined {
+            Ok(bytes) => Some(bytes.len() as u64),
+            Err(mismatch) => mismatch.held_bytes(),
+        };
+        self.verified.objects += u64::from(held_bytes.is_some());
+        self.verified.bytes += held_bytes.unwrap_or(0);
+        if let Err(mismatch) = &examined {
+            self.defect(manifest, entry.path, mismatch.told(&format!("manifest {}", manifest.number)), RESTORE);
+        }
+        Ok(examined.ok())
+    }
+
+    fn defect(&mut self, manifest: &Manifest, path: &str, what: String, remedy: &'static str) {
+        let commit = Some(manifest.commit);
+        self.verified.defects.push(Defect { object: self.store.uri(path), what, remedy, commit });
+    }
+
+    fn finish(mut self) -> Verified {
+        for (contract, files) in self.other_contracts {
+            self.verified.notes.push(format!(
+                "the columns of {} of contract {contract} were not checked: this program knows {}",
+                plural(usize::try_from(files).unwrap_or(usize::MAX), "file"),
+                self.expected.contract
+            ));
+        }
+        self.verified
+    }
+}
+
+/// Whether every second of `inner` is one of `outer`.
+fn is_within(inner: Window, outer: Window) -> bool {
+    outer.contains(inner.start()) && outer.contains(inner.end())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The log read object by object, so that one broken manifest does not hide what is wrong with the others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Defect, RESTORE_LOG, checkpoints};
+use crate::error::{ErrorKind, Result};
+use crate::id::CommitId;
+use crate::log::digest::Sha256;
+use crate::log::layout::Layout;
+use crate::log::manifest::{Manifest, Previous};
+use crate::log::read::{self, Names};
+use crate::log::state::Fold;
+use crate::store::Store;
+
+/// How many manifests are read at once.
+const READ_AHEAD: usize = 16;
+/// A gap of no more numbers than this is asked for number by number: a listing may miss what is added meanwhile.
+const GAP_ASKED: u64 = 1_000;
+
+/// What the log adds up to, as far as it can be read.
+pub(super) struct Chain {
+    /// Manifests that are there.
+    pub(super) manifests: u64,
+    /// How they are named.
+    pub(super) names: Names,
+    /// Their names, by number.
+    pub(super) paths: BTreeMap<u64, String>,
+    /// The manifests of commits that no later one removes, by number.
+    pub(super) live: BTreeMap<u64, Manifest>,
+    /// The state of those manifests that may follow one another.
+    pub(super) fold: Fold,
+    /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
+    damaged: bool,
+    pub(super) defects: Vec<Defect>,
+    numbers: HashMap<CommitId, u64>,
+    newest: Option<Previous>,
+}
+
+/// Reads the whole log.
+pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
+    let listed = read::list(store, layout).await?;
+    let mut numbers: BTreeSet<u64> = listed.numbers().collect();
+    for gap in gaps(&numbers) {
+        for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
+            if store.get(&layout.manifest(number)).await?.is_some() {
+                numbers.insert(number);
+            }
+        }
+    }
+    let mut chain = Chain {
+        manifests: numbers.len() as u64,
+        names: listed.names(),
+        paths: BTreeMap::new(),
+        live: BTreeMap::new(),
+        fold: Fold::new(layout.account().clone()),
+        damaged: false,
+        defects: Vec::new(),
+        numbers: HashMap::new(),
+        newest: None,
+    };
+    for (first, last) in gaps(&numbers) {
+        let what = if first == last {
+            "is missing from the commit log".to_owned()
+        } else {
+            format!("and those up to number {last} are missing from the commit log")
+        };
+        chain.damaged = true;
+        chain.defect(store.uri(&layout.manifest(first)), what);
+    }
+    for number in numbers {
+        chain.paths.insert(number, listed.one(store, layout, number)?.0);
+    }
+    let paths = chain.paths.clone();
+    let mut untrue = Vec::new();
+    let mut objects = stream::iter(&paths)
+        .map(|(number, path)| async move { Ok::<_, crate::Error>((*number, path, store.get(path).await?)) })
+        .buffered(READ_AHEAD);
+    while let Some((number, path, bytes)) = objects.try_next().await? {
+        let uri = |number| store.uri(paths.get(&number).unwrap_or(path));
+        match bytes {
+            Some(bytes) => chain.take(number, &bytes, uri)?,
+            None => chain.defect(uri(number), "vanished while the log was read".to_owned()),
+        }
+        for held in listed.checkpoints().iter().filter(|held| held.number == number) {
+            untrue.extend(checkpoints::check(store, layout, *held, chain.known()).await?);
+        }
+    }
+    let newest = paths.keys().next_back().copied().unwrap_or(0);
+    for held in listed.checkpoints().iter().filter(|held| held.number > newest) {
+        untrue.extend(checkpoints::check_beyond(store, layout, *held, chain.names).await?);
+    }
+    let misnamed = chain.live.iter().filter_map(|(number, manifest)| {
+        let path = paths.get(number)?;
+        let own = [layout.manifest(*number), layout.sole_manifest(*number, manifest.commit)];
+        (!own.contains(path)).then(|| store.uri(path))
+    });
+    for uri in misnamed.collect::<Vec<_>>() {
+        chain.defect(uri, "stands under the name of another commit".to_owned());
+    }
+    chain.defects.extend(untrue);
+    Ok(chain)
+}
+
+/// The commits that manifests added since `chain` was read have removed.
+pub(super) async fn removed_since(store: &Store, layout: &Layout, chain: &Chain) -> Result<BTreeSet<CommitId>> {
+    let mut removed = BTreeSet::new();
+    let first = chain.newest.map_or(1, |newest| newest.number + 1);
+    // A store may have an answer to everything.
+    for next in first..first.saturating_add(GAP_ASKED) {
+        match read::load(store, layout, chain.names, next).await {
+            Ok(Some((manifest, _))) => removed.extend(manifest.removes),
+            Ok(None) => return Ok(removed),
+            // One that is broken is for the next verification to tell.
+            Err(error) if error.kind() == ErrorKind::Defect => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// The numbers that are missing from 1 to the highest, as first and last of each gap.
+fn gaps(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let mut before = 0;
+    let mut gaps = Vec::new();
+    for number in numbers.iter().copied().filter(|number| *number > 0) {
+        if number > before + 1 {
+            gaps.push((before + 1, number - 1));
+        }
+        before = number;
+    }
+    gaps
+}
+
+impl Chain {
+    /// What the manifests read so far add up to, as long as they have no defects.
+    fn known(&self) -> Option<&Fold> {
+        Some(&self.fold).filter(|_| self.defects.is_empty())
+    }
+
+    fn defect(&mut self, object: String, what: String) {
+        self.defects.push(Defect { object, what, remedy: RESTORE_LOG, commit: None });
+    }
+
+    /// Adds the manifest that stands under `number`.
+    fn take(&mut self, number: u64, bytes: &Bytes, uri: impl Fn(u64) -> String) -> Result<()> {
+        let own = uri(number);
+        let sha256 = Sha256::of(bytes);
+        let before = self.newest.replace(Previous { number, sha256 }).filter(|before| before.number + 1 == number);
+        let manifest = match Manifest::from_bytes(bytes, &own) {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == ErrorKind::Defect => {
+                self.damaged = true;
+                self.defect(own, error.message().to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if manifest.number != number {
+            self.defect(own.clone(), format!("says that it is number {}", manifest.number));
+        } else if let Some(before) = before
+            && let Some(said) = manifest.previous
+            && said != before
+        {
+            let what = format!(
+                "has the SHA-256 {}, its successor `{own}` says {}: one of them was changed or exchanged",
+                before.sha256, said.sha256
+            );
+            self.defect(uri(before.number), what);
+        }
+        // The rules are tried as if the numbers were right: what is wrong with them is told already.
+        let mut follower =
+            Manifest { number: self.fold.next_number(), previous: self.fold.newest(), ..manifest.clone() };
+        if self.damaged {
+            follower.removes.retain(|commit| self.fold.standing(*commit).is_some());
+            follower.results.retain(|result| self.fold.standing(result.intent).is_some());
+        }
+        match self.fold.apply(&follower, sha256) {
+            Ok(_) => {
+                for commit in &manifest.removes {
+                    self.numbers.remove(commit).map(|number| self.live.remove(&number));
+                }
+            }
+            Err(error) => self.defect(own, error.message().to_owned()),
+        }
+        self.numbers.insert(manifest.commit, number);
+        self.live.insert(number, manifest);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_told_as_ranges() {
+        assert_eq!(gaps(&[1, 2, 4, 9].into()), [(3, 3), (5, 8)]);
+        assert_eq!(gaps(&[3].into()), [(1, 2)]);
+        assert_eq!(gaps(&[u64::MAX].into()), [(1, u64::MAX - 1)]);
+        assert!(gaps(&BTreeSet::new()).is_empty());
+    }
+}

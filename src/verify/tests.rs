@@ -1,0 +1,124 @@
+//! Verifying while others write; damage is tried by the real program in `tests/verify.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::land::stage::{Landing, Outcome};
+use crate::land::testing::{
+    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
+};
+use crate::log::digest::Sha256;
+use crate::log::manifest::CommitKind;
+use crate::parquet::TableSpec;
+use crate::proof::Proof;
+use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
+
+fn expected() -> Arc<Expected> {
+    let shape =
+        |table| TableShape { spec: Arc::new(TableSpec { table, ..header_spec() }), schema: header_batch(&[]).schema() };
+    Arc::new(Expected {
+        contract: FormatVersion::LAKE,
+        headers: shape(Table::PurchaseApply),
+        details: shape(Table::PurchaseApplyDetail),
+        stops: shape(Table::StopReference),
+        number: "purchase_apply_no".to_owned(),
+        id: "apply_id".to_owned(),
+        detail_count: "none".to_owned(),
+        sums: vec!["real_num".to_owned()],
+    })
+}
+
+async fn verified(store: &Store) -> Verified {
+    verify_as(store, "acme".parse().expect("a name"), expected(), Depth::Deep).await.expect("verified")
+}
+
+/// Replaces every live commit by one refresh as soon as the first data file is asked for.
+struct Refresher {
+    store: Store,
+    done: AtomicBool,
+}
+
+impl Interference for Refresher {
+    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+        let is_first_read = matches!(moment, Moment::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"))
+            && !self.done.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            if is_first_read {
+                let writer = writer(&self.store).await;
+                let removes = writer.view().await.fold().live().keys().copied().collect();
+                let proof = Proof { rows_carried: 20, ..proof(0) };
+                let landed = Landing { kind: CommitKind::Refresh, removes, proof: Some(proof), ..landing(0, 19) };
+                assert!(matches!(writer.land(landed).await, Ok(Outcome::Committed(_))));
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn rows_of_stops_are_those_of_their_manifest() {
+    for (row, defects) in [("CG1", 0), ("CG2", 1)] {
+        let store = Store::memory();
+        let writer = writer(&store).await;
+        let intent = to_stop(window(0, 0).start(), &["CG1"]);
+        let Ok(Outcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
+        let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
+        assert!(matches!(settled, Ok(Outcome::Committed(_))));
+        let verified = verified(&store).await;
+        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (2, 1));
+        assert_eq!(verified.defects.len(), defects, "{:?}", verified.defects);
+        assert!(verified.defects.iter().all(|defect| defect.what.contains("does not say that the stop of CG1")));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
+    let store = Store::memory();
+    let first = writer(&store).await;
+    for (start, end) in [(0, 9), (10, 19)] {
+        assert!(matches!(first.land(landing(start, end)).await, Ok(Outcome::Committed(_))));
+    }
+    let watched =
+        store.with_seam(Seam::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
+    let during = verified(&watched).await;
+    assert_eq!((during.objects, &during.defects), (0, &vec![]), "everything it knew is gone");
+    let after = verified(&store).await;
+    assert_eq!((after.commits, after.objects, &after.defects), (1, 2, &vec![]));
+    assert_eq!(after.rows[&Table::PurchaseApply], 20);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_lies_is_found() {
+    let store = Store::memory();
+    let one = writer(&store).await;
+    for start in [0, 10, 20, 30] {
+        assert!(matches!(one.land(landing(start, start + 9)).await, Ok(Outcome::Committed(_))));
+    }
+    assert_eq!(verified(&store).await.defects, []);
+    let names = checkpoints(&store).await;
+    assert_eq!(names.len(), 2);
+    let first = store.get(&names[0]).await.expect("an answer").expect("a checkpoint");
+    // The very first lines of another log with the same numbers: whole, and its digest is right.
+    let text = String::from_utf8(first.to_vec()).expect("UTF-8");
+    let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
+    let lie = format!("{{\"format\":\"0.9\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    assert_ne!(lie, text);
+    let newer = text.replacen("\"format\":\"0.9\"", "\"format\":\"2.0\"", 1);
+    let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
+    for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
+        put(&names[0], held).expect("at once").expect("put");
+        let found = verified(&store).await.defects;
+        let told: Vec<_> = found.iter().map(|defect| (&*defect.object, defect.what.contains(what))).collect();
+        let expected = (!what.is_empty()).then(|| (store.uri(&names[0]), true));
+        assert_eq!(told, expected.iter().map(|(uri, told)| (&**uri, *told)).collect::<Vec<_>>(), "{found:?}");
+    }
+    put(&names[0], &text).expect("at once").expect("put");
+    // The newest manifest is gone; without its checkpoint nothing would tell.
+    store.delete(&Layout::new(binding().name).manifest(4)).await.expect("deleted");
+    let found = verified(&store).await.defects;
+    assert!(found.iter().any(|defect| defect.what.contains("is of manifest 4, which is missing")), "{found:?}");
+}
