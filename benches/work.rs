@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
-use wdt_lake::config::AccountSettings;
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::{CallPolicy, Gateway, Query};
-use wdt_lake::id::{CommitId, RunId};
-use wdt_lake::land::{Access, FormatVersion, Origin, RowSource, Store, encode};
-use wdt_lake::pipeline::{self, Interrupt, SyncOptions};
-use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
-use wdt_lake::time::{BeijingTime, Window};
-use wdt_lake::transform::{self, Assembly, Page, PageContext, PageDecoder};
+use wdt_lake::{Access, AccountSettings, CallPolicy, CommitId, Edition, FileOrigin, FormatVersion, Gateway, Interrupt, Query, RowSource, RunId, Store, SyncOptions, encode};
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::SandboxClock;
+use wdt_lake::sandbox::generate;
+use wdt_lake::{Assembly, BeijingTime, Page, PageContext, PageDecoder, Window};
 
 const REQUISITIONS: usize = 3_000;
 const DAYS: u32 = 20;
@@ -95,7 +92,7 @@ fn decimal(criterion: &mut Criterion) {
     for (name, texts) in [("everyday", &everyday[..]), ("odd", &odd[..])] {
         group.throughput(Throughput::Elements(texts.len() as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| texts.iter().map(|text| transform::decimal(black_box(text)).expect("fits")).sum::<i128>())
+            bencher.iter(|| texts.iter().map(|text| wdt_lake::decimal(black_box(text)).expect("fits")).sum::<i128>())
         });
     }
     group.finish();
@@ -107,22 +104,22 @@ fn encode_window(criterion: &mut Criterion) {
     let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
     let pages: Arc<[Page]> = decoded(&decoder, erp.window, &erp.pages()).into();
     let rows = |(page, held): (usize, &Page)| (0..held.rows().len()).map(move |row| (page, row)).collect::<Vec<_>>();
-    let winners: Vec<(usize, usize)> = pages.iter().enumerate().flat_map(rows).collect();
-    let [headers, details] = pipeline::table_specs().expect("a contract");
-    let origin = Origin {
+    let selected: Vec<(usize, usize)> = pages.iter().enumerate().flat_map(rows).collect();
+    let [headers, details] = wdt_lake::table_specs().expect("a contract");
+    let origin = FileOrigin {
         account: "bench".parse().expect("a name"),
         commit: CommitId::generate(),
         contract: FormatVersion::LAKE,
         span: Some(erp.window),
     };
     let land = || {
-        let assembly = Assembly::new(Arc::clone(&pages), &winners).expect("rows");
+        let assembly = Assembly::new(Arc::clone(&pages), &selected).expect("rows");
         let one = encode(&headers, RowSource::new(assembly.headers()), &origin).expect("encoded");
         (one, encode(&details, RowSource::new(assembly.details()), &origin).expect("encoded"))
     };
     let mut group = criterion.benchmark_group("encode");
     let details: usize = pages.iter().map(Page::detail_rows).sum();
-    group.throughput(Throughput::Elements((winners.len() + details) as u64));
+    group.throughput(Throughput::Elements((selected.len() + details) as u64));
     group.bench_function("window", |bencher| bencher.iter(land));
     group.finish();
 }
@@ -143,7 +140,7 @@ fn sync(criterion: &mut Criterion) {
                 let uri = folder.path().to_str().expect("text");
                 let store = Store::open(uri, Access::Write).expect("a lake");
                 let clock = Arc::new(erp.clock.clone());
-                let run = pipeline::sync(&erp.account, store, &options, clock, Interrupt::never(), &|_| {});
+                let run = wdt_lake::sync(&erp.account, store, &options, clock, Interrupt::never(), &|_| {});
                 let report = erp.runtime.block_on(run).expect("a run");
                 assert_eq!((report.headers, report.exit_code()), (REQUISITIONS as u64, 0));
                 folder

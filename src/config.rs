@@ -98,7 +98,7 @@ impl fmt::Debug for AccountSettings {
 
 /// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct AccountDefaults {
     /// Calls within any sixty seconds; 0 for no budget.
     pub calls_per_minute: Option<u32>,
     /// Calls under way at once.
@@ -138,7 +138,7 @@ impl StopPermission {
     }
 }
 
-impl Terms {
+impl AccountDefaults {
     /// What the environment says of its account.
     ///
     /// # Errors
@@ -367,7 +367,9 @@ mod tests {
     #[test]
     fn what_limits_stops_is_never_taken_for_no_limit() {
         let terms = |set: &'static [(&str, &str)]| {
-            Terms::from_env(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+            AccountDefaults::from_env(|name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
         };
         assert_eq!(terms(&[]).expect("terms").stops, StopTerms::default());
         let limited = terms(&[("WDT_ALLOW_STOP", " False\n"), ("WDT_MAX_STOPS", "20")]).expect("terms").stops;

@@ -38,7 +38,7 @@ mod s3_tests;
 pub(crate) mod testing;
 
 pub use commit::{Writer, WriterOptions};
-pub use doctor::{Ability, Finding, Outcome as Tried, examine};
+pub use doctor::{Ability, AbilityOutcome, AbilityReport, examine};
 pub use lease::{Lease, LeaseWait};
-pub use stage::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
+pub use stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
 pub use sweep::{Leftovers, Swept, leftovers};

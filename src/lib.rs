@@ -1,14 +1,11 @@
 //! Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 //!
-//! The program `wdt-lake` is [`cli::main`]; everything that it does can be done from Rust as well:
+//! The program `wdt-lake` is [`main`]; everything that it does can be done from Rust as well:
 //!
 //! ```no_run
 //! # async fn example() -> wdt_lake::Result<()> {
 //! use std::sync::Arc;
-//! use wdt_lake::config::AccountSettings;
-//! use wdt_lake::land::{Access, Store};
-//! use wdt_lake::pipeline::{Interrupt, SyncOptions, sync};
-//! use wdt_lake::time::{BeijingTime, SystemClock};
+//! use wdt_lake::{AccountSettings, Access, BeijingTime, Interrupt, Store, SyncOptions, SystemClock, sync};
 //!
 //! let account = AccountSettings::from_env(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path))?;
 //! let options = SyncOptions { from: BeijingTime::parse("2026-01-01 00:00:00"), ..SyncOptions::default() };
@@ -23,41 +20,68 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | [`cli`] | parses and prints, decides nothing |
-//! | [`pipeline`] | one run for one account: the only place that knows the five below |
-//! | [`stop`] | stop references: the state machine between an intent and its result |
-//! | [`land`] | Arrow -> lake: Parquet, the commit log, sweep, lease |
-//! | [`transform`] | JSON bytes -> the columns of two Arrow tables, by the data contract |
-//! | [`extract`] | which calls to make: the planner, and the walk that proves a window complete |
-//! | [`gateway`] | signed, paced, retried HTTP |
+//! | `cli` | parses and prints, decides nothing |
+//! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
+//! | `verify` | what `wdt-lake verify` checks |
+//! | `stop` | stop references: the state machine between an intent and its result |
+//! | `land` | staged commits, the sweep, the lease |
+//! | `transform` | JSON bytes -> the columns of two Arrow tables, by the data contract |
+//! | `extract` | which calls to make: the planner, and the walk that proves a window complete |
+//! | `gateway` | signed, rate-limited, retried HTTP |
+//! | `parquet`, `log`, `store` | rows to files, the commit log, the object store |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |
-//! | [`config`], [`proof`], [`requisition`], [`edition`], [`id`], [`time`], [`error`] | the ground |
+//! | `config`, `proof`, `requisition`, `edition`, `format`, `id`, `time`, `units`, `error` | the ground |
+//!
+//! Modules are private; what can be used from outside stands here.
 
-pub mod cli;
-pub mod config;
-pub mod edition;
-pub mod error;
-pub mod extract;
-pub mod format;
+mod cli;
+mod config;
+mod edition;
+mod error;
+mod extract;
+mod format;
 #[cfg(test)]
 mod fuzzing;
-pub mod gateway;
+mod gateway;
 mod home;
-pub mod id;
-pub mod land;
-pub mod log;
-pub mod parquet;
-pub mod pipeline;
-pub mod proof;
-pub mod requisition;
+mod id;
+mod land;
+mod log;
+mod parquet;
+mod pipeline;
+mod proof;
+mod requisition;
 pub mod sandbox;
-pub mod stop;
-pub mod store;
-pub mod time;
-pub mod transform;
+mod stop;
+mod store;
+mod time;
+mod transform;
 mod units;
 mod unsaid;
-pub mod verify;
+mod verify;
 mod worker;
 
+pub use cli::main;
+// An account, and how its gateway may be called.
+pub use config::AccountSettings;
+pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
+pub use extract::budget::Limits;
+pub use gateway::{CallPolicy, Called, Gateway, Query, Response, UnreadableCause, UnreadableResponse};
+pub use id::{AccountName, CommitId, RunId};
+pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
+// A lake: the committed set, and the files.
+pub use format::FormatVersion;
+pub use land::LeaseWait;
+pub use log::{Lake, LakeFile, Manifest, StopOutcome, Table, accounts};
+pub use parquet::{FileOrigin, RowSource, decode, encode};
+pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
+pub use store::{Access, Store};
+pub use verify::{Depth, verify};
+// A run.
+pub use pipeline::{Again, Interrupt, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
+pub use stop::Numbers;
+// A page, and the data contract.
+pub use transform::{
+    Assembly, ColumnType, Contract, Page, PageContext, PageDecoder, TableContract, assemble, decimal, table_specs,
+};

@@ -21,11 +21,13 @@ pub(crate) mod stop_ledger;
 #[cfg(test)]
 mod fuzz_tests;
 
-pub use conflict::Refusal;
+pub use conflict::Conflict;
 pub use digest::Sha256;
 pub use lake::{Lake, LakeFile, accounts};
 pub use layout::{Layout, Table};
 pub use manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
 pub use object::ObjectEntry;
-pub use state::{Fold, LastCommit, LiveCommit};
-pub use stop_ledger::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops, Unsettled};
+pub use state::{LastCommit, LiveCommit, LogState};
+pub use stop_ledger::{
+    PendingStop, Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops,
+};

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    wdt_lake::cli::main()
+    wdt_lake::main()
 }

@@ -12,4 +12,4 @@ pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
 pub use encode::{EncodedFile, encode};
 pub use rows::{Columns, RowSource};
-pub use spec::{Origin, TableSpec};
+pub use spec::{FileOrigin, TableSpec};

@@ -27,9 +27,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounts::Means;
-pub use accounts::{Order, sync_all};
-pub use ask::{Checked, Looked, check, get};
+use accounts::RunResources;
+pub use accounts::{SyncRequest, sync_all};
+pub use ask::{Checked, Queried, check, get};
 pub use forecast::{Forecast, PlannedWindow, plan};
 pub use interrupt::{Interrupt, Interrupter};
 pub use latest::{Known, knows_present, latest, stale};
@@ -149,12 +149,12 @@ pub async fn sync(
     interrupt: Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
-    sync_by(&Means::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
+    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
 }
 
 /// The same, by means that others may share.
 async fn sync_by(
-    means: &Means,
+    means: &RunResources,
     account: &AccountSettings,
     store: Store,
     options: &SyncOptions,
@@ -170,7 +170,7 @@ async fn sync_by(
         return Ok(report.interrupted().after(began));
     };
     let lake = writer.view().await;
-    let (coverage, start) = (lake.coverage().clone(), lake.fold().start());
+    let (coverage, start) = (lake.coverage().clone(), lake.state().start());
     let wanted = options.range();
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
@@ -294,8 +294,11 @@ pub fn check_page_size(size: NonZeroU32) -> Result<u32> {
 fn recent_density(lake: &Lake) -> Option<(u64, u64)> {
     let newest = lake.coverage().windows().last()?.end();
     let since = newest.plus_seconds(-DENSITY_SECONDS);
-    let recent =
-        lake.fold().live().values().filter_map(|live| Some((live.window.filter(|window| window.end() > since)?, live)));
+    let recent = lake
+        .state()
+        .live()
+        .values()
+        .filter_map(|live| Some((live.window.filter(|window| window.end() > since)?, live)));
     let (mut rows, mut seconds) = (0, 0);
     for (window, live) in recent {
         seconds += window.seconds();

@@ -25,7 +25,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failpoint::{Effect, Op, Seam};
+use crate::store::failpoint::{Effect, FailPoints, Op};
 use crate::store::s3::{Bucket, Contact, Explained, is_taken, misses_bucket};
 
 /// What to do about a folder in which no name can be taken in one step.
@@ -81,7 +81,7 @@ pub struct Store {
     writers: Writers,
     /// What people call the root: a folder, or a URI.
     name: Arc<str>,
-    seam: Seam,
+    seam: FailPoints,
 }
 
 impl Store {
@@ -246,7 +246,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(crate) fn with_seam(&self, seam: Seam) -> Self {
+    pub(crate) fn with_seam(&self, seam: FailPoints) -> Self {
         Self { seam, ..self.clone() }
     }
 

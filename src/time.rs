@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Beijing is this many seconds ahead of UTC, all year.
 const OFFSET_SECONDS: i64 = 8 * 3600;
+/// The last second of the year 9999 in UTC, as seconds since 1970-01-01 00:00:00 UTC.
+const LAST_SECOND: i64 = 253_402_300_799;
 
 /// An instant of whole seconds, read and shown as wall clock in Beijing (UTC+8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,9 +157,10 @@ pub fn rfc3339_micros(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says.
+/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in no year that can be written.
 pub fn parse_rfc3339_micros(text: &str) -> Option<i64> {
-    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    (time.timestamp() <= LAST_SECOND).then(|| time.timestamp_micros())
 }
 
 /// A calendar month in Beijing: the partition key `modified_month=YYYY-MM`.
@@ -172,7 +175,7 @@ impl Month {
     pub fn next_start(self) -> BeijingTime {
         let (year, month) = if self.month == 12 { (self.year + 1, 1) } else { (self.year, self.month + 1) };
         BeijingTime::parse_date(&format!("{year:04}-{month:02}-01"))
-            .unwrap_or(BeijingTime(253_402_300_799 - OFFSET_SECONDS))
+            .unwrap_or(BeijingTime(LAST_SECOND - OFFSET_SECONDS))
     }
 }
 

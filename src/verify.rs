@@ -84,7 +84,7 @@ pub struct Defect {
 
 /// A header whose quantity is not the sum over its details. Quantities in ten-thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uneven {
+pub struct TotalMismatch {
     /// The number of the requisition.
     pub number: String,
     /// Its modified time.
@@ -121,7 +121,7 @@ pub struct Verified {
     /// Quantities of headers that are not the sums of their details; counted only by [`Depth::Deep`].
     pub uneven: u64,
     /// The first of these.
-    pub uneven_named: Vec<Uneven>,
+    pub uneven_named: Vec<TotalMismatch>,
 }
 
 /// The accounts to verify: those that have a commit log, and those that have files and lost it.
@@ -182,9 +182,9 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     verified.defects.extend(strays::of_account(store, &layout, &objects));
     // A log with defects does not know its own files any more.
     if chain.defects.is_empty() {
-        let mut fold = chain.fold.clone();
-        crate::log::read::follow(store, &layout, chain.names, &mut fold).await?;
-        let found = sort_out(&fold, &layout, objects);
+        let mut state = chain.state.clone();
+        crate::log::read::follow(store, &layout, chain.names, &mut state).await?;
+        let found = sort_out(&state, &layout, objects);
         verified.defects.extend(strays::unnamed(store, &layout, &found));
         verified.notes.extend(unfinished(store, &found));
     }
@@ -199,7 +199,7 @@ pub(crate) async fn chain_length(store: &Store, account: &AccountName) -> Result
 
 /// Whether there are stops of which nobody knows yet what became of them.
 fn unsettled(chain: &Chain) -> Option<String> {
-    let unsettled = chain.fold.stops().unsettled();
+    let unsettled = chain.state.stops().unsettled();
     let (number, held) = unsettled.first_key_value()?;
     let count = plural(unsettled.len(), "stop");
     Some(format!(

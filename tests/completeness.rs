@@ -10,16 +10,24 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::edition::Edition;
-use wdt_lake::extract::budget::Limits;
-use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::{Depth, Lake, Store};
-use wdt_lake::pipeline::{Interrupt, SyncOptions, SyncReport, plan, sync, verify};
-use wdt_lake::sandbox::{
-    Behaviour, Call, Drift, DriftMoment, Fault, Faults, Interval, Options, Order, Outer, Quantity, Requisition,
-    Sandbox, Statements, Uncounted, generate,
-};
-use wdt_lake::time::{BeijingTime, SystemClock, Window};
+use wdt_lake::{CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Store, SyncOptions, SyncReport, plan, sync, verify};
+use wdt_lake::sandbox::Behaviour;
+use wdt_lake::sandbox::Call;
+use wdt_lake::sandbox::Drift;
+use wdt_lake::sandbox::DriftMoment;
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::Faults;
+use wdt_lake::sandbox::Interval;
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::Order;
+use wdt_lake::sandbox::Outer;
+use wdt_lake::sandbox::Quantity;
+use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::Statements;
+use wdt_lake::sandbox::Uncounted;
+use wdt_lake::sandbox::generate;
+use wdt_lake::{BeijingTime, SystemClock, Window};
 
 use crate::support::committed::rows;
 use crate::support::{account, at};
@@ -52,7 +60,7 @@ pub(crate) async fn check(sandbox: &Sandbox, store: &Store, seed: u64) -> usize 
         assert!(held, "seed {seed}: the ERP never held {number} of {modified} as it is in the lake");
     }
     let mut owed = HashSet::new();
-    for live in log.fold().live().values() {
+    for live in log.state().live().values() {
         let Some(window) = live.window else { continue };
         // The walk that proved it asked for this window, or for a larger one out of which seconds were cut.
         let is_around = |asked: &Window| asked.start() <= window.start() && window.end() <= asked.end();
@@ -208,7 +216,7 @@ async fn ascending_reader(sandbox: &Sandbox) -> (HashSet<String>, u64, u64) {
     let client = reqwest::Client::new();
     let mut read = HashSet::new();
     for page_no in 0.. {
-        let timestamp = wdt_lake::time::Clock::now(&SystemClock).unix().to_string();
+        let timestamp = wdt_lake::Clock::now(&SystemClock).unix().to_string();
         let page_no = page_no.to_string();
         let mut form = vec![
             ("sid", environment["WDT_SID"].as_str()),

@@ -6,7 +6,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::land::{Access, FAIL_POINTS, Store};
+use wdt_lake::{Access, FAIL_POINTS, Store};
 
 use crate::completeness;
 use crate::support::campaign::{Campaign, Job};

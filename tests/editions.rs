@@ -1,12 +1,20 @@
 //! Every edition of the ERP goes the same way into the same two tables: flagship and Y as enterprise in `main_job`.
 
 use serde_json::Value;
-use wdt_lake::edition::Edition;
-use wdt_lake::land::{Depth, Store};
-use wdt_lake::sandbox::{
-    Behaviour, Fault, Interval, Options, Order, Outcome, Outer, Requisition, Sandbox, SandboxClock, Status, Uncounted,
-    generate,
-};
+use wdt_lake::{Depth, Edition, Store};
+use wdt_lake::sandbox::Behaviour;
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::Interval;
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::Order;
+use wdt_lake::sandbox::Outcome;
+use wdt_lake::sandbox::Outer;
+use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::SandboxClock;
+use wdt_lake::sandbox::Status;
+use wdt_lake::sandbox::Uncounted;
+use wdt_lake::sandbox::generate;
 
 use crate::support::{LakeDir, at, check_with_readers, erp_of, program, program_at, run, sync};
 use crate::under_fire::{answering, fixed};
@@ -36,8 +44,8 @@ fn lands_field_by_field(sandbox: &Sandbox, requisitions: usize) -> Value {
     assert!(calls.len() <= allowed, "{} calls, {allowed} allowed", calls.len());
     drop(world);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let store = Store::open(&lake.text(), wdt_lake::land::Access::Read).unwrap();
-    let verified = runtime.block_on(wdt_lake::pipeline::verify(&store, "sandbox".parse().unwrap(), Depth::Deep));
+    let store = Store::open(&lake.text(), wdt_lake::Access::Read).unwrap();
+    let verified = runtime.block_on(wdt_lake::verify(&store, "sandbox".parse().unwrap(), Depth::Deep));
     assert_eq!(verified.unwrap().defects, []);
     lake.manifests().into_iter().next().unwrap()
 }

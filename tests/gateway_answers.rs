@@ -5,10 +5,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::{CallPolicy, Called, Gateway, Query, Response, Unreadable, UnreadableResponse};
-use wdt_lake::time::{SystemClock, Window};
-use wdt_lake::{Error, ErrorKind};
+use wdt_lake::{CallPolicy, Called, Edition, Error, ErrorKind, Gateway, Query, Response, SystemClock, UnreadableCause, UnreadableResponse, Window};
 
 use crate::support::at;
 use crate::support::fake::{Fake, http, ok};
@@ -40,7 +37,7 @@ fn ask_at_once(fake: &Fake, edition: Edition, policy: &CallPolicy, queries: usiz
     let query = Query::Page { window, page_no: 0, page_size: 100 };
     let asked = (0..queries).map(|_| {
         gateway.query(&query, |answer| match answer.body() {
-            body if body.windows(6).any(|six| six == b"no row") => Err(Unreadable("not a row".into())),
+            body if body.windows(6).any(|six| six == b"no row") => Err(UnreadableCause("not a row".into())),
             body => Ok(body.to_vec()),
         })
     });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use wdt_lake::edition::Edition;
+use wdt_lake::Edition;
 
 use crate::support::fake::{Connection, Fake, http, ok};
 use crate::support::{LakeDir, Said, erp, program, program_at, run};

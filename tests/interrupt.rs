@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::mpsc::channel;
 
-use wdt_lake::edition::Edition;
+use wdt_lake::Edition;
 
 use crate::support::campaign::{Campaign, Job};
 use crate::support::committed::assert_exact;

@@ -304,9 +304,9 @@ fn requisitions_that_share_number_and_second_both_land() {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let known = runtime.block_on(async {
-            let store = wdt_lake::land::Store::open(&lake.text(), wdt_lake::land::Access::Read).unwrap();
-            let lake = wdt_lake::land::Lake::open(store, "acme".parse().unwrap()).await.unwrap();
-            pipeline::latest(&lake, &["A".to_owned(), "B".to_owned()].into()).await.unwrap()
+            let store = wdt_lake::Store::open(&lake.text(), wdt_lake::Access::Read).unwrap();
+            let lake = wdt_lake::Lake::open(store, "acme".parse().unwrap()).await.unwrap();
+            wdt_lake::latest(&lake, &["A".to_owned(), "B".to_owned()].into()).await.unwrap()
         });
         let open = |number: &str| known[number].iter().map(|known| known.open_scaled).collect::<Vec<_>>();
         assert_eq!((open("A"), open("B")), (vec![Some(90_000), Some(60_000)], vec![Some(70_000)]), "{what}");

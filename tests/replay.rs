@@ -10,10 +10,13 @@ use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::{CallPolicy, Gateway, Query};
-use wdt_lake::sandbox::{Behaviour, Options, PoisonKind, Sandbox, generate};
-use wdt_lake::time::{SystemClock, Window};
+use wdt_lake::{CallPolicy, Edition, Gateway, Query};
+use wdt_lake::sandbox::Behaviour;
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::PoisonKind;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::generate;
+use wdt_lake::{SystemClock, Window};
 
 use crate::manifest::assert_follow_their_schema;
 use crate::support::committed::{assert_nothing_left, coverage};

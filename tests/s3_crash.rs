@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::land::{BUCKET_FAIL_POINTS, FAIL_POINTS, Store};
+use wdt_lake::{BUCKET_FAIL_POINTS, FAIL_POINTS, Store};
 
 use crate::crash::{ABORTED, KILLED};
 use crate::support::campaign::{Campaign, Job};

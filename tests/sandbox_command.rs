@@ -5,9 +5,14 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
-use wdt_lake::edition::Edition;
-use wdt_lake::sandbox::{Fault, OddityKind, Order, PoisonKind, expected_flagship_signature, expected_signature};
-use wdt_lake::time::{Clock as _, SystemClock};
+use wdt_lake::Edition;
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::OddityKind;
+use wdt_lake::sandbox::Order;
+use wdt_lake::sandbox::PoisonKind;
+use wdt_lake::sandbox::expected_flagship_signature;
+use wdt_lake::sandbox::expected_signature;
+use wdt_lake::{Clock as _, SystemClock};
 
 use crate::support::{LakeDir, program, run};
 

@@ -1,6 +1,6 @@
 //! Promise 6: no secret, signature or signed URL in anything that the program says or writes, at any level.
 
-use wdt_lake::edition::Edition;
+use wdt_lake::Edition;
 use wdt_lake::sandbox::Fault;
 
 use crate::support::{LakeDir, erp_of, program, program_at, run};

@@ -11,11 +11,7 @@ use std::time::Duration;
 
 use fake::{Ask, Fake, Reply, http_date};
 use serde_json::{Value, json};
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::{Lake, Store};
-use wdt_lake::pipeline::{Interrupt, SyncOptions, SyncReport};
-use wdt_lake::time::{BeijingTime, Clock, Coverage, SystemClock};
+use wdt_lake::{BeijingTime, CallPolicy, Clock, Coverage, Edition, Interrupt, Lake, Store, SyncOptions, SyncReport, SystemClock};
 
 use crate::support::{LakeDir, Said, program, run};
 use crate::under_fire::fixed;
@@ -61,7 +57,7 @@ fn sync_on(machine: &Machine, fake: &Fake, store: &Store, options: SyncOptions) 
     let options = SyncOptions { calls, ..options };
     let work = async {
         let clock = Arc::new(machine.clone());
-        let report = wdt_lake::pipeline::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ())
+        let report = wdt_lake::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ())
             .await
             .unwrap();
         (report, Lake::open(store.clone(), account.name.clone()).await.unwrap().coverage().clone())

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use wdt_lake::edition::Edition;
-use wdt_lake::sandbox::{Fault, Latency, Requisition, Sandbox, Status, StopEffect};
+use wdt_lake::Edition;
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::Latency;
+use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::Status;
+use wdt_lake::sandbox::StopEffect;
 
 use crate::stop::{
     STOP, by_duckdb, days_ago, flagship, of, partly, status, stop, stop_calls, stopping, stopping_patiently, sync_part,
@@ -340,7 +345,7 @@ fn what_is_stopped_is_not_stopped_again() {
 #[cfg(debug_assertions)]
 fn death_at_every_step_of_a_stop_is_survived() {
     let mut deaths = 0;
-    for point in wdt_lake::land::FAIL_POINTS {
+    for point in wdt_lake::FAIL_POINTS {
         for nth in [1, 2] {
             let about = format!("{point}@{nth}");
             let (sandbox, lake) = one();

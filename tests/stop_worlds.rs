@@ -14,13 +14,16 @@ use arrow_array::types::TimestampMicrosecondType;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::{Depth, Lake, Manifest, StopOutcome, Store, Table, decode};
-use wdt_lake::pipeline::{self, StopOptions, verify};
-use wdt_lake::sandbox::{Fault, Options, Quantity, Requisition, Sandbox, SandboxClock, Status, StopEffect};
-use wdt_lake::stop::Numbers;
-use wdt_lake::time::BeijingTime;
+use wdt_lake::{CallPolicy, Depth, Edition, Lake, Manifest, StopOptions, StopOutcome, Store, Table, decode, verify};
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::Quantity;
+use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::SandboxClock;
+use wdt_lake::sandbox::Status;
+use wdt_lake::sandbox::StopEffect;
+use wdt_lake::{BeijingTime, Numbers};
 
 use crate::stop::STOP;
 use crate::support::{account, at};
@@ -129,7 +132,7 @@ async fn run(sandbox: &Sandbox, store: &Store, numbers: Vec<String>) {
     };
     let numbers = Numbers::check(numbers.into_iter().map(|number| ("a world".to_owned(), number))).unwrap();
     let clock = Arc::new(sandbox.world().clock().clone());
-    pipeline::stop(&account(sandbox), store.clone(), &numbers, &options, clock).await.expect("the lake is well");
+    wdt_lake::stop(&account(sandbox), store.clone(), &numbers, &options, clock).await.expect("the lake is well");
 }
 
 /// What the log says of each number of each intent.

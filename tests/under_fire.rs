@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::CallPolicy;
-use wdt_lake::land::LeaseWait;
-use wdt_lake::pipeline::{Again, Interrupt, SyncOptions};
-use wdt_lake::sandbox::{
-    Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
-    Scalars, generate,
-};
+use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
+use wdt_lake::sandbox::Applicant;
+use wdt_lake::sandbox::Behaviour;
+use wdt_lake::sandbox::Compression;
+use wdt_lake::sandbox::Escapes;
+use wdt_lake::sandbox::Fault;
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::PoisonKind;
+use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::SandboxClock;
+use wdt_lake::sandbox::Scalars;
+use wdt_lake::sandbox::generate;
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
 
@@ -178,23 +183,23 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
     let behaviour = Behaviour { order: "shuffled-ties".parse().unwrap(), ..Behaviour::default() };
     let sandbox = hostile(requisitions, behaviour);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (store, account) = (wdt_lake::land::Store::memory(), crate::support::account(&sandbox));
+    let (store, account) = (wdt_lake::Store::memory(), crate::support::account(&sandbox));
     let options = |passes| SyncOptions {
         from: Some(at("2026-06-01 00:00:00")),
         to: Some(at("2026-06-30 23:59:59")),
         page_size: 10,
         calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
-        limits: wdt_lake::extract::budget::Limits { max_passes: passes, ..Default::default() },
+        limits: wdt_lake::Limits { max_passes: passes, ..Default::default() },
         wait: LeaseWait::No,
         again: Again::None,
         ..SyncOptions::default()
     };
     runtime.block_on(async {
-        let clock = Arc::new(wdt_lake::time::SystemClock);
+        let clock = Arc::new(wdt_lake::SystemClock);
         let sync = |options: SyncOptions| {
             let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
             async move {
-                wdt_lake::pipeline::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap()
+                wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap()
             }
         };
         let report = sync(options(2)).await;
@@ -232,7 +237,7 @@ fn answers_of_every_shape_are_understood_over_the_wire() {
 
 #[test]
 fn a_clock_that_is_off_is_corrected_once_and_the_servers_clock_ends_the_range() {
-    let now = wdt_lake::time::Clock::now(&wdt_lake::time::SystemClock);
+    let now = wdt_lake::Clock::now(&wdt_lake::SystemClock);
     for (server, skew) in [(at("2026-06-29 12:00:00"), "behind"), (now.plus_seconds(7_200), "ahead")] {
         let clock = SandboxClock::held(server);
         let requisitions = generate(25, 150, 20, at("2026-06-28 23:59:59"));
@@ -457,7 +462,7 @@ fn a_gap_at_the_very_start_is_walked_again_without_from() {
 
 #[test]
 fn an_empty_tail_of_less_than_an_hour_makes_no_commit() {
-    let now = wdt_lake::time::Clock::now(&wdt_lake::time::SystemClock);
+    let now = wdt_lake::Clock::now(&wdt_lake::SystemClock);
     let clock = SandboxClock::default();
     clock.set_skew(-20);
     let requisitions = generate(30, 40, 3, now.plus_seconds(-7_200));

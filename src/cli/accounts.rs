@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::config::{AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, Terms, env, is_exposed};
+use crate::config::{AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::home;
@@ -42,12 +42,12 @@ pub(super) struct Chosen {
     pub(super) name: AccountName,
     pub(super) edition: Edition,
     pub(super) settings: Result<AccountSettings>,
-    pub(super) terms: Terms,
+    pub(super) terms: AccountDefaults,
 }
 
 /// Where accounts were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum AccountSource {
     Environment,
     File,
 }
@@ -106,7 +106,7 @@ impl LakeUri {
 
 impl AccountArgs {
     /// Every account that is set, or the one that is wanted; at least one.
-    pub(super) fn all(&self) -> Result<(Origin, Vec<Chosen>)> {
+    pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
         let (origin, chosen) = match &file {
             Some(file) => {
@@ -118,13 +118,17 @@ impl AccountArgs {
                     settings: account.settings(variable, read_secret),
                     terms: account.terms().clone(),
                 });
-                (Origin::File, chosen.collect::<Vec<_>>())
+                (AccountSource::File, chosen.collect::<Vec<_>>())
             }
             None => {
                 let settings = AccountSettings::from_env(variable, read_secret)?;
-                let (name, edition, terms) = (settings.name.clone(), settings.edition, Terms::from_env(variable)?);
+                let (name, edition, terms) =
+                    (settings.name.clone(), settings.edition, AccountDefaults::from_env(variable)?);
                 let chosen = Chosen { name, edition, settings: Ok(settings), terms };
-                (Origin::Environment, Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect())
+                (
+                    AccountSource::Environment,
+                    Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect(),
+                )
             }
         };
         if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
@@ -143,7 +147,7 @@ impl AccountArgs {
     }
 
     /// The one account that a command can be for.
-    pub(super) fn one(&self) -> Result<(AccountSettings, Terms)> {
+    pub(super) fn one(&self) -> Result<(AccountSettings, AccountDefaults)> {
         let (_, mut chosen) = self.all()?;
         match (chosen.pop(), &chosen[..]) {
             (Some(Chosen { name, settings, terms, .. }), []) => {

@@ -8,8 +8,8 @@ use super::accounts::{ConfigArgs, LakeUri};
 use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
-use crate::land::doctor::Finding;
-use crate::land::doctor::Outcome as Tried;
+use crate::land::doctor::AbilityOutcome;
+use crate::land::doctor::AbilityReport;
 use crate::land::doctor::examine;
 use crate::store::Access;
 use crate::store::Store;
@@ -34,12 +34,12 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let store = Store::open(&args.lake.find(&args.config)?, Access::Read)?.written_by(writers(args.single_writer));
     let store = store.retrying_for(RETRY_TIME);
     let findings = examine(&store).await?;
-    let code = if findings.iter().any(Finding::is_fatal) { exit::LAKE } else { exit::DONE };
+    let code = if findings.iter().any(AbilityReport::is_fatal) { exit::LAKE } else { exit::DONE };
     args.output.print(|| to_json(&store, &findings, code), || to_text(&store, &findings, code));
     Ok(code)
 }
 
-fn to_json(store: &Store, findings: &[Finding], code: u8) -> Value {
+fn to_json(store: &Store, findings: &[AbilityReport], code: u8) -> Value {
     let checks: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -52,15 +52,15 @@ fn to_json(store: &Store, findings: &[Finding], code: u8) -> Value {
     json!({"command": "doctor", "lake": store.root(), "checks": checks, "exit_code": code})
 }
 
-fn words(finding: &Finding) -> (&'static str, Option<&str>) {
+fn words(finding: &AbilityReport) -> (&'static str, Option<&str>) {
     match &finding.outcome {
-        Tried::Works(detail) => ("works", detail.as_deref()),
-        Tried::Fails(why) => ("fails", Some(why)),
-        Tried::Skipped(why) => ("skipped", Some(why)),
+        AbilityOutcome::Works(detail) => ("works", detail.as_deref()),
+        AbilityOutcome::Fails(why) => ("fails", Some(why)),
+        AbilityOutcome::Skipped(why) => ("skipped", Some(why)),
     }
 }
 
-fn to_text(store: &Store, findings: &[Finding], code: u8) -> String {
+fn to_text(store: &Store, findings: &[AbilityReport], code: u8) -> String {
     let mut lines = vec![store.root().to_owned()];
     for finding in findings {
         let (outcome, detail) = words(finding);
@@ -68,7 +68,7 @@ fn to_text(store: &Store, findings: &[Finding], code: u8) -> String {
         lines.push(
             format!("  {:<19} {outcome}{detail}", finding.ability.name().replace('_', " ")).trim_end().to_owned(),
         );
-        if let (Tried::Fails(_), Some(hint)) = (&finding.outcome, &finding.hint) {
+        if let (AbilityOutcome::Fails(_), Some(hint)) = (&finding.outcome, &finding.hint) {
             lines.push(format!("    hint: {hint}"));
         }
     }

@@ -8,7 +8,7 @@ use super::accounts::AccountArgs;
 use super::render;
 use super::sync::CallArgs;
 use crate::error::{Error, Result, exit};
-use crate::pipeline::{self, Looked};
+use crate::pipeline::{self, Queried};
 use crate::time::SystemClock;
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 }
 
 /// A header with its details in `details`.
-fn requisitions(looked: &Looked) -> Result<Vec<Map<String, Value>>> {
+fn requisitions(looked: &Queried) -> Result<Vec<Map<String, Value>>> {
     let details = render::rows(&looked.rows.details)?;
     let mut headers = render::rows(&looked.rows.headers)?;
     for header in &mut headers {
@@ -61,7 +61,7 @@ fn requisitions(looked: &Looked) -> Result<Vec<Map<String, Value>>> {
     Ok(headers)
 }
 
-fn to_json(found: &[Looked]) -> Result<String> {
+fn to_json(found: &[Queried]) -> Result<String> {
     let mut all = Vec::new();
     for looked in found {
         all.extend(requisitions(looked)?.into_iter().map(Value::Object));
@@ -75,11 +75,11 @@ fn to_json(found: &[Looked]) -> Result<String> {
     Ok(json!({"command": "get", "requisitions": all, "unknown": unknown, "quarantined": quarantined}).to_string())
 }
 
-fn is_unknown(looked: &Looked) -> bool {
+fn is_unknown(looked: &Queried) -> bool {
     looked.rows.headers.num_rows() == 0 && looked.rows.quarantined.is_empty()
 }
 
-fn to_text(found: &[Looked]) -> Result<String> {
+fn to_text(found: &[Queried]) -> Result<String> {
     let mut lines = Vec::new();
     for looked in found {
         if is_unknown(looked) {

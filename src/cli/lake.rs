@@ -47,22 +47,22 @@ pub(super) struct LakeArgs {
 
 impl LakeArgs {
     /// Opens the lake.
-    pub(super) fn open(&self) -> Result<Opened> {
+    pub(super) fn open(&self) -> Result<OpenedLake> {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
-        Ok(Opened { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted, known })
+        Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted, known })
     }
 }
 
 /// A lake, and the account that is wanted of it.
-pub(super) struct Opened {
+pub(super) struct OpenedLake {
     pub(super) store: Store,
     pub(super) wanted: Option<AccountName>,
     /// The accounts that somebody has named: by the command, the file or the environment.
     known: Vec<AccountName>,
 }
 
-impl Opened {
+impl OpenedLake {
     /// The accounts that have a log, or the one that is wanted.
     pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
         self.pick(accounts(&self.store).await?).await
@@ -74,7 +74,7 @@ impl Opened {
         let asked = if present.is_empty() || hidden.len() <= ASKED_FOR { hidden.as_slice() } else { &[] };
         let mut found = Vec::new();
         for name in asked {
-            if Lake::open(self.store.clone(), (*name).clone()).await?.fold().last().is_some() {
+            if Lake::open(self.store.clone(), (*name).clone()).await?.state().last().is_some() {
                 found.push((*name).clone());
             }
         }

@@ -10,7 +10,7 @@ use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::pipeline::{self, Order, SyncReport, Tried};
+use crate::pipeline::{self, SyncReport, SyncRequest, Tried};
 use crate::store::Store;
 use crate::time::SystemClock;
 
@@ -18,13 +18,13 @@ use crate::time::SystemClock;
 pub(super) struct Wanted {
     pub(super) name: AccountName,
     pub(super) edition: Edition,
-    pub(super) order: Result<Order>,
+    pub(super) order: Result<SyncRequest>,
 }
 
 /// Runs what is wanted and tells of all of it; gives the exit code.
 pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store>, as_json: bool) -> Result<u8> {
     let began = Instant::now();
-    let orders: Vec<Order> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
+    let orders: Vec<SyncRequest> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
     let progress = super::progress::Line::new();
     let reports = if orders.is_empty() {
         // No lake is made for accounts of which none can be asked.

@@ -8,7 +8,7 @@ use crate::error::{Result, exit};
 use crate::land::{Leftovers, leftovers};
 use crate::log::lake::Lake;
 use crate::log::layout::Table;
-use crate::log::stop_ledger::Unsettled;
+use crate::log::stop_ledger::PendingStop;
 use crate::time::Window;
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 /// The seconds that are missing between the first one that was ever asked for and the last covered one.
 fn gaps(lake: &Lake) -> Vec<Window> {
     let wanted =
-        lake.fold().start().zip(lake.coverage().span()).and_then(|(start, span)| Window::new(start, span.end()));
+        lake.state().start().zip(lake.coverage().span()).and_then(|(start, span)| Window::new(start, span.end()));
     wanted.map(|wanted| lake.coverage().gaps(wanted)).unwrap_or_default()
 }
 
@@ -48,9 +48,9 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
-        "edition": lake.fold().binding().map(|binding| binding.edition),
-        "sid": lake.fold().binding().map(|binding| &binding.sid),
-        "host": lake.fold().binding().map(|binding| &binding.host),
+        "edition": lake.state().binding().map(|binding| binding.edition),
+        "sid": lake.state().binding().map(|binding| &binding.sid),
+        "host": lake.state().binding().map(|binding| &binding.host),
         "coverage": lake.coverage().windows().iter().map(window).collect::<Vec<_>>(),
         "gaps": gaps(lake).iter().map(window).collect::<Vec<_>>(),
         "rows": {
@@ -59,11 +59,11 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
             "stop_reference": lake.rows(Table::StopReference),
             "quarantined": lake.quarantined(),
         },
-        "unsettled_stops": lake.fold().stops().unsettled().iter().map(|(number, held)| json!({
+        "unsettled_stops": lake.state().stops().unsettled().iter().map(|(number, held)| json!({
             "purchase_apply_no": number, "requested_at": held.requested_at, "state": state(held),
         })).collect::<Vec<_>>(),
-        "commits": lake.fold().live().len(),
-        "last_commit": lake.fold().last().map(|last| json!({
+        "commits": lake.state().live().len(),
+        "last_commit": lake.state().last().map(|last| json!({
             "number": last.number, "run": last.run, "kind": last.kind.name(), "at": last.created_at,
         })),
         "unfinished_commits": leftovers.unfinished.len(),
@@ -73,12 +73,12 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
 }
 
 /// Whether a stop that is not settled has a result at all.
-fn state(held: &Unsettled) -> &'static str {
+fn state(held: &PendingStop) -> &'static str {
     if held.is_unknown { "unknown" } else { "open" }
 }
 
 fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
-    let mut lines = vec![match lake.fold().binding() {
+    let mut lines = vec![match lake.state().binding() {
         Some(binding) => {
             format!("{} ({} edition, sid {}, {})", lake.account(), binding.edition, binding.sid, binding.host)
         }
@@ -112,7 +112,7 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
             );
         }
     }
-    let unsettled = lake.fold().stops().unsettled();
+    let unsettled = lake.state().stops().unsettled();
     if !unsettled.is_empty() {
         lines.push(format!(
             "  stops       {} not settled; the next `wdt-lake stop` settles what can be told",
@@ -123,7 +123,7 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
             held.map(|(number, held)| format!("              {number} of {}: {}", held.requested_at, state(held))),
         );
     }
-    if let Some(last) = lake.fold().last() {
+    if let Some(last) = lake.state().last() {
         lines.push(format!(
             "  last commit {} at {} (number {}, run {})",
             last.kind.name(),

@@ -16,7 +16,7 @@ use crate::id::RunId;
 use crate::log::lake::Lake;
 use crate::log::stop_ledger::StopOutcome;
 use crate::pipeline::{self, Known, LakeWord, StopOptions};
-use crate::stop::{CallMade, Finding, Numbers, Planned, StopReport, Told, read_lines, reason};
+use crate::stop::{CallMade, Numbers, Planned, StopFinding, StopReport, Told, read_lines, reason};
 use crate::store::Access;
 use crate::store::Store;
 use crate::time::{Clock as _, SystemClock};
@@ -95,7 +95,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     if !args.yes {
         let is_lake_heard =
             word == LakeWord::Counts && lake.as_ref().is_some_and(|lake| pipeline::knows_present(lake, now));
-        let stops = lake.map(|lake| lake.fold().stops().clone()).unwrap_or_default();
+        let stops = lake.map(|lake| lake.state().stops().clone()).unwrap_or_default();
         let (account, numbers, known, stops, plan, terms) = (&account, &numbers, &known, &stops, &plan, terms.stops);
         let preview = Preview { account, numbers, known, stops, plan, terms, is_lake_heard };
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
@@ -242,7 +242,7 @@ fn to_json(
     untried: &[&String],
 ) -> Value {
     let one = |told: &Told| {
-        let Finding { outcome, evidence, error, error_code, order_id, observed_status } = &told.finding;
+        let StopFinding { outcome, evidence, error, error_code, order_id, observed_status } = &told.finding;
         json!({
             "purchase_apply_no": told.number, "requested_at": told.requested_at, "outcome": outcome, "evidence": evidence,
             "error": error, "error_code": error_code, "order_id": order_id, "observed_status": observed_status,

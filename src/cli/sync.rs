@@ -4,16 +4,16 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accounts::{AccountArgs, Chosen, LakeUri, Origin};
+use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
-use crate::config::Terms;
+use crate::config::AccountDefaults;
 use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::lease::LeaseWait;
-use crate::pipeline::{self, Again, KeepRaw, Order, SyncOptions};
+use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::Access;
 use crate::store::Store;
 use crate::store::Writers;
@@ -115,12 +115,12 @@ impl CallArgs {
     }
 
     /// The policy of an account: what was typed, else its terms.
-    pub(super) fn policy(&self, terms: &Terms) -> Result<CallPolicy> {
+    pub(super) fn policy(&self, terms: &AccountDefaults) -> Result<CallPolicy> {
         self.policy_trying(CallPolicy::default().max_retry_time, terms)
     }
 
     /// The policy of a command that tries so long unless told otherwise.
-    pub(super) fn policy_trying(&self, max_retry_time: Duration, terms: &Terms) -> Result<CallPolicy> {
+    pub(super) fn policy_trying(&self, max_retry_time: Duration, terms: &AccountDefaults) -> Result<CallPolicy> {
         let usual = CallPolicy::default();
         Ok(CallPolicy {
             calls_per_minute: self.calls_per_minute.or(terms.calls_per_minute).unwrap_or(usual.calls_per_minute),
@@ -136,7 +136,7 @@ impl CallArgs {
 }
 
 impl Args {
-    fn options(&self, terms: &Terms) -> Result<SyncOptions> {
+    fn options(&self, terms: &AccountDefaults) -> Result<SyncOptions> {
         let calls = self.calls.policy(terms)?;
         self.range.apply(SyncOptions {
             from: terms.from,
@@ -163,7 +163,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         Ok(store.retrying_for(args.calls.store_retry_time()))
     };
     match (origin, wanted.pop()) {
-        (Origin::Environment, Some(Wanted { name, order, .. })) => {
+        (AccountSource::Environment, Some(Wanted { name, order, .. })) => {
             alone(&order.map_err(|error| error.with("account", &name))?, open()?, args.json).await
         }
         (_, last) => {
@@ -186,14 +186,14 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
             Ok((options, has_begun))
         });
         let (options, has_begun) = checked.map_err(|error| error.with("account", &name))?;
-        let order = settings.and_then(|account| has_begun.map(|()| Order { account, options }));
+        let order = settings.and_then(|account| has_begun.map(|()| SyncRequest { account, options }));
         Ok(Wanted { name, edition, order })
     };
     chosen.into_iter().map(check).collect()
 }
 
 /// One account, as the environment sets it.
-async fn alone(Order { account, options }: &Order, store: Store, as_json: bool) -> Result<u8> {
+async fn alone(SyncRequest { account, options }: &SyncRequest, store: Store, as_json: bool) -> Result<u8> {
     let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
     let report =
         pipeline::sync(account, store, options, Arc::new(SystemClock), interrupt, &|step| progress.show(step)).await;

@@ -8,7 +8,7 @@ use crate::error::{Result, exit};
 use crate::log::layout::Table;
 use crate::verify::Defect;
 use crate::verify::Depth;
-use crate::verify::Uneven;
+use crate::verify::TotalMismatch;
 use crate::verify::Verified;
 use crate::verify::accounts_with_objects;
 use crate::verify::strays;
@@ -78,7 +78,7 @@ fn rows(verified: &Verified, table: Table) -> u64 {
 }
 
 fn to_json(verified: &Verified, depth: Depth) -> Value {
-    let uneven = |uneven: &Uneven| {
+    let uneven = |uneven: &TotalMismatch| {
         json!({
             "purchase_apply_no": uneven.number, "modified": uneven.modified, "column": uneven.column,
             "header": render::decimal(uneven.header_scaled), "details": render::decimal(uneven.details_scaled),

@@ -24,8 +24,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccountSettings, AddressNames, Secret, StopPermission, StopTerms, Terms, base_url, check_salt, env, name_of,
-    plain_word,
+    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, env,
+    name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -70,7 +70,7 @@ pub struct ConfigFile {
 pub struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
-    terms: Terms,
+    terms: AccountDefaults,
     place: String,
 }
 
@@ -185,7 +185,7 @@ impl FileAccount {
         let base_url = base_url(edition, given, environment, AddressNames::FILE)
             .map_err(|error| keys.placed("base_url", error))?;
         let refusals = keys.text("refusals")?.unwrap_or_default();
-        let terms = Terms {
+        let terms = AccountDefaults {
             calls_per_minute: keys.number("calls_per_minute")?,
             concurrency: keys
                 .number("concurrency")?
@@ -219,7 +219,7 @@ impl FileAccount {
     }
 
     /// How it is called, and from when.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &AccountDefaults {
         &self.terms
     }
 

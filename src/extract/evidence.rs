@@ -28,32 +28,32 @@ const LEAST_ECHO: u32 = 4;
 const MOST_EXPECTED: usize = 16_384;
 
 /// A moment within a walk: every request sent and every response received has its own, in order.
-pub(super) type Moment = u64;
+pub(super) type Tick = u64;
 
-/// The moments of one walk; clones share them.
+/// The ticks of one walk; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Moments(Arc<AtomicU64>);
+pub(super) struct Ticks(Arc<AtomicU64>);
 
-impl Moments {
+impl Ticks {
     /// The next moment; take one before a request is sent.
-    pub(super) fn next(&self) -> Moment {
+    pub(super) fn next(&self) -> Tick {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
 /// Which page a response was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct PageRequest {
     pub(super) page_no: u32,
     pub(super) page_size: u32,
-    pub(super) at: Moment,
+    pub(super) at: Tick,
 }
 
 /// A response and when it arrived.
 #[derive(Clone, Copy, Debug)]
 struct Response {
-    asked: Asked,
-    received: Moment,
+    asked: PageRequest,
+    received: Tick,
     rows: u64,
     is_unreadable: bool,
 }
@@ -63,15 +63,15 @@ struct Response {
 struct Observation {
     page: usize,
     row: usize,
-    asked: Moment,
+    asked: Tick,
 }
 
 /// A total that the server stated, and when.
 #[derive(Clone, Copy, Debug)]
 struct Stated {
     total: u64,
-    asked: Moment,
-    received: Moment,
+    asked: Tick,
+    received: Tick,
 }
 
 /// An end of the list that a short page showed.
@@ -79,8 +79,8 @@ struct Stated {
 struct Bound {
     place: usize,
     rows: u64,
-    asked: Moment,
-    received: Moment,
+    asked: Tick,
+    received: Tick,
 }
 
 /// A total rose: a row entered a window that was believed to be closed.
@@ -94,16 +94,16 @@ pub(super) struct Rose {
 #[derive(Clone, Copy, Debug)]
 struct Span {
     /// Responses asked after this moment.
-    after: Moment,
+    after: Tick,
     /// And before this one.
-    before: Moment,
+    before: Tick,
     /// And this response, whenever it was asked.
     and: Option<usize>,
 }
 
 impl Span {
-    fn since(after: Moment) -> Self {
-        Self { after, before: Moment::MAX, and: None }
+    fn since(after: Tick) -> Self {
+        Self { after, before: Tick::MAX, and: None }
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Evidence<P> {
     latest: Vec<usize>,
     seen: HashMap<Identity, Observation, ahash::RandomState>,
     totals: Vec<Stated>,
-    moments: Moments,
+    ticks: Ticks,
     observations: u64,
     /// Whether rows with an id, without one, and such as do not say which they are were seen: only a mixture needs a careful count.
     has_ids: bool,
@@ -134,7 +134,7 @@ impl<P: PageRows> Evidence<P> {
             latest: Vec::new(),
             seen: HashMap::default(),
             totals: Vec::new(),
-            moments: Moments::default(),
+            ticks: Ticks::default(),
             observations: 0,
             has_ids: false,
             lacks_ids: false,
@@ -143,15 +143,15 @@ impl<P: PageRows> Evidence<P> {
         }
     }
 
-    pub(super) fn moments(&self) -> Moments {
-        self.moments.clone()
+    pub(super) fn ticks(&self) -> Ticks {
+        self.ticks.clone()
     }
 
     /// Takes in the response to a request; returns its place among the responses.
     ///
     /// Of two observations of one identity the later asked wins.
-    pub(super) fn observe(&mut self, asked: Asked, page: P) -> Result<usize, Rose> {
-        let received = self.moments.next();
+    pub(super) fn observe(&mut self, asked: PageRequest, page: P) -> Result<usize, Rose> {
+        let received = self.ticks.next();
         let place = self.pages.len();
         let is_unreadable = page.is_unreadable();
         self.responses.push(Response { asked, received, rows: page.rows().len() as u64, is_unreadable });
@@ -209,7 +209,7 @@ impl<P: PageRows> Evidence<P> {
     /// How many distinct rows the responses of `span` show at least.
     fn count(&self, span: Span) -> u64 {
         let is_mixed = self.has_records || (self.has_ids && self.lacks_ids);
-        if span.before == Moment::MAX && !is_mixed {
+        if span.before == Tick::MAX && !is_mixed {
             // Every identity is one record, and its latest observation says whether it lies in the span. A row of the named response that
             // was seen again before the span began is left out, which is on the safe side.
             let is_in =
@@ -234,7 +234,7 @@ impl<P: PageRows> Evidence<P> {
     /// The ends of the list that were shown at page sizes up to `honoured`.
     fn bounds(&self, honoured: u32) -> impl Iterator<Item = Bound> {
         let short = move |(place, response): (usize, &Response)| {
-            let Asked { page_no, page_size, at } = response.asked;
+            let PageRequest { page_no, page_size, at } = response.asked;
             let known = page_size <= honoured && !response.is_unreadable;
             let start = u64::from(page_no) * u64::from(page_size);
             // A short page 0 is the whole list: a row that stands twice in it is one.
@@ -256,13 +256,13 @@ impl<P: PageRows> Evidence<P> {
 
     /// Whether a full response repeats an earlier page row for row: what some servers give for a page beyond the end.
     pub(super) fn is_echo(&self, place: usize) -> bool {
-        let Asked { page_no, page_size, .. } = self.responses[place].asked;
+        let PageRequest { page_no, page_size, .. } = self.responses[place].asked;
         let rows = self.rows(place);
         if page_no == 0 || page_size < LEAST_ECHO || rows.len() as u64 != u64::from(page_size) {
             return false;
         }
         self.responses.iter().enumerate().any(|(other, response)| {
-            let Asked { page_no: before, page_size: size, .. } = response.asked;
+            let PageRequest { page_no: before, page_size: size, .. } = response.asked;
             before < page_no && size == page_size && other != place && self.rows(other) == rows
         })
     }
@@ -365,7 +365,7 @@ impl<P: PageRows> Evidence<P> {
     }
 
     /// Whether a total that was asked for after `since` is above what the list had room for before it.
-    pub(super) fn is_above_the_list(&self, honoured: u32, since: Moment) -> bool {
+    pub(super) fn is_above_the_list(&self, honoured: u32, since: Tick) -> bool {
         self.bounds(honoured).any(|bound| {
             let is_above =
                 |stated: &&Stated| stated.asked > bound.received && stated.asked > since && stated.total > bound.rows;
@@ -447,7 +447,7 @@ impl<P: PageRows> Evidence<P> {
     }
 
     /// When a response was asked for and when it arrived.
-    pub(super) fn times(&self, place: usize) -> Option<(Moment, Moment)> {
+    pub(super) fn times(&self, place: usize) -> Option<(Tick, Tick)> {
         self.responses.get(place).map(|response| (response.asked.at, response.received))
     }
 
@@ -480,10 +480,10 @@ impl<P: PageRows> Evidence<P> {
     /// row although it could not be read.
     pub(super) fn into_winners(self, and_unreadable: bool) -> (Vec<P>, Vec<(usize, usize)>) {
         let unreadable = self.responses.iter().rposition(|response| response.is_unreadable).filter(|_| and_unreadable);
-        let mut winners: Vec<_> = self.seen.into_values().map(|seen| (seen.page, seen.row)).collect();
-        winners.extend(unreadable.map(|place| (place, 0)));
-        winners.sort_unstable();
-        (self.pages, winners)
+        let mut selected: Vec<_> = self.seen.into_values().map(|seen| (seen.page, seen.row)).collect();
+        selected.extend(unreadable.map(|place| (place, 0)));
+        selected.sort_unstable();
+        (self.pages, selected)
     }
 }
 
@@ -512,7 +512,7 @@ mod tests {
     #[test]
     fn no_total_takes_memory_by_itself() {
         let mut evidence = Evidence::new();
-        let asked = Asked { page_no: 0, page_size: 100, at: evidence.moments().next() };
+        let asked = PageRequest { page_no: 0, page_size: 100, at: evidence.ticks().next() };
         assert_eq!(evidence.observe(asked, Counted(u64::MAX)), Ok(0));
         assert!(evidence.seen.capacity() < 4 * MOST_EXPECTED);
         assert_eq!(evidence.totals(), [u64::MAX]);

@@ -14,7 +14,7 @@
 //! (`list_end`), totals that the list contradicts (the window is cut; only a single second is given up).
 //!
 //! What it assumes: nothing ENTERS a window that ended more than the lag ago. A total that rises breaks the assumption, voids the walk, and is
-//! reported. What it guarantees: every version that stays in the window while it is walked is among the winners of a proved part;
+//! reported. What it guarantees: every version that stays in the window while it is walked is among the selected of a proved part;
 //! everything else among them is a version that the server really gave.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ mod pass;
 
 /// How a walk ended, and what it heard of the size of the window.
 #[derive(Debug)]
-pub struct Outcome<P> {
+pub struct WalkOutcome<P> {
     /// What was proved.
     pub walked: Result<Walked<P>>,
     /// The first total that the server stated; none when it stated none.
@@ -78,7 +78,7 @@ pub enum Walked<P> {
 /// The outcome of a walk that proved something.
 #[derive(Debug)]
 pub struct Proved<P> {
-    /// The responses, in order of arrival; those without winners have forgotten what they held.
+    /// The responses, in order of arrival; those without selected have forgotten what they held.
     pub pages: Vec<P>,
     /// The proved windows, disjoint.
     pub parts: Vec<Part>,
@@ -92,7 +92,7 @@ pub struct Part {
     /// The window.
     pub window: Window,
     /// Its rows: index of the page in [`Proved::pages`], index of the row in the page.
-    pub winners: Vec<(usize, usize)>,
+    pub selected: Vec<(usize, usize)>,
     /// Why it is complete.
     pub proof: Proof,
 }
@@ -163,14 +163,14 @@ impl<'a, S: Pages> Walker<'a, S> {
     ///
     /// Its errors are `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the
     /// source returns. The window is named.
-    pub async fn walk(&self, window: Window, budget: &Budget) -> Outcome<S::Page> {
+    pub async fn walk(&self, window: Window, budget: &Budget) -> WalkOutcome<S::Page> {
         let mut walk = Walk::new(self, window, budget.clone());
         let ended = walk.run().await;
         let extra_rows = matches!(ended, Ok(Verdict::Proved(..))).then(|| walk.extra_rows());
         let first_total = walk.evidence.totals().first().copied();
         let is_contradicted = matches!(ended, Err(Halt::Contradicted(_))) && window.seconds() == 1;
         let walked = walk.conclude(ended).await.map_err(|error| error.with("window", window));
-        Outcome { walked, first_total, extra_rows, is_contradicted }
+        WalkOutcome { walked, first_total, extra_rows, is_contradicted }
     }
 }
 
@@ -330,7 +330,7 @@ impl<'a, S: Pages> Walk<'a, S> {
         if !self.evidence.is_above_the_list(self.page_size, 0) {
             return Ok(());
         }
-        let noticed = self.evidence.moments().next();
+        let noticed = self.evidence.ticks().next();
         let pause = self.walker.limits.pause;
         if !pause.is_zero() && !self.walker.source.is_kept() {
             tokio::time::sleep(pause).await;
@@ -490,14 +490,14 @@ impl<'a, S: Pages> Walk<'a, S> {
             ..Proof::of_pieces(Vec::new())
         };
         let is_whole = windows == [self.window];
-        let (pages, winners) = self.evidence.into_winners(grounds.unreadable > 0);
+        let (pages, selected) = self.evidence.into_winners(grounds.unreadable > 0);
         let parts = windows.into_iter().map(|window| {
             let in_part = |(page, row): &(usize, usize)| {
                 is_whole || pages[*page].rows()[*row].modified.is_some_and(|time| window.contains(time))
             };
-            let winners: Vec<_> = winners.iter().copied().filter(in_part).collect();
-            proof.distinct_rows = winners.len() as u64;
-            Part { window, winners, proof: proof.clone() }
+            let selected: Vec<_> = selected.iter().copied().filter(in_part).collect();
+            proof.distinct_rows = selected.len() as u64;
+            Part { window, selected, proof: proof.clone() }
         });
         let parts = parts.collect();
         (pages, parts)

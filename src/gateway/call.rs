@@ -24,7 +24,7 @@ use super::envelope::{self, Envelope};
 use super::pace::{Limit, Pace};
 use super::policy::{self, CallPolicy};
 use super::refusal::{self, RefusalRule, Refused, Verdict};
-use super::response::{Answer, Called, Response, Unreadable, UnreadableResponse};
+use super::response::{Answer, Called, Response, UnreadableCause, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
@@ -139,13 +139,13 @@ impl Caller {
     pub(super) async fn call<T, R>(
         &self,
         method: &'static str,
-        names: envelope::Names,
+        names: envelope::EnvelopeNames,
         sign: impl Fn(BeijingTime) -> Outgoing,
         read: R,
     ) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
     {
         let mut delays = self.policy.delays();
         let mut delay_of_failure = move || delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
@@ -228,14 +228,14 @@ impl Caller {
     /// Sends one request once, and says what its outcome means for a call that may be repeated, and how long the server asks to wait.
     async fn attempt<T, R>(
         &self,
-        names: envelope::Names,
+        names: envelope::EnvelopeNames,
         outgoing: Outgoing,
         asked: i64,
         read: R,
     ) -> (Attempt<T>, Option<Duration>)
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
     {
         match self.send(names, outgoing, asked, read).await {
             Sent::Answered(value) => (Attempt::Done(value), None),
@@ -251,10 +251,10 @@ impl Caller {
     }
 
     /// Sends one request once.
-    async fn send<T, R>(&self, names: envelope::Names, outgoing: Outgoing, asked: i64, read: R) -> Sent<T>
+    async fn send<T, R>(&self, names: envelope::EnvelopeNames, outgoing: Outgoing, asked: i64, read: R) -> Sent<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let request = self.connection.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type);
@@ -322,7 +322,7 @@ impl Caller {
     async fn read<T, R>(&self, answer: Answer, size: u64, unsaid: &Unsaid, read: R) -> Sent<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
     {
         match self.reader.run(move || Ok((read(&answer), answer))).await {
             Ok((Ok(value), answer)) => {
@@ -373,10 +373,10 @@ impl<T> From<Failed> for Sent<T> {
                 Self::Unclear(unavailable("the answer broke off").because(error.without_url()), None)
             }
             Failed::Body(BodyFault::Broken(why), _) => {
-                Self::Unclear(unavailable("the answer broke on its way").because(Unreadable(why)), None)
+                Self::Unclear(unavailable("the answer broke on its way").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::Noise(why), _) => {
-                Self::Unclear(unavailable("the answer is no JSON").because(Unreadable(why)), None)
+                Self::Unclear(unavailable("the answer is no JSON").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::TooLarge(size), received_at_micros) => Self::Unreadable(UnreadableResponse {
                 why: "the answer is larger than the memory allows".to_owned(),

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 /// The names of an edition's outer object.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Names {
+pub(super) struct EnvelopeNames {
     /// Where the code of a business error stands; 0 means success.
     pub(super) code: &'static str,
     /// Fields that only a successful answer has; the rows stand in the first of them that is there.
@@ -38,7 +38,7 @@ struct Found {
 ///
 /// # Errors
 /// What is wrong, in words without the body, when `body` is not a JSON object, is cut before its code, or has neither code nor list.
-pub(super) fn read(body: &[u8], names: Names) -> Result<Envelope, String> {
+pub(super) fn read(body: &[u8], names: EnvelopeNames) -> Result<Envelope, String> {
     let mut found = Found::default();
     let mut outcome = serde_json::Deserializer::from_slice(body).deserialize_map(Reader { names, found: &mut found });
     if outcome.is_err() && body.iter().any(u8::is_ascii_control) {
@@ -74,7 +74,7 @@ impl io::Read for Blanked<'_> {
 }
 
 struct Reader<'a> {
-    names: Names,
+    names: EnvelopeNames,
     found: &'a mut Found,
 }
 
@@ -115,7 +115,7 @@ fn scalar(raw: &str) -> String {
 mod tests {
     use super::*;
 
-    const NAMES: Names = Names { code: "code", list: &["purchase_list"] };
+    const NAMES: EnvelopeNames = EnvelopeNames { code: "code", list: &["purchase_list"] };
 
     fn refused(code: i64, message: &str) -> Result<Envelope, String> {
         Ok(Envelope::Refused { code, message: message.to_owned() })

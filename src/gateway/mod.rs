@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use call::Once;
 pub use policy::{CallPolicy, ProxyUse};
 pub use refusal::{Provenance, RefusalRule, Verdict};
-pub use response::{Answer, Called, Response, Unreadable, UnreadableResponse};
+pub use response::{Answer, Called, Response, UnreadableCause, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
@@ -50,7 +50,7 @@ pub enum Query {
 
 /// A moment of a run, by a clock that nobody sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(i64);
+pub struct ServerMoment(i64);
 
 /// Why an account cannot stop requisitions.
 pub(crate) fn no_stop_method() -> Error {
@@ -106,7 +106,7 @@ impl Gateway {
     pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
     {
         match &self.protocol {
             Protocol::OpenApi2(account) => {
@@ -136,7 +136,7 @@ impl Gateway {
     pub async fn stop<T, R>(&self, numbers: &[String], requested_at: BeijingTime, read: R) -> Result<Once<T>>
     where
         T: Send + 'static,
-        R: Fn(&Answer, &dyn Fn(&str) -> String) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+        R: Fn(&Answer, &dyn Fn(&str) -> String) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
     {
         let Protocol::Qjb(account) = &self.protocol else { return Err(no_stop_method()) };
         let outgoing = account.stop(numbers, requested_at);
@@ -147,13 +147,13 @@ impl Gateway {
     }
 
     /// This moment, for [`Gateway::reached_at`].
-    pub fn moment(&self) -> Moment {
-        Moment(self.caller.server_clock().moment())
+    pub fn moment(&self) -> ServerMoment {
+        ServerMoment(self.caller.server_clock().moment())
     }
 
     /// The time that the server's clock had reached for certain at `moment`, whatever `Date` headers say: no later than any `Date` or accepted
     /// timestamp lets expect. `None` before the first accepted call.
-    pub fn reached_at(&self, moment: Moment) -> Option<BeijingTime> {
+    pub fn reached_at(&self, moment: ServerMoment) -> Option<BeijingTime> {
         self.caller.server_clock().reached_at(moment.0)
     }
 

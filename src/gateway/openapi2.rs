@@ -14,7 +14,7 @@ use crate::time::BeijingTime;
 /// The query of purchase requisitions.
 pub(super) const METHOD: &str = "purchase_apply_query.php";
 /// The outer object of every answer.
-pub(super) const ENVELOPE: envelope::Names = envelope::Names { code: "code", list: &["purchase_list"] };
+pub(super) const ENVELOPE: envelope::EnvelopeNames = envelope::EnvelopeNames { code: "code", list: &["purchase_list"] };
 
 /// Signs the queries of one enterprise or Y account.
 #[derive(Debug)]

@@ -21,7 +21,8 @@ use crate::time::BeijingTime;
 /// The query of purchase requisitions.
 pub(super) const SEARCH: &str = "purchase.PurchaseApply.search";
 /// The outer object of every answer. The vendor's example of the query shows the data alone, without an outer object.
-pub(super) const ENVELOPE: envelope::Names = envelope::Names { code: "status", list: &["data", "order_list"] };
+pub(super) const ENVELOPE: envelope::EnvelopeNames =
+    envelope::EnvelopeNames { code: "status", list: &["data", "order_list"] };
 
 /// The method that stops the reference of requisitions.
 pub(super) const STOP: &str = "purchase.PurchaseApply.stopForApi";

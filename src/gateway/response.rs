@@ -21,15 +21,15 @@ impl Answer {
 
 /// Why a body that looked like an answer cannot be read. It is asked for again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(pub String);
+pub struct UnreadableCause(pub String);
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for UnreadableCause {}
 
 /// What a call gave, and what it cost.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl UnreadableResponse {
     pub(crate) fn into_error(self) -> Error {
         Error::new(ErrorKind::GatewayUnavailable, "the answer cannot be read")
             .with("size in bytes", self.size)
-            .because(Unreadable(self.why))
+            .because(UnreadableCause(self.why))
             .hint("run the same command again later; if it stays, tell the vendor: the gateway answers something that is no valid JSON of this method")
     }
 }

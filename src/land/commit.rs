@@ -1,17 +1,17 @@
 //! Landing: files under unique names first, then one manifest that makes them count.
 //!
-//! **The commit.** Before every try at a number the draft is checked against the fold; a draft that may not follow is dropped whole. Then
+//! **The commit.** Before every try at a number the staged is checked against the state; a staged that may not follow is dropped whole. Then
 //! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
-//! add it to the fold, check again, try the next number. That our own stands there means that we won, whoever answered what. No
+//! add it to the state, check again, try the next number. That our own stands there means that we won, whoever answered what. No
 //! answer, or an error, means that the create may still be on its way: the same bytes are tried under the same number again, and
 //! when that does not settle it, the commit fails with its outcome unknown and its files stay for the next sweep.
 //!
-//! **Why a dropped draft may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
-//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a draft.
+//! **Why a dropped staged may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
+//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a staged.
 //!
 //! Now and then a commit is followed by a [checkpoint](crate::log::checkpoint), on which nothing depends.
 //!
-//! One process commits one draft at a time (a lock around the fold); any number of processes may write one account.
+//! One process commits one staged at a time (a lock around the state); any number of processes may write one account.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ use tokio::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
-use crate::land::stage::{Committed, Draft, Landing, Outcome, Quarantine, Raw, TablePart};
-use crate::log::append::{Appended, LogEnd, Patience};
-use crate::log::checkpoint::Rhythm;
-use crate::log::conflict::Refusal;
+use crate::land::stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
+use crate::log::append::{AppendOutcome, LogEnd, Patience};
+use crate::log::checkpoint::CheckpointPolicy;
+use crate::log::conflict::Conflict;
 use crate::log::digest::Sha256;
 use crate::log::lake::Lake;
 use crate::log::layout::{self, Layout, Table};
 use crate::log::manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
-use crate::log::read::{self, Names};
-use crate::log::state::{Claim, Fold, LiveCommit};
-use crate::parquet::{EncodedFile, Origin, encode};
+use crate::log::read::{self, ManifestNames};
+use crate::log::state::{CommitRequest, LiveCommit, LogState};
+use crate::parquet::{EncodedFile, FileOrigin, encode};
 use crate::proof::Proof;
 use crate::store::capability;
 use crate::store::{Store, Writers};
@@ -58,9 +58,9 @@ pub struct Writer {
     store: Store,
     layout: Layout,
     options: WriterOptions,
-    log: Mutex<Fold>,
-    names: Names,
-    checkpoints: Rhythm,
+    log: Mutex<LogState>,
+    names: ManifestNames,
+    checkpoints: CheckpointPolicy,
     patience: Patience,
     encoder: Worker,
 }
@@ -79,14 +79,14 @@ impl Writer {
     /// The same, with a thread for its files that others may share.
     pub(crate) async fn encoding_on(encoder: Worker, store: Store, options: WriterOptions) -> Result<Self> {
         let layout = Layout::new(options.binding.name.clone());
-        let read::Opened { fold, names: read, checkpoint } = read::open(&store, &layout).await?;
-        fold.writable()?;
+        let read::OpenedLog { state, names: read, checkpoint } = read::open(&store, &layout).await?;
+        state.writable()?;
         let names = match (store.writers(), read) {
-            (Writers::Single, _) => Names::WithCommit,
-            (Writers::Many, Names::Plain) => Names::Plain,
-            (Writers::Many, Names::WithCommit) => return Err(single_only(&store, &layout)),
+            (Writers::Single, _) => ManifestNames::WithCommit,
+            (Writers::Many, ManifestNames::Plain) => ManifestNames::Plain,
+            (Writers::Many, ManifestNames::WithCommit) => return Err(single_only(&store, &layout)),
         };
-        if let Some(bound) = fold.binding().filter(|bound| **bound != options.binding) {
+        if let Some(bound) = state.binding().filter(|bound| **bound != options.binding) {
             return Err(bound_elsewhere(bound, &options.binding));
         }
         capability::check(&store, &|what| layout::probe(options.run, what)).await?;
@@ -94,9 +94,9 @@ impl Writer {
             store,
             layout,
             options,
-            log: Mutex::new(fold),
+            log: Mutex::new(state),
             names,
-            checkpoints: Rhythm::since(checkpoint),
+            checkpoints: CheckpointPolicy::since(checkpoint),
             patience: Patience::DEFAULT,
             encoder,
         })
@@ -122,47 +122,47 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
-    pub async fn land(&self, landing: Landing) -> Result<Outcome> {
-        let mut draft = self.begin(landing.kind, landing.window, landing.removes);
+    pub async fn land(&self, landing: Landing) -> Result<CommitOutcome> {
+        let mut staged = self.begin(landing.kind, landing.window, landing.removes);
         let written = async {
             // One part is encoded while the one before it goes to the store.
-            let parts = stream::iter(landing.parts).map(|part| self.write_part(&draft, part));
+            let parts = stream::iter(landing.parts).map(|part| self.write_part(&staged, part));
             let files: Vec<_> = parts.buffered(2).try_collect().await?;
             let quarantine = match landing.quarantine {
-                Some(quarantine) => self.write_quarantine(&draft, quarantine).await?,
+                Some(quarantine) => self.write_quarantine(&staged, quarantine).await?,
                 None => None,
             };
             let raw = match landing.raw {
-                Some(raw) => Some(self.write_raw(&draft, raw).await?),
+                Some(raw) => Some(self.write_raw(&staged, raw).await?),
                 None => None,
             };
             Ok::<_, Error>((files, quarantine, raw))
         };
         match written.await {
             Ok((files, quarantine, raw)) => {
-                draft.files = files.into_iter().flatten().collect();
-                draft.quarantine = quarantine;
-                draft.raw = raw;
-                self.commit(draft, landing.proof).await
+                staged.files = files.into_iter().flatten().collect();
+                staged.quarantine = quarantine;
+                staged.raw = raw;
+                self.commit(staged, landing.proof).await
             }
-            Err(error) => self.dropped_by_a_sweep(draft.commit, error).await,
+            Err(error) => self.dropped_by_a_sweep(staged.commit, error).await,
         }
     }
 
     /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it half wrote: that is
     /// not a broken disk, and landing again helps.
-    pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<Outcome> {
+    pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<CommitOutcome> {
         let is_fenced = async || self.log.lock().await.standing(commit) == Some(crate::log::state::Standing::Fenced);
         if self.follow().await.is_err() || !is_fenced().await {
             return Err(error);
         }
         tracing::debug!(%commit, %error, "a fenced commit lost its files");
-        Ok(Outcome::Dropped(Refusal::Fenced))
+        Ok(CommitOutcome::Dropped(Conflict::Fenced))
     }
 
     /// Begins a commit under a new id.
-    pub fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> Draft {
-        Draft {
+    pub fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> StagedCommit {
+        StagedCommit {
             commit: CommitId::generate(),
             kind,
             created_at: self.options.clock.now(),
@@ -191,8 +191,8 @@ impl Writer {
         while self.lacks_start().await {
             match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
                 // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
-                Outcome::Committed(_) | Outcome::Dropped(Refusal::Fenced) => {}
-                Outcome::Dropped(refusal) => {
+                CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
+                CommitOutcome::Dropped(refusal) => {
                     return Err(Error::new(ErrorKind::Conflict, format!("the start was refused: {refusal}")));
                 }
             }
@@ -200,47 +200,47 @@ impl Writer {
         Ok(())
     }
 
-    /// Encodes rows and writes them as one file of the draft; no rows, no file.
+    /// Encodes rows and writes them as one file of the staged; no rows, no file.
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub async fn write(&self, draft: &mut Draft, part: TablePart) -> Result<()> {
-        let file = self.write_part(draft, part).await?;
-        draft.files.extend(file);
+    pub async fn write(&self, staged: &mut StagedCommit, part: TablePart) -> Result<()> {
+        let file = self.write_part(staged, part).await?;
+        staged.files.extend(file);
         Ok(())
     }
 
-    /// Writes the quarantined records of the draft, all of them at once; no records, no file.
+    /// Writes the quarantined records of the staged, all of them at once; no records, no file.
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub async fn quarantine(&self, draft: &mut Draft, quarantine: Quarantine) -> Result<()> {
-        draft.quarantine = self.write_quarantine(draft, quarantine).await?;
+    pub async fn quarantine(&self, staged: &mut StagedCommit, quarantine: Quarantine) -> Result<()> {
+        staged.quarantine = self.write_quarantine(staged, quarantine).await?;
         Ok(())
     }
 
-    /// Deletes what a draft has written. Safe, because its manifest was never tried and the draft is gone.
+    /// Deletes what a staged has written. Safe, because its manifest was never tried and the staged is gone.
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer; the next sweep does the rest.
-    pub async fn abandon(&self, draft: Draft) -> Result<()> {
-        for path in draft.paths() {
+    pub async fn abandon(&self, staged: StagedCommit) -> Result<()> {
+        for path in staged.paths() {
             self.store.delete(path).await?;
         }
         Ok(())
     }
 
-    /// Makes a draft count, or drops it. See the module documentation.
+    /// Makes a staged count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the draft counts is then unknown, and the next run finds out.
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged counts is then unknown, and the next run finds out.
     /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
-    pub async fn commit(&self, draft: Draft, proof: Option<Proof>) -> Result<Outcome> {
+    pub async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
         let (appended, checkpoint) = {
-            let mut fold = self.log.lock().await;
-            let appended = self.append(&mut fold, &draft, proof).await?;
-            let checkpoint = appended.is_ok().then(|| self.checkpoints.due(&fold)).flatten();
+            let mut state = self.log.lock().await;
+            let appended = self.append(&mut state, &staged, proof).await?;
+            let checkpoint = appended.is_ok().then(|| self.checkpoints.due(&state)).flatten();
             (appended, checkpoint)
         };
         match appended {
@@ -251,97 +251,97 @@ impl Writer {
                 if let Some(checkpoint) = checkpoint {
                     checkpoint.write(&self.store, &self.layout).await;
                 }
-                let Draft { commit, files, quarantine, .. } = draft;
-                Ok(Outcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
+                let StagedCommit { commit, files, quarantine, .. } = staged;
+                Ok(CommitOutcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
             }
             Err(refusal) => {
-                let dropped = self.delete_quietly(draft.paths()).await;
-                tracing::debug!(commit = %draft.commit, %refusal, left = dropped.len(), "a commit was dropped");
+                let dropped = self.delete_quietly(staged.paths()).await;
+                tracing::debug!(commit = %staged.commit, %refusal, left = dropped.len(), "a commit was dropped");
                 match refusal {
-                    Refusal::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
-                    refusal => Ok(Outcome::Dropped(refusal)),
+                    Conflict::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
+                    refusal => Ok(CommitOutcome::Dropped(refusal)),
                 }
             }
         }
     }
 
-    /// Appends the draft's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
+    /// Appends the staged's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
     async fn append(
         &self,
-        fold: &mut Fold,
-        draft: &Draft,
+        state: &mut LogState,
+        staged: &StagedCommit,
         proof: Option<Proof>,
-    ) -> Result<std::result::Result<(u64, Vec<LiveCommit>), Refusal>> {
-        let claim = Claim {
-            commit: draft.commit,
+    ) -> Result<std::result::Result<(u64, Vec<LiveCommit>), Conflict>> {
+        let request = CommitRequest {
+            commit: staged.commit,
             account: &self.options.binding,
-            window: draft.window,
-            removes: &draft.removes,
-            fences: &draft.fences,
-            intent: draft.intent.as_ref(),
-            results: &draft.results,
+            window: staged.window,
+            removes: &staged.removes,
+            fences: &staged.fences,
+            intent: staged.intent.as_ref(),
+            results: &staged.results,
         };
         loop {
-            fold.writable()?;
-            if let Err(refusal) = fold.admit(claim) {
+            state.writable()?;
+            if let Err(refusal) = state.check(request) {
                 return Ok(Err(refusal));
             }
-            let manifest = self.manifest(fold, draft, proof.clone());
+            let manifest = self.manifest(state, staged, proof.clone());
             match self.end().append(manifest).await? {
-                Appended::Ours(manifest, sha256) => {
-                    let removed = fold.apply(&manifest, sha256)?;
+                AppendOutcome::Ours(manifest, sha256) => {
+                    let removed = state.apply(&manifest, sha256)?;
                     return Ok(Ok((manifest.number, removed)));
                 }
-                Appended::Other(manifest, sha256) => {
-                    fold.apply(&manifest, sha256)?;
+                AppendOutcome::Other(manifest, sha256) => {
+                    state.apply(&manifest, sha256)?;
                 }
             }
         }
     }
 
-    fn manifest(&self, fold: &Fold, draft: &Draft, proof: Option<Proof>) -> Manifest {
+    fn manifest(&self, state: &LogState, staged: &StagedCommit, proof: Option<Proof>) -> Manifest {
         Manifest {
             format: FormatVersion::LAKE,
             contract: self.options.contract,
-            number: fold.next_number(),
-            commit: draft.commit,
+            number: state.next_number(),
+            commit: staged.commit,
             run: self.options.run,
-            kind: draft.kind,
+            kind: staged.kind,
             account: self.options.binding.clone(),
             writer: concat!("wdt-lake ", env!("CARGO_PKG_VERSION")).to_owned(),
-            created_at: draft.created_at,
-            previous: fold.newest(),
+            created_at: staged.created_at,
+            previous: state.newest(),
             wanted_from: self.options.wanted_from,
-            window: draft.window,
+            window: staged.window,
             proof,
-            removes: draft.removes.clone(),
-            fences: draft.fences.clone(),
-            files: draft.files.clone(),
-            quarantine: draft.quarantine.clone(),
-            raw: draft.raw.clone(),
-            intent: draft.intent.clone(),
-            results: draft.results.clone(),
+            removes: staged.removes.clone(),
+            fences: staged.fences.clone(),
+            files: staged.files.clone(),
+            quarantine: staged.quarantine.clone(),
+            raw: staged.raw.clone(),
+            intent: staged.intent.clone(),
+            results: staged.results.clone(),
         }
     }
 
-    async fn write_part(&self, draft: &Draft, part: TablePart) -> Result<Option<FileEntry>> {
+    async fn write_part(&self, staged: &StagedCommit, part: TablePart) -> Result<Option<FileEntry>> {
         let TablePart { spec, span, part, rows } = part;
         let table = spec.table;
-        let path = match (table, span.or(draft.window)) {
-            (Table::StopReference, _) => Some(self.layout.stop_reference(draft.commit)),
-            (_, Some(span)) => self.layout.data(table, span, draft.commit, part),
+        let path = match (table, span.or(staged.window)) {
+            (Table::StopReference, _) => Some(self.layout.stop_reference(staged.commit)),
+            (_, Some(span)) => self.layout.data(table, span, staged.commit, part),
             (_, None) => None,
         };
         let path = path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))?;
-        let origin = Origin {
+        let origin = FileOrigin {
             account: self.layout.account().clone(),
-            commit: draft.commit,
+            commit: staged.commit,
             contract: self.options.contract,
-            span: span.or(draft.window),
+            span: span.or(staged.window),
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
         match encoded {
-            Some(file) => Ok(Some(self.put_file(draft.commit, table, path, file).await?)),
+            Some(file) => Ok(Some(self.put_file(staged.commit, table, path, file).await?)),
             None => Ok(None),
         }
     }
@@ -354,36 +354,36 @@ impl Writer {
         Ok(FileEntry { table: table.name().to_owned(), path, bytes: size, sha256, rows, min_modified, max_modified })
     }
 
-    async fn write_quarantine(&self, draft: &Draft, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+    async fn write_quarantine(&self, staged: &StagedCommit, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
         let Quarantine { lines, rows } = quarantine;
         if rows == 0 {
             return Ok(None);
         }
-        let path = self.layout.quarantine(draft.commit);
+        let path = self.layout.quarantine(staged.commit);
         let entry = QuarantineEntry { path, bytes: lines.len() as u64, sha256: Sha256::of(&lines), rows };
-        self.store.put_unique(&entry.path, lines, &self.layout.staging(draft.commit)).await?;
+        self.store.put_unique(&entry.path, lines, &self.layout.staging(staged.commit)).await?;
         self.store.point("land.file_written").await?;
         Ok(Some(entry))
     }
 
-    async fn write_raw(&self, draft: &Draft, Raw { packed, answers }: Raw) -> Result<RawEntry> {
-        let path = self.layout.raw(draft.commit);
+    async fn write_raw(&self, staged: &StagedCommit, Raw { packed, answers }: Raw) -> Result<RawEntry> {
+        let path = self.layout.raw(staged.commit);
         let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), answers };
-        self.store.put_unique(&entry.path, packed, &self.layout.staging(draft.commit)).await?;
+        self.store.put_unique(&entry.path, packed, &self.layout.staging(staged.commit)).await?;
         self.store.point("land.file_written").await?;
         Ok(entry)
     }
 
-    /// Puts an already encoded file and adds it to the draft: the model test needs no Parquet.
+    /// Puts an already encoded file and adds it to the staged: the model test needs no Parquet.
     #[cfg(test)]
-    pub(crate) async fn write_encoded(&self, draft: &mut Draft, table: Table, file: EncodedFile) -> Result<()> {
+    pub(crate) async fn write_encoded(&self, staged: &mut StagedCommit, table: Table, file: EncodedFile) -> Result<()> {
         let path = match table {
-            Table::StopReference => Some(self.layout.stop_reference(draft.commit)),
-            _ => draft.window.and_then(|window| self.layout.data(table, window, draft.commit, None)),
+            Table::StopReference => Some(self.layout.stop_reference(staged.commit)),
+            _ => staged.window.and_then(|window| self.layout.data(table, window, staged.commit, None)),
         };
         let path = path.ok_or_else(|| Error::internal("no window"))?;
-        let entry = self.put_file(draft.commit, table, path, file).await?;
-        draft.files.push(entry);
+        let entry = self.put_file(staged.commit, table, path, file).await?;
+        staged.files.push(entry);
         Ok(())
     }
 
@@ -407,7 +407,7 @@ impl Writer {
         left
     }
 
-    pub(crate) async fn with_fold<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+    pub(crate) async fn with_state<T>(&self, look: impl FnOnce(&LogState) -> T) -> T {
         look(&*self.log.lock().await)
     }
 
@@ -419,11 +419,11 @@ impl Writer {
         &self.layout
     }
 
-    pub(crate) fn log(&self) -> &Mutex<Fold> {
+    pub(crate) fn log(&self) -> &Mutex<LogState> {
         &self.log
     }
 
-    pub(crate) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> ManifestNames {
         self.names
     }
 

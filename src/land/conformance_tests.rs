@@ -10,22 +10,22 @@ use tempfile::TempDir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::land::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
-use crate::land::doctor::{Ability, Outcome as Tried, examine};
+use crate::land::doctor::{Ability, AbilityOutcome, examine};
 use crate::land::fake_s3::{FakeS3, Lists};
 use crate::land::lease::{Lease, LeaseWait};
 use crate::land::s3_server::S3Server;
-use crate::land::stage::{Landing, Outcome};
+use crate::land::stage::{CommitOutcome, Landing};
 use crate::land::sweep::leftovers;
 use crate::land::testing::{
     HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
 };
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
 use crate::log::lake::{Lake, accounts};
 use crate::log::layout::{Layout, Table};
 use crate::log::manifest::CommitKind;
 use crate::log::read;
 use crate::log::stop_ledger::StopConflict;
-use crate::store::failpoint::{Interference, Moment, Op, Seam};
+use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Access, Created, Object, Store, Writers};
 
 /// Where the suite runs.
@@ -137,9 +137,9 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let (mut won, mut lost) = (Vec::new(), 0);
     for outcome in outcomes {
         match outcome.expect("the store answers") {
-            Outcome::Committed(committed) => won.push(committed.commit),
-            Outcome::Dropped(refusal) => {
-                assert_eq!(refusal, Refusal::Stop(StopConflict::Unsettled { number: "CG1".to_owned() }));
+            CommitOutcome::Committed(committed) => won.push(committed.commit),
+            CommitOutcome::Dropped(refusal) => {
+                assert_eq!(refusal, Conflict::Stop(StopConflict::PendingStop { number: "CG1".to_owned() }));
                 lost += 1;
             }
         }
@@ -149,22 +149,23 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let rows = || stop_rows("CG1", 0);
     let result = stopped(won[0], "CG1");
     let settled = writers[1].settle(vec![result.clone()], rows()).await.expect("the store answers");
-    assert!(matches!(&settled, Outcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
+    assert!(matches!(&settled, CommitOutcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
     let again = writers[2].settle(vec![result], rows()).await.expect("the store answers");
-    assert!(matches!(again, Outcome::Dropped(Refusal::Stop(StopConflict::Settled { .. }))), "{again:?}");
+    assert!(matches!(again, CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { .. }))), "{again:?}");
 
     // Rows, a refresh of them and a sweep leave the stops alone, and the other way round.
-    assert!(matches!(writers[3].land(landing(0, 9)).await, Ok(Outcome::Committed(_))));
-    let removes = writers[3].view().await.fold().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
+    assert!(matches!(writers[3].land(landing(0, 9)).await, Ok(CommitOutcome::Committed(_))));
+    let removes =
+        writers[3].view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
     let refreshed = Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) };
-    assert!(matches!(writers[3].land(refreshed).await, Ok(Outcome::Committed(_))));
+    assert!(matches!(writers[3].land(refreshed).await, Ok(CommitOutcome::Committed(_))));
     let swept = writers[3].sweep().await.expect("swept").deleted;
     assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
-    assert_eq!((lake.files(Table::StopReference).len(), lake.fold().stops().unsettled().len()), (1, 0));
+    assert_eq!((lake.files(Table::StopReference).len(), lake.state().stops().unsettled().len()), (1, 0));
     assert_eq!(everything(&store).await.into_iter().filter(|name| name.starts_with("stop_reference")).count(), 1);
     assert!(
-        matches!(writers[0].intend(of("CG1")).await, Ok(Outcome::Committed(_))),
+        matches!(writers[0].intend(of("CG1")).await, Ok(CommitOutcome::Committed(_))),
         "settled, it may be stopped again"
     );
 }
@@ -201,7 +202,7 @@ async fn a_working_life_is_whole(place: &Place) {
     // A refresh has removed the first commit; its files are gone, and it is not named any more.
     let lake = Lake::open(store, binding().name).await.expect("opened");
     assert_eq!(lake.files(Table::PurchaseApply).len(), 3);
-    assert_eq!(lake.fold().last().expect("a commit").kind, CommitKind::Refresh);
+    assert_eq!(lake.state().last().expect("a commit").kind, CommitKind::Refresh);
 }
 
 async fn a_big_object_arrives_whole(place: &Place) {
@@ -237,20 +238,20 @@ async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
         tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
     });
     let outcomes = join_all(tries).await;
-    let won = outcomes.into_iter().filter(|tried| matches!(tried, Ok(Ok(Outcome::Committed(_))))).count();
+    let won = outcomes.into_iter().filter(|tried| matches!(tried, Ok(Ok(CommitOutcome::Committed(_))))).count();
     assert_eq!(won, 6, "each window was tried four times");
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
     assert_eq!(lake.coverage().windows(), [window(0, 59)]);
     assert_eq!(everything(&store).await.len(), 6 + 12);
     let overlap = writers[0].land(landing(55, 64)).await;
-    assert_eq!(dropped(overlap), Refusal::Overlap { window: window(50, 59) });
+    assert_eq!(dropped(overlap), Conflict::Overlap { window: window(50, 59) });
 }
 
 /// Loses one answer, or one request.
-struct Lose(std::sync::atomic::AtomicBool, fn(&Moment<'_>) -> bool);
+struct Lose(std::sync::atomic::AtomicBool, fn(&InjectedAt<'_>) -> bool);
 
-impl Interference for Lose {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+impl FaultInjection for Lose {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
         let lost = (self.1)(&moment) && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
         Box::pin(async move { if lost { Err(Error::new(ErrorKind::Lake, "lost")) } else { Ok(()) } })
     }
@@ -258,27 +259,28 @@ impl Interference for Lose {
 
 async fn an_answer_that_was_lost_is_found_out(place: &Place) {
     for when in [
-        (|moment| matches!(moment, Moment::After(effect) if effect.op == Op::Create)) as fn(&Moment<'_>) -> bool,
-        |moment| matches!(moment, Moment::Before(effect) if effect.op == Op::Create),
+        (|moment| matches!(moment, InjectedAt::After(effect) if effect.op == Op::Create))
+            as fn(&InjectedAt<'_>) -> bool,
+        |moment| matches!(moment, InjectedAt::Before(effect) if effect.op == Op::Create),
     ] {
         let (store, _folder) = place.lake();
-        let lossy = store.with_seam(Seam::new(Arc::new(Lose(false.into(), when))));
+        let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), when))));
         assert_eq!(committed(writer(&lossy).await.land(landing(0, 9)).await).number, 1);
-        assert_eq!(writer(&store).await.view().await.fold().next_number(), 2);
+        assert_eq!(writer(&store).await.view().await.state().next_number(), 2);
     }
 }
 
 async fn what_a_dead_writer_left_is_fenced(place: &Place) {
     let (store, _folder) = place.lake();
     let slow = writer(&store).await;
-    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut draft, landing(0, 9).parts.remove(0)).await.expect("written");
+    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    slow.write(&mut staged, landing(0, 9).parts.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     let swept = writer(&store).await.sweep().await.expect("swept");
-    assert_eq!((swept.fenced, swept.deleted), (vec![draft.commit()], vec![file.clone()]));
+    assert_eq!((swept.fenced, swept.deleted), (vec![staged.commit()], vec![file.clone()]));
     // It was only slow: it may not commit, and what it puts late goes with the next sweep.
-    assert_eq!(dropped(slow.commit(draft, Some(proof(10))).await), Refusal::Fenced);
+    assert_eq!(dropped(slow.commit(staged, Some(proof(10))).await), Conflict::Fenced);
     store.put(&file, bytes, "_staging/i").await.expect("the late put");
     assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, vec![file]);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
@@ -295,7 +297,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
     let left = leftovers(&lake).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty());
-    let numbers = lake.fold().next_number();
+    let numbers = lake.state().next_number();
     let manifests = manifests_of(&plain).await;
     let layout = Layout::new(binding().name);
     assert!(
@@ -303,12 +305,12 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     );
 
     // The next one follows, also when its first answer is lost.
-    let lost = |moment: &Moment<'_>| matches!(moment, Moment::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
-    let lossy = store.with_seam(Seam::new(Arc::new(Lose(false.into(), lost))));
+    let lost = |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
+    let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), lost))));
     let next = try_writer(&lossy).await.expect("opened");
     assert_eq!(committed(next.land(landing(30, 39)).await).number, numbers);
     // One that had looked before learns of it, and plans again.
-    assert_eq!(dropped(one.land(landing(30, 39)).await), Refusal::Overlap { window: window(30, 39) });
+    assert_eq!(dropped(one.land(landing(30, 39)).await), Conflict::Overlap { window: window(30, 39) });
     let refused = try_writer(&plain).await.err().expect("not for several");
     assert!(refused.hint_text().expect("a hint").contains("--single-writer"), "{refused}");
 
@@ -339,7 +341,7 @@ async fn the_doctor_finds_it_healthy(place: &Place) {
         assert!(!finding.is_fatal(), "{finding:?}");
         let only_s3 = matches!(finding.ability, Ability::ListPages | Ability::Multipart | Ability::Clock);
         let tried = !only_s3 || matches!(place, Place::S3(_) | Place::Fake(_));
-        assert_eq!(matches!(finding.outcome, Tried::Works(_)), tried, "{finding:?}");
+        assert_eq!(matches!(finding.outcome, AbilityOutcome::Works(_)), tried, "{finding:?}");
     }
     assert_eq!(findings.len(), 8);
     assert_eq!(everything(&store).await, Vec::<String>::new(), "it clears up");

@@ -12,17 +12,17 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::land::commit::Writer;
-use crate::land::stage::{Committed, Landing, Outcome, Quarantine};
+use crate::land::stage::{CommitOutcome, Committed, Landing, Quarantine};
 use crate::land::sweep::leftovers;
 use crate::land::testing::{
-    binding, everything, fold_of_every_manifest, landing, options, proof, schema_accepts, try_writer, window, writer,
+    binding, everything, landing, options, proof, schema_accepts, state_of_every_manifest, try_writer, window, writer,
 };
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
 use crate::log::digest::Sha256;
 use crate::log::lake::Lake;
 use crate::log::layout::{Layout, Table};
 use crate::log::manifest::{Binding, CommitKind};
-use crate::store::failpoint::{Interference, Moment, Op, POINTS, Seam};
+use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op, POINTS};
 use crate::store::{Access, Created, Store};
 
 /// What happens at the one moment that a [`Trouble`] waits for.
@@ -56,9 +56,9 @@ fn trouble() -> Error {
     Error::new(ErrorKind::Lake, "trouble")
 }
 
-impl Interference for Trouble {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-        if let Moment::Point(name) = moment {
+impl FaultInjection for Trouble {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        if let InjectedAt::Point(name) = moment {
             self.points.lock().expect("no panic").insert(name);
         }
         let count = |left: u32| left.checked_sub(1);
@@ -73,13 +73,13 @@ impl Interference for Trouble {
 
 /// Does something of its own the first time that a moment comes by.
 struct Meanwhile<F> {
-    when: fn(&Moment<'_>) -> bool,
+    when: fn(&InjectedAt<'_>) -> bool,
     done: AtomicBool,
     act: F,
 }
 
-impl<F: Fn() -> BoxFuture<'static, Result<()>> + Send + Sync> Interference for Meanwhile<F> {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+impl<F: Fn() -> BoxFuture<'static, Result<()>> + Send + Sync> FaultInjection for Meanwhile<F> {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
         let now = (self.when)(&moment) && !self.done.swap(true, Ordering::SeqCst);
         if now { (self.act)() } else { Box::pin(async { Ok(()) }) }
     }
@@ -87,10 +87,10 @@ impl<F: Fn() -> BoxFuture<'static, Result<()>> + Send + Sync> Interference for M
 
 fn meanwhile(
     store: &Store,
-    when: fn(&Moment<'_>) -> bool,
+    when: fn(&InjectedAt<'_>) -> bool,
     act: impl Fn() -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
 ) -> Store {
-    store.with_seam(Seam::new(Arc::new(Meanwhile { when, done: AtomicBool::new(false), act })))
+    store.with_seam(FailPoints::new(Arc::new(Meanwhile { when, done: AtomicBool::new(false), act })))
 }
 
 /// A whole working life: sweep, land what is missing of the seconds 0..=29 in three windows, walk the first anew.
@@ -104,7 +104,7 @@ pub(crate) async fn work(writer: &Writer) -> Result<()> {
             writer.land(Landing { quarantine, ..parts }).await?;
         }
     }
-    let removes = writer.view().await.fold().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
+    let removes = writer.view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
     writer.land(Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) }).await?;
     Ok(())
 }
@@ -112,11 +112,11 @@ pub(crate) async fn work(writer: &Writer) -> Result<()> {
 /// What a run that died has left: files without a manifest, a half-written file, and something that is not ours.
 pub(crate) async fn leave_orphans(store: &Store) {
     let dead = writer(store).await;
-    let mut draft = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    let mut staged = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
     for part in landing(0, 9).parts {
-        dead.write(&mut draft, part).await.expect("written");
+        dead.write(&mut staged, part).await.expect("written");
     }
-    let staged = format!("{}-7", Layout::new(binding().name).staging(draft.commit()));
+    let staged = format!("{}-7", Layout::new(binding().name).staging(staged.commit()));
     store.put(&staged, Bytes::from_static(b"half"), "_staging/account=acme/elsewhere").await.expect("written");
     store.put("purchase_apply/account=acme/README", Bytes::from_static(b"hi"), "_staging/x").await.expect("written");
 }
@@ -124,7 +124,7 @@ pub(crate) async fn leave_orphans(store: &Store) {
 /// The lake holds exactly the seconds 0..=29, once, in whole files, and beside them nothing but what was there.
 pub(crate) async fn check_whole(store: &Store, about: &str) {
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
-    assert_eq!(lake.fold(), &fold_of_every_manifest(store).await, "{about}");
+    assert_eq!(lake.state(), &state_of_every_manifest(store).await, "{about}");
     assert_eq!(lake.coverage().windows(), [window(0, 29)], "{about}");
     assert_eq!(lake.quarantined(), 1, "{about}");
     let mut expected = vec!["purchase_apply/account=acme/README".to_owned()];
@@ -141,7 +141,7 @@ pub(crate) async fn check_whole(store: &Store, about: &str) {
     }
     expected.extend(lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path));
     let layout = Layout::new(binding().name);
-    for number in 1..lake.fold().next_number() {
+    for number in 1..lake.state().next_number() {
         let bytes = store.get(&layout.manifest(number)).await.expect("an answer").expect("a manifest");
         let manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
         assert!(schema_accepts(&manifest), "{manifest}");
@@ -172,7 +172,7 @@ pub(crate) async fn trouble_at(
         let (store, _folder) = stores();
         leave_orphans(&store).await;
         let trouble = Trouble::at(kind, nth);
-        let troubled = store.with_seam(Seam::new(Arc::clone(&trouble) as _));
+        let troubled = store.with_seam(FailPoints::new(Arc::clone(&trouble) as _));
         if let Ok(first) = try_writer(&troubled).await {
             let ended = work(&first).await;
             assert!(ended.is_ok() || trouble.happened());
@@ -220,16 +220,16 @@ async fn one_error_or_lost_answer_anywhere_is_survived_on_disk() {
     trouble_everywhere(Kind::Fail, local).await;
 }
 
-pub(crate) fn committed(outcome: Result<Outcome>) -> Committed {
+pub(crate) fn committed(outcome: Result<CommitOutcome>) -> Committed {
     match outcome {
-        Ok(Outcome::Committed(committed)) => committed,
+        Ok(CommitOutcome::Committed(committed)) => committed,
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn dropped(outcome: Result<Outcome>) -> Refusal {
+pub(crate) fn dropped(outcome: Result<CommitOutcome>) -> Conflict {
     match outcome {
-        Ok(Outcome::Dropped(refusal)) => refusal,
+        Ok(CommitOutcome::Dropped(refusal)) => refusal,
         other => panic!("{other:?}"),
     }
 }
@@ -239,7 +239,7 @@ async fn of_two_overlapping_windows_one_is_committed() {
     let store = Store::memory();
     let (one, two) = (writer(&store).await, writer(&store).await);
     committed(one.land(landing(0, 9)).await);
-    assert_eq!(dropped(two.land(landing(5, 14)).await), Refusal::Overlap { window: window(0, 9) });
+    assert_eq!(dropped(two.land(landing(5, 14)).await), Conflict::Overlap { window: window(0, 9) });
     assert_eq!(two.view().await.coverage().windows(), [window(0, 9)], "the loser learned of the winner");
     committed(two.land(landing(10, 14)).await);
     assert_eq!(everything(&store).await.len(), 2 + 2 * 2, "the files of the dropped commit are gone");
@@ -255,7 +255,7 @@ async fn many_windows_of_two_processes_are_committed_once_each() {
             tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
         });
         let tries = join_all(tries).await;
-        let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(Outcome::Committed(_))))).count();
+        let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(CommitOutcome::Committed(_))))).count();
         assert_eq!(won, 10, "each window was tried four times");
         let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
         assert_eq!(lake.coverage().windows(), [window(0, 99)]);
@@ -266,32 +266,33 @@ async fn many_windows_of_two_processes_are_committed_once_each() {
 #[tokio::test]
 async fn a_number_that_our_own_lost_try_took_is_ours() {
     for when in [
-        (|moment| matches!(moment, Moment::After(effect) if effect.op == Op::Create)) as fn(&Moment<'_>) -> bool,
-        |moment| matches!(moment, Moment::Before(effect) if effect.op == Op::Create),
+        (|moment| matches!(moment, InjectedAt::After(effect) if effect.op == Op::Create))
+            as fn(&InjectedAt<'_>) -> bool,
+        |moment| matches!(moment, InjectedAt::Before(effect) if effect.op == Op::Create),
     ] {
         let store = Store::memory();
         let troubled = meanwhile(&store, when, || Box::pin(async { Err(trouble()) }));
         assert_eq!(committed(writer(&troubled).await.land(landing(0, 9)).await).number, 1);
-        assert_eq!(writer(&store).await.view().await.fold().next_number(), 2);
+        assert_eq!(writer(&store).await.view().await.state().next_number(), 2);
     }
 }
 
 #[tokio::test]
 async fn an_outcome_that_stays_unknown_is_an_error_and_its_files_wait_for_the_sweep() {
     struct NoCreate;
-    impl Interference for NoCreate {
-        fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-            let refuse = matches!(moment, Moment::Before(effect) if effect.op == Op::Create);
+    impl FaultInjection for NoCreate {
+        fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+            let refuse = matches!(moment, InjectedAt::Before(effect) if effect.op == Op::Create);
             Box::pin(async move { if refuse { Err(trouble()) } else { Ok(()) } })
         }
     }
     let store = Store::memory();
-    let lame = writer(&store.with_seam(Seam::new(Arc::new(NoCreate)))).await;
+    let lame = writer(&store.with_seam(FailPoints::new(Arc::new(NoCreate)))).await;
     let error = lame.land(landing(0, 9)).await.expect_err("no create works");
     assert_eq!(error.kind(), ErrorKind::Lake);
     assert!(error.hint_text().is_some());
     assert_eq!(everything(&store).await.len(), 2, "the create may still arrive: nothing may be deleted");
-    let left = lame.view().await.leftovers().await.expect("listed");
+    let left = leftovers(&lame.view().await).await.expect("listed");
     assert_eq!(left.unfinished.len(), 1);
     let swept = writer(&store).await.sweep().await.expect("swept");
     assert_eq!((swept.fenced.len(), swept.deleted.len()), (1, 2));
@@ -301,13 +302,13 @@ async fn an_outcome_that_stays_unknown_is_an_error_and_its_files_wait_for_the_sw
 async fn a_fenced_writer_is_dropped_and_its_late_files_go() {
     let store = Store::memory();
     let (slow, other) = (writer(&store).await, writer(&store).await);
-    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
     let mut parts = landing(0, 9).parts.into_iter();
-    slow.write(&mut draft, parts.next().expect("a part")).await.expect("written");
-    let commit = draft.commit();
+    slow.write(&mut staged, parts.next().expect("a part")).await.expect("written");
+    let commit = staged.commit();
     assert_eq!(other.sweep().await.expect("swept").fenced, vec![commit]);
-    slow.write(&mut draft, parts.next().expect("a part")).await.expect("written after the fence");
-    assert_eq!(dropped(slow.commit(draft, Some(proof(10))).await), Refusal::Fenced);
+    slow.write(&mut staged, parts.next().expect("a part")).await.expect("written after the fence");
+    assert_eq!(dropped(slow.commit(staged, Some(proof(10))).await), Conflict::Fenced);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     committed(slow.land(landing(0, 9)).await);
 }
@@ -316,8 +317,8 @@ async fn a_fenced_writer_is_dropped_and_its_late_files_go() {
 async fn a_file_that_arrives_after_its_writer_was_fenced_goes_with_the_next_sweep() {
     let store = Store::memory();
     let slow = writer(&store).await;
-    let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut draft, landing(0, 9).parts.remove(0)).await.expect("written");
+    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+    slow.write(&mut staged, landing(0, 9).parts.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     writer(&store).await.sweep().await.expect("swept");
@@ -334,13 +335,13 @@ async fn a_manifest_on_its_way_meets_the_fence() {
     for arrives_first in [true, false] {
         let store = Store::memory();
         let slow = writer(&store).await;
-        let mut draft = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
+        let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
         for part in landing(0, 9).parts {
-            slow.write(&mut draft, part).await.expect("written");
+            slow.write(&mut staged, part).await.expect("written");
         }
         // What would be created: taken from a copy of the lake.
         let copy = Store::memory();
-        committed(writer(&copy).await.commit(draft, Some(proof(10))).await);
+        committed(writer(&copy).await.commit(staged, Some(proof(10))).await);
         let path = Layout::new(binding().name).manifest(1);
         let manifest = copy.get(&path).await.expect("an answer").expect("the manifest");
         let sweeper = if arrives_first {
@@ -349,7 +350,8 @@ async fn a_manifest_on_its_way_meets_the_fence() {
                 let (raw, path, manifest) = (raw.clone(), path.clone(), manifest.clone());
                 Box::pin(async move { raw.create(&path, manifest, "x").await.map(|_| ()) })
             };
-            let fencing = |moment: &Moment<'_>| matches!(moment, Moment::Before(effect) if effect.op == Op::Create);
+            let fencing =
+                |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::Before(effect) if effect.op == Op::Create);
             writer(&meanwhile(&store, fencing, create)).await
         } else {
             writer(&store).await
@@ -374,9 +376,9 @@ async fn a_writer_whose_half_written_file_is_swept_away_lands_again() {
             Box::pin(async move { writer(&store).await.sweep().await.map(|_| ()) })
         }
     };
-    let staged = |moment: &Moment<'_>| matches!(moment, Moment::Point("put.staged"));
+    let staged = |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::Point("put.staged"));
     let slow = writer(&meanwhile(&store, staged, sweep)).await;
-    assert_eq!(dropped(slow.land(landing(0, 9)).await), Refusal::Fenced);
+    assert_eq!(dropped(slow.land(landing(0, 9)).await), Conflict::Fenced);
     committed(slow.land(landing(0, 9)).await);
     writer(&store).await.sweep().await.expect("swept");
     assert_eq!(everything(&store).await.len(), 2 + 2);
@@ -394,9 +396,9 @@ async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again()
                 Box::pin(async move { writer(&store).await.sweep().await.map(|_| ()) })
             }
         };
-        let when: fn(&Moment<'_>) -> bool = match point {
-            "create.staged" => |moment| matches!(moment, Moment::Point("create.staged")),
-            _ => |moment| matches!(moment, Moment::Point("create.published")),
+        let when: fn(&InjectedAt<'_>) -> bool = match point {
+            "create.staged" => |moment| matches!(moment, InjectedAt::Point("create.staged")),
+            _ => |moment| matches!(moment, InjectedAt::Point("create.published")),
         };
         let sweeper = writer(&meanwhile(&store, when, sweep)).await;
         sweeper.sweep().await.unwrap_or_else(|error| panic!("{point}: {error}"));
@@ -417,7 +419,7 @@ async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
     };
     let (one, two) = (Arc::new(one), Arc::new(two));
     committed(again(Arc::clone(&one)).await);
-    assert_eq!(dropped(again(two).await), Refusal::NotLive { commit: first });
+    assert_eq!(dropped(again(two).await), Conflict::NotLive { commit: first });
     let lake = one.view().await;
     assert_eq!((lake.rows(Table::PurchaseApply), lake.files(Table::PurchaseApply).len()), (15, 1));
     assert_eq!(everything(&store).await.len(), 2 + 2);
@@ -427,12 +429,12 @@ async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
 async fn an_empty_window_is_a_manifest_and_no_file_and_an_abandoned_draft_is_nothing() {
     let store = Store::memory();
     let writer = writer(&store).await;
-    let mut draft = writer.begin(CommitKind::Sync, Some(window(50, 59)), vec![]);
-    writer.write(&mut draft, landing(50, 59).parts.remove(0)).await.expect("written");
+    let mut staged = writer.begin(CommitKind::Sync, Some(window(50, 59)), vec![]);
+    writer.write(&mut staged, landing(50, 59).parts.remove(0)).await.expect("written");
     let lines = Quarantine { lines: Bytes::from_static(b"{}\n"), rows: 1 };
-    writer.quarantine(&mut draft, lines).await.expect("written");
+    writer.quarantine(&mut staged, lines).await.expect("written");
     assert_eq!(everything(&store).await.len(), 2);
-    writer.abandon(draft).await.expect("deleted");
+    writer.abandon(staged).await.expect("deleted");
     committed(writer.land(Landing { parts: vec![], proof: Some(proof(0)), ..landing(0, 9) }).await);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);

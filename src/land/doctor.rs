@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::layout::{LEASE_ROOT, STAGING_ROOT, probe};
 use crate::store::capability::{Condition, SINGLE_WRITER, create_twice};
-use crate::store::failpoint::Seam;
-use crate::store::s3::{Bucket, Query, Shown, upload};
+use crate::store::failpoint::FailPoints;
+use crate::store::s3::{Bucket, ListQuery, Shown, upload};
 use crate::store::{Created, Store, Writers};
 
 /// How many create one name at once.
@@ -63,7 +63,7 @@ impl Ability {
 
 /// What came of trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AbilityOutcome {
     /// It works; perhaps with something to say.
     Works(Option<String>),
     /// It does not, for this reason.
@@ -74,21 +74,21 @@ pub enum Outcome {
 
 /// One ability, tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct AbilityReport {
     /// Which.
     pub ability: Ability,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: AbilityOutcome,
     /// Whether a lake cannot do without.
     pub is_needed: bool,
     /// What to do when it fails.
     pub hint: Option<String>,
 }
 
-impl Finding {
+impl AbilityReport {
     /// Whether a lake cannot live here because of it.
     pub fn is_fatal(&self) -> bool {
-        self.is_needed && matches!(self.outcome, Outcome::Fails(_))
+        self.is_needed && matches!(self.outcome, AbilityOutcome::Fails(_))
     }
 }
 
@@ -96,7 +96,7 @@ impl Finding {
 ///
 /// # Errors
 /// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
-pub async fn examine(store: &Store) -> Result<Vec<Finding>> {
+pub async fn examine(store: &Store) -> Result<Vec<AbilityReport>> {
     // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
     store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);
@@ -117,7 +117,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    async fn all(&self) -> Result<Vec<Finding>> {
+    async fn all(&self) -> Result<Vec<AbilityReport>> {
         // So is the first object: a key may be allowed to read only.
         self.put("first", "first").await?;
         let single = self.store.writers() == Writers::Single;
@@ -129,25 +129,28 @@ impl Trial<'_> {
         ];
         let condition = self.conditional_create().await;
         let keeps = condition.is_ok();
-        let mut condition = Finding { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) };
+        let mut condition = AbilityReport { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) };
         // It is what was asked for already.
         condition.hint = condition.hint.filter(|hint| !single || hint != SINGLE_WRITER);
         findings.push(condition);
         let race = if keeps {
-            self.race().await.map(Outcome::Works)
+            self.race().await.map(AbilityOutcome::Works)
         } else {
-            Ok(Outcome::Skipped("it cannot create conditionally"))
+            Ok(AbilityOutcome::Skipped("it cannot create conditionally"))
         };
-        findings.push(Finding { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
+        findings.push(AbilityReport { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
         match self.store.bucket() {
             Some(bucket) => {
                 findings.push(finding(Ability::Multipart, self.multipart(bucket).await));
-                findings.push(Finding { is_needed: false, ..finding(Ability::Clock, self.clock(bucket).await) });
+                findings.push(AbilityReport { is_needed: false, ..finding(Ability::Clock, self.clock(bucket).await) });
             }
             None => {
+                findings.push(finding_of(
+                    Ability::Multipart,
+                    Ok(AbilityOutcome::Skipped("only S3 puts big objects in parts")),
+                ));
                 findings
-                    .push(finding_of(Ability::Multipart, Ok(Outcome::Skipped("only S3 puts big objects in parts"))));
-                findings.push(finding_of(Ability::Clock, Ok(Outcome::Skipped("the store has no clock of its own"))));
+                    .push(finding_of(Ability::Clock, Ok(AbilityOutcome::Skipped("the store has no clock of its own"))));
             }
         }
         Ok(findings)
@@ -177,10 +180,10 @@ impl Trial<'_> {
     }
 
     /// Lists names one by one, folders one by one, and what comes after a name and under one, as the log does.
-    async fn pages(&self) -> Finding {
+    async fn pages(&self) -> AbilityReport {
         match self.store.bucket() {
             Some(bucket) => finding(Ability::ListPages, self.pages_of(bucket).await),
-            None => finding_of(Ability::ListPages, Ok(Outcome::Skipped("only S3 lists by pages"))),
+            None => finding_of(Ability::ListPages, Ok(AbilityOutcome::Skipped("only S3 lists by pages"))),
         }
     }
 
@@ -192,16 +195,16 @@ impl Trial<'_> {
             self.put(what, "x").await?;
         }
         let (names, below) = (names.map(|what| self.name(what)), below.map(|what| self.name(what)));
-        let one_by_one = Query { prefix: &own, page_names: Some(1), ..Query::default() };
+        let one_by_one = ListQuery { prefix: &own, page_names: Some(1), ..ListQuery::default() };
         let listed = self.store.shown(bucket, one_by_one).await?;
         let all: Vec<&String> = names.iter().chain(&below).collect();
         expect_names(&listed, &all, "one name a page")?;
-        let later = Query { after: Some(&names[1]), ..one_by_one };
+        let later = ListQuery { after: Some(&names[1]), ..one_by_one };
         expect_names(&self.store.shown(bucket, later).await?, &all[2..], "what comes after a name")?;
         let part = self.name("page-2");
-        let under = Query { prefix: &part, ..one_by_one };
+        let under = ListQuery { prefix: &part, ..one_by_one };
         expect_names(&self.store.shown(bucket, under).await?, &all[1..3], "what begins with a part of a name")?;
-        let folders = self.store.shown(bucket, Query { folders_only: true, ..one_by_one }).await?;
+        let folders = self.store.shown(bucket, ListQuery { folders_only: true, ..one_by_one }).await?;
         expect_names(&folders, &all[..4], "names beside folders")?;
         if folders.folders != ["page-4=a", "page-4=b"].map(|what| self.name(what)) {
             return Err(failed("a listing of folders shows others than there are"));
@@ -260,7 +263,7 @@ impl Trial<'_> {
         let size = bytes.len() as u64;
         let told = |error| self.store.failed("upload", &name, &error);
         let note = self.name("note");
-        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, Seam::default());
+        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, FailPoints::default());
         put.await.map_err(told)?;
         let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {
@@ -361,18 +364,18 @@ fn failed(why: &str) -> Error {
     Error::new(ErrorKind::Lake, why)
 }
 
-fn finding(ability: Ability, tried: Result<Option<String>>) -> Finding {
-    finding_of(ability, tried.map(Outcome::Works))
+fn finding(ability: Ability, tried: Result<Option<String>>) -> AbilityReport {
+    finding_of(ability, tried.map(AbilityOutcome::Works))
 }
 
-fn finding_of(ability: Ability, tried: Result<Outcome>) -> Finding {
+fn finding_of(ability: Ability, tried: Result<AbilityOutcome>) -> AbilityReport {
     match tried {
-        Ok(outcome) => Finding { ability, outcome, is_needed: true, hint: None },
-        Err(error) => Finding {
+        Ok(outcome) => AbilityReport { ability, outcome, is_needed: true, hint: None },
+        Err(error) => AbilityReport {
             ability,
             is_needed: true,
             hint: error.hint_text().map(str::to_owned),
-            outcome: Outcome::Fails(error.to_string()),
+            outcome: AbilityOutcome::Fails(error.to_string()),
         },
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::land::crash_tests::committed;
-use crate::land::doctor::{Ability, Outcome as Tried, examine};
+use crate::land::doctor::{Ability, AbilityOutcome, examine};
 use crate::land::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
 use crate::land::testing::{binding, landing, try_writer, window, writer};
 use crate::log::lake::{Lake, accounts};
@@ -214,13 +214,14 @@ async fn foreign_keys_of_any_shape_stop_nothing() {
     assert_eq!(accounts_with_objects(&store).await.expect("listed"), [binding().name]);
     assert_eq!(files(&store).await.expect("opened"), 3);
     assert_eq!(chain_length(&store, &binding().name).await.expect("read"), 3);
-    let left = Lake::open(store.clone(), binding().name).await.expect("opened").leftovers().await.expect("listed");
+    let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+    let left = super::sweep::leftovers(&lake).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty(), "{left:?}");
     let after = writer(&store).await;
     after.sweep().await.expect("swept");
     committed(after.land(landing(30, 39)).await);
     let findings = examine(&store).await.expect("examined");
-    assert!(!findings.iter().any(crate::land::doctor::Finding::is_fatal), "{findings:?}");
+    assert!(!findings.iter().any(crate::land::doctor::AbilityReport::is_fatal), "{findings:?}");
     let held = server.keys();
     for key in FOREIGN {
         let key = format!("some/lake/{}", String::from_utf8_lossy(key));
@@ -270,7 +271,7 @@ async fn a_refusal_keeps_its_code_and_gets_its_hint() {
         server.reply_by(move |asked| asked.is_conditional.then_some(Reply::Refuse(status, code, message)));
         let findings = ends(examine(&store.clone().retrying_for(Duration::from_millis(200)))).await.expect("examined");
         let condition = findings.iter().find(|finding| finding.ability == Ability::ConditionalCreate).expect("tried");
-        assert!(matches!(condition.outcome, Tried::Fails(_)), "{condition:?}");
+        assert!(matches!(condition.outcome, AbilityOutcome::Fails(_)), "{condition:?}");
         let hint = condition.hint.as_deref().expect("a hint");
         assert!(hint.contains(word) && !hint.contains("single-writer"), "{status} {code}: {hint}");
         server.behave();
@@ -337,10 +338,10 @@ async fn the_doctor_lists_one_name_a_page() {
     let server = FakeS3::start();
     let store = store(&server, Writers::Many);
     let findings = examine(&store).await.expect("examined");
-    let pages = |findings: &[crate::land::doctor::Finding]| {
+    let pages = |findings: &[crate::land::doctor::AbilityReport]| {
         findings.iter().find(|finding| finding.ability == Ability::ListPages).expect("tried").clone()
     };
-    assert_eq!(pages(&findings).outcome, Tried::Works(Some("6 names on 6 pages".to_owned())));
+    assert_eq!(pages(&findings).outcome, AbilityOutcome::Works(Some("6 names on 6 pages".to_owned())));
     // On an empty lake, and with the usual pages, nothing else of it shows.
     for (lists, word) in [
         (Lists::WithoutTokens, "breaks off"),
@@ -353,7 +354,7 @@ async fn the_doctor_lists_one_name_a_page() {
         let findings = ends(examine(&store)).await.expect("examined");
         let pages = pages(&findings);
         assert!(pages.is_fatal(), "{lists:?}: {pages:?}");
-        assert!(matches!(&pages.outcome, Tried::Fails(why) if why.contains(word)), "{lists:?}: {pages:?}");
+        assert!(matches!(&pages.outcome, AbilityOutcome::Fails(why) if why.contains(word)), "{lists:?}: {pages:?}");
         server.behave();
         assert_eq!(server.keys(), Vec::<String>::new(), "{lists:?}: it clears up");
     }
@@ -412,7 +413,7 @@ async fn trial(is_single: bool, commits: i64, phases: &[(Lists, usize)]) {
     assert!((expected..=usize::try_from(next).expect("few")).contains(&landed), "{landed} of {expected}");
     assert_eq!(lake.coverage().windows()[0].start(), window(0, 0).start());
     let manifests = server.keys().iter().filter(|key| is_manifest(key)).count();
-    assert_eq!(manifests as u64, lake.fold().next_number() - 1, "one manifest a number");
+    assert_eq!(manifests as u64, lake.state().next_number() - 1, "one manifest a number");
     let layout = Layout::new(binding().name);
     for file in lake.files(Table::PurchaseApply) {
         assert!(layout.parse(&file.entry.path).is_some());

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::land::testing::{HeldClock, writer};
     use crate::store::Access;
-    use crate::store::failpoint::{Interference, Moment, Seam};
+    use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt};
 
     fn keeper(store: &Store, clock: &Arc<HeldClock>) -> Keeper {
         let layout = Layout::new("acme".parse().expect("a name"));
@@ -347,7 +347,7 @@ mod tests {
         let store = Store::local(folder.path(), Access::Write).expect("made");
         let sweep = Arc::new(SweepOnce { store: store.clone(), swept: AtomicBool::new(false) });
         let clock = Arc::new(HeldClock::at(1_000_000));
-        acquire(&store.with_seam(Seam::new(sweep)), &clock).await.expect("taken").release().await;
+        acquire(&store.with_seam(FailPoints::new(sweep)), &clock).await.expect("taken").release().await;
         assert_eq!(store.list("").await.expect("a listing"), vec![]);
     }
 
@@ -357,9 +357,9 @@ mod tests {
         swept: AtomicBool,
     }
 
-    impl Interference for SweepOnce {
-        fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-            let now = matches!(moment, Moment::Point("put.staged")) && !self.swept.swap(true, Ordering::SeqCst);
+    impl FaultInjection for SweepOnce {
+        fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+            let now = matches!(moment, InjectedAt::Point("put.staged")) && !self.swept.swap(true, Ordering::SeqCst);
             Box::pin(async move {
                 if now {
                     let swept = writer(&self.store).await.sweep().await?;

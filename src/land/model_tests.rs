@@ -27,8 +27,10 @@ use rand::{Rng, RngExt, SeedableRng};
 use self::oracle::Oracle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::land::commit::Writer;
-use crate::land::stage::Outcome;
-use crate::land::testing::{binding, checkpoints, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window};
+use crate::land::stage::CommitOutcome;
+use crate::land::testing::{
+    binding, checkpoints, proof, state_of_every_manifest, stopped, to_stop, try_writer, window,
+};
 use crate::log::append::Patience;
 use crate::log::digest::Sha256;
 use crate::log::layout::{Layout, Table};
@@ -36,7 +38,7 @@ use crate::log::manifest::CommitKind;
 use crate::log::read;
 use crate::log::stop_ledger::{StopEvidence, StopIntent, StopOutcome, StopResult};
 use crate::parquet::EncodedFile;
-use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
+use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Created, Store};
 use crate::time::Window;
 
@@ -111,12 +113,12 @@ struct Process {
     under_way: Mutex<Vec<Pending>>,
 }
 
-impl Interference for Process {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
+impl FaultInjection for Process {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let lost = || Err(Error::new(ErrorKind::Lake, "no answer"));
             match moment {
-                Moment::Before(effect) => {
+                InjectedAt::Before(effect) => {
                     let pending = Pending::of(&effect);
                     self.under_way.lock().expect("no panic").extend(pending.clone());
                     step_aside().await;
@@ -130,11 +132,11 @@ impl Interference for Process {
                     }
                     Ok(())
                 }
-                Moment::After(_) => {
+                InjectedAt::After(_) => {
                     step_aside().await;
                     if self.world.faults && self.world.chance(4) { lost() } else { Ok(()) }
                 }
-                Moment::Point(_) => {
+                InjectedAt::Point(_) => {
                     step_aside().await;
                     Ok(())
                 }
@@ -185,7 +187,7 @@ async fn live(world: Arc<World>, store: Store) -> Result<()> {
             _ => {
                 let start = world.below(SECONDS);
                 let wanted = window(start, (start + world.below(8)).min(SECONDS - 1));
-                let touched = writer.view().await.fold().touching(wanted);
+                let touched = writer.view().await.state().touching(wanted);
                 let all = touched.iter().fold(wanted, |all, (_, other)| {
                     window(all.start().unix().min(other.start().unix()), all.end().unix().max(other.end().unix()))
                 });
@@ -204,9 +206,9 @@ async fn land(
     window: Window,
     removes: Vec<crate::id::CommitId>,
 ) -> Result<()> {
-    let mut draft = writer.begin(kind, Some(window), removes);
+    let mut staged = writer.begin(kind, Some(window), removes);
     let tick = world.tick.fetch_add(1, Ordering::SeqCst);
-    let id = draft.commit().to_string();
+    let id = staged.commit().to_string();
     for table in [Table::PurchaseApply, Table::PurchaseApplyDetail] {
         // Some windows are empty; some have headers only.
         if world.chance(20) {
@@ -220,11 +222,11 @@ async fn land(
             min_modified: window.start(),
             max_modified: window.end(),
         };
-        writer.write_encoded(&mut draft, table, file).await?;
+        writer.write_encoded(&mut staged, table, file).await?;
     }
     // The proof carries the tick to the oracle.
-    let outcome = writer.commit(draft, Some(proof(tick))).await?;
-    let committed = matches!(outcome, Outcome::Committed(_));
+    let outcome = writer.commit(staged, Some(proof(tick))).await?;
+    let committed = matches!(outcome, CommitOutcome::Committed(_));
     world.told.lock().expect("no panic").push((id, committed));
     Ok(())
 }
@@ -236,13 +238,13 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
     if world.chance(80) {
         // Mostly what is free; now and then, like a careless caller, what may not be.
         let view = writer.view().await;
-        numbers.retain(|number| !view.fold().stops().unsettled().contains_key(number));
+        numbers.retain(|number| !view.state().stops().unsettled().contains_key(number));
     }
     if numbers.is_empty() {
         return Ok(());
     }
     let requested_at = window(0, 0).start();
-    let Outcome::Committed(intent) =
+    let CommitOutcome::Committed(intent) =
         writer.intend(StopIntent { numbers: numbers.clone(), ..to_stop(requested_at, &[]) }).await?
     else {
         return Ok(());
@@ -257,7 +259,7 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
 
 /// Says of some unsettled numbers what became of them.
 async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<()> {
-    let unsettled = writer.view().await.fold().stops().unsettled().clone();
+    let unsettled = writer.view().await.state().stops().unsettled().clone();
     let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
     let chosen = unsettled.into_iter().filter(|_| world.chance(70));
     let results: Vec<StopResult> =
@@ -266,12 +268,12 @@ async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<
         return Ok(());
     }
     let rows = results.len() as u64;
-    let mut draft = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
-    let id = draft.commit().to_string();
+    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
+    let id = staged.commit().to_string();
     let (bytes, at) = (Bytes::from(format!("stops {id}")), window(0, 0).start());
     let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at };
-    writer.write_encoded(&mut draft, Table::StopReference, file).await?;
-    let committed = matches!(writer.commit(draft, None).await?, Outcome::Committed(_));
+    writer.write_encoded(&mut staged, Table::StopReference, file).await?;
+    let committed = matches!(writer.commit(staged, None).await?, CommitOutcome::Committed(_));
     world.told.lock().expect("no panic").push((id, committed));
     Ok(())
 }
@@ -280,7 +282,7 @@ type Running = (Pin<Box<dyn Future<Output = Result<()>>>>, Arc<Process>);
 
 fn start(world: &Arc<World>) -> Running {
     let process = Arc::new(Process { world: Arc::clone(world), under_way: Mutex::default() });
-    let store = world.raw.with_seam(Seam::new(Arc::clone(&process) as _));
+    let store = world.raw.with_seam(FailPoints::new(Arc::clone(&process) as _));
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 
@@ -382,7 +384,7 @@ fn harm_checkpoint(raw: &Store, rng: &mut StdRng) {
 /// Whoever opens the log sees what every manifest adds up to; gives whether a checkpoint was read.
 fn open_alone(world: &World) -> bool {
     let opened = now(read::open(&world.raw, &Layout::new(binding().name))).expect("opened");
-    assert_eq!(opened.fold, now(fold_of_every_manifest(&world.raw)), "a checkpoint says something else");
+    assert_eq!(opened.state, now(state_of_every_manifest(&world.raw)), "a checkpoint says something else");
     opened.checkpoint > 0
 }
 

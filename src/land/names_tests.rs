@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::land::commit::Writer;
-use crate::land::stage::{Landing, Outcome};
+use crate::land::stage::{CommitOutcome, Landing};
 use crate::land::sweep::leftovers;
 use crate::land::testing::{binding, chain, landing, options, proof, window};
 use crate::log::checkpoint;
@@ -20,10 +20,10 @@ use crate::log::digest::Sha256;
 use crate::log::lake::Lake;
 use crate::log::layout::{LEASE_ROOT, Layout};
 use crate::log::manifest::{CommitKind, Manifest};
-use crate::log::state::Fold;
+use crate::log::state::LogState;
 use crate::proof::Proof;
 use crate::store::Store;
-use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
+use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 
 /// An id that stands in names that are tried.
 const COMMIT: &str = "01928000-0000-7000-8000-000000000001";
@@ -32,9 +32,9 @@ const COMMIT: &str = "01928000-0000-7000-8000-000000000001";
 #[derive(Default)]
 struct Watched(Mutex<Vec<(Op, String)>>);
 
-impl Interference for Watched {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-        if let Moment::Before(Effect { op, path, .. }) = moment {
+impl FaultInjection for Watched {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        if let InjectedAt::Before(Effect { op, path, .. }) = moment {
             self.0.lock().expect("no panic").push((op, path.to_owned()));
         }
         Box::pin(std::future::ready(Ok(())))
@@ -143,9 +143,9 @@ fn tried() -> impl Strategy<Value = (Place, Option<String>, usize, u8)> {
     (place, prop::option::weighted(0.6, names()), 0..200_usize, any::<u8>())
 }
 
-/// A manifest that may follow `fold`, with `name` (or a changed one of its own) in one place; and whether that is right all the same.
-fn manifest(fold: &Fold, (place, name, at, edit): (Place, Option<String>, usize, u8)) -> (CommitId, Value, bool) {
-    let manifest = Manifest { window: Some(window(0, 9)), ..chain(fold, CommitKind::Sync) };
+/// A manifest that may follow `state`, with `name` (or a changed one of its own) in one place; and whether that is right all the same.
+fn manifest(state: &LogState, (place, name, at, edit): (Place, Option<String>, usize, u8)) -> (CommitId, Value, bool) {
+    let manifest = Manifest { window: Some(window(0, 9)), ..chain(state, CommitKind::Sync) };
     let layout = Layout::new(binding().name);
     let right = match place {
         Place::File => manifest.files[0].path.clone(),
@@ -171,7 +171,7 @@ fn manifest(fold: &Fold, (place, name, at, edit): (Place, Option<String>, usize,
 /// Everything that may read or delete by names of the log.
 async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
     let lake = Lake::open(store.clone(), binding().name).await?;
-    for live in lake.fold().live().values() {
+    for live in lake.state().live().values() {
         for file in &live.files {
             _ = lake.read(file).await;
         }
@@ -192,7 +192,7 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
         proof: Some(Proof { rows_carried: 3, ..proof(0) }),
         ..landing(0, 9)
     };
-    assert!(matches!(writer.land(refresh).await?, Outcome::Committed(_)));
+    assert!(matches!(writer.land(refresh).await?, CommitOutcome::Committed(_)));
     writer.sweep().await?;
     Ok(())
 }
@@ -205,7 +205,7 @@ fn try_it(store: &Store, layout: &Layout, hostile: CommitId, is_right: bool) {
         now(store.put(path, Bytes::from_static(b"theirs"), "_staging/x")).expect("put");
     }
     let watched = Arc::new(Watched::default());
-    let used = now(use_it(&store.with_seam(Seam::new(Arc::clone(&watched) as _)), hostile));
+    let used = now(use_it(&store.with_seam(FailPoints::new(Arc::clone(&watched) as _)), hostile));
     watched.assert_is_of(layout);
     match used {
         Ok(()) => assert!(is_right),
@@ -223,7 +223,7 @@ proptest! {
     #[test]
     fn no_name_in_a_manifest_leads_out_of_the_account(tried in tried()) {
         let (store, layout) = (Store::memory(), Layout::new(binding().name));
-        let (commit, value, is_right) = manifest(&Fold::new(binding().name), tried);
+        let (commit, value, is_right) = manifest(&LogState::new(binding().name), tried);
         now(store.put(&layout.manifest(1), format!("{value}\n").into(), "_staging/x")).expect("put");
         try_it(&store, &layout, commit, is_right);
     }
@@ -231,12 +231,12 @@ proptest! {
     #[test]
     fn no_name_in_a_checkpoint_leads_out_of_the_account(tried in tried()) {
         let (store, layout) = (Store::memory(), Layout::new(binding().name));
-        let sound = chain(&Fold::new(binding().name), CommitKind::Sync);
-        let (mut fold, bytes) = (Fold::new(binding().name), sound.to_bytes().expect("valid"));
+        let sound = chain(&LogState::new(binding().name), CommitKind::Sync);
+        let (mut state, bytes) = (LogState::new(binding().name), sound.to_bytes().expect("valid"));
         now(store.put(&layout.manifest(1), bytes.clone().into(), "_staging/x")).expect("put");
-        fold.apply(&sound, digest::Sha256::of(&bytes)).expect("follows");
-        let (_, named, _) = manifest(&Fold::new(binding().name), tried);
-        let bytes = checkpoint::to_bytes(&fold).expect("JSON").expect("not empty");
+        state.apply(&sound, digest::Sha256::of(&bytes)).expect("follows");
+        let (_, named, _) = manifest(&LogState::new(binding().name), tried);
+        let bytes = checkpoint::to_bytes(&state).expect("JSON").expect("not empty");
         let text = String::from_utf8(bytes).expect("UTF-8");
         let mut body: Value = serde_json::from_str(text.lines().nth(1).expect("a body")).expect("JSON");
         let live = &mut body["live"][sound.commit.to_string()];

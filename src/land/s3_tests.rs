@@ -8,7 +8,7 @@ use hyper::Method;
 use crate::error::{Error, ErrorKind};
 use crate::land::conformance_tests::Place;
 use crate::land::crash_tests::{committed, work};
-use crate::land::doctor::{Ability, Finding, Outcome as Tried, examine};
+use crate::land::doctor::{Ability, AbilityOutcome, AbilityReport, examine};
 use crate::land::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
 use crate::land::testing::{binding, everything, landing, try_writer, window, writer};
 use crate::log::lake::Lake;
@@ -90,7 +90,7 @@ async fn a_put_that_arrives_after_its_writer_died_never_counts_half() {
         }
         let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
         let files = lake.files(Table::PurchaseApply).len() + lake.files(Table::PurchaseApplyDetail).len();
-        let manifests = usize::try_from(lake.fold().next_number() - 1).expect("few");
+        let manifests = usize::try_from(lake.state().next_number() - 1).expect("few");
         assert_eq!((lake.rows(Table::PurchaseApply), files), (10, 2));
         assert_eq!(everything(&store).await.len(), files + manifests, "nothing is left over");
     }
@@ -104,7 +104,7 @@ fn refused(error: &Error, words: &[&str]) {
     }
 }
 
-fn outcome(findings: &[Finding], ability: Ability) -> &Finding {
+fn outcome(findings: &[AbilityReport], ability: Ability) -> &AbilityReport {
     findings.iter().find(|finding| finding.ability == ability).expect("tried")
 }
 
@@ -125,11 +125,11 @@ async fn a_store_without_conditional_put_is_for_a_single_writer() {
         let findings = examine(&store).await.expect("examined");
         let condition = outcome(&findings, Ability::ConditionalCreate);
         assert!(condition.is_fatal() && condition.hint.as_deref().is_some_and(|hint| hint.contains("--single-writer")));
-        assert!(matches!(outcome(&findings, Ability::CreateRace).outcome, Tried::Skipped(_)));
+        assert!(matches!(outcome(&findings, Ability::CreateRace).outcome, AbilityOutcome::Skipped(_)));
         assert!(began.elapsed() < Duration::from_secs(20), "said soon: {:?}", began.elapsed());
 
         let single = store.clone().written_by(Writers::Single);
-        assert!(!examine(&single).await.expect("examined").iter().any(Finding::is_fatal));
+        assert!(!examine(&single).await.expect("examined").iter().any(AbilityReport::is_fatal));
         work(&writer(&single).await).await.expect("one writer is safe without it");
         let lake = Lake::open(store, binding().name).await.expect("opened");
         assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::CommitId;
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
 use crate::log::manifest::{self, CommitKind, FileEntry, QuarantineEntry, RawEntry};
 use crate::log::stop_ledger::{StopIntent, StopResult};
 use crate::parquet::RowSource;
@@ -15,7 +15,7 @@ use crate::time::{BeijingTime, Window};
 
 /// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`](crate::land::commit::Writer::abandon) clears them at once.
 #[derive(Debug)]
-pub struct Draft {
+pub struct StagedCommit {
     pub(crate) commit: CommitId,
     pub(crate) kind: CommitKind,
     pub(crate) created_at: BeijingTime,
@@ -29,7 +29,7 @@ pub struct Draft {
     pub(crate) results: Vec<StopResult>,
 }
 
-impl Draft {
+impl StagedCommit {
     /// The id that the commit will have.
     pub fn commit(&self) -> CommitId {
         self.commit
@@ -117,11 +117,11 @@ pub struct Committed {
     pub undeleted: Vec<String>,
 }
 
-/// What became of a draft.
+/// What became of a staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// It counts.
     Committed(Committed),
     /// It does not and never will, and its files are gone: plan it again.
-    Dropped(Refusal),
+    Dropped(Conflict),
 }

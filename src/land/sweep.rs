@@ -19,14 +19,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 use crate::land::commit::Writer;
-use crate::land::stage::Outcome;
+use crate::land::stage::CommitOutcome;
 use crate::log::checkpoint;
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
 use crate::log::lake::Lake;
 use crate::log::layout::{LEASE_ROOT, Layout, Name};
 use crate::log::manifest::CommitKind;
 use crate::log::read;
-use crate::log::state::{Fold, Standing};
+use crate::log::state::{LogState, Standing};
 use crate::store::Store;
 
 /// How many objects are deleted at once.
@@ -64,7 +64,7 @@ pub async fn leftovers(lake: &Lake) -> Result<Leftovers> {
     let objects = list_owned(lake.store(), lake.layout()).await?;
     let mut lake = lake.clone();
     lake.follow().await?;
-    let Found { unknown, mut deletable, leases, foreign } = sort_out(lake.fold(), lake.layout(), objects);
+    let Found { unknown, mut deletable, leases, foreign } = sort_out(lake.state(), lake.layout(), objects);
     deletable.extend(leases.into_iter().map(|(_, path)| path));
     Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, foreign })
 }
@@ -83,19 +83,19 @@ pub(crate) struct Found {
 }
 
 /// Sorts out the objects of an account's folders.
-pub(crate) fn sort_out(fold: &Fold, layout: &Layout, objects: Vec<String>) -> Found {
+pub(crate) fn sort_out(state: &LogState, layout: &Layout, objects: Vec<String>) -> Found {
     let mut found = Found::default();
     for path in objects {
         match layout.parse(&path) {
             Some(Name::StagedLease(run)) => found.leases.push((run, path)),
             Some(name @ (Name::Data { .. } | Name::Quarantine(_) | Name::Raw(_) | Name::Staged(_))) => {
                 let Some(commit) = name.commit() else { continue };
-                match fold.standing(commit) {
+                match state.standing(commit) {
                     None => found.unknown.entry(commit).or_default().push(path),
                     Some(Standing::Removed | Standing::Fenced) => found.deletable.push(path),
                     Some(Standing::Live) if matches!(name, Name::Staged(_)) => found.deletable.push(path),
                     Some(Standing::Live) => {
-                        let named = fold.live().get(&commit).is_some_and(|live| live.paths().any(|own| own == path));
+                        let named = state.live().get(&commit).is_some_and(|live| live.paths().any(|own| own == path));
                         if !named {
                             found.foreign.push(path);
                         }
@@ -141,7 +141,7 @@ impl Writer {
         let mut swept = Swept::default();
         loop {
             self.follow().await?;
-            let found = self.with_fold(|fold| sort_out(fold, self.layout(), objects.clone())).await;
+            let found = self.with_state(|state| sort_out(state, self.layout(), objects.clone())).await;
             if found.unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
                 let courtesies = leases.chain(probes).chain(checkpoints);
@@ -152,14 +152,14 @@ impl Writer {
             let unknown: Vec<CommitId> = found.unknown.into_keys().collect();
             let fence = self.begin(CommitKind::Fence, None, Vec::new()).fencing(unknown.clone());
             match self.commit(fence, None).await? {
-                Outcome::Committed(_) => {
+                CommitOutcome::Committed(_) => {
                     self.store().point("sweep.fenced").await?;
                     swept.fenced.extend(unknown);
                 }
                 // One of the ids was committed, or fenced by another sweep, in the meantime; or another sweep saw this fence half
                 // written and fenced it: sort out again.
-                Outcome::Dropped(Refusal::Known { .. } | Refusal::Fenced) => {}
-                Outcome::Dropped(refusal) => {
+                CommitOutcome::Dropped(Conflict::Known { .. } | Conflict::Fenced) => {}
+                CommitOutcome::Dropped(refusal) => {
                     return Err(Error::new(ErrorKind::Conflict, format!("a fence was refused: {refusal}")));
                 }
             }
@@ -183,9 +183,9 @@ impl Writer {
     /// # Errors
     /// As [`Writer::open`].
     pub async fn follow(&self) -> Result<()> {
-        let mut fold = self.log().lock().await;
-        read::follow(self.store(), self.layout(), self.names(), &mut fold).await?;
-        fold.writable()
+        let mut state = self.log().lock().await;
+        read::follow(self.store(), self.layout(), self.names(), &mut state).await?;
+        state.writable()
     }
 }
 
@@ -213,16 +213,16 @@ mod tests {
     #[test]
     fn a_listing_is_sorted_out_by_what_the_log_says() {
         let layout = Layout::new("acme".parse().expect("a name"));
-        let mut fold = Fold::new(layout.account().clone());
-        let add = |fold: &mut Fold, manifest: Manifest| {
-            fold.apply(&manifest, Sha256::of(b"x")).expect("follows");
+        let mut state = LogState::new(layout.account().clone());
+        let add = |state: &mut LogState, manifest: Manifest| {
+            state.apply(&manifest, Sha256::of(b"x")).expect("follows");
             manifest.commit
         };
-        let gone = chain(&fold, CommitKind::Sync);
-        let gone = add(&mut fold, gone);
-        let live = Manifest { removes: vec![gone], ..chain(&fold, CommitKind::Refresh) };
+        let gone = chain(&state, CommitKind::Sync);
+        let gone = add(&mut state, gone);
+        let live = Manifest { removes: vec![gone], ..chain(&state, CommitKind::Refresh) };
         let live_path = live.files[0].path.clone();
-        let live = add(&mut fold, live);
+        let live = add(&mut state, live);
         let unknown = CommitId::generate();
 
         let data = |commit| layout.data(Table::PurchaseApply, window(0, 9), commit, None).expect("one month");
@@ -242,7 +242,7 @@ mod tests {
             stray.clone(),
             "purchase_apply/account=acme/README".to_owned(),
         ];
-        let found = sort_out(&fold, &layout, objects.to_vec());
+        let found = sort_out(&state, &layout, objects.to_vec());
         assert_eq!(
             found.unknown.into_iter().collect::<Vec<_>>(),
             vec![(unknown, vec![data(unknown), staged(unknown), layout.quarantine(unknown)])]

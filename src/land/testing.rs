@@ -17,7 +17,7 @@ use crate::log::append::Patience;
 use crate::log::digest::Sha256;
 use crate::log::layout::{Layout, Table};
 use crate::log::manifest::*;
-use crate::log::state::Fold;
+use crate::log::state::LogState;
 use crate::log::stop_ledger::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult};
 use crate::parquet::TableSpec;
 use crate::proof::{Grounds, Proof, Rule};
@@ -63,22 +63,22 @@ pub(crate) fn proof(rows: u64) -> Proof {
     }
 }
 
-/// A manifest that may follow `fold`: a window of ten seconds with one file.
-pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
+/// A manifest that may follow `state`: a window of ten seconds with one file.
+pub(crate) fn chain(state: &LogState, kind: CommitKind) -> Manifest {
     let (commit, window) = (CommitId::generate(), window(0, 9));
     let layout = Layout::new(binding().name);
     let path = layout.data(Table::PurchaseApply, window, commit, None).expect("one month");
     Manifest {
         format: FormatVersion::LAKE,
         contract: FormatVersion::LAKE,
-        number: fold.next_number(),
+        number: state.next_number(),
         commit,
         run: RunId::generate(),
         kind,
         account: binding(),
         writer: "wdt-lake test".into(),
         created_at: window.end(),
-        previous: fold.newest(),
+        previous: state.newest(),
         wanted_from: None,
         window: Some(window),
         proof: Some(proof(3)),
@@ -102,15 +102,15 @@ pub(crate) fn chain(fold: &Fold, kind: CommitKind) -> Manifest {
 
 /// A manifest with something in every field that a first commit may fill.
 pub(crate) fn sample_manifest() -> Manifest {
-    let manifest = chain(&Fold::new(binding().name), CommitKind::Sync);
+    let manifest = chain(&LogState::new(binding().name), CommitKind::Sync);
     let path = Layout::new(binding().name).quarantine(manifest.commit);
     let quarantine = Some(QuarantineEntry { path, bytes: 2, sha256: Sha256::of(b"{}"), rows: 1 });
     Manifest { quarantine, ..manifest }
 }
 
 /// A manifest that intends to stop `numbers`.
-pub(crate) fn stop_intent(fold: &Fold, numbers: &[&str]) -> Manifest {
-    let manifest = Manifest { files: vec![], window: None, proof: None, ..chain(fold, CommitKind::StopIntent) };
+pub(crate) fn stop_intent(state: &LogState, numbers: &[&str]) -> Manifest {
+    let manifest = Manifest { files: vec![], window: None, proof: None, ..chain(state, CommitKind::StopIntent) };
     Manifest { intent: Some(to_stop(manifest.created_at, numbers)), ..manifest }
 }
 
@@ -125,8 +125,8 @@ pub(crate) fn to_stop(requested_at: BeijingTime, numbers: &[&str]) -> StopIntent
 }
 
 /// A manifest that says of each of `numbers` that an intent which nobody knows has stopped it.
-pub(crate) fn stop_result(fold: &Fold, numbers: &[&str]) -> Manifest {
-    let mut manifest = Manifest { window: None, proof: None, ..chain(fold, CommitKind::StopResult) };
+pub(crate) fn stop_result(state: &LogState, numbers: &[&str]) -> Manifest {
+    let mut manifest = Manifest { window: None, proof: None, ..chain(state, CommitKind::StopResult) };
     let intent = CommitId::generate();
     manifest.results = numbers.iter().map(|number| stopped(intent, number)).collect();
     let file = &mut manifest.files[0];
@@ -270,12 +270,12 @@ pub(crate) async fn checkpoints(store: &Store) -> Vec<String> {
     listed.filter(|path| path.contains("/_checkpoint/")).collect()
 }
 
-/// The fold of every manifest of a log, read one by one.
-pub(crate) async fn fold_of_every_manifest(store: &Store) -> Fold {
-    let mut fold = Fold::new(binding().name);
+/// The state of every manifest of a log, read one by one.
+pub(crate) async fn state_of_every_manifest(store: &Store) -> LogState {
+    let mut state = LogState::new(binding().name);
     for path in everything(store).await.into_iter().filter(|path| path.starts_with("_manifest/")) {
         let bytes = store.get(&path).await.expect("an answer").expect("a manifest");
-        fold.apply(&Manifest::from_bytes(&bytes, &path).expect("valid"), Sha256::of(&bytes)).expect("follows");
+        state.apply(&Manifest::from_bytes(&bytes, &path).expect("valid"), Sha256::of(&bytes)).expect("follows");
     }
-    fold
+    state
 }

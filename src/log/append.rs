@@ -14,7 +14,7 @@ use crate::log::digest::Sha256;
 use crate::log::layout::Layout;
 use crate::log::manifest::Manifest;
 use crate::log::read;
-use crate::log::read::Names;
+use crate::log::read::ManifestNames;
 use crate::store::Store;
 use crate::store::{Created, Writers};
 
@@ -32,7 +32,7 @@ impl Patience {
 }
 
 /// Whose manifest stands under a number.
-pub(crate) enum Appended {
+pub(crate) enum AppendOutcome {
     Ours(Manifest, Sha256),
     Other(Manifest, Sha256),
 }
@@ -42,13 +42,13 @@ pub(crate) enum Appended {
 pub(crate) struct LogEnd<'a> {
     pub(crate) store: &'a Store,
     pub(crate) layout: &'a Layout,
-    pub(crate) names: Names,
+    pub(crate) names: ManifestNames,
     pub(crate) patience: Patience,
 }
 
 impl LogEnd<'_> {
     /// Tries to put the manifest under its number, until it is known whose manifest stands there.
-    pub(crate) async fn append(self, manifest: Manifest) -> Result<Appended> {
+    pub(crate) async fn append(self, manifest: Manifest) -> Result<AppendOutcome> {
         let Self { store, layout, names, patience } = self;
         let (number, commit) = (manifest.number, manifest.commit);
         let writers = store.writers();
@@ -59,7 +59,7 @@ impl LogEnd<'_> {
         if writers == Writers::Single
             && let Some((held, sha256)) = read::load(store, layout, names, number).await?
         {
-            return Ok(Appended::Other(held, sha256));
+            return Ok(AppendOutcome::Other(held, sha256));
         }
         let bytes = Bytes::from(manifest.to_bytes()?);
         let staging = layout.staging(commit);
@@ -78,13 +78,13 @@ impl LogEnd<'_> {
             match put {
                 Ok(Created::New) => {
                     let sha256 = Sha256::of(&bytes);
-                    return Ok(Appended::Ours(manifest, sha256));
+                    return Ok(AppendOutcome::Ours(manifest, sha256));
                 }
                 Ok(Created::Taken) => {}
                 Err(error) => trouble = Some(error),
             }
             match read::load(store, layout, names, number).await {
-                Ok(Some((held, sha256))) if held.commit == commit => return Ok(Appended::Ours(held, sha256)),
+                Ok(Some((held, sha256))) if held.commit == commit => return Ok(AppendOutcome::Ours(held, sha256)),
                 // Our own put may still arrive beside it.
                 Ok(Some((held, _))) if writers == Writers::Single => {
                     return Err(Error::new(ErrorKind::Conflict, "another run wrote the commit log at the same time")
@@ -92,7 +92,7 @@ impl LogEnd<'_> {
                         .with("manifest", store.uri(&path))
                         .hint("with `--single-writer` one run at a time may write a lake: schedule them so, and run again"));
                 }
-                Ok(Some((held, sha256))) => return Ok(Appended::Other(held, sha256)),
+                Ok(Some((held, sha256))) => return Ok(AppendOutcome::Other(held, sha256)),
                 // The create may still be on its way: nothing but the same number and the same bytes may be tried.
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Lake => trouble = Some(error),

@@ -1,10 +1,10 @@
-//! Checkpoints: the fold up to a manifest as one object, so that a log is opened without reading all of it.
+//! Checkpoints: the state up to a manifest as one object, so that a log is opened without reading all of it.
 //!
 //! A checkpoint is a courtesy. The manifests alone are the log: a checkpoint is believed only when it is whole, of a format that is known, and names the
 //! manifest that stands under its number by its SHA-256; otherwise an older one is tried, and in the end every manifest is read. So nothing depends on one
 //! being written, or on when it arrives, and any of them may be deleted.
 //!
-//! Two lines of JSON: a [`Head`] with the version of the format and the SHA-256 of the second line, and a [`Snapshot`]. The same state gives the
+//! Two lines of JSON: a [`Head`] with the version of the format and the SHA-256 of the second line, and a [`CheckpointState`]. The same state gives the
 //! same bytes, and the name carries number and commit of its manifest. So two writers that make the same checkpoint agree, and on a log with a fork each side
 //! has its own.
 
@@ -19,7 +19,7 @@ use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::log::digest::Sha256;
 use crate::log::layout::{Layout, Name};
-use crate::log::state::{Fold, Snapshot};
+use crate::log::state::{CheckpointState, LogState};
 use crate::store::{Store, Writers};
 
 /// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened, while a checkpoint takes
@@ -38,14 +38,14 @@ struct Head {
 
 /// Why a checkpoint is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum InvalidCheckpoint {
     /// It has a format that another version of the program writes.
     OtherFormat(FormatVersion),
     /// It is not what was written, or not of this log.
     Broken(String),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for InvalidCheckpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherFormat(format) => {
@@ -56,7 +56,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl From<String> for Unfit {
+impl From<String> for InvalidCheckpoint {
     fn from(why: String) -> Self {
         Self::Broken(why)
     }
@@ -64,14 +64,14 @@ impl From<String> for Unfit {
 
 /// A checkpoint as a listing shows it. The later one is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Listed {
+pub(crate) struct ListedCheckpoint {
     /// The number of its manifest.
     pub(crate) number: u64,
     /// The commit of that manifest.
     pub(crate) commit: CommitId,
 }
 
-impl Listed {
+impl ListedCheckpoint {
     pub(crate) fn of(name: Option<Name>) -> Option<Self> {
         match name {
             Some(Name::Checkpoint { number, commit }) => Some(Self { number, commit }),
@@ -84,9 +84,9 @@ impl Listed {
     }
 }
 
-/// The bytes of the checkpoint of a fold; none while the log is empty.
-pub(crate) fn to_bytes(fold: &Fold) -> serde_json::Result<Option<Vec<u8>>> {
-    let Some(snapshot) = Snapshot::of(fold) else { return Ok(None) };
+/// The bytes of the checkpoint of a state; none while the log is empty.
+pub(crate) fn to_bytes(state: &LogState) -> serde_json::Result<Option<Vec<u8>>> {
+    let Some(snapshot) = CheckpointState::of(state) else { return Ok(None) };
     let body = serde_json::to_vec(&snapshot)?;
     let mut bytes = serde_json::to_vec(&Head { format: FormatVersion::LAKE, sha256: Sha256::of(&body) })?;
     bytes.reserve(body.len() + 2);
@@ -97,7 +97,11 @@ pub(crate) fn to_bytes(fold: &Fold) -> serde_json::Result<Option<Vec<u8>>> {
 }
 
 /// Reads the bytes of a checkpoint, or tells why it cannot be believed. Whether it belongs to the log is for the caller to find out.
-pub(crate) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::result::Result<Fold, Unfit> {
+pub(crate) fn from_bytes(
+    layout: &Layout,
+    listed: ListedCheckpoint,
+    bytes: &[u8],
+) -> std::result::Result<LogState, InvalidCheckpoint> {
     let not_one = |error: serde_json::Error| format!("it is no checkpoint: {}", printable(&error.to_string()));
     let end = bytes
         .iter()
@@ -106,38 +110,39 @@ pub(crate) fn from_bytes(layout: &Layout, listed: Listed, bytes: &[u8]) -> std::
     let (head, body) = (&bytes[..end], &bytes[end + 1..]);
     let head: Head = serde_json::from_slice(head).map_err(not_one)?;
     if !FormatVersion::LAKE.reads(head.format) {
-        return Err(Unfit::OtherFormat(head.format));
+        return Err(InvalidCheckpoint::OtherFormat(head.format));
     }
     let body = body.strip_suffix(b"\n").ok_or_else(|| "it is cut short".to_owned())?;
     if Sha256::of(body) != head.sha256 {
-        return Err(Unfit::Broken("its bytes were changed".to_owned()));
+        return Err(InvalidCheckpoint::Broken("its bytes were changed".to_owned()));
     }
-    let snapshot: Snapshot<'_> = serde_json::from_slice(body).map_err(not_one)?;
-    let fold = Fold::restore(snapshot)?;
-    let names = fold.last().map(|last| Listed { number: last.number, commit: last.commit });
-    if names != Some(listed) || fold.binding().is_none_or(|bound| bound.name != *layout.account()) {
-        return Err(Unfit::Broken("it stands under the name of another one".to_owned()));
+    let snapshot: CheckpointState<'_> = serde_json::from_slice(body).map_err(not_one)?;
+    let state = LogState::restore(snapshot)?;
+    let names = state.last().map(|last| ListedCheckpoint { number: last.number, commit: last.commit });
+    if names != Some(listed) || state.binding().is_none_or(|bound| bound.name != *layout.account()) {
+        return Err(InvalidCheckpoint::Broken("it stands under the name of another one".to_owned()));
     }
-    Ok(fold)
+    Ok(state)
 }
 
 /// The checkpoints that a sweep deletes. A reader that is about to read one of them tries another, or reads the manifests.
 pub(crate) async fn list_outdated(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let names = store.names(&layout.checkpoint_root()).await?;
-    let mut listed: Vec<Listed> = names.iter().filter_map(|name| Listed::of(layout.parse(name))).collect();
+    let mut listed: Vec<ListedCheckpoint> =
+        names.iter().filter_map(|name| ListedCheckpoint::of(layout.parse(name))).collect();
     listed.sort_unstable();
     listed.truncate(listed.len().saturating_sub(KEPT));
     Ok(listed.into_iter().map(|listed| listed.path(layout)).collect())
 }
 
 /// When a writer makes a checkpoint.
-pub(crate) struct Rhythm {
+pub(crate) struct CheckpointPolicy {
     every: u64,
     /// The number of the newest checkpoint that is known.
     newest: AtomicU64,
 }
 
-impl Rhythm {
+impl CheckpointPolicy {
     /// The rhythm of a log whose newest checkpoint that can be believed has this number; 0 for none.
     pub(crate) fn since(newest: u64) -> Self {
         Self { every: EVERY, newest: AtomicU64::new(newest) }
@@ -148,25 +153,28 @@ impl Rhythm {
         Self { every, ..self }
     }
 
-    /// A checkpoint of `fold`, when it is time for one. The caller holds the lock of the fold, so each is made once.
-    pub(crate) fn due(&self, fold: &Fold) -> Option<Due> {
-        let last = fold.last()?;
+    /// A checkpoint of `state`, when it is time for one. The caller holds the lock of the state, so each is made once.
+    pub(crate) fn due(&self, state: &LogState) -> Option<PendingCheckpoint> {
+        let last = state.last()?;
         if last.number < self.newest.load(Ordering::Relaxed).saturating_add(self.every) {
             return None;
         }
         self.newest.store(last.number, Ordering::Relaxed);
-        let bytes = to_bytes(fold).ok().flatten()?;
-        Some(Due { listed: Listed { number: last.number, commit: last.commit }, bytes: bytes.into() })
+        let bytes = to_bytes(state).ok().flatten()?;
+        Some(PendingCheckpoint {
+            listed: ListedCheckpoint { number: last.number, commit: last.commit },
+            bytes: bytes.into(),
+        })
     }
 }
 
 /// A checkpoint that is about to be written.
-pub(crate) struct Due {
-    listed: Listed,
+pub(crate) struct PendingCheckpoint {
+    listed: ListedCheckpoint,
     bytes: Bytes,
 }
 
-impl Due {
+impl PendingCheckpoint {
     /// Writes it. What goes wrong costs the next reader some manifests, and nothing else.
     pub(crate) async fn write(self, store: &Store, layout: &Layout) {
         let (path, staging) = (self.listed.path(layout), layout.staging(self.listed.commit));

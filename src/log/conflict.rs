@@ -10,7 +10,7 @@ use crate::time::Window;
 /// Why a commit may not follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum Conflict {
     /// A live commit that stays covers some of the same seconds.
     Overlap {
         /// Its window.
@@ -37,7 +37,7 @@ pub enum Refusal {
     },
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overlap { window } => write!(f, "the window {window} is already committed"),
@@ -54,7 +54,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl From<StopConflict> for Refusal {
+impl From<StopConflict> for Conflict {
     fn from(conflict: StopConflict) -> Self {
         Self::Stop(conflict)
     }

@@ -5,11 +5,11 @@ use serde_json::Value;
 use crate::fuzzing::{Target, kind};
 use crate::id::{AccountName, CommitId};
 use crate::land::testing::schema_accepts;
-use crate::log::checkpoint::{self, Listed};
+use crate::log::checkpoint::{self, ListedCheckpoint};
 use crate::log::digest::Sha256;
 use crate::log::layout::{Layout, Name};
 use crate::log::manifest::Manifest;
-use crate::log::state::{Fold, LiveCommit};
+use crate::log::state::{LiveCommit, LogState};
 
 const WORDS: [&str; 44] = [
     "\"format\":\"0.9\"",
@@ -91,10 +91,10 @@ fn check_manifest(input: &[u8]) -> String {
     assert!(schema_accepts(&given), "the published schema knows it: {given}");
 
     // As the first of a log, and what a checkpoint makes of that.
-    let mut fold = Fold::new(manifest.account.name.clone());
-    let state = match fold.apply(&manifest, Sha256::of(input)) {
+    let mut state = LogState::new(manifest.account.name.clone());
+    let state = match state.apply(&manifest, Sha256::of(input)) {
         Ok(_) => {
-            assert_eq!(fold_of_checkpoint(&checkpoint_of(&fold)).expect("our own"), fold);
+            assert_eq!(fold_of_checkpoint(&checkpoint_of(&state)).expect("our own"), state);
             "first"
         }
         Err(_) => "later",
@@ -104,14 +104,14 @@ fn check_manifest(input: &[u8]) -> String {
 }
 
 /// The second line of a checkpoint, which holds the state.
-fn checkpoint_of(fold: &Fold) -> Vec<u8> {
-    let bytes = checkpoint::to_bytes(fold).expect("JSON").expect("a log that is not empty");
+fn checkpoint_of(state: &LogState) -> Vec<u8> {
+    let bytes = checkpoint::to_bytes(state).expect("JSON").expect("a log that is not empty");
     let end = bytes.iter().position(|byte| *byte == b'\n').expect("two lines");
     bytes[end + 1..].trim_ascii_end().to_vec()
 }
 
 /// What is read of a checkpoint with this second line, under the name that it says of itself.
-fn fold_of_checkpoint(body: &[u8]) -> Result<Fold, String> {
+fn fold_of_checkpoint(body: &[u8]) -> Result<LogState, String> {
     let said: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let name: AccountName = text("/account/name").parse().unwrap_or_else(|_| "acme".parse().expect("a name"));
@@ -119,29 +119,30 @@ fn fold_of_checkpoint(body: &[u8]) -> Result<Fold, String> {
     let number = said.pointer("/last/number").and_then(Value::as_u64).unwrap_or(1);
     let head = format!("{{\"format\":\"0.9\",\"sha256\":\"{}\"}}\n", Sha256::of(body));
     let bytes = [head.as_bytes(), body, b"\n"].concat();
-    checkpoint::from_bytes(&Layout::new(name), Listed { number, commit }, &bytes).map_err(|why| why.to_string())
+    checkpoint::from_bytes(&Layout::new(name), ListedCheckpoint { number, commit }, &bytes)
+        .map_err(|why| why.to_string())
 }
 
 fn check_checkpoint(input: &[u8]) -> String {
-    let fold = match fold_of_checkpoint(input) {
-        Ok(fold) => fold,
+    let state = match fold_of_checkpoint(input) {
+        Ok(state) => state,
         Err(why) => return kind(&why),
     };
-    let binding = fold.binding().expect("a log that is not empty").clone();
+    let binding = state.binding().expect("a log that is not empty").clone();
     let layout = Layout::new(binding.name);
     let mut windows = Vec::new();
-    for (commit, live) in fold.live() {
+    for (commit, live) in state.live() {
         live.paths().for_each(|path| assert_is_own(&layout, &commit.to_string(), path));
         windows.extend(live.window);
     }
     windows.sort();
     assert!(windows.windows(2).all(|pair| pair[0].end() < pair[1].start()), "windows overlap: {windows:?}");
     let seconds: u64 = windows.iter().map(|window| window.seconds()).sum();
-    assert_eq!(fold.coverage().windows().iter().map(|window| window.seconds()).sum::<u64>(), seconds);
-    assert_eq!(fold_of_checkpoint(&checkpoint_of(&fold)).expect("our own"), fold);
-    let stops = (fold.stops().unsettled().len().min(2), fold.stops().stopped().len().min(2));
-    let files: usize = fold.live().values().map(|live: &LiveCommit| live.files.len()).sum();
-    format!("checkpoint of {} commits, {} files, stops {stops:?}", fold.live().len().min(3), files.min(3))
+    assert_eq!(state.coverage().windows().iter().map(|window| window.seconds()).sum::<u64>(), seconds);
+    assert_eq!(fold_of_checkpoint(&checkpoint_of(&state)).expect("our own"), state);
+    let stops = (state.stops().unsettled().len().min(2), state.stops().stopped().len().min(2));
+    let files: usize = state.live().values().map(|live: &LiveCommit| live.files.len()).sum();
+    format!("checkpoint of {} commits, {} files, stops {stops:?}", state.live().len().min(3), files.min(3))
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::id::{AccountName, CommitId};
 use crate::log::layout::{Layout, Table, account_of_folder, manifest_folders};
 use crate::log::manifest::FileEntry;
 use crate::log::object::{self, ObjectEntry};
-use crate::log::read::{self, Names};
-use crate::log::state::{Fold, LiveCommit};
+use crate::log::read::{self, ManifestNames};
+use crate::log::state::{LiveCommit, LogState};
 use crate::proof::Proof;
 use crate::store::Store;
 use crate::time::Coverage;
@@ -49,8 +49,8 @@ pub struct LakeFile {
 pub struct Lake {
     store: Store,
     layout: Layout,
-    fold: Fold,
-    names: Names,
+    state: LogState,
+    names: ManifestNames,
 }
 
 impl Lake {
@@ -61,12 +61,12 @@ impl Lake {
     /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
     pub async fn open(store: Store, account: AccountName) -> Result<Self> {
         let layout = Layout::new(account);
-        let read::Opened { fold, names, .. } = read::open(&store, &layout).await?;
-        Ok(Self { store, layout, fold, names })
+        let read::OpenedLog { state, names, .. } = read::open(&store, &layout).await?;
+        Ok(Self { store, layout, state, names })
     }
 
-    pub(crate) fn of(store: Store, layout: Layout, fold: Fold, names: Names) -> Self {
-        Self { store, layout, fold, names }
+    pub(crate) fn of(store: Store, layout: Layout, state: LogState, names: ManifestNames) -> Self {
+        Self { store, layout, state, names }
     }
 
     /// The account.
@@ -80,19 +80,19 @@ impl Lake {
     }
 
     /// The state that the log adds up to.
-    pub fn fold(&self) -> &Fold {
-        &self.fold
+    pub fn state(&self) -> &LogState {
+        &self.state
     }
 
     /// The committed seconds of modified time.
     pub fn coverage(&self) -> &Coverage {
-        self.fold.coverage()
+        self.state.coverage()
     }
 
     /// The committed files of `table`, in the order of names.
     pub fn files(&self, table: Table) -> Vec<LakeFile> {
         let mut files: Vec<LakeFile> = self
-            .fold
+            .state
             .live()
             .iter()
             .flat_map(|(commit, live)| live.files.iter().map(move |entry| (*commit, entry)))
@@ -105,18 +105,18 @@ impl Lake {
 
     /// The committed rows of `table`.
     pub fn rows(&self, table: Table) -> u64 {
-        let files = self.fold.live().values().flat_map(|live| &live.files);
+        let files = self.state.live().values().flat_map(|live| &live.files);
         files.filter(|file| file.table == table.name()).map(|file| file.rows).sum()
     }
 
     /// The committed quarantined records.
     pub fn quarantined(&self) -> u64 {
-        self.fold.live().values().filter_map(|live| live.quarantine.as_ref()).map(|held| held.rows).sum()
+        self.state.live().values().filter_map(|live| live.quarantine.as_ref()).map(|held| held.rows).sum()
     }
 
     /// The commits that hold quarantined records.
     pub fn with_quarantine(&self) -> impl Iterator<Item = (CommitId, &LiveCommit)> {
-        self.fold.live().iter().filter(|(_, live)| live.quarantine.is_some()).map(|(commit, live)| (*commit, live))
+        self.state.live().iter().filter(|(_, live)| live.quarantine.is_some()).map(|(commit, live)| (*commit, live))
     }
 
     /// The proof of the commit with that number, if it has one.
@@ -147,6 +147,6 @@ impl Lake {
     /// # Errors
     /// As [`Lake::open`].
     pub async fn follow(&mut self) -> Result<()> {
-        read::follow(&self.store, &self.layout, self.names, &mut self.fold).await
+        read::follow(&self.store, &self.layout, self.names, &mut self.state).await
     }
 }

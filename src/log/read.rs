@@ -1,4 +1,4 @@
-//! Reading a commit log into its fold.
+//! Reading a commit log into its state.
 //!
 //! A log is read by number, because a listing taken while manifests are added may miss one and show the next. Where a single writer is at
 //! work on a store without conditional puts, the names of manifests carry their commit, so there a listing says what they are; and two
@@ -18,11 +18,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
-use crate::log::checkpoint::{self, Unfit};
+use crate::log::checkpoint::{self, InvalidCheckpoint};
 use crate::log::digest::Sha256;
 use crate::log::layout::{Layout, Name};
 use crate::log::manifest::Manifest;
-use crate::log::state::Fold;
+use crate::log::state::LogState;
 use crate::store::{Store, Writers};
 
 /// How many manifests are read at once.
@@ -33,7 +33,7 @@ const UNLISTED_SAID: u32 = 16;
 
 /// How the manifests of a log are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Names {
+pub(crate) enum ManifestNames {
     /// By their number alone.
     Plain,
     /// Some by number and commit: a single writer's.
@@ -41,21 +41,21 @@ pub(crate) enum Names {
 }
 
 /// A log as it was read.
-pub(crate) struct Opened {
-    pub(crate) fold: Fold,
-    pub(crate) names: Names,
+pub(crate) struct OpenedLog {
+    pub(crate) state: LogState,
+    pub(crate) names: ManifestNames,
     /// The number of the checkpoint that reading began with; 0 for none.
     pub(crate) checkpoint: u64,
 }
 
 /// The names of manifests in a listing, by number, and those of checkpoints.
 #[derive(Default)]
-pub(crate) struct Listed {
+pub(crate) struct ListedLog {
     manifests: BTreeMap<u64, Vec<(String, Option<CommitId>)>>,
-    checkpoints: BTreeSet<checkpoint::Listed>,
+    checkpoints: BTreeSet<checkpoint::ListedCheckpoint>,
 }
 
-impl Listed {
+impl ListedLog {
     pub(crate) fn of(layout: &Layout, names: impl IntoIterator<Item = String>) -> Self {
         let mut listed = Self::default();
         for path in names {
@@ -64,7 +64,7 @@ impl Listed {
                 Some(Name::Manifest(number)) => (number, None),
                 Some(Name::SoleManifest { number, commit }) => (number, Some(commit)),
                 _ => {
-                    listed.checkpoints.extend(checkpoint::Listed::of(name));
+                    listed.checkpoints.extend(checkpoint::ListedCheckpoint::of(name));
                     continue;
                 }
             };
@@ -110,7 +110,7 @@ impl Listed {
         number: u64,
     ) -> Result<Option<(String, Option<CommitId>)>> {
         let plain = layout.manifest(number);
-        let knows_commits = self.names() == Names::WithCommit || store.writers() == Writers::Single;
+        let knows_commits = self.names() == ManifestNames::WithCommit || store.writers() == Writers::Single;
         if !knows_commits && store.get(&plain).await?.is_some() {
             return Ok(Some((plain, None)));
         }
@@ -137,13 +137,13 @@ impl Listed {
     }
 
     /// The checkpoints that are listed, the newest last.
-    pub(crate) fn checkpoints(&self) -> &BTreeSet<checkpoint::Listed> {
+    pub(crate) fn checkpoints(&self) -> &BTreeSet<checkpoint::ListedCheckpoint> {
         &self.checkpoints
     }
 
-    pub(crate) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> ManifestNames {
         let carries_commit = self.manifests.values().flatten().any(|(_, commit)| commit.is_some());
-        if carries_commit { Names::WithCommit } else { Names::Plain }
+        if carries_commit { ManifestNames::WithCommit } else { ManifestNames::Plain }
     }
 
     /// The one name of a number, or the plain one for a number that is not listed.
@@ -174,72 +174,72 @@ fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
 }
 
 /// Lists the log, up to its proved end.
-pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<Listed> {
-    Listed::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
+pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<ListedLog> {
+    ListedLog::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
 }
 
 /// Reads the log: its newest checkpoint, and the manifests after it.
-pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<Opened> {
+pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<OpenedLog> {
     let listed = list(store, layout).await?;
     // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
     let newest = listed.newest();
-    let mut fold = begin(store, layout, &listed).await?;
-    let checkpoint = fold.next_number() - 1;
+    let mut state = begin(store, layout, &listed).await?;
+    let checkpoint = state.next_number() - 1;
     listed.check_up_to(store, layout, checkpoint).await?;
     let one = |number| listed.one(store, layout, number);
     let mut manifests = stream::iter(checkpoint + 1..=newest)
         .map(|number| async move { load_named(store, one(number)?).await })
         .buffered(READ_AHEAD);
     while let Some(loaded) = manifests.try_next().await? {
-        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, fold.next_number()))?;
-        fold.apply(&manifest, sha256)?;
+        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, state.next_number()))?;
+        state.apply(&manifest, sha256)?;
     }
     drop(manifests);
-    Ok(Opened { fold, names: listed.names(), checkpoint })
+    Ok(OpenedLog { state, names: listed.names(), checkpoint })
 }
 
-/// The fold of the newest checkpoint that can be believed, or of an empty log.
-async fn begin(store: &Store, layout: &Layout, listed: &Listed) -> Result<Fold> {
+/// The state of the newest checkpoint that can be believed, or of an empty log.
+async fn begin(store: &Store, layout: &Layout, listed: &ListedLog) -> Result<LogState> {
     for held in listed.checkpoints.iter().rev() {
         // One that is gone was deleted by a sweep.
         let Some(bytes) = store.get(&held.path(layout)).await? else { continue };
         match believe(store, layout, listed, *held, &bytes).await? {
-            Ok(fold) => return Ok(fold),
+            Ok(state) => return Ok(state),
             Err(why) => {
                 let object = store.uri(&held.path(layout));
                 tracing::warn!(object, %why, "a checkpoint is not used; the log is read without it");
             }
         }
     }
-    Ok(Fold::new(layout.account().clone()))
+    Ok(LogState::new(layout.account().clone()))
 }
 
-/// The fold of a checkpoint that names the manifest which stands under its number, or why it is not used.
+/// The state of a checkpoint that names the manifest which stands under its number, or why it is not used.
 async fn believe(
     store: &Store,
     layout: &Layout,
-    listed: &Listed,
-    held: checkpoint::Listed,
+    listed: &ListedLog,
+    held: checkpoint::ListedCheckpoint,
     bytes: &[u8],
-) -> Result<std::result::Result<Fold, Unfit>> {
-    let fold = match checkpoint::from_bytes(layout, held, bytes) {
-        Ok(fold) => fold,
+) -> Result<std::result::Result<LogState, InvalidCheckpoint>> {
+    let state = match checkpoint::from_bytes(layout, held, bytes) {
+        Ok(state) => state,
         Err(why) => return Ok(Err(why)),
     };
     let own = store.get(&listed.one(store, layout, held.number)?.0).await?;
     let stands = own.map(|bytes| Sha256::of(&bytes));
-    let is_named = stands.is_some() && stands == fold.newest().map(|newest| newest.sha256);
+    let is_named = stands.is_some() && stands == state.newest().map(|newest| newest.sha256);
     Ok(if is_named {
-        Ok(fold)
+        Ok(state)
     } else {
-        Err(Unfit::Broken("it is of another manifest than the one in the log".to_owned()))
+        Err(InvalidCheckpoint::Broken("it is of another manifest than the one in the log".to_owned()))
     })
 }
 
 /// Reads what was added since.
-pub(crate) async fn follow(store: &Store, layout: &Layout, names: Names, fold: &mut Fold) -> Result<()> {
-    while let Some((manifest, sha256)) = load(store, layout, names, fold.next_number()).await? {
-        fold.apply(&manifest, sha256)?;
+pub(crate) async fn follow(store: &Store, layout: &Layout, names: ManifestNames, state: &mut LogState) -> Result<()> {
+    while let Some((manifest, sha256)) = load(store, layout, names, state.next_number()).await? {
+        state.apply(&manifest, sha256)?;
     }
     Ok(())
 }
@@ -248,16 +248,16 @@ pub(crate) async fn follow(store: &Store, layout: &Layout, names: Names, fold: &
 pub(crate) async fn load(
     store: &Store,
     layout: &Layout,
-    names: Names,
+    names: ManifestNames,
     number: u64,
 ) -> Result<Option<(Manifest, Sha256)>> {
     let name = match names {
-        Names::Plain => (layout.manifest(number), None),
-        Names::WithCommit => {
+        ManifestNames::Plain => (layout.manifest(number), None),
+        ManifestNames::WithCommit => {
             // From the number before on: a fork there came after it was read.
             let before = number.saturating_sub(1);
             let after = store.list_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
-            let listed = Listed::of(layout, after.into_iter().map(|object| object.path));
+            let listed = ListedLog::of(layout, after.into_iter().map(|object| object.path));
             listed.one(store, layout, before)?;
             listed.one(store, layout, number)?
         }

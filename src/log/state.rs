@@ -1,6 +1,6 @@
-//! The fold: the state that the manifests 1..N of an account add up to, and the rules by which a next one may follow.
+//! The state: the state that the manifests 1..N of an account add up to, and the rules by which a next one may follow.
 //!
-//! One rule serves both directions. A writer asks [`admit`](Fold::admit) before every try at a number, and [`apply`](Fold::apply) asks the same
+//! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and [`apply`](LogState::apply) asks the same
 //! of every manifest that it reads, so that a log which breaks the rules is a defect and never half understood. The rules:
 //! the binding is the log's, the commit's id is neither fenced nor used, everything it removes is live, nothing live that stays overlaps
 //! its window, what it fences is unknown to the log, and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows
@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::CheckpointState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
 use crate::log::digest::Sha256;
 use crate::log::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
 use crate::log::stop_ledger::{StopIntent, StopResult, Stops};
@@ -64,7 +64,7 @@ pub struct LastCommit {
 
 /// What a commit asks of the log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim<'a> {
+pub(crate) struct CommitRequest<'a> {
     pub(crate) commit: CommitId,
     pub(crate) account: &'a Binding,
     pub(crate) window: Option<Window>,
@@ -84,7 +84,7 @@ pub(crate) enum Standing {
 
 /// The state that the manifests read so far add up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fold {
+pub struct LogState {
     name: AccountName,
     binding: Option<Binding>,
     newest: Option<Previous>,
@@ -99,7 +99,7 @@ pub struct Fold {
     stops: Stops,
 }
 
-impl Fold {
+impl LogState {
     /// The state of an empty log.
     pub fn new(name: AccountName) -> Self {
         Self {
@@ -183,33 +183,33 @@ impl Fold {
     }
 
     /// The check before every try at a number.
-    pub(crate) fn admit(&self, claim: Claim<'_>) -> std::result::Result<(), Refusal> {
-        if let Some(bound) = self.binding.as_ref().filter(|bound| *bound != claim.account) {
-            return Err(Refusal::OtherAccount { bound: Box::new(bound.clone()) });
+    pub(crate) fn check(&self, request: CommitRequest<'_>) -> std::result::Result<(), Conflict> {
+        if let Some(bound) = self.binding.as_ref().filter(|bound| *bound != request.account) {
+            return Err(Conflict::OtherAccount { bound: Box::new(bound.clone()) });
         }
-        match self.standing(claim.commit) {
-            Some(Standing::Fenced) => return Err(Refusal::Fenced),
-            Some(Standing::Live | Standing::Removed) => return Err(Refusal::Known { commit: claim.commit }),
+        match self.standing(request.commit) {
+            Some(Standing::Fenced) => return Err(Conflict::Fenced),
+            Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: request.commit }),
             None => {}
         }
-        for (i, commit) in claim.removes.iter().enumerate() {
+        for (i, commit) in request.removes.iter().enumerate() {
             // Windows take the place of windows, and page files of page files: fences and stops are for ever.
             let may_go =
                 self.live.get(commit).is_some_and(|live| live.window.is_some() || live.kind == CommitKind::Replay);
-            if !may_go || claim.removes[..i].contains(commit) {
-                return Err(Refusal::NotLive { commit: *commit });
+            if !may_go || request.removes[..i].contains(commit) {
+                return Err(Conflict::NotLive { commit: *commit });
             }
         }
-        for commit in claim.fences {
-            if self.standing(*commit).is_some() || *commit == claim.commit {
-                return Err(Refusal::Known { commit: *commit });
+        for commit in request.fences {
+            if self.standing(*commit).is_some() || *commit == request.commit {
+                return Err(Conflict::Known { commit: *commit });
             }
         }
-        self.stops.admit(claim.intent, claim.results)?;
-        let overlap = claim.window.and_then(|window| {
-            self.overlapping(window).find(|(commit, _)| !claim.removes.contains(commit)).map(|(_, window)| window)
+        self.stops.check(request.intent, request.results)?;
+        let overlap = request.window.and_then(|window| {
+            self.overlapping(window).find(|(commit, _)| !request.removes.contains(commit)).map(|(_, window)| window)
         });
-        overlap.map_or(Ok(()), |window| Err(Refusal::Overlap { window }))
+        overlap.map_or(Ok(()), |window| Err(Conflict::Overlap { window }))
     }
 
     /// Live windows that share a second with `window`, the latest first.
@@ -225,7 +225,7 @@ impl Fold {
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the fold is then unchanged.
+    /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the state is then unchanged.
     pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<LiveCommit>> {
         let defect = |why: String| {
             Error::new(ErrorKind::Defect, why)
@@ -239,7 +239,7 @@ impl Fold {
         if manifest.number != self.next_number() || manifest.previous != self.newest {
             return Err(defect("a manifest that does not follow the one before it".into()));
         }
-        let claim = Claim {
+        let request = CommitRequest {
             commit: manifest.commit,
             account: &manifest.account,
             window: manifest.window,
@@ -248,7 +248,7 @@ impl Fold {
             intent: manifest.intent.as_ref(),
             results: &manifest.results,
         };
-        self.admit(claim).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
+        self.check(request).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
 
         let mut removed = Vec::with_capacity(manifest.removes.len());
         for commit in &manifest.removes {
@@ -302,25 +302,25 @@ mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, sample_manifest, stop_intent, stop_result, window};
 
-    fn fold() -> Fold {
-        Fold::new("acme".parse().expect("a name"))
+    fn empty() -> LogState {
+        LogState::new("acme".parse().expect("a name"))
     }
 
-    /// A fold with commits over the seconds 0..=9 and 20..=29, and their ids.
-    fn two() -> (Fold, CommitId, CommitId) {
-        let mut fold = fold();
+    /// A state with commits over the seconds 0..=9 and 20..=29, and their ids.
+    fn two() -> (LogState, CommitId, CommitId) {
+        let mut state = empty();
         let mut ids = Vec::new();
         for (start, end) in [(0, 9), (20, 29)] {
-            let manifest = Manifest { window: Some(window(start, end)), ..chain(&fold, CommitKind::Sync) };
+            let manifest = Manifest { window: Some(window(start, end)), ..chain(&state, CommitKind::Sync) };
             ids.push(manifest.commit);
-            fold.apply(&manifest, Sha256::of(b"x")).expect("follows");
+            state.apply(&manifest, Sha256::of(b"x")).expect("follows");
         }
-        (fold, ids[0], ids[1])
+        (state, ids[0], ids[1])
     }
 
-    fn claim<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> Claim<'a> {
+    fn request<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> CommitRequest<'a> {
         let commit = CommitId::generate();
-        Claim {
+        CommitRequest {
             commit,
             account,
             window: Some(window(span.0, span.1)),
@@ -333,58 +333,64 @@ mod tests {
 
     #[test]
     fn windows_never_overlap() {
-        let (fold, first, second) = two();
+        let (state, first, second) = two();
         let account = binding();
-        assert_eq!(fold.admit(claim(&account, (10, 19), &[])), Ok(()));
-        assert_eq!(fold.admit(claim(&account, (9, 19), &[])), Err(Refusal::Overlap { window: window(0, 9) }));
-        assert_eq!(fold.admit(claim(&account, (22, 23), &[])), Err(Refusal::Overlap { window: window(20, 29) }));
-        assert_eq!(fold.admit(claim(&account, (5, 25), &[second])), Err(Refusal::Overlap { window: window(0, 9) }));
-        assert_eq!(fold.admit(claim(&account, (5, 25), &[second, first])), Ok(()));
+        assert_eq!(state.check(request(&account, (10, 19), &[])), Ok(()));
+        assert_eq!(state.check(request(&account, (9, 19), &[])), Err(Conflict::Overlap { window: window(0, 9) }));
+        assert_eq!(state.check(request(&account, (22, 23), &[])), Err(Conflict::Overlap { window: window(20, 29) }));
+        assert_eq!(state.check(request(&account, (5, 25), &[second])), Err(Conflict::Overlap { window: window(0, 9) }));
+        assert_eq!(state.check(request(&account, (5, 25), &[second, first])), Ok(()));
         let twice = [first, first];
-        assert_eq!(fold.admit(claim(&account, (5, 8), &twice)), Err(Refusal::NotLive { commit: first }));
-        assert_eq!(fold.touching(window(9, 20)), vec![(first, window(0, 9)), (second, window(20, 29))]);
-        assert_eq!(fold.touching(window(10, 19)), vec![]);
+        assert_eq!(state.check(request(&account, (5, 8), &twice)), Err(Conflict::NotLive { commit: first }));
+        assert_eq!(state.touching(window(9, 20)), vec![(first, window(0, 9)), (second, window(20, 29))]);
+        assert_eq!(state.touching(window(10, 19)), vec![]);
     }
 
     #[test]
     fn a_refresh_takes_the_place_of_what_it_removes() {
-        let (mut fold, first, second) = two();
+        let (mut state, first, second) = two();
         let manifest =
-            Manifest { window: Some(window(0, 12)), removes: vec![first], ..chain(&fold, CommitKind::Refresh) };
-        let removed = fold.apply(&manifest, Sha256::of(b"y")).expect("follows");
+            Manifest { window: Some(window(0, 12)), removes: vec![first], ..chain(&state, CommitKind::Refresh) };
+        let removed = state.apply(&manifest, Sha256::of(b"y")).expect("follows");
         assert_eq!(removed.iter().map(|gone| gone.window).collect::<Vec<_>>(), vec![Some(window(0, 9))]);
-        assert_eq!(fold.coverage().windows(), [window(0, 12), window(20, 29)]);
-        assert_eq!(fold.standing(first), Some(Standing::Removed));
-        assert_eq!(fold.standing(second), Some(Standing::Live));
+        assert_eq!(state.coverage().windows(), [window(0, 12), window(20, 29)]);
+        assert_eq!(state.standing(first), Some(Standing::Removed));
+        assert_eq!(state.standing(second), Some(Standing::Live));
         let account = binding();
-        assert_eq!(fold.admit(claim(&account, (40, 41), &[first])), Err(Refusal::NotLive { commit: first }));
+        assert_eq!(state.check(request(&account, (40, 41), &[first])), Err(Conflict::NotLive { commit: first }));
     }
 
     #[test]
     fn a_fenced_id_never_commits_and_a_known_id_is_never_fenced() {
-        let (mut fold, first, _) = two();
+        let (mut state, first, _) = two();
         let lost = CommitId::generate();
         let fence = Manifest {
             fences: vec![lost],
-            ..Manifest { files: vec![], window: None, proof: None, quarantine: None, ..chain(&fold, CommitKind::Fence) }
+            ..Manifest {
+                files: vec![],
+                window: None,
+                proof: None,
+                quarantine: None,
+                ..chain(&state, CommitKind::Fence)
+            }
         };
-        fold.apply(&fence, Sha256::of(b"z")).expect("follows");
+        state.apply(&fence, Sha256::of(b"z")).expect("follows");
         let account = binding();
-        let late = Claim { commit: lost, ..claim(&account, (50, 51), &[]) };
-        assert_eq!(fold.admit(late), Err(Refusal::Fenced));
+        let late = CommitRequest { commit: lost, ..request(&account, (50, 51), &[]) };
+        assert_eq!(state.check(late), Err(Conflict::Fenced));
         for known in [first, lost, fence.commit] {
             let fences = [known];
-            let again = Claim { window: None, fences: &fences, ..claim(&account, (0, 0), &[]) };
-            assert_eq!(fold.admit(again), Err(Refusal::Known { commit: known }));
+            let again = CommitRequest { window: None, fences: &fences, ..request(&account, (0, 0), &[]) };
+            assert_eq!(state.check(again), Err(Conflict::Known { commit: known }));
         }
-        let same = Claim { commit: first, ..claim(&account, (50, 51), &[]) };
-        assert_eq!(fold.admit(same), Err(Refusal::Known { commit: first }));
+        let same = CommitRequest { commit: first, ..request(&account, (50, 51), &[]) };
+        assert_eq!(state.check(same), Err(Conflict::Known { commit: first }));
     }
 
     #[test]
     fn the_chain_and_the_binding_are_checked() {
-        let (mut fold, ..) = two();
-        let good = Manifest { window: Some(window(40, 41)), ..chain(&fold, CommitKind::Sync) };
+        let (mut state, ..) = two();
+        let good = Manifest { window: Some(window(40, 41)), ..chain(&state, CommitKind::Sync) };
         let other = Binding { sid: "other".into(), ..binding() };
         for bad in [
             Manifest { number: 4, ..good.clone() },
@@ -394,45 +400,45 @@ mod tests {
             Manifest { window: Some(window(0, 1)), ..good.clone() },
             Manifest { account: Binding { name: "b".parse().expect("a name"), ..binding() }, ..good.clone() },
         ] {
-            assert_eq!(fold.apply(&bad, Sha256::of(b"b")).expect_err("a defect").kind(), ErrorKind::Defect);
+            assert_eq!(state.apply(&bad, Sha256::of(b"b")).expect_err("a defect").kind(), ErrorKind::Defect);
         }
-        assert!(matches!(fold.admit(claim(&other, (40, 41), &[])), Err(Refusal::OtherAccount { .. })));
-        fold.apply(&good, Sha256::of(b"g")).expect("the fold is unchanged by what it refused");
+        assert!(matches!(state.check(request(&other, (40, 41), &[])), Err(Conflict::OtherAccount { .. })));
+        state.apply(&good, Sha256::of(b"g")).expect("the state is unchanged by what it refused");
     }
 
     #[test]
     fn a_start_is_remembered_and_binds_nothing() {
-        let bare = |fold: &Fold, second: i64| Manifest {
+        let bare = |state: &LogState, second: i64| Manifest {
             wanted_from: Some(window(second, second).start()),
             files: vec![],
             window: None,
             proof: None,
             quarantine: None,
-            ..chain(fold, CommitKind::Start)
+            ..chain(state, CommitKind::Start)
         };
-        let mut fold = fold();
-        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..bare(&fold, 50) };
+        let mut state = empty();
+        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..bare(&state, 50) };
         other.to_bytes().expect("fits its format");
-        fold.apply(&other, Sha256::of(b"a")).expect("follows");
-        assert_eq!((fold.binding(), fold.start()), (None, Some(window(50, 50).start())));
-        let good = Manifest { window: Some(window(60, 69)), ..chain(&fold, CommitKind::Sync) };
-        fold.apply(&good, Sha256::of(b"b")).expect("another account may follow");
-        assert_eq!(fold.binding(), Some(&binding()));
-        assert_eq!(fold.coverage().windows(), [window(60, 69)]);
+        state.apply(&other, Sha256::of(b"a")).expect("follows");
+        assert_eq!((state.binding(), state.start()), (None, Some(window(50, 50).start())));
+        let good = Manifest { window: Some(window(60, 69)), ..chain(&state, CommitKind::Sync) };
+        state.apply(&good, Sha256::of(b"b")).expect("another account may follow");
+        assert_eq!(state.binding(), Some(&binding()));
+        assert_eq!(state.coverage().windows(), [window(60, 69)]);
         for (second, start) in [(40, 40), (45, 40)] {
-            let manifest = bare(&fold, second);
-            fold.apply(&manifest, Sha256::of(b"c")).expect("follows");
-            assert_eq!(fold.start(), Some(window(start, start).start()), "the earliest counts");
+            let manifest = bare(&state, second);
+            state.apply(&manifest, Sha256::of(b"c")).expect("follows");
+            assert_eq!(state.start(), Some(window(start, start).start()), "the earliest counts");
             let (account, removes) = (binding(), [manifest.commit]);
-            let refused = Err(Refusal::NotLive { commit: manifest.commit });
-            assert_eq!(fold.admit(claim(&account, (80, 89), &removes)), refused, "a start is for ever");
+            let refused = Err(Conflict::NotLive { commit: manifest.commit });
+            assert_eq!(state.check(request(&account, (80, 89), &removes)), refused, "a start is for ever");
         }
         for odd in [
-            Manifest { wanted_from: None, ..bare(&fold, 1) },
-            Manifest { window: Some(window(0, 1)), ..bare(&fold, 1) },
-            Manifest { removes: vec![good.commit], ..bare(&fold, 1) },
-            Manifest { fences: vec![CommitId::generate()], ..bare(&fold, 1) },
-            Manifest { files: good.files.clone(), ..bare(&fold, 1) },
+            Manifest { wanted_from: None, ..bare(&state, 1) },
+            Manifest { window: Some(window(0, 1)), ..bare(&state, 1) },
+            Manifest { removes: vec![good.commit], ..bare(&state, 1) },
+            Manifest { fences: vec![CommitId::generate()], ..bare(&state, 1) },
+            Manifest { files: good.files.clone(), ..bare(&state, 1) },
         ] {
             odd.to_bytes().expect_err("more or less than a start");
         }
@@ -440,31 +446,31 @@ mod tests {
 
     #[test]
     fn stops_follow_stops() {
-        let (mut fold, ..) = two();
-        let intent = stop_intent(&fold, &["CG1", "CG2"]);
-        fold.apply(&intent, Sha256::of(b"i")).expect("follows");
-        let second = stop_intent(&fold, &["CG2"]);
-        let error = fold.apply(&second, Sha256::of(b"s")).expect_err("unsettled");
+        let (mut state, ..) = two();
+        let intent = stop_intent(&state, &["CG1", "CG2"]);
+        state.apply(&intent, Sha256::of(b"i")).expect("follows");
+        let second = stop_intent(&state, &["CG2"]);
+        let error = state.apply(&second, Sha256::of(b"s")).expect_err("unsettled");
         assert!(error.to_string().contains("an earlier stop of CG2"), "{error}");
-        let foreign = stop_result(&fold, &["CG1"]);
-        assert!(fold.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
+        let foreign = stop_result(&state, &["CG1"]);
+        assert!(state.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
         let removes = [intent.commit];
         let account = binding();
-        let refused = Err(Refusal::NotLive { commit: intent.commit });
-        assert_eq!(fold.admit(claim(&account, (40, 49), &removes)), refused, "an intent is for ever");
-        let mut result = stop_result(&fold, &["CG1"]);
+        let refused = Err(Conflict::NotLive { commit: intent.commit });
+        assert_eq!(state.check(request(&account, (40, 49), &removes)), refused, "an intent is for ever");
+        let mut result = stop_result(&state, &["CG1"]);
         result.results[0].intent = intent.commit;
-        fold.apply(&result, Sha256::of(b"r")).expect("follows");
-        assert_eq!(fold.stops().unsettled().keys().collect::<Vec<_>>(), ["CG2"]);
-        assert_eq!(fold.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
+        state.apply(&result, Sha256::of(b"r")).expect("follows");
+        assert_eq!(state.stops().unsettled().keys().collect::<Vec<_>>(), ["CG2"]);
+        assert_eq!(state.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
     }
 
     #[test]
     fn a_log_of_a_newer_minor_version_is_not_written() {
-        let mut fold = fold();
-        fold.writable().expect("empty");
+        let mut state = empty();
+        state.writable().expect("empty");
         let newer = Manifest { format: FormatVersion { major: 1, minor: 1 }, ..sample_manifest() };
-        fold.apply(&newer, Sha256::of(b"x")).expect("read");
-        assert_eq!(fold.writable().expect_err("refused").kind(), ErrorKind::Lake);
+        state.apply(&newer, Sha256::of(b"x")).expect("read");
+        assert_eq!(state.writable().expect_err("refused").kind(), ErrorKind::Lake);
     }
 }

@@ -108,7 +108,7 @@ impl StopEvidence {
 
 /// A number whose intent has no known outcome yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsettled {
+pub struct PendingStop {
     /// The commit of the intent.
     pub intent: CommitId,
     /// The timestamp that its call was signed with, if it was made at all.
@@ -129,13 +129,13 @@ pub struct StoppedBefore {
 /// What a log says of stops.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops {
-    unsettled: BTreeMap<String, Unsettled>,
+    unsettled: BTreeMap<String, PendingStop>,
     stopped: BTreeMap<String, StoppedBefore>,
 }
 
 impl Stops {
     /// The unsettled numbers, in their order.
-    pub fn unsettled(&self) -> &BTreeMap<String, Unsettled> {
+    pub fn unsettled(&self) -> &BTreeMap<String, PendingStop> {
         &self.unsettled
     }
 
@@ -145,14 +145,14 @@ impl Stops {
     }
 
     /// Whether an intent or results may follow.
-    pub(crate) fn admit(
+    pub(crate) fn check(
         &self,
         intent: Option<&StopIntent>,
         results: &[StopResult],
     ) -> std::result::Result<(), StopConflict> {
         let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
         if let Some(number) = intended.find(|number| self.unsettled.contains_key(*number)) {
-            return Err(StopConflict::Unsettled { number: number.clone() });
+            return Err(StopConflict::PendingStop { number: number.clone() });
         }
         let is_settled = |result: &&StopResult| match self.unsettled.get(&result.number) {
             Some(held) if held.intent == result.intent => held.is_unknown && result.outcome == StopOutcome::Unknown,
@@ -178,7 +178,7 @@ impl Stops {
         if let Some(StopIntent { requested_at, numbers, .. }) = intent {
             for number in numbers {
                 self.stopped.remove(number);
-                let unsettled = Unsettled { intent: commit, requested_at: *requested_at, is_unknown: false };
+                let unsettled = PendingStop { intent: commit, requested_at: *requested_at, is_unknown: false };
                 self.unsettled.insert(number.clone(), unsettled);
             }
         }
@@ -189,7 +189,7 @@ impl Stops {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopConflict {
     /// A requisition that would be stopped has a stop whose outcome is not known yet.
-    Unsettled {
+    PendingStop {
         /// The number of the requisition.
         number: String,
     },
@@ -203,7 +203,7 @@ pub enum StopConflict {
 impl fmt::Display for StopConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsettled { number } => write!(f, "an earlier stop of {number} is pending"),
+            Self::PendingStop { number } => write!(f, "an earlier stop of {number} is pending"),
             Self::Settled { number } => write!(f, "no stop of {number} is pending"),
         }
     }
@@ -228,25 +228,25 @@ mod tests {
         let (first, other) = (CommitId::generate(), CommitId::generate());
         let mut stops = Stops::default();
         stops.apply(first, Some(&intent(&["A", "B"])), &[]);
-        let unsettled = |number: &str| Err(StopConflict::Unsettled { number: number.to_owned() });
+        let unsettled = |number: &str| Err(StopConflict::PendingStop { number: number.to_owned() });
         let settled = |number: &str| Err(StopConflict::Settled { number: number.to_owned() });
-        assert_eq!(stops.admit(Some(&intent(&["C", "B"])), &[]), unsettled("B"));
-        assert_eq!(stops.admit(Some(&intent(&["C"])), &[]), Ok(()));
-        assert_eq!(stops.admit(None, &[result(other, "A", StopOutcome::Stopped)]), settled("A"));
-        assert_eq!(stops.admit(None, &[result(first, "C", StopOutcome::Stopped)]), settled("C"));
+        assert_eq!(stops.check(Some(&intent(&["C", "B"])), &[]), unsettled("B"));
+        assert_eq!(stops.check(Some(&intent(&["C"])), &[]), Ok(()));
+        assert_eq!(stops.check(None, &[result(other, "A", StopOutcome::Stopped)]), settled("A"));
+        assert_eq!(stops.check(None, &[result(first, "C", StopOutcome::Stopped)]), settled("C"));
 
         let unknown = result(first, "A", StopOutcome::Unknown);
-        assert_eq!(stops.admit(None, std::slice::from_ref(&unknown)), Ok(()));
+        assert_eq!(stops.check(None, std::slice::from_ref(&unknown)), Ok(()));
         stops.apply(other, None, std::slice::from_ref(&unknown));
         assert!(stops.unsettled()["A"].is_unknown && !stops.unsettled()["B"].is_unknown);
-        assert_eq!(stops.admit(Some(&intent(&["A"])), &[]), unsettled("A"), "unknown is not settled");
-        assert_eq!(stops.admit(None, &[unknown]), settled("A"), "unknown is said once");
+        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), unsettled("A"), "unknown is not settled");
+        assert_eq!(stops.check(None, &[unknown]), settled("A"), "unknown is said once");
 
         let known = result(first, "A", StopOutcome::NotStopped);
-        assert_eq!(stops.admit(None, std::slice::from_ref(&known)), Ok(()));
+        assert_eq!(stops.check(None, std::slice::from_ref(&known)), Ok(()));
         stops.apply(other, None, std::slice::from_ref(&known));
-        assert_eq!(stops.admit(None, &[known]), settled("A"));
-        assert_eq!(stops.admit(Some(&intent(&["A"])), &[]), Ok(()));
+        assert_eq!(stops.check(None, &[known]), settled("A"));
+        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
         assert_eq!(stops.unsettled().keys().collect::<Vec<_>>(), ["B"]);
 
         stops.apply(other, None, &[result(first, "B", StopOutcome::Stopped)]);

@@ -27,7 +27,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::check::{bounds, check_order};
 use super::rows::{Columns, RowSource};
-use super::spec::{Origin, TableSpec};
+use super::spec::{FileOrigin, TableSpec};
 use crate::error::{Error, Result};
 use crate::log::digest::Sha256;
 use crate::time::BeijingTime;
@@ -58,7 +58,7 @@ pub struct EncodedFile {
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit the specification: a column is missing, rows are not sorted as claimed, or
 /// a modified time is null or outside the span; what their source says when it cannot go on.
-pub fn encode(spec: &TableSpec, rows: RowSource, origin: &Origin) -> Result<Option<EncodedFile>> {
+pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<Option<EncodedFile>> {
     let columns = rows.open()?;
     let (schema, rows) = (columns.schema(), columns.rows());
     if rows == 0 {
@@ -91,7 +91,7 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &Origin) -> Result<Opti
 }
 
 /// Checks what the file will claim of its rows, and gives the earliest and the latest of their modified times.
-fn check(spec: &TableSpec, columns: &dyn Columns, origin: &Origin) -> Result<(BeijingTime, BeijingTime)> {
+fn check(spec: &TableSpec, columns: &dyn Columns, origin: &FileOrigin) -> Result<(BeijingTime, BeijingTime)> {
     let schema = columns.schema();
     let claimed = |field: &FieldRef| spec.sorted_by.contains(field.name()) || spec.modified == *field.name();
     let places: Vec<usize> = (0..schema.fields().len()).filter(|place| claimed(&schema.fields()[*place])).collect();
@@ -157,7 +157,7 @@ fn properties(
     spec: &TableSpec,
     schema: &Schema,
     rows: usize,
-    origin: &Origin,
+    origin: &FileOrigin,
 ) -> std::result::Result<WriterProperties, String> {
     let index = |name: &String| schema.index_of(name).map_err(|_| format!("no column `{name}`"));
     let sorting = spec.sorted_by.iter().map(|name| {
@@ -201,7 +201,7 @@ fn properties(
     Ok(properties.build())
 }
 
-fn metadata(spec: &TableSpec, origin: &Origin) -> Vec<KeyValue> {
+fn metadata(spec: &TableSpec, origin: &FileOrigin) -> Vec<KeyValue> {
     let span = origin.span.map(|span| format!("{}/{}", span.start().rfc3339(), span.end().rfc3339()));
     [
         ("wdt_lake.contract", Some(origin.contract.to_string())),
@@ -218,6 +218,7 @@ fn metadata(spec: &TableSpec, origin: &Origin) -> Vec<KeyValue> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::cast::AsArray as _;
     use arrow_array::types::Decimal128Type;
     use arrow_schema::SchemaRef;
     use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -230,8 +231,8 @@ mod tests {
     use crate::land::testing::{header_batch, header_spec, window};
     use crate::parquet::decode;
 
-    fn origin() -> Origin {
-        Origin {
+    fn origin() -> FileOrigin {
+        FileOrigin {
             account: "acme".parse().expect("a name"),
             commit: CommitId::generate(),
             contract: FormatVersion::LAKE,

@@ -24,7 +24,7 @@ pub struct TableSpec {
 
 /// Where a file comes from, for its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct FileOrigin {
     /// The account.
     pub account: AccountName,
     /// The commit that adds the file.

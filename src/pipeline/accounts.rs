@@ -30,7 +30,7 @@ const LEAST_RESPONSE_BYTES: u64 = 1 << 20;
 
 /// What an account works with; a clone shares the threads and has a share of the memory of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Means {
+pub(super) struct RunResources {
     pub(super) reader: Worker,
     pub(super) encoder: Worker,
     /// The bytes of decoded pages that may wait in memory.
@@ -71,7 +71,7 @@ impl Shares {
     }
 }
 
-impl Means {
+impl RunResources {
     /// What one account has that is alone.
     pub(super) fn alone(max_memory: u64) -> Result<Self> {
         Self::with(Shares::of(max_memory, 1)?)
@@ -96,7 +96,7 @@ impl Means {
 
 /// One account of a run, and what is asked for it.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct SyncRequest {
     /// The account.
     pub account: AccountSettings,
     /// What is asked. The run as a whole takes no more memory than the least that any of its orders allows.
@@ -110,7 +110,7 @@ pub struct Order {
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the memory is too little to work in.
 pub async fn sync_all(
-    orders: &[Order],
+    orders: &[SyncRequest],
     store: &Store,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
@@ -118,9 +118,9 @@ pub async fn sync_all(
 ) -> Result<Vec<SyncReport>> {
     let Some(max_memory) = orders.iter().map(|order| order.options.max_memory).min() else { return Ok(Vec::new()) };
     let shares = Shares::of(max_memory, orders.len())?;
-    let means = Means::with(shares)?;
+    let means = RunResources::with(shares)?;
     let places = Semaphore::new(shares.at_once);
-    let runs = orders.iter().map(|Order { account, options }| {
+    let runs = orders.iter().map(|SyncRequest { account, options }| {
         let (means, clock, places, interrupt) = (means.clone(), Arc::clone(&clock), &places, &interrupt);
         let run = async move {
             let _place = tokio::select! {
@@ -154,7 +154,7 @@ mod tests {
             assert!(page_memory >= LEAST_PAGE_MEMORY_BYTES, "{shares:?}");
             let all = BASE_MEMORY_BYTES + at_once * page_memory + (at_once - 1) * ACCOUNT_MEMORY_BYTES;
             assert!(all <= max_memory * MIB, "{shares:?}");
-            let means = Means::with(shares).expect("threads");
+            let means = RunResources::with(shares).expect("threads");
             let concurrency = 4;
             let each = means.calls(&CallPolicy { concurrency, ..CallPolicy::default() }).max_response_bytes;
             assert!(each * u64::from(concurrency) * at_once <= max_memory * MIB / 2, "{shares:?}: {each}");

@@ -13,7 +13,7 @@ use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
 
 /// What the ERP says of one number.
 #[derive(Debug)]
-pub struct Looked {
+pub struct Queried {
     /// The number that was asked for.
     pub number: String,
     /// Its rows in the two tables; no rows when the ERP does not know the number.
@@ -29,7 +29,7 @@ pub async fn get(
     numbers: &[String],
     calls: &CallPolicy,
     clock: Arc<dyn Clock>,
-) -> Result<Vec<Looked>> {
+) -> Result<Vec<Queried>> {
     let gateway = Gateway::new(account, calls, clock)?;
     let decoder = Arc::new(PageDecoder::new(account.edition, RunId::generate())?);
     let mut found = Vec::with_capacity(numbers.len());
@@ -44,8 +44,8 @@ pub async fn get(
             .await
             .map_err(|error| error.with("number", number))?;
         let page = called.value.into_read().map_err(|error| error.with("number", number))?;
-        let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        found.push(Looked { number: number.clone(), rows: assemble([page], &winners)? });
+        let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
+        found.push(Queried { number: number.clone(), rows: assemble([page], &selected)? });
     }
     Ok(found)
 }

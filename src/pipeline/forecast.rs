@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::raw::KeepRaw;
-use super::shelf::Shelf;
+use super::shelf::SpillBuffer;
 use super::source::Source;
 use super::task::contradicted;
 use super::{SyncOptions, recent_density};
@@ -72,7 +72,7 @@ pub async fn plan(
     clock: Arc<dyn Clock>,
 ) -> Result<Forecast> {
     let coverage = lake.map(|lake| lake.coverage().clone()).unwrap_or_default();
-    let start = lake.and_then(|lake| lake.fold().start());
+    let start = lake.and_then(|lake| lake.state().start());
     let resolved = options.range().resolve(&coverage, start, clock.now())?;
     let mut forecast = Forecast {
         range: resolved.window,
@@ -90,7 +90,7 @@ pub async fn plan(
         Some(account) => {
             let gateway = Gateway::new(account, &options.calls, Arc::clone(&clock))?;
             let decoder = PageDecoder::new(account.edition, RunId::generate())?;
-            Some(Source::new(gateway, decoder, Shelf::new(usize::MAX), KeepRaw::No, clock))
+            Some(Source::new(gateway, decoder, SpillBuffer::new(usize::MAX), KeepRaw::No, clock))
         }
         None => None,
     };

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
 
-use super::shelf::ShelvedPage;
+use super::shelf::BufferedPage;
 use crate::error::{Error, Result};
 use crate::land::stage::TablePart;
 use crate::parquet::Columns;
@@ -29,16 +29,16 @@ pub(super) struct PartRows {
     pub(super) details: RowSource,
 }
 
-/// Cuts the rows of `assembly`, which are `winners` on `pages`, into parts.
+/// Cuts the rows of `assembly`, which are `selected` on `pages`, into parts.
 pub(super) fn cut(
-    assembly: &Assembly<ShelvedPage>,
-    pages: &Arc<[ShelvedPage]>,
-    winners: &[(usize, usize)],
+    assembly: &Assembly<BufferedPage>,
+    pages: &Arc<[BufferedPage]>,
+    selected: &[(usize, usize)],
     decoder: &PageDecoder,
     memory_bytes: usize,
 ) -> Result<Vec<PartRows>> {
     let is_stored = |page: usize| pages.get(page).is_some_and(|page| page.stored_bytes() > 0);
-    let (stored, held): (Vec<_>, Vec<_>) = winners.iter().copied().partition(|(page, _)| is_stored(*page));
+    let (stored, held): (Vec<_>, Vec<_>) = selected.iter().copied().partition(|(page, _)| is_stored(*page));
     if stored.is_empty() {
         return Ok(vec![of_pages(assembly)]);
     }
@@ -49,7 +49,7 @@ pub(super) fn cut(
     }
     let (mut group, mut bytes) = (Group::new(pages, decoder), 0);
     for (page, rows) in by_page {
-        let page_bytes = pages.get(page).map_or(0, ShelvedPage::stored_bytes);
+        let page_bytes = pages.get(page).map_or(0, BufferedPage::stored_bytes);
         if bytes > 0 && bytes + page_bytes > memory_bytes / GROUPS_IN_MEMORY {
             parts.push(std::mem::replace(&mut group, Group::new(pages, decoder)).into_part());
             bytes = 0;
@@ -92,18 +92,18 @@ fn of_pages<P: AsRef<Page> + Send + Sync + 'static>(assembly: &Assembly<P>) -> P
 
 /// Pages on disk that land together.
 struct Group {
-    all: Arc<[ShelvedPage]>,
+    all: Arc<[BufferedPage]>,
     decoder: PageDecoder,
     /// Each with its rows that land.
     pages: Vec<(usize, Vec<usize>)>,
 }
 
 impl Group {
-    fn new(all: &Arc<[ShelvedPage]>, decoder: &PageDecoder) -> Self {
+    fn new(all: &Arc<[BufferedPage]>, decoder: &PageDecoder) -> Self {
         Self { all: Arc::clone(all), decoder: decoder.clone(), pages: Vec::new() }
     }
 
-    fn winners(&self) -> Vec<(usize, usize)> {
+    fn selected(&self) -> Vec<(usize, usize)> {
         let rows = self.pages.iter().enumerate();
         rows.flat_map(|(place, (_, rows))| rows.iter().map(move |row| (place, *row))).collect()
     }
@@ -111,7 +111,7 @@ impl Group {
     fn read(&self) -> Result<Assembly<Page>> {
         let pages = self.pages.iter().map(|(page, _)| self.all[*page].read_again(&self.decoder));
         let pages: Vec<Page> = pages.collect::<Result<_>>()?;
-        Assembly::new(pages.into(), &self.winners())
+        Assembly::new(pages.into(), &self.selected())
     }
 
     fn into_part(self) -> PartRows {

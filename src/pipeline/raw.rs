@@ -43,7 +43,7 @@ pub enum KeepRaw {
 
 /// What was asked, and what the walk was told of the answer.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct RawRequest {
     pub(super) method: &'static str,
     /// Of the business, in the edition's form.
     pub(super) parameters: Value,
@@ -57,7 +57,7 @@ pub(super) struct Asked {
 
 /// An answer that was kept.
 #[derive(Debug)]
-pub(super) struct KeptAnswer {
+pub(super) struct RawResponse {
     pub(super) window: Window,
     pub(super) page_no: u32,
     pub(super) page_size: u32,
@@ -130,7 +130,7 @@ impl Recorder {
     }
 
     /// Adds an answer that the walk of its window takes in next. `body` is what [`pack_body`] made of it.
-    pub(super) fn add(&self, asked: &Asked, body: &[u8]) -> Result<()> {
+    pub(super) fn add(&self, asked: &RawRequest, body: &[u8]) -> Result<()> {
         let mut records = self.records();
         let Some(record) = records.get_mut(&asked.window) else { return Ok(()) };
         let added = pack_head(asked).and_then(|head| {
@@ -177,7 +177,7 @@ pub(super) fn pack_body(body: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(&end, ZSTD_LEVEL)
 }
 
-fn pack_head(asked: &Asked) -> io::Result<Vec<u8>> {
+fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
     let mut head = serde_json::to_vec(&Head {
         format: FORMAT,
         method: asked.method,
@@ -198,7 +198,7 @@ fn pack_head(asked: &Asked) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what this module writes.
-pub(super) fn read(packed: &[u8], mut each: impl FnMut(KeptAnswer) -> Result<()>) -> Result<()> {
+pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
     let broken = |why: String| Error::new(ErrorKind::Defect, "the kept answers cannot be read").with("why", why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;
     let mut lines = BufReader::new(decoder);
@@ -217,7 +217,7 @@ pub(super) fn read(packed: &[u8], mut each: impl FnMut(KeptAnswer) -> Result<()>
         let received = parse_rfc3339_micros(&read.received_at);
         let received_at_micros = received.ok_or_else(|| broken(format!("`{}` is no time", read.received_at)))?;
         let Line { window, page_no, page_size, retries, body, .. } = read;
-        each(KeptAnswer { window, page_no, page_size, received_at_micros, retries, body })?;
+        each(RawResponse { window, page_no, page_size, received_at_micros, retries, body })?;
         line.clear();
     }
     Ok(())
@@ -236,7 +236,7 @@ mod tests {
         recorder.begin(window).expect("a temporary file");
         let bodies = ["{\"a\":\"\\u4e2d\\/\"}", "{\n\t\"b\": \"中\"}", "[]"];
         for (page_no, body) in (0..).zip(bodies) {
-            let asked = Asked {
+            let asked = RawRequest {
                 method: "query",
                 parameters: serde_json::json!({"page_no": page_no}),
                 window,

@@ -15,7 +15,7 @@ use crate::log::layout::Table;
 use crate::log::state::LiveCommit;
 use crate::parquet::decode;
 use crate::time::{BeijingTime, Window};
-use crate::transform::Held;
+use crate::transform::ReplacedRows;
 use crate::worker::blocking;
 
 /// How many files of replaced commits are read at once.
@@ -67,7 +67,7 @@ fn candidates(
         let headers = live.files.iter().filter(|file| file.table == Table::PurchaseApply.name());
         Some((window.start(), Candidate { window, commit: *commit, rows: headers.map(|file| file.rows).sum() }))
     };
-    lake.fold().live().iter().filter_map(candidate).collect()
+    lake.state().live().iter().filter_map(candidate).collect()
 }
 
 /// Joins neighbours that touch, lie in one month, and hold no more than `max_rows` together.
@@ -91,9 +91,9 @@ fn group(candidates: BTreeMap<BeijingTime, Candidate>, max_rows: u64) -> Vec<Rep
 }
 
 /// Reads what the commits hold. What is damaged is an error: it must not be carried over, nor replaced.
-pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<Held> {
-    let live = commits.iter().filter_map(|commit| lake.fold().live().get(commit));
-    let mut held = Held::default();
+pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<ReplacedRows> {
+    let live = commits.iter().filter_map(|commit| lake.state().live().get(commit));
+    let mut held = ReplacedRows::default();
     let mut files = Vec::new();
     for commit in live {
         files.extend(commit.files.iter().cloned());

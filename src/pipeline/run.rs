@@ -6,12 +6,12 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
-use super::accounts::Means;
+use super::accounts::RunResources;
 use super::range::PLANNING_SLACK_SECONDS;
 use super::raw::KeepRaw;
 use super::refresh::{self, Replacement};
 use super::report::{Gap, Progress, SyncReport, Tried};
-use super::shelf::Shelf;
+use super::shelf::SpillBuffer;
 use super::source::Source;
 use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
 use super::{Range, SyncOptions, recent_density};
@@ -85,7 +85,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     #[expect(clippy::too_many_arguments, reason = "the one place that wires a run together")]
     pub(super) fn new(
-        means: &Means,
+        means: &RunResources,
         account: &AccountSettings,
         options: &'a SyncOptions,
         writer: &'a Writer,
@@ -98,10 +98,10 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let gateway =
             Gateway::reading_on(means.reader.clone(), account, &means.calls(&options.calls), Arc::clone(&clock))?;
-        let shelf = Shelf::new(means.page_memory);
+        let shelf = SpillBuffer::new(means.page_memory);
         let replacements = refresh::plan(lake, options);
         // Answers that were kept go with the commits that are replaced: those of the new walk take their place.
-        let had_answers = |commit| lake.fold().live().get(commit).is_some_and(|live| live.raw.is_some());
+        let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| live.raw.is_some());
         let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
             true => KeepRaw::Yes,
             false => options.raw,
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
             planner.expect(rows, seconds);
         }
         let tried = lake.coverage().span().map(|span| {
-            let start = lake.fold().start().map_or(span.start(), |start| start.min(span.start()));
+            let start = lake.state().start().map_or(span.start(), |start| start.min(span.start()));
             Window::new(start, span.end()).unwrap_or(span)
         });
         // What was never tried goes first: an old gap may be one that no walk closes.

@@ -25,7 +25,7 @@ const KEY_BYTES: usize = 200;
 
 /// The pages of one run that wait.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct SpillBuffer {
     /// What the windows under way may be expected to take together.
     limit_bytes: usize,
     held_bytes: AtomicUsize,
@@ -44,7 +44,7 @@ struct Spill {
 
 /// A page that waits.
 #[derive(Debug)]
-pub(super) struct ShelvedPage {
+pub(super) struct BufferedPage {
     /// Without its columns when they were put on disk, or are not needed any more.
     page: Page,
     columns: Whereabouts,
@@ -52,7 +52,7 @@ pub(super) struct ShelvedPage {
 
 #[derive(Debug)]
 enum Whereabouts {
-    Held(#[expect(dead_code, reason = "counts as long as it lives")] Share),
+    ReplacedRows(#[expect(dead_code, reason = "counts as long as it lives")] Share),
     Stored(Stored),
     Gone,
 }
@@ -60,7 +60,7 @@ enum Whereabouts {
 /// A part of the memory, given back when dropped.
 #[derive(Debug)]
 struct Share {
-    shelf: Arc<Shelf>,
+    shelf: Arc<SpillBuffer>,
     bytes: usize,
 }
 
@@ -73,7 +73,7 @@ impl Drop for Share {
 /// An answer in the temporary file.
 #[derive(Debug)]
 struct Stored {
-    shelf: Arc<Shelf>,
+    shelf: Arc<SpillBuffer>,
     span: Range<u64>,
     context: PageContext,
     decoded_bytes: usize,
@@ -93,7 +93,7 @@ impl Drop for Stored {
     }
 }
 
-impl Shelf {
+impl SpillBuffer {
     /// A shelf that keeps about so many bytes of decoded pages in memory, at most a quarter more.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -106,7 +106,7 @@ impl Shelf {
     }
 
     /// Keeps a page, with the answer that it was decoded from. Takes its time: call it off the async threads.
-    pub(super) fn keep(self: &Arc<Self>, mut page: Page, body: &[u8], context: PageContext) -> ShelvedPage {
+    pub(super) fn keep(self: &Arc<Self>, mut page: Page, body: &[u8], context: PageContext) -> BufferedPage {
         let decoded_bytes = page.memory_bytes();
         let bytes = decoded_bytes + page.rows().len() * KEY_BYTES;
         self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
@@ -115,26 +115,26 @@ impl Shelf {
         let share = Share { shelf: Arc::clone(self), bytes };
         // Expectations are off by a little; that is no reason to put pages on disk.
         if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
-            return ShelvedPage { page, columns: Whereabouts::Held(share) };
+            return BufferedPage { page, columns: Whereabouts::ReplacedRows(share) };
         }
         match self.store(body) {
             Ok(span) => {
                 page.drop_columns();
                 let stored = Stored { shelf: Arc::clone(self), span, context, decoded_bytes };
-                ShelvedPage { page, columns: Whereabouts::Stored(stored) }
+                BufferedPage { page, columns: Whereabouts::Stored(stored) }
             }
             Err(error) => {
                 tracing::warn!(%error, "a page stays in memory above the limit: no temporary file can be written; set TMPDIR");
-                ShelvedPage { page, columns: Whereabouts::Held(share) }
+                BufferedPage { page, columns: Whereabouts::ReplacedRows(share) }
             }
         }
     }
 
     /// Keeps a page that stands for a response that nobody can read: its one record, whole.
-    pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> ShelvedPage {
+    pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> BufferedPage {
         let bytes = page.memory_bytes();
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        ShelvedPage { page, columns: Whereabouts::Held(Share { shelf: Arc::clone(self), bytes }) }
+        BufferedPage { page, columns: Whereabouts::ReplacedRows(Share { shelf: Arc::clone(self), bytes }) }
     }
 
     /// What the windows under way may be expected to take together, in bytes.
@@ -190,7 +190,7 @@ impl Shelf {
     }
 }
 
-impl ShelvedPage {
+impl BufferedPage {
     /// What its columns take in memory once they are read again; 0 when they are there.
     pub(super) fn stored_bytes(&self) -> usize {
         if let Whereabouts::Stored(stored) = &self.columns { stored.decoded_bytes } else { 0 }
@@ -199,12 +199,13 @@ impl ShelvedPage {
     /// Reads its columns again if they are on disk. Takes its time: call it off the async threads.
     ///
     /// # Errors
-    /// As [`ShelvedPage::read_again`].
+    /// As [`BufferedPage::read_again`].
     pub(super) fn restore(&mut self, decoder: &PageDecoder) -> Result<()> {
         if let Whereabouts::Stored(stored) = &self.columns {
             self.page = self.read_again(decoder)?;
             stored.shelf.held_bytes.fetch_add(stored.decoded_bytes, Ordering::Relaxed);
-            self.columns = Whereabouts::Held(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
+            self.columns =
+                Whereabouts::ReplacedRows(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
         }
         Ok(())
     }
@@ -224,13 +225,13 @@ impl ShelvedPage {
     }
 }
 
-impl AsRef<Page> for ShelvedPage {
+impl AsRef<Page> for BufferedPage {
     fn as_ref(&self) -> &Page {
         &self.page
     }
 }
 
-impl PageRows for ShelvedPage {
+impl PageRows for BufferedPage {
     fn total(&self) -> Option<u64> {
         self.page.total()
     }
@@ -262,13 +263,13 @@ mod tests {
     const BODY: &str = r#"{"code":0,"total_count":1,"purchase_list":[{"purchase_apply_no":"A","status":"30",
         "modified":"2026-06-01 10:00:00","details_list":[{"rec_id":"1"},{"rec_id":"2"}]}]}"#;
 
-    fn keep(shelf: &Arc<Shelf>, decoder: &PageDecoder) -> ShelvedPage {
+    fn keep(shelf: &Arc<SpillBuffer>, decoder: &PageDecoder) -> BufferedPage {
         let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 7 };
         let page = decoder.decode(BODY.as_bytes(), &context).expect("a page");
         shelf.keep(page, BODY.as_bytes(), context)
     }
 
-    fn length(shelf: &Shelf) -> u64 {
+    fn length(shelf: &SpillBuffer) -> u64 {
         let spill = shelf.spill().expect("nobody failed");
         spill.file.as_ref().map_or(0, |file| file.metadata().expect("a file").len())
     }
@@ -276,7 +277,7 @@ mod tests {
     #[test]
     fn a_page_above_the_limit_waits_on_disk_and_comes_back_whole() {
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
-        let shelf = Shelf::new(0);
+        let shelf = SpillBuffer::new(0);
         let (mut first, second) = (keep(&shelf, &decoder), keep(&shelf, &decoder));
         assert!(first.stored_bytes() > 0 && first.as_ref().memory_bytes() == 0);
         assert_eq!((first.total(), first.rows().len(), first.as_ref().detail_rows()), (Some(1), 1, 2));
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn pages_within_the_limit_stay_in_memory() {
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
-        let shelf = Shelf::new(1 << 20);
+        let shelf = SpillBuffer::new(1 << 20);
         assert_eq!((shelf.rows_in(1), shelf.expected_bytes(1)), (u64::MAX, 0), "nothing is known");
         let page = keep(&shelf, &decoder);
         assert!(page.stored_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&shelf) == 0);

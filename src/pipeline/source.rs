@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SetOnce;
 
-use super::raw::{self, Asked, KeepRaw, Recorder};
-use super::shelf::{Shelf, ShelvedPage};
+use super::raw::{self, KeepRaw, RawRequest, Recorder};
+use super::shelf::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
-use crate::gateway::{Gateway, Query, Response, Unreadable, UnreadableResponse};
+use crate::gateway::{Gateway, Query, Response, UnreadableCause, UnreadableResponse};
 use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};
 
@@ -17,7 +17,7 @@ use crate::transform::{self, PageContext, PageDecoder};
 pub(super) struct Source {
     gateway: Gateway,
     decoder: PageDecoder,
-    shelf: Arc<Shelf>,
+    shelf: Arc<SpillBuffer>,
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     first_total: SetOnce<(Window, u64)>,
@@ -26,7 +26,7 @@ pub(super) struct Source {
 
 /// A page, and what is kept of its answer.
 pub(super) struct Answered {
-    pub(super) page: ShelvedPage,
+    pub(super) page: BufferedPage,
     retries: u32,
     received_at_micros: i64,
     /// What [`raw::pack_body`] made of it, when answers are kept.
@@ -37,7 +37,7 @@ impl Source {
     pub(super) fn new(
         gateway: Gateway,
         decoder: PageDecoder,
-        shelf: Arc<Shelf>,
+        shelf: Arc<SpillBuffer>,
         keep: KeepRaw,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Source {
     }
 
     /// Where the pages wait.
-    pub(super) fn shelf(&self) -> &Arc<Shelf> {
+    pub(super) fn shelf(&self) -> &Arc<SpillBuffer> {
         &self.shelf
     }
 
@@ -88,7 +88,7 @@ impl Source {
                 let context = context(received_at_micros);
                 let page = decoder.decode(answer.body(), &context).map_err(unreadable)?;
                 let packed = keeps.then(|| raw::pack_body(answer.body())).transpose();
-                let packed = packed.map_err(|error| Unreadable(error.to_string()))?;
+                let packed = packed.map_err(|error| UnreadableCause(error.to_string()))?;
                 Ok((spill.keep(page, answer.body(), context), received_at_micros, packed))
             })
             .await
@@ -108,7 +108,7 @@ impl Source {
         &self,
         response: UnreadableResponse,
         context: impl Fn(i64) -> PageContext,
-    ) -> Result<(ShelvedPage, i64, Option<Vec<u8>>)> {
+    ) -> Result<(BufferedPage, i64, Option<Vec<u8>>)> {
         let UnreadableResponse { why, bytes, size, received_at_micros, .. } = response;
         let context = context(received_at_micros);
         let page = self.decoder.unreadable_page(&context, &bytes, size, &why);
@@ -127,10 +127,10 @@ impl Source {
 }
 
 impl Pages for Source {
-    type Page = ShelvedPage;
+    type Page = BufferedPage;
 
     /// A page with invalid records is asked for once more, in case the response and not the record was broken.
-    async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
+    async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<BufferedPage>> {
         let query = Query::Page { window, page_no, page_size };
         let asked_at_micros = self.clock.now_micros();
         let mut answered = self.ask(&query, window, page_no, page_size).await?;
@@ -151,8 +151,16 @@ impl Pages for Source {
         // Nothing is waited for between this and the walk's taking it in: the order is that of the walk.
         if let Some(packed) = packed {
             let (method, parameters) = self.gateway.unsigned(&query);
-            let asked =
-                Asked { method, parameters, window, page_no, page_size, asked_at_micros, received_at_micros, retries };
+            let asked = RawRequest {
+                method,
+                parameters,
+                window,
+                page_no,
+                page_size,
+                asked_at_micros,
+                received_at_micros,
+                retries,
+            };
             self.recorder.add(&asked, &packed)?;
         }
         Ok(Fetched { page, retries })
@@ -164,6 +172,6 @@ impl Pages for Source {
 }
 
 /// The decoder's complaint in the gateway's words.
-pub(super) fn unreadable(error: transform::Unreadable) -> Unreadable {
-    Unreadable(error.to_string())
+pub(super) fn unreadable(error: transform::PageError) -> UnreadableCause {
+    UnreadableCause(error.to_string())
 }

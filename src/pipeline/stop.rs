@@ -13,14 +13,14 @@ use super::{requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{self, CallPolicy, Gateway, Once, Query, Unreadable};
+use crate::gateway::{self, CallPolicy, Gateway, Once, Query, UnreadableCause};
 use crate::id::RunId;
 use crate::land::commit::Writer;
 use crate::land::lease::Lease;
 use crate::land::lease::LeaseWait;
 use crate::log::lake::Lake;
 use crate::log::stop_ledger::Requester;
-use crate::stop::{Erp, InLake, Numbers, Reply, ServerTime, Sighting, StopAnswer, StopPlan, StopReport, Stopper};
+use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
 use crate::store::Store;
 use crate::store::Writers;
 use crate::time::{BeijingTime, Clock, Window};
@@ -79,7 +79,7 @@ pub fn plan_stops(
     word: LakeWord,
     now: BeijingTime,
 ) -> StopPlan {
-    let stops = lake.map(|lake| lake.fold().stops().clone()).unwrap_or_default();
+    let stops = lake.map(|lake| lake.state().stops().clone()).unwrap_or_default();
     let is_heard = word == LakeWord::Counts && lake.is_some_and(|lake| knows_present(lake, now));
     let in_lake = |number: &str| match known.get(number) {
         _ if !is_heard => None,
@@ -165,7 +165,7 @@ impl Erp for Called {
 
     async fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Reply {
         let called = self.gateway.stop(numbers, requested_at, |answer, hide| {
-            StopAnswer::read(answer.body()).map(|read| read.with_errors(hide)).map_err(Unreadable)
+            StopAnswer::read(answer.body()).map(|read| read.with_errors(hide)).map_err(UnreadableCause)
         });
         match called.await {
             Ok(Once::Answered(answer)) => Reply::Answered(answer),
@@ -174,7 +174,7 @@ impl Erp for Called {
         }
     }
 
-    async fn look(&self, number: &str) -> Result<Option<Sighting>> {
+    async fn look(&self, number: &str) -> Result<Option<Observation>> {
         let decoder = Arc::clone(&self.decoder);
         let query = Query::Number(number.to_owned());
         let called = self.gateway.query(&query, move |answer| {
@@ -191,13 +191,13 @@ impl Erp for Called {
             }
             Err(error) => return Err(error),
         };
-        let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        Ok(sighting(&assemble([page], &winners)?, number, self.edition))
+        let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
+        Ok(sighting(&assemble([page], &selected)?, number, self.edition))
     }
 }
 
 /// The latest of the rows of `number`.
-fn sighting(rows: &WindowRows, number: &str, edition: Edition) -> Option<Sighting> {
+fn sighting(rows: &WindowRows, number: &str, edition: Edition) -> Option<Observation> {
     let (headers, details) = (&rows.headers, &rows.details);
     let numbers = headers.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
     let modified = |row: &usize| value::<TimestampMicrosecondType>(headers, "modified", *row);
@@ -208,7 +208,7 @@ fn sighting(rows: &WindowRows, number: &str, edition: Edition) -> Option<Sightin
     let own = (0..details.num_rows())
         .filter(|row| value::<TimestampMicrosecondType>(details, "apply_modified", *row) == version);
     let of_details = || own.map(|row| quantity("real_num", row) - quantity("ref_num", row)).sum();
-    Some(Sighting {
+    Some(Observation {
         status,
         status_name: edition.status_name(status),
         open_scaled: value::<Decimal128Type>(headers, "unref_num", row).unwrap_or_else(of_details),

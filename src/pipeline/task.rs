@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::parts::{self, PartRows};
 use super::raw::{self, Record};
 use super::refresh::{self, Replacement};
-use super::shelf::ShelvedPage;
+use super::shelf::BufferedPage;
 use super::source::Source;
 use super::{Gap, Range, SyncOptions, Tried};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,13 +18,13 @@ use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
-use crate::extract::walk::{Outcome as WalkOutcome, Part, Proved, Walked, Walker};
-use crate::gateway::Moment;
+use crate::extract::walk::{Part, Proved, WalkOutcome, Walked, Walker};
+use crate::gateway::ServerMoment;
 use crate::id::CommitId;
 use crate::land::commit::Writer;
+use crate::land::stage::CommitOutcome;
 use crate::land::stage::Committed;
 use crate::land::stage::Landing;
-use crate::land::stage::Outcome;
 use crate::land::stage::Quarantine;
 use crate::land::stage::Raw;
 use crate::log::manifest::CommitKind;
@@ -178,8 +178,8 @@ impl Task<'_> {
         &self,
         window: Window,
         budget: Budget,
-        begun: Moment,
-        walked: Result<Walked<ShelvedPage>>,
+        begun: ServerMoment,
+        walked: Result<Walked<BufferedPage>>,
         record: Option<Record>,
     ) -> Result<Landed> {
         let walked = walked?;
@@ -208,28 +208,28 @@ impl Task<'_> {
     /// Commits each proved part of a window.
     async fn land(
         &self,
-        proved: Proved<ShelvedPage>,
+        proved: Proved<BufferedPage>,
         record: Option<Record>,
         budget: &Budget,
         latest: BeijingTime,
     ) -> Result<Landed> {
         let pieces = sharing(proved.again, budget);
-        let pages: Arc<[ShelvedPage]> = proved.pages.into();
+        let pages: Arc<[BufferedPage]> = proved.pages.into();
         let hours = Some(hours(&pages, &proved.parts));
         let mut landed = Landed { pieces, hours, ..Landed::default() };
         let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
-        for Part { window, mut winners, proof } in proved.parts {
-            winners.retain(|(page, row)| !pages[*page].is_extra(*row));
+        for Part { window, mut selected, proof } in proved.parts {
+            selected.retain(|(page, row)| !pages[*page].is_extra(*row));
             let is_tail = latest <= window.end().plus_seconds(TAIL_SLACK_SECONDS);
-            let is_short_empty_tail = winners.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
+            let is_short_empty_tail = selected.is_empty() && is_tail && window.seconds() < SHORTEST_EMPTY_TAIL_SECONDS;
             if is_short_empty_tail {
                 continue;
             }
             let (pages, decoder) = (Arc::clone(&pages), self.source.decoder().clone());
             let memory_bytes = self.source.shelf().limit_bytes();
             let (assembly, parts) = blocking(move || {
-                let assembly = Assembly::new(Arc::clone(&pages), &winners)?;
-                let parts = parts::cut(&assembly, &pages, &winners, &decoder, memory_bytes)?;
+                let assembly = Assembly::new(Arc::clone(&pages), &selected)?;
+                let parts = parts::cut(&assembly, &pages, &selected, &decoder, memory_bytes)?;
                 Ok((assembly, parts))
             })
             .await?;
@@ -264,7 +264,7 @@ impl Task<'_> {
         // Pieces of one size before smaller ones: together they tell soonest whether they add up.
         let mut todo = VecDeque::from([(window, Budget::default())]);
         let mut cuts = Cuts::default();
-        let (mut pages, mut winners, mut proofs, mut records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut pages, mut selected, mut proofs, mut records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while let Some((piece, budget)) = todo.pop_front() {
             let (outcome, record) = self.walk(piece, &budget).await?;
             records.extend(record);
@@ -286,7 +286,7 @@ impl Task<'_> {
                 Walked::Proved(proved) => {
                     let first_page = pages.len();
                     for part in proved.parts {
-                        winners.extend(part.winners.iter().map(|(page, row)| (first_page + page, *row)));
+                        selected.extend(part.selected.iter().map(|(page, row)| (first_page + page, *row)));
                         proofs.push(part.proof);
                     }
                     pages.extend(proved.pages);
@@ -305,9 +305,9 @@ impl Task<'_> {
         let (fresh, refreshed, raw, extra) = blocking(move || {
             // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with
             // both.
-            let extra = drop_extra_rows(&pages, &mut winners);
-            pages.iter_mut().try_for_each(|page: &mut ShelvedPage| page.restore(&decoder))?;
-            let fresh = assemble(pages, &winners)?;
+            let extra = drop_extra_rows(&pages, &mut selected);
+            pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
+            let fresh = assemble(pages, &selected)?;
             let refreshed = carry_over(&fresh, &held)?;
             Ok((fresh, refreshed, raw::join(records)?, extra))
         })
@@ -334,12 +334,12 @@ impl Task<'_> {
     }
 
     /// The latest second that a walk may cover which was begun at `begun`: rows enter a second until the server's clock is the lag behind it.
-    fn latest(&self, begun: Moment) -> BeijingTime {
+    fn latest(&self, begun: ServerMoment) -> BeijingTime {
         self.wanted.latest(self.source.gateway().reached_at(begun).unwrap_or_else(|| self.clock.now()))
     }
 
     /// Walks a window, and gives its answers too when they are kept.
-    async fn walk(&self, window: Window, budget: &Budget) -> Result<(WalkOutcome<ShelvedPage>, Option<Record>)> {
+    async fn walk(&self, window: Window, budget: &Budget) -> Result<(WalkOutcome<BufferedPage>, Option<Record>)> {
         self.source.recorder().begin(window)?;
         let outcome = self.walker.walk(window, budget).await;
         let record = self.source.recorder().end(window);
@@ -350,7 +350,7 @@ impl Task<'_> {
     async fn overtaken(&self, removes: Vec<CommitId>, error: Error) -> Result<Landed> {
         self.writer.follow().await?;
         let lake = self.writer.view().await;
-        if removes.iter().all(|commit| lake.fold().live().contains_key(commit)) {
+        if removes.iter().all(|commit| lake.state().live().contains_key(commit)) {
             return Err(error);
         }
         Ok(Landed { replace_again: refresh::plan_again(&lake, &removes, self.options), ..Landed::default() })
@@ -390,13 +390,13 @@ impl Task<'_> {
             proof: Some(proof),
         };
         match self.writer.land(landing).await? {
-            Outcome::Committed(committed) => {
+            CommitOutcome::Committed(committed) => {
                 let sum = |sum: &Sum| sum.lock().ok().and_then(|sum| *sum);
                 let real_num_scaled = sum(&of_all_headers).or_else(|| sum(&of_all_details)).unwrap_or(0);
                 landed.commits.push(Arrived { window, kind, committed, real_num_scaled, remarks });
             }
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
-            Outcome::Dropped(refusal) => {
+            CommitOutcome::Dropped(refusal) => {
                 tracing::warn!(%window, %refusal, "the commit was dropped and is planned again");
                 let lake = self.writer.view().await;
                 landed.replan.extend(lake.coverage().gaps(window));
@@ -409,9 +409,9 @@ impl Task<'_> {
 
 /// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and all but one of a
 /// record without a readable modified time that came with both. Gives how many versions were dropped, which the totals of the walks count.
-pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, usize)>) -> u64 {
+pub(super) fn drop_extra_rows(pages: &[BufferedPage], selected: &mut Vec<(usize, usize)>) -> u64 {
     let (mut landed, mut extra) = (HashSet::new(), HashSet::new());
-    winners.retain(|(page, row)| {
+    selected.retain(|(page, row)| {
         let identity = &pages[*page].rows()[*row].identity;
         let is_extra = pages[*page].is_extra(*row);
         let is_new = if is_extra { &mut extra } else { &mut landed }.insert(identity);
@@ -421,9 +421,9 @@ pub(super) fn drop_extra_rows(pages: &[ShelvedPage], winners: &mut Vec<(usize, u
 }
 
 /// How many rows of the proved parts belong to each hour of a day; a row of the second after the window does no harm.
-fn hours(pages: &[ShelvedPage], parts: &[Part]) -> Hours {
+fn hours(pages: &[BufferedPage], parts: &[Part]) -> Hours {
     let mut hours = Hours::default();
-    for (page, row) in parts.iter().flat_map(|part| &part.winners) {
+    for (page, row) in parts.iter().flat_map(|part| &part.selected) {
         if let Some(modified) = pages[*page].rows()[*row].modified {
             hours[modified.hour()] += 1;
         }

@@ -15,12 +15,12 @@ pub struct StopAnswer {
     #[serde(default, deserialize_with = "integer")]
     total: Option<i64>,
     /// What failed.
-    data: Vec<Failure>,
+    data: Vec<StopFailure>,
 }
 
 /// One requisition that was not stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Failure {
+pub struct StopFailure {
     /// Its number.
     pub order_no: String,
     /// The vendor's reason.
@@ -50,13 +50,13 @@ impl StopAnswer {
 
     /// An answer with these failures and the total that they have.
     #[cfg(test)]
-    pub(super) fn of(failures: Vec<Failure>) -> Self {
+    pub(super) fn of(failures: Vec<StopFailure>) -> Self {
         let total = i64::try_from(failures.len()).ok().filter(|total| *total > 0);
         Self { total, data: failures }
     }
 
     /// The failures, when the answer tells of `asked` and of nothing else; else why it does not.
-    pub(super) fn failures(&self, asked: &[String]) -> Result<&[Failure], String> {
+    pub(super) fn failures(&self, asked: &[String]) -> Result<&[StopFailure], String> {
         let mut seen = BTreeSet::new();
         for failure in &self.data {
             if !asked.contains(&failure.order_no) {
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(all.failures(&asked()), Ok(&[][..]));
         let none =
             StopAnswer::read(include_bytes!("../../tests/fixtures/flagship_stop_failed.json")).expect("readable");
-        let failure = |order_no: &str, order_id| Failure {
+        let failure = |order_no: &str, order_id| StopFailure {
             order_no: order_no.to_owned(),
             error: Some("采购申请单状态不是部分引用".to_owned()),
             error_code: Some(0),

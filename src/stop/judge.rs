@@ -5,7 +5,7 @@ use crate::log::stop_ledger::StopOutcome;
 use crate::time::BeijingTime;
 
 use super::Reply;
-use super::answer::Failure;
+use super::answer::StopFailure;
 
 /// How far a timestamp may be from the server's clock; the vendor's page says so.
 pub(super) const TOLERANCE_SECONDS: i64 = 120;
@@ -17,7 +17,7 @@ const REFERENCED: &str = "referenced";
 
 /// A requisition as a query shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct Observation {
     /// Its status code.
     pub status: i16,
     /// What the code means; nothing for one that the vendor does not document.
@@ -26,7 +26,7 @@ pub struct Sighting {
     pub open_scaled: i128,
 }
 
-impl Sighting {
+impl Observation {
     /// Whether it has the status that a stop leaves.
     pub(super) fn is_referenced(&self) -> bool {
         self.status_name == Some(REFERENCED)
@@ -35,7 +35,7 @@ impl Sighting {
 
 /// What was found out about one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct StopFinding {
     /// What became of it.
     pub outcome: StopOutcome,
     /// How that is known.
@@ -50,7 +50,7 @@ pub struct Finding {
     pub observed_status: Option<i16>,
 }
 
-impl Finding {
+impl StopFinding {
     fn new(outcome: StopOutcome, evidence: Option<StopEvidence>) -> Self {
         Self { outcome, evidence, error: None, error_code: None, order_id: None, observed_status: None }
     }
@@ -61,12 +61,12 @@ impl Finding {
     }
 
     /// An earlier call has stopped it, and it still is.
-    pub(super) fn stopped_before(evidence: Option<StopEvidence>, seen: Option<Sighting>) -> Self {
+    pub(super) fn stopped_before(evidence: Option<StopEvidence>, seen: Option<Observation>) -> Self {
         let observed_status = seen.map(|seen| seen.status);
         Self { observed_status, ..Self::new(StopOutcome::Stopped, evidence) }
     }
 
-    fn refused(failure: &Failure) -> Self {
+    fn refused(failure: &StopFailure) -> Self {
         Self {
             error: failure.error.clone(),
             error_code: failure.error_code,
@@ -77,24 +77,24 @@ impl Finding {
 }
 
 /// What the reply to a call tells of each of its numbers.
-pub(super) fn by_reply(numbers: &[String], reply: &Reply) -> Vec<Finding> {
-    let all = |finding: Finding| vec![finding; numbers.len()];
+pub(super) fn by_reply(numbers: &[String], reply: &Reply) -> Vec<StopFinding> {
+    let all = |finding: StopFinding| vec![finding; numbers.len()];
     match reply {
         Reply::Answered(answer) => match answer.failures(numbers) {
             Ok(failures) => {
                 let told = |number: &String| match failures.iter().find(|failure| failure.order_no == *number) {
-                    Some(failure) => Finding::refused(failure),
-                    None => Finding::new(StopOutcome::Stopped, Some(StopEvidence::Answer)),
+                    Some(failure) => StopFinding::refused(failure),
+                    None => StopFinding::new(StopOutcome::Stopped, Some(StopEvidence::Answer)),
                 };
                 numbers.iter().map(told).collect()
             }
-            Err(why) => all(Finding::unknown(Some(why))),
+            Err(why) => all(StopFinding::unknown(Some(why))),
         },
         Reply::Refused { code, message, .. } => {
-            let refused = Finding::new(StopOutcome::Refused, Some(StopEvidence::Answer));
-            all(Finding { error: Some(message.clone()), error_code: Some(*code), ..refused })
+            let refused = StopFinding::new(StopOutcome::Refused, Some(StopEvidence::Answer));
+            all(StopFinding { error: Some(message.clone()), error_code: Some(*code), ..refused })
         }
-        Reply::Unknown(error) => all(Finding::unknown(Some(error.to_string()))),
+        Reply::Unknown(error) => all(StopFinding::unknown(Some(error.to_string()))),
     }
 }
 
@@ -114,15 +114,15 @@ pub(super) fn spent_at(requested_at: BeijingTime, margin_seconds: i64) -> Beijin
 /// A stopped requisition is not partly referenced any more and has quantity open. So has one that was never referenced, or cancelled, one whose
 /// purchase order was taken back and that is again to be referenced, and one of a status that the vendor does not document and that it may
 /// have had before. So these prove nothing; referenced with quantity open does.
-pub(super) fn by_sighting(before: Finding, sighting: Option<Sighting>, is_spent: bool) -> Finding {
+pub(super) fn by_sighting(before: StopFinding, sighting: Option<Observation>, is_spent: bool) -> StopFinding {
     let Some(seen) = sighting else { return before };
-    let before = Finding { observed_status: Some(seen.status), ..before };
-    let known = |outcome| Finding { outcome, evidence: Some(StopEvidence::Query), ..before.clone() };
+    let before = StopFinding { observed_status: Some(seen.status), ..before };
+    let known = |outcome| StopFinding { outcome, evidence: Some(StopEvidence::Query), ..before.clone() };
     match seen.status_name {
         Some(PARTLY_REFERENCED) if is_spent => known(StopOutcome::NotStopped),
         Some(PARTLY_REFERENCED) => before,
         Some(REFERENCED) if seen.open_scaled > 0 => {
-            Finding { error: None, error_code: None, ..known(StopOutcome::Stopped) }
+            StopFinding { error: None, error_code: None, ..known(StopOutcome::Stopped) }
         }
         _ => before,
     }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn silence_means_stopped_only_in_an_answer_that_adds_up() {
         use StopOutcome::{Refused, Stopped, Unknown};
-        let failure = |order_no: &str| Failure {
+        let failure = |order_no: &str| StopFailure {
             order_no: order_no.to_owned(),
             error: Some("采购申请单状态不是部分引用".to_owned()),
             error_code: Some(0),
@@ -166,8 +166,8 @@ mod tests {
         use StopOutcome::{NotStopped, Stopped, Unknown};
         let see = |status, status_name, open_scaled, is_spent| {
             let finding = by_sighting(
-                Finding::unknown(Some("lost".into())),
-                Some(Sighting { status, status_name, open_scaled }),
+                StopFinding::unknown(Some("lost".into())),
+                Some(Observation { status, status_name, open_scaled }),
                 is_spent,
             );
             assert_eq!(finding.observed_status, Some(status));
@@ -180,7 +180,7 @@ mod tests {
         for name in ["cancelled", "editing", "to_confirm", "to_reference"].map(Some).into_iter().chain([None]) {
             assert_eq!(see(1, name, 1, true), Unknown, "{name:?} may have quantity open without a stop");
         }
-        assert_eq!(by_sighting(Finding::unknown(None), None, true), Finding::unknown(None));
+        assert_eq!(by_sighting(StopFinding::unknown(None), None, true), StopFinding::unknown(None));
     }
 
     #[test]

@@ -23,8 +23,8 @@ mod worlds_tests;
 
 use std::future::Future;
 
-pub use answer::{Failure, StopAnswer};
-pub use judge::{Finding, Sighting};
+pub use answer::{StopAnswer, StopFailure};
+pub use judge::{Observation, StopFinding};
 pub use numbers::{Numbers, read_lines};
 pub use plan::{InLake, Planned, StopPlan, reason};
 pub use run::{BATCH, CallMade, StopReport, Stopper, Told};
@@ -48,7 +48,7 @@ pub trait Erp: Sync {
     ///
     /// # Errors
     /// What keeps any call from being answered.
-    fn look(&self, number: &str) -> impl Future<Output = Result<Option<Sighting>>> + Send;
+    fn look(&self, number: &str) -> impl Future<Output = Result<Option<Observation>>> + Send;
 }
 
 /// What is known of the server's clock.

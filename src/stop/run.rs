@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::judge::{self, Finding};
+use super::judge::{self, StopFinding};
 use super::plan::{self, Planned};
 use super::{Erp, Reply};
 use crate::config::StopTerms;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::commit::Writer;
-use crate::land::stage::Outcome;
+use crate::land::stage::CommitOutcome;
 use crate::land::stage::TablePart;
-use crate::log::conflict::Refusal;
+use crate::log::conflict::Conflict;
+use crate::log::stop_ledger::PendingStop;
 use crate::log::stop_ledger::Requester;
 use crate::log::stop_ledger::StopConflict;
 use crate::log::stop_ledger::StopIntent;
 use crate::log::stop_ledger::StopOutcome;
 use crate::log::stop_ledger::StopResult;
-use crate::log::stop_ledger::Unsettled;
 use crate::parquet::TableSpec;
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
@@ -56,7 +56,7 @@ pub struct Told {
     /// When its call was signed for; nothing when another run is about to stop it.
     pub requested_at: Option<BeijingTime>,
     /// What became of it.
-    pub finding: Finding,
+    pub finding: StopFinding,
     /// While it is unknown: from when on, by the server's clock, it can be told that it was not stopped.
     pub settles_at: Option<BeijingTime>,
     /// Whether this run called for it, or only found it stopped by an earlier call.
@@ -100,7 +100,7 @@ struct Found {
     number: String,
     intent: CommitId,
     requested_at: BeijingTime,
-    finding: Finding,
+    finding: StopFinding,
 }
 
 impl<E: Erp> Stopper<'_, E> {
@@ -126,8 +126,8 @@ impl<E: Erp> Stopper<'_, E> {
         report
     }
 
-    async fn unsettled(&self) -> BTreeMap<String, Unsettled> {
-        self.writer.view().await.fold().stops().unsettled().clone()
+    async fn unsettled(&self) -> BTreeMap<String, PendingStop> {
+        self.writer.view().await.state().stops().unsettled().clone()
     }
 
     /// Looks at every number that an earlier run left unsettled, and records what can be told. A number that was not asked for and of which
@@ -141,7 +141,7 @@ impl<E: Erp> Stopper<'_, E> {
         // One answer's clock for all of them: it had passed before any of the queries is sent.
         let reached = self.erp.greet().await?.reached;
         let asked: BTreeSet<&String> = asked.iter().collect();
-        let unsettled: Vec<(String, Unsettled)> = unsettled.into_iter().collect();
+        let unsettled: Vec<(String, PendingStop)> = unsettled.into_iter().collect();
         for batch in unsettled.chunks(BATCH) {
             let (mut found, mut failed) = (Vec::new(), None);
             for (number, held) in batch {
@@ -153,7 +153,7 @@ impl<E: Erp> Stopper<'_, E> {
                         break;
                     }
                 };
-                let finding = judge::by_sighting(Finding::unknown(None), seen, is_spent);
+                let finding = judge::by_sighting(StopFinding::unknown(None), seen, is_spent);
                 let one =
                     Found { number: number.clone(), intent: held.intent, requested_at: held.requested_at, finding };
                 // Before its time nothing is recorded of a call that may still be under way in another process; and unknown is said once.
@@ -175,7 +175,7 @@ impl<E: Erp> Stopper<'_, E> {
     /// The same command may be run again after it was done in part: what an earlier call has stopped gets no other one, unless it does not look
     /// stopped any more: then somebody has opened it again, or the ERP will say what is the matter.
     async fn pass_over_stopped(&self, numbers: &[String], report: &mut StopReport) -> Result<()> {
-        let stopped = self.writer.view().await.fold().stops().stopped().clone();
+        let stopped = self.writer.view().await.state().stops().stopped().clone();
         for number in numbers {
             let Some(before) = stopped.get(number).filter(|_| !report.told.contains_key(number)) else { continue };
             let seen = self.erp.look(number).await.map_err(|error| error.with("number", number))?;
@@ -183,7 +183,7 @@ impl<E: Erp> Stopper<'_, E> {
                 let told = Told {
                     number: number.clone(),
                     requested_at: Some(before.requested_at),
-                    finding: Finding::stopped_before(before.evidence, seen),
+                    finding: StopFinding::stopped_before(before.evidence, seen),
                     settles_at: None,
                     call: CallMade::AlreadyStopped,
                 };
@@ -227,15 +227,15 @@ impl<E: Erp> Stopper<'_, E> {
             let (by, reason) = (self.by.clone(), self.reason.clone());
             let intent = StopIntent { requested_at, by, reason, numbers: numbers.clone() };
             match self.writer.intend(intent).await? {
-                Outcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
-                Outcome::Dropped(Refusal::Stop(StopConflict::Unsettled { number })) => {
+                CommitOutcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
+                CommitOutcome::Dropped(Conflict::Stop(StopConflict::PendingStop { number })) => {
                     numbers.retain(|other| *other != number);
-                    let finding = Finding::unknown(Some("another run is about to stop it".to_owned()));
+                    let finding = StopFinding::unknown(Some("another run is about to stop it".to_owned()));
                     let (requested_at, settles_at, call) = (None, None, CallMade::Told);
                     report.told.insert(number.clone(), Told { number, requested_at, finding, settles_at, call });
                 }
-                Outcome::Dropped(Refusal::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                Outcome::Dropped(refusal) => return Err(dropped("an intent to stop", &refusal)),
+                CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
+                CommitOutcome::Dropped(refusal) => return Err(dropped("an intent to stop", &refusal)),
             }
         }
         Ok(None)
@@ -258,13 +258,13 @@ impl<E: Erp> Stopper<'_, E> {
             let batches = vec![stop_rows(&found.iter().map(row).collect::<Vec<_>>(), self.run)?];
             let rows = TablePart { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
             match self.writer.settle(found.iter().map(result).collect(), rows).await? {
-                Outcome::Committed(_) => return Ok(()),
-                Outcome::Dropped(Refusal::Stop(StopConflict::Settled { number })) => {
+                CommitOutcome::Committed(_) => return Ok(()),
+                CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { number })) => {
                     tracing::info!(number, "another run has settled this stop meanwhile");
                     found.retain(|one| one.number != number);
                 }
-                Outcome::Dropped(Refusal::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                Outcome::Dropped(refusal) => return Err(dropped("the results of stops", &refusal)),
+                CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
+                CommitOutcome::Dropped(refusal) => return Err(dropped("the results of stops", &refusal)),
             }
         }
         Ok(())
@@ -283,13 +283,13 @@ impl<E: Erp> Stopper<'_, E> {
     }
 }
 
-fn dropped(what: &str, refusal: &Refusal) -> Error {
+fn dropped(what: &str, refusal: &Conflict) -> Error {
     Error::new(ErrorKind::Conflict, format!("{what} could not be committed: {refusal}"))
         .hint("run the same command again: what is open in the log is settled first")
 }
 
 fn result(one: &Found) -> StopResult {
-    let Finding { outcome, evidence, error, error_code, order_id, observed_status: _ } = one.finding.clone();
+    let StopFinding { outcome, evidence, error, error_code, order_id, observed_status: _ } = one.finding.clone();
     StopResult { intent: one.intent, number: one.number.clone(), outcome, evidence, error, error_code, order_id }
 }
 

@@ -85,7 +85,7 @@ impl Inner {
     }
 
     /// Does the work of a call; gives what it could not stop.
-    fn work(&mut self, call: &Arrived) -> Vec<Failure> {
+    fn work(&mut self, call: &Arrived) -> Vec<StopFailure> {
         let mut failures = Vec::new();
         for number in &call.numbers {
             match self.requisitions.get_mut(number) {
@@ -93,7 +93,7 @@ impl Inner {
                     held.status = 30;
                     held.stopped_by.push(call.timestamp);
                 }
-                held => failures.push(Failure {
+                held => failures.push(StopFailure {
                     order_no: number.clone(),
                     error: Some("采购申请单状态不是部分引用".to_owned()),
                     error_code: Some(0),
@@ -213,7 +213,7 @@ impl Erp for World {
         reply
     }
 
-    async fn look(&self, number: &str) -> Result<Option<Sighting>> {
+    async fn look(&self, number: &str) -> Result<Option<Observation>> {
         step_aside().await;
         self.with(|inner| {
             inner.pass(1);
@@ -221,7 +221,7 @@ impl Erp for World {
                 return Err(Self::lost());
             }
             let name = |status| crate::edition::Edition::Flagship.status_name(status);
-            Ok(inner.requisitions.get(number).map(|held| Sighting {
+            Ok(inner.requisitions.get(number).map(|held| Observation {
                 status: held.status,
                 status_name: name(held.status),
                 open_scaled: held.open,

@@ -1,7 +1,7 @@
 //! The place where a test can interfere with a store: errors before an effect, answers lost after it, and death at a named point.
 //!
-//! In release builds a [`Seam`] is empty and its methods do nothing. It comes alive in builds with debug assertions, which are those that
-//! tests run and users do not: unit tests give a store an `Interference`, and the environment variable `WDT_LAKE_FAILPOINT=name`
+//! In release builds a [`FailPoints`] is empty and its methods do nothing. It comes alive in builds with debug assertions, which are those that
+//! tests run and users do not: unit tests give a store an `FaultInjection`, and the environment variable `WDT_LAKE_FAILPOINT=name`
 //! aborts the real program the first time that the point `name` of [`POINTS`] is reached, and `name@3` the third time. An abort runs
 //! no destructor and flushes nothing, so to the lake it is a kill. A lake in a bucket passes [`BUCKET_POINTS`] too, and
 //! `WDT_LAKE_PART_BYTES=n` lets it put every object of at least that size in parts of that size.
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::error::Result;
 
 /// The named points, in the order in which a landing and then a sweep pass them on local disk.
-pub(crate) const POINTS: [&str; 12] = [
+pub const POINTS: [&str; 12] = [
     "put.staged",
     "put.published",
     "land.file_written",
@@ -27,7 +27,7 @@ pub(crate) const POINTS: [&str; 12] = [
 ];
 
 /// What a bucket has in place of the `put.*` and `create.*` of local disk, where nothing is staged and every step is a request.
-pub(crate) const BUCKET_POINTS: [&str; 7] = [
+pub const BUCKET_POINTS: [&str; 7] = [
     "put.sending",
     "upload.begun",
     "upload.part_sent",
@@ -60,7 +60,7 @@ pub(crate) struct Effect<'a> {
 #[cfg(any(test, debug_assertions))]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "only tests look at effects"))]
-pub(crate) enum Moment<'a> {
+pub(crate) enum InjectedAt<'a> {
     /// Before an effect; an error means that there was none.
     Before(Effect<'a>),
     /// After it; an error means that the answer was lost.
@@ -71,24 +71,24 @@ pub(crate) enum Moment<'a> {
 
 /// What a test does to a store.
 #[cfg(any(test, debug_assertions))]
-pub(crate) trait Interference: Send + Sync {
+pub(crate) trait FaultInjection: Send + Sync {
     /// Called at every moment; what it returns is what the caller of the store gets.
-    fn at<'a>(&'a self, moment: Moment<'a>) -> futures::future::BoxFuture<'a, Result<()>>;
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> futures::future::BoxFuture<'a, Result<()>>;
 }
 
 /// See the module documentation.
 #[derive(Clone, Default)]
-pub(crate) struct Seam {
+pub(crate) struct FailPoints {
     #[cfg(any(test, debug_assertions))]
-    interference: Option<std::sync::Arc<dyn Interference>>,
+    interference: Option<std::sync::Arc<dyn FaultInjection>>,
     #[cfg(any(test, debug_assertions))]
     part_bytes: Option<usize>,
 }
 
 #[cfg(any(test, debug_assertions))]
-impl Seam {
+impl FailPoints {
     #[cfg(test)]
-    pub(crate) fn new(interference: std::sync::Arc<dyn Interference>) -> Self {
+    pub(crate) fn new(interference: std::sync::Arc<dyn FaultInjection>) -> Self {
         Self { interference: Some(interference), part_bytes: None }
     }
 
@@ -104,19 +104,19 @@ impl Seam {
     }
 
     pub(crate) async fn before(&self, effect: Effect<'_>) -> Result<()> {
-        self.ask(Moment::Before(effect)).await
+        self.ask(InjectedAt::Before(effect)).await
     }
 
     pub(crate) async fn after(&self, effect: Effect<'_>) -> Result<()> {
-        self.ask(Moment::After(effect)).await
+        self.ask(InjectedAt::After(effect)).await
     }
 
     pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
         debug_assert!(POINTS.contains(&name) || BUCKET_POINTS.contains(&name), "{name} is not listed");
-        self.ask(Moment::Point(name)).await
+        self.ask(InjectedAt::Point(name)).await
     }
 
-    async fn ask(&self, moment: Moment<'_>) -> Result<()> {
+    async fn ask(&self, moment: InjectedAt<'_>) -> Result<()> {
         match &self.interference {
             Some(interference) => interference.at(moment).await,
             None => Ok(()),
@@ -126,7 +126,7 @@ impl Seam {
 
 #[cfg(not(any(test, debug_assertions)))]
 #[expect(clippy::unused_async, reason = "the same signatures as in test builds, where they wait")]
-impl Seam {
+impl FailPoints {
     pub(crate) fn of_process() -> Self {
         Self::default()
     }
@@ -165,10 +165,11 @@ impl Abort {
 }
 
 #[cfg(any(test, debug_assertions))]
-impl Interference for Abort {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> futures::future::BoxFuture<'a, Result<()>> {
+impl FaultInjection for Abort {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> futures::future::BoxFuture<'a, Result<()>> {
         use std::sync::atomic::Ordering;
-        if matches!(moment, Moment::Point(name) if name == self.point) && self.left.fetch_sub(1, Ordering::SeqCst) == 1
+        if matches!(moment, InjectedAt::Point(name) if name == self.point)
+            && self.left.fetch_sub(1, Ordering::SeqCst) == 1
         {
             std::process::abort();
         }

@@ -12,7 +12,7 @@ use super::{Object, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::failpoint::{Effect, Op};
 use crate::store::local;
-use crate::store::s3::{Bucket, Query, Shown, Unlisted};
+use crate::store::s3::{Bucket, ListQuery, Shown, Unlisted};
 
 /// What to do about a store whose listings contradict themselves.
 const UNBELIEVABLE: &str = "check that AWS_ENDPOINT_URL is the address of an S3 store and not of its web page; `wdt-lake doctor` tries how it lists";
@@ -31,7 +31,9 @@ impl Store {
                 let found = self.blocking("list", folder, move || local::objects(&root, &wanted)).await?;
                 found.into_iter().map(|(path, bytes)| Object { path, bytes }).collect()
             }
-            (None, Some(bucket)) => self.listed(bucket, Query { prefix: &below(folder), ..Query::default() }).await?,
+            (None, Some(bucket)) => {
+                self.listed(bucket, ListQuery { prefix: &below(folder), ..ListQuery::default() }).await?
+            }
             (None, None) => self.of_memory(folder).await?,
         };
         self.seam.after(effect).await?;
@@ -59,7 +61,7 @@ impl Store {
         };
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.seam.before(effect).await?;
-        let query = Query { prefix: &below(folder), after: Some(offset), ..Query::default() };
+        let query = ListQuery { prefix: &below(folder), after: Some(offset), ..ListQuery::default() };
         let found = self.listed(bucket, query).await?;
         self.seam.after(effect).await?;
         Ok(ordered(found))
@@ -73,7 +75,7 @@ impl Store {
         };
         let effect = Effect { op: Op::List, path: prefix, body: None };
         self.seam.before(effect).await?;
-        let found = self.listed(bucket, Query { prefix, ..Query::default() }).await?;
+        let found = self.listed(bucket, ListQuery { prefix, ..ListQuery::default() }).await?;
         self.seam.after(effect).await?;
         Ok(ordered(found).into_iter().map(|object| object.path).collect())
     }
@@ -91,7 +93,7 @@ impl Store {
                 self.blocking("list", folder, move || local::folders(&root, &wanted)).await?
             }
             (None, Some(bucket)) => {
-                let query = Query { prefix: &below(folder), folders_only: true, ..Query::default() };
+                let query = ListQuery { prefix: &below(folder), folders_only: true, ..ListQuery::default() };
                 let folders = self.shown(bucket, query).await?.folders;
                 self.check_spelling(bucket, &folders).await?;
                 folders
@@ -110,7 +112,7 @@ impl Store {
     /// Fails for a store that encodes names without being asked to: under what it calls a folder, it has nothing.
     async fn check_spelling(&self, bucket: &Bucket, folders: &[String]) -> Result<()> {
         for folder in folders.iter().filter(|folder| folder.contains('%')) {
-            let query = Query { prefix: &below(folder), ..Query::default() };
+            let query = ListQuery { prefix: &below(folder), ..ListQuery::default() };
             if self.shown(bucket, query).await?.objects.is_empty() {
                 return Err(self.unbelievable(
                     bucket,
@@ -123,7 +125,7 @@ impl Store {
     }
 
     /// What a bucket shows, checked.
-    pub(crate) async fn shown(&self, bucket: &Bucket, query: Query<'_>) -> Result<Shown> {
+    pub(crate) async fn shown(&self, bucket: &Bucket, query: ListQuery<'_>) -> Result<Shown> {
         let at = query.prefix.trim_end_matches('/').to_owned();
         bucket.list(query).await.map_err(|error| match error {
             Unlisted::Failed(error) => self.failed("list", &at, &error),
@@ -139,7 +141,7 @@ impl Store {
             .because(why)
     }
 
-    async fn listed(&self, bucket: &Bucket, query: Query<'_>) -> Result<Vec<Object>> {
+    async fn listed(&self, bucket: &Bucket, query: ListQuery<'_>) -> Result<Vec<Object>> {
         let Shown { objects, .. } = self.shown(bucket, query).await?;
         Ok(objects.into_iter().map(|(path, bytes)| Object { path, bytes }).collect())
     }

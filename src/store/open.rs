@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use super::{Access, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::home;
-use crate::store::failpoint::Seam;
+use crate::store::failpoint::FailPoints;
 use crate::store::local;
 use crate::store::s3::Bucket;
 
@@ -111,7 +111,7 @@ impl Store {
             bucket: None,
             writers: Writers::Many,
             name: "memory://".into(),
-            seam: Seam::default(),
+            seam: FailPoints::default(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Store {
             name: bucket.root.as_str().into(),
             bucket: Some(Arc::new(bucket)),
             writers: Writers::Many,
-            seam: Seam::of_process(),
+            seam: FailPoints::of_process(),
         })
     }
 
@@ -169,7 +169,7 @@ impl Store {
             bucket: None,
             writers: Writers::Many,
             name,
-            seam: Seam::of_process(),
+            seam: FailPoints::of_process(),
         })
     }
 }

@@ -29,9 +29,9 @@ use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
 pub(crate) use self::explain::{Contact, Explained};
-use self::http::{Connector, Patience};
+use self::http::{Connector, RetryTimes};
 use self::pages::Listing;
-pub(crate) use self::pages::{Query, Unlisted};
+pub(crate) use self::pages::{ListQuery, Unlisted};
 pub(crate) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ pub(crate) struct Bucket {
     prefix: String,
     pub(crate) root: String,
     pub(crate) endpoint: String,
-    patience: Arc<Patience>,
+    patience: Arc<RetryTimes>,
     secrets: Unsaid,
 }
 
@@ -100,7 +100,7 @@ impl Bucket {
     pub(crate) fn open(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let settings = Settings::resolve(location, variables)?;
         let has_timeout = settings.options.iter().any(|(key, _)| *key == Key::Client(ClientConfigKey::Timeout));
-        let patience = Arc::new(Patience::new(has_timeout));
+        let patience = Arc::new(RetryTimes::new(has_timeout));
         let client = settings.connect(&patience)?;
         let lake: Arc<dyn Client> = match settings.prefix.as_ref() {
             "" => Arc::new(client.clone()),
@@ -128,10 +128,10 @@ impl Bucket {
     }
 
     /// Lists what a query asks for; its names are relative to the root of the lake.
-    pub(crate) async fn list(&self, query: Query<'_>) -> Result<Shown, Unlisted> {
+    pub(crate) async fn list(&self, query: ListQuery<'_>) -> Result<Shown, Unlisted> {
         let whole = |name: &str| format!("{}{name}", self.prefix);
         let (prefix, after) = (whole(query.prefix), query.after.map(whole));
-        let query = Query { prefix: &prefix, after: after.as_deref(), ..query };
+        let query = ListQuery { prefix: &prefix, after: after.as_deref(), ..query };
         let Listing { objects, folders, pages } = pages::list(&self.client, query).await?;
         let own = |key: &[u8]| String::from_utf8_lossy(key.get(self.prefix.len()..).unwrap_or_default()).into_owned();
         let folder = |name: &Vec<u8>| own(name.strip_suffix(b"/").unwrap_or(name));
@@ -206,7 +206,7 @@ impl Settings {
         Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })
     }
 
-    fn connect(&self, patience: &Arc<Patience>) -> Result<AmazonS3> {
+    fn connect(&self, patience: &Arc<RetryTimes>) -> Result<AmazonS3> {
         // What is repeated, and for how long, is for the service below to decide.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let timeout = Key::Client(ClientConfigKey::Timeout);

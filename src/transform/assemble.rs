@@ -7,8 +7,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef};
 
-use super::contract::{Contract, Table};
-use super::held::{HeldColumn, Pick};
+use super::contract::{Contract, TableContract};
+use super::held::{CompactColumn, Pick};
 use super::page::{Page, Slot};
 use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
@@ -22,7 +22,7 @@ pub struct WindowRows {
     pub headers: RecordBatch,
     /// Rows of `purchase_apply_detail`, in the same order, and then by position.
     pub details: RecordBatch,
-    /// Invalid records, in the order of the winners.
+    /// Invalid records, in the order of the selected.
     pub quarantined: Vec<Quarantined>,
     /// What is to be said of these rows.
     pub remarks: Remarks,
@@ -44,13 +44,13 @@ impl AddAssign for Remarks {
     }
 }
 
-/// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no winners both tables are empty and
+/// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no selected both tables are empty and
 /// have their schemas all the same.
 ///
 /// # Errors
 /// As [`Assembly::new`] and [`Gathered::column`].
-pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, winners: &[(usize, usize)]) -> Result<WindowRows> {
-    let assembly = Assembly::new(pages.into(), winners)?;
+pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, selected: &[(usize, usize)]) -> Result<WindowRows> {
+    let assembly = Assembly::new(pages.into(), selected)?;
     let all = |rows: &Gathered<P>| {
         let table = rows.of.table(assembly.picked.contract);
         let columns = (0..table.columns().len()).map(|place| as_text(rows.gather(place, 0..rows.rows())?));
@@ -78,7 +78,7 @@ fn as_bytes(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
-fn unfit(table: &Table, error: ArrowError) -> Error {
+fn unfit(table: &TableContract, error: ArrowError) -> Error {
     Error::internal("put the rows of a window together").with("table", table.name()).because(error)
 }
 
@@ -102,16 +102,16 @@ struct Picked<P> {
 }
 
 impl<P: AsRef<Page>> Assembly<P> {
-    /// Picks `winners`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
-    /// Quarantined winners go to quarantine, skipped ones nowhere.
+    /// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
+    /// Quarantined selected go to quarantine, skipped ones nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a winner stands on no page.
-    pub fn new(pages: Arc<[P]>, winners: &[(usize, usize)]) -> Result<Self> {
+    pub fn new(pages: Arc<[P]>, selected: &[(usize, usize)]) -> Result<Self> {
         let contract = Contract::get()?;
-        let mut headers = Vec::with_capacity(winners.len());
+        let mut headers = Vec::with_capacity(selected.len());
         let (mut quarantined, mut unreadable_times) = (Vec::new(), 0);
-        for &(page, row) in winners {
+        for &(page, row) in selected {
             let found = pages.get(page).map(AsRef::as_ref);
             let found = found.and_then(|page| Some((page, page.slots.get(row)?, page.rows.get(row)?)));
             let Some((from, slot, key)) = found else {
@@ -131,7 +131,7 @@ impl<P: AsRef<Page>> Assembly<P> {
         let with_and_without_id =
             headers.windows(2).filter(|pair| is_with_and_without_id(pair[0].0, pair[1].0)).count();
         let headers = headers.into_iter().map(|(_, page, header)| (page, header)).collect();
-        let place = |table: &Table, name: &str| table.column(name).map(|(place, _)| place);
+        let place = |table: &TableContract, name: &str| table.column(name).map(|(place, _)| place);
         let inherited = INHERITED.iter().filter_map(|(detail, header)| {
             Some((place(contract.details(), detail)?, place(contract.headers(), header)?))
         });
@@ -161,7 +161,7 @@ impl<P: AsRef<Page>> Assembly<P> {
         Gathered::new(Arc::clone(&self.picked), Of::Details)
     }
 
-    /// Invalid records, in the order of the winners.
+    /// Invalid records, in the order of the selected.
     pub fn quarantined(&self) -> &[Quarantined] {
         &self.quarantined
     }
@@ -185,14 +185,14 @@ enum Of {
 }
 
 impl Of {
-    fn table(self, contract: &Contract) -> &Table {
+    fn table(self, contract: &Contract) -> &TableContract {
         match self {
             Self::Headers => contract.headers(),
             Self::Details => contract.details(),
         }
     }
 
-    fn columns(self, page: &Page) -> &[HeldColumn] {
+    fn columns(self, page: &Page) -> &[CompactColumn] {
         match self {
             Self::Headers => &page.headers,
             Self::Details => &page.details,
@@ -290,14 +290,14 @@ impl<P: AsRef<Page>> Gathered<P> {
         let kind = columns[place].kind();
         let inherited = self.picked.inherited.iter().find(|(detail, _)| *detail == place);
         // Nothing is picked from a page whose columns are gone.
-        let none = HeldColumn::default();
+        let none = CompactColumn::default();
         if let (Of::Details, Some((_, place))) = (self.of, inherited) {
             let sources: Vec<_> = pages.iter().map(|page| page.headers.get(*place).unwrap_or(&none)).collect();
             let pick =
                 |run: Run| Pick { from: sources[run.page], rows: run.header..run.header + 1, times: run.rows.len() };
-            return HeldColumn::gather(kind, count, runs.map(pick));
+            return CompactColumn::gather(kind, count, runs.map(pick));
         }
         let sources: Vec<_> = pages.iter().map(|page| self.of.columns(page).get(place).unwrap_or(&none)).collect();
-        HeldColumn::gather(kind, count, runs.map(|run| Pick { from: sources[run.page], rows: run.rows, times: 1 }))
+        CompactColumn::gather(kind, count, runs.map(|run| Pick { from: sources[run.page], rows: run.rows, times: 1 }))
     }
 }

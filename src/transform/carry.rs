@@ -16,8 +16,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::{Remarks, WindowRows};
-use super::contract::{Contract, Table};
-use super::value::Misfit;
+use super::contract::{Contract, TableContract};
+use super::value::SchemaViolation;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::requisition::{ApplyId, Identity};
@@ -25,7 +25,7 @@ use crate::time::BeijingTime;
 
 /// What the replaced files hold.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct ReplacedRows {
     /// Rows of `purchase_apply`.
     pub headers: Vec<RecordBatch>,
     /// Rows of `purchase_apply_detail`.
@@ -58,7 +58,7 @@ type Key<'a> = (&'a str, i64, Option<ApplyId>);
 ///
 /// # Errors
 /// `Defect` when the held rows do not have the contract's columns or a quarantine line cannot be read.
-pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
+pub fn carry_over(fresh: &WindowRows, held: &ReplacedRows) -> Result<Refreshed> {
     let contract = Contract::get()?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
     let headers: Vec<&RecordBatch> = std::iter::once(&fresh.headers).chain(&held.headers).collect();
@@ -110,7 +110,7 @@ pub fn carry_over(fresh: &WindowRows, held: &Held) -> Result<Refreshed> {
 /// The held quarantine lines that nothing in `fresh` takes the place of.
 fn standing_lines(
     fresh: &WindowRows,
-    held: &Held,
+    held: &ReplacedRows,
     held_keys: &HashSet<Key<'_>>,
     set_aside: &HashSet<&Identity>,
 ) -> Result<Vec<String>> {
@@ -234,12 +234,12 @@ impl Line {
             (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
             _ => Identity::Record { apply_id, sha256: Sha256::digest(&read.raw).into() },
         };
-        let is_unreadable = read.reason == Misfit::Unreadable.code();
+        let is_unreadable = read.reason == SchemaViolation::Unreadable.code();
         Ok(Self { identity, number: read.purchase_apply_no, is_unreadable, edition: read.edition, raw: read.raw })
     }
 
     /// The ids of its details, as far as they can be read.
-    fn rec_ids(&self, details: &Table) -> Vec<i64> {
+    fn rec_ids(&self, details: &TableContract) -> Vec<i64> {
         let Ok(Value::Object(record)) = serde_json::from_str(&self.raw) else { return Vec::new() };
         let lists = details.rows(self.edition).iter().filter_map(|name| record.get(name));
         let names = details.column("rec_id").map(|(_, column)| column.sources(self.edition)).unwrap_or_default();

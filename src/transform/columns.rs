@@ -9,9 +9,9 @@ use arrow_array::types::{
 use arrow_buffer::NullBufferBuilder;
 
 use super::contract::ColumnType;
-use super::held::{HeldColumn, Values};
-use super::scalar::{Kind, Scalar, unescape};
-use super::value::{self, Misfit};
+use super::held::{CompactColumn, Values};
+use super::scalar::{Scalar, ScalarKind, unescape};
+use super::value::{self, SchemaViolation};
 
 /// Values of a fixed width, some of them null.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
     }
 
     /// What it holds; then it is empty.
-    fn take(&mut self, values: impl FnOnce(&[T::Native]) -> Values) -> HeldColumn {
-        let held = HeldColumn::new(values(&self.values), self.nulls.finish());
+    fn take(&mut self, values: impl FnOnce(&[T::Native]) -> Values) -> CompactColumn {
+        let held = CompactColumn::new(values(&self.values), self.nulls.finish());
         self.values.clear();
         held
     }
@@ -103,15 +103,15 @@ impl Texts {
     }
 
     #[inline]
-    pub(super) fn push_scalar(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
+    pub(super) fn push_scalar(&mut self, scalar: Scalar<'_>) -> Result<(), SchemaViolation> {
         match scalar.kind {
-            Kind::Null => self.push(None),
-            Kind::Escaped => {
+            ScalarKind::Null => self.push(None),
+            ScalarKind::Escaped => {
                 unescape(scalar.text, &mut self.text)?;
                 self.close();
             }
-            Kind::Text | Kind::Bare => self.push(Some(scalar.text)),
-            Kind::Nested => return Err(Misfit::NotAScalar),
+            ScalarKind::Text | ScalarKind::Bare => self.push(Some(scalar.text)),
+            ScalarKind::Nested => return Err(SchemaViolation::NotAScalar),
         }
         Ok(())
     }
@@ -133,8 +133,8 @@ impl Texts {
     }
 
     /// What it holds; then it is empty.
-    fn take(&mut self) -> HeldColumn {
-        let held = HeldColumn::new(Values::text(&self.text, &self.offsets), self.nulls.finish());
+    fn take(&mut self) -> CompactColumn {
+        let held = CompactColumn::new(Values::text(&self.text, &self.offsets), self.nulls.finish());
         self.text.clear();
         self.offsets.truncate(1);
         held
@@ -166,7 +166,7 @@ impl ColumnBuffer {
     }
 
     /// What it holds, in no more memory than that takes; then it is empty, and has its room still.
-    pub(super) fn take(&mut self) -> HeldColumn {
+    pub(super) fn take(&mut self) -> CompactColumn {
         match self {
             Self::Int16(column) => column.take(|values| Values::Int16(values.into())),
             Self::Int32(column) => column.take(|values| Values::Int32(values.into())),
@@ -191,7 +191,7 @@ impl ColumnBuffer {
 
     /// Appends what `scalar` means in this column. On an error the column may hold a part of it until it is cut back.
     #[inline]
-    pub(super) fn push(&mut self, scalar: Scalar<'_>, scratch: &mut String) -> Result<(), Misfit> {
+    pub(super) fn push(&mut self, scalar: Scalar<'_>, scratch: &mut String) -> Result<(), SchemaViolation> {
         match self {
             Self::Utf8(column) => return column.push_scalar(scalar),
             Self::Int16(column) => column.push(integer(scalar, scratch)?),
@@ -201,8 +201,8 @@ impl ColumnBuffer {
                 column.push(read(scalar, scratch, |text| value::decimal(text).map(Some))?);
             }
             Self::Timestamp(column) => {
-                if scalar.kind == Kind::Bare {
-                    return Err(Misfit::NotATime);
+                if scalar.kind == ScalarKind::Bare {
+                    return Err(SchemaViolation::NotATime);
                 }
                 column.push(read(scalar, scratch, value::timestamp)?);
             }
@@ -296,16 +296,16 @@ impl ColumnBuffer {
 fn read<T>(
     scalar: Scalar<'_>,
     scratch: &mut String,
-    meaning: impl Fn(&str) -> Result<Option<T>, Misfit>,
-) -> Result<Option<T>, Misfit> {
+    meaning: impl Fn(&str) -> Result<Option<T>, SchemaViolation>,
+) -> Result<Option<T>, SchemaViolation> {
     match scalar.kind {
-        Kind::Text if scalar.text.is_empty() => Ok(None),
-        Kind::Text | Kind::Bare => meaning(scalar.text),
+        ScalarKind::Text if scalar.text.is_empty() => Ok(None),
+        ScalarKind::Text | ScalarKind::Bare => meaning(scalar.text),
         // Escapes within numbers and times are legal and never seen.
-        Kind::Null | Kind::Escaped | Kind::Nested => scalar.text(scratch)?.map_or(Ok(None), meaning),
+        ScalarKind::Null | ScalarKind::Escaped | ScalarKind::Nested => scalar.text(scratch)?.map_or(Ok(None), meaning),
     }
 }
 
-fn integer<T: TryFrom<i64>>(scalar: Scalar<'_>, scratch: &mut String) -> Result<Option<T>, Misfit> {
-    read(scalar, scratch, |text| T::try_from(value::integer(text)?).map(Some).map_err(|_| Misfit::OutOfRange))
+fn integer<T: TryFrom<i64>>(scalar: Scalar<'_>, scratch: &mut String) -> Result<Option<T>, SchemaViolation> {
+    read(scalar, scratch, |text| T::try_from(value::integer(text)?).map(Some).map_err(|_| SchemaViolation::OutOfRange))
 }

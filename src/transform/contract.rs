@@ -29,9 +29,9 @@ pub(super) const STOPS_JSON: &str = include_str!("../../schemas/stop_reference.j
 /// The contract of all tables.
 #[derive(Debug)]
 pub struct Contract {
-    headers: Table,
-    details: Table,
-    stops: Table,
+    headers: TableContract,
+    details: TableContract,
+    stops: TableContract,
 }
 
 impl Contract {
@@ -42,9 +42,9 @@ impl Contract {
     pub fn get() -> Result<&'static Self> {
         static CONTRACT: LazyLock<Result<Contract, String>> = LazyLock::new(|| {
             Ok(Contract {
-                headers: Table::parse(HEADERS_JSON)?,
-                details: Table::parse(DETAILS_JSON)?,
-                stops: Table::parse(STOPS_JSON)?,
+                headers: TableContract::parse(HEADERS_JSON)?,
+                details: TableContract::parse(DETAILS_JSON)?,
+                stops: TableContract::parse(STOPS_JSON)?,
             })
         });
         CONTRACT.as_ref().map_err(|error| Error::internal("read the data contract").because(error.as_str()))
@@ -56,22 +56,22 @@ impl Contract {
     }
 
     /// The table of requisitions, `purchase_apply`.
-    pub fn headers(&self) -> &Table {
+    pub fn headers(&self) -> &TableContract {
         &self.headers
     }
 
     /// The table of their details, `purchase_apply_detail`.
-    pub fn details(&self) -> &Table {
+    pub fn details(&self) -> &TableContract {
         &self.details
     }
 
     /// The table of outcomes of stop references, `stop_reference`.
-    pub fn stops(&self) -> &Table {
+    pub fn stops(&self) -> &TableContract {
         &self.stops
     }
 
     /// Every table, in the order in which documents list them.
-    pub fn tables(&self) -> [&Table; 3] {
+    pub fn tables(&self) -> [&TableContract; 3] {
         [&self.headers, &self.details, &self.stops]
     }
 }
@@ -79,7 +79,7 @@ impl Contract {
 /// One table of the lake.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
+pub struct TableContract {
     contract: String,
     table: String,
     en: String,
@@ -94,7 +94,7 @@ pub struct Table {
     schema: Option<SchemaRef>,
 }
 
-impl Table {
+impl TableContract {
     fn parse(text: &str) -> Result<Self, String> {
         let mut table: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         for name in table.sort_order.iter().chain(&table.lookup_columns).chain(&table.delta_columns) {
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn columns_stand_in_the_order_of_the_design() {
         let contract = Contract::get().expect("the contract files parse");
-        let names = |table: &Table| table.columns().iter().map(Column::name).collect::<Vec<_>>().join(" ");
+        let names = |table: &TableContract| table.columns().iter().map(Column::name).collect::<Vec<_>>().join(" ");
         assert_eq!(
             names(contract.headers()),
             "apply_id purchase_apply_no status status_name createor_name name warehouse_no provider_no provider_name real_num \
@@ -367,7 +367,7 @@ mod tests {
             names(contract.stops()),
             "purchase_apply_no requested_at outcome evidence error error_code order_id observed_status _run_id"
         );
-        let required = |table: &Table| {
+        let required = |table: &TableContract| {
             table.columns().iter().filter(|column| column.required()).map(Column::name).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(required(contract.headers()), "purchase_apply_no status modified");

@@ -6,13 +6,13 @@
 use std::sync::{Arc, Mutex};
 
 use super::context::PageContext;
-use super::page::{Page, Slot, Unreadable};
+use super::page::{Page, PageError, Slot};
 use super::plan::Plan;
-use super::quarantine::{Place, Quarantined};
-use super::record::{Failure, RecordReader, Scratch};
+use super::quarantine::{Quarantined, RecordPlace};
+use super::record::{RecordFailure, RecordReader, Scratch};
 use super::scalar::{is_escaped, unescape};
 use super::scan::{Scanner, Stop};
-use super::value::{self, Misfit};
+use super::value::{self, SchemaViolation};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::RunId;
@@ -54,14 +54,14 @@ impl PageDecoder {
     /// asked for one second more than the window because its interval is not documented as closed, rows in that second are skipped.
     ///
     /// # Errors
-    /// [`Unreadable`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list where one
+    /// [`PageError`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list where one
     /// must be. It may be missing where nothing is to be listed: with a total of 0, on a page behind the end, and in a success that says nothing
     /// at all; such a page has no rows.
-    pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, Unreadable> {
+    pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, PageError> {
         if body.len() > MAX_PAGE_BYTES {
-            return Err(Unreadable::new(format!("the answer of {} bytes is too large for a page", body.len())));
+            return Err(PageError::new(format!("the answer of {} bytes is too large for a page", body.len())));
         }
-        let text = simdutf8::basic::from_utf8(body).map_err(|_| Unreadable {
+        let text = simdutf8::basic::from_utf8(body).map_err(|_| PageError {
             what: "the answer is not UTF-8".to_owned(),
             offset: std::str::from_utf8(body).err().map(|error| error.valid_up_to()),
         })?;
@@ -73,7 +73,7 @@ impl PageDecoder {
             Ok(answer) => answer,
             Err(_) => self
                 .parse(text, context, Pass::OneByOne)
-                .map_err(|error| Unreadable { offset: error.offset.map(|offset| offset + before), ..error })?,
+                .map_err(|error| PageError { offset: error.offset.map(|offset| offset + before), ..error })?,
         };
         let (page, scratch) = answer.into_page()?;
         if let Ok(mut kept) = self.scratch.lock() {
@@ -93,12 +93,12 @@ impl PageDecoder {
         kept.unwrap_or_else(|| Scratch::new(&self.plan))
     }
 
-    fn parse<'a>(&'a self, text: &'a str, context: &PageContext, pass: Pass) -> Result<Answer<'a>, Unreadable> {
+    fn parse<'a>(&'a self, text: &'a str, context: &PageContext, pass: Pass) -> Result<Answer<'a>, PageError> {
         let mut answer = Answer {
             plan: &self.plan,
             pass,
             reader: RecordReader::new(&self.plan, self.scratch()),
-            place: Place {
+            place: RecordPlace {
                 window: context.window,
                 page_no: context.page_no,
                 page_size: context.page_size,
@@ -136,12 +136,12 @@ enum Pass {
 }
 
 /// What the scanner says, without any text of the answer.
-fn unreadable(text: &str, stop: Stop) -> Unreadable {
+fn unreadable(text: &str, stop: Stop) -> PageError {
     match stop {
-        Stop::Unwanted => Unreadable::new("the answer is JSON, but not an object with a list of requisitions"),
-        Stop::BrokenOff => Unreadable { what: "the answer is broken off".to_owned(), offset: Some(text.len()) },
+        Stop::Unwanted => PageError::new("the answer is JSON, but not an object with a list of requisitions"),
+        Stop::BrokenOff => PageError { what: "the answer is broken off".to_owned(), offset: Some(text.len()) },
         Stop::Malformed(why, offset) => {
-            Unreadable { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
+            PageError { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
         }
     }
 }
@@ -151,7 +151,7 @@ struct Answer<'a> {
     plan: &'a Plan,
     pass: Pass,
     reader: RecordReader<'a, 'a>,
-    place: Place,
+    place: RecordPlace,
     rows: Vec<RowKey>,
     slots: Vec<Slot>,
     detail_offsets: Vec<usize>,
@@ -164,27 +164,27 @@ struct Answer<'a> {
     /// Whether a field that is not known holds a list of objects: then what is known may go by another name.
     lists_others: bool,
     /// Why the envelope is not that of a page.
-    refusal: Option<Unreadable>,
+    refusal: Option<PageError>,
 }
 
 impl<'a> Answer<'a> {
     fn refuse(&mut self, what: impl Into<String>) -> Stop {
-        self.refusal = Some(Unreadable::new(what));
+        self.refusal = Some(PageError::new(what));
         Stop::Unwanted
     }
 
     /// Takes the requisition that was just read, or puts it back where it does not belong.
-    fn accept(&mut self, mark: super::record::Mark) -> std::result::Result<(), Failure> {
+    fn accept(&mut self, mark: super::record::Mark) -> std::result::Result<(), RecordFailure> {
         let modified = self.reader.modified_micros().and_then(|micros| BeijingTime::from_unix(micros / 1_000_000));
         let (Some(number), Some(modified)) = (self.reader.number(), modified) else {
-            return Err(Failure { misfit: Misfit::Missing, field: None, detail_index: None });
+            return Err(RecordFailure { misfit: SchemaViolation::Missing, field: None, detail_index: None });
         };
         let slot = match Belongs::of(self.plan.edition, self.place.window, modified) {
             Belongs::Here => Slot::Landed(self.reader.headers.rows - 1),
             Belongs::ToTheNext => Slot::Skipped,
             Belongs::Nowhere => {
                 let field = Some("modified".to_owned());
-                return Err(Failure { misfit: Misfit::OutsideWindow, field, detail_index: None });
+                return Err(RecordFailure { misfit: SchemaViolation::OutsideWindow, field, detail_index: None });
             }
         };
         let identity = Identity::Version { number: number.into(), modified, apply_id: self.reader.apply_id() };
@@ -336,9 +336,9 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn into_page(self) -> std::result::Result<(Page, Scratch), Unreadable> {
+    fn into_page(self) -> std::result::Result<(Page, Scratch), PageError> {
         if !self.listed && !self.lists_nothing() {
-            return Err(Unreadable::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
+            return Err(PageError::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
         }
         let (headers, details, scratch) = self.reader.into_columns();
         let page = Page {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::contract::{Column, ColumnType, Contract, DETAILS_JSON, HEADERS_JSON, STOPS_JSON, Table};
+use super::contract::{Column, ColumnType, Contract, DETAILS_JSON, HEADERS_JSON, STOPS_JSON, TableContract};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 
@@ -56,7 +56,7 @@ impl FromStr for SchemaFormat {
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
 pub fn render(format: SchemaFormat) -> Result<String> {
     let contract = Contract::get()?;
-    let each = |statement: fn(&Table) -> String| contract.tables().map(statement).join("\n");
+    let each = |statement: fn(&TableContract) -> String| contract.tables().map(statement).join("\n");
     Ok(match format {
         SchemaFormat::Table => each(people),
         SchemaFormat::Json => json(contract.version()),
@@ -83,7 +83,7 @@ pub(super) fn source(column: &Column, edition: Edition) -> String {
     }
 }
 
-fn people(table: &Table) -> String {
+fn people(table: &TableContract) -> String {
     let header = ["column", "type", "required", "enterprise, y", "flagship", "description"].map(str::to_owned);
     let rows = table.columns().iter().map(|column| {
         let derived = column.sources(Edition::Enterprise).is_empty() && column.sources(Edition::Flagship).is_empty();
@@ -115,7 +115,10 @@ fn people(table: &Table) -> String {
 }
 
 /// Every column of a table as an engine sees it, partition columns last: name, type, whether it is required, and its description.
-fn engine_columns(table: &Table, type_name: fn(ColumnType) -> &'static str) -> Vec<(&str, &'static str, bool, String)> {
+fn engine_columns(
+    table: &TableContract,
+    type_name: fn(ColumnType) -> &'static str,
+) -> Vec<(&str, &'static str, bool, String)> {
     let own = table.columns().iter().map(move |column| {
         (column.name(), type_name(column.kind()), column.required(), format!("{} / {}", column.en(), column.zh()))
     });
@@ -149,7 +152,7 @@ pub(super) fn spark_type(kind: ColumnType) -> &'static str {
     }
 }
 
-fn duckdb(table: &Table) -> String {
+fn duckdb(table: &TableContract) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let columns = engine_columns(table, duckdb_type);
     let lines: Vec<String> = columns
@@ -165,7 +168,7 @@ fn duckdb(table: &Table) -> String {
     out
 }
 
-fn spark(table: &Table) -> String {
+fn spark(table: &TableContract) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let lines: Vec<String> = engine_columns(table, spark_type)
         .iter()

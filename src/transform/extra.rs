@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::scalar::{escape_controls, is_escaped, unescape};
-use super::value::Misfit;
+use super::value::SchemaViolation;
 
 /// How many fields are compared one by one.
 const FEW: usize = 32;
@@ -45,12 +45,12 @@ impl<'de> Extra<'de> {
     /// Adds a field, unless it is there already with the same value.
     ///
     /// # Errors
-    /// [`Misfit::GivenTwice`] when it is there with another value.
-    pub(super) fn set(&mut self, key: &'de str, value: &'de str) -> Result<(), Misfit> {
+    /// [`SchemaViolation::GivenTwice`] when it is there with another value.
+    pub(super) fn set(&mut self, key: &'de str, value: &'de str) -> Result<(), SchemaViolation> {
         let (key, value) = (escape_controls(key), escape_controls(value));
         match self.add(key.clone()) {
             Some(place) if self.fields.get(place).is_some_and(|(_, before)| *before != value) => {
-                Err(Misfit::GivenTwice)
+                Err(SchemaViolation::GivenTwice)
             }
             Some(_) => Ok(()),
             None => {
@@ -143,13 +143,13 @@ mod tests {
             keys.iter().try_for_each(|key| extra.set(key, "0")).expect("new keys");
             extra.set("\"new\"", "1").expect("new");
             assert_eq!(extra.set(r#""n\u0065w""#, "1"), Ok(()));
-            assert_eq!(extra.set(r#""\u006Eew""#, "2"), Err(Misfit::GivenTwice));
+            assert_eq!(extra.set(r#""\u006Eew""#, "2"), Err(SchemaViolation::GivenTwice));
             extra.set("\"a\tb\"", "\"\u{1}\"").expect("new");
             assert_eq!(extra.set(r#""a\u0009b""#, "\"\\u0001\""), Ok(()), "an escaped control character is the same");
             // What says nothing is not what spells it.
             extra.set(r#""\ud800""#, "3").expect("new");
             extra.set(r#""\\ud800""#, "4").expect("another key");
-            assert_eq!(extra.set(r#""\ud800""#, "5"), Err(Misfit::GivenTwice));
+            assert_eq!(extra.set(r#""\ud800""#, "5"), Err(SchemaViolation::GivenTwice));
             assert_eq!(extra.set("\"k0\"", "9").is_err(), before > 0);
             let wanted = r#""new":1,"a\tb":"\u0001","\ud800":3,"\\ud800":4"#;
             assert!(object(&extra).contains(wanted), "{}", object(&extra));

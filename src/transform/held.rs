@@ -17,7 +17,7 @@ use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
 
 /// One column of a page.
 #[derive(Debug, Default)]
-pub(super) struct HeldColumn {
+pub(super) struct CompactColumn {
     values: Values,
     nulls: Option<NullBuffer>,
 }
@@ -47,7 +47,7 @@ pub(super) enum Offsets {
 /// Neighbouring rows of a column that are wanted, so many times.
 #[derive(Clone, Debug)]
 pub(super) struct Pick<'a> {
-    pub(super) from: &'a HeldColumn,
+    pub(super) from: &'a CompactColumn,
     pub(super) rows: Range<usize>,
     pub(super) times: usize,
 }
@@ -83,7 +83,7 @@ impl Values {
     }
 }
 
-impl HeldColumn {
+impl CompactColumn {
     pub(super) fn new(values: Values, nulls: Option<NullBuffer>) -> Self {
         Self { values, nulls }
     }
@@ -210,17 +210,17 @@ mod tests {
 
     use super::*;
 
-    fn texts(texts: &[Option<&str>]) -> HeldColumn {
+    fn texts(texts: &[Option<&str>]) -> CompactColumn {
         let all: String = texts.iter().flatten().copied().collect();
         let mut offsets = vec![0];
         for text in texts {
             offsets.push(offsets[offsets.len() - 1] + text.map_or(0, |text| text.len() as u32));
         }
         let nulls = NullBuffer::from_iter(texts.iter().map(Option::is_some));
-        HeldColumn::new(Values::text(&all, &offsets), (nulls.null_count() > 0).then_some(nulls))
+        CompactColumn::new(Values::text(&all, &offsets), (nulls.null_count() > 0).then_some(nulls))
     }
 
-    fn pick(from: &HeldColumn, rows: Range<usize>, times: usize) -> Pick<'_> {
+    fn pick(from: &CompactColumn, rows: Range<usize>, times: usize) -> Pick<'_> {
         Pick { from, rows, times }
     }
 
@@ -237,7 +237,7 @@ mod tests {
             pick(&one, 1..2, 2),
             pick(&other, 0..2, 1),
         ];
-        let gathered = HeldColumn::gather(ColumnType::Utf8, 11, picks.into_iter()).expect("an array");
+        let gathered = CompactColumn::gather(ColumnType::Utf8, 11, picks.into_iter()).expect("an array");
         let gathered = gathered.as_binary::<i32>();
         let read: Vec<_> = gathered.iter().map(|text| text.map(|text| str::from_utf8(text).expect("text"))).collect();
         let wanted = [
@@ -259,13 +259,15 @@ mod tests {
     #[test]
     fn decimals_take_half_the_room_where_they_fit() {
         let largest = 10_i128.pow(19) - 1;
-        let small = HeldColumn::new(Values::decimals(&[1, -2, i64::MIN.into(), i64::MAX.into()]), None);
-        let large =
-            HeldColumn::new(Values::decimals(&[largest, -largest, 3]), Some(NullBuffer::from(vec![true, true, false])));
+        let small = CompactColumn::new(Values::decimals(&[1, -2, i64::MIN.into(), i64::MAX.into()]), None);
+        let large = CompactColumn::new(
+            Values::decimals(&[largest, -largest, 3]),
+            Some(NullBuffer::from(vec![true, true, false])),
+        );
         assert!(matches!(small.values, Values::SmallDecimal(_)) && matches!(large.values, Values::Decimal(_)));
         assert_eq!((small.bytes(), large.bytes()), (32, 49));
         let picks = [pick(&large, 1..3, 1), pick(&small, 0..4, 1), pick(&large, 0..1, 3)];
-        let gathered = HeldColumn::gather(ColumnType::Decimal, 9, picks.into_iter()).expect("an array");
+        let gathered = CompactColumn::gather(ColumnType::Decimal, 9, picks.into_iter()).expect("an array");
         let read: Vec<_> = gathered.as_primitive::<Decimal128Type>().iter().collect();
         let (low, high) = (i128::from(i64::MIN), i128::from(i64::MAX));
         let all = [-largest, 0, 1, -2, low, high, largest, largest, largest].map(Some);
@@ -275,8 +277,8 @@ mod tests {
 
     #[test]
     fn nothing_can_be_picked_from_a_column_that_is_gone() {
-        let gone = HeldColumn::default();
-        assert!(HeldColumn::gather(ColumnType::Int64, 2, [pick(&gone, 0..2, 1)].into_iter()).is_err());
-        assert!(HeldColumn::gather(ColumnType::Int64, 0, [].into_iter()).is_ok());
+        let gone = CompactColumn::default();
+        assert!(CompactColumn::gather(ColumnType::Int64, 2, [pick(&gone, 0..2, 1)].into_iter()).is_err());
+        assert!(CompactColumn::gather(ColumnType::Int64, 0, [].into_iter()).is_ok());
     }
 }

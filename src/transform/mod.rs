@@ -32,14 +32,14 @@ mod views;
 mod tests;
 
 pub use assemble::{Assembly, Gathered, Remarks, WindowRows, assemble};
-pub use carry::{Held, Refreshed, carry_over};
+pub use carry::{Refreshed, ReplacedRows, carry_over};
 pub use context::PageContext;
-pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, Table};
+pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, TableContract};
 pub use decode::PageDecoder;
 pub use docs::{SchemaFormat, render as render_schema};
-pub use page::{Page, Unreadable};
+pub use page::{Page, PageError};
 pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
 pub use stops::{StopRow, stop_rows};
 pub use tables::{contract_version, stop_spec, table_specs};
-pub use value::{Misfit, decimal};
+pub use value::{SchemaViolation, decimal};
 pub use views::{Engine, Extent, View, Views, render as render_views};

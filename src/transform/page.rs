@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::context::PageContext;
-use super::held::HeldColumn;
+use super::held::CompactColumn;
 use super::quarantine::Quarantined;
 use crate::edition::Edition;
 use crate::id::RunId;
@@ -12,12 +12,12 @@ use crate::requisition::RowKey;
 
 /// Why an answer is not a page at all: not JSON, broken off, an error answer, or without its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct PageError {
     pub(super) what: String,
     pub(super) offset: Option<usize>,
 }
 
-impl Unreadable {
+impl PageError {
     pub(super) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), offset: None }
     }
@@ -28,7 +28,7 @@ impl Unreadable {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for PageError {
     /// What is wrong and where, never the answer itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
@@ -36,7 +36,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for PageError {}
 
 /// One page, decoded.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ pub struct Page {
     pub(super) rows: Vec<RowKey>,
     pub(super) slots: Vec<Slot>,
     /// Columns of requisitions without lineage, in the order of arrival.
-    pub(super) headers: Vec<HeldColumn>,
+    pub(super) headers: Vec<CompactColumn>,
     /// Columns of details without lineage, in the order of arrival.
-    pub(super) details: Vec<HeldColumn>,
+    pub(super) details: Vec<CompactColumn>,
     /// Where the details of each header begin, and where the last ones end.
     pub(super) detail_offsets: Vec<usize>,
     /// The headers with times that readers cannot hold, and how many each has.
@@ -138,7 +138,7 @@ impl Page {
     /// The memory that its columns hold, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let raw: usize = self.quarantined.iter().map(|record| record.raw.len()).sum();
-        self.headers.iter().chain(&self.details).map(HeldColumn::bytes).sum::<usize>() + raw
+        self.headers.iter().chain(&self.details).map(CompactColumn::bytes).sum::<usize>() + raw
     }
 
     /// Drops what fills the columns of both tables, and keeps what tells its rows apart. Such a page cannot land.

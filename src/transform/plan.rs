@@ -1,7 +1,7 @@
 //! What the decoder needs of the contract for one edition, looked up once: which source field fills which column, and where the
 //! columns stand that the decoder fills itself.
 
-use super::contract::{ColumnType, Contract, Table};
+use super::contract::{ColumnType, Contract, TableContract};
 use super::scalar::{is_escaped, unescape};
 use super::scan::{Pattern, Scanner, Stop};
 use crate::edition::Edition;
@@ -69,13 +69,13 @@ impl Plan {
     pub(super) fn new(edition: Edition) -> Result<Self> {
         let contract = Contract::get()?;
         let (headers, details) = (contract.headers(), contract.details());
-        let place = |table: &Table, name: &str| {
+        let place = |table: &TableContract, name: &str| {
             table.column(name).map(|(place, _)| place).ok_or_else(|| {
                 Error::internal("the contract lacks a column that the decoder fills").with("column", name)
             })
         };
         // The list of details is a field of the requisition that fills no column.
-        let details_fields = details.rows(edition).iter().map(|name| (name.as_str(), Target::Details));
+        let details_fields = details.rows(edition).iter().map(|name| (name.as_str(), FieldTarget::Details));
         Ok(Self {
             edition,
             lists: headers.rows(edition),
@@ -105,7 +105,11 @@ impl TablePlan {
         u64::MAX.checked_shr(64 - u32::try_from(self.kinds.len()).unwrap_or(64)).unwrap_or(0)
     }
 
-    fn new<'t>(table: &'t Table, edition: Edition, more: impl Iterator<Item = (&'t str, Target)>) -> Result<Self> {
+    fn new<'t>(
+        table: &'t TableContract,
+        edition: Edition,
+        more: impl Iterator<Item = (&'t str, FieldTarget)>,
+    ) -> Result<Self> {
         let own = table.columns().len().saturating_sub(LINEAGE.len());
         let lineage = table.columns()[own..].iter().map(|column| column.name());
         if !lineage.eq(LINEAGE) || own > 64 {
@@ -115,7 +119,7 @@ impl TablePlan {
         }
         let columns = &table.columns()[..own];
         let sources = columns.iter().enumerate().flat_map(|(place, column)| {
-            column.sources(edition).iter().map(move |name| (name.as_str(), Target::Column(place)))
+            column.sources(edition).iter().map(move |name| (name.as_str(), FieldTarget::Column(place)))
         });
         let required = columns.iter().enumerate().filter(|(_, column)| column.required());
         Ok(Self {
@@ -135,7 +139,7 @@ impl TablePlan {
 
 /// What a source field fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum FieldTarget {
     /// The column at that place.
     Column(usize),
     /// The rows of the details table.
@@ -151,14 +155,14 @@ struct SourceName {
     /// With its quotes.
     key: Box<str>,
     pattern: Pattern,
-    target: Target,
+    target: FieldTarget,
 }
 
 /// A field of an object whose key was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field<'n, 'de> {
     /// One that the contract has, by its key in quotes.
-    Known(&'n str, Target),
+    Known(&'n str, FieldTarget),
     /// Any other.
     Unknown(&'de str),
 }
@@ -173,7 +177,7 @@ impl<'n> Field<'n, 'n> {
 }
 
 impl SourceNames {
-    fn new<'t>(names: impl Iterator<Item = (&'t str, Target)>) -> Self {
+    fn new<'t>(names: impl Iterator<Item = (&'t str, FieldTarget)>) -> Self {
         let name = |(name, target)| {
             let key = format!("\"{name}\"").into_boxed_str();
             SourceName { pattern: Pattern::new(&key), key, target }
@@ -195,12 +199,12 @@ impl SourceNames {
     }
 
     /// What the field of that name fills.
-    pub(super) fn target(&self, key: &str) -> Option<Target> {
+    pub(super) fn target(&self, key: &str) -> Option<FieldTarget> {
         self.find(key).map(|at| self.0[at].target)
     }
 
     /// The name of the field that fills `target`, documented name first; empty when none does.
-    pub(super) fn name_of(&self, target: Target) -> &str {
+    pub(super) fn name_of(&self, target: FieldTarget) -> &str {
         self.0.iter().find(|name| name.target == target).map_or("", |name| name.key.trim_matches('"'))
     }
 
@@ -273,13 +277,16 @@ mod tests {
         for edition in Edition::ALL {
             let plan = Plan::new(edition).expect("a plan");
             assert!(!plan.details.kinds.is_empty());
-            assert_eq!(plan.headers.names.target("\"modified\""), Some(Target::Column(plan.header_places.modified)));
+            assert_eq!(
+                plan.headers.names.target("\"modified\""),
+                Some(FieldTarget::Column(plan.header_places.modified))
+            );
         }
     }
 
     #[test]
     fn a_wrong_guess_is_put_right() {
-        let names = SourceNames::new(["a", "b", "c"].into_iter().enumerate().map(|(i, n)| (n, Target::Column(i))));
+        let names = SourceNames::new(["a", "b", "c"].into_iter().enumerate().map(|(i, n)| (n, FieldTarget::Column(i))));
         let mut guesser = names.guesser();
         for order in [["a", "b", "c"], ["c", "a", "b"], ["c", "a", "b"], ["b", "c", "a"]] {
             guesser.restart();
@@ -295,9 +302,9 @@ mod tests {
                 });
             }
             let mut wanted: Vec<_> =
-                order.iter().map(|key| (format!("\"{key}\""), "abc".find(key).map(Target::Column))).collect();
+                order.iter().map(|key| (format!("\"{key}\""), "abc".find(key).map(FieldTarget::Column))).collect();
             wanted.push(("\"d\"".to_owned(), None));
-            wanted.push((r#""a""#.to_owned(), Some(Target::Column(0))));
+            wanted.push((r#""a""#.to_owned(), Some(FieldTarget::Column(0))));
             assert_eq!(read, wanted, "an escaped name is the same name");
         }
     }

@@ -17,11 +17,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::context::PageContext;
-use super::plan::{Plan, Target};
-use super::record::Failure;
+use super::plan::{FieldTarget, Plan};
+use super::record::RecordFailure;
 use super::scalar::escape_controls;
 use super::scan::{Scanner, Stop};
-use super::value::{self, Misfit};
+use super::value::{self, SchemaViolation};
 use crate::edition::Edition;
 use crate::id::RunId;
 use crate::requisition::{ApplyId, Identity, RowKey};
@@ -45,7 +45,7 @@ pub struct Quarantined {
     /// Its last modification, if it can be read.
     pub modified: Option<BeijingTime>,
     /// Why it did not fit.
-    pub reason: Misfit,
+    pub reason: SchemaViolation,
     /// The source field that is to blame, if one is; of a file that is no page, its name.
     pub field: Option<String>,
     /// The detail that holds the field, counted from 0; `None` when the header does.
@@ -115,7 +115,7 @@ impl Quarantined {
             purchase_apply_no: None,
             apply_id: None,
             modified: None,
-            reason: Misfit::NotAPage,
+            reason: SchemaViolation::NotAPage,
             field: Some(name.to_owned()),
             detail_index: None,
             window: context.window,
@@ -145,7 +145,7 @@ impl Quarantined {
             purchase_apply_no: None,
             apply_id: None,
             modified: None,
-            reason: Misfit::Unreadable,
+            reason: SchemaViolation::Unreadable,
             field: None,
             detail_index: None,
             window: context.window,
@@ -160,7 +160,7 @@ impl Quarantined {
     }
 
     /// The record that failed at `failure`, with as much of its identity as can be read from it.
-    pub(super) fn new(plan: &Plan, failure: Failure, raw: &str, place: Place) -> Self {
+    pub(super) fn new(plan: &Plan, failure: RecordFailure, raw: &str, place: RecordPlace) -> Self {
         let read = Salvage::read(plan, raw);
         let raw = escape_controls(raw);
         let apply_id = read.apply_id.and_then(ApplyId::new);
@@ -195,7 +195,7 @@ impl Quarantined {
 
 /// Where a record was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     pub(super) window: Option<Window>,
     pub(super) page_no: u32,
     pub(super) page_size: u32,
@@ -245,7 +245,7 @@ impl Salvage {
         }
         while let Some(key) = scanner.key(&mut fresh)? {
             let value = scanner.scalar()?;
-            let Some(Target::Column(column)) = plan.headers.names.target(key) else { continue };
+            let Some(FieldTarget::Column(column)) = plan.headers.names.target(key) else { continue };
             let mut scratch = String::new();
             let Ok(Some(text)) = value.text(&mut scratch) else { continue };
             if column == places.number && !text.is_empty() {

@@ -1,17 +1,17 @@
 //! One requisition, header and details, straight from the scanner into the column buffers of both tables.
 //!
 //! Fields may come in any order, the details before the header's number and modified time; what details have of their header is not
-//! repeated here. An id that a detail carries itself and that is not its header's goes to the detail's `extra`. Anything that does not fit stops the requisition with a [`Failure`]; whoever called cuts the
+//! repeated here. An id that a detail carries itself and that is not its header's goes to the detail's `extra`. Anything that does not fit stops the requisition with a [`RecordFailure`]; whoever called cuts the
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
 use super::contract::ColumnType;
 use super::extra::Extra;
-use super::held::HeldColumn;
-use super::plan::{Field, Guesser, Plan, TablePlan, Target};
-use super::scalar::{Kind, Scalar, escape_controls};
+use super::held::CompactColumn;
+use super::plan::{Field, FieldTarget, Guesser, Plan, TablePlan};
+use super::scalar::{Scalar, ScalarKind, escape_controls};
 use super::scan::{Scanner, Stop};
-use super::value::{self, Misfit};
+use super::value::{self, SchemaViolation};
 use crate::requisition::ApplyId;
 
 /// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
@@ -19,8 +19,8 @@ const MAX_NUMBER_BYTES: usize = 200;
 
 /// What did not fit, and where in the requisition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) misfit: Misfit,
+pub(super) struct RecordFailure {
+    pub(super) misfit: SchemaViolation,
     /// The source field, when one is to blame.
     pub(super) field: Option<String>,
     /// The detail that holds the field, counted from 0.
@@ -97,13 +97,19 @@ impl<'p, 'de> TableRows<'p, 'de> {
         self.extra.clear();
     }
 
-    fn set(&mut self, column: usize, kind: Kind, text: &str, scratch: &mut String) -> Result<(), Misfit> {
+    fn set(
+        &mut self,
+        column: usize,
+        kind: ScalarKind,
+        text: &str,
+        scratch: &mut String,
+    ) -> Result<(), SchemaViolation> {
         let buffer = &mut self.columns[column];
         buffer.push(Scalar { kind, text }, scratch)?;
         let bit = 1 << column;
         if self.filled & bit != 0 {
             if !buffer.last_two_agree() || self.unreadable_times & bit != 0 {
-                return Err(Misfit::GivenTwice);
+                return Err(SchemaViolation::GivenTwice);
             }
             buffer.truncate(buffer.len() - 1);
         }
@@ -113,16 +119,16 @@ impl<'p, 'de> TableRows<'p, 'de> {
 
     /// Keeps a time that is out of its column's range in `extra`, as written, where the column may be null; anything else stays out of range.
     #[cold]
-    fn keep_time(&mut self, column: usize, key: &'de str, raw: &'de str) -> Result<(), Misfit> {
+    fn keep_time(&mut self, column: usize, key: &'de str, raw: &'de str) -> Result<(), SchemaViolation> {
         let is_required = self.plan.required.iter().any(|(place, _)| *place == column);
         if self.plan.kinds[column] != ColumnType::Timestamp || is_required {
-            return Err(Misfit::OutOfRange);
+            return Err(SchemaViolation::OutOfRange);
         }
         let bit = 1 << column;
         if self.filled & bit == 0 {
             self.columns[column].push_null();
         } else if self.unreadable_times & bit == 0 {
-            return Err(Misfit::GivenTwice);
+            return Err(SchemaViolation::GivenTwice);
         }
         self.filled |= bit;
         self.unreadable_times |= bit;
@@ -179,7 +185,7 @@ pub(super) struct RecordReader<'p, 'de> {
     own_count: i32,
     details_seen: bool,
     part: Part,
-    failure: Option<Failure>,
+    failure: Option<RecordFailure>,
     scratch: String,
 }
 
@@ -201,7 +207,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     /// The columns of the rows that were read, headers first, and the buffers for the next page.
-    pub(super) fn into_columns(self) -> (Vec<HeldColumn>, Vec<HeldColumn>, Scratch) {
+    pub(super) fn into_columns(self) -> (Vec<CompactColumn>, Vec<CompactColumn>, Scratch) {
         let mut scratch = Scratch { headers: self.headers.columns, details: self.details.columns };
         let take = |columns: &mut Vec<ColumnBuffer>| columns.iter_mut().map(ColumnBuffer::take).collect();
         (take(&mut scratch.headers), take(&mut scratch.details), scratch)
@@ -218,16 +224,22 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     /// What stopped the last requisition.
-    pub(super) fn take_failure(&mut self) -> Failure {
+    pub(super) fn take_failure(&mut self) -> RecordFailure {
         self.failure.take().unwrap_or_else(|| {
             // Something else stood where an object or a list belongs.
-            let list = || self.plan.headers.names.name_of(Target::Details).to_owned();
+            let list = || self.plan.headers.names.name_of(FieldTarget::Details).to_owned();
             match self.part {
-                Part::Requisition => Failure { misfit: Misfit::NotAnObject, field: None, detail_index: None },
-                Part::DetailList => Failure { misfit: Misfit::NotAList, field: Some(list()), detail_index: None },
-                Part::Detail(index) => {
-                    Failure { misfit: Misfit::NotAnObject, field: Some(list()), detail_index: Some(index) }
+                Part::Requisition => {
+                    RecordFailure { misfit: SchemaViolation::NotAnObject, field: None, detail_index: None }
                 }
+                Part::DetailList => {
+                    RecordFailure { misfit: SchemaViolation::NotAList, field: Some(list()), detail_index: None }
+                }
+                Part::Detail(index) => RecordFailure {
+                    misfit: SchemaViolation::NotAnObject,
+                    field: Some(list()),
+                    detail_index: Some(index),
+                },
             }
         })
     }
@@ -253,14 +265,14 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     #[cold]
-    fn fail(&mut self, misfit: Misfit, key: &str) -> Stop {
+    fn fail(&mut self, misfit: SchemaViolation, key: &str) -> Stop {
         let name = escape_controls(key).trim_matches('"').to_owned();
         let detail_index = if let Part::Detail(index) = self.part { Some(index) } else { None };
-        self.failure = Some(Failure { misfit, field: Some(name), detail_index });
+        self.failure = Some(RecordFailure { misfit, field: Some(name), detail_index });
         Stop::Unwanted
     }
 
-    fn end_header(&mut self) -> Result<(), (Misfit, String)> {
+    fn end_header(&mut self) -> Result<(), (SchemaViolation, String)> {
         let places = &self.plan.header_places;
         let headers = &mut self.headers;
         let count = self.own_count;
@@ -274,18 +286,18 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             column.push(meaning);
         }
         if let Some(name) = headers.missing(0) {
-            return Err((Misfit::Missing, name.to_owned()));
+            return Err((SchemaViolation::Missing, name.to_owned()));
         }
         let number = headers.columns[places.number].last_text().unwrap_or_default();
         if number.len() > MAX_NUMBER_BYTES {
-            return Err((Misfit::TooLong, "purchase_apply_no".to_owned()));
+            return Err((SchemaViolation::TooLong, "purchase_apply_no".to_owned()));
         }
 
         for (row, index) in (0..count).enumerate() {
             // A detail without a number of its own, or with an empty one, says nothing against its header.
             if self.own_numbers.get(row).is_some_and(|own| !own.is_empty() && own != number) {
                 self.part = Part::Detail(index);
-                return Err((Misfit::OtherNumber, "purchase_apply_no".to_owned()));
+                return Err((SchemaViolation::OtherNumber, "purchase_apply_no".to_owned()));
             }
         }
         let header_id = headers.columns[places.apply_id].last_int64();
@@ -300,7 +312,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     #[cold]
     fn keep_own_ids(&mut self) {
         let first = self.details.rows - usize::try_from(self.own_count).unwrap_or(0);
-        let name = self.plan.details.names.name_of(Target::Column(self.plan.detail_places.apply_id));
+        let name = self.plan.details.names.name_of(FieldTarget::Column(self.plan.detail_places.apply_id));
         let ColumnBuffer::Utf8(column) = &mut self.details.columns[self.plan.details.extra] else { return };
         let held: Vec<Option<String>> =
             (first..self.details.rows).map(|row| column.get(row).map(str::to_owned)).collect();
@@ -311,7 +323,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
                 column.push(held.as_deref());
                 continue;
             };
-            let quote = if written.kind == Kind::Bare { "" } else { "\"" };
+            let quote = if written.kind == ScalarKind::Bare { "" } else { "\"" };
             let before = held.as_deref().and_then(|held| held.strip_suffix('}')).map(|fields| [fields, ","]);
             let [fields, comma] = before.unwrap_or(["{", ""]);
             column.push_pieces([fields, comma, "\"", name, "\":", quote, written.text, quote, "}"]);
@@ -319,7 +331,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     #[inline]
-    fn set_detail(&mut self, column: usize, kind: Kind, text: &'de str) -> Result<(), Misfit> {
+    fn set_detail(&mut self, column: usize, kind: ScalarKind, text: &'de str) -> Result<(), SchemaViolation> {
         let places = &self.plan.detail_places;
         if column == places.apply_id {
             return self.set_own_id(column, Scalar { kind, text });
@@ -332,7 +344,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         if self.details.filled & bit != 0 {
             let last = self.own_numbers.len() - 1;
             if self.own_numbers.get(last - 1) != self.own_numbers.get(last) {
-                return Err(Misfit::GivenTwice);
+                return Err(SchemaViolation::GivenTwice);
             }
             self.own_numbers.truncate(last);
         }
@@ -340,7 +352,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         Ok(())
     }
 
-    fn set_own_id(&mut self, column: usize, written: Scalar<'de>) -> Result<(), Misfit> {
+    fn set_own_id(&mut self, column: usize, written: Scalar<'de>) -> Result<(), SchemaViolation> {
         let text = written.text(&mut self.scratch)?.filter(|text| !text.is_empty());
         let own = OwnId { detail: self.own_count, value: text.map(value::integer).transpose()?, written };
         let bit = 1 << column;
@@ -348,12 +360,12 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             self.details.filled |= bit;
             self.own_ids.push(own);
         } else if self.own_ids.last().is_none_or(|before| before.value != own.value) {
-            return Err(Misfit::GivenTwice);
+            return Err(SchemaViolation::GivenTwice);
         }
         Ok(())
     }
 
-    fn end_detail(&mut self, index: i32) -> Result<(), (Misfit, String)> {
+    fn end_detail(&mut self, index: i32) -> Result<(), (SchemaViolation, String)> {
         if self.details.filled & (1 << self.plan.detail_places.number) == 0 {
             self.own_numbers.push(None);
         }
@@ -364,7 +376,7 @@ impl<'p, 'de> RecordReader<'p, 'de> {
         let inherited = self.plan.detail_places.inherited();
         self.details.end(inherited);
         match self.details.missing(inherited) {
-            Some(name) => Err((Misfit::Missing, name.to_owned())),
+            Some(name) => Err((SchemaViolation::Missing, name.to_owned())),
             None => Ok(()),
         }
     }
@@ -385,21 +397,21 @@ impl<'p: 'de, 'de> RecordReader<'p, 'de> {
         let mut fresh = true;
         while let Some(field) = self.headers.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(key, Target::Column(column)) => {
+                Field::Known(key, FieldTarget::Column(column)) => {
                     let (set, text) = match scanner.plain_text() {
-                        Some(text) => (self.headers.set(column, Kind::Text, text, &mut self.scratch), text),
+                        Some(text) => (self.headers.set(column, ScalarKind::Text, text, &mut self.scratch), text),
                         None => {
                             let Scalar { kind, text } = scanner.scalar()?;
                             (self.headers.set(column, kind, text, &mut self.scratch), text)
                         }
                     };
                     match set {
-                        Err(Misfit::OutOfRange) => self.headers.keep_time(column, key, scanner.quoted(text)),
+                        Err(SchemaViolation::OutOfRange) => self.headers.keep_time(column, key, scanner.quoted(text)),
                         set => set,
                     }
                 }
-                Field::Known(_, Target::Details) if self.details_seen => Err(Misfit::GivenTwice),
-                Field::Known(_, Target::Details) => {
+                Field::Known(_, FieldTarget::Details) if self.details_seen => Err(SchemaViolation::GivenTwice),
+                Field::Known(_, FieldTarget::Details) => {
                     self.details_seen = true;
                     self.read_details(scanner)?;
                     Ok(())
@@ -435,15 +447,15 @@ impl<'p: 'de, 'de> RecordReader<'p, 'de> {
         let mut fresh = true;
         while let Some(field) = self.details.guesser.next(names, scanner, &mut fresh)? {
             let set = match field {
-                Field::Known(_, Target::Column(column)) => match scanner.plain_text() {
-                    Some(text) => self.set_detail(column, Kind::Text, text),
+                Field::Known(_, FieldTarget::Column(column)) => match scanner.plain_text() {
+                    Some(text) => self.set_detail(column, ScalarKind::Text, text),
                     None => {
                         let Scalar { kind, text } = scanner.scalar()?;
                         self.set_detail(column, kind, text)
                     }
                 },
                 // No field of a detail is a list of details.
-                Field::Known(_, Target::Details) => Err(Misfit::NotAScalar),
+                Field::Known(_, FieldTarget::Details) => Err(SchemaViolation::NotAScalar),
                 Field::Unknown(key) => self.details.extra.set(key, scanner.raw()?),
             };
             set.map_err(|misfit| self.fail(misfit, field.key()))?;

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::value::Misfit;
+use super::value::SchemaViolation;
 
 /// A JSON value that should be a scalar, borrowed from the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scalar<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: ScalarKind,
     pub(super) text: &'a str,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Scalar<'a> {
 /// As wide as a word, so that a scalar has no padding: copied as whole words, a tag that was just written as a byte has to reach memory first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub(super) enum Kind {
+pub(super) enum ScalarKind {
     /// `null`.
     Null,
     /// A string without escapes and without its quotes.
@@ -37,17 +37,17 @@ impl<'a> Scalar<'a> {
     /// The scalar as text with its escapes resolved, borrowed unless there are any; `None` for null.
     ///
     /// # Errors
-    /// [`Misfit::LoneSurrogate`] and [`Misfit::NotAScalar`].
-    pub(super) fn text(self, scratch: &'a mut String) -> Result<Option<&'a str>, Misfit> {
+    /// [`SchemaViolation::LoneSurrogate`] and [`SchemaViolation::NotAScalar`].
+    pub(super) fn text(self, scratch: &'a mut String) -> Result<Option<&'a str>, SchemaViolation> {
         match self.kind {
-            Kind::Null => Ok(None),
-            Kind::Bare | Kind::Text => Ok(Some(self.text)),
-            Kind::Escaped => {
+            ScalarKind::Null => Ok(None),
+            ScalarKind::Bare | ScalarKind::Text => Ok(Some(self.text)),
+            ScalarKind::Escaped => {
                 scratch.clear();
                 unescape(self.text, scratch)?;
                 Ok(Some(scratch))
             }
-            Kind::Nested => Err(Misfit::NotAScalar),
+            ScalarKind::Nested => Err(SchemaViolation::NotAScalar),
         }
     }
 }
@@ -87,8 +87,8 @@ pub(super) fn escape_controls(raw: &str) -> Cow<'_, str> {
 /// Appends the inner text of a JSON string with its escapes resolved. The parser has already checked their form.
 ///
 /// # Errors
-/// [`Misfit::LoneSurrogate`] when a `\u` escape is half of a pair; `out` then holds the part before it.
-pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), Misfit> {
+/// [`SchemaViolation::LoneSurrogate`] when a `\u` escape is half of a pair; `out` then holds the part before it.
+pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), SchemaViolation> {
     let mut rest = text;
     loop {
         // Escapes of Chinese text follow each other without plain text between them.
@@ -123,20 +123,20 @@ pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), Misfit> {
 }
 
 /// The letter of the four hexadecimal digits after `\u`, of a whole surrogate pair where they start one, and the bytes it took.
-fn unicode_escape(digits: &[u8]) -> Result<(char, usize), Misfit> {
+fn unicode_escape(digits: &[u8]) -> Result<(char, usize), SchemaViolation> {
     let first = hex4(digits)?;
     if let Some(letter) = char::from_u32(first) {
         return Ok((letter, 4));
     }
     if !(0xD800..0xDC00).contains(&first) || digits.get(4..6) != Some(b"\\u") {
-        return Err(Misfit::LoneSurrogate);
+        return Err(SchemaViolation::LoneSurrogate);
     }
     let second = hex4(&digits[6..])?;
     if !(0xDC00..0xE000).contains(&second) {
-        return Err(Misfit::LoneSurrogate);
+        return Err(SchemaViolation::LoneSurrogate);
     }
     let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-    char::from_u32(code).map(|letter| (letter, 10)).ok_or(Misfit::LoneSurrogate)
+    char::from_u32(code).map(|letter| (letter, 10)).ok_or(SchemaViolation::LoneSurrogate)
 }
 
 /// The value of each hexadecimal digit, and a value above 15 for every other byte.
@@ -151,12 +151,12 @@ const HEX: [u8; 256] = {
     table
 };
 
-fn hex4(digits: &[u8]) -> Result<u32, Misfit> {
-    let [first, second, third, fourth, ..] = digits else { return Err(Misfit::LoneSurrogate) };
+fn hex4(digits: &[u8]) -> Result<u32, SchemaViolation> {
+    let [first, second, third, fourth, ..] = digits else { return Err(SchemaViolation::LoneSurrogate) };
     let value = |digit: &u8| u32::from(HEX[usize::from(*digit)]);
     let [first, second, third, fourth] = [value(first), value(second), value(third), value(fourth)];
     if first | second | third | fourth > 15 {
-        return Err(Misfit::LoneSurrogate);
+        return Err(SchemaViolation::LoneSurrogate);
     }
     Ok(first << 12 | second << 8 | third << 4 | fourth)
 }
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    fn unescaped(text: &str) -> Result<String, Misfit> {
+    fn unescaped(text: &str) -> Result<String, SchemaViolation> {
         let mut out = String::new();
         unescape(text, &mut out).map(|()| out)
     }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_is_not_text() {
         for text in [r"\ud83d", r"\ude00", r"\ud83d\n", r"\ud83dx\ude00", r"\ud83d\ud83d", r"\ud83d\u0041"] {
-            assert_eq!(unescaped(text), Err(Misfit::LoneSurrogate), "{text}");
+            assert_eq!(unescaped(text), Err(SchemaViolation::LoneSurrogate), "{text}");
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! The text is a `&str`, so UTF-8 was checked before, once and for the whole answer.
 
-use super::scalar::{Kind, Scalar};
+use super::scalar::{Scalar, ScalarKind};
 
 /// Why scanning ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +193,10 @@ impl<'de> Scanner<'de> {
     pub(super) fn scalar(&mut self) -> Result<Scalar<'de>, Stop> {
         match self.peek()? {
             b'"' => match self.plain_text() {
-                Some(text) => Ok(Scalar { kind: Kind::Text, text }),
+                Some(text) => Ok(Scalar { kind: ScalarKind::Text, text }),
                 None => self.special_string(),
             },
-            b'{' | b'[' => self.raw().map(|text| Scalar { kind: Kind::Nested, text }),
+            b'{' | b'[' => self.raw().map(|text| Scalar { kind: ScalarKind::Nested, text }),
             _ => self.bare(),
         }
     }
@@ -312,7 +312,10 @@ impl<'de> Scanner<'de> {
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(Scalar { kind: Kind::Escaped, text: self.text.get(begin..at).unwrap_or_default() });
+                    return Ok(Scalar {
+                        kind: ScalarKind::Escaped,
+                        text: self.text.get(begin..at).unwrap_or_default(),
+                    });
                 }
                 Some(b'\\') => at += escape_length(bytes, at)?,
                 _ => return Err(Stop::BrokenOff),
@@ -331,19 +334,19 @@ impl<'de> Scanner<'de> {
         let kind = match self.text.as_bytes().get(begin) {
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
-                Kind::Bare
+                ScalarKind::Bare
             }
             Some(b't') => {
                 self.word("true")?;
-                Kind::Bare
+                ScalarKind::Bare
             }
             Some(b'f') => {
                 self.word("false")?;
-                Kind::Bare
+                ScalarKind::Bare
             }
             Some(b'n') => {
                 self.word("null")?;
-                Kind::Null
+                ScalarKind::Null
             }
             _ => return Err(Stop::Malformed("expected value", begin)),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::contract::{Contract, Table};
+use super::contract::{Contract, TableContract};
 use super::docs::source;
 use crate::edition::Edition;
 use crate::error::Result;
@@ -63,7 +63,7 @@ pub(super) fn render() -> Result<String> {
     Ok(out)
 }
 
-fn table_section(out: &mut String, table: &Table) {
+fn table_section(out: &mut String, table: &TableContract) {
     let paths = |edition| match table.rows(edition) {
         [] => "none".to_owned(),
         paths => paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" or "),

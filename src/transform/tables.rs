@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contract::{Contract, Table as TableContract};
+use super::contract::{Contract, TableContract};
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
 use crate::log::layout::Table;

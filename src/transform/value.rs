@@ -19,7 +19,7 @@ use super::contract::{DECIMAL_PRECISION, DECIMAL_SCALE};
 /// Why a value, or the requisition that holds it, does not fit the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Misfit {
+pub enum SchemaViolation {
     /// Not a number where one belongs.
     NotANumber,
     /// More than 4 decimals, or decimals where a whole number belongs.
@@ -52,7 +52,7 @@ pub enum Misfit {
     Unreadable,
 }
 
-impl Misfit {
+impl SchemaViolation {
     /// A short stable name for machines.
     pub fn code(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl Misfit {
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for SchemaViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotANumber => "is not a number",
@@ -101,7 +101,7 @@ impl fmt::Display for Misfit {
 ///
 /// # Errors
 /// The text is not a number, has surplus digits or overflows; see the module's documentation.
-pub fn decimal(text: &str) -> Result<i128, Misfit> {
+pub fn decimal(text: &str) -> Result<i128, SchemaViolation> {
     match plain_decimal(text.as_bytes()) {
         Some(units) => Ok(units),
         None => exact(text.as_bytes(), DECIMAL_SCALE.into(), DECIMAL_PRECISION.into()),
@@ -112,23 +112,23 @@ pub fn decimal(text: &str) -> Result<i128, Misfit> {
 ///
 /// # Errors
 /// The text is not a number, has decimals other than zeros, or overflows.
-pub(super) fn integer(text: &str) -> Result<i64, Misfit> {
+pub(super) fn integer(text: &str) -> Result<i64, SchemaViolation> {
     let bytes = text.as_bytes();
     if (1..=18).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit) {
         return Ok(bytes.iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0')));
     }
-    exact(bytes, 0, 19).and_then(|value| i64::try_from(value).map_err(|_| Misfit::OutOfRange))
+    exact(bytes, 0, 19).and_then(|value| i64::try_from(value).map_err(|_| SchemaViolation::OutOfRange))
 }
 
 /// Reads an instant of the wall clock in Beijing; `None` for the zero dates.
 ///
 /// # Errors
 /// The text is not a time of whole seconds.
-pub(super) fn instant(text: &str) -> Result<Option<BeijingTime>, Misfit> {
+pub(super) fn instant(text: &str) -> Result<Option<BeijingTime>, SchemaViolation> {
     match text {
         "0000-00-00 00:00:00" | "0000-00-00" => Ok(None),
-        _ if text.len() == 10 => BeijingTime::parse_date(text).map(Some).ok_or(Misfit::NotATime),
-        _ => BeijingTime::parse(text).map(Some).ok_or(Misfit::NotATime),
+        _ if text.len() == 10 => BeijingTime::parse_date(text).map(Some).ok_or(SchemaViolation::NotATime),
+        _ => BeijingTime::parse(text).map(Some).ok_or(SchemaViolation::NotATime),
     }
 }
 
@@ -138,13 +138,13 @@ const FIRST_READABLE_UNIX: i64 = -2_208_988_800;
 /// Reads an instant as microseconds; `None` for the zero dates.
 ///
 /// # Errors
-/// As [`instant`]; [`Misfit::OutOfRange`] when it is a time, but one that not every reader of Parquet holds.
-pub(super) fn timestamp(text: &str) -> Result<Option<i64>, Misfit> {
+/// As [`instant`]; [`SchemaViolation::OutOfRange`] when it is a time, but one that not every reader of Parquet holds.
+pub(super) fn timestamp(text: &str) -> Result<Option<i64>, SchemaViolation> {
     match instant(text) {
         // No time of the years up to 9999 in Beijing is later than 9999 in UTC.
-        Ok(Some(time)) if time.unix() < FIRST_READABLE_UNIX => Err(Misfit::OutOfRange),
+        Ok(Some(time)) if time.unix() < FIRST_READABLE_UNIX => Err(SchemaViolation::OutOfRange),
         Ok(time) => Ok(time.map(BeijingTime::micros)),
-        Err(Misfit::NotATime) if is_of_another_era(text) => Err(Misfit::OutOfRange),
+        Err(SchemaViolation::NotATime) if is_of_another_era(text) => Err(SchemaViolation::OutOfRange),
         Err(misfit) => Err(misfit),
     }
 }
@@ -192,7 +192,7 @@ fn plain_decimal(text: &[u8]) -> Option<i128> {
 }
 
 /// Reads any number text as an integer of 10^-`scale`, when it is exactly one of at most `precision` digits.
-fn exact(text: &[u8], scale: i64, precision: i64) -> Result<i128, Misfit> {
+fn exact(text: &[u8], scale: i64, precision: i64) -> Result<i128, SchemaViolation> {
     let (negative, unsigned) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -206,7 +206,7 @@ fn exact(text: &[u8], scale: i64, precision: i64) -> Result<i128, Misfit> {
     };
     let is_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     if !is_digits(whole) || !fraction.is_none_or(is_digits) {
-        return Err(Misfit::NotANumber);
+        return Err(SchemaViolation::NotANumber);
     }
     let exponent = if exponent.is_empty() { 0 } else { exponent_value(&exponent[1..])? };
 
@@ -219,27 +219,27 @@ fn exact(text: &[u8], scale: i64, precision: i64) -> Result<i128, Misfit> {
     let lowest = magnitude.saturating_sub(place(last) + 1);
     let highest = magnitude.saturating_sub(place(first) + 1);
     if highest >= precision - scale {
-        return Err(Misfit::OutOfRange);
+        return Err(SchemaViolation::OutOfRange);
     }
     if lowest < -scale {
-        return Err(Misfit::SurplusDigits);
+        return Err(SchemaViolation::SurplusDigits);
     }
     // Both bounds hold, so there are at most `precision` digits and the power is within them.
     let value = digits[first..=last].iter().fold(0_i128, |value, digit| value * 10 + i128::from(*digit));
-    let power = u32::try_from(lowest + scale).map_err(|_| Misfit::OutOfRange)?;
+    let power = u32::try_from(lowest + scale).map_err(|_| SchemaViolation::OutOfRange)?;
     let units = value * 10_i128.pow(power);
     Ok(if negative { -units } else { units })
 }
 
 /// An exponent held within bounds that decide the same way as the exact one would.
-fn exponent_value(text: &[u8]) -> Result<i64, Misfit> {
+fn exponent_value(text: &[u8]) -> Result<i64, SchemaViolation> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Misfit::NotANumber);
+        return Err(SchemaViolation::NotANumber);
     }
     let size = digits.iter().fold(0_i64, |value, byte| value.saturating_mul(10).saturating_add(i64::from(byte - b'0')));
     Ok(if negative { -size } else { size })
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_decimal_of_19_4_is_refused() {
-        use Misfit::{NotANumber, OutOfRange, SurplusDigits};
+        use SchemaViolation::{NotANumber, OutOfRange, SurplusDigits};
         for (text, why) in [
             ("1.23456", SurplusDigits),
             ("0.00001", SurplusDigits),
@@ -322,11 +322,11 @@ mod tests {
         }
         assert_eq!(integer("9223372036854775807"), Ok(i64::MAX));
         assert_eq!(integer("-9223372036854775808"), Ok(i64::MIN));
-        assert_eq!(integer("9223372036854775808"), Err(Misfit::OutOfRange));
-        assert_eq!(integer("99999999999999999999"), Err(Misfit::OutOfRange));
-        assert_eq!(integer("1.5"), Err(Misfit::SurplusDigits));
-        assert_eq!(integer("12a"), Err(Misfit::NotANumber));
-        assert_eq!(integer(""), Err(Misfit::NotANumber));
+        assert_eq!(integer("9223372036854775808"), Err(SchemaViolation::OutOfRange));
+        assert_eq!(integer("99999999999999999999"), Err(SchemaViolation::OutOfRange));
+        assert_eq!(integer("1.5"), Err(SchemaViolation::SurplusDigits));
+        assert_eq!(integer("12a"), Err(SchemaViolation::NotANumber));
+        assert_eq!(integer(""), Err(SchemaViolation::NotANumber));
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
             "1589860624",
             "today",
         ] {
-            assert_eq!(instant(text), Err(Misfit::NotATime), "{text}");
+            assert_eq!(instant(text), Err(SchemaViolation::NotATime), "{text}");
         }
     }
 
@@ -369,7 +369,7 @@ mod tests {
             "12000-02-29 12:00:00",
             "99999999999999999999-12-31",
         ] {
-            assert_eq!(timestamp(text), Err(Misfit::OutOfRange), "{text}");
+            assert_eq!(timestamp(text), Err(SchemaViolation::OutOfRange), "{text}");
         }
         for text in [
             "0000-00-00 12:00:00",
@@ -380,7 +380,7 @@ mod tests {
             "-1-01-01",
             "a9999-01-01",
         ] {
-            assert_eq!(timestamp(text), Err(Misfit::NotATime), "{text}");
+            assert_eq!(timestamp(text), Err(SchemaViolation::NotATime), "{text}");
         }
     }
 
@@ -419,9 +419,9 @@ mod tests {
             let whole = whole.trim_start_matches('0');
             let fraction = fraction.trim_end_matches('0');
             let wanted = if whole.len() > 15 {
-                Err(Misfit::OutOfRange)
+                Err(SchemaViolation::OutOfRange)
             } else if fraction.len() > 4 {
-                Err(Misfit::SurplusDigits)
+                Err(SchemaViolation::SurplusDigits)
             } else {
                 let units: i128 = format!("0{whole}{fraction:0<4}").parse().expect("digits");
                 Ok(if sign == "-" { -units } else { units })

@@ -19,7 +19,7 @@
 //! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months, because a later month may
 //! hold a newer version; the example shows how to read one month.
 
-use super::contract::{ColumnType, Contract, Table};
+use super::contract::{ColumnType, Contract, TableContract};
 use super::docs::{duckdb_type, spark_type};
 use crate::error::Result;
 use crate::id::AccountName;
@@ -43,12 +43,12 @@ impl Engine {
     }
 
     /// A relation over all files of a table, or without any row where it has none.
-    fn relation(self, lake: &str, table: &Table, has_files: bool) -> String {
+    fn relation(self, lake: &str, table: &TableContract, has_files: bool) -> String {
         if has_files { self.files(lake, table) } else { self.nothing(table) }
     }
 
     /// A relation with the columns of a table and no row.
-    fn nothing(self, table: &Table) -> String {
+    fn nothing(self, table: &TableContract) -> String {
         let type_name = match self {
             Self::Duckdb => duckdb_type,
             Self::Spark => spark_type,
@@ -59,7 +59,7 @@ impl Engine {
         format!("(SELECT {} WHERE 1 = 0)", lines(&columns.collect::<Vec<_>>(), 4))
     }
 
-    fn files(self, lake: &str, table: &Table) -> String {
+    fn files(self, lake: &str, table: &TableContract) -> String {
         let lake = lake.trim_end_matches('/');
         match self {
             // A class of one letter takes a letter of the path that would be a pattern literally.
@@ -279,7 +279,7 @@ fn note(contract: &Contract, extent: Extent) -> Option<String> {
 }
 
 /// The last that is known of the latest stop of each requisition.
-fn stops(engine: Engine, lake: &str, table: &Table, of_account: &str) -> View {
+fn stops(engine: Engine, lake: &str, table: &TableContract, of_account: &str) -> View {
     let (create, files, columns) = (engine.create(), engine.files(lake, table), columns(table, "s"));
     let sql = format!(
         "\
@@ -300,7 +300,7 @@ WHERE s.place = 1"
 }
 
 /// Every column of a table with the partition columns, each of the relation `alias`.
-fn columns(table: &Table, alias: &str) -> String {
+fn columns(table: &TableContract, alias: &str) -> String {
     let own = table.columns().iter().map(|column| column.name());
     let partitions = table.partition_columns().iter().map(|column| column.name());
     let named: Vec<String> = own.chain(partitions).map(|name| format!("{alias}.{name}")).collect();

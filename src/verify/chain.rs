@@ -11,8 +11,8 @@ use crate::id::CommitId;
 use crate::log::digest::Sha256;
 use crate::log::layout::Layout;
 use crate::log::manifest::{Manifest, Previous};
-use crate::log::read::{self, Names};
-use crate::log::state::Fold;
+use crate::log::read::{self, ManifestNames};
+use crate::log::state::LogState;
 use crate::store::Store;
 
 /// How many manifests are read at once.
@@ -25,13 +25,13 @@ pub(super) struct Chain {
     /// Manifests that are there.
     pub(super) manifests: u64,
     /// How they are named.
-    pub(super) names: Names,
+    pub(super) names: ManifestNames,
     /// Their names, by number.
     pub(super) paths: BTreeMap<u64, String>,
     /// The manifests of commits that no later one removes, by number.
     pub(super) live: BTreeMap<u64, Manifest>,
     /// The state of those manifests that may follow one another.
-    pub(super) fold: Fold,
+    pub(super) state: LogState,
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
     pub(super) defects: Vec<Defect>,
@@ -55,7 +55,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         names: listed.names(),
         paths: BTreeMap::new(),
         live: BTreeMap::new(),
-        fold: Fold::new(layout.account().clone()),
+        state: LogState::new(layout.account().clone()),
         damaged: false,
         defects: Vec::new(),
         numbers: HashMap::new(),
@@ -136,8 +136,8 @@ fn gaps(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
 
 impl Chain {
     /// What the manifests read so far add up to, as long as they have no defects.
-    fn known(&self) -> Option<&Fold> {
-        Some(&self.fold).filter(|_| self.defects.is_empty())
+    fn known(&self) -> Option<&LogState> {
+        Some(&self.state).filter(|_| self.defects.is_empty())
     }
 
     fn defect(&mut self, object: String, what: String) {
@@ -172,12 +172,12 @@ impl Chain {
         }
         // The rules are tried as if the numbers were right: what is wrong with them is told already.
         let mut follower =
-            Manifest { number: self.fold.next_number(), previous: self.fold.newest(), ..manifest.clone() };
+            Manifest { number: self.state.next_number(), previous: self.state.newest(), ..manifest.clone() };
         if self.damaged {
-            follower.removes.retain(|commit| self.fold.standing(*commit).is_some());
-            follower.results.retain(|result| self.fold.standing(result.intent).is_some());
+            follower.removes.retain(|commit| self.state.standing(*commit).is_some());
+            follower.results.retain(|result| self.state.standing(result.intent).is_some());
         }
-        match self.fold.apply(&follower, sha256) {
+        match self.state.apply(&follower, sha256) {
             Ok(_) => {
                 for commit in &manifest.removes {
                     self.numbers.remove(commit).map(|number| self.live.remove(&number));

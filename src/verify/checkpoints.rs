@@ -2,10 +2,10 @@
 
 use super::{Defect, RESTORE_LOG};
 use crate::error::Result;
-use crate::log::checkpoint::{self, Unfit};
+use crate::log::checkpoint::{self, InvalidCheckpoint};
 use crate::log::layout::Layout;
-use crate::log::read::{self, Names};
-use crate::log::state::Fold;
+use crate::log::read::{self, ManifestNames};
+use crate::log::state::LogState;
 use crate::store::Store;
 
 /// What to do about a checkpoint.
@@ -15,18 +15,18 @@ const DELETE: &str = "delete it: the log is read without it as well";
 pub(super) async fn check(
     store: &Store,
     layout: &Layout,
-    held: checkpoint::Listed,
-    known: Option<&Fold>,
+    held: checkpoint::ListedCheckpoint,
+    known: Option<&LogState>,
 ) -> Result<Option<Defect>> {
     // One that is gone was deleted by a sweep.
     let Some(bytes) = store.get(&held.path(layout)).await? else { return Ok(None) };
     let defect = |what: String| Defect { object: store.uri(&held.path(layout)), what, remedy: DELETE, commit: None };
     Ok(match checkpoint::from_bytes(layout, held, &bytes) {
-        Ok(fold) if known.is_none_or(|known| *known == fold) => None,
+        Ok(state) if known.is_none_or(|known| *known == state) => None,
         Ok(_) => Some(defect(format!("says something else than the manifests up to number {}", held.number))),
         // It is not used, and the program that wrote it can tell whether it is right.
-        Err(Unfit::OtherFormat(_)) => None,
-        Err(Unfit::Broken(why)) => Some(defect(format!("cannot be used: {why}"))),
+        Err(InvalidCheckpoint::OtherFormat(_)) => None,
+        Err(InvalidCheckpoint::Broken(why)) => Some(defect(format!("cannot be used: {why}"))),
     })
 }
 
@@ -34,8 +34,8 @@ pub(super) async fn check(
 pub(super) async fn check_beyond(
     store: &Store,
     layout: &Layout,
-    held: checkpoint::Listed,
-    names: Names,
+    held: checkpoint::ListedCheckpoint,
+    names: ManifestNames,
 ) -> Result<Option<Defect>> {
     if read::load(store, layout, names, held.number).await?.is_some() {
         return Ok(None);

@@ -83,7 +83,7 @@ fn read_rows(
         Depth::Shallow => ProjectionMask::columns(builder.parquet_schema(), names),
         Depth::Deep => ProjectionMask::all(),
     };
-    let mut order = Order::default();
+    let mut order = SyncRequest::default();
     let mut range: Option<(BeijingTime, BeijingTime)> = None;
     for batch in builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()? {
         let batch = batch?;
@@ -153,7 +153,7 @@ fn same(held: &arrow_schema::Field, wanted: &arrow_schema::Field) -> bool {
     held.name() == wanted.name() && held.data_type() == wanted.data_type() && held.is_nullable() == wanted.is_nullable()
 }
 
-/// Readers skip rows by the order that a file claims, so it must claim the one that is checked.
+/// Readers skip rows by the order that a file claims, so it must request the one that is checked.
 fn compare_claims(metadata: &ParquetMetaData, shape: &TableShape) -> Option<String> {
     let place = |name: &String| shape.schema.index_of(name).ok().and_then(|place| i32::try_from(place).ok());
     let wanted: Option<Vec<SortingColumn>> = shape
@@ -167,17 +167,17 @@ fn compare_claims(metadata: &ParquetMetaData, shape: &TableShape) -> Option<Stri
         Some(claimed) => wanted.as_ref() == Some(claimed),
     };
     let all_claim_it = metadata.row_groups().iter().all(|group| claims_it(group.sorting_columns()));
-    (!all_claim_it).then(|| format!("does not claim to be sorted by {}", shape.spec.sorted_by.join(", ")))
+    (!all_claim_it).then(|| format!("does not request to be sorted by {}", shape.spec.sorted_by.join(", ")))
 }
 
 /// The order of rows, followed over the borders of batches.
 #[derive(Default)]
-struct Order {
+struct SyncRequest {
     last: Option<RecordBatch>,
     broken: bool,
 }
 
-impl Order {
+impl SyncRequest {
     /// What is wrong, told once.
     fn follow(&mut self, shape: &TableShape, batch: &RecordBatch) -> Option<String> {
         if self.broken {
@@ -216,14 +216,14 @@ mod tests {
     use crate::format::FormatVersion;
     use crate::id::CommitId;
     use crate::land::testing::{header_batch, header_spec, window};
-    use crate::parquet::{EncodedFile, Origin, encode};
+    use crate::parquet::{EncodedFile, FileOrigin, encode};
 
     fn shape() -> TableShape {
         TableShape { spec: Arc::new(header_spec()), schema: header_batch(&[]).schema() }
     }
 
     fn file(batches: &[RecordBatch], spec: &crate::parquet::TableSpec) -> (EncodedFile, FileEntry) {
-        let origin = Origin {
+        let origin = FileOrigin {
             account: "acme".parse().expect("a name"),
             commit: CommitId::generate(),
             contract: FormatVersion::LAKE,
@@ -271,7 +271,7 @@ mod tests {
         let unsorted = crate::parquet::TableSpec { sorted_by: vec![], ..header_spec() };
         let (file, entry) = file(std::slice::from_ref(&rows), &unsorted);
         let told = wrong(file.bytes.clone(), &entry, &shape(), (0, 9));
-        assert!(told.contains("does not claim to be sorted by") && told.contains("not sorted as claimed"), "{told}");
+        assert!(told.contains("does not request to be sorted by") && told.contains("not sorted as claimed"), "{told}");
         let fields: Vec<_> = rows.schema().fields().iter().rev().cloned().collect();
         let reversed = TableShape { schema: Arc::new(arrow_schema::Schema::new(fields)), ..shape() };
         assert!(wrong(file.bytes.clone(), &entry, &reversed, (0, 9)).contains("in another order"));

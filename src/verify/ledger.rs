@@ -8,7 +8,7 @@ use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosec
 use arrow_array::{Array as _, Decimal128Array};
 use sha2::{Digest as _, Sha256};
 
-use super::{Depth, Expected, Uneven};
+use super::{Depth, Expected, TotalMismatch};
 use crate::time::BeijingTime;
 
 /// Number, modified time in microseconds, and id.
@@ -63,7 +63,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Balance {
     pub(super) wrong: Vec<String>,
-    pub(super) uneven: Vec<Uneven>,
+    pub(super) uneven: Vec<TotalMismatch>,
 }
 
 impl Ledger {
@@ -179,7 +179,7 @@ impl Ledger {
             let Some(modified) = instant(version.1) else { continue };
             let columns = expected.sums.iter().zip(held.sums.iter().zip(&held.detail_sums));
             balance.uneven.extend(columns.filter_map(|(column, (header, details))| {
-                header.filter(|header| header != details).map(|header_scaled| Uneven {
+                header.filter(|header| header != details).map(|header_scaled| TotalMismatch {
                     number: version.0.to_string(),
                     modified,
                     column: column.clone(),

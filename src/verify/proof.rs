@@ -113,11 +113,11 @@ fn check_rule(kind: CommitKind, proof: &Proof) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, proof};
-    use crate::log::state::Fold;
+    use crate::log::state::LogState;
     use crate::proof::Grounds;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
-        let mut manifest = chain(&Fold::new(binding().name), CommitKind::Sync);
+        let mut manifest = chain(&LogState::new(binding().name), CommitKind::Sync);
         change(&mut manifest);
         manifest
     }

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::land::stage::{Landing, Outcome};
+use crate::land::stage::{CommitOutcome, Landing};
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
 };
@@ -15,7 +15,7 @@ use crate::log::digest::Sha256;
 use crate::log::manifest::CommitKind;
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
-use crate::store::failpoint::{Effect, Interference, Moment, Op, Seam};
+use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 
 fn expected() -> Arc<Expected> {
     let shape =
@@ -42,17 +42,17 @@ struct Refresher {
     done: AtomicBool,
 }
 
-impl Interference for Refresher {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-        let is_first_read = matches!(moment, Moment::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"))
+impl FaultInjection for Refresher {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let is_first_read = matches!(moment, InjectedAt::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"))
             && !self.done.swap(true, Ordering::SeqCst);
         Box::pin(async move {
             if is_first_read {
                 let writer = writer(&self.store).await;
-                let removes = writer.view().await.fold().live().keys().copied().collect();
+                let removes = writer.view().await.state().live().keys().copied().collect();
                 let proof = Proof { rows_carried: 20, ..proof(0) };
                 let landed = Landing { kind: CommitKind::Refresh, removes, proof: Some(proof), ..landing(0, 19) };
-                assert!(matches!(writer.land(landed).await, Ok(Outcome::Committed(_))));
+                assert!(matches!(writer.land(landed).await, Ok(CommitOutcome::Committed(_))));
             }
             Ok(())
         })
@@ -65,9 +65,9 @@ async fn rows_of_stops_are_those_of_their_manifest() {
         let store = Store::memory();
         let writer = writer(&store).await;
         let intent = to_stop(window(0, 0).start(), &["CG1"]);
-        let Ok(Outcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
+        let Ok(CommitOutcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
         let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
-        assert!(matches!(settled, Ok(Outcome::Committed(_))));
+        assert!(matches!(settled, Ok(CommitOutcome::Committed(_))));
         let verified = verified(&store).await;
         assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (2, 1));
         assert_eq!(verified.defects.len(), defects, "{:?}", verified.defects);
@@ -80,10 +80,10 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     let store = Store::memory();
     let first = writer(&store).await;
     for (start, end) in [(0, 9), (10, 19)] {
-        assert!(matches!(first.land(landing(start, end)).await, Ok(Outcome::Committed(_))));
+        assert!(matches!(first.land(landing(start, end)).await, Ok(CommitOutcome::Committed(_))));
     }
     let watched =
-        store.with_seam(Seam::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
+        store.with_seam(FailPoints::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
     let during = verified(&watched).await;
     assert_eq!((during.objects, &during.defects), (0, &vec![]), "everything it knew is gone");
     let after = verified(&store).await;
@@ -96,7 +96,7 @@ async fn a_checkpoint_that_lies_is_found() {
     let store = Store::memory();
     let one = writer(&store).await;
     for start in [0, 10, 20, 30] {
-        assert!(matches!(one.land(landing(start, start + 9)).await, Ok(Outcome::Committed(_))));
+        assert!(matches!(one.land(landing(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
     }
     assert_eq!(verified(&store).await.defects, []);
     let names = checkpoints(&store).await;

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use wdt_lake::config::AccountSettings;
-use wdt_lake::edition::Edition;
-use wdt_lake::time::{BeijingTime, Window};
+use wdt_lake::{AccountSettings, BeijingTime, Edition, Window};
 
 use super::now;
 use crate::support::{LakeDir, Said, program, run};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wdt_lake::land::{Access, Lake, Store, Table};
+use wdt_lake::{Access, Lake, Store, Table};
 use wdt_lake::sandbox::Version;
-use wdt_lake::time::{BeijingTime, Coverage, Window};
+use wdt_lake::{BeijingTime, Coverage, Window};
 
 use super::LakeDir;
 
@@ -122,8 +122,9 @@ pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
 fn names(lake: &Lake) -> Vec<String> {
     let files = Table::ALL.into_iter().flat_map(|table| lake.files(table)).map(|file| file.entry.path);
     let quarantine = lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path);
-    let raw = lake.fold().live().values().flat_map(|live| live.raw.clone()).map(|raw| raw.path);
-    let manifests = (1..lake.fold().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
+    let raw = lake.state().live().values().flat_map(|live| live.raw.clone()).map(|raw| raw.path);
+    let manifests =
+        (1..lake.state().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
     let mut names: Vec<String> = files.chain(quarantine).chain(raw).chain(manifests).collect();
     names.sort();
     names

@@ -5,8 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use wdt_lake::config::AccountSettings;
-use wdt_lake::edition::Edition;
+use wdt_lake::{AccountSettings, Edition};
 
 /// What an answer is written to.
 pub(crate) trait Connection: Read + Write + Send {}

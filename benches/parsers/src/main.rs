@@ -14,13 +14,12 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Decimal128Type;
 use serde::de::DeserializeSeed as _;
-use wdt_lake::config::AccountSettings;
-use wdt_lake::edition::Edition;
-use wdt_lake::gateway::{CallPolicy, Gateway, Query};
-use wdt_lake::id::RunId;
-use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
-use wdt_lake::time::{BeijingTime, Window};
-use wdt_lake::transform::{Contract, Page, PageContext, PageDecoder, assemble};
+use wdt_lake::{AccountSettings, CallPolicy, Edition, Gateway, Query, RunId};
+use wdt_lake::sandbox::Options;
+use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::SandboxClock;
+use wdt_lake::sandbox::generate;
+use wdt_lake::{BeijingTime, Contract, Page, PageContext, PageDecoder, Window, assemble};
 
 use seam::{Answer, Tables};
 
@@ -68,8 +67,8 @@ fn ours_in_arrow(real_num: usize) -> Result<Candidate> {
         let pages = pages.iter().map(&decode).collect::<Result<Vec<Page>>>()?;
         let places =
             pages.iter().enumerate().flat_map(|(page, held)| (0..held.rows().len()).map(move |row| (page, row)));
-        let winners: Vec<_> = places.collect();
-        let rows = black_box(assemble(pages, &winners)?);
+        let selected: Vec<_> = places.collect();
+        let rows = black_box(assemble(pages, &selected)?);
         Ok((rows.headers.num_rows(), rows.details.num_rows(), Some(sum(rows.details.column(real_num)))))
     }))
 }

@@ -13,9 +13,7 @@ use arrow_array::builder::{
     TimestampMicrosecondBuilder,
 };
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use wdt_lake::edition::Edition;
-use wdt_lake::time::BeijingTime;
-use wdt_lake::transform::{self, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE};
+use wdt_lake::{BeijingTime, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, Edition};
 
 const EDITION: Edition = Edition::Enterprise;
 
@@ -74,7 +72,7 @@ impl Builder {
             Self::Int16(builder) => builder.append_value(text.parse().map_err(|_| "a 16-bit integer")?),
             Self::Int32(builder) => builder.append_value(text.parse().map_err(|_| "a 32-bit integer")?),
             Self::Int64(builder) => builder.append_value(text.parse().map_err(|_| "a 64-bit integer")?),
-            Self::Decimal(builder) => builder.append_value(transform::decimal(text).map_err(|_| "a decimal(19,4)")?),
+            Self::Decimal(builder) => builder.append_value(wdt_lake::decimal(text).map_err(|_| "a decimal(19,4)")?),
             Self::Time(builder) => match text {
                 "0000-00-00 00:00:00" | "0000-00-00" => builder.append_null(),
                 _ => {
@@ -124,7 +122,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(table: &transform::Table, more: Option<(String, Field)>) -> Self {
+    fn new(table: &wdt_lake::TableContract, more: Option<(String, Field)>) -> Self {
         // The last three say where a row came from; no parser has them.
         let columns = &table.columns()[..table.columns().len() - 3];
         let kinds: Vec<ColumnType> = columns.iter().map(|column| column.kind()).collect();
@@ -204,7 +202,7 @@ impl Tables {
     pub fn new() -> Self {
         let contract = Contract::get().expect("a contract");
         let (headers, details) = (contract.headers(), contract.details());
-        let place = |table: &transform::Table, name| table.column(name).expect("a column").0;
+        let place = |table: &wdt_lake::TableContract, name| table.column(name).expect("a column").0;
         Self {
             status: place(headers, "status"),
             status_name: place(headers, "status_name"),

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::evidence::Asked;
+use super::super::evidence::PageRequest;
 use super::{Halt, PageRead, Step, Walk};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
@@ -14,7 +14,7 @@ const STEP: u32 = 10;
 
 impl<S: Pages> Walk<'_, S> {
     /// Reads the page of an unreadable response in smaller ones. Those behind the end of the list are left out.
-    pub(super) async fn narrow(&mut self, asked: Asked, unreadable: Fetched<S::Page>) -> Step<PageRead> {
+    pub(super) async fn narrow(&mut self, asked: PageRequest, unreadable: Fetched<S::Page>) -> Step<PageRead> {
         self.budget.allow_narrowing(self.walker.limits.narrowing_calls);
         let mut page = PageRead { is_narrowed: true, ..PageRead::default() };
         let mut todo = VecDeque::new();
@@ -47,7 +47,7 @@ impl<S: Pages> Walk<'_, S> {
     /// Puts the smaller pages of an unreadable one before what is left to do, or keeps the one record that cannot be read.
     fn narrow_once(
         &mut self,
-        asked: Asked,
+        asked: PageRequest,
         unreadable: Fetched<S::Page>,
         todo: &mut VecDeque<(u32, u32)>,
         page: &mut PageRead,

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::super::boundary::{self, Direction};
-use super::super::evidence::Asked;
+use super::super::evidence::PageRequest;
 use super::{PATIENCE, Proved, Rule, Walk, without};
 use crate::extract::pages::{PageRows as _, Pages};
 use crate::requisition::RowKey;
@@ -39,7 +39,7 @@ impl<S: Pages> Walk<'_, S> {
 
     /// Asks for page 0 once more, for not too long; gives whether it came.
     async fn ask_for_total(&mut self) -> bool {
-        let asked = Asked { page_no: 0, page_size: self.page_size, at: self.evidence.moments().next() };
+        let asked = PageRequest { page_no: 0, page_size: self.page_size, at: self.evidence.ticks().next() };
         let response = tokio::time::timeout(PATIENCE, self.walker.source.page(self.window, 0, self.page_size)).await;
         match response {
             Ok(Ok(first)) if !first.page.is_unreadable() && first.page.total().is_some() => {

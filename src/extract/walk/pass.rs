@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use futures::stream::{self, StreamExt as _};
 
-use super::super::evidence::Asked;
+use super::super::evidence::PageRequest;
 use super::{Halt, PageRead, Step, Walk};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
@@ -96,12 +96,12 @@ impl<S: Pages> Walk<'_, S> {
     /// The pages before `behind` and behind page 0, several at once: in blocks, each of which is read page by page from its end backwards, so that
     /// what is read of it proves something by itself (`partial`).
     async fn read_at_once(&mut self, behind: u32) -> Step<Vec<(u32, PageRead)>> {
-        let (window, page_size, moments) = (self.window, self.page_size, self.evidence.moments());
+        let (window, page_size, ticks) = (self.window, self.page_size, self.evidence.ticks());
         let (source, quit) = (self.walker.source, &self.walker.quit);
         let ask = |page_no| {
-            let moments = moments.clone();
+            let ticks = ticks.clone();
             async move {
-                let asked = Asked { page_no, page_size, at: moments.next() };
+                let asked = PageRequest { page_no, page_size, at: ticks.next() };
                 (asked, source.page(window, page_no, page_size).await)
             }
         };
@@ -158,8 +158,8 @@ impl<S: Pages> Walk<'_, S> {
         self.take_in(asked, response)
     }
 
-    pub(super) async fn fetch(&mut self, page_no: u32, page_size: u32) -> Step<(Asked, Fetched<S::Page>)> {
-        let asked = Asked { page_no, page_size, at: self.evidence.moments().next() };
+    pub(super) async fn fetch(&mut self, page_no: u32, page_size: u32) -> Step<(PageRequest, Fetched<S::Page>)> {
+        let asked = PageRequest { page_no, page_size, at: self.evidence.ticks().next() };
         let quit = &self.walker.quit;
         tokio::select! {
             biased;
@@ -171,7 +171,7 @@ impl<S: Pages> Walk<'_, S> {
         }
     }
 
-    pub(super) fn take_in(&mut self, asked: Asked, fetched: Fetched<S::Page>) -> Step<PageRead> {
+    pub(super) fn take_in(&mut self, asked: PageRequest, fetched: Fetched<S::Page>) -> Step<PageRead> {
         self.calls += 1;
         self.retries += fetched.retries;
         let (rows, total) = (fetched.page.rows().len(), fetched.page.total());

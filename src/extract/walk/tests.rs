@@ -253,11 +253,11 @@ fn check<C: Choices>(model: &Model<C>, whole: Window, page_size: u32, limits: Li
                     covered += part.window.seconds();
                     seconds_done += part.window.seconds();
                     proved_windows += 1;
-                    let winners: Vec<&Identity> =
-                        part.winners.iter().map(|(page, row)| &proved.pages[*page].rows[*row].identity).collect();
-                    let distinct: HashSet<&Identity> = winners.iter().copied().collect();
-                    assert_eq!(distinct.len(), winners.len(), "no identity wins twice");
-                    assert_eq!(part.proof.distinct_rows, winners.len() as u64);
+                    let selected: Vec<&Identity> =
+                        part.selected.iter().map(|(page, row)| &proved.pages[*page].rows[*row].identity).collect();
+                    let distinct: HashSet<&Identity> = selected.iter().copied().collect();
+                    assert_eq!(distinct.len(), selected.len(), "no identity wins twice");
+                    assert_eq!(part.proof.distinct_rows, selected.len() as u64);
                     assert!(distinct.iter().all(|winner| held.contains(*winner)), "only versions that the server held");
                     for row in &before {
                         let stayed = row.modified.is_some_and(|time| part.window.contains(time))
@@ -371,7 +371,7 @@ fn a_quiet_world_costs_its_pages_and_a_call_or_two() {
         let (spent, walked) = quiet(count, page_size);
         assert_eq!(spent, calls, "{count} rows in pages of {page_size}");
         let Walked::Proved(proved) = walked else { panic!("not proved") };
-        assert_eq!((proved.parts.len(), proved.parts[0].winners.len()), (1, count));
+        assert_eq!((proved.parts.len(), proved.parts[0].selected.len()), (1, count));
     }
 }
 
@@ -388,7 +388,7 @@ fn one_second_larger_than_a_page_gathers_passes_until_it_is_complete() {
         let model = Model::new(&[7; 100], Order::Ascending, 0, 0, Random(StdRng::seed_from_u64(seed)));
         let walked = walk_alone(&model, 10, LIMITS, window(7, 7)).expect("proved");
         let Walked::Proved(proved) = walked else { panic!("a second cannot be cut") };
-        assert_eq!((proved.parts[0].winners.len(), proved.parts[0].proof.rule), (100, Rule::Count));
+        assert_eq!((proved.parts[0].selected.len(), proved.parts[0].proof.rule), (100, Rule::Count));
         assert!(proved.parts[0].proof.calls < 150, "{} calls", proved.parts[0].proof.calls);
     }
 }

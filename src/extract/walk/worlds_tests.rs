@@ -368,7 +368,7 @@ fn check(world: &World, before: &BTreeSet<usize>, proved: &Proved<WorldPage>, ca
     for part in &proved.parts {
         assert!(part.proof.rule.accepts(&part.proof.grounds), "{:?}", part.proof);
         let (mut landed, mut unreadable) = (BTreeMap::<usize, usize>::new(), BTreeSet::new());
-        for (page, row) in &part.winners {
+        for (page, row) in &part.selected {
             let page = &proved.pages[*page];
             if page.is_unreadable {
                 unreadable.extend(page.uids.iter().copied());
@@ -684,7 +684,7 @@ fn a_walk_that_is_told_to_quit_keeps_what_is_proved() {
                     state.rows.iter().any(|row| row.uid == *uid && part.window.contains(second(row.second)))
                 });
                 let before = before.collect();
-                let alone = Part { window: part.window, winners: part.winners.clone(), proof: part.proof.clone() };
+                let alone = Part { window: part.window, selected: part.selected.clone(), proof: part.proof.clone() };
                 let only = Proved { pages: Vec::new(), parts: vec![alone], again: Vec::new() };
                 let only = Proved { pages: copy(&proved.pages), ..only };
                 check(&world, &before, &only, &mut came);

@@ -4,7 +4,9 @@
 //! public clients have met (never in words that a user's rule or a guess takes for that). Then the same bytes are sent again, as long as
 //! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
 
-use super::{Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, Unreadable, envelope, refusal_error};
+use super::{
+    Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, UnreadableCause, envelope, refusal_error,
+};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::pace::Limit;
 use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
@@ -33,7 +35,7 @@ impl Caller {
     pub(in crate::gateway) async fn once<T, R>(
         &self,
         method: &'static str,
-        names: envelope::Names,
+        names: envelope::EnvelopeNames,
         refused_undone: &[i64],
         outgoing: Outgoing,
         until: BeijingTime,
@@ -41,7 +43,7 @@ impl Caller {
     ) -> Once<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, Unreadable> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
     {
         let mut delays = self.policy.delays();
         let mut last =

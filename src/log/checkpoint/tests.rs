@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::ErrorKind;
 use crate::land::commit::Writer;
-use crate::land::stage::Outcome;
+use crate::land::stage::CommitOutcome;
 use crate::land::testing::{
-    binding, checkpoints, everything, fold_of_every_manifest, proof, stopped, to_stop, try_writer, window, writer,
+    binding, checkpoints, everything, proof, state_of_every_manifest, stopped, to_stop, try_writer, window, writer,
 };
 use crate::log::layout::Table;
 use crate::log::manifest::CommitKind;
 use crate::log::read;
 use crate::log::stop_ledger::{StopEvidence, StopOutcome, StopResult};
 use crate::parquet::EncodedFile;
-use crate::store::failpoint::{Interference, Moment, Op, Seam};
+use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
 
 fn layout() -> Layout {
     Layout::new(binding().name)
@@ -33,30 +33,30 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// Commits the seconds `start..=end` in place of what it touches.
 async fn land(writer: &Writer, start: i64, end: i64) {
-    let touched = writer.view().await.fold().touching(window(start, end));
+    let touched = writer.view().await.state().touching(window(start, end));
     let all = touched.iter().fold(window(start, end), |all, (_, other)| {
         window(all.start().unix().min(other.start().unix()), all.end().unix().max(other.end().unix()))
     });
     let kind = if touched.is_empty() { CommitKind::Sync } else { CommitKind::Refresh };
     let removes = touched.into_iter().map(|(commit, _)| commit).collect();
-    let mut draft = writer.begin(kind, Some(all), removes);
+    let mut staged = writer.begin(kind, Some(all), removes);
     let bytes = Bytes::from(format!("rows of {all}"));
     let (sha256, min_modified, max_modified) = (Sha256::of(&bytes), all.start(), all.end());
     let file = EncodedFile { sha256, bytes, rows: 1, min_modified, max_modified };
-    writer.write_encoded(&mut draft, Table::PurchaseApply, file).await.expect("written");
-    commit(writer.commit(draft, Some(proof(1))).await);
+    writer.write_encoded(&mut staged, Table::PurchaseApply, file).await.expect("written");
+    commit(writer.commit(staged, Some(proof(1))).await);
 }
 
-fn commit(outcome: Result<Outcome>) -> CommitId {
+fn commit(outcome: Result<CommitOutcome>) -> CommitId {
     match outcome.expect("an answer") {
-        Outcome::Committed(committed) => committed.commit,
-        Outcome::Dropped(refusal) => panic!("dropped: {refusal}"),
+        CommitOutcome::Committed(committed) => committed.commit,
+        CommitOutcome::Dropped(refusal) => panic!("dropped: {refusal}"),
     }
 }
 
 /// Intends to stop a number that is free, or settles those that are not.
 async fn stop_or_settle(writer: &Writer, number: String) {
-    let unsettled = writer.view().await.fold().stops().unsettled().clone();
+    let unsettled = writer.view().await.state().stops().unsettled().clone();
     if !unsettled.contains_key(&number) {
         let requested_at = window(0, 0).start();
         commit(writer.intend(to_stop(requested_at, &[&number])).await);
@@ -75,9 +75,9 @@ async fn stop_or_settle(writer: &Writer, number: String) {
     let bytes = Bytes::from_static(b"stops");
     let rows = results.len() as u64;
     let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at };
-    let mut draft = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
-    writer.write_encoded(&mut draft, Table::StopReference, file).await.expect("written");
-    commit(writer.commit(draft, None).await);
+    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
+    writer.write_encoded(&mut staged, Table::StopReference, file).await.expect("written");
+    commit(writer.commit(staged, None).await);
 }
 
 /// A log of some random commits of every kind.
@@ -182,12 +182,12 @@ fn opening_by_checkpoint_is_opening_by_every_manifest() {
         let mut rng = StdRng::seed_from_u64(seed);
         let writers = if rng.random_bool(0.3) { Writers::Single } else { Writers::Many };
         let store = now(random_log(&mut rng, writers));
-        let expected = now(fold_of_every_manifest(&store));
+        let expected = now(state_of_every_manifest(&store));
         let mut became = vec!["whole"];
         for _ in 0..6 {
             let opened =
                 now(read::open(&store, &layout())).unwrap_or_else(|error| panic!("{seed} {became:?}: {error}"));
-            assert_eq!(opened.fold, expected, "{seed} {became:?}");
+            assert_eq!(opened.state, expected, "{seed} {became:?}");
             *if opened.checkpoint > 0 { &mut begun } else { &mut alone } += 1;
             became.push(now(tamper(&mut rng, &store)));
         }
@@ -199,14 +199,14 @@ fn opening_by_checkpoint_is_opening_by_every_manifest() {
 fn the_same_state_gives_the_same_bytes() {
     for seed in 0..50 {
         let store = now(random_log(&mut StdRng::seed_from_u64(seed), Writers::Many));
-        let opened = now(read::open(&store, &layout())).expect("opened").fold;
-        let expected = now(fold_of_every_manifest(&store));
+        let opened = now(read::open(&store, &layout())).expect("opened").state;
+        let expected = now(state_of_every_manifest(&store));
         assert_eq!(to_bytes(&opened).expect("JSON"), to_bytes(&expected).expect("JSON"));
         for path in now(checkpoints(&store)) {
-            let held = Listed::of(layout().parse(&path)).expect("ours");
+            let held = ListedCheckpoint::of(layout().parse(&path)).expect("ours");
             let bytes = now(store.get(&path)).expect("an answer").expect("a checkpoint");
-            let fold = from_bytes(&layout(), held, &bytes).expect("believed");
-            assert_eq!(to_bytes(&fold).expect("JSON").as_deref(), Some(&*bytes));
+            let state = from_bytes(&layout(), held, &bytes).expect("believed");
+            assert_eq!(to_bytes(&state).expect("JSON").as_deref(), Some(&*bytes));
         }
     }
 }
@@ -218,9 +218,9 @@ struct Counted {
     lists: AtomicU64,
 }
 
-impl Interference for Counted {
-    fn at<'a>(&'a self, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
-        if let Moment::Before(effect) = moment {
+impl FaultInjection for Counted {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        if let InjectedAt::Before(effect) = moment {
             match effect.op {
                 Op::Get => _ = self.gets.fetch_add(1, Ordering::Relaxed),
                 Op::List => _ = self.lists.fetch_add(1, Ordering::Relaxed),
@@ -237,12 +237,12 @@ async fn a_long_log_is_opened_by_a_few_objects() {
     let long = writer(&store).await.with_checkpoints_every(EVERY);
     let mut most = 0;
     for n in 0..1_049 {
-        let draft = long.begin(CommitKind::Sync, Some(window(n * 10, n * 10 + 9)), vec![]);
-        commit(long.commit(draft, Some(proof(0))).await);
+        let staged = long.begin(CommitKind::Sync, Some(window(n * 10, n * 10 + 9)), vec![]);
+        commit(long.commit(staged, Some(proof(0))).await);
         if n % 7 == 0 || n == 1_048 {
             let counted = Arc::new(Counted::default());
-            let opened = read::open(&store.with_seam(Seam::new(Arc::clone(&counted) as _)), &layout()).await;
-            assert_eq!(opened.expect("opened").fold.next_number(), n.unsigned_abs() + 2);
+            let opened = read::open(&store.with_seam(FailPoints::new(Arc::clone(&counted) as _)), &layout()).await;
+            assert_eq!(opened.expect("opened").state.next_number(), n.unsigned_abs() + 2);
             assert_eq!(counted.lists.load(Ordering::Relaxed), 1);
             most = most.max(counted.gets.load(Ordering::Relaxed));
         }
@@ -252,7 +252,7 @@ async fn a_long_log_is_opened_by_a_few_objects() {
         2 + EVERY - 1 + 1,
         "the checkpoint, its manifest, those after it, and the one that must not be there"
     );
-    assert_eq!(long.view().await.fold(), &fold_of_every_manifest(&store).await);
+    assert_eq!(long.view().await.state(), &state_of_every_manifest(&store).await);
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn a_writer_makes_the_next_checkpoint_though_another_process_made_the_last
     }
     let names = checkpoints(&store).await;
     let numbers: Vec<u64> =
-        names.iter().filter_map(|path| Listed::of(layout().parse(path))).map(|held| held.number).collect();
+        names.iter().filter_map(|path| ListedCheckpoint::of(layout().parse(path))).map(|held| held.number).collect();
     assert_eq!(numbers, [3, 6, 9]);
     let swept = writer(&store).await.sweep().await.expect("swept");
     assert_eq!(swept.deleted, names[..1], "the newest two stay");
@@ -303,7 +303,7 @@ async fn a_fork_before_a_checkpoint_is_seen_and_its_other_side_is_believed_once_
         store.delete(&other).await.expect("deleted");
     }
     // A person keeps the other manifest of number 2: the checkpoint is of the one that was deleted.
-    let expected = read::open(&store, &layout()).await.expect("opened").fold;
+    let expected = read::open(&store, &layout()).await.expect("opened").state;
     let kept = {
         let (elsewhere, held) = (Store::memory().written_by(Writers::Single), store.get(&first).await);
         elsewhere.put(&first, held.expect("an answer").expect("a manifest"), "_staging/x").await.expect("put");
@@ -317,9 +317,9 @@ async fn a_fork_before_a_checkpoint_is_seen_and_its_other_side_is_believed_once_
     store.put(&kept.0, kept.1, "_staging/x").await.expect("put");
     let opened = read::open(&store, &layout()).await.expect("opened");
     assert_eq!(opened.checkpoint, 0, "{checkpoint} is of another manifest");
-    assert_ne!(opened.fold, expected);
-    assert_eq!(opened.fold, fold_of_every_manifest(&store).await);
-    assert_eq!(opened.fold.coverage().windows(), [window(0, 9), window(40, 49)]);
+    assert_ne!(opened.state, expected);
+    assert_eq!(opened.state, state_of_every_manifest(&store).await);
+    assert_eq!(opened.state.coverage().windows(), [window(0, 9), window(40, 49)]);
 }
 
 #[tokio::test]
@@ -329,10 +329,10 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
     land(&one, 0, 9).await;
     land(&one, 10, 19).await;
     let path = checkpoints(&store).await.remove(0);
-    let held = Listed::of(layout().parse(&path)).expect("ours");
+    let held = ListedCheckpoint::of(layout().parse(&path)).expect("ours");
     let bytes = store.get(&path).await.expect("an answer").expect("a checkpoint");
     let newer = with_body(&bytes, |body| body["more"] = json!(1));
-    assert_eq!(from_bytes(&layout(), held, &newer).expect("read"), fold_of_every_manifest(&store).await);
+    assert_eq!(from_bytes(&layout(), held, &newer).expect("read"), state_of_every_manifest(&store).await);
     let (_, body) = parts(&bytes);
     let id = body["last"]["commit"].as_str().expect("an id").to_owned();
     let live = |body: &mut Value, change: fn(&mut Value)| change(&mut body["live"][&id]);
@@ -359,7 +359,7 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
         let told = from_bytes(&layout(), held, &broken).expect_err("not believed").to_string();
         assert!(told.contains(why), "{told}: {why}");
     }
-    let elsewhere = Listed { number: 1, ..held };
+    let elsewhere = ListedCheckpoint { number: 1, ..held };
     assert!(
         from_bytes(&layout(), elsewhere, &bytes).expect_err("not believed").to_string().contains("the name of another")
     );

@@ -43,7 +43,7 @@ mod tests {
     use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result, stopped, to_stop};
     use crate::log::digest::Sha256;
     use crate::log::manifest::Manifest;
-    use crate::log::state::Fold;
+    use crate::log::state::LogState;
     use crate::log::stop_ledger::{Requester, StopEvidence};
     use crate::time::BeijingTime;
 
@@ -91,8 +91,8 @@ mod tests {
     }
     #[test]
     fn stops_survive_and_fit_their_schema() {
-        let fold = Fold::new(sample_manifest().account.name);
-        for manifest in [stop_intent(&fold, &["CG1", "CG2"]), stop_result(&fold, &["CG1", "CG2"])] {
+        let state = LogState::new(sample_manifest().account.name);
+        for manifest in [stop_intent(&state, &["CG1", "CG2"]), stop_result(&state, &["CG1", "CG2"])] {
             let bytes = manifest.to_bytes().expect("valid");
             assert_eq!(Manifest::from_bytes(&bytes, "_manifest/x").expect("read"), manifest);
             let value: Value = serde_json::from_slice(&bytes).expect("json");
@@ -122,13 +122,13 @@ mod tests {
                 assert!(!schema_accepts(&changed), "{pointer} of {value}");
             }
         }
-        assert_odd_fields_are_refused(&stop_intent(&fold, &["CG1"]));
-        assert_odd_fields_are_refused(&stop_result(&fold, &["CG1"]));
-        let mut two = stop_result(&fold, &["CG1"]);
+        assert_odd_fields_are_refused(&stop_intent(&state, &["CG1"]));
+        assert_odd_fields_are_refused(&stop_result(&state, &["CG1"]));
+        let mut two = stop_result(&state, &["CG1"]);
         two.files[0].rows = 2;
         assert!(two.to_bytes().is_err(), "a row for each result");
         let mut sync = sample_manifest();
-        sync.files = stop_result(&fold, &["CG1"]).files;
+        sync.files = stop_result(&state, &["CG1"]).files;
         assert!(sync.to_bytes().is_err(), "only results write the table of stops");
     }
 
@@ -159,12 +159,12 @@ mod tests {
 
     #[test]
     fn who_asked_and_what_the_vendor_said_stand_in_the_log() {
-        let fold = Fold::new(sample_manifest().account.name);
-        let intent = stop_intent(&fold, &["CG1"]);
+        let state = LogState::new(sample_manifest().account.name);
+        let intent = stop_intent(&state, &["CG1"]);
         let told = intent.intent.clone().expect("an intent");
         assert!(told.reason.is_some());
         let bare = Manifest { intent: Some(StopIntent { reason: None, ..told }), ..intent };
-        let mut refused = stop_result(&fold, &["CG1"]);
+        let mut refused = stop_result(&state, &["CG1"]);
         let StopResult { intent, number, .. } = refused.results[0].clone();
         refused.results = vec![StopResult {
             intent,

@@ -1,11 +1,11 @@
-//! The fold as data: what a checkpoint holds of it. What follows from the rest (coverage, the windows in order) is not written.
+//! The state as data: what a checkpoint holds of it. What follows from the rest (coverage, the windows in order) is not written.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fold, LastCommit, LiveCommit, Standing};
+use super::{LastCommit, LiveCommit, LogState, Standing};
 use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::log::layout::Layout;
@@ -15,7 +15,7 @@ use crate::time::BeijingTime;
 
 /// The state of a log that is not empty.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshot<'a> {
+pub(crate) struct CheckpointState<'a> {
     account: Cow<'a, Binding>,
     /// The newest manifest.
     pub(crate) newest: Previous,
@@ -29,33 +29,33 @@ pub(crate) struct Snapshot<'a> {
     unsettled_stops: Cow<'a, Stops>,
 }
 
-impl<'a> Snapshot<'a> {
-    /// The state of `fold`; none while the log is empty. The same state always gives the same snapshot.
-    pub(crate) fn of(fold: &'a Fold) -> Option<Self> {
+impl<'a> CheckpointState<'a> {
+    /// The state of `state`; none while the log is empty. The same state always gives the same snapshot.
+    pub(crate) fn of(state: &'a LogState) -> Option<Self> {
         let with = |standing| {
             let mut ids: Vec<CommitId> =
-                fold.standing.iter().filter(|(_, held)| **held == standing).map(|(commit, _)| *commit).collect();
+                state.standing.iter().filter(|(_, held)| **held == standing).map(|(commit, _)| *commit).collect();
             ids.sort_unstable();
             ids
         };
         Some(Self {
-            account: Cow::Borrowed(fold.binding.as_ref()?),
-            newest: fold.newest?,
-            log_format: fold.format,
-            last: Cow::Borrowed(fold.last.as_ref()?),
-            wanted_from: fold.wanted_from,
-            live: Cow::Borrowed(&fold.live),
+            account: Cow::Borrowed(state.binding.as_ref()?),
+            newest: state.newest?,
+            log_format: state.format,
+            last: Cow::Borrowed(state.last.as_ref()?),
+            wanted_from: state.wanted_from,
+            live: Cow::Borrowed(&state.live),
             removed: with(Standing::Removed),
             fenced: with(Standing::Fenced),
-            unsettled_stops: Cow::Borrowed(&fold.stops),
+            unsettled_stops: Cow::Borrowed(&state.stops),
         })
     }
 }
 
-impl Fold {
-    /// The fold that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by them.
-    pub(crate) fn restore(snapshot: Snapshot<'_>) -> std::result::Result<Self, String> {
-        let Snapshot { account, newest, log_format, last, wanted_from, live, removed, fenced, unsettled_stops } =
+impl LogState {
+    /// The state that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by them.
+    pub(crate) fn restore(snapshot: CheckpointState<'_>) -> std::result::Result<Self, String> {
+        let CheckpointState { account, newest, log_format, last, wanted_from, live, removed, fenced, unsettled_stops } =
             snapshot;
         let (account, last, live) = (account.into_owned(), last.into_owned(), live.into_owned());
         if last.number != newest.number || live.get(&last.commit).is_none_or(|held| held.number != newest.number) {
@@ -65,25 +65,25 @@ impl Fold {
             return Err(format!("it is of a log of format {log_format}"));
         }
         let layout = Layout::new(account.name.clone());
-        let mut fold = Self::new(account.name.clone());
+        let mut state = Self::new(account.name.clone());
         for (commit, held) in &live {
             check_names(&layout, *commit, &held.files, held.quarantine.as_ref(), held.raw.as_ref())?;
             let Some(window) = held.window else { continue };
-            if let Some((_, other)) = fold.overlapping(window).next() {
+            if let Some((_, other)) = state.overlapping(window).next() {
                 return Err(format!("the windows {other} and {window} overlap"));
             }
-            fold.windows.insert(window.start(), (window, *commit));
+            state.windows.insert(window.start(), (window, *commit));
         }
         // In the order of time, where a window joins the end of the coverage.
-        fold.coverage = fold.windows.values().map(|(window, _)| *window).collect();
+        state.coverage = state.windows.values().map(|(window, _)| *window).collect();
         let standing = |ids: Vec<CommitId>, standing| ids.into_iter().map(move |commit| (commit, standing));
         let alive = live.keys().map(|commit| (*commit, Standing::Live));
         let count = live.len() + removed.len() + fenced.len();
-        fold.standing = alive
+        state.standing = alive
             .chain(standing(removed, Standing::Removed))
             .chain(standing(fenced, Standing::Fenced))
             .collect::<HashMap<_, _>>();
-        if fold.standing.len() != count {
+        if state.standing.len() != count {
             return Err("a commit is live and not live".to_owned());
         }
         Ok(Self {
@@ -94,7 +94,7 @@ impl Fold {
             wanted_from,
             stops: unsettled_stops.into_owned(),
             live,
-            ..fold
+            ..state
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::super::raw;
-use super::super::shelf::{Shelf, ShelvedPage};
+use super::super::shelf::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::pages::{Fetched, Pages};
 use crate::extract::walk::Quit;
@@ -14,12 +14,12 @@ use crate::time::Window;
 use crate::transform::{PageContext, PageDecoder};
 
 /// What a page was asked by.
-type Asked = (Window, u32, u32);
+type RawRequest = (Window, u32, u32);
 
 /// The answers of one commit.
 pub(super) struct Kept {
     /// What the first answer was asked by.
-    first: Asked,
+    first: RawRequest,
     json_bytes: u64,
     extra_seconds: i64,
     /// Set when the walk asks for more than was kept: the run that kept it ended there.
@@ -35,10 +35,10 @@ struct State {
 }
 
 struct Answer {
-    asked: Asked,
+    asked: RawRequest,
     retries: u32,
     /// None when it was asked for.
-    page: Option<ShelvedPage>,
+    page: Option<BufferedPage>,
 }
 
 impl Kept {
@@ -46,7 +46,7 @@ impl Kept {
     ///
     /// # Errors
     /// As [`raw::read`]; [`ErrorKind::Incomplete`] when there is none.
-    pub(super) fn read(packed: &[u8], decoder: &PageDecoder, shelf: &Arc<Shelf>) -> Result<Self> {
+    pub(super) fn read(packed: &[u8], decoder: &PageDecoder, shelf: &Arc<SpillBuffer>) -> Result<Self> {
         let (mut answers, mut json_bytes) = (Vec::new(), 0);
         raw::read(packed, |kept| {
             json_bytes += kept.body.len() as u64;
@@ -109,7 +109,7 @@ impl Kept {
     }
 
     /// The next answer that was asked for by these words.
-    fn claim(&self, asked: Asked) -> Option<usize> {
+    fn claim(&self, asked: RawRequest) -> Option<usize> {
         let mut state = self.state();
         let free = |(place, answer): (usize, &Answer)| {
             let is_free = answer.asked == asked && answer.page.is_some() && !state.claimed.contains(&place);
@@ -121,7 +121,7 @@ impl Kept {
     }
 
     /// Gives a claimed answer when it is the first of those that are claimed.
-    fn give(&self, place: usize, waker: &Waker) -> Poll<Result<Fetched<ShelvedPage>>> {
+    fn give(&self, place: usize, waker: &Waker) -> Poll<Result<Fetched<BufferedPage>>> {
         let mut state = self.state();
         if state.claimed.first() != Some(&place) {
             state.waiting.push(waker.clone());
@@ -137,10 +137,10 @@ impl Kept {
 }
 
 impl Pages for Kept {
-    type Page = ShelvedPage;
+    type Page = BufferedPage;
 
     /// Pages that are asked for at once are given in the order in which they once came.
-    async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<ShelvedPage>> {
+    async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<BufferedPage>> {
         let place = self.claim((window, page_no, page_size)).ok_or_else(|| {
             self.ended.set();
             Error::new(ErrorKind::Incomplete, "the walk asks for more than was kept: its answers prove nothing now")

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::accounts::page_memory;
 use super::super::parts;
-use super::super::shelf::{Shelf, ShelvedPage};
+use super::super::shelf::{BufferedPage, SpillBuffer};
 use super::super::task::recorded;
 use super::super::task::{drop_extra_rows, sharing};
 use super::super::{Gap, Tried};
@@ -17,8 +17,8 @@ use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
 use crate::land::commit::Writer;
 use crate::land::commit::WriterOptions;
+use crate::land::stage::CommitOutcome;
 use crate::land::stage::Landing;
-use crate::land::stage::Outcome;
 use crate::land::stage::Quarantine;
 use crate::land::stage::Raw;
 use crate::log::lake::Lake;
@@ -50,19 +50,19 @@ pub async fn replay_lake(
 ) -> Result<ReplayReport> {
     let began = Instant::now();
     let memory_bytes = page_memory(options.max_memory)?;
-    let binding = from.fold().binding().cloned().ok_or_else(|| {
+    let binding = from.state().binding().cloned().ok_or_else(|| {
         Error::usage("the lake to replay from has nothing of this account").with("account", from.account())
     })?;
     let mut report = ReplayReport::new(RunId::generate());
     let (run, edition) = (report.run, binding.edition);
-    let (contract, wanted_from) = (contract_version()?, from.fold().start());
+    let (contract, wanted_from) = (contract_version()?, from.state().start());
     let writer_options = WriterOptions { binding, run, wanted_from, contract, clock: Arc::clone(&clock) };
     let writer = Writer::open(store.clone(), writer_options).await?;
     let rebuild = Rebuild {
         from,
         writer: &writer,
         decoder: PageDecoder::new(edition, run)?,
-        shelf: Shelf::new(memory_bytes),
+        shelf: SpillBuffer::new(memory_bytes),
         specs: table_specs()?,
     };
     let work = rebuild.all_windows(&mut report);
@@ -75,14 +75,14 @@ struct Rebuild<'a> {
     from: &'a Lake,
     writer: &'a Writer,
     decoder: PageDecoder,
-    shelf: Arc<Shelf>,
+    shelf: Arc<SpillBuffer>,
     specs: [Arc<TableSpec>; 2],
 }
 
 /// A window that was walked again.
 struct Rewalked {
-    pages: Vec<ShelvedPage>,
-    winners: Vec<(usize, usize)>,
+    pages: Vec<BufferedPage>,
+    selected: Vec<(usize, usize)>,
     proof: Proof,
     /// Whether its rows were joined from several walks, or as if they were: a version that came with two of them counts once.
     is_joined: bool,
@@ -91,10 +91,10 @@ struct Rewalked {
 impl Rebuild<'_> {
     async fn all_windows(&self, report: &mut ReplayReport) -> Result<()> {
         let mut commits: Vec<(Window, CommitId, &LiveCommit)> =
-            self.from.fold().live().iter().filter_map(|(id, live)| Some((live.window?, *id, live))).collect();
+            self.from.state().live().iter().filter_map(|(id, live)| Some((live.window?, *id, live))).collect();
         commits.sort_unstable_by_key(|(window, ..)| *window);
         let bare =
-            self.from.fold().live().values().filter(|live| live.window.is_none() && live.kind == CommitKind::Replay);
+            self.from.state().live().values().filter(|live| live.window.is_none() && live.kind == CommitKind::Replay);
         if bare.count() > 0 {
             report
                 .warnings
@@ -162,13 +162,13 @@ impl Rebuild<'_> {
     }
 
     async fn land(&self, window: Window, rewalked: Rewalked, raw: Raw, report: &mut ReplayReport) -> Result<()> {
-        let Rewalked { pages, mut winners, mut proof, is_joined } = rewalked;
+        let Rewalked { pages, mut selected, mut proof, is_joined } = rewalked;
         let (decoder, memory_bytes) = (self.decoder.clone(), self.shelf.limit_bytes());
         let (assembly, parts, extra) = blocking(move || {
-            let extra = drop_extra_rows(&pages, &mut winners);
-            let pages: Arc<[ShelvedPage]> = pages.into();
-            let assembly = Assembly::new(Arc::clone(&pages), &winners)?;
-            let parts = parts::cut(&assembly, &pages, &winners, &decoder, memory_bytes)?;
+            let extra = drop_extra_rows(&pages, &mut selected);
+            let pages: Arc<[BufferedPage]> = pages.into();
+            let assembly = Assembly::new(Arc::clone(&pages), &selected)?;
+            let parts = parts::cut(&assembly, &pages, &selected, &decoder, memory_bytes)?;
             Ok((assembly, parts, extra))
         })
         .await?;
@@ -188,11 +188,11 @@ impl Rebuild<'_> {
             proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
         };
         match self.writer.land(landing).await? {
-            Outcome::Committed(committed) => {
+            CommitOutcome::Committed(committed) => {
                 report.count(&committed);
                 report.unreadable_times += assembly.remarks().unreadable_times;
             }
-            Outcome::Dropped(refusal) => {
+            CommitOutcome::Dropped(refusal) => {
                 return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
                     .hint("run again: what the lake holds by then is left as it is"));
             }
@@ -208,7 +208,7 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
     let limits = Limits { concurrency: u32::MAX, ..Limits::default() };
     let walker = Walker::new(kept, kept.page_size(), limits, kept.ended().clone());
     let mut todo = vec![(kept.window(), Budget::default())];
-    let (mut pages, mut winners, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pages, mut selected, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
     let mut proved_windows = Coverage::default();
     let belongs = |piece: &Window| window.intersect(*piece) == Some(*piece);
     while let Some((piece, budget)) = todo.pop() {
@@ -221,7 +221,7 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
             Walked::Proved(proved) | Walked::Interrupted(Some(proved)) => {
                 let first_page = pages.len();
                 for part in proved.parts.into_iter().filter(|part| belongs(&part.window)) {
-                    winners.extend(part.winners.iter().map(|(page, row)| (first_page + page, *row)));
+                    selected.extend(part.selected.iter().map(|(page, row)| (first_page + page, *row)));
                     proved_windows.insert(part.window);
                     proofs.push(part.proof);
                 }
@@ -235,5 +235,5 @@ async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
         return Err(Error::new(ErrorKind::Incomplete, "the kept answers do not prove the window any more"));
     }
     let is_joined = proofs.len() > 1;
-    Ok(Rewalked { pages, winners, proof: Proof::of_pieces(proofs), is_joined })
+    Ok(Rewalked { pages, selected, proof: Proof::of_pieces(proofs), is_joined })
 }

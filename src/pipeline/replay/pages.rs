@@ -19,13 +19,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
 use crate::land::commit::Writer;
 use crate::land::commit::WriterOptions;
-use crate::land::stage::Outcome;
+use crate::land::stage::CommitOutcome;
 use crate::land::stage::Quarantine;
 use crate::land::stage::TablePart;
 use crate::log::lake::Lake;
 use crate::log::manifest::Binding;
 use crate::log::manifest::CommitKind;
-use crate::log::state::Fold;
+use crate::log::state::LogState;
 use crate::parquet::RowSource;
 use crate::parquet::TableSpec;
 use crate::requisition::Identity;
@@ -88,7 +88,7 @@ pub async fn replay_pages(
 /// Rows of pages that nobody proved must not stand beside those that are.
 async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
     let lake = Lake::open(store.clone(), account.clone()).await?;
-    match lake.fold().binding() {
+    match lake.state().binding() {
         Some(bound) if bound.host != NOWHERE => {
             Err(Error::usage("the lake holds what came from the ERP, which page files cannot stand beside")
                 .with("account", account)
@@ -100,7 +100,7 @@ async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
 
 /// Lands all groups of pages in one commit.
 async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: &mut ReplayReport) -> Result<()> {
-    let replaced = replays(writer.view().await.fold());
+    let replaced = replays(writer.view().await.state());
     report.replaced = replaced.len() as u64;
     let mut draft = writer.begin(CommitKind::Replay, None, replaced);
     let specs = table_specs()?;
@@ -125,8 +125,8 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     let quarantine = Quarantine { lines: Bytes::from(reader.quarantined), rows: reader.quarantined_rows };
     writer.quarantine(&mut draft, quarantine).await?;
     match writer.commit(draft, None).await? {
-        Outcome::Committed(committed) => report.count(&committed),
-        Outcome::Dropped(refusal) => {
+        CommitOutcome::Committed(committed) => report.count(&committed),
+        CommitOutcome::Dropped(refusal) => {
             return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
                 .hint("run again: if another run wrote this lake meanwhile, its pages are replaced then"));
         }
@@ -135,8 +135,8 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
 }
 
 /// The commits of earlier replays.
-fn replays(fold: &Fold) -> Vec<crate::id::CommitId> {
-    fold.live().iter().filter(|(_, live)| live.kind == CommitKind::Replay).map(|(commit, _)| *commit).collect()
+fn replays(state: &LogState) -> Vec<crate::id::CommitId> {
+    state.live().iter().filter(|(_, live)| live.kind == CommitKind::Replay).map(|(commit, _)| *commit).collect()
 }
 
 /// Reads page files from the last to the first.

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::refusal::{Refused, element};
+use super::refusal::{StoreRefusal, element};
 use crate::unsaid::Unsaid;
 
 /// How much of a text is shown.
@@ -42,8 +42,8 @@ safe to run again";
 pub(super) fn explain(error: &object_store::Error, secrets: &Unsaid) -> Explained {
     let contact = contact(error);
     let raw = error.to_string();
-    let refused = Refused::in_text(&raw);
-    let mut text = shown(&Refused::true_status(&raw));
+    let refused = StoreRefusal::in_text(&raw);
+    let mut text = shown(&StoreRefusal::true_status(&raw));
     // The client's own text ends with "error sending request", and not with why.
     let cause = shown(&deepest(error));
     if contact != Contact::Made && !text.contains(&cause) {

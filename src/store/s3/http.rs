@@ -26,8 +26,8 @@ use object_store::client::{
 };
 use tokio::time::Instant;
 
-use super::listing::{self, Answer};
-use super::refusal::Refused;
+use super::listing::{self, ListAnswer};
+use super::refusal::StoreRefusal;
 
 /// How long a request is repeated, unless the user says.
 const RETRY_TIME: Duration = Duration::from_secs(180);
@@ -51,14 +51,14 @@ const NOTHING_LISTED: &[u8] = b"<ListBucketResult></ListBucketResult>";
 
 /// How long this store is waited for. Shared by all that ask it.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryTimes {
     retry_ms: AtomicU64,
     has_answered: AtomicBool,
     /// Whether the user has said how long an answer may take.
     request_time_is_set: bool,
 }
 
-impl Patience {
+impl RetryTimes {
     pub(super) fn new(request_time_is_set: bool) -> Self {
         let patience = Self { retry_ms: AtomicU64::new(0), has_answered: AtomicBool::new(false), request_time_is_set };
         patience.retry_for(RETRY_TIME);
@@ -82,7 +82,7 @@ impl Patience {
 
 /// Makes clients that behave as this module says.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Arc<Patience>);
+pub(super) struct Connector(pub(super) Arc<RetryTimes>);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -94,7 +94,7 @@ impl HttpConnector for Connector {
 #[derive(Debug)]
 struct Service {
     network: HttpClient,
-    patience: Arc<Patience>,
+    patience: Arc<RetryTimes>,
 }
 
 /// An answer with all of its body.
@@ -113,8 +113,8 @@ impl HttpService for Service {
                         self.patience.has_answered.store(true, Ordering::Relaxed);
                     }
                     let is_refusal = !parts.status.is_success() || is_error_in_success(kind, parts.status, body);
-                    let refused = is_refusal.then(|| Refused::of(parts.status.as_u16(), body));
-                    refused.filter(Refused::passes).map(|refused| refused.to_string())
+                    let refused = is_refusal.then(|| StoreRefusal::of(parts.status.as_u16(), body));
+                    refused.filter(StoreRefusal::passes).map(|refused| refused.to_string())
                 }
                 Err(error) => kind.may_repeat(error.kind()).then(|| format!("{:?}", error.kind()).to_lowercase()),
             };
@@ -224,14 +224,14 @@ impl Kind {
 
 /// When a request is sent again, and when no more.
 struct Repetition<'a> {
-    patience: &'a Patience,
+    patience: &'a RetryTimes,
     began: Instant,
     pause: Duration,
     is_said: bool,
 }
 
 impl<'a> Repetition<'a> {
-    fn new(patience: &'a Patience) -> Self {
+    fn new(patience: &'a RetryTimes) -> Self {
         Self { patience, began: Instant::now(), pause: FIRST_PAUSE, is_said: false }
     }
 
@@ -274,12 +274,12 @@ fn finish(kind: Kind, (mut parts, body): Whole) -> HttpResponse {
     let leads_nowhere = status.is_redirection() && status.as_u16() != 304 && !parts.headers.contains_key("location");
     if is_error || leads_nowhere {
         let region = parts.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
-        let noted = Refused::note(status.as_u16(), region, &body);
+        let noted = StoreRefusal::note(status.as_u16(), region, &body);
         parts.status = StatusCode::BAD_REQUEST;
         return HttpResponse::from_parts(parts, noted.into());
     }
     if kind == Kind::Listing && status.is_success() {
-        let answer: Answer = listing::read(&body);
+        let answer: ListAnswer = listing::read(&body);
         parts.extensions.insert(answer);
         return HttpResponse::from_parts(parts, Bytes::from_static(NOTHING_LISTED).into());
     }

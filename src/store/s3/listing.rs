@@ -16,15 +16,15 @@ const SHOWN: usize = 60;
 
 /// A name as it was listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct ListedObjects {
     pub(super) key: Vec<u8>,
     pub(super) bytes: u64,
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) objects: Vec<Listed>,
+pub(super) struct ListPage {
+    pub(super) objects: Vec<ListedObjects>,
     /// What the names behind them have in common, up to the delimiter.
     pub(super) folders: Vec<Vec<u8>>,
     /// Whether more follows.
@@ -37,19 +37,19 @@ pub(super) struct Page {
 
 /// What an answer was, for the client's own body to carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Page(Page),
+pub(super) enum ListAnswer {
+    ListPage(ListPage),
     /// An error that came under the status of success, as an XML document.
-    Refusal,
+    Conflict,
     /// Neither, for this reason.
     Nonsense(String),
 }
 
 /// Reads the body of an answer to a listing.
-pub(super) fn read(body: &[u8]) -> Answer {
+pub(super) fn read(body: &[u8]) -> ListAnswer {
     match Parser::default().read(body) {
         Ok(answer) => answer,
-        Err(why) => Answer::Nonsense(why),
+        Err(why) => ListAnswer::Nonsense(why),
     }
 }
 
@@ -71,8 +71,8 @@ struct Parser {
     /// The elements that are open, outermost first.
     open: Vec<Vec<u8>>,
     text: Vec<u8>,
-    page: Page,
-    object: Listed,
+    page: ListPage,
+    object: ListedObjects,
     truncated: Option<Vec<u8>>,
     is_encoded: bool,
     has_root: bool,
@@ -81,7 +81,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn read(mut self, body: &[u8]) -> Result<Answer, String> {
+    fn read(mut self, body: &[u8]) -> Result<ListAnswer, String> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err("the answer is empty".to_owned());
         }
@@ -105,7 +105,7 @@ impl Parser {
                 _ => {}
             }
             if self.is_error {
-                return Ok(Answer::Refusal);
+                return Ok(ListAnswer::Conflict);
             }
         }
     }
@@ -172,7 +172,7 @@ impl Parser {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Answer, String> {
+    fn finish(mut self) -> Result<ListAnswer, String> {
         if !self.has_root || !self.open.is_empty() {
             return Err("the answer is cut off".to_owned());
         }
@@ -186,7 +186,7 @@ impl Parser {
             self.page.objects.iter_mut().for_each(|object| object.key = decoded(&object.key));
             self.page.folders.iter_mut().for_each(|folder| *folder = decoded(folder));
         }
-        Ok(Answer::Page(self.page))
+        Ok(ListAnswer::ListPage(self.page))
     }
 }
 
@@ -222,12 +222,12 @@ fn decoded(name: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn page(inner: &str) -> Answer {
+    fn page(inner: &str) -> ListAnswer {
         read(format!("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\">{inner}</ListBucketResult>\n").as_bytes())
     }
 
-    fn nonsense(answer: &Answer, word: &str) {
-        assert!(matches!(answer, Answer::Nonsense(why) if why.contains(word)), "`{word}`: {answer:?}");
+    fn nonsense(answer: &ListAnswer, word: &str) {
+        assert!(matches!(answer, ListAnswer::Nonsense(why) if why.contains(word)), "`{word}`: {answer:?}");
     }
 
     #[test]
@@ -238,15 +238,15 @@ mod tests {
              <Contents><Key><![CDATA[l/b//.]]></Key><Size>0</Size></Contents>\
              <CommonPrefixes><Prefix>l/c/</Prefix></CommonPrefixes><EncodingType/>",
         );
-        let object = |key: &str, bytes| Listed { key: key.into(), bytes };
-        let expected = Page {
+        let object = |key: &str, bytes| ListedObjects { key: key.into(), bytes };
+        let expected = ListPage {
             objects: vec![object("l/a<\u{1}\n", 12), object("l/b//.", 0)],
             folders: vec![b"l/c/".to_vec()],
             is_truncated: true,
             token: Some("a&b".to_owned()),
             is_first_version: false,
         };
-        assert_eq!(read, Answer::Page(expected));
+        assert_eq!(read, ListAnswer::ListPage(expected));
     }
 
     #[test]
@@ -255,12 +255,12 @@ mod tests {
             b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>\xff\xfe</Key><Size>1</Size></Contents>"
                 .to_vec();
         body.extend_from_slice(b"</ListBucketResult>");
-        let Answer::Page(held) = read(&body) else { panic!("a page") };
+        let ListAnswer::ListPage(held) = read(&body) else { panic!("a page") };
         assert_eq!(held.objects[0].key, b"\xff\xfe");
         let held = page(
             "<EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>a%3D%E6%B9%96+%2</Key></Contents>",
         );
-        let Answer::Page(held) = held else { panic!("a page") };
+        let ListAnswer::ListPage(held) = held else { panic!("a page") };
         assert_eq!(held.objects[0].key, "a=湖 %2".as_bytes());
     }
 
@@ -275,9 +275,12 @@ mod tests {
         nonsense(&page(""), "does not say whether more follows");
         nonsense(&page("<IsTruncated>perhaps</IsTruncated>"), "perhaps");
         nonsense(&page("<IsTruncated>false</IsTruncated><Contents><Size>-1</Size></Contents>"), "a size is `-1`");
-        assert_eq!(read(b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>"), Answer::Refusal);
+        assert_eq!(read(b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>"), ListAnswer::Conflict);
         let first = page("<Marker/><NextMarker>x</NextMarker><IsTruncated>true</IsTruncated>");
-        assert!(matches!(first, Answer::Page(Page { is_first_version: true, is_truncated: true, token: None, .. })));
+        assert!(matches!(
+            first,
+            ListAnswer::ListPage(ListPage { is_first_version: true, is_truncated: true, token: None, .. })
+        ));
         assert_eq!(root_of(b" <a:Error x='1'>"), Some(b"Error".to_vec()));
         assert_eq!(root_of(b"text"), None);
     }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 
-use super::listing::{Answer, Listed, Page};
+use super::listing::{ListAnswer, ListPage, ListedObjects};
 
 /// How many pages a listing may have: at the usual thousand names a page more than a machine could hold.
 const MOST_PAGES: usize = 20_000;
@@ -21,7 +21,7 @@ const MOST_IDLE_PAGES: usize = 100;
 
 /// What is listed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Query<'a> {
+pub(crate) struct ListQuery<'a> {
     /// What names begin with.
     pub(crate) prefix: &'a str,
     /// Names come after this one.
@@ -35,7 +35,7 @@ pub(crate) struct Query<'a> {
 /// Everything that was listed, in the order of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
-    pub(super) objects: Vec<Listed>,
+    pub(super) objects: Vec<ListedObjects>,
     pub(super) folders: Vec<Vec<u8>>,
     pub(super) pages: usize,
 }
@@ -50,7 +50,7 @@ pub(crate) enum Unlisted {
 }
 
 /// Lists everything that a query asks for.
-pub(super) async fn list(client: &AmazonS3, query: Query<'_>) -> Result<Listing, Unlisted> {
+pub(super) async fn list(client: &AmazonS3, query: ListQuery<'_>) -> Result<Listing, Unlisted> {
     let mut checked = Checked::default();
     let mut token = None;
     loop {
@@ -64,10 +64,10 @@ pub(super) async fn list(client: &AmazonS3, query: Query<'_>) -> Result<Listing,
         let prefix = Some(query.prefix).filter(|prefix| !prefix.is_empty());
         let answered = client.list_paginated(prefix, options).await.map_err(Unlisted::Failed)?;
         // Put there by the client's HTTP service.
-        let page = match answered.result.extensions.get::<Answer>() {
-            Some(Answer::Page(page)) => page.clone(),
-            Some(Answer::Nonsense(why)) => return Err(Unlisted::Unbelievable(why.clone())),
-            Some(Answer::Refusal) | None => return Err(Unlisted::Unbelievable("there is no answer".to_owned())),
+        let page = match answered.result.extensions.get::<ListAnswer>() {
+            Some(ListAnswer::ListPage(page)) => page.clone(),
+            Some(ListAnswer::Nonsense(why)) => return Err(Unlisted::Unbelievable(why.clone())),
+            Some(ListAnswer::Conflict) | None => return Err(Unlisted::Unbelievable("there is no answer".to_owned())),
         };
         token = checked.take(page, query).map_err(Unlisted::Unbelievable)?;
         if token.is_none() {
@@ -86,7 +86,7 @@ struct Checked {
 
 impl Checked {
     /// Takes the next page in, and says how to ask for the one after it.
-    fn take(&mut self, page: Page, query: Query<'_>) -> Result<Option<String>, String> {
+    fn take(&mut self, page: ListPage, query: ListQuery<'_>) -> Result<Option<String>, String> {
         let nth = self.listing.pages + 1;
         let before = [self.listing.objects.last().map(|last| &last.key), self.listing.folders.last()];
         let before = before.into_iter().flatten().max().cloned();
@@ -122,7 +122,7 @@ impl Checked {
     }
 }
 
-fn check_names(names: &[&Vec<u8>], what: &str, before: Option<&Vec<u8>>, query: Query<'_>) -> Result<(), String> {
+fn check_names(names: &[&Vec<u8>], what: &str, before: Option<&Vec<u8>>, query: ListQuery<'_>) -> Result<(), String> {
     let shown = |name: &[u8]| String::from_utf8_lossy(name).escape_debug().to_string();
     if let Some(name) = names.iter().find(|name| !name.starts_with(query.prefix.as_bytes())) {
         return Err(format!("shows the {what} `{}`, which does not begin with `{}`", shown(name), query.prefix));
@@ -158,22 +158,22 @@ fn check_names(names: &[&Vec<u8>], what: &str, before: Option<&Vec<u8>>, query: 
 mod tests {
     use super::*;
 
-    fn page(names: &[&str], token: Option<&str>) -> Page {
-        let object = |name: &&str| Listed { key: name.as_bytes().to_vec(), bytes: 1 };
-        Page {
+    fn page(names: &[&str], token: Option<&str>) -> ListPage {
+        let object = |name: &&str| ListedObjects { key: name.as_bytes().to_vec(), bytes: 1 };
+        ListPage {
             objects: names.iter().map(object).collect(),
             is_truncated: token.is_some(),
             token: token.map(str::to_owned),
-            ..Page::default()
+            ..ListPage::default()
         }
     }
 
-    fn folders(names: &[&str], token: Option<&str>) -> Page {
-        Page { folders: names.iter().map(|name| name.as_bytes().to_vec()).collect(), ..page(&[], token) }
+    fn folders(names: &[&str], token: Option<&str>) -> ListPage {
+        ListPage { folders: names.iter().map(|name| name.as_bytes().to_vec()).collect(), ..page(&[], token) }
     }
 
     /// Takes pages in until one is refused or none follows.
-    fn taken(query: Query<'_>, pages: impl IntoIterator<Item = Page>) -> Result<Listing, String> {
+    fn taken(query: ListQuery<'_>, pages: impl IntoIterator<Item = ListPage>) -> Result<Listing, String> {
         let mut checked = Checked::default();
         for page in pages {
             if checked.take(page, query)?.is_none() {
@@ -183,27 +183,27 @@ mod tests {
         Ok(checked.listing)
     }
 
-    fn refused(query: Query<'_>, pages: impl IntoIterator<Item = Page>, word: &str) {
+    fn refused(query: ListQuery<'_>, pages: impl IntoIterator<Item = ListPage>, word: &str) {
         let why = taken(query, pages).expect_err("refused");
         assert!(why.contains(word), "`{word}` is missing: {why}");
     }
 
     #[test]
     fn pages_add_up() {
-        let query = Query { prefix: "l/", after: Some("l/a"), ..Query::default() };
+        let query = ListQuery { prefix: "l/", after: Some("l/a"), ..ListQuery::default() };
         let pages = [page(&["l/b", "l/c"], Some("1")), page(&[], Some("2")), page(&["l/d"], None)];
         let listing = taken(query, pages).expect("taken");
         assert_eq!((listing.objects.len(), listing.pages), (3, 3));
-        let query = Query { prefix: "l/", folders_only: true, ..Query::default() };
+        let query = ListQuery { prefix: "l/", folders_only: true, ..ListQuery::default() };
         let pages = [folders(&["l/a/", "l/b/"], Some("1")), folders(&["l/b/", "l/c/"], None)];
         assert_eq!(taken(query, pages).expect("a folder may be named again").folders.len(), 3);
-        assert_eq!(taken(Query::default(), [page(&[], None)]), Ok(Listing { pages: 1, ..Listing::default() }));
+        assert_eq!(taken(ListQuery::default(), [page(&[], None)]), Ok(Listing { pages: 1, ..Listing::default() }));
     }
 
     #[test]
     fn a_listing_that_contradicts_itself_is_refused() {
-        let all = Query::default();
-        let cut = |first| Page { is_truncated: true, is_first_version: first, ..page(&["a"], None) };
+        let all = ListQuery::default();
+        let cut = |first| ListPage { is_truncated: true, is_first_version: first, ..page(&["a"], None) };
         refused(all, [cut(false)], "page 1 breaks off and names no token");
         refused(all, [cut(true)], "first version");
         refused(all, [page(&["A"], Some("1")), cut(false)], "page 2 breaks off");
@@ -212,19 +212,23 @@ mod tests {
         refused(all, [page(&["a", "b"], Some("1")), page(&["a", "b"], Some("2"))], "page 2 shows the name `a`");
         refused(all, [page(&["a"], Some("1")), page(&["b"], Some("1"))], "page 2 names a token that an earlier page");
         refused(all, [folders(&["a/", "b/"], Some("1")), folders(&["a/"], None)], "the folder `a/`");
-        let part = Query { prefix: "l/a=b/", ..all };
+        let part = ListQuery { prefix: "l/a=b/", ..all };
         refused(part, [page(&["l/a%3Db/c"], None)], "does not begin with `l/a=b/`");
-        let later = Query { after: Some("b"), ..all };
+        let later = ListQuery { after: Some("b"), ..all };
         refused(later, [page(&["b", "c"], None)], "only what comes after `b`");
     }
 
     #[test]
     fn every_listing_ends() {
         let tokens = || (0..).map(|n: u64| n.to_string());
-        refused(Query::default(), tokens().map(|token| page(&[], Some(&token))), "pages in a row bring nothing new");
+        refused(
+            ListQuery::default(),
+            tokens().map(|token| page(&[], Some(&token))),
+            "pages in a row bring nothing new",
+        );
         let same = tokens().map(|token| folders(&["a/"], Some(&token)));
-        refused(Query::default(), same, "pages in a row bring nothing new");
+        refused(ListQuery::default(), same, "pages in a row bring nothing new");
         let invented = tokens().map(|token| page(&[&format!("{token:0>20}")], Some(&token)));
-        refused(Query::default(), invented, "there is no end");
+        refused(ListQuery::default(), invented, "there is no end");
     }
 }

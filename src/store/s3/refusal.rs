@@ -54,7 +54,7 @@ const BUSY: &str =
 
 /// What a store answered instead of doing what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct StoreRefusal {
     status: u16,
     code: String,
     message: String,
@@ -62,7 +62,7 @@ pub(super) struct Refused {
     names_condition: bool,
 }
 
-impl Refused {
+impl StoreRefusal {
     /// The refusal of an answer.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         let body = String::from_utf8_lossy(body);
@@ -158,7 +158,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for StoreRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain =
             |code: &str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
@@ -171,7 +171,7 @@ pub(crate) fn refuses_condition(error: &object_store::Error) -> bool {
     if matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) {
         return true;
     }
-    Refused::in_text(&error.to_string()).is_some_and(|refused| refused.is_of_condition())
+    StoreRefusal::in_text(&error.to_string()).is_some_and(|refused| refused.is_of_condition())
 }
 
 /// Whether a store that refused to create an object did so because something stands there.
@@ -180,7 +180,7 @@ pub(crate) fn is_taken(error: &object_store::Error) -> bool {
         object_store::Error::Precondition { .. } => true,
         // Stores say 409 for what stands there, and for another request that is under way.
         object_store::Error::AlreadyExists { .. } => {
-            Refused::in_text(&error.to_string()).is_none_or(|refused| !refused.passes())
+            StoreRefusal::in_text(&error.to_string()).is_none_or(|refused| !refused.passes())
         }
         _ => false,
     }
@@ -188,7 +188,7 @@ pub(crate) fn is_taken(error: &object_store::Error) -> bool {
 
 /// Whether nothing stands there because there is no bucket.
 pub(crate) fn misses_bucket(error: &object_store::Error) -> bool {
-    Refused::in_text(&error.to_string()).is_some_and(|refused| refused.code == "NoSuchBucket")
+    StoreRefusal::in_text(&error.to_string()).is_some_and(|refused| refused.code == "NoSuchBucket")
 }
 
 /// The text of the first element of that name, if it is plain.
@@ -202,8 +202,11 @@ pub(super) fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: &str, message: &str) -> Refused {
-        Refused::of(status, format!("<?xml?><Error><Code>{code}</Code><Message>{message}</Message></Error>").as_bytes())
+    fn refused(status: u16, code: &str, message: &str) -> StoreRefusal {
+        StoreRefusal::of(
+            status,
+            format!("<?xml?><Error><Code>{code}</Code><Message>{message}</Message></Error>").as_bytes(),
+        )
     }
 
     #[test]
@@ -275,15 +278,15 @@ mod tests {
 
     #[test]
     fn the_true_status_is_shown() {
-        let noted = Refused::note(301, Some("eu-west-1"), b"<Error><Code>PermanentRedirect</Code></Error>");
+        let noted = StoreRefusal::note(301, Some("eu-west-1"), b"<Error><Code>PermanentRedirect</Code></Error>");
         let text = format!(
             "Error performing GET http://h/b in 1ms - Server returned non-2xx status code: 400 Bad Request: {}",
             String::from_utf8_lossy(&noted)
         );
-        let refused = Refused::in_text(&text).expect("a refusal");
+        let refused = StoreRefusal::in_text(&text).expect("a refusal");
         assert_eq!((refused.status, &*refused.code), (301, "PermanentRedirect"));
-        let shown = Refused::true_status(&text);
+        let shown = StoreRefusal::true_status(&text);
         assert!(shown.contains("status code: 301 Moved Permanently, the bucket lies in eu-west-1: <Error>"), "{shown}");
-        assert_eq!(Refused::in_text("operation timed out"), None);
+        assert_eq!(StoreRefusal::in_text("operation timed out"), None);
     }
 }

@@ -15,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde::{Deserialize, Serialize};
 
 use super::Bucket;
-use crate::store::failpoint::Seam;
+use crate::store::failpoint::FailPoints;
 
 /// From this size on an object is put in parts.
 pub(crate) const THRESHOLD_BYTES: usize = 32 << 20;
@@ -26,7 +26,7 @@ const PART_BYTES: usize = 8 << 20;
 static NOTED: AtomicU64 = AtomicU64::new(0);
 
 /// The size of the parts in which an object of `bytes` is put; `None` for one that is put whole.
-pub(crate) fn part_bytes(bytes: usize, seam: &Seam) -> Option<usize> {
+pub(crate) fn part_bytes(bytes: usize, seam: &FailPoints) -> Option<usize> {
     let (threshold, part) = seam.part_bytes().map_or((THRESHOLD_BYTES, PART_BYTES), |part| (part, part));
     (bytes >= threshold).then_some(part)
 }
@@ -45,7 +45,7 @@ struct Upload {
     object: Path,
     id: String,
     note: Path,
-    seam: Seam,
+    seam: FailPoints,
 }
 
 /// Puts `bytes` as `object` in parts of `part_bytes`; `staging` is what the name of the note begins with.
@@ -55,7 +55,7 @@ pub(crate) async fn put_in_parts(
     bytes: Bytes,
     part_bytes: usize,
     staging: &str,
-    seam: Seam,
+    seam: FailPoints,
 ) -> object_store::Result<()> {
     let (objects, uploads) = (Arc::clone(&bucket.objects), Arc::clone(&bucket.uploads));
     let object = Path::from(object);

@@ -22,14 +22,14 @@ fn window(requisitions: &[(&str, u32, i64, &[i64])]) -> WindowRows {
     let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("decoder");
     let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 0 };
     let page = decoder.decode(body.as_bytes(), &context).expect("a page");
-    let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-    assemble([page], &winners).expect("rows")
+    let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
+    assemble([page], &selected).expect("rows")
 }
 
-fn held(windows: &[WindowRows]) -> Held {
+fn held(windows: &[WindowRows]) -> ReplacedRows {
     // As a reader gives files back: in small batches.
     let cut = |batch: &RecordBatch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)).collect::<Vec<_>>();
-    Held {
+    ReplacedRows {
         headers: windows.iter().flat_map(|window| cut(&window.headers)).collect(),
         details: windows.iter().flat_map(|window| cut(&window.details)).collect(),
         quarantined: windows
@@ -81,7 +81,7 @@ fn nothing_returned_means_that_everything_is_carried_over() {
     let refreshed = carry_over(&window(&[]), &old).expect("refreshed");
     assert_eq!(seen(&refreshed)[0], named(&[("A", 1)]));
     assert_eq!((refreshed.carried_headers, refreshed.carried_quarantined), (1, 1));
-    let empty = carry_over(&window(&[]), &Held::default()).expect("refreshed");
+    let empty = carry_over(&window(&[]), &ReplacedRows::default()).expect("refreshed");
     assert_eq!((empty.headers.num_rows(), empty.headers.schema()), (0, refreshed.headers.schema()));
 }
 
@@ -92,8 +92,8 @@ fn read(edition: Edition, list: &[String]) -> WindowRows {
     let decoder = PageDecoder::new(edition, RunId::generate()).expect("decoder");
     let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 0 };
     let page = decoder.decode(body.as_bytes(), &context).expect("a page");
-    let winners: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-    assemble([page], &winners).expect("rows")
+    let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
+    assemble([page], &selected).expect("rows")
 }
 
 fn enterprise(list: &[&str]) -> WindowRows {

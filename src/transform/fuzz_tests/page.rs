@@ -13,8 +13,8 @@ use crate::edition::Edition;
 use crate::fuzzing::{Target, kind};
 use crate::id::RunId;
 use crate::requisition::Identity;
-use crate::transform::contract::{ColumnType, Contract, Table};
-use crate::transform::value::Misfit;
+use crate::transform::contract::{ColumnType, Contract, TableContract};
+use crate::transform::value::SchemaViolation;
 use crate::transform::{PageContext, PageDecoder, assemble};
 
 const WORDS: [&str; 50] = [
@@ -81,35 +81,35 @@ enum Verdict {
 
 /// The value of a known field as it lands; texts as they are, all else as a number.
 #[derive(Clone, Debug, PartialEq)]
-enum Held {
+enum ReplacedRows {
     Null,
     Text(String),
     Number(i128),
 }
 
-fn value(node: &Node, kind: ColumnType) -> Result<Held, Misfit> {
-    let Some(text) = node.scalar().map_err(|()| Misfit::NotAScalar)? else { return Ok(Held::Null) };
+fn value(node: &Node, kind: ColumnType) -> Result<ReplacedRows, SchemaViolation> {
+    let Some(text) = node.scalar().map_err(|()| SchemaViolation::NotAScalar)? else { return Ok(ReplacedRows::Null) };
     let whole = |least: i64, most: i64| {
         let number = expected(&text, 0, 19)?;
         let is_within = (i128::from(least)..=i128::from(most)).contains(&number);
-        if is_within { Ok(Held::Number(number)) } else { Err(Misfit::OutOfRange) }
+        if is_within { Ok(ReplacedRows::Number(number)) } else { Err(SchemaViolation::OutOfRange) }
     };
     match kind {
-        ColumnType::Utf8 => Ok(Held::Text(text)),
-        _ if text.is_empty() => Ok(Held::Null),
+        ColumnType::Utf8 => Ok(ReplacedRows::Text(text)),
+        _ if text.is_empty() => Ok(ReplacedRows::Null),
         ColumnType::Int16 => whole(i16::MIN.into(), i16::MAX.into()),
         ColumnType::Int32 => whole(i32::MIN.into(), i32::MAX.into()),
         ColumnType::Int64 => whole(i64::MIN, i64::MAX),
-        ColumnType::Decimal => expected(&text, 4, 15).map(Held::Number),
+        ColumnType::Decimal => expected(&text, 4, 15).map(ReplacedRows::Number),
         ColumnType::Timestamp => Ok(match expected_instant(&text)? {
-            Some(seconds) => Held::Number(i128::from(seconds) * 1_000_000),
-            None => Held::Null,
+            Some(seconds) => ReplacedRows::Number(i128::from(seconds) * 1_000_000),
+            None => ReplacedRows::Null,
         }),
     }
 }
 
 /// The known fields of an object, and whether they fit; `Open` where a rule of its own decides.
-fn fields(object: &[(String, Node)], table: &Table) -> (Verdict, Vec<(String, Held)>) {
+fn fields(object: &[(String, Node)], table: &TableContract) -> (Verdict, Vec<(String, ReplacedRows)>) {
     let mut names = HashSet::new();
     let (mut verdict, mut held) = (Verdict::Lands, Vec::new());
     let mut is_open = false;
@@ -119,18 +119,21 @@ fn fields(object: &[(String, Node)], table: &Table) -> (Verdict, Vec<(String, He
         is_open |= !names.insert(own.to_owned()) || name.contains(['"', '\\']);
         let Some(column) = column else { continue };
         match value(node, column.kind()) {
-            Ok(Held::Number(micros)) if column.kind() == ColumnType::Timestamp && micros < -2_208_988_800_000_000 => {
+            Ok(ReplacedRows::Number(micros))
+                if column.kind() == ColumnType::Timestamp && micros < -2_208_988_800_000_000 =>
+            {
                 is_open = true
             }
             Ok(value) => held.push((own.to_owned(), value)),
             // Times of another era may be kept as text.
-            Err(Misfit::NotATime) if node.raw().len() >= 12 && !column.required() => is_open = true,
+            Err(SchemaViolation::NotATime) if node.raw().len() >= 12 && !column.required() => is_open = true,
             Err(_) => verdict = Verdict::Quarantined,
         }
     }
     let is_there = |name: &str| {
-        held.iter()
-            .any(|(own, value)| own == name && !matches!(value, Held::Null) && *value != Held::Text(String::new()))
+        held.iter().any(|(own, value)| {
+            own == name && !matches!(value, ReplacedRows::Null) && *value != ReplacedRows::Text(String::new())
+        })
     };
     let required =
         table.columns().iter().filter(|column| column.required() && !column.sources(Edition::Enterprise).is_empty());
@@ -145,11 +148,11 @@ fn fields(object: &[(String, Node)], table: &Table) -> (Verdict, Vec<(String, He
 }
 
 /// What becomes of a record, its known fields, and how many details it has.
-fn judge(record: &Node, contract: &Contract) -> (Verdict, Vec<(String, Held)>, usize) {
+fn judge(record: &Node, contract: &Contract) -> (Verdict, Vec<(String, ReplacedRows)>, usize) {
     let Some(object) = record.members() else { return (Verdict::Quarantined, Vec::new(), 0) };
     let (mut verdict, held) = fields(&object, contract.headers());
     let number = held.iter().find(|(name, _)| name == "purchase_apply_no").map(|(_, value)| value.clone());
-    if matches!(&number, Some(Held::Text(text)) if text.len() > 200) && verdict == Verdict::Lands {
+    if matches!(&number, Some(ReplacedRows::Text(text)) if text.len() > 200) && verdict == Verdict::Lands {
         verdict = Verdict::Quarantined;
     }
     let lists: Vec<&Node> = object.iter().filter(|(name, _)| name == "details_list").map(|(_, node)| node).collect();
@@ -168,8 +171,9 @@ fn judge(record: &Node, contract: &Contract) -> (Verdict, Vec<(String, Held)>, u
             None => (Verdict::Quarantined, Vec::new()),
         };
         let own_number = own.into_iter().find(|(name, _)| name == "purchase_apply_no").map(|(_, value)| value);
-        let is_other = own_number
-            .is_some_and(|own| !matches!(&own, Held::Null) && own != Held::Text(String::new()) && Some(own) != number);
+        let is_other = own_number.is_some_and(|own| {
+            !matches!(&own, ReplacedRows::Null) && own != ReplacedRows::Text(String::new()) && Some(own) != number
+        });
         verdict = match (verdict, of_detail) {
             (Verdict::Open, _) | (_, Verdict::Open) => Verdict::Open,
             (Verdict::Lands, Verdict::Lands) if !is_other => Verdict::Lands,
@@ -216,21 +220,21 @@ fn records(answer: &Node) -> Result<Option<Vec<Node>>, ()> {
     }
 }
 
-fn number<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> Held
+fn number<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> ReplacedRows
 where
     i128: From<T::Native>,
 {
     let column = batch.column_by_name(name).expect("a column").as_primitive::<T>();
-    if column.is_null(0) { Held::Null } else { Held::Number(column.value(0).into()) }
+    if column.is_null(0) { ReplacedRows::Null } else { ReplacedRows::Number(column.value(0).into()) }
 }
 
-fn text(batch: &RecordBatch, name: &str) -> Held {
+fn text(batch: &RecordBatch, name: &str) -> ReplacedRows {
     let column = batch.column_by_name(name).expect("a column").as_string::<i32>();
-    if column.is_null(0) { Held::Null } else { Held::Text(column.value(0).to_owned()) }
+    if column.is_null(0) { ReplacedRows::Null } else { ReplacedRows::Text(column.value(0).to_owned()) }
 }
 
 /// Every known field of a landed header is what its text says.
-fn assert_landed(batch: &RecordBatch, held: &[(String, Held)], contract: &Contract) {
+fn assert_landed(batch: &RecordBatch, held: &[(String, ReplacedRows)], contract: &Contract) {
     for column in contract.headers().columns().iter().filter(|column| !column.sources(Edition::Enterprise).is_empty()) {
         let name = column.name();
         let landed = match column.kind() {
@@ -241,7 +245,7 @@ fn assert_landed(batch: &RecordBatch, held: &[(String, Held)], contract: &Contra
             ColumnType::Decimal => number::<Decimal128Type>(batch, name),
             ColumnType::Timestamp => number::<TimestampMicrosecondType>(batch, name),
         };
-        let wanted = held.iter().find(|(own, _)| own == name).map_or(Held::Null, |(_, value)| value.clone());
+        let wanted = held.iter().find(|(own, _)| own == name).map_or(ReplacedRows::Null, |(_, value)| value.clone());
         assert_eq!(landed, wanted, "{name}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::fuzzing::Target;
 use crate::time::{BeijingTime, parse_rfc3339_micros, rfc3339_micros};
-use crate::transform::value::{Misfit, decimal, instant, integer, timestamp};
+use crate::transform::value::{SchemaViolation, decimal, instant, integer, timestamp};
 
 const WORDS: [&str; 32] = [
     "0",
@@ -97,23 +97,23 @@ enum Exponent {
 }
 
 /// What the text comes to as a whole number of 10^-`scale` with at most `places` digits before the point.
-pub(super) fn expected(text: &str, scale: i64, places: i64) -> Result<i128, Misfit> {
-    let (is_negative, digits, exponent) = number(text).ok_or(Misfit::NotANumber)?;
+pub(super) fn expected(text: &str, scale: i64, places: i64) -> Result<i128, SchemaViolation> {
+    let (is_negative, digits, exponent) = number(text).ok_or(SchemaViolation::NotANumber)?;
     if digits.is_empty() {
         return Ok(0);
     }
     let power = match exponent {
-        Exponent::TooLarge => return Err(Misfit::OutOfRange),
-        Exponent::TooSmall => return Err(Misfit::SurplusDigits),
+        Exponent::TooLarge => return Err(SchemaViolation::OutOfRange),
+        Exponent::TooSmall => return Err(SchemaViolation::SurplusDigits),
         Exponent::Is(power) => power,
     };
     let kept = digits.trim_end_matches('0');
     let power = power + i64::try_from(digits.len() - kept.len()).expect("short");
     if i64::try_from(kept.len()).expect("short") + power > places {
-        return Err(Misfit::OutOfRange);
+        return Err(SchemaViolation::OutOfRange);
     }
     if power < -scale {
-        return Err(Misfit::SurplusDigits);
+        return Err(SchemaViolation::SurplusDigits);
     }
     let zeros = "0".repeat(usize::try_from(power + scale).expect("not negative"));
     let units: i128 = format!("{kept}{zeros}").parse().expect("few digits");
@@ -121,7 +121,7 @@ pub(super) fn expected(text: &str, scale: i64, places: i64) -> Result<i128, Misf
 }
 
 /// The seconds since 1970 of a wall clock in Beijing, counted day by day from one year to the next.
-pub(super) fn expected_instant(text: &str) -> Result<Option<i64>, Misfit> {
+pub(super) fn expected_instant(text: &str) -> Result<Option<i64>, SchemaViolation> {
     if ["0000-00-00", "0000-00-00 00:00:00"].contains(&text) {
         return Ok(None);
     }
@@ -129,7 +129,7 @@ pub(super) fn expected_instant(text: &str) -> Result<Option<i64>, Misfit> {
     let clock = match shape.as_str() {
         "9999-99-99" => "00:00:00",
         "9999-99-99 99:99:99" => &text[11..],
-        _ => return Err(Misfit::NotATime),
+        _ => return Err(SchemaViolation::NotATime),
     };
     let part = |text: &str| text.parse::<i64>().expect("digits");
     let (year, month, day) = (part(&text[..4]), part(&text[5..7]), part(&text[8..10]));
@@ -147,7 +147,7 @@ pub(super) fn expected_instant(text: &str) -> Result<Option<i64>, Misfit> {
         || minute > 59
         || second > 59
     {
-        return Err(Misfit::NotATime);
+        return Err(SchemaViolation::NotATime);
     }
     // Days before the year, by the rule of leap years, less those before 1970.
     let before = |year: i64| 365 * (year - 1) + (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
@@ -158,7 +158,7 @@ pub(super) fn expected_instant(text: &str) -> Result<Option<i64>, Misfit> {
 fn check(text: &str) -> String {
     let units = decimal(text);
     assert_eq!(units, expected(text, 4, 15), "the decimal {text:?}");
-    let whole = expected(text, 0, 19).and_then(|value| i64::try_from(value).map_err(|_| Misfit::OutOfRange));
+    let whole = expected(text, 0, 19).and_then(|value| i64::try_from(value).map_err(|_| SchemaViolation::OutOfRange));
     assert_eq!(integer(text), whole, "the whole number {text:?}");
 
     let seconds = expected_instant(text);
@@ -166,9 +166,9 @@ fn check(text: &str) -> String {
     assert_eq!(read.map(|time| time.map(BeijingTime::unix)), seconds, "the time {text:?}");
     match (timestamp(text), seconds) {
         (Ok(micros), Ok(seconds)) => assert_eq!(micros, seconds.map(|seconds| seconds * 1_000_000), "{text:?}"),
-        (Err(Misfit::OutOfRange), Ok(Some(seconds))) => assert!(seconds < -2_208_988_800, "{text:?}"),
-        (Err(Misfit::OutOfRange), Err(_)) => assert!(text.len() >= 10 && text.contains('-'), "{text:?}"),
-        (Err(Misfit::NotATime), Err(Misfit::NotATime)) => {}
+        (Err(SchemaViolation::OutOfRange), Ok(Some(seconds))) => assert!(seconds < -2_208_988_800, "{text:?}"),
+        (Err(SchemaViolation::OutOfRange), Err(_)) => assert!(text.len() >= 10 && text.contains('-'), "{text:?}"),
+        (Err(SchemaViolation::NotATime), Err(SchemaViolation::NotATime)) => {}
         (held, other) => panic!("{text:?}: {held:?} {other:?}"),
     }
     let from_text = BeijingTime::parse_rfc3339(text);

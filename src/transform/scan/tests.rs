@@ -76,10 +76,10 @@ fn tree(scanner: &mut Scanner<'_>) -> Result<Option<Value>, Stop> {
     let mut scratch = String::new();
     let scalar = scanner.scalar()?;
     Ok(match scalar.kind {
-        Kind::Null => Some(Value::Null),
-        Kind::Bare => serde_json::from_str(scalar.text).ok(),
-        Kind::Text | Kind::Escaped => scalar.text(&mut scratch).ok().flatten().map(Value::from),
-        Kind::Nested => panic!("a list or object was entered"),
+        ScalarKind::Null => Some(Value::Null),
+        ScalarKind::Bare => serde_json::from_str(scalar.text).ok(),
+        ScalarKind::Text | ScalarKind::Escaped => scalar.text(&mut scratch).ok().flatten().map(Value::from),
+        ScalarKind::Nested => panic!("a list or object was entered"),
     })
 }
 

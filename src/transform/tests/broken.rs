@@ -4,7 +4,7 @@ use super::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::requisition::{ApplyId, Identity, RowKey};
-use crate::transform::Misfit;
+use crate::transform::SchemaViolation;
 
 fn version_of(number: &str, apply_id: Option<ApplyId>) -> Identity {
     Identity::Version { number: number.into(), modified: at("2026-09-02 10:00:00"), apply_id }
@@ -23,43 +23,58 @@ fn with(fields: &str) -> String {
 fn whatever_does_not_fit_quarantines_the_whole_requisition() {
     let detail = |fields: &str| format!(r#""details_list":[{{"rec_id":1}},{{{fields}}}]"#);
     for (fields, reason, field, index) in [
-        (r#""real_num":"1.23456""#.to_owned(), Misfit::SurplusDigits, Some("real_num"), None),
-        (r#""real_num":"1234567890123456.7890""#.to_owned(), Misfit::OutOfRange, Some("real_num"), None),
-        (r#""real_num":true"#.to_owned(), Misfit::NotANumber, Some("real_num"), None),
-        (r#""created":"2026-02-30 00:00:00""#.to_owned(), Misfit::NotATime, Some("created"), None),
-        (r#""created":1589860624"#.to_owned(), Misfit::NotATime, Some("created"), None),
-        (r#""remark":{"a":1}"#.to_owned(), Misfit::NotAScalar, Some("remark"), None),
-        (r#""remark":"a\ud83d""#.to_owned(), Misfit::LoneSurrogate, Some("remark"), None),
-        (r#""apply_id":"1","apply_id":"2""#.to_owned(), Misfit::GivenTwice, Some("apply_id"), None),
-        (r#""createor_name":"a","createtor_name":"b""#.to_owned(), Misfit::GivenTwice, Some("createtor_name"), None),
-        (r#""remark":"","remark":null"#.to_owned(), Misfit::GivenTwice, Some("remark"), None),
-        (r#""new":1,"n\u0065w":2"#.to_owned(), Misfit::GivenTwice, Some(r"n\u0065w"), None),
-        (r#""details_list":[],"details_list":[]"#.to_owned(), Misfit::GivenTwice, Some("details_list"), None),
-        (r#""details_list":{"a":{"rec_id":1}}"#.to_owned(), Misfit::NotAList, Some("details_list"), None),
+        (r#""real_num":"1.23456""#.to_owned(), SchemaViolation::SurplusDigits, Some("real_num"), None),
+        (r#""real_num":"1234567890123456.7890""#.to_owned(), SchemaViolation::OutOfRange, Some("real_num"), None),
+        (r#""real_num":true"#.to_owned(), SchemaViolation::NotANumber, Some("real_num"), None),
+        (r#""created":"2026-02-30 00:00:00""#.to_owned(), SchemaViolation::NotATime, Some("created"), None),
+        (r#""created":1589860624"#.to_owned(), SchemaViolation::NotATime, Some("created"), None),
+        (r#""remark":{"a":1}"#.to_owned(), SchemaViolation::NotAScalar, Some("remark"), None),
+        (r#""remark":"a\ud83d""#.to_owned(), SchemaViolation::LoneSurrogate, Some("remark"), None),
+        (r#""apply_id":"1","apply_id":"2""#.to_owned(), SchemaViolation::GivenTwice, Some("apply_id"), None),
+        (
+            r#""createor_name":"a","createtor_name":"b""#.to_owned(),
+            SchemaViolation::GivenTwice,
+            Some("createtor_name"),
+            None,
+        ),
+        (r#""remark":"","remark":null"#.to_owned(), SchemaViolation::GivenTwice, Some("remark"), None),
+        (r#""new":1,"n\u0065w":2"#.to_owned(), SchemaViolation::GivenTwice, Some(r"n\u0065w"), None),
+        (r#""details_list":[],"details_list":[]"#.to_owned(), SchemaViolation::GivenTwice, Some("details_list"), None),
+        (r#""details_list":{"a":{"rec_id":1}}"#.to_owned(), SchemaViolation::NotAList, Some("details_list"), None),
         (
             r#""details_list":{"1":{"rec_id":1},"0":{"rec_id":2}}"#.to_owned(),
-            Misfit::NotAList,
+            SchemaViolation::NotAList,
             Some("details_list"),
             None,
         ),
         (
             r#""details_list":{"0":{"rec_id":1},"1":{"rec_id":"x"}}"#.to_owned(),
-            Misfit::NotANumber,
+            SchemaViolation::NotANumber,
             Some("rec_id"),
             Some(1),
         ),
-        (r#""details_list":{"0":{"rec_id":1},"1":7}"#.to_owned(), Misfit::NotAnObject, Some("details_list"), Some(1)),
-        (r#""details_list":"x""#.to_owned(), Misfit::NotAList, Some("details_list"), None),
-        (r#""details_list":1e999"#.to_owned(), Misfit::NotAList, Some("details_list"), None),
-        (r#""details_list":[{"rec_id":1},[]]"#.to_owned(), Misfit::NotAnObject, Some("details_list"), Some(1)),
-        (detail(r#""rec_id":"""#), Misfit::Missing, Some("rec_id"), Some(1)),
-        (detail(r#""spec_no":"a""#), Misfit::Missing, Some("rec_id"), Some(1)),
-        (detail(r#""rec_id":"9223372036854775808""#), Misfit::OutOfRange, Some("rec_id"), Some(1)),
-        (detail(r#""rec_id":2,"real_num":"1,000""#), Misfit::NotANumber, Some("real_num"), Some(1)),
-        (detail(r#""rec_id":2,"purchase_apply_no":"POA3""#), Misfit::OtherNumber, Some("purchase_apply_no"), Some(1)),
+        (
+            r#""details_list":{"0":{"rec_id":1},"1":7}"#.to_owned(),
+            SchemaViolation::NotAnObject,
+            Some("details_list"),
+            Some(1),
+        ),
+        (r#""details_list":"x""#.to_owned(), SchemaViolation::NotAList, Some("details_list"), None),
+        (r#""details_list":1e999"#.to_owned(), SchemaViolation::NotAList, Some("details_list"), None),
+        (r#""details_list":[{"rec_id":1},[]]"#.to_owned(), SchemaViolation::NotAnObject, Some("details_list"), Some(1)),
+        (detail(r#""rec_id":"""#), SchemaViolation::Missing, Some("rec_id"), Some(1)),
+        (detail(r#""spec_no":"a""#), SchemaViolation::Missing, Some("rec_id"), Some(1)),
+        (detail(r#""rec_id":"9223372036854775808""#), SchemaViolation::OutOfRange, Some("rec_id"), Some(1)),
+        (detail(r#""rec_id":2,"real_num":"1,000""#), SchemaViolation::NotANumber, Some("real_num"), Some(1)),
+        (
+            detail(r#""rec_id":2,"purchase_apply_no":"POA3""#),
+            SchemaViolation::OtherNumber,
+            Some("purchase_apply_no"),
+            Some(1),
+        ),
         (
             detail(r#""rec_id":2,"purchase_apply_no":"POA2","purchase_apply_no":"POA3""#),
-            Misfit::GivenTwice,
+            SchemaViolation::GivenTwice,
             Some("purchase_apply_no"),
             Some(1),
         ),
@@ -85,13 +100,13 @@ fn a_header_needs_number_status_and_modified() {
         (r#"{"purchase_apply_no":"POA2","status":"20","modified":"0000-00-00 00:00:00","apply_id":7}"#, "modified"),
     ] {
         let record = quarantined(requisition);
-        assert_eq!((record.reason, record.field.as_deref()), (Misfit::Missing, Some(field)), "{requisition}");
+        assert_eq!((record.reason, record.field.as_deref()), (SchemaViolation::Missing, Some(field)), "{requisition}");
         let apply_id = ApplyId::new(7);
         let identity = if field == "status" { version_of("POA2", apply_id) } else { record_of(requisition, apply_id) };
         assert_eq!(record.identity, identity, "{requisition}");
     }
     let long = "9".repeat(201);
-    assert_eq!(quarantined(&with(r#""apply_id":1"#).replace("POA2", &long)).reason, Misfit::TooLong);
+    assert_eq!(quarantined(&with(r#""apply_id":1"#).replace("POA2", &long)).reason, SchemaViolation::TooLong);
 }
 
 #[test]
@@ -99,7 +114,7 @@ fn a_record_without_any_identity_is_known_by_its_text() {
     // SHA-256 of `[1]`, by another tool.
     let digest = "080a9ed428559ef602668b4c00f114f1a11c3f6b02a435f0bdc154578e4d7f22";
     let record = quarantined("[1]");
-    assert_eq!((record.reason, record.field.as_deref(), record.modified), (Misfit::NotAnObject, None, None));
+    assert_eq!((record.reason, record.field.as_deref(), record.modified), (SchemaViolation::NotAnObject, None, None));
     let Identity::Record { apply_id: None, sha256: bytes } = record.identity else { panic!("an identity by text") };
     assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), digest);
     for requisition in ["null", "\"x\"", "\"\\ud800\"", "1e999", "{}"] {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::transform::{Contract, Misfit};
+use crate::transform::{Contract, SchemaViolation};
 
 #[test]
 fn raw_control_characters_in_strings_are_kept() {
@@ -37,7 +37,7 @@ fn a_quarantined_record_with_raw_control_characters_is_json() {
     let page = decode(&answer(&[GOOD, requisition]));
     assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [1]);
     let record = &page.quarantined()[0];
-    assert_eq!((record.reason, record.field.as_deref()), (Misfit::NotANumber, Some("real_num")));
+    assert_eq!((record.reason, record.field.as_deref()), (SchemaViolation::NotANumber, Some("real_num")));
     let line = record.to_json_line();
     assert!(!line.contains(|letter: char| letter.is_ascii_control()), "{line}");
     let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
@@ -179,7 +179,11 @@ fn times_that_readers_cannot_hold_are_kept_as_text() {
     ] {
         let requisition = GOOD.replace("\"details_list\"", &format!("\"cre\\u0061ted\":{time},\"details_list\""));
         if extra.is_empty() {
-            assert_eq!(quarantined(&requisition).reason, Misfit::NotATime, "a year of three digits is no year");
+            assert_eq!(
+                quarantined(&requisition).reason,
+                SchemaViolation::NotATime,
+                "a year of three digits is no year"
+            );
             continue;
         }
         let rows = landed(&requisition);
@@ -203,11 +207,15 @@ fn times_that_readers_cannot_hold_are_kept_as_text() {
         r#""created":"1000-01-01","created":"""#,
     ] {
         let requisition = GOOD.replace("\"details_list\"", &format!("{twice},\"details_list\""));
-        assert_eq!(quarantined(&requisition).reason, Misfit::GivenTwice, "{twice}");
+        assert_eq!(quarantined(&requisition).reason, SchemaViolation::GivenTwice, "{twice}");
     }
     for modified in ["1900-01-01 07:59:59", "0001-01-01", "10000-01-01"] {
         let record = quarantined(&GOOD.replace("2026-09-01 10:00:00", modified));
-        assert_eq!((record.reason, record.field.as_deref()), (Misfit::OutOfRange, Some("modified")), "{modified}");
+        assert_eq!(
+            (record.reason, record.field.as_deref()),
+            (SchemaViolation::OutOfRange, Some("modified")),
+            "{modified}"
+        );
     }
 }
 
@@ -217,10 +225,10 @@ fn only_times_of_rows_that_land_are_counted() {
     let old = GOOD.replace("\"details_list\"", "\"created\":\"1000-01-01\",\"details_list\"");
     let broken = old.replace("\"rec_id\":\"1\"", "\"rec_id\":\"x\"");
     let page = || decode(&answer(&[&old, &broken, GOOD, &old.replace("POA1", "POA2")]));
-    for (winners, count) in
+    for (selected, count) in
         [(vec![(0, 0), (0, 1), (0, 2), (0, 3)], 2), (vec![(0, 1), (0, 2), (0, 3)], 1), (vec![(0, 2)], 0)]
     {
-        assert_eq!(assemble([page()], &winners).expect("rows").remarks.unreadable_times, count, "{winners:?}");
+        assert_eq!(assemble([page()], &selected).expect("rows").remarks.unreadable_times, count, "{selected:?}");
     }
 }
 
@@ -251,8 +259,8 @@ fn details_have_the_id_of_their_header() {
     let rows = landed(&details(r#""rec_id":1,"apply_id":"7""#));
     assert_eq!((cell(&rows.headers, "apply_id", 0), cell(&rows.details, "apply_id", 0)), (Cell::Null, Cell::Null));
     assert_eq!(cell(&rows.details, "extra", 0), r#"{"apply_id":"7"}"#.into());
-    assert_eq!(quarantined(&details(r#""rec_id":1,"apply_id":"7","apply_id":8"#)).reason, Misfit::GivenTwice);
-    assert_eq!(quarantined(&details(r#""rec_id":1,"apply_id":"x""#)).reason, Misfit::NotANumber);
+    assert_eq!(quarantined(&details(r#""rec_id":1,"apply_id":"7","apply_id":8"#)).reason, SchemaViolation::GivenTwice);
+    assert_eq!(quarantined(&details(r#""rec_id":1,"apply_id":"x""#)).reason, SchemaViolation::NotANumber);
 }
 
 /// How they are looked up is tried beside `extra`.
@@ -276,7 +284,7 @@ fn a_requisition_may_have_no_end_of_fields_and_details() {
         assert_eq!((extra.len(), &extra["k3"], &extra["k4"]), (60_000, &3.into(), &"4".into()));
     }
     let twice = requisition.replacen("\"k59997\":59997,", "\"k59997\":59997,\"\\u006b59997\":0,", 1);
-    assert_eq!(quarantined(&twice).reason, Misfit::GivenTwice);
+    assert_eq!(quarantined(&twice).reason, SchemaViolation::GivenTwice);
 
     // The same field over and over, known or not, and many details.
     let again = GOOD.replacen('{', &format!("{{{}", r#""remark":"x","new":1,"#.repeat(60_000)), 1);

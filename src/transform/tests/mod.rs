@@ -12,7 +12,7 @@ use arrow_array::types::{Decimal128Type, Int16Type, Int32Type, Int64Type, Timest
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
-use super::{Page, PageContext, PageDecoder, Quarantined, Unreadable, WindowRows, assemble};
+use super::{Page, PageContext, PageDecoder, PageError, Quarantined, WindowRows, assemble};
 use crate::edition::Edition;
 use crate::id::RunId;
 use crate::time::{BeijingTime, Window};
@@ -35,7 +35,7 @@ fn window(start: &str, end: &str) -> Window {
     Window::new(at(start), at(end)).expect("a window")
 }
 
-fn decode_in(edition: Edition, body: &str, window: Option<Window>) -> Result<Page, Unreadable> {
+fn decode_in(edition: Edition, body: &str, window: Option<Window>) -> Result<Page, PageError> {
     let decoder = PageDecoder::new(edition, run()).expect("a decoder");
     decoder
         .decode(body.as_bytes(), &PageContext { window, page_no: 0, page_size: 100, received_at_micros: RECEIVED_AT })
@@ -47,8 +47,8 @@ fn decode(body: &str) -> Page {
 
 /// Lands every row of a page.
 fn land(page: Page) -> WindowRows {
-    let winners: Vec<(usize, usize)> = (0..page.rows().len()).map(|row| (0, row)).collect();
-    assemble([page], &winners).expect("rows")
+    let selected: Vec<(usize, usize)> = (0..page.rows().len()).map(|row| (0, row)).collect();
+    assemble([page], &selected).expect("rows")
 }
 
 /// An enterprise answer of these requisitions.
