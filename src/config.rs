@@ -20,43 +20,43 @@ use crate::error::{Error, Result};
 use crate::id::AccountName;
 use crate::time::BeijingTime;
 
-pub use file::{ConfigFile, DEFAULT_PATH, FileAccount};
-pub use secret::Secret;
+pub(crate) use file::{ConfigFile, DEFAULT_PATH, FileAccount};
+pub(crate) use secret::Secret;
 pub(crate) use secret::no_salt;
 use secret::{check_salt, plain_word};
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.
-pub mod env {
+pub(crate) mod env {
     /// `enterprise`, `y` or `flagship`.
-    pub const EDITION: &str = "WDT_EDITION";
+    pub(crate) const EDITION: &str = "WDT_EDITION";
     /// The seller account (卖家账号) that Wangdian issued.
-    pub const SID: &str = "WDT_SID";
+    pub(crate) const SID: &str = "WDT_SID";
     /// The interface account (接口账号).
-    pub const APPKEY: &str = "WDT_APPKEY";
+    pub(crate) const APPKEY: &str = "WDT_APPKEY";
     /// The app secret; of flagship `secret:salt`. Prefer [`APPSECRET_FILE`] where the environment of a process can be seen by others.
-    pub const APPSECRET: &str = "WDT_APPSECRET";
+    pub(crate) const APPSECRET: &str = "WDT_APPSECRET";
     /// A file that holds the app secret, for mounted secrets.
-    pub const APPSECRET_FILE: &str = "WDT_APPSECRET_FILE";
+    pub(crate) const APPSECRET_FILE: &str = "WDT_APPSECRET_FILE";
     /// The address of the gateway; of enterprise and Y up to and without the method's name. Not together with [`ENVIRONMENT`].
-    pub const BASE_URL: &str = "WDT_BASE_URL";
+    pub(crate) const BASE_URL: &str = "WDT_BASE_URL";
     /// `production` (default) or `test`: the vendor's own addresses.
-    pub const ENVIRONMENT: &str = "WDT_ENVIRONMENT";
+    pub(crate) const ENVIRONMENT: &str = "WDT_ENVIRONMENT";
     /// The account's name in the lake; the sid where it fits.
-    pub const ACCOUNT: &str = "WDT_ACCOUNT";
+    pub(crate) const ACCOUNT: &str = "WDT_ACCOUNT";
 
     /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by `;`.
-    pub const REFUSALS: &str = "WDT_REFUSALS";
+    pub(crate) const REFUSALS: &str = "WDT_REFUSALS";
 
     /// `false` forbids `stop` to make its calls; `true` by default.
-    pub const ALLOW_STOP: &str = "WDT_ALLOW_STOP";
+    pub(crate) const ALLOW_STOP: &str = "WDT_ALLOW_STOP";
     /// The most numbers that one `stop` may call; no limit by default.
-    pub const MAX_STOPS: &str = "WDT_MAX_STOPS";
+    pub(crate) const MAX_STOPS: &str = "WDT_MAX_STOPS";
 
     /// A configuration file: the place of accounts that are not set by the variables above.
-    pub const CONFIG: &str = "WDT_CONFIG";
+    pub(crate) const CONFIG: &str = "WDT_CONFIG";
 
     /// All that set an account.
-    pub const ALL: [&str; 11] = [
+    pub(crate) const ALL: [&str; 11] = [
         EDITION,
         SID,
         APPKEY,
@@ -98,7 +98,7 @@ impl fmt::Debug for AccountSettings {
 
 /// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccountDefaults {
+pub(crate) struct AccountDefaults {
     /// Calls within any sixty seconds; 0 for no budget.
     pub calls_per_minute: Option<u32>,
     /// Calls under way at once.
@@ -143,7 +143,7 @@ impl AccountDefaults {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops cannot be read: it must not be taken for no limit.
-    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub(crate) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let wrong = |name: &str, what: &str| {
             Error::usage(format!("{name} is not {what}")).hint(format!("set {name} to {what}, or unset it"))
@@ -285,7 +285,7 @@ fn base_url(edition: Edition, given: Option<String>, environment: Option<String>
 }
 
 /// Whether signed calls to `url` can be read on their way: plain HTTP to a host that is not this machine.
-pub fn is_exposed(url: &Url) -> bool {
+pub(crate) fn is_exposed(url: &Url) -> bool {
     let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),

@@ -8,32 +8,32 @@
 use std::fmt;
 
 /// What a process of wdt-lake tells its caller by its exit code. These are public API.
-pub mod exit {
+pub(crate) mod exit {
     /// Everything asked for was done.
-    pub const DONE: u8 = 0;
+    pub(crate) const DONE: u8 = 0;
     /// An internal failure: a defect of wdt-lake itself, or an output that cannot be written.
-    pub const INTERNAL: u8 = 1;
+    pub(crate) const INTERNAL: u8 = 1;
     /// The command line, the environment or the configuration is wrong, or there is no secure way to the gateway.
-    pub const USAGE: u8 = 2;
+    pub(crate) const USAGE: u8 = 2;
     /// Done, with quarantined records, or stops that are refused, not stopped or unknown.
-    pub const DONE_WITH_REMAINDER: u8 = 3;
+    pub(crate) const DONE_WITH_REMAINDER: u8 = 3;
     /// The gateway refused the credentials or the address of this machine.
-    pub const CREDENTIALS: u8 = 4;
+    pub(crate) const CREDENTIALS: u8 = 4;
     /// The gateway stayed unavailable after all retries.
-    pub const GATEWAY_UNAVAILABLE: u8 = 5;
+    pub(crate) const GATEWAY_UNAVAILABLE: u8 = 5;
     /// The lake is unavailable, held by another run, or in conflict.
-    pub const LAKE: u8 = 6;
+    pub(crate) const LAKE: u8 = 6;
     /// Incomplete: a window was not proved, or the run was interrupted. It is safe to run again.
-    pub const INCOMPLETE: u8 = 7;
+    pub(crate) const INCOMPLETE: u8 = 7;
     /// `verify` found a defect.
-    pub const DEFECT: u8 = 8;
+    pub(crate) const DEFECT: u8 = 8;
 
     /// The order in which codes win when several apply to one run, the worst first.
-    pub const PRECEDENCE: [u8; 8] =
+    pub(crate) const PRECEDENCE: [u8; 8] =
         [INTERNAL, DEFECT, USAGE, CREDENTIALS, LAKE, GATEWAY_UNAVAILABLE, INCOMPLETE, DONE_WITH_REMAINDER];
 
     /// The code of a run to which all of `codes` apply; [`DONE`] when there are none.
-    pub fn combine(codes: impl IntoIterator<Item = u8>) -> u8 {
+    pub(crate) fn combine(codes: impl IntoIterator<Item = u8>) -> u8 {
         let rank = |code: u8| PRECEDENCE.iter().position(|other| *other == code);
         let codes = codes.into_iter().filter(|code| *code != DONE);
         // What is in no list is a failure of our own.

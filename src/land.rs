@@ -37,8 +37,9 @@ mod s3_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use commit::{Writer, WriterOptions};
-pub use doctor::{Ability, AbilityOutcome, AbilityReport, examine};
-pub use lease::{Lease, LeaseWait};
-pub use stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
-pub use sweep::{Leftovers, Swept, leftovers};
+pub(crate) use commit::{Writer, WriterOptions};
+pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
+pub(crate) use lease::Lease;
+pub use lease::LeaseWait;
+pub(crate) use stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, TablePart};
+pub(crate) use sweep::{Leftovers, leftovers};

@@ -11,8 +11,8 @@ pub(crate) mod checkpoint;
 pub(crate) mod conflict;
 pub(crate) mod digest;
 pub(crate) mod lake;
-pub mod layout;
-pub mod manifest;
+pub(crate) mod layout;
+pub(crate) mod manifest;
 pub(crate) mod object;
 pub(crate) mod read;
 pub(crate) mod state;
@@ -21,13 +21,14 @@ pub(crate) mod stop_ledger;
 #[cfg(test)]
 mod fuzz_tests;
 
-pub use conflict::Conflict;
-pub use digest::Sha256;
+pub(crate) use conflict::Conflict;
+pub(crate) use digest::Sha256;
 pub use lake::{Lake, LakeFile, accounts};
-pub use layout::{Layout, Table};
-pub use manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
-pub use object::ObjectEntry;
-pub use state::{LastCommit, LiveCommit, LogState};
-pub use stop_ledger::{
-    PendingStop, Requester, StopEvidence, StopIntent, StopOutcome, StopResult, StoppedBefore, Stops,
-};
+pub(crate) use layout::Layout;
+pub use layout::Table;
+pub use manifest::Manifest;
+pub(crate) use manifest::{Binding, CommitKind, FileEntry, QuarantineEntry, RawEntry};
+pub(crate) use object::ObjectEntry;
+pub(crate) use state::{LiveCommit, LogState};
+pub use stop_ledger::StopOutcome;
+pub(crate) use stop_ledger::{PendingStop, Requester, StopEvidence, StopIntent, StopResult, Stops};

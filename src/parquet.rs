@@ -10,6 +10,9 @@ pub(crate) mod spec;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
-pub use encode::{EncodedFile, encode};
-pub use rows::{Columns, RowSource};
-pub use spec::{FileOrigin, TableSpec};
+pub(crate) use encode::EncodedFile;
+pub use encode::encode;
+pub(crate) use rows::Columns;
+pub use rows::RowSource;
+pub use spec::FileOrigin;
+pub(crate) use spec::TableSpec;

@@ -28,31 +28,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounts::RunResources;
-pub use accounts::{SyncRequest, sync_all};
-pub use ask::{Checked, Queried, check, get};
-pub use forecast::{Forecast, PlannedWindow, plan};
-pub use interrupt::{Interrupt, Interrupter};
-pub use latest::{Known, knows_present, latest, stale};
-pub use range::Range;
-pub use raw::KeepRaw;
-pub use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
-pub use report::{Gap, Progress, SyncReport, Tried};
+pub(crate) use accounts::{SyncRequest, sync_all};
+pub(crate) use ask::{Queried, check, get};
+pub(crate) use forecast::Forecast;
+pub use forecast::plan;
+pub use interrupt::Interrupt;
+pub(crate) use interrupt::Interrupter;
+pub use latest::latest;
+pub(crate) use latest::{Known, knows_present, stale};
+pub(crate) use range::Range;
+pub(crate) use raw::KeepRaw;
+pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
+pub use report::SyncReport;
+pub(crate) use report::{Gap, Progress, Tried};
 use run::Run;
-pub use stop::{LakeWord, StopOptions, check_can_stop, plan_stops, stop};
+pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
+pub use stop::{StopOptions, stop};
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
-use crate::land::commit::Writer;
-use crate::land::commit::WriterOptions;
-use crate::land::lease::Lease;
-use crate::land::lease::LeaseWait;
-use crate::land::leftovers;
-use crate::log::lake::Lake;
-use crate::log::layout::Table;
-use crate::log::manifest::Binding;
+use crate::land::{Lease, LeaseWait, Writer, WriterOptions, leftovers};
+use crate::log::{Binding, Lake, Table};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 use crate::transform::contract_version;
@@ -282,7 +281,7 @@ fn writer_options(
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] outside 1 to 100.
-pub fn check_page_size(size: NonZeroU32) -> Result<u32> {
+pub(crate) fn check_page_size(size: NonZeroU32) -> Result<u32> {
     match size.get() {
         size @ 1..=100 => Ok(size),
         size => Err(Error::usage(format!("a page of {size} requisitions is more than the gateway gives"))

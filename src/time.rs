@@ -153,12 +153,12 @@ impl<'de> Deserialize<'de> for BeijingTime {
 }
 
 /// `2026-10-01T00:00:00.000000Z`: RFC 3339 in UTC with six decimals, of microseconds since 1970-01-01 00:00:00 UTC.
-pub fn rfc3339_micros(micros: i64) -> String {
+pub(crate) fn rfc3339_micros(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 /// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in no year that can be written.
-pub fn parse_rfc3339_micros(text: &str) -> Option<i64> {
+pub(crate) fn parse_rfc3339_micros(text: &str) -> Option<i64> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     (time.timestamp() <= LAST_SECOND).then(|| time.timestamp_micros())
 }
@@ -339,7 +339,7 @@ impl FromIterator<Window> for Coverage {
 
 /// Which end of a day a date alone stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DateMeans {
+pub(crate) enum DateMeans {
     /// Its first second, as for `--from`.
     FirstSecond,
     /// Its last second, as for `--to`.
@@ -351,7 +351,7 @@ pub enum DateMeans {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is none of these.
-pub fn parse_user_time(text: &str, date_means: DateMeans) -> Result<BeijingTime> {
+pub(crate) fn parse_user_time(text: &str, date_means: DateMeans) -> Result<BeijingTime> {
     let text = text.trim();
     let of_day = |midnight: BeijingTime| match date_means {
         DateMeans::FirstSecond => midnight,

@@ -36,17 +36,17 @@ use bytes::Bytes;
 
 use self::chain::Chain;
 use self::expected::{Expected, TableShape};
-pub use self::foreign::foreign;
+pub(crate) use self::foreign::foreign;
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
-pub use self::strays::strays;
+pub(crate) use self::strays::strays;
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId};
 use crate::land::sweep::{Found, list_owned, sort_out};
-use crate::log::layout::{Layout, Name, Table, account_of_folder, manifest_folders};
-use crate::log::manifest::{FileEntry, Manifest, QuarantineEntry};
-use crate::log::object::{self, ObjectEntry};
+use crate::log::layout::{Name, account_of_folder, manifest_folders};
+use crate::log::object;
+use crate::log::{FileEntry, Layout, Manifest, ObjectEntry, QuarantineEntry, Table};
 use crate::store::Store;
 use crate::time::{BeijingTime, Window};
 
@@ -128,7 +128,7 @@ pub struct Verified {
 ///
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-pub async fn accounts_with_objects(store: &Store) -> Result<Vec<AccountName>> {
+pub(crate) async fn accounts_with_objects(store: &Store) -> Result<Vec<AccountName>> {
     let mut accounts = BTreeSet::new();
     for root in [manifest_folders()].into_iter().chain(Table::ALL.map(Table::name)) {
         let folders = store.list_folders(root).await?;

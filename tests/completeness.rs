@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::{CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Store, SyncOptions, SyncReport, plan, sync, verify};
 use wdt_lake::sandbox::Behaviour;
 use wdt_lake::sandbox::Call;
 use wdt_lake::sandbox::Drift;
@@ -28,6 +27,9 @@ use wdt_lake::sandbox::Statements;
 use wdt_lake::sandbox::Uncounted;
 use wdt_lake::sandbox::generate;
 use wdt_lake::{BeijingTime, SystemClock, Window};
+use wdt_lake::{
+    CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Store, SyncOptions, SyncReport, plan, sync, verify,
+};
 
 use crate::support::committed::rows;
 use crate::support::{account, at};

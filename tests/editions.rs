@@ -1,7 +1,6 @@
 //! Every edition of the ERP goes the same way into the same two tables: flagship and Y as enterprise in `main_job`.
 
 use serde_json::Value;
-use wdt_lake::{Depth, Edition, Store};
 use wdt_lake::sandbox::Behaviour;
 use wdt_lake::sandbox::Fault;
 use wdt_lake::sandbox::Interval;
@@ -15,6 +14,7 @@ use wdt_lake::sandbox::SandboxClock;
 use wdt_lake::sandbox::Status;
 use wdt_lake::sandbox::Uncounted;
 use wdt_lake::sandbox::generate;
+use wdt_lake::{Depth, Edition, Store};
 
 use crate::support::{LakeDir, at, check_with_readers, erp_of, program, program_at, run, sync};
 use crate::under_fire::{answering, fixed};

@@ -5,7 +5,10 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use wdt_lake::{CallPolicy, Called, Edition, Error, ErrorKind, Gateway, Query, Response, SystemClock, UnreadableCause, UnreadableResponse, Window};
+use wdt_lake::{
+    CallPolicy, Called, Edition, Error, ErrorKind, Gateway, Query, Response, SystemClock, UnreadableCause,
+    UnreadableResponse, Window,
+};
 
 use crate::support::at;
 use crate::support::fake::{Fake, http, ok};

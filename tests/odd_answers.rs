@@ -7,7 +7,6 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use wdt_lake::pipeline;
 
 use crate::readers::ask;
 use crate::support::{LakeDir, Said, program, python, run};

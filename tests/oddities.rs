@@ -9,6 +9,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+use wdt_lake::BeijingTime;
 use wdt_lake::Edition;
 use wdt_lake::sandbox::Behaviour;
 use wdt_lake::sandbox::Oddities;
@@ -16,7 +17,6 @@ use wdt_lake::sandbox::OddityKind;
 use wdt_lake::sandbox::Options;
 use wdt_lake::sandbox::Sandbox;
 use wdt_lake::sandbox::generate;
-use wdt_lake::BeijingTime;
 
 use crate::support::committed::coverage;
 use crate::support::{LakeDir, at, program, run, sync};

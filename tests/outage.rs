@@ -4,8 +4,8 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use wdt_lake::sandbox::Fault;
 use wdt_lake::Window;
+use wdt_lake::sandbox::Fault;
 
 use crate::support::campaign::{Campaign, Job};
 use crate::support::committed::{assert_exact, assert_nothing_left, coverage};

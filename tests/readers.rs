@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use wdt_lake::BeijingTime;
 use wdt_lake::Edition;
 use wdt_lake::sandbox::Detail;
 use wdt_lake::sandbox::Quantity;
@@ -13,7 +14,6 @@ use wdt_lake::sandbox::Requisition;
 use wdt_lake::sandbox::Sandbox;
 use wdt_lake::sandbox::Status;
 use wdt_lake::sandbox::Version;
-use wdt_lake::BeijingTime;
 
 use crate::support::{LakeDir, at, copy_folder, erp, erp_of, program, python, run, sync};
 

@@ -14,7 +14,6 @@ use arrow_array::types::TimestampMicrosecondType;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::{CallPolicy, Depth, Edition, Lake, Manifest, StopOptions, StopOutcome, Store, Table, decode, verify};
 use wdt_lake::sandbox::Fault;
 use wdt_lake::sandbox::Options;
 use wdt_lake::sandbox::Quantity;
@@ -24,6 +23,7 @@ use wdt_lake::sandbox::SandboxClock;
 use wdt_lake::sandbox::Status;
 use wdt_lake::sandbox::StopEffect;
 use wdt_lake::{BeijingTime, Numbers};
+use wdt_lake::{CallPolicy, Depth, Edition, Lake, Manifest, StopOptions, StopOutcome, Store, Table, decode, verify};
 
 use crate::stop::STOP;
 use crate::support::{account, at};

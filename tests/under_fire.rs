@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
 use wdt_lake::sandbox::Applicant;
 use wdt_lake::sandbox::Behaviour;
 use wdt_lake::sandbox::Compression;
@@ -18,6 +17,7 @@ use wdt_lake::sandbox::Sandbox;
 use wdt_lake::sandbox::SandboxClock;
 use wdt_lake::sandbox::Scalars;
 use wdt_lake::sandbox::generate;
+use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
 
@@ -198,9 +198,7 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
         let clock = Arc::new(wdt_lake::SystemClock);
         let sync = |options: SyncOptions| {
             let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
-            async move {
-                wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap()
-            }
+            async move { wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap() }
         };
         let report = sync(options(2)).await;
         assert_eq!(report.exit_code(), 7);

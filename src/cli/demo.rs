@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
 use crate::pipeline::{self, SyncOptions};
 use crate::sandbox::{Options, Sandbox, SandboxClock, generate};
-use crate::store::Access;
-use crate::store::Store;
+use crate::store::{Access, Store};
 use crate::time::{BeijingTime, Clock};
 
 /// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.

@@ -8,11 +8,8 @@ use super::accounts::{ConfigArgs, LakeUri};
 use super::lake::Output;
 use super::sync::writers;
 use crate::error::{Result, exit};
-use crate::land::doctor::AbilityOutcome;
-use crate::land::doctor::AbilityReport;
-use crate::land::doctor::examine;
-use crate::store::Access;
-use crate::store::Store;
+use crate::land::{AbilityOutcome, AbilityReport, examine};
+use crate::store::{Access, Store};
 
 /// Somebody waits for the answer.
 const RETRY_TIME: Duration = Duration::from_secs(10);

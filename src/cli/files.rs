@@ -4,8 +4,7 @@ use serde_json::json;
 
 use super::lake::LakeArgs;
 use crate::error::{Error, Result, exit};
-use crate::log::lake::Lake;
-use crate::log::layout::Table;
+use crate::log::{Lake, Table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

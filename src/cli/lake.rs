@@ -5,10 +5,8 @@ use serde_json::Value;
 use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
-use crate::log::accounts;
-use crate::log::lake::Lake;
-use crate::store::Access;
-use crate::store::Store;
+use crate::log::{Lake, accounts};
+use crate::store::{Access, Store};
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;

@@ -39,7 +39,7 @@ use crate::error::{Error, Result, exit};
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
 #[command(name = "wdt-lake", version, arg_required_else_help = true, after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     /// How much to say on standard error.

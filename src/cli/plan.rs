@@ -10,7 +10,7 @@ use super::render;
 use super::sync::{CallArgs, RangeArgs};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::log::lake::Lake;
+use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
 use crate::time::SystemClock;

@@ -9,12 +9,10 @@ use super::sync::writers;
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
-use crate::land::lease::LeaseWait;
-use crate::log::accounts;
-use crate::log::lake::Lake;
+use crate::land::LeaseWait;
+use crate::log::{Lake, accounts};
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
-use crate::store::Access;
-use crate::store::Store;
+use crate::store::{Access, Store};
 use crate::time::SystemClock;
 use crate::units::size;
 

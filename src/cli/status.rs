@@ -6,9 +6,7 @@ use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
 use crate::land::{Leftovers, leftovers};
-use crate::log::lake::Lake;
-use crate::log::layout::Table;
-use crate::log::stop_ledger::PendingStop;
+use crate::log::{Lake, PendingStop, Table};
 use crate::time::Window;
 
 #[derive(Debug, clap::Args)]

@@ -12,11 +12,9 @@ use crate::config::AccountDefaults;
 use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
-use crate::land::lease::LeaseWait;
+use crate::land::LeaseWait;
 use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
-use crate::store::Access;
-use crate::store::Store;
-use crate::store::Writers;
+use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::units::{size, some_span, span};
 

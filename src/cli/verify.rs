@@ -5,13 +5,8 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::log::layout::Table;
-use crate::verify::Defect;
-use crate::verify::Depth;
-use crate::verify::TotalMismatch;
-use crate::verify::Verified;
-use crate::verify::accounts_with_objects;
-use crate::verify::strays;
+use crate::log::Table;
+use crate::verify::{Defect, Depth, TotalMismatch, Verified, accounts_with_objects, strays};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use super::lake::LakeArgs;
 use crate::error::{Result, exit};
-use crate::log::lake::Lake;
-use crate::log::layout::Table;
+use crate::log::{Lake, Table};
 use crate::transform::{Engine, Extent, render_views};
 
 #[derive(Debug, clap::Args)]

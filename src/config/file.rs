@@ -33,7 +33,7 @@ use crate::id::AccountName;
 use crate::time::{DateMeans, parse_user_time};
 
 /// The file that is taken when none is named.
-pub const DEFAULT_PATH: &str = "wdt-lake.toml";
+pub(crate) const DEFAULT_PATH: &str = "wdt-lake.toml";
 
 const TOP: [&str; 2] = ["lake", "account"];
 const ACCOUNT: [&str; 14] = [
@@ -59,7 +59,7 @@ const LIKENESS: f64 = 0.8;
 
 /// What a configuration file says, checked. Secrets are not read yet.
 #[derive(Debug)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     path: String,
     lake: Option<String>,
     accounts: Vec<FileAccount>,
@@ -67,7 +67,7 @@ pub struct ConfigFile {
 
 /// One `[[account]]`. Its `Debug` leaves out what a secret may stand in by mistake.
 #[derive(Clone)]
-pub struct FileAccount {
+pub(crate) struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
     terms: AccountDefaults,
@@ -94,7 +94,7 @@ impl ConfigFile {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), with the line, for what is no TOML, unknown keys, values that do not fit, a secret in
     /// the file, and accounts that are there twice.
-    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let page = Page { text, path };
         let root = DeTable::parse(text).map_err(|error| {
             page.wrong(error.span(), error.message()).hint("see the example in the README, \"Several accounts\"")
@@ -120,17 +120,17 @@ impl ConfigFile {
     }
 
     /// Where it was read.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// The lake, if it names one.
-    pub fn lake(&self) -> Option<&str> {
+    pub(crate) fn lake(&self) -> Option<&str> {
         self.lake.as_deref()
     }
 
     /// Its accounts, in its order.
-    pub fn accounts(&self) -> &[FileAccount] {
+    pub(crate) fn accounts(&self) -> &[FileAccount] {
         &self.accounts
     }
 
@@ -139,7 +139,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the variables.
-    pub fn check_environment(&self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
+    pub(crate) fn check_environment(&self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
         let is_ours = |name: &str| self.accounts.iter().any(|account| account.secret.is_variable(name));
         let set: Vec<&str> = env::ALL
             .into_iter()
@@ -209,17 +209,17 @@ impl FileAccount {
     }
 
     /// Its name in the lake.
-    pub fn name(&self) -> &AccountName {
+    pub(crate) fn name(&self) -> &AccountName {
         &self.settings.name
     }
 
     /// Which protocol it speaks.
-    pub fn edition(&self) -> Edition {
+    pub(crate) fn edition(&self) -> Edition {
         self.settings.edition
     }
 
     /// How it is called, and from when.
-    pub fn terms(&self) -> &AccountDefaults {
+    pub(crate) fn terms(&self) -> &AccountDefaults {
         &self.terms
     }
 
@@ -227,7 +227,7 @@ impl FileAccount {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the secret is not where the file says, or not of the edition's form.
-    pub fn settings(
+    pub(crate) fn settings(
         &self,
         variable: impl Fn(&str) -> Option<String>,
         read_file: impl Fn(&str) -> std::io::Result<String>,

@@ -53,7 +53,7 @@ impl Default for Limits {
 ///
 /// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
 #[derive(Clone, Debug, Default)]
-pub struct Budget(Arc<Mutex<Left>>);
+pub(crate) struct Budget(Arc<Mutex<Left>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
@@ -93,12 +93,12 @@ impl Budget {
     }
 
     /// Whether nothing is left.
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.left().calls == Some(0)
     }
 
     /// Whether the other draws on the same calls.
-    pub fn is_shared_with(&self, other: &Self) -> bool {
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

@@ -10,7 +10,7 @@ use crate::time::{BeijingTime, Window};
 
 /// The windows of one run that were cut; they lie within one another or apart.
 #[derive(Debug, Default)]
-pub struct Cuts(Vec<Cut>);
+pub(crate) struct Cuts(Vec<Cut>);
 
 /// A window that was cut.
 #[derive(Debug)]
@@ -23,13 +23,13 @@ struct Cut {
 
 impl Cuts {
     /// Notes that `window`, for which `total` rows were stated, is walked in pieces from here on.
-    pub fn cut(&mut self, window: Window, total: u64) {
+    pub(crate) fn cut(&mut self, window: Window, total: u64) {
         self.0.retain(|cut| cut.window != window);
         self.0.push(Cut { window, total, pieces: BTreeMap::new() });
     }
 
     /// Notes the first total of a walk. Gives the window that its pieces contradict, if they do.
-    pub fn note(&mut self, piece: Window, total: u64) -> Option<Window> {
+    pub(crate) fn note(&mut self, piece: Window, total: u64) -> Option<Window> {
         let holds = |cut: &&mut Cut| cut.window != piece && cut.window.intersect(piece) == Some(piece);
         let cut = self.0.iter_mut().filter(holds).min_by_key(|cut| cut.window.seconds())?;
         // A piece that is walked again in other bounds counts once.
@@ -40,7 +40,7 @@ impl Cuts {
     }
 
     /// Forgets the windows within `window`, which is done.
-    pub fn forget(&mut self, window: Window) {
+    pub(crate) fn forget(&mut self, window: Window) {
         self.0.retain(|cut| window.intersect(cut.window) != Some(cut.window));
     }
 }

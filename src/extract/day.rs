@@ -11,7 +11,7 @@ const LEAST: u128 = USUAL / 64;
 const REMEMBERED_SECONDS: u64 = 30 * 3_600;
 
 /// Rows of each hour of a day in Beijing.
-pub type Hours = [u64; 24];
+pub(crate) type Hours = [u64; 24];
 
 /// What was seen of the hours of a day.
 #[derive(Clone, Debug, Default)]

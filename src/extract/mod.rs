@@ -4,11 +4,11 @@
 //! the proof. Both are free of HTTP and of JSON: `pipeline` hands them a source of decoded pages.
 
 mod boundary;
-pub mod budget;
+pub(crate) mod budget;
 mod count;
-pub mod cuts;
+pub(crate) mod cuts;
 mod day;
 mod evidence;
-pub mod pages;
-pub mod plan;
-pub mod walk;
+pub(crate) mod pages;
+pub(crate) mod plan;
+pub(crate) mod walk;

@@ -7,7 +7,7 @@ use crate::requisition::RowKey;
 use crate::time::Window;
 
 /// Where decoded pages come from: the gateway and the decoder together, or a model in tests.
-pub trait Pages: Sync {
+pub(crate) trait Pages: Sync {
     /// A decoded page.
     type Page: PageRows + Send;
 
@@ -31,7 +31,7 @@ pub trait Pages: Sync {
 }
 
 /// What the walk reads of a page; the rest of it passes through unseen.
-pub trait PageRows {
+pub(crate) trait PageRows {
     /// How many rows the window holds, as the server states; with page 0 only, and not with every page 0.
     fn total(&self) -> Option<u64>;
     /// Every row that came over the wire, in order.
@@ -51,7 +51,7 @@ pub trait PageRows {
 
 /// A page, and what it cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Fetched<P> {
+pub(crate) struct Fetched<P> {
     /// The page.
     pub page: P,
     /// Tries that failed before.

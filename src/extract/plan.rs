@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::day::Day;
-pub use super::day::Hours;
+pub(crate) use super::day::Hours;
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// The longest span that the gateways allow: 2018-11-01 00:00:00 to 2018-11-30 23:59:59.
@@ -18,7 +18,7 @@ const SHORTEST_OBSERVED_SECONDS: u64 = 3_600;
 
 /// Hands out windows.
 #[derive(Debug)]
-pub struct Planner {
+pub(crate) struct Planner {
     gaps: VecDeque<Window>,
     max_rows: u64,
     day: Day,
@@ -34,43 +34,43 @@ struct Density {
 
 impl Planner {
     /// Plans the parts of `wanted` that `coverage` lacks, in windows of about `max_rows` rows.
-    pub fn new(wanted: Window, coverage: &Coverage, max_rows: u64) -> Self {
+    pub(crate) fn new(wanted: Window, coverage: &Coverage, max_rows: u64) -> Self {
         Self { gaps: coverage.gaps(wanted).into(), max_rows: max_rows.max(1), day: Day::default(), density: None }
     }
 
     /// Hands the windows that `is_last` names out after all others.
-    pub fn put_last(&mut self, is_last: impl Fn(Window) -> bool) {
+    pub(crate) fn put_last(&mut self, is_last: impl Fn(Window) -> bool) {
         let (last, first): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.gaps).into_iter().partition(|gap| is_last(*gap));
         self.gaps = first.into_iter().chain(last).collect();
     }
 
     /// Forgets the windows that `is_unwanted` names.
-    pub fn forget(&mut self, is_unwanted: impl Fn(Window) -> bool) {
+    pub(crate) fn forget(&mut self, is_unwanted: impl Fn(Window) -> bool) {
         self.gaps.retain(|gap| !is_unwanted(*gap));
     }
 
     /// From here on, windows are planned for about `max_rows` rows.
-    pub fn set_max_rows(&mut self, max_rows: u64) {
+    pub(crate) fn set_max_rows(&mut self, max_rows: u64) {
         self.max_rows = max_rows.max(1);
     }
 
     /// Expects `rows` rows in `seconds` of any days, as long as nothing was observed.
-    pub fn expect(&mut self, rows: u64, seconds: u64) {
+    pub(crate) fn expect(&mut self, rows: u64, seconds: u64) {
         self.density = Some(Density { rows, weight: Day::usual_weight(seconds) });
     }
 
     /// Notes that `window` held `rows` rows; later windows are cut by it.
     ///
     /// A stretch of less than an hour says nothing of the hours around it and is not taken.
-    pub fn observe(&mut self, window: Window, rows: u64) {
+    pub(crate) fn observe(&mut self, window: Window, rows: u64) {
         if window.seconds() >= SHORTEST_OBSERVED_SECONDS {
             self.density = Some(Density { rows, weight: self.day.weight(window) });
         }
     }
 
     /// Notes the same, and how the rows were spread over the hours of a day.
-    pub fn learn(&mut self, window: Window, hours: &Hours) {
+    pub(crate) fn learn(&mut self, window: Window, hours: &Hours) {
         if window.seconds() >= SHORTEST_OBSERVED_SECONDS {
             self.day.learn(window, hours);
             self.observe(window, hours.iter().sum());
@@ -78,7 +78,7 @@ impl Planner {
     }
 
     /// Puts windows back, to be handed out next.
-    pub fn put_back(&mut self, windows: impl IntoIterator<Item = Window>) {
+    pub(crate) fn put_back(&mut self, windows: impl IntoIterator<Item = Window>) {
         let mut windows: Vec<Window> = windows.into_iter().collect();
         windows.sort_unstable();
         windows.into_iter().rev().for_each(|window| self.gaps.push_front(window));
@@ -86,7 +86,7 @@ impl Planner {
 
     /// Puts back a window that was found to hold `total` rows, which `pieces` walks should read. What is handed out next is at most
     /// that part of it, whatever the density says: a server may give smaller pages than windows are planned by.
-    pub fn put_back_too_large(&mut self, window: Window, total: u64, pieces: u64) {
+    pub(crate) fn put_back_too_large(&mut self, window: Window, total: u64, pieces: u64) {
         self.observe(window, total);
         let part = self.day.weight(window) / u128::from(pieces.max(2));
         let (first, rest) = window.split_at(self.day.seconds(window, part));
@@ -94,7 +94,7 @@ impl Planner {
     }
 
     /// The next window; `None` when everything was handed out.
-    pub fn take(&mut self) -> Option<Window> {
+    pub(crate) fn take(&mut self) -> Option<Window> {
         let gap = self.gaps.pop_front()?;
         let (window, rest) = gap.split_calendar(self.max_seconds(gap));
         if let Some(rest) = rest {
@@ -104,17 +104,17 @@ impl Planner {
     }
 
     /// Forgets everything later than `end`.
-    pub fn end_at(&mut self, end: BeijingTime) {
+    pub(crate) fn end_at(&mut self, end: BeijingTime) {
         self.gaps = self.gaps.iter().filter_map(|gap| Window::new(gap.start(), gap.end().min(end))).collect();
     }
 
     /// Plans more windows, behind all others.
-    pub fn extend(&mut self, windows: impl IntoIterator<Item = Window>) {
+    pub(crate) fn extend(&mut self, windows: impl IntoIterator<Item = Window>) {
         self.gaps.extend(windows);
     }
 
     /// How many rows `window` is expected to hold; `None` as long as nothing was observed.
-    pub fn expected_rows(&self, window: Window) -> Option<u64> {
+    pub(crate) fn expected_rows(&self, window: Window) -> Option<u64> {
         let density = self.density?;
         let rows = u128::from(density.rows) * self.day.weight(window) / density.weight.max(1);
         Some(u64::try_from(rows).unwrap_or(u64::MAX))

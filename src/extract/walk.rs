@@ -41,7 +41,7 @@ mod pass;
 
 /// How a walk ended, and what it heard of the size of the window.
 #[derive(Debug)]
-pub struct WalkOutcome<P> {
+pub(crate) struct WalkOutcome<P> {
     /// What was proved.
     pub walked: Result<Walked<P>>,
     /// The first total that the server stated; none when it stated none.
@@ -54,7 +54,7 @@ pub struct WalkOutcome<P> {
 
 /// What a walk came to.
 #[derive(Debug)]
-pub enum Walked<P> {
+pub(crate) enum Walked<P> {
     /// Something was proved.
     Proved(Proved<P>),
     /// One call has shown that the window holds more than a walk should read.
@@ -77,7 +77,7 @@ pub enum Walked<P> {
 
 /// The outcome of a walk that proved something.
 #[derive(Debug)]
-pub struct Proved<P> {
+pub(crate) struct Proved<P> {
     /// The responses, in order of arrival; those without selected have forgotten what they held.
     pub pages: Vec<P>,
     /// The proved windows, disjoint.
@@ -88,7 +88,7 @@ pub struct Proved<P> {
 
 /// A window that is proved complete.
 #[derive(Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// The window.
     pub window: Window,
     /// Its rows: index of the page in [`Proved::pages`], index of the row in the page.
@@ -102,7 +102,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Tells walks to ask for no more pages; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Quit(Arc<Told>);
+pub(crate) struct Quit(Arc<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -112,13 +112,13 @@ struct Told {
 
 impl Quit {
     /// From here on, no walk asks for another page but to close what it has read.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.is_set.store(true, Ordering::Release);
         self.0.set.notify_waiters();
     }
 
     /// Whether it was told.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.is_set.load(Ordering::Acquire)
     }
 
@@ -134,7 +134,7 @@ impl Quit {
 
 /// Walks the windows of one account.
 #[derive(Debug)]
-pub struct Walker<'a, S> {
+pub(crate) struct Walker<'a, S> {
     source: &'a S,
     limits: Limits,
     quit: Quit,
@@ -148,7 +148,7 @@ pub struct Walker<'a, S> {
 
 impl<'a, S: Pages> Walker<'a, S> {
     /// A walker that asks for pages of `page_size` rows (1 to 100), until it is told to quit.
-    pub fn new(source: &'a S, page_size: u32, limits: Limits, quit: Quit) -> Self {
+    pub(crate) fn new(source: &'a S, page_size: u32, limits: Limits, quit: Quit) -> Self {
         Self {
             source,
             limits,
@@ -163,7 +163,7 @@ impl<'a, S: Pages> Walker<'a, S> {
     ///
     /// Its errors are `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the
     /// source returns. The window is named.
-    pub async fn walk(&self, window: Window, budget: &Budget) -> WalkOutcome<S::Page> {
+    pub(crate) async fn walk(&self, window: Window, budget: &Budget) -> WalkOutcome<S::Page> {
         let mut walk = Walk::new(self, window, budget.clone());
         let ended = walk.run().await;
         let extra_rows = matches!(ended, Ok(Verdict::Proved(..))).then(|| walk.extra_rows());

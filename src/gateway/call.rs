@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
 use crate::worker::Worker;
-pub use once::Once;
+pub(crate) use once::Once;
 
 /// A page of 100 requisitions takes some 250 kB.
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;

@@ -17,14 +17,16 @@ mod proxy;
 mod qjb;
 mod refusal;
 mod response;
-pub mod sign;
+pub(crate) mod sign;
 
 use std::sync::Arc;
 
-pub use call::Once;
-pub use policy::{CallPolicy, ProxyUse};
-pub use refusal::{Provenance, RefusalRule, Verdict};
-pub use response::{Answer, Called, Response, UnreadableCause, UnreadableResponse};
+pub(crate) use call::Once;
+pub use policy::CallPolicy;
+pub(crate) use policy::ProxyUse;
+pub(crate) use refusal::RefusalRule;
+pub(crate) use response::Answer;
+pub use response::{Called, Response, UnreadableCause, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;

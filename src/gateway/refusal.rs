@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// What to do after a business error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Wait and call again: too many calls a minute.
     Slower,
     /// Wait and call again, more slowly: the server is busy, or it is called too often by a limit that it does not name.
@@ -35,7 +35,7 @@ impl Verdict {
         [Self::Slower, Self::Busy, Self::FewerAtOnce, Self::Clock, Self::Credentials, Self::Business];
 
     /// Its word in configuration and documents.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Slower => "slower",
             Self::Busy => "busy",
@@ -106,7 +106,7 @@ impl FromStr for RefusalRule {
 
 /// Where a row of the table is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provenance {
+pub(crate) enum Provenance {
     /// On a page of the vendor, of this method or another.
     VendorPage,
     /// In the source of public clients; not verified.

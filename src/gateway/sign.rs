@@ -10,7 +10,7 @@ use crate::config::Secret;
 ///
 /// Every parameter but `sign` is written as `LL-name:VVVV-value` (lengths in characters, not bytes, on at least 2 and 4 digits), in the
 /// order of the names' bytes, joined with `;`; the secret is appended; the result is the MD5 of that text as 32 lower-case hex digits.
-pub fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
+pub(crate) fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
     let mut sorted: Vec<_> = parameters.iter().filter(|(name, _)| *name != "sign").collect();
     sorted.sort_unstable();
     let packed: Vec<String> = sorted.iter().map(|(name, value)| pack(name, value)).collect();
@@ -25,7 +25,7 @@ pub fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
 /// The body counts as one more parameter, named `body`. Name and value of every parameter but `sign` are written one after the other,
 /// in the order of the names' bytes, with the secret before and after them; the result is the MD5 of that text as 32 lower-case hex
 /// digits.
-pub fn qjb(parameters: &[(&str, &str)], body: &str, secret: &Secret) -> String {
+pub(crate) fn qjb(parameters: &[(&str, &str)], body: &str, secret: &Secret) -> String {
     let mut sorted: Vec<_> = parameters.iter().copied().filter(|(name, _)| *name != "sign").collect();
     sorted.push(("body", body));
     sorted.sort_unstable();

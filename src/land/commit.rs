@@ -18,29 +18,28 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 
+use super::stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
-use crate::land::stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
 use crate::log::append::{AppendOutcome, LogEnd, Patience};
 use crate::log::checkpoint::CheckpointPolicy;
-use crate::log::conflict::Conflict;
-use crate::log::digest::Sha256;
-use crate::log::lake::Lake;
-use crate::log::layout::{self, Layout, Table};
-use crate::log::manifest::{Binding, CommitKind, FileEntry, Manifest, QuarantineEntry, RawEntry};
+use crate::log::layout;
 use crate::log::read::{self, ManifestNames};
-use crate::log::state::{CommitRequest, LiveCommit, LogState};
+use crate::log::state::CommitRequest;
+use crate::log::{
+    Binding, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry, RawEntry,
+    Sha256, Table,
+};
 use crate::parquet::{EncodedFile, FileOrigin, encode};
 use crate::proof::Proof;
-use crate::store::capability;
-use crate::store::{Store, Writers};
+use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
-pub struct WriterOptions {
+pub(crate) struct WriterOptions {
     /// The account, and what its name is bound to.
     pub binding: Binding,
     /// The run.
@@ -54,7 +53,7 @@ pub struct WriterOptions {
 }
 
 /// Writes the lake of one account. Shared by all tasks of a run.
-pub struct Writer {
+pub(crate) struct Writer {
     store: Store,
     layout: Layout,
     options: WriterOptions,
@@ -72,7 +71,7 @@ impl Writer {
     /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
     /// not answer, cannot create conditionally although several may write, or a newer program has written the lake,
     /// [`ErrorKind::Conflict`] when two single writers have written at once, [`ErrorKind::Defect`] when the log breaks its rules.
-    pub async fn open(store: Store, options: WriterOptions) -> Result<Self> {
+    pub(crate) async fn open(store: Store, options: WriterOptions) -> Result<Self> {
         Self::encoding_on(Worker::start("encoder")?, store, options).await
     }
 
@@ -113,7 +112,7 @@ impl Writer {
     }
 
     /// The committed set as this writer knows it.
-    pub async fn view(&self) -> Lake {
+    pub(crate) async fn view(&self) -> Lake {
         Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone(), self.names)
     }
 
@@ -122,7 +121,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
-    pub async fn land(&self, landing: Landing) -> Result<CommitOutcome> {
+    pub(crate) async fn land(&self, landing: Landing) -> Result<CommitOutcome> {
         let mut staged = self.begin(landing.kind, landing.window, landing.removes);
         let written = async {
             // One part is encoded while the one before it goes to the store.
@@ -161,7 +160,7 @@ impl Writer {
     }
 
     /// Begins a commit under a new id.
-    pub fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> StagedCommit {
+    pub(crate) fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> StagedCommit {
         StagedCommit {
             commit: CommitId::generate(),
             kind,
@@ -178,7 +177,7 @@ impl Writer {
     }
 
     /// Whether the log does not know that somebody asked for the start that this run was told.
-    pub async fn lacks_start(&self) -> bool {
+    pub(crate) async fn lacks_start(&self) -> bool {
         let Some(wanted_from) = self.options.wanted_from else { return false };
         self.log.lock().await.start().is_none_or(|start| wanted_from < start)
     }
@@ -187,7 +186,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::commit`].
-    pub async fn remember_start(&self) -> Result<()> {
+    pub(crate) async fn remember_start(&self) -> Result<()> {
         while self.lacks_start().await {
             match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
                 // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
@@ -204,7 +203,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub async fn write(&self, staged: &mut StagedCommit, part: TablePart) -> Result<()> {
+    pub(crate) async fn write(&self, staged: &mut StagedCommit, part: TablePart) -> Result<()> {
         let file = self.write_part(staged, part).await?;
         staged.files.extend(file);
         Ok(())
@@ -214,19 +213,8 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub async fn quarantine(&self, staged: &mut StagedCommit, quarantine: Quarantine) -> Result<()> {
+    pub(crate) async fn quarantine(&self, staged: &mut StagedCommit, quarantine: Quarantine) -> Result<()> {
         staged.quarantine = self.write_quarantine(staged, quarantine).await?;
-        Ok(())
-    }
-
-    /// Deletes what a staged has written. Safe, because its manifest was never tried and the staged is gone.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer; the next sweep does the rest.
-    pub async fn abandon(&self, staged: StagedCommit) -> Result<()> {
-        for path in staged.paths() {
-            self.store.delete(path).await?;
-        }
         Ok(())
     }
 
@@ -235,7 +223,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer: whether the staged counts is then unknown, and the next run finds out.
     /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
-    pub async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
+    pub(crate) async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
         let (appended, checkpoint) = {
             let mut state = self.log.lock().await;

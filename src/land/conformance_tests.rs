@@ -7,24 +7,20 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use tempfile::TempDir;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::RunId;
-use crate::land::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
-use crate::land::doctor::{Ability, AbilityOutcome, examine};
-use crate::land::fake_s3::{FakeS3, Lists};
-use crate::land::lease::{Lease, LeaseWait};
-use crate::land::s3_server::S3Server;
-use crate::land::stage::{CommitOutcome, Landing};
-use crate::land::sweep::leftovers;
-use crate::land::testing::{
+use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
+use super::doctor::{Ability, AbilityOutcome, examine};
+use super::fake_s3::{FakeS3, Lists};
+use super::lease::{Lease, LeaseWait};
+use super::s3_server::S3Server;
+use super::stage::{CommitOutcome, Landing};
+use super::sweep::leftovers;
+use super::testing::{
     HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
 };
-use crate::log::conflict::Conflict;
-use crate::log::lake::{Lake, accounts};
-use crate::log::layout::{Layout, Table};
-use crate::log::manifest::CommitKind;
-use crate::log::read;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;
+use crate::log::{CommitKind, Conflict, Lake, Layout, Table, accounts, read};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Access, Created, Object, Store, Writers};
 

@@ -10,18 +10,14 @@ use futures::future::{BoxFuture, join_all};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::land::commit::Writer;
-use crate::land::stage::{CommitOutcome, Committed, Landing, Quarantine};
-use crate::land::sweep::leftovers;
-use crate::land::testing::{
+use super::commit::Writer;
+use super::stage::{CommitOutcome, Committed, Landing, Quarantine};
+use super::sweep::leftovers;
+use super::testing::{
     binding, everything, landing, options, proof, schema_accepts, state_of_every_manifest, try_writer, window, writer,
 };
-use crate::log::conflict::Conflict;
-use crate::log::digest::Sha256;
-use crate::log::lake::Lake;
-use crate::log::layout::{Layout, Table};
-use crate::log::manifest::{Binding, CommitKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::{Binding, CommitKind, Conflict, Lake, Layout, Sha256, Table};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op, POINTS};
 use crate::store::{Access, Created, Store};
 

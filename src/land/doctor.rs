@@ -26,7 +26,7 @@ const CLOCK_SECONDS: i64 = 60;
 /// What a lake asks of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ability {
+pub(crate) enum Ability {
     /// What was written is read at once, also after it was written over.
     ReadAfterWrite,
     /// A listing shows at once what was written.
@@ -47,7 +47,7 @@ pub enum Ability {
 
 impl Ability {
     /// Its name in outputs.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ReadAfterWrite => "read_after_write",
             Self::List => "list",
@@ -63,7 +63,7 @@ impl Ability {
 
 /// What came of trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AbilityOutcome {
+pub(crate) enum AbilityOutcome {
     /// It works; perhaps with something to say.
     Works(Option<String>),
     /// It does not, for this reason.
@@ -74,7 +74,7 @@ pub enum AbilityOutcome {
 
 /// One ability, tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AbilityReport {
+pub(crate) struct AbilityReport {
     /// Which.
     pub ability: Ability,
     /// What came of it.
@@ -87,7 +87,7 @@ pub struct AbilityReport {
 
 impl AbilityReport {
     /// Whether a lake cannot live here because of it.
-    pub fn is_fatal(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         self.is_needed && matches!(self.outcome, AbilityOutcome::Fails(_))
     }
 }
@@ -96,7 +96,7 @@ impl AbilityReport {
 ///
 /// # Errors
 /// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
-pub async fn examine(store: &Store) -> Result<Vec<AbilityReport>> {
+pub(crate) async fn examine(store: &Store) -> Result<Vec<AbilityReport>> {
     // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
     store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);

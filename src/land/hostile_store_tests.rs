@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::crash_tests::committed;
+use super::doctor::{Ability, AbilityOutcome, examine};
+use super::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
+use super::testing::{binding, landing, try_writer, window, writer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::land::crash_tests::committed;
-use crate::land::doctor::{Ability, AbilityOutcome, examine};
-use crate::land::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
-use crate::land::testing::{binding, landing, try_writer, window, writer};
-use crate::log::lake::{Lake, accounts};
-use crate::log::layout::{Layout, Table};
+use crate::log::{Lake, Layout, Table, accounts};
 use crate::store::{Store, Writers};
 use crate::verify::{accounts_with_objects, chain_length};
 

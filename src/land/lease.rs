@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::log::layout::Layout;
+use crate::log::Layout;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 
@@ -52,7 +52,7 @@ struct Heartbeat {
 
 /// A held lease. [`release`](Lease::release) it at the end; one that is dropped goes stale by itself.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     keeper: Keeper,
     stop: Option<oneshot::Sender<()>>,
     beating: Option<JoinHandle<()>>,
@@ -79,7 +79,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the store does not answer.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         store: Store,
         account: AccountName,
         run: RunId,
@@ -122,12 +122,12 @@ impl Lease {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer.
-    pub async fn lies_in(store: &Store, account: AccountName) -> Result<bool> {
+    pub(crate) async fn lies_in(store: &Store, account: AccountName) -> Result<bool> {
         Ok(store.get(&Layout::new(account).lease()).await?.is_some())
     }
 
     /// Gives the lease back, if it is still ours. A lease that cannot be given back goes stale by itself.
-    pub async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         // The heartbeat ends first: one that is under way must not bring the lease back.
         drop(self.stop.take());
         if let Some(beating) = self.beating.take() {

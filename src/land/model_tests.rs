@@ -25,18 +25,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use self::oracle::Oracle;
+use super::commit::Writer;
+use super::stage::CommitOutcome;
+use super::testing::{binding, checkpoints, proof, state_of_every_manifest, stopped, to_stop, try_writer, window};
 use crate::error::{Error, ErrorKind, Result};
-use crate::land::commit::Writer;
-use crate::land::stage::CommitOutcome;
-use crate::land::testing::{
-    binding, checkpoints, proof, state_of_every_manifest, stopped, to_stop, try_writer, window,
-};
 use crate::log::append::Patience;
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Table};
-use crate::log::manifest::CommitKind;
-use crate::log::read;
-use crate::log::stop_ledger::{StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::log::{CommitKind, Layout, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table, read};
 use crate::parquet::EncodedFile;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Created, Store};

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 
+use super::conformance_tests::Place;
+use super::crash_tests::{committed, work};
+use super::doctor::{Ability, AbilityOutcome, AbilityReport, examine};
+use super::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
+use super::testing::{binding, everything, landing, try_writer, window, writer};
 use crate::error::{Error, ErrorKind};
-use crate::land::conformance_tests::Place;
-use crate::land::crash_tests::{committed, work};
-use crate::land::doctor::{Ability, AbilityOutcome, AbilityReport, examine};
-use crate::land::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
-use crate::land::testing::{binding, everything, landing, try_writer, window, writer};
-use crate::log::lake::Lake;
-use crate::log::layout::{Layout, Table};
+use crate::log::{Lake, Layout, Table};
 use crate::store::{Store, Writers};
 
 fn server_and_lake() -> (Place, Store) {

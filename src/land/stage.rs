@@ -5,17 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::CommitId;
-use crate::log::conflict::Conflict;
-use crate::log::manifest::{self, CommitKind, FileEntry, QuarantineEntry, RawEntry};
-use crate::log::stop_ledger::{StopIntent, StopResult};
-use crate::parquet::RowSource;
-use crate::parquet::TableSpec;
+use crate::log::manifest;
+use crate::log::{CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult};
+use crate::parquet::{RowSource, TableSpec};
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Window};
 
 /// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`](crate::land::commit::Writer::abandon) clears them at once.
 #[derive(Debug)]
-pub struct StagedCommit {
+pub(crate) struct StagedCommit {
     pub(crate) commit: CommitId,
     pub(crate) kind: CommitKind,
     pub(crate) created_at: BeijingTime,
@@ -31,7 +29,7 @@ pub struct StagedCommit {
 
 impl StagedCommit {
     /// The id that the commit will have.
-    pub fn commit(&self) -> CommitId {
+    pub(crate) fn commit(&self) -> CommitId {
         self.commit
     }
 
@@ -54,7 +52,7 @@ impl StagedCommit {
 
 /// The rows of one file.
 #[derive(Debug)]
-pub struct TablePart {
+pub(crate) struct TablePart {
     /// What the table is.
     pub spec: Arc<TableSpec>,
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
@@ -67,7 +65,7 @@ pub struct TablePart {
 
 /// Quarantined records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantine {
+pub(crate) struct Quarantine {
     /// One JSON object a line.
     pub lines: Bytes,
     /// How many.
@@ -76,7 +74,7 @@ pub struct Quarantine {
 
 /// The answers from which a commit is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// zstd, one JSON object a line.
     pub packed: Bytes,
     /// How many.
@@ -85,7 +83,7 @@ pub struct Raw {
 
 /// Everything of one commit.
 #[derive(Debug)]
-pub struct Landing {
+pub(crate) struct Landing {
     /// What it is for.
     pub kind: CommitKind,
     /// The seconds that it covers.
@@ -104,7 +102,7 @@ pub struct Landing {
 
 /// A commit that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// The number of its manifest.
     pub number: u64,
     /// Its id.
@@ -119,7 +117,7 @@ pub struct Committed {
 
 /// What became of a staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
+pub(crate) enum CommitOutcome {
     /// It counts.
     Committed(Committed),
     /// It does not and never will, and its files are gone: plan it again.

@@ -3,15 +3,14 @@
 use super::commit::Writer;
 use super::stage::{CommitOutcome, TablePart};
 use crate::error::Result;
-use crate::log::manifest::CommitKind;
-use crate::log::stop_ledger::{StopIntent, StopResult};
+use crate::log::{CommitKind, StopIntent, StopResult};
 
 impl Writer {
     /// Writes down that requisitions are about to be stopped. Only after this has committed may the call be made.
     ///
     /// # Errors
     /// As [`Writer::commit`]; when it fails, whether the intent stands is unknown, and the call must not be made.
-    pub async fn intend(&self, intent: StopIntent) -> Result<CommitOutcome> {
+    pub(crate) async fn intend(&self, intent: StopIntent) -> Result<CommitOutcome> {
         // Others settle meanwhile what this writer still takes for unsettled.
         self.follow().await?;
         self.commit(self.begin(CommitKind::StopIntent, None, Vec::new()).intending(intent), None).await
@@ -21,7 +20,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub async fn settle(&self, results: Vec<StopResult>, rows: TablePart) -> Result<CommitOutcome> {
+    pub(crate) async fn settle(&self, results: Vec<StopResult>, rows: TablePart) -> Result<CommitOutcome> {
         let mut staged = self.begin(CommitKind::StopResult, None, Vec::new()).settling(results);
         match self.write(&mut staged, rows).await {
             Ok(()) => self.commit(staged, None).await,

@@ -16,17 +16,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::commit::Writer;
+use super::stage::CommitOutcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
-use crate::land::commit::Writer;
-use crate::land::stage::CommitOutcome;
-use crate::log::checkpoint;
-use crate::log::conflict::Conflict;
-use crate::log::lake::Lake;
-use crate::log::layout::{LEASE_ROOT, Layout, Name};
-use crate::log::manifest::CommitKind;
-use crate::log::read;
-use crate::log::state::{LogState, Standing};
+use crate::log::layout::{LEASE_ROOT, Name};
+use crate::log::state::Standing;
+use crate::log::{CommitKind, Conflict, Lake, Layout, LogState, checkpoint, read};
 use crate::store::Store;
 
 /// How many objects are deleted at once.
@@ -36,7 +32,7 @@ const PROBE_SECONDS: u64 = 3_600;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub(crate) struct Swept {
     /// The commit ids that it fenced.
     pub fenced: Vec<CommitId>,
     /// The objects that it deleted.
@@ -47,7 +43,7 @@ pub struct Swept {
 
 /// What lies in a lake beside the committed set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
+pub(crate) struct Leftovers {
     /// Commit ids that no manifest knows, with their objects: work of a run that is still under way, or that died.
     pub unfinished: Vec<(CommitId, Vec<String>)>,
     /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
@@ -60,7 +56,7 @@ pub struct Leftovers {
 ///
 /// # Errors
 /// As [`Lake::open`]. The log is read again after the listing, so that what was committed in between does not look unfinished.
-pub async fn leftovers(lake: &Lake) -> Result<Leftovers> {
+pub(crate) async fn leftovers(lake: &Lake) -> Result<Leftovers> {
     let objects = list_owned(lake.store(), lake.layout()).await?;
     let mut lake = lake.clone();
     lake.follow().await?;
@@ -133,7 +129,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer; it is safe to sweep again.
-    pub async fn sweep(&self) -> Result<Swept> {
+    pub(crate) async fn sweep(&self) -> Result<Swept> {
         let objects = list_owned(self.store(), self.layout()).await?;
         let probes = list_old_probes(self.store(), self.layout()).await?;
         let checkpoints = checkpoint::list_outdated(self.store(), self.layout()).await?;
@@ -182,7 +178,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::open`].
-    pub async fn follow(&self) -> Result<()> {
+    pub(crate) async fn follow(&self) -> Result<()> {
         let mut state = self.log().lock().await;
         read::follow(self.store(), self.layout(), self.names(), &mut state).await?;
         state.writable()
@@ -193,9 +189,8 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, window, writer};
-    use crate::log::digest::Sha256;
-    use crate::log::layout::{Table, probe};
-    use crate::log::manifest::Manifest;
+    use crate::log::layout::probe;
+    use crate::log::{Manifest, Sha256, Table};
 
     #[tokio::test]
     async fn a_probe_goes_when_it_is_an_hour_old() {

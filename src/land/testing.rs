@@ -7,18 +7,15 @@ use arrow_array::{Decimal128Array, RecordBatch, StringArray, TimestampMicrosecon
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
+use super::commit::{Writer, WriterOptions};
+use super::stage::{Landing, TablePart};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
-use crate::land::commit::{Writer, WriterOptions};
-use crate::land::stage::{Landing, TablePart};
 use crate::log::append::Patience;
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Table};
 use crate::log::manifest::*;
-use crate::log::state::LogState;
-use crate::log::stop_ledger::{Requester, StopEvidence, StopIntent, StopOutcome, StopResult};
+use crate::log::{Layout, LogState, Requester, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table};
 use crate::parquet::TableSpec;
 use crate::proof::{Grounds, Proof, Rule};
 use crate::store::Store;

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::digest::Sha256;
+use super::layout::Layout;
+use super::manifest::Manifest;
+use super::read::ManifestNames;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::digest::Sha256;
-use crate::log::layout::Layout;
-use crate::log::manifest::Manifest;
 use crate::log::read;
-use crate::log::read::ManifestNames;
-use crate::store::Store;
-use crate::store::{Created, Writers};
+use crate::store::{Created, Store, Writers};
 
 /// How long the outcome of a create is sought.
 #[derive(Clone, Copy, Debug)]

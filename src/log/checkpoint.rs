@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::digest::Sha256;
+use super::layout::{Layout, Name};
+use super::state::{CheckpointState, LogState};
 use crate::error::{Result, printable};
 use crate::format::FormatVersion;
 use crate::id::CommitId;
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Name};
-use crate::log::state::{CheckpointState, LogState};
 use crate::store::{Store, Writers};
 
 /// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened, while a checkpoint takes

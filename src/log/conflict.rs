@@ -10,7 +10,7 @@ use crate::time::Window;
 /// Why a commit may not follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Conflict {
+pub(crate) enum Conflict {
     /// A live commit that stays covers some of the same seconds.
     Overlap {
         /// Its window.

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
+use super::checkpoint::{self, ListedCheckpoint};
+use super::digest::Sha256;
+use super::layout::{Layout, Name};
+use super::manifest::Manifest;
+use super::state::{LiveCommit, LogState};
 use crate::fuzzing::{Target, kind};
 use crate::id::{AccountName, CommitId};
 use crate::land::testing::schema_accepts;
-use crate::log::checkpoint::{self, ListedCheckpoint};
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Name};
-use crate::log::manifest::Manifest;
-use crate::log::state::{LiveCommit, LogState};
 
 const WORDS: [&str; 44] = [
     "\"format\":\"0.9\"",

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::layout::{Layout, Table, account_of_folder, manifest_folders};
+use super::manifest::FileEntry;
+use super::object::{self, ObjectEntry};
+use super::read::{self, ManifestNames};
+use super::state::{LiveCommit, LogState};
 use crate::error::Result;
 use crate::id::{AccountName, CommitId};
-use crate::log::layout::{Layout, Table, account_of_folder, manifest_folders};
-use crate::log::manifest::FileEntry;
-use crate::log::object::{self, ObjectEntry};
-use crate::log::read::{self, ManifestNames};
-use crate::log::state::{LiveCommit, LogState};
 use crate::proof::Proof;
 use crate::store::Store;
 use crate::time::Coverage;

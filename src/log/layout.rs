@@ -70,7 +70,7 @@ impl fmt::Display for Table {
 
 /// What a name of ours stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub(crate) enum Name {
     /// A Parquet file of a commit.
     Data {
         /// Its table.
@@ -112,7 +112,7 @@ pub enum Name {
 
 impl Name {
     /// The commit that the name belongs to, where it belongs to one.
-    pub fn commit(self) -> Option<CommitId> {
+    pub(crate) fn commit(self) -> Option<CommitId> {
         match self {
             Self::Data { commit, .. } | Self::Quarantine(commit) | Self::Raw(commit) | Self::Staged(commit) => {
                 Some(commit)
@@ -125,28 +125,28 @@ impl Name {
 
 /// The names of one account, relative to the root of the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     account: AccountName,
 }
 
 impl Layout {
     /// The names of `account`.
-    pub fn new(account: AccountName) -> Self {
+    pub(crate) fn new(account: AccountName) -> Self {
         Self { account }
     }
 
     /// The account whose names these are.
-    pub fn account(&self) -> &AccountName {
+    pub(crate) fn account(&self) -> &AccountName {
         &self.account
     }
 
     /// The folder of the account's files in `table`.
-    pub fn table(&self, table: Table) -> String {
+    pub(crate) fn table(&self, table: Table) -> String {
         format!("{table}/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// A data file of a table with windows. The whole span must lie in one Beijing month, else `None`.
-    pub fn data(&self, table: Table, span: Window, commit: CommitId, part: Option<u32>) -> Option<String> {
+    pub(crate) fn data(&self, table: Table, span: Window, commit: CommitId, part: Option<u32>) -> Option<String> {
         let month = span.start().month();
         (month == span.end().month() && table != Table::StopReference).then(|| {
             let part = part.map_or_else(String::new, |part| format!("-{part}"));
@@ -156,82 +156,82 @@ impl Layout {
     }
 
     /// The file of stop outcomes of a commit.
-    pub fn stop_reference(&self, commit: CommitId) -> String {
+    pub(crate) fn stop_reference(&self, commit: CommitId) -> String {
         format!("{}/{commit}.parquet", self.table(Table::StopReference))
     }
 
     /// The folder of the account's quarantined records.
-    pub fn quarantine_root(&self) -> String {
+    pub(crate) fn quarantine_root(&self) -> String {
         format!("_quarantine/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// The quarantined records of a commit.
-    pub fn quarantine(&self, commit: CommitId) -> String {
+    pub(crate) fn quarantine(&self, commit: CommitId) -> String {
         format!("{}/{commit}.jsonl", self.quarantine_root())
     }
 
     /// The folder of the answers from which the account's commits were made.
-    pub fn raw_root(&self) -> String {
+    pub(crate) fn raw_root(&self) -> String {
         format!("_raw/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// The answers from which a commit was made.
-    pub fn raw(&self, commit: CommitId) -> String {
+    pub(crate) fn raw(&self, commit: CommitId) -> String {
         format!("{}/{commit}.jsonl.zst", self.raw_root())
     }
 
     /// The folder of the account's commit log.
-    pub fn manifest_root(&self) -> String {
+    pub(crate) fn manifest_root(&self) -> String {
         format!("{MANIFEST_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// The manifest of this number.
-    pub fn manifest(&self, number: u64) -> String {
+    pub(crate) fn manifest(&self, number: u64) -> String {
         format!("{}/{number:020}.json", self.manifest_root())
     }
 
     /// The manifest of this number by a single writer.
-    pub fn sole_manifest(&self, number: u64, commit: CommitId) -> String {
+    pub(crate) fn sole_manifest(&self, number: u64, commit: CommitId) -> String {
         format!("{}/{number:020}-{commit}.json", self.manifest_root())
     }
 
     /// The folder of the account's checkpoints.
-    pub fn checkpoint_root(&self) -> String {
+    pub(crate) fn checkpoint_root(&self) -> String {
         format!("{}/_checkpoint", self.manifest_root())
     }
 
     /// The checkpoint of the state up to the manifest of this number and commit.
-    pub fn checkpoint(&self, number: u64, commit: CommitId) -> String {
+    pub(crate) fn checkpoint(&self, number: u64, commit: CommitId) -> String {
         format!("{}/{number:020}-{commit}.json", self.checkpoint_root())
     }
 
     /// What comes before every manifest of this number, and after those of the number before it, in the order of names.
-    pub fn before_manifest(&self, number: u64) -> String {
+    pub(crate) fn before_manifest(&self, number: u64) -> String {
         format!("{}/{number:020}", self.manifest_root())
     }
 
     /// The folder of the account's half-written local files.
-    pub fn staging_root(&self) -> String {
+    pub(crate) fn staging_root(&self) -> String {
         format!("{STAGING_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
     /// What the names of a commit's half-written local files start with; the store adds `-{n}`.
-    pub fn staging(&self, commit: CommitId) -> String {
+    pub(crate) fn staging(&self, commit: CommitId) -> String {
         format!("{}/{commit}", self.staging_root())
     }
 
     /// What the name of a run's half-written lease starts with.
-    pub fn staging_lease(&self, run: RunId) -> String {
+    pub(crate) fn staging_lease(&self, run: RunId) -> String {
         format!("{}/lease-{run}", self.staging_root())
     }
 
     /// The lease of the account.
-    pub fn lease(&self) -> String {
+    pub(crate) fn lease(&self) -> String {
         format!("{LEASE_ROOT}/{ACCOUNT_KEY}{}.json", self.account)
     }
 
     /// The folders in which everything that belongs to a commit of this account lies, and nothing else.
-    pub fn owned_roots(&self) -> Vec<String> {
+    pub(crate) fn owned_roots(&self) -> Vec<String> {
         Table::ALL
             .into_iter()
             .map(|table| self.table(table))
@@ -240,7 +240,7 @@ impl Layout {
     }
 
     /// What `path` stands for; `None` when the name is not one of this account's.
-    pub fn parse(&self, path: &str) -> Option<Name> {
+    pub(crate) fn parse(&self, path: &str) -> Option<Name> {
         if path == self.lease() {
             return Some(Name::Lease);
         }

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::digest::Sha256;
+use super::layout::{Layout, Name, Table};
+use super::stop_ledger::{StopIntent, StopResult};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result, printable};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Name, Table};
-use crate::log::stop_ledger::{StopIntent, StopResult};
 use crate::proof::{Proof, Rule};
 use crate::time::{BeijingTime, Window};
 

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
+use super::digest::Sha256;
+use super::manifest::{FileEntry, QuarantineEntry, RawEntry};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::digest::Sha256;
-use crate::log::manifest::{FileEntry, QuarantineEntry, RawEntry};
 use crate::store::Store;
 
 /// What a manifest says of one of its objects.

@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::checkpoint::{self, InvalidCheckpoint};
+use super::digest::Sha256;
+use super::layout::{Layout, Name};
+use super::manifest::Manifest;
+use super::state::LogState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
-use crate::log::checkpoint::{self, InvalidCheckpoint};
-use crate::log::digest::Sha256;
-use crate::log::layout::{Layout, Name};
-use crate::log::manifest::Manifest;
-use crate::log::state::LogState;
 use crate::store::{Store, Writers};
 
 /// How many manifests are read at once.

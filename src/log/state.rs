@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::snapshot::CheckpointState;
+use super::conflict::Conflict;
+use super::digest::Sha256;
+use super::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
+use super::stop_ledger::{StopIntent, StopResult, Stops};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
-use crate::log::conflict::Conflict;
-use crate::log::digest::Sha256;
-use crate::log::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
-use crate::log::stop_ledger::{StopIntent, StopResult, Stops};
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// A commit that counts.

@@ -187,7 +187,7 @@ impl Stops {
 
 /// Why stops may not follow those before them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StopConflict {
+pub(crate) enum StopConflict {
     /// A requisition that would be stopped has a stop whose outcome is not known yet.
     PendingStop {
         /// The number of the requisition.

@@ -29,7 +29,7 @@ use super::check::{bounds, check_order};
 use super::rows::{Columns, RowSource};
 use super::spec::{FileOrigin, TableSpec};
 use crate::error::{Error, Result};
-use crate::log::digest::Sha256;
+use crate::log::Sha256;
 use crate::time::BeijingTime;
 
 /// The most rows of a row group.

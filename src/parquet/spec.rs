@@ -2,7 +2,7 @@
 
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId};
-use crate::log::layout::Table;
+use crate::log::Table;
 use crate::time::Window;
 
 /// What landing needs to know of a table; the caller takes it from the data contract.

@@ -96,7 +96,7 @@ impl RunResources {
 
 /// One account of a run, and what is asked for it.
 #[derive(Clone, Debug)]
-pub struct SyncRequest {
+pub(crate) struct SyncRequest {
     /// The account.
     pub account: AccountSettings,
     /// What is asked. The run as a whole takes no more memory than the least that any of its orders allows.
@@ -109,7 +109,7 @@ pub struct SyncRequest {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the memory is too little to work in.
-pub async fn sync_all(
+pub(crate) async fn sync_all(
     orders: &[SyncRequest],
     store: &Store,
     clock: Arc<dyn Clock>,

@@ -13,7 +13,7 @@ use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
 
 /// What the ERP says of one number.
 #[derive(Debug)]
-pub struct Queried {
+pub(crate) struct Queried {
     /// The number that was asked for.
     pub number: String,
     /// Its rows in the two tables; no rows when the ERP does not know the number.
@@ -24,7 +24,7 @@ pub struct Queried {
 ///
 /// # Errors
 /// As [`Gateway::query`].
-pub async fn get(
+pub(crate) async fn get(
     account: &AccountSettings,
     numbers: &[String],
     calls: &CallPolicy,
@@ -52,7 +52,7 @@ pub async fn get(
 
 /// What one signed call has shown.
 #[derive(Clone, Copy, Debug)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Seconds that the gateway's clock is ahead of this machine's; `None` when it sends no `Date` header.
     pub clock_ahead_seconds: Option<i64>,
     /// Requests that it took; more than one when a try was repeated or the clock was corrected.
@@ -66,7 +66,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// As [`Gateway::query`].
-pub async fn check(account: &AccountSettings, calls: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Checked> {
+pub(crate) async fn check(account: &AccountSettings, calls: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Checked> {
     let began = Instant::now();
     let gateway = Gateway::new(account, calls, Arc::clone(&clock))?;
     let window = Window::second(clock.now().plus_seconds(-3_600));

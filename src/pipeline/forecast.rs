@@ -14,7 +14,7 @@ use crate::extract::pages::Pages as _;
 use crate::extract::plan::Planner;
 use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
-use crate::log::lake::Lake;
+use crate::log::Lake;
 use crate::time::{Clock, Window};
 use crate::transform::PageDecoder;
 

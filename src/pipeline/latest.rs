@@ -10,9 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::error::{Error, Result};
 use crate::id::CommitId;
-use crate::log::lake::Lake;
-use crate::log::lake::LakeFile;
-use crate::log::layout::Table;
+use crate::log::{Lake, LakeFile, Table};
 use crate::parquet::decode;
 use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
@@ -54,7 +52,7 @@ impl Known {
 }
 
 /// Whether a rule may go by what the lake knows: its coverage ends at most a day ago and has no gap.
-pub fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
+pub(crate) fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
     lake.coverage().span().is_some_and(|covered| {
         covered.end() >= now.plus_seconds(-FRESH_SECONDS) && lake.coverage().gaps(covered).is_empty()
     })
@@ -96,7 +94,7 @@ fn keep_latest(held: &mut Vec<Known>, version: Known) {
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
 /// may have been modified. Otherwise as [`latest`].
-pub async fn stale(
+pub(crate) async fn stale(
     lake: &Lake,
     seconds: i64,
     warehouse_no: Option<&str>,

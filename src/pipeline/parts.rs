@@ -13,10 +13,8 @@ use arrow_schema::SchemaRef;
 
 use super::shelf::BufferedPage;
 use crate::error::{Error, Result};
-use crate::land::stage::TablePart;
-use crate::parquet::Columns;
-use crate::parquet::RowSource;
-use crate::parquet::TableSpec;
+use crate::land::TablePart;
+use crate::parquet::{Columns, RowSource, TableSpec};
 use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 
 /// How many groups share the memory of the shelf.

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
-use crate::land::stage::Raw;
+use crate::land::Raw;
 use crate::time::{Window, parse_rfc3339_micros, rfc3339_micros};
 
 /// The version of the lines.

@@ -8,24 +8,21 @@ mod pages;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use files::find as find_pages;
-pub use lake::replay_lake;
-pub use pages::{PageFiles, replay_pages};
+pub(crate) use files::find as find_pages;
+pub(crate) use lake::replay_lake;
+pub(crate) use pages::{PageFiles, replay_pages};
 
 use super::Gap;
 use crate::error::{Result, exit};
 use crate::id::RunId;
-use crate::land::commit::Writer;
-use crate::land::lease::Lease;
-use crate::land::lease::LeaseWait;
-use crate::land::stage::Committed;
-use crate::log::layout::Table;
+use crate::land::{Committed, Lease, LeaseWait, Writer};
+use crate::log::Table;
 use crate::store::Store;
 use crate::time::Clock;
 
 /// How a replay works.
 #[derive(Clone, Debug)]
-pub struct ReplayOptions {
+pub(crate) struct ReplayOptions {
     /// The memory that the run may take, in bytes, the program itself included.
     pub max_memory: u64,
     /// What to do when another run is at work on the account.
@@ -34,7 +31,7 @@ pub struct ReplayOptions {
 
 /// What a replay did.
 #[derive(Debug)]
-pub struct ReplayReport {
+pub(crate) struct ReplayReport {
     /// The run's id, on every row that it landed.
     pub run: RunId,
     /// Pages read.
@@ -107,7 +104,7 @@ impl ReplayReport {
     }
 
     /// The exit code of a replay that ended like this.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
         let quarantined = (self.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
         exit::combine(gaps.chain(quarantined))

@@ -1,6 +1,6 @@
 //! Who runs this process, for the record of stops.
 
-use crate::log::stop_ledger::Requester;
+use crate::log::Requester;
 
 /// Where shells, service managers and cron put the name of the user.
 const USER_VARIABLES: [&str; 3] = ["USER", "LOGNAME", "USERNAME"];

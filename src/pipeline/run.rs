@@ -22,14 +22,11 @@ use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
 use crate::gateway::Gateway;
-use crate::land::commit::Writer;
-use crate::log::lake::Lake;
-use crate::log::layout::Table;
-use crate::log::manifest::CommitKind;
+use crate::land::Writer;
+use crate::log::{CommitKind, Lake, Table};
 use crate::parquet::TableSpec;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
-use crate::transform::PageDecoder;
-use crate::transform::table_specs;
+use crate::transform::{PageDecoder, table_specs};
 
 /// However little memory there is: a window costs one call more than its pages, and files of its own.
 const FEWEST_PAGES: u64 = 10;

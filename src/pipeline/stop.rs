@@ -15,17 +15,12 @@ use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, UnreadableCause};
 use crate::id::RunId;
-use crate::land::commit::Writer;
-use crate::land::lease::Lease;
-use crate::land::lease::LeaseWait;
-use crate::log::lake::Lake;
-use crate::log::stop_ledger::Requester;
+use crate::land::{Lease, LeaseWait, Writer};
+use crate::log::{Lake, Requester};
 use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
-use crate::store::Store;
-use crate::store::Writers;
+use crate::store::{Store, Writers};
 use crate::time::{BeijingTime, Clock, Window};
-use crate::transform::stop_spec;
-use crate::transform::{PageContext, PageDecoder, WindowRows, assemble};
+use crate::transform::{PageContext, PageDecoder, WindowRows, assemble, stop_spec};
 
 /// How stops are made.
 #[derive(Clone, Debug)]
@@ -58,13 +53,13 @@ impl Default for StopOptions {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it does not.
-pub fn check_can_stop(account: &AccountSettings) -> Result<()> {
+pub(crate) fn check_can_stop(account: &AccountSettings) -> Result<()> {
     if account.edition == Edition::Flagship { Ok(()) } else { Err(gateway::no_stop_method()) }
 }
 
 /// How much the lake's word counts before a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LakeWord {
+pub(crate) enum LakeWord {
     /// What the lake does not know, or does not know as partly referenced, is refused beforehand, where the lake knows the present.
     Counts,
     /// The ERP decides.
@@ -72,7 +67,7 @@ pub enum LakeWord {
 }
 
 /// What a stop of `numbers` would do, by the log and by what the lake knows of them.
-pub fn plan_stops(
+pub(crate) fn plan_stops(
     numbers: &Numbers,
     lake: Option<&Lake>,
     known: &BTreeMap<String, Vec<Known>>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 /// The list of failures as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct StopAnswer {
+pub(crate) struct StopAnswer {
     /// How many failed; absent in the vendor's example of none.
     #[serde(default, deserialize_with = "integer")]
     total: Option<i64>,
@@ -20,7 +20,7 @@ pub struct StopAnswer {
 
 /// One requisition that was not stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct StopFailure {
+pub(crate) struct StopFailure {
     /// Its number.
     pub order_no: String,
     /// The vendor's reason.
@@ -36,12 +36,12 @@ pub struct StopFailure {
 
 impl StopAnswer {
     /// Reads a successful answer. `Err` says why it cannot be read, without repeating it.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| format!("not a list of failures: {error}"))
     }
 
     /// The same with each of its reasons as `told` gives it.
-    pub fn with_errors(mut self, told: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn with_errors(mut self, told: impl Fn(&str) -> String) -> Self {
         for error in self.data.iter_mut().filter_map(|failure| failure.error.as_mut()) {
             *error = told(error);
         }

@@ -1,7 +1,6 @@
 //! What became of a stop: pure decisions on what was said and seen.
 
-use crate::log::stop_ledger::StopEvidence;
-use crate::log::stop_ledger::StopOutcome;
+use crate::log::{StopEvidence, StopOutcome};
 use crate::time::BeijingTime;
 
 use super::Reply;
@@ -17,7 +16,7 @@ const REFERENCED: &str = "referenced";
 
 /// A requisition as a query shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// Its status code.
     pub status: i16,
     /// What the code means; nothing for one that the vendor does not document.

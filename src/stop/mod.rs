@@ -23,17 +23,18 @@ mod worlds_tests;
 
 use std::future::Future;
 
-pub use answer::{StopAnswer, StopFailure};
-pub use judge::{Observation, StopFinding};
-pub use numbers::{Numbers, read_lines};
-pub use plan::{InLake, Planned, StopPlan, reason};
-pub use run::{BATCH, CallMade, StopReport, Stopper, Told};
+pub(crate) use answer::StopAnswer;
+pub(crate) use judge::{Observation, StopFinding};
+pub use numbers::Numbers;
+pub(crate) use numbers::read_lines;
+pub(crate) use plan::{InLake, Planned, StopPlan, reason};
+pub(crate) use run::{CallMade, StopReport, Stopper, Told};
 
 use crate::error::{Error, Result};
 use crate::time::BeijingTime;
 
 /// The ERP, as far as stopping needs it.
-pub trait Erp: Sync {
+pub(crate) trait Erp: Sync {
     /// A call that changes nothing and needs the same rights as the others: are we let in, and what is known of the server's clock?
     ///
     /// # Errors
@@ -53,7 +54,7 @@ pub trait Erp: Sync {
 
 /// What is known of the server's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerTime {
+pub(crate) struct ServerTime {
     /// The time that it had reached for certain when it was asked.
     pub reached: BeijingTime,
     /// A timestamp that the server accepts.
@@ -62,7 +63,7 @@ pub struct ServerTime {
 
 /// What a stop call came to.
 #[derive(Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The list of failures.
     Answered(StopAnswer),
     /// The gateway refused the call as a whole, before anything was done.

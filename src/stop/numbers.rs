@@ -78,7 +78,7 @@ fn complaint(number: &str) -> Option<String> {
 }
 
 /// The numbers of a file, one a line, with their places; lines without any character are passed over.
-pub fn read_lines(name: &str, text: &str) -> Vec<(String, String)> {
+pub(crate) fn read_lines(name: &str, text: &str) -> Vec<(String, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
     lines.map(|(nth, line)| (format!("{name}, line {}", nth + 1), line.to_owned())).collect()

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use crate::config::{StopPermission, StopTerms};
 use crate::error::{Error, Result};
-use crate::log::stop_ledger::Stops;
+use crate::log::Stops;
 use crate::time::BeijingTime;
 
 /// What a lake that knows the present says of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InLake {
+pub(crate) enum InLake {
     /// It is partly referenced there.
     PartlyReferenced,
     /// It has another status there.
@@ -68,11 +68,11 @@ impl Planned {
 
 /// What would be done about each of some numbers, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StopPlan(Vec<(String, Planned)>);
+pub(crate) struct StopPlan(Vec<(String, Planned)>);
 
 impl StopPlan {
     /// What the log and the lake say of `numbers`; `in_lake` says nothing of a number where the lake does not know the present.
-    pub fn of(numbers: &[String], stops: &Stops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
+    pub(crate) fn of(numbers: &[String], stops: &Stops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
         let one = |number: &String| {
             let planned = match (stops.unsettled().get(number), stops.stopped().get(number)) {
                 (Some(held), _) => Planned::Open(held.requested_at),
@@ -89,17 +89,17 @@ impl StopPlan {
     }
 
     /// Each number with what would be done about it.
-    pub fn all(&self) -> &[(String, Planned)] {
+    pub(crate) fn all(&self) -> &[(String, Planned)] {
         &self.0
     }
 
     /// How many would be called.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.0.iter().filter(|(_, planned)| *planned == Planned::Call).count()
     }
 
     /// How many would not, by the word of why.
-    pub fn not_called(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn not_called(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for (_, planned) in self.0.iter().filter(|(_, planned)| *planned != Planned::Call) {
             *counts.entry(planned.name()).or_default() += 1;
@@ -108,12 +108,12 @@ impl StopPlan {
     }
 
     /// The numbers that the lake does not keep from being tried: those to call, and those of which the ERP is asked what became of them.
-    pub fn to_try(&self) -> Vec<String> {
+    pub(crate) fn to_try(&self) -> Vec<String> {
         self.0.iter().filter(|(_, planned)| !planned.is_refused_by_lake()).map(|(number, _)| number.clone()).collect()
     }
 
     /// Those that the lake keeps from it.
-    pub fn refused_by_lake(&self) -> Vec<(String, Planned)> {
+    pub(crate) fn refused_by_lake(&self) -> Vec<(String, Planned)> {
         self.0.iter().filter(|(_, planned)| planned.is_refused_by_lake()).cloned().collect()
     }
 
@@ -121,7 +121,7 @@ impl StopPlan {
     ///
     /// # Errors
     /// As [`check_terms`].
-    pub fn check(&self, terms: StopTerms) -> Result<()> {
+    pub(crate) fn check(&self, terms: StopTerms) -> Result<()> {
         check_terms(terms, self.calls())
     }
 }
@@ -152,7 +152,7 @@ const LONGEST_REASON: usize = 200;
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("a reason has words; leave it out to give none".to_owned());

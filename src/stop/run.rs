@@ -9,27 +9,20 @@ use super::{Erp, Reply};
 use crate::config::StopTerms;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
-use crate::land::commit::Writer;
-use crate::land::stage::CommitOutcome;
-use crate::land::stage::TablePart;
-use crate::log::conflict::Conflict;
-use crate::log::stop_ledger::PendingStop;
-use crate::log::stop_ledger::Requester;
+use crate::land::{CommitOutcome, TablePart, Writer};
 use crate::log::stop_ledger::StopConflict;
-use crate::log::stop_ledger::StopIntent;
-use crate::log::stop_ledger::StopOutcome;
-use crate::log::stop_ledger::StopResult;
+use crate::log::{Conflict, PendingStop, Requester, StopIntent, StopOutcome, StopResult};
 use crate::parquet::TableSpec;
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
 /// The most numbers of one call. The vendor names no limit; this one keeps what a lost answer leaves open small.
-pub const BATCH: usize = 50;
+pub(crate) const BATCH: usize = 50;
 /// How often something is committed that sweeps of other runs fence each time. It takes a sweep in just that moment.
 const FENCED_TRIES: usize = 8;
 
 /// Stops requisitions of one account.
-pub struct Stopper<'a, E> {
+pub(crate) struct Stopper<'a, E> {
     /// The ERP.
     pub erp: &'a E,
     /// The account's log.
@@ -105,7 +98,7 @@ struct Found {
 
 impl<E: Erp> Stopper<'_, E> {
     /// Stops `numbers`, and settles whatever earlier runs left unsettled. What it found out before it failed is in the report.
-    pub async fn stop(&self, numbers: &[String]) -> StopReport {
+    pub(crate) async fn stop(&self, numbers: &[String]) -> StopReport {
         let mut report = StopReport::default();
         let done = async {
             self.settle_earlier(numbers, &mut report).await?;

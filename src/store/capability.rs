@@ -11,10 +11,9 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutMode, PutPayload};
 
+use super::s3::{Bucket, is_taken, refuses_condition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::local;
-use crate::store::s3::{Bucket, is_taken, refuses_condition};
-use crate::store::{Store, Writers};
+use crate::store::{Store, Writers, local};
 
 /// What to do about a store without conditional puts.
 pub(crate) const SINGLE_WRITER: &str = "give `--single-writer` and schedule one run at a time on this lake, or use a store that \

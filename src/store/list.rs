@@ -8,11 +8,11 @@ use futures::TryStreamExt;
 use object_store::ObjectStore as _;
 use object_store::path::Path;
 
+use super::failpoint::{Effect, Op};
+use super::s3::{Bucket, ListQuery, Shown, Unlisted};
 use super::{Object, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failpoint::{Effect, Op};
 use crate::store::local;
-use crate::store::s3::{Bucket, ListQuery, Shown, Unlisted};
 
 /// What to do about a store whose listings contradict themselves.
 const UNBELIEVABLE: &str = "check that AWS_ENDPOINT_URL is the address of an S3 store and not of its web page; `wdt-lake doctor` tries how it lists";

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 
+use super::failpoint::FailPoints;
+use super::s3::Bucket;
 use super::{Access, Store, Writers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::home;
-use crate::store::failpoint::FailPoints;
 use crate::store::local;
-use crate::store::s3::Bucket;
 
 /// What a location means.
 enum Place {

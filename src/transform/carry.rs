@@ -25,7 +25,7 @@ use crate::time::BeijingTime;
 
 /// What the replaced files hold.
 #[derive(Clone, Debug, Default)]
-pub struct ReplacedRows {
+pub(crate) struct ReplacedRows {
     /// Rows of `purchase_apply`.
     pub headers: Vec<RecordBatch>,
     /// Rows of `purchase_apply_detail`.
@@ -36,7 +36,7 @@ pub struct ReplacedRows {
 
 /// A window after a refresh.
 #[derive(Clone, Debug)]
-pub struct Refreshed {
+pub(crate) struct Refreshed {
     /// Rows of `purchase_apply`, sorted.
     pub headers: RecordBatch,
     /// Rows of `purchase_apply_detail`, sorted.
@@ -58,7 +58,7 @@ type Key<'a> = (&'a str, i64, Option<ApplyId>);
 ///
 /// # Errors
 /// `Defect` when the held rows do not have the contract's columns or a quarantine line cannot be read.
-pub fn carry_over(fresh: &WindowRows, held: &ReplacedRows) -> Result<Refreshed> {
+pub(crate) fn carry_over(fresh: &WindowRows, held: &ReplacedRows) -> Result<Refreshed> {
     let contract = Contract::get()?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
     let headers: Vec<&RecordBatch> = std::iter::once(&fresh.headers).chain(&held.headers).collect();

@@ -15,9 +15,9 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 
 /// Precision of the quantities: the vendor documents decimal(19,4).
-pub const DECIMAL_PRECISION: u8 = 19;
+pub(crate) const DECIMAL_PRECISION: u8 = 19;
 /// Digits after the point of the quantities.
-pub const DECIMAL_SCALE: i8 = 4;
+pub(crate) const DECIMAL_SCALE: i8 = 4;
 
 /// The text of `schemas/purchase_apply.json`.
 pub(super) const HEADERS_JSON: &str = include_str!("../../schemas/purchase_apply.json");

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// How the contract is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaFormat {
+pub(crate) enum SchemaFormat {
     /// Aligned columns for people.
     Table,
     /// The contract files in one object: `{"contract": ..., "tables": [...]}`.
@@ -25,11 +25,11 @@ pub enum SchemaFormat {
 
 impl SchemaFormat {
     /// Every format, in the order in which help lists them.
-    pub const ALL: [SchemaFormat; 4] =
+    pub(crate) const ALL: [SchemaFormat; 4] =
         [SchemaFormat::Table, SchemaFormat::Json, SchemaFormat::Duckdb, SchemaFormat::Spark];
 
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
             Self::Json => "json",
@@ -54,7 +54,7 @@ impl FromStr for SchemaFormat {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
-pub fn render(format: SchemaFormat) -> Result<String> {
+pub(crate) fn render(format: SchemaFormat) -> Result<String> {
     let contract = Contract::get()?;
     let each = |statement: fn(&TableContract) -> String| contract.tables().map(statement).join("\n");
     Ok(match format {

@@ -31,15 +31,18 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{Assembly, Gathered, Remarks, WindowRows, assemble};
-pub use carry::{Refreshed, ReplacedRows, carry_over};
+pub use assemble::{Assembly, assemble};
+pub(crate) use assemble::{Gathered, Remarks, WindowRows};
+pub(crate) use carry::{Refreshed, ReplacedRows, carry_over};
 pub use context::PageContext;
-pub use contract::{Column, ColumnType, Contract, DECIMAL_PRECISION, DECIMAL_SCALE, PartitionColumn, TableContract};
+pub use contract::{ColumnType, Contract, TableContract};
 pub use decode::PageDecoder;
-pub use docs::{SchemaFormat, render as render_schema};
-pub use page::{Page, PageError};
-pub use quarantine::{FORMAT as QUARANTINE_FORMAT, Quarantined};
-pub use stops::{StopRow, stop_rows};
-pub use tables::{contract_version, stop_spec, table_specs};
-pub use value::{SchemaViolation, decimal};
-pub use views::{Engine, Extent, View, Views, render as render_views};
+pub(crate) use docs::{SchemaFormat, render as render_schema};
+pub use page::Page;
+pub(crate) use page::PageError;
+pub(crate) use quarantine::Quarantined;
+pub(crate) use stops::{StopRow, stop_rows};
+pub use tables::table_specs;
+pub(crate) use tables::{contract_version, stop_spec};
+pub use value::decimal;
+pub(crate) use views::{Engine, Extent, render as render_views};

@@ -28,7 +28,7 @@ use crate::requisition::{ApplyId, Identity, RowKey};
 use crate::time::{BeijingTime, Window, rfc3339_micros};
 
 /// `major.minor` of the lines.
-pub const FORMAT: &str = "1.0";
+pub(crate) const FORMAT: &str = "1.0";
 
 /// A page of a hundred requisitions is some 250 kB; what is none shows what it is sooner.
 const MOST_OF_A_FILE: usize = 16 << 10;

@@ -11,7 +11,7 @@ use crate::time::BeijingTime;
 
 /// One row of `stop_reference`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StopRow {
+pub(crate) struct StopRow {
     /// The number of the requisition.
     pub purchase_apply_no: String,
     /// The timestamp that the call was signed with.
@@ -34,7 +34,7 @@ pub struct StopRow {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract has other columns than these, which a test of this crate rules out.
-pub fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
+pub(crate) fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
     let mut rows: Vec<&StopRow> = rows.iter().collect();
     rows.sort_unstable();
     let run = run.to_string();

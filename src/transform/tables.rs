@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::contract::{Contract, TableContract};
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
-use crate::log::layout::Table;
+use crate::log::Table;
 use crate::parquet::TableSpec;
 
 /// The version of the data contract, as manifests and files carry it.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
-pub fn contract_version() -> Result<FormatVersion> {
+pub(crate) fn contract_version() -> Result<FormatVersion> {
     FormatVersion::parse(Contract::get()?.version())
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
@@ -33,7 +33,7 @@ pub fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
 ///
 /// # Errors
 /// As [`table_specs`].
-pub fn stop_spec() -> Result<Arc<TableSpec>> {
+pub(crate) fn stop_spec() -> Result<Arc<TableSpec>> {
     Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
 }
 

@@ -26,7 +26,7 @@ use crate::id::AccountName;
 
 /// Who reads the SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// DuckDB 1.0 or later.
     Duckdb,
     /// Spark 3.5 or later.
@@ -35,7 +35,7 @@ pub enum Engine {
 
 impl Engine {
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Duckdb => "duckdb",
             Self::Spark => "spark",
@@ -94,7 +94,7 @@ impl Engine {
 
 /// Which tables of a lake have files. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Whether there are requisitions.
     pub headers: bool,
     /// Whether there are details.
@@ -105,7 +105,7 @@ pub struct Extent {
 
 /// One view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     /// Its name.
     pub name: &'static str,
     /// What a row of it is, in lines of a comment.
@@ -116,7 +116,7 @@ pub struct View {
 
 /// The views of a lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Views {
+pub(crate) struct Views {
     /// In the order in which they are to be made.
     pub views: Vec<View>,
     /// A query that reads one Beijing month and only its files, without a semicolon.
@@ -127,7 +127,7 @@ pub struct Views {
 
 impl Views {
     /// All of it as one script: the note, comments, statements, and the example commented out.
-    pub fn script(&self) -> String {
+    pub(crate) fn script(&self) -> String {
         let mut script = self.note.as_ref().map_or_else(String::new, |note| format!("-- Note: {note}.\n\n"));
         for view in &self.views {
             for line in view.about.lines() {
@@ -149,7 +149,7 @@ impl Views {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
-pub fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
+pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
     let headers = engine.relation(lake, contract.headers(), extent.headers);
     let details = engine.relation(lake, contract.details(), extent.details);

@@ -8,11 +8,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Defect, RESTORE_LOG, checkpoints};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
-use crate::log::digest::Sha256;
-use crate::log::layout::Layout;
-use crate::log::manifest::{Manifest, Previous};
+use crate::log::manifest::Previous;
 use crate::log::read::{self, ManifestNames};
-use crate::log::state::LogState;
+use crate::log::{Layout, LogState, Manifest, Sha256};
 use crate::store::Store;
 
 /// How many manifests are read at once.

@@ -3,9 +3,8 @@
 use super::{Defect, RESTORE_LOG};
 use crate::error::Result;
 use crate::log::checkpoint::{self, InvalidCheckpoint};
-use crate::log::layout::Layout;
 use crate::log::read::{self, ManifestNames};
-use crate::log::state::LogState;
+use crate::log::{Layout, LogState};
 use crate::store::Store;
 
 /// What to do about a checkpoint.

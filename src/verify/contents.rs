@@ -9,7 +9,7 @@ use parquet::file::metadata::{ParquetMetaData, SortingColumn};
 use serde::de::IgnoredAny;
 
 use super::{Depth, TableShape};
-use crate::log::manifest::FileEntry;
+use crate::log::FileEntry;
 use crate::parquet::{bounds, check_order};
 use crate::time::{BeijingTime, Window};
 

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::is_within;
 use crate::edition::Edition;
-use crate::log::layout::{Layout, Name, Table};
-use crate::log::manifest::{CommitKind, Manifest};
+use crate::log::layout::Name;
+use crate::log::{CommitKind, Layout, Manifest, Table};
 use crate::proof::{Proof, Rule};
 
 /// What is wrong with a live manifest beyond what reading it refuses.
@@ -113,7 +113,7 @@ fn check_rule(kind: CommitKind, proof: &Proof) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, proof};
-    use crate::log::state::LogState;
+    use crate::log::LogState;
     use crate::proof::Grounds;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {

@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 
 use super::Expected;
-use crate::log::stop_ledger::StopResult;
+use crate::log::StopResult;
 
 /// The column of the table that says what became of a stop; read only when everything is.
 const OUTCOME: &str = "outcome";

@@ -3,7 +3,8 @@
 use super::Defect;
 use crate::error::Result;
 use crate::land::sweep::Found;
-use crate::log::layout::{Layout, Table, account_of_folder};
+use crate::log::layout::account_of_folder;
+use crate::log::{Layout, Table};
 use crate::store::Store;
 
 /// What to do about one.
@@ -40,7 +41,7 @@ pub(super) fn unnamed(store: &Store, layout: &Layout, found: &Found) -> Vec<Defe
 ///
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-pub async fn strays(store: &Store) -> Result<Vec<Defect>> {
+pub(crate) async fn strays(store: &Store) -> Result<Vec<Defect>> {
     let mut strays = Vec::new();
     for table in Table::ALL {
         for path in store.names(table.name()).await? {

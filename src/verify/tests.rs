@@ -7,12 +7,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::land::stage::{CommitOutcome, Landing};
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
 };
-use crate::log::digest::Sha256;
-use crate::log::manifest::CommitKind;
+use crate::land::{CommitOutcome, Landing};
+use crate::log::{CommitKind, Sha256};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};

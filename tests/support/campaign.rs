@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use wdt_lake::Window;
 use wdt_lake::sandbox::Sandbox;
 use wdt_lake::sandbox::SharedWorld;
 use wdt_lake::sandbox::Version;
-use wdt_lake::Window;
 
 use super::committed::assert_whole;
 use super::{LakeDir, at, erp, program_at, run};

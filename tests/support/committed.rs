@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wdt_lake::{Access, Lake, Store, Table};
 use wdt_lake::sandbox::Version;
+use wdt_lake::{Access, Lake, Store, Table};
 use wdt_lake::{BeijingTime, Coverage, Window};
 
 use super::LakeDir;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::render;
 use crate::config::{AccountSettings, StopTerms};
-use crate::log::stop_ledger::Stops;
+use crate::log::Stops;
 use crate::pipeline::Known;
 use crate::stop::{Numbers, Planned, StopPlan};
 use crate::time::{Clock as _, SystemClock};

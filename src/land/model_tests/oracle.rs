@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{World, now};
-use crate::log::digest::Sha256;
+use crate::log::Sha256;
 use crate::store::Store;
 
 /// The oracle's own reading of a manifest.

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::land::commit::Writer;
-use crate::land::stage::CommitOutcome;
 use crate::land::testing::{
     binding, checkpoints, everything, proof, state_of_every_manifest, stopped, to_stop, try_writer, window, writer,
 };
+use crate::land::{CommitOutcome, Writer};
 use crate::log::layout::Table;
 use crate::log::manifest::CommitKind;
 use crate::log::read;

@@ -27,7 +27,7 @@ pub(super) struct PageFile {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when there are none.
-pub fn find(place: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn find(place: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(place);
     if path.is_file() {
         return Ok(vec![path.to_owned()]);

@@ -4,34 +4,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::accounts::page_memory;
-use super::super::parts;
 use super::super::shelf::{BufferedPage, SpillBuffer};
-use super::super::task::recorded;
-use super::super::task::{drop_extra_rows, sharing};
-use super::super::{Gap, Tried};
+use super::super::task::{drop_extra_rows, recorded, sharing};
+use super::super::{Gap, Tried, parts};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::{Budget, Limits};
 use crate::extract::walk::{Walked, Walker};
 use crate::id::{CommitId, RunId};
-use crate::land::commit::Writer;
-use crate::land::commit::WriterOptions;
-use crate::land::stage::CommitOutcome;
-use crate::land::stage::Landing;
-use crate::land::stage::Quarantine;
-use crate::land::stage::Raw;
-use crate::log::lake::Lake;
-use crate::log::manifest::CommitKind;
-use crate::log::manifest::RawEntry;
-use crate::log::state::LiveCommit;
+use crate::land::{CommitOutcome, Landing, Quarantine, Raw, Writer, WriterOptions};
+use crate::log::{CommitKind, Lake, LiveCommit, RawEntry};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::Store;
 use crate::time::{Clock, Coverage, Window};
-use crate::transform::contract_version;
-use crate::transform::table_specs;
-use crate::transform::{Assembly, PageDecoder};
+use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
 
 /// What to do about a window that cannot be rebuilt.
@@ -42,7 +30,7 @@ const SYNC: &str = "`wdt-lake sync` into the new lake walks the window again";
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when `from` was never synced; whatever stops the run. Windows that cannot be rebuilt are part of the report.
-pub async fn replay_lake(
+pub(crate) async fn replay_lake(
     from: &Lake,
     store: Store,
     options: &ReplayOptions,

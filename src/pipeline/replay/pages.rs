@@ -17,23 +17,13 @@ use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::commit::Writer;
-use crate::land::commit::WriterOptions;
-use crate::land::stage::CommitOutcome;
-use crate::land::stage::Quarantine;
-use crate::land::stage::TablePart;
-use crate::log::lake::Lake;
-use crate::log::manifest::Binding;
-use crate::log::manifest::CommitKind;
-use crate::log::state::LogState;
-use crate::parquet::RowSource;
-use crate::parquet::TableSpec;
+use crate::land::{CommitOutcome, Quarantine, TablePart, Writer, WriterOptions};
+use crate::log::{Binding, CommitKind, Lake, LogState};
+use crate::parquet::{RowSource, TableSpec};
 use crate::requisition::Identity;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Month, Window};
-use crate::transform::contract_version;
-use crate::transform::table_specs;
-use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined};
+use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined, contract_version, table_specs};
 use crate::worker::blocking;
 
 /// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no `sid` is called so.
@@ -43,7 +33,7 @@ const UNREADABLE_NAMED: u64 = 10;
 
 /// Page files, and whose they are.
 #[derive(Clone, Debug)]
-pub struct PageFiles {
+pub(crate) struct PageFiles {
     /// The account's name in the lake.
     pub account: AccountName,
     /// Which edition answered them.
@@ -56,7 +46,7 @@ pub struct PageFiles {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a commit.
-pub async fn replay_pages(
+pub(crate) async fn replay_pages(
     pages: PageFiles,
     store: Store,
     options: &ReplayOptions,

@@ -4,7 +4,7 @@ use super::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::requisition::{ApplyId, Identity, RowKey};
-use crate::transform::SchemaViolation;
+use crate::transform::value::SchemaViolation;
 
 fn version_of(number: &str, apply_id: Option<ApplyId>) -> Identity {
     Identity::Version { number: number.into(), modified: at("2026-09-02 10:00:00"), apply_id }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::transform::{Contract, SchemaViolation};
+use crate::transform::Contract;
+use crate::transform::value::SchemaViolation;
 
 #[test]
 fn raw_control_characters_in_strings_are_kept() {

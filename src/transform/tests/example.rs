@@ -164,5 +164,5 @@ fn the_second_after_a_flagship_window_belongs_to_the_next() {
     let page = decode_in(Edition::Flagship, FLAGSHIP, second("2023-09-04 09:59:58")).expect("a page");
     assert_eq!(page.quarantined_rows().collect::<Vec<_>>(), [0], "further out it does not fit");
     let page = decode_in(Edition::Enterprise, EXAMPLE, Some(window("2020-05-19 11:57:00", "2020-05-19 11:57:03")));
-    assert_eq!(page.expect("a page").quarantined()[0].reason, crate::transform::SchemaViolation::OutsideWindow);
+    assert_eq!(page.expect("a page").quarantined()[0].reason, crate::transform::value::SchemaViolation::OutsideWindow);
 }
