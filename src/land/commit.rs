@@ -1,13 +1,13 @@
 //! Landing: files under unique names first, then one manifest that makes them count.
 //!
-//! **The commit.** Before every try at a number the staged is checked against the state; a staged that may not follow is dropped whole. Then
+//! **The commit.** Before every try at a number the staged commit is checked against the state; a staged commit that may not follow is dropped whole. Then
 //! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
 //! add it to the state, check again, try the next number. That our own stands there means that we won, whoever answered what. No
 //! answer, or an error, means that the create may still be on its way: the same bytes are tried under the same number again, and
 //! when that does not settle it, the commit fails with its outcome unknown and its files stay for the next sweep.
 //!
-//! **Why a dropped staged may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
-//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a staged.
+//! **Why a dropped staged commit may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
+//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a staged commit.
 //!
 //! Now and then a commit is followed by a [checkpoint](crate::log::checkpoint), on which nothing depends.
 //!
@@ -199,7 +199,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Encodes rows and writes them as one file of the staged; no rows, no file.
+    /// Encodes rows and writes them as one file of the staged commit; no rows, no file.
     ///
     /// # Errors
     /// As [`Writer::land`].
@@ -209,7 +209,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the quarantined records of the staged, all of them at once; no records, no file.
+    /// Writes the quarantined records of the staged commit, all of them at once; no records, no file.
     ///
     /// # Errors
     /// As [`Writer::land`].
@@ -218,10 +218,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes a staged count, or drops it. See the module documentation.
+    /// Makes a staged commit count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged counts is then unknown, and the next run finds out.
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged commit counts is then unknown, and the next run finds out.
     /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
     pub(crate) async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
@@ -253,7 +253,7 @@ impl Writer {
         }
     }
 
-    /// Appends the staged's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
+    /// Appends the staged commit's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
     async fn append(
         &self,
         state: &mut LogState,
@@ -362,7 +362,7 @@ impl Writer {
         Ok(entry)
     }
 
-    /// Puts an already encoded file and adds it to the staged: the model test needs no Parquet.
+    /// Puts an already encoded file and adds it to the staged commit: the model test needs no Parquet.
     #[cfg(test)]
     pub(crate) async fn write_encoded(&self, staged: &mut StagedCommit, table: Table, file: EncodedFile) -> Result<()> {
         let path = match table {

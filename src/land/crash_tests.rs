@@ -422,15 +422,9 @@ async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
 }
 
 #[tokio::test]
-async fn an_empty_window_is_a_manifest_and_no_file_and_an_abandoned_draft_is_nothing() {
+async fn an_empty_window_is_a_manifest_and_no_file() {
     let store = Store::memory();
     let writer = writer(&store).await;
-    let mut staged = writer.begin(CommitKind::Sync, Some(window(50, 59)), vec![]);
-    writer.write(&mut staged, landing(50, 59).parts.remove(0)).await.expect("written");
-    let lines = Quarantine { lines: Bytes::from_static(b"{}\n"), rows: 1 };
-    writer.quarantine(&mut staged, lines).await.expect("written");
-    assert_eq!(everything(&store).await.len(), 2);
-    writer.abandon(staged).await.expect("deleted");
     committed(writer.land(Landing { parts: vec![], proof: Some(proof(0)), ..landing(0, 9) }).await);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);

@@ -11,7 +11,7 @@ use crate::parquet::{RowSource, TableSpec};
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Window};
 
-/// A commit in the making. When it is given up, its files are left to the next sweep; [`Writer::abandon`](crate::land::commit::Writer::abandon) clears them at once.
+/// A commit in the making. When it is given up, its files are left to the next sweep.
 #[derive(Debug)]
 pub(crate) struct StagedCommit {
     pub(crate) commit: CommitId,
@@ -115,7 +115,7 @@ pub(crate) struct Committed {
     pub undeleted: Vec<String>,
 }
 
-/// What became of a staged.
+/// What became of a staged commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommitOutcome {
     /// It counts.
