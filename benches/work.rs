@@ -145,7 +145,7 @@ fn sync(criterion: &mut Criterion) {
                 let clock = Arc::new(erp.clock.clone());
                 let run = wdt_lake::sync(&erp.account, store, &options, clock, Interrupt::never(), &|_| {});
                 let report = erp.runtime.block_on(run).expect("a run");
-                assert_eq!((report.headers, report.exit_code()), (REQUISITIONS as u64, 0));
+                assert_eq!((report.tally.headers, report.exit_code()), (REQUISITIONS as u64, 0));
                 folder
             },
             criterion::BatchSize::PerIteration,

@@ -41,5 +41,5 @@ pub(crate) use commit::{Writer, WriterOptions};
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
 pub(crate) use lease::Lease;
 pub use lease::LeaseWait;
-pub(crate) use stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, TablePart};
+pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw};
 pub(crate) use sweep::{Leftovers, leftovers};

@@ -9,21 +9,23 @@ mod ask;
 mod forecast;
 mod interrupt;
 mod latest;
+mod lease_session;
 mod parts;
 mod range;
 mod raw;
 mod refresh;
+mod replace;
 mod replay;
 mod report;
 mod requester;
 mod run;
-mod shelf;
 mod source;
+mod spill;
 mod stop;
-mod task;
+mod tally;
+mod window_task;
 
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
+use lease_session::LeaseSession;
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
@@ -153,7 +156,7 @@ pub async fn sync(
 
 /// The same, by means that others may share.
 async fn sync_by(
-    means: &RunResources,
+    resources: &RunResources,
     account: &AccountSettings,
     store: Store,
     options: &SyncOptions,
@@ -164,7 +167,7 @@ async fn sync_by(
     let began = Instant::now();
     let mut report = SyncReport::new(RunId::generate());
     let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
-    let opening = Writer::encoding_on(means.encoder.clone(), store.clone(), writer_options);
+    let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
     };
@@ -181,44 +184,28 @@ async fn sync_by(
         return Ok(report.after(began));
     };
 
-    let (name, heartbeat) = (account.name.clone(), Arc::clone(&clock));
-    let acquiring = Lease::acquire(store, name, report.run, heartbeat, options.wait, interrupt.asked());
-    let lease = interrupt.unless_over(acquiring).await.transpose()?.flatten();
-    let Some(lease) = lease else { return Ok(report.interrupted().after(began)) };
-    let outcome = async {
-        let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
-            return Ok(report.interrupted());
-        };
-        report.warnings.extend(swept.foreign.iter().map(|name| {
-            format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
-        }));
-        let lake = writer.view().await;
-        let mut run = Run::new(means, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
-        let quit = run.quit();
-        let is_done = {
-            let mut walking = pin!(run.all_windows());
-            let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
-            if !is_done {
-                // Windows whose pages are all there are finished, and of others the part that is proved.
-                quit.set();
-                let _ = interrupt.unless_late(walking).await;
-            }
-            is_done
-        };
-        if is_done {
-            run.name_uncovered();
-        }
-        let report = run.finish();
-        Ok(if is_done { report } else { report.interrupted() })
+    let session = LeaseSession { store, account: account.name.clone(), run: report.run, clock: Arc::clone(&clock) };
+    let Some(lease) = session.begin(options.wait, interrupt).await? else {
+        return Ok(report.interrupted().after(began));
     };
-    let mut outcome = outcome.await;
-    if let Ok(report) = &mut outcome {
+    let work = async {
+        let mut report = Box::pin(async {
+            let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
+                return Ok(report.interrupted());
+            };
+            report.warnings.extend(swept.foreign.iter().map(|name| {
+                format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
+            }));
+            let lake = writer.view().await;
+            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+            Ok::<_, Error>(run.until_interrupted(interrupt).await)
+        })
+        .await?;
         // What is not remembered in time is told again.
-        let _ = interrupt.unless_over(remember_start(&writer, report)).await;
-    }
-    // One that cannot be given back in time goes stale by itself.
-    let _ = interrupt.unless_over(lease.release()).await;
-    Ok(outcome?.after(began))
+        let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
+        Ok(report)
+    };
+    Ok(lease.during(interrupt, work).await?.after(began))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -246,20 +233,19 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
     if is_tidy && !Lease::lies_in(&store, account.clone()).await? {
         return Ok(());
     }
-    let lease = match Lease::acquire(store, account, run, clock, LeaseWait::No, std::future::pending()).await {
+    let never = Interrupt::never();
+    let session = LeaseSession { store, account, run, clock };
+    let lease = match session.begin(LeaseWait::No, &never).await {
         // Another run is at work: it has swept, and what lies there now may be its own.
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
         lease => lease?,
     };
+    let Some(lease) = lease else { return Ok(()) };
     let tidied = async {
         writer.sweep().await?;
         writer.remember_start().await
     };
-    let tidied = tidied.await;
-    if let Some(lease) = lease {
-        lease.release().await;
-    }
-    tidied
+    lease.during(&never, tidied).await
 }
 
 fn writer_options(

@@ -258,7 +258,7 @@ fn a_second_of_a_thousand_requisitions_is_complete() {
         let store = Store::memory();
         let options = SyncOptions { page_size: 100, limits: Limits::default(), ..options() };
         let report = run(&sandbox, &store, &options).await;
-        assert_eq!((report.exit_code(), report.headers), (0, 1_300), "{report:?}");
+        assert_eq!((report.exit_code(), report.tally.headers), (0, 1_300), "{report:?}");
         assert_eq!(check(&sandbox, &store, 5).await, 1_300);
         println!("{} calls for 1,300 rows, 1,000 of them in one second", report.calls);
     });
@@ -276,7 +276,7 @@ fn a_server_that_caps_its_pages_is_read_completely() {
             let store = Store::memory();
             let options = SyncOptions { page_size: 100, limits: Limits::default(), ..options() };
             let report = run(&sandbox, &store, &options).await;
-            assert_eq!((report.exit_code(), report.headers), (0, count as u64), "{report:?}");
+            assert_eq!((report.exit_code(), report.tally.headers), (0, count as u64), "{report:?}");
             assert!(report.calls <= calls, "{} calls for pages of {cap}", report.calls);
         });
     }
@@ -298,7 +298,7 @@ fn a_burst_within_an_hour_is_planned_and_read() {
         assert_eq!(forecast.rows(), 800);
         assert!(forecast.windows.iter().all(|planned| planned.rows.is_some_and(|rows| rows <= 160)), "{forecast:?}");
         let report = run(&sandbox, &Store::memory(), &options).await;
-        assert_eq!((report.exit_code(), report.headers), (0, 800), "{report:?}");
+        assert_eq!((report.exit_code(), report.tally.headers), (0, 800), "{report:?}");
     });
 }
 
@@ -317,7 +317,7 @@ fn a_quiet_year_half_costs_its_pages_and_one_call_a_window() {
             ..options()
         };
         let report = run(&sandbox, &store, &options).await;
-        assert_eq!((report.exit_code(), report.headers), (0, 100_000), "{:?}", report.gaps);
+        assert_eq!((report.exit_code(), report.tally.headers), (0, 100_000), "{:?}", report.gaps);
         let allowed = 100_000_u64.div_ceil(100) * 105 / 100 + report.windows;
         println!("{} calls for 100,000 rows in {} windows; {allowed} allowed", report.calls, report.windows);
         assert!(report.calls <= allowed, "{} calls, {allowed} allowed", report.calls);

@@ -145,11 +145,11 @@ fn what_comes_after_a_date_ahead_is_fetched() {
             Reply { date: Some(http_date(now().plus_seconds(passed + off))), ..judge(ask, passed, &rows) }
         });
         let (machine, store) = (Machine::default(), Store::memory());
-        assert_eq!(sync_on(&machine, &fake, &store, from(DAY)).0.headers, 1, "{off}");
+        assert_eq!(sync_on(&machine, &fake, &store, from(DAY)).0.tally.headers, 1, "{off}");
         machine.set(3 * 3_600);
         passed.store(3 * 3_600, Relaxed);
         let (report, coverage) = sync_on(&machine, &fake, &store, SyncOptions::default());
-        assert_eq!((report.exit_code(), report.headers), (0, 1), "{off}: {:?}", report.gaps);
+        assert_eq!((report.exit_code(), report.tally.headers), (0, 1), "{off}: {:?}", report.gaps);
         assert!(end(&coverage) <= now().plus_seconds(3 * 3_600 - LAG));
     }
 }
@@ -293,7 +293,7 @@ fn a_balancer_with_a_clock_that_is_off_loses_nothing() {
             assert_eq!(rest.exit_code(), 0, "{off}: {:?} {:?}", rest.gaps, rest.stopped);
             let owed = all.iter().filter(|(_, modified)| coverage.windows()[0].contains(*modified)).count() as u64;
             assert!(owed >= 50 && coverage.windows().len() == 1, "{off}: {coverage:?}");
-            assert_eq!(report.headers + rest.headers, owed, "{off}");
+            assert_eq!(report.tally.headers + rest.tally.headers, owed, "{off}");
         }
     }
 }

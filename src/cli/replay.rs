@@ -118,11 +118,11 @@ fn to_json(account: &AccountName, report: &ReplayReport) -> Value {
         "json_bytes": report.json_bytes,
         "commits": report.commits,
         "replaced": report.replaced,
-        "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
+        "rows": {"purchase_apply": report.tally.headers, "purchase_apply_detail": report.tally.details, "quarantined": report.tally.quarantined},
         "unreadable_times": report.unreadable_times,
         "duplicates": report.duplicates,
-        "files": report.files,
-        "parquet_bytes": report.bytes,
+        "files": report.tally.files,
+        "parquet_bytes": report.tally.bytes,
         "gaps": report.gaps.iter().map(|gap| json!({
             "window": {"start": gap.window.start(), "end": gap.window.end()},
             "error": {"message": gap.error.to_string(), "hint": gap.error.hint_text()},
@@ -141,9 +141,13 @@ fn to_text(account: &AccountName, report: &ReplayReport) -> String {
             render::bytes(report.json_bytes),
             render::count(report.commits, "commit")
         ),
-        format!("  purchase_apply         {:>14} rows", render::thousands(report.headers)),
-        format!("  purchase_apply_detail  {:>14} rows", render::thousands(report.details)),
-        format!("  {}, {}, {seconds:.2} s", render::count(report.files, "file"), render::bytes(report.bytes)),
+        format!("  purchase_apply         {:>14} rows", render::thousands(report.tally.headers)),
+        format!("  purchase_apply_detail  {:>14} rows", render::thousands(report.tally.details)),
+        format!(
+            "  {}, {}, {seconds:.2} s",
+            render::count(report.tally.files, "file"),
+            render::bytes(report.tally.bytes)
+        ),
     ];
     if report.duplicates > 0 {
         lines.push(format!("  {} met again on an earlier page", render::count(report.duplicates, "version")));
@@ -151,10 +155,10 @@ fn to_text(account: &AccountName, report: &ReplayReport) -> String {
     if report.replaced > 0 {
         lines.push(format!("  {} of an earlier replay replaced", render::count(report.replaced, "commit")));
     }
-    if report.quarantined > 0 {
+    if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",
-            render::count(report.quarantined, "record")
+            render::count(report.tally.quarantined, "record")
         ));
     }
     lines.extend(render::unreadable_times(report.unreadable_times));

@@ -56,13 +56,13 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "range": report.range.map(window),
         "windows": report.windows,
         "refreshed": report.refreshed,
-        "rows": {"purchase_apply": report.headers, "purchase_apply_detail": report.details, "quarantined": report.quarantined},
+        "rows": {"purchase_apply": report.tally.headers, "purchase_apply_detail": report.tally.details, "quarantined": report.tally.quarantined},
         "unreadable_times": report.remarks.unreadable_times,
         "landed_with_and_without_id": report.remarks.with_and_without_id,
-        "real_num": render::decimal(report.real_num_scaled),
+        "real_num": render::decimal(report.tally.real_num_scaled),
         "calls": report.calls,
-        "files": report.files,
-        "parquet_bytes": report.bytes,
+        "files": report.tally.files,
+        "parquet_bytes": report.tally.bytes,
         "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().map(error),
@@ -88,7 +88,7 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     if is_idle {
         return format!("{account}: {range} (Beijing time) is covered already: no call was made");
     }
-    let sum = format!(", real_num sums to {}", render::decimal(report.real_num_scaled));
+    let sum = format!(", real_num sums to {}", render::decimal(report.tally.real_num_scaled));
     let (of_headers, of_details) = match edition {
         Edition::Enterprise | Edition::Y => (&*sum, ""),
         // Its headers carry no quantities.
@@ -96,14 +96,14 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     };
     let mut lines = vec![
         format!("{account}: {range} (Beijing time)"),
-        format!("  purchase_apply         {:>14} rows{of_headers}", render::thousands(report.headers)),
-        format!("  purchase_apply_detail  {:>14} rows{of_details}", render::thousands(report.details)),
+        format!("  purchase_apply         {:>14} rows{of_headers}", render::thousands(report.tally.headers)),
+        format!("  purchase_apply_detail  {:>14} rows{of_details}", render::thousands(report.tally.details)),
         format!(
             "  {} in {}, {}, {}, {:.2} s",
             render::count(report.windows, "window"),
             render::count(report.calls, "call"),
-            render::count(report.files, "file"),
-            render::bytes(report.bytes),
+            render::count(report.tally.files, "file"),
+            render::bytes(report.tally.bytes),
             report.elapsed.as_secs_f64()
         ),
     ];
@@ -113,10 +113,10 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
             render::count(report.refreshed, "window")
         ));
     }
-    if report.quarantined > 0 {
+    if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",
-            render::count(report.quarantined, "record")
+            render::count(report.tally.quarantined, "record")
         ));
     }
     let Remarks { unreadable_times, with_and_without_id } = report.remarks;

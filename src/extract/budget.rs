@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::time::Window;
+
 /// What a walk may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -100,6 +102,11 @@ impl Budget {
     /// Whether the other draws on the same calls.
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Pieces of a window, which draw on the same calls.
+    pub(crate) fn shared_by(&self, windows: Vec<Window>) -> Vec<(Window, Self)> {
+        windows.into_iter().map(|window| (window, self.clone())).collect()
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {

@@ -12,3 +12,4 @@ mod evidence;
 pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod walk;
+pub(crate) mod whole;

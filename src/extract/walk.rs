@@ -52,6 +52,15 @@ pub(crate) struct WalkOutcome<P> {
     pub is_contradicted: bool,
 }
 
+impl<P> WalkOutcome<P> {
+    /// The first total, as far as it counts rows of the window and no others: what the pieces of a window add up to. Where more seconds than the
+    /// window are asked for, only a walk that saw their rows tells how many are its own.
+    pub(crate) fn own_total(&self, extra_seconds: i64) -> Option<u64> {
+        let extra = if extra_seconds == 0 { Some(0) } else { self.extra_rows };
+        self.first_total.zip(extra).map(|(total, extra)| total.saturating_sub(extra))
+    }
+}
+
 /// What a walk came to.
 #[derive(Debug)]
 pub(crate) enum Walked<P> {

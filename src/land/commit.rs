@@ -13,12 +13,13 @@
 //!
 //! One process commits one staged at a time (a lock around the state); any number of processes may write one account.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 
-use super::stage::{CommitOutcome, Committed, Landing, Quarantine, Raw, StagedCommit, TablePart};
+use super::stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw, StagedCommit, WrittenFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
@@ -121,17 +122,20 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
-    pub(crate) async fn land(&self, landing: Landing) -> Result<CommitOutcome> {
-        let mut staged = self.begin(landing.kind, landing.window, landing.removes);
+    pub(crate) async fn land(&self, new: NewCommit) -> Result<CommitOutcome> {
+        let mut staged = self.begin(new.kind, new.window, new.removes);
         let written = async {
-            // One part is encoded while the one before it goes to the store.
-            let parts = stream::iter(landing.parts).map(|part| self.write_part(&staged, part));
-            let files: Vec<_> = parts.buffered(2).try_collect().await?;
-            let quarantine = match landing.quarantine {
+            // One file is encoded while the one before it goes to the store.
+            let files = stream::iter(new.files).map(async |file| {
+                let table = file.spec.table;
+                Ok::<_, Error>((table, self.write_file(&staged, file).await?))
+            });
+            let files: Vec<_> = files.buffered(2).try_collect().await?;
+            let quarantine = match new.quarantine {
                 Some(quarantine) => self.write_quarantine(&staged, quarantine).await?,
                 None => None,
             };
-            let raw = match landing.raw {
+            let raw = match new.raw {
                 Some(raw) => Some(self.write_raw(&staged, raw).await?),
                 None => None,
             };
@@ -139,10 +143,12 @@ impl Writer {
         };
         match written.await {
             Ok((files, quarantine, raw)) => {
-                staged.files = files.into_iter().flatten().collect();
+                for (table, file) in files {
+                    file.into_iter().for_each(|file| staged.add(table, file));
+                }
                 staged.quarantine = quarantine;
                 staged.raw = raw;
-                self.commit(staged, landing.proof).await
+                self.commit(staged, new.proof).await
             }
             Err(error) => self.dropped_by_a_sweep(staged.commit, error).await,
         }
@@ -169,6 +175,7 @@ impl Writer {
             removes,
             fences: Vec::new(),
             files: Vec::new(),
+            sums: BTreeMap::new(),
             quarantine: None,
             raw: None,
             intent: None,
@@ -203,9 +210,11 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub(crate) async fn write(&self, staged: &mut StagedCommit, part: TablePart) -> Result<()> {
-        let file = self.write_part(staged, part).await?;
-        staged.files.extend(file);
+    pub(crate) async fn write(&self, staged: &mut StagedCommit, file: NewFile) -> Result<()> {
+        let table = file.spec.table;
+        if let Some(file) = self.write_file(staged, file).await? {
+            staged.add(table, file);
+        }
         Ok(())
     }
 
@@ -239,8 +248,9 @@ impl Writer {
                 if let Some(checkpoint) = checkpoint {
                     checkpoint.write(&self.store, &self.layout).await;
                 }
-                let StagedCommit { commit, files, quarantine, .. } = staged;
-                Ok(CommitOutcome::Committed(Committed { number, commit, files, quarantine, undeleted }))
+                let StagedCommit { commit, kind, window, files, sums, quarantine, .. } = staged;
+                let committed = Committed { number, commit, kind, window, files, sums, quarantine, undeleted };
+                Ok(CommitOutcome::Committed(committed))
             }
             Err(refusal) => {
                 let dropped = self.delete_quietly(staged.paths()).await;
@@ -312,8 +322,8 @@ impl Writer {
         }
     }
 
-    async fn write_part(&self, staged: &StagedCommit, part: TablePart) -> Result<Option<FileEntry>> {
-        let TablePart { spec, span, part, rows } = part;
+    async fn write_file(&self, staged: &StagedCommit, file: NewFile) -> Result<Option<WrittenFile>> {
+        let NewFile { spec, span, part, rows } = file;
         let table = spec.table;
         let path = match (table, span.or(staged.window)) {
             (Table::StopReference, _) => Some(self.layout.stop_reference(staged.commit)),
@@ -334,12 +344,14 @@ impl Writer {
         }
     }
 
-    async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<FileEntry> {
-        let EncodedFile { bytes, rows, sha256, min_modified, max_modified } = file;
+    async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<WrittenFile> {
+        let EncodedFile { bytes, rows, sha256, min_modified, max_modified, sum } = file;
         let size = bytes.len() as u64;
         self.store.put_unique(&path, bytes, &self.layout.staging(commit)).await?;
         self.store.point("land.file_written").await?;
-        Ok(FileEntry { table: table.name().to_owned(), path, bytes: size, sha256, rows, min_modified, max_modified })
+        let table = table.name().to_owned();
+        let entry = FileEntry { table, path, bytes: size, sha256, rows, min_modified, max_modified };
+        Ok(WrittenFile { entry, sum })
     }
 
     async fn write_quarantine(&self, staged: &StagedCommit, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
@@ -370,8 +382,8 @@ impl Writer {
             _ => staged.window.and_then(|window| self.layout.data(table, window, staged.commit, None)),
         };
         let path = path.ok_or_else(|| Error::internal("no window"))?;
-        let entry = self.put_file(staged.commit, table, path, file).await?;
-        staged.files.push(entry);
+        let file = self.put_file(staged.commit, table, path, file).await?;
+        staged.add(table, file);
         Ok(())
     }
 

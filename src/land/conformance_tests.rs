@@ -1,5 +1,5 @@
 //! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures: what a store must
-//! do, landing, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and lost answers at the steps of it all.
+//! do, new_commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and lost answers at the steps of it all.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, Lists};
 use super::lease::{Lease, LeaseWait};
 use super::s3_server::S3Server;
-use super::stage::{CommitOutcome, Landing};
+use super::stage::{CommitOutcome, NewCommit};
 use super::sweep::leftovers;
 use super::testing::{
-    HeldClock, binding, everything, landing, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
+    HeldClock, binding, everything, new_commit, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
@@ -150,10 +150,10 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     assert!(matches!(again, CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { .. }))), "{again:?}");
 
     // Rows, a refresh of them and a sweep leave the stops alone, and the other way round.
-    assert!(matches!(writers[3].land(landing(0, 9)).await, Ok(CommitOutcome::Committed(_))));
+    assert!(matches!(writers[3].land(new_commit(0, 9)).await, Ok(CommitOutcome::Committed(_))));
     let removes =
         writers[3].view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
-    let refreshed = Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) };
+    let refreshed = NewCommit { kind: CommitKind::Refresh, removes, ..new_commit(0, 9) };
     assert!(matches!(writers[3].land(refreshed).await, Ok(CommitOutcome::Committed(_))));
     let swept = writers[3].sweep().await.expect("swept").deleted;
     assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
@@ -231,7 +231,7 @@ async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
     let writers = [Arc::new(writer(&store).await), Arc::new(writer(&store).await)];
     let tries = (0..24).map(|n: i64| {
         let (writer, start) = (Arc::clone(&writers[(n % 2) as usize]), (n / 4) * 10);
-        tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
+        tokio::spawn(async move { writer.land(new_commit(start, start + 9)).await })
     });
     let outcomes = join_all(tries).await;
     let won = outcomes.into_iter().filter(|tried| matches!(tried, Ok(Ok(CommitOutcome::Committed(_))))).count();
@@ -239,7 +239,7 @@ async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
     assert_eq!(lake.coverage().windows(), [window(0, 59)]);
     assert_eq!(everything(&store).await.len(), 6 + 12);
-    let overlap = writers[0].land(landing(55, 64)).await;
+    let overlap = writers[0].land(new_commit(55, 64)).await;
     assert_eq!(dropped(overlap), Conflict::Overlap { window: window(50, 59) });
 }
 
@@ -261,7 +261,7 @@ async fn an_answer_that_was_lost_is_found_out(place: &Place) {
     ] {
         let (store, _folder) = place.lake();
         let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), when))));
-        assert_eq!(committed(writer(&lossy).await.land(landing(0, 9)).await).number, 1);
+        assert_eq!(committed(writer(&lossy).await.land(new_commit(0, 9)).await).number, 1);
         assert_eq!(writer(&store).await.view().await.state().next_number(), 2);
     }
 }
@@ -270,7 +270,7 @@ async fn what_a_dead_writer_left_is_fenced(place: &Place) {
     let (store, _folder) = place.lake();
     let slow = writer(&store).await;
     let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut staged, landing(0, 9).parts.remove(0)).await.expect("written");
+    slow.write(&mut staged, new_commit(0, 9).files.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     let swept = writer(&store).await.sweep().await.expect("swept");
@@ -304,9 +304,9 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     let lost = |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
     let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), lost))));
     let next = try_writer(&lossy).await.expect("opened");
-    assert_eq!(committed(next.land(landing(30, 39)).await).number, numbers);
+    assert_eq!(committed(next.land(new_commit(30, 39)).await).number, numbers);
     // One that had looked before learns of it, and plans again.
-    assert_eq!(dropped(one.land(landing(30, 39)).await), Conflict::Overlap { window: window(30, 39) });
+    assert_eq!(dropped(one.land(new_commit(30, 39)).await), Conflict::Overlap { window: window(30, 39) });
     let refused = try_writer(&plain).await.err().expect("not for several");
     assert!(refused.hint_text().expect("a hint").contains("--single-writer"), "{refused}");
 
@@ -316,7 +316,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     let copy = layout.sole_manifest(numbers, crate::id::CommitId::generate());
     plain.put(&copy, text, "_staging/i").await.expect("put");
     for error in [
-        one.land(landing(50, 59)).await.map(|_| ()).err(),
+        one.land(new_commit(50, 59)).await.map(|_| ()).err(),
         Lake::open(plain.clone(), binding().name).await.map(|_| ()).err(),
         try_writer(&store).await.map(|_| ()).err(),
     ] {

@@ -11,10 +11,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::commit::Writer;
-use super::stage::{CommitOutcome, Committed, Landing, Quarantine};
+use super::stage::{CommitOutcome, Committed, NewCommit, Quarantine};
 use super::sweep::leftovers;
 use super::testing::{
-    binding, everything, landing, options, proof, schema_accepts, state_of_every_manifest, try_writer, window, writer,
+    binding, everything, new_commit, options, proof, schema_accepts, state_of_every_manifest, try_writer, window,
+    writer,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Binding, CommitKind, Conflict, Lake, Layout, Sha256, Table};
@@ -96,12 +97,12 @@ pub(crate) async fn work(writer: &Writer) -> Result<()> {
         let gaps = writer.view().await.coverage().gaps(window(start, end));
         for gap in gaps {
             let quarantine = (start == 10).then(|| Quarantine { lines: Bytes::from_static(b"{}\n"), rows: 1 });
-            let parts = landing(gap.start().unix(), gap.end().unix());
-            writer.land(Landing { quarantine, ..parts }).await?;
+            let parts = new_commit(gap.start().unix(), gap.end().unix());
+            writer.land(NewCommit { quarantine, ..parts }).await?;
         }
     }
     let removes = writer.view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
-    writer.land(Landing { kind: CommitKind::Refresh, removes, ..landing(0, 9) }).await?;
+    writer.land(NewCommit { kind: CommitKind::Refresh, removes, ..new_commit(0, 9) }).await?;
     Ok(())
 }
 
@@ -109,7 +110,7 @@ pub(crate) async fn work(writer: &Writer) -> Result<()> {
 pub(crate) async fn leave_orphans(store: &Store) {
     let dead = writer(store).await;
     let mut staged = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    for part in landing(0, 9).parts {
+    for part in new_commit(0, 9).files {
         dead.write(&mut staged, part).await.expect("written");
     }
     let staged = format!("{}-7", Layout::new(binding().name).staging(staged.commit()));
@@ -234,10 +235,10 @@ pub(crate) fn dropped(outcome: Result<CommitOutcome>) -> Conflict {
 async fn of_two_overlapping_windows_one_is_committed() {
     let store = Store::memory();
     let (one, two) = (writer(&store).await, writer(&store).await);
-    committed(one.land(landing(0, 9)).await);
-    assert_eq!(dropped(two.land(landing(5, 14)).await), Conflict::Overlap { window: window(0, 9) });
+    committed(one.land(new_commit(0, 9)).await);
+    assert_eq!(dropped(two.land(new_commit(5, 14)).await), Conflict::Overlap { window: window(0, 9) });
     assert_eq!(two.view().await.coverage().windows(), [window(0, 9)], "the loser learned of the winner");
-    committed(two.land(landing(10, 14)).await);
+    committed(two.land(new_commit(10, 14)).await);
     assert_eq!(everything(&store).await.len(), 2 + 2 * 2, "the files of the dropped commit are gone");
 }
 
@@ -248,7 +249,7 @@ async fn many_windows_of_two_processes_are_committed_once_each() {
         let writers = [Arc::new(writer(&store).await), Arc::new(writer(&store).await)];
         let tries = (0..40).map(|n| {
             let (writer, start) = (Arc::clone(&writers[n % 2]), (n as i64 / 4) * 10);
-            tokio::spawn(async move { writer.land(landing(start, start + 9)).await })
+            tokio::spawn(async move { writer.land(new_commit(start, start + 9)).await })
         });
         let tries = join_all(tries).await;
         let won = tries.into_iter().filter(|tried| matches!(tried, Ok(Ok(CommitOutcome::Committed(_))))).count();
@@ -268,7 +269,7 @@ async fn a_number_that_our_own_lost_try_took_is_ours() {
     ] {
         let store = Store::memory();
         let troubled = meanwhile(&store, when, || Box::pin(async { Err(trouble()) }));
-        assert_eq!(committed(writer(&troubled).await.land(landing(0, 9)).await).number, 1);
+        assert_eq!(committed(writer(&troubled).await.land(new_commit(0, 9)).await).number, 1);
         assert_eq!(writer(&store).await.view().await.state().next_number(), 2);
     }
 }
@@ -284,7 +285,7 @@ async fn an_outcome_that_stays_unknown_is_an_error_and_its_files_wait_for_the_sw
     }
     let store = Store::memory();
     let lame = writer(&store.with_seam(FailPoints::new(Arc::new(NoCreate)))).await;
-    let error = lame.land(landing(0, 9)).await.expect_err("no create works");
+    let error = lame.land(new_commit(0, 9)).await.expect_err("no create works");
     assert_eq!(error.kind(), ErrorKind::Lake);
     assert!(error.hint_text().is_some());
     assert_eq!(everything(&store).await.len(), 2, "the create may still arrive: nothing may be deleted");
@@ -299,14 +300,14 @@ async fn a_fenced_writer_is_dropped_and_its_late_files_go() {
     let store = Store::memory();
     let (slow, other) = (writer(&store).await, writer(&store).await);
     let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    let mut parts = landing(0, 9).parts.into_iter();
+    let mut parts = new_commit(0, 9).files.into_iter();
     slow.write(&mut staged, parts.next().expect("a part")).await.expect("written");
     let commit = staged.commit();
     assert_eq!(other.sweep().await.expect("swept").fenced, vec![commit]);
     slow.write(&mut staged, parts.next().expect("a part")).await.expect("written after the fence");
     assert_eq!(dropped(slow.commit(staged, Some(proof(10))).await), Conflict::Fenced);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
-    committed(slow.land(landing(0, 9)).await);
+    committed(slow.land(new_commit(0, 9)).await);
 }
 
 #[tokio::test]
@@ -314,7 +315,7 @@ async fn a_file_that_arrives_after_its_writer_was_fenced_goes_with_the_next_swee
     let store = Store::memory();
     let slow = writer(&store).await;
     let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut staged, landing(0, 9).parts.remove(0)).await.expect("written");
+    slow.write(&mut staged, new_commit(0, 9).files.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     writer(&store).await.sweep().await.expect("swept");
@@ -332,7 +333,7 @@ async fn a_manifest_on_its_way_meets_the_fence() {
         let store = Store::memory();
         let slow = writer(&store).await;
         let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-        for part in landing(0, 9).parts {
+        for part in new_commit(0, 9).files {
             slow.write(&mut staged, part).await.expect("written");
         }
         // What would be created: taken from a copy of the lake.
@@ -374,8 +375,8 @@ async fn a_writer_whose_half_written_file_is_swept_away_lands_again() {
     };
     let staged = |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::Point("put.staged"));
     let slow = writer(&meanwhile(&store, staged, sweep)).await;
-    assert_eq!(dropped(slow.land(landing(0, 9)).await), Conflict::Fenced);
-    committed(slow.land(landing(0, 9)).await);
+    assert_eq!(dropped(slow.land(new_commit(0, 9)).await), Conflict::Fenced);
+    committed(slow.land(new_commit(0, 9)).await);
     writer(&store).await.sweep().await.expect("swept");
     assert_eq!(everything(&store).await.len(), 2 + 2);
 }
@@ -398,7 +399,7 @@ async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again()
         };
         let sweeper = writer(&meanwhile(&store, when, sweep)).await;
         sweeper.sweep().await.unwrap_or_else(|error| panic!("{point}: {error}"));
-        committed(sweeper.land(landing(0, 29)).await);
+        committed(sweeper.land(new_commit(0, 29)).await);
         writer(&store).await.sweep().await.expect("swept");
         assert_eq!(everything(&store).await.len(), 1 + 2 + 2, "{point}: what is not ours, two files, two manifests");
     }
@@ -408,10 +409,10 @@ async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again()
 async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
     let store = Store::memory();
     let (one, two) = (writer(&store).await, writer(&store).await);
-    let first = committed(one.land(landing(0, 9)).await).commit;
+    let first = committed(one.land(new_commit(0, 9)).await).commit;
     two.sweep().await.expect("swept");
     let again = |writer: Arc<Writer>| async move {
-        writer.land(Landing { kind: CommitKind::Refresh, removes: vec![first], ..landing(0, 14) }).await
+        writer.land(NewCommit { kind: CommitKind::Refresh, removes: vec![first], ..new_commit(0, 14) }).await
     };
     let (one, two) = (Arc::new(one), Arc::new(two));
     committed(again(Arc::clone(&one)).await);
@@ -425,7 +426,7 @@ async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
 async fn an_empty_window_is_a_manifest_and_no_file() {
     let store = Store::memory();
     let writer = writer(&store).await;
-    committed(writer.land(Landing { parts: vec![], proof: Some(proof(0)), ..landing(0, 9) }).await);
+    committed(writer.land(NewCommit { files: vec![], proof: Some(proof(0)), ..new_commit(0, 9) }).await);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);
     assert_eq!(crate::log::lake::accounts(&store).await.expect("listed"), vec![binding().name]);
@@ -439,9 +440,9 @@ async fn an_account_name_stays_bound() {
     let late = crate::land::commit::WriterOptions { binding: other, ..options() };
     // Bound by another process after this one had opened the empty lake, and before the next one opens it.
     let late_writer = Writer::open(store.clone(), late.clone()).await.expect("an empty lake");
-    committed(early.land(landing(0, 9)).await);
+    committed(early.land(new_commit(0, 9)).await);
     for error in [
-        late_writer.land(landing(20, 29)).await.expect_err("bound"),
+        late_writer.land(new_commit(20, 29)).await.expect_err("bound"),
         Writer::open(store.clone(), late).await.err().expect("bound"),
     ] {
         assert_eq!(error.kind(), ErrorKind::Usage);
@@ -458,7 +459,7 @@ async fn a_hole_or_a_changed_byte_in_the_log_is_a_defect() {
         // What stands before a checkpoint is not read again, so a changed byte there is for `verify` to find.
         let writer = writer(&store).await.with_checkpoints_every(50);
         for start in [0, 10, 20] {
-            committed(writer.land(landing(start, start + 9)).await);
+            committed(writer.land(new_commit(start, start + 9)).await);
         }
         let path = layout.manifest(number);
         match bytes {

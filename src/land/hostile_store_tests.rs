@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::crash_tests::committed;
 use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
-use super::testing::{binding, landing, try_writer, window, writer};
+use super::testing::{binding, new_commit, try_writer, window, writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Lake, Layout, Table, accounts};
 use crate::store::{Store, Writers};
@@ -31,7 +31,7 @@ fn store(server: &FakeS3, writers: Writers) -> Store {
 /// A lake of so many commits of ten seconds.
 async fn filled(store: &Store, commits: i64) {
     for n in 0..commits {
-        committed(writer(store).await.land(landing(n * 10, n * 10 + 9)).await);
+        committed(writer(store).await.land(new_commit(n * 10, n * 10 + 9)).await);
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_log_ends_where_the_next_number_is_absent_and_not_where_a_listing_ends
             assert_eq!(files(&store).await.expect("opened"), 7, "{lists:?}");
             assert_eq!(chain_length(&store, &binding().name).await.expect("read"), 7, "{lists:?}");
             let next = try_writer(&store).await.expect("opened");
-            assert_eq!(committed(next.land(landing(70, 79)).await).number, 8, "{lists:?}: no fork");
+            assert_eq!(committed(next.land(new_commit(70, 79)).await).number, 8, "{lists:?}: no fork");
             server.behave();
             assert_eq!(files(&store).await.expect("opened"), 8);
             assert_eq!(server.keys().iter().filter(|key| is_manifest(key)).count(), 8);
@@ -163,7 +163,7 @@ async fn the_proof_of_the_end_is_one_request() {
 
     // The same lake goes on by a single writer.
     let single = writer(&store.clone().written_by(Writers::Single)).await;
-    let committed = committed(single.land(landing(10, 19)).await);
+    let committed = committed(single.land(new_commit(10, 19)).await);
     assert_eq!(committed.number, 2);
     store.delete(&Layout::new(binding().name).checkpoint(2, committed.commit)).await.expect("deleted");
     let named = asked().await;
@@ -218,7 +218,7 @@ async fn foreign_keys_of_any_shape_stop_nothing() {
     assert!(left.unfinished.is_empty() && left.deletable.is_empty(), "{left:?}");
     let after = writer(&store).await;
     after.sweep().await.expect("swept");
-    committed(after.land(landing(30, 39)).await);
+    committed(after.land(new_commit(30, 39)).await);
     let findings = examine(&store).await.expect("examined");
     assert!(!findings.iter().any(crate::land::doctor::AbilityReport::is_fatal), "{findings:?}");
     let held = server.keys();
@@ -326,7 +326,7 @@ async fn what_passes_is_waited_for_from_the_first_request_on() {
                 "as the test says",
             ))
         });
-        committed(writer(&store).await.land(landing(10, 19)).await);
+        committed(writer(&store).await.land(new_commit(10, 19)).await);
         server.behave();
         assert_eq!(files(&store).await.expect("opened"), 2, "{code}");
     }
@@ -393,7 +393,7 @@ async fn trial(is_single: bool, commits: i64, phases: &[(Lists, usize)]) {
         let landed = async {
             let writer = try_writer(&store).await?;
             writer.sweep().await?;
-            writer.land(landing(next * 10, next * 10 + 9)).await
+            writer.land(new_commit(next * 10, next * 10 + 9)).await
         };
         if is_invisible {
             continue;

@@ -210,6 +210,7 @@ async fn land(
         }
         let bytes = Bytes::from(format!("{table} {tick} {id}"));
         let file = EncodedFile {
+            sum: None,
             sha256: Sha256::of(&bytes),
             bytes,
             rows: 1,
@@ -265,7 +266,7 @@ async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<
     let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
     let id = staged.commit().to_string();
     let (bytes, at) = (Bytes::from(format!("stops {id}")), window(0, 0).start());
-    let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at };
+    let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at, sum: None };
     writer.write_encoded(&mut staged, Table::StopReference, file).await?;
     let committed = matches!(writer.commit(staged, None).await?, CommitOutcome::Committed(_));
     world.told.lock().expect("no panic").push((id, committed));

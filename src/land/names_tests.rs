@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::commit::Writer;
-use super::stage::{CommitOutcome, Landing};
+use super::stage::{CommitOutcome, NewCommit};
 use super::sweep::leftovers;
-use super::testing::{binding, chain, landing, options, proof, window};
+use super::testing::{binding, chain, new_commit, options, proof, window};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::log::layout::LEASE_ROOT;
@@ -180,12 +180,12 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
     leftovers(&lake).await?;
     let writer = Writer::open(store.clone(), options()).await?;
     writer.sweep().await?;
-    let refresh = Landing {
+    let refresh = NewCommit {
         kind: CommitKind::Refresh,
         removes: vec![hostile],
-        parts: vec![],
+        files: vec![],
         proof: Some(Proof { rows_carried: 3, ..proof(0) }),
-        ..landing(0, 9)
+        ..new_commit(0, 9)
     };
     assert!(matches!(writer.land(refresh).await?, CommitOutcome::Committed(_)));
     writer.sweep().await?;

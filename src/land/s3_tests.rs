@@ -9,7 +9,7 @@ use super::conformance_tests::Place;
 use super::crash_tests::{committed, work};
 use super::doctor::{Ability, AbilityOutcome, AbilityReport, examine};
 use super::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
-use super::testing::{binding, everything, landing, try_writer, window, writer};
+use super::testing::{binding, everything, new_commit, try_writer, window, writer};
 use crate::error::{Error, ErrorKind};
 use crate::log::{Lake, Layout, Table};
 use crate::store::{Store, Writers};
@@ -55,7 +55,7 @@ async fn one_broken_request_anywhere_on_the_wire_is_survived() {
             server(&place).break_first(fits, fault);
             let writer = writer(&store).await;
             writer.sweep().await.expect("swept");
-            assert_eq!(committed(writer.land(landing(0, 9)).await).number, 1, "our own lost try is ours");
+            assert_eq!(committed(writer.land(new_commit(0, 9)).await).number, 1, "our own lost try is ours");
             check_one_window(&store).await;
         }
     }
@@ -69,7 +69,7 @@ async fn a_put_that_arrives_after_its_writer_died_never_counts_half() {
         let held = Held::new();
         server(&place).break_first(fits, Fault::Hold(Arc::clone(&held)));
         let dying = writer(&store).await;
-        let task = tokio::spawn(async move { dying.land(landing(0, 9)).await });
+        let task = tokio::spawn(async move { dying.land(new_commit(0, 9)).await });
         held.arrived().await;
         task.abort();
         assert!(task.await.expect_err("dead").is_cancelled());
@@ -85,7 +85,7 @@ async fn a_put_that_arrives_after_its_writer_died_never_counts_half() {
         assert_eq!(lake.rows(Table::PurchaseApply), if arrives_first { 10 } else { 0 });
         sweeper.sweep().await.expect("swept again");
         if !arrives_first {
-            committed(sweeper.land(landing(0, 9)).await);
+            committed(sweeper.land(new_commit(0, 9)).await);
         }
         let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
         let files = lake.files(Table::PurchaseApply).len() + lake.files(Table::PurchaseApplyDetail).len();
@@ -142,9 +142,9 @@ async fn two_single_writers_at_once_are_both_stopped() {
     let held = Held::new();
     server(&place).break_first(is_manifest, Fault::Hold(Arc::clone(&held)));
     let (slow, quick) = (writer(&store).await, writer(&store).await);
-    let slow = tokio::spawn(async move { slow.land(landing(0, 9)).await });
+    let slow = tokio::spawn(async move { slow.land(new_commit(0, 9)).await });
     held.arrived().await;
-    committed(quick.land(landing(0, 9)).await);
+    committed(quick.land(new_commit(0, 9)).await);
     held.release().await;
     let error = slow.await.expect("no panic").expect_err("a fork");
     assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Conflict, 6));

@@ -1,12 +1,13 @@
 //! What is to land, the commit that it becomes, and what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::id::CommitId;
 use crate::log::manifest;
-use crate::log::{CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult};
+use crate::log::{CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table};
 use crate::parquet::{RowSource, TableSpec};
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Window};
@@ -21,6 +22,7 @@ pub(crate) struct StagedCommit {
     pub(crate) removes: Vec<CommitId>,
     pub(crate) fences: Vec<CommitId>,
     pub(crate) files: Vec<FileEntry>,
+    pub(crate) sums: BTreeMap<Table, i128>,
     pub(crate) quarantine: Option<QuarantineEntry>,
     pub(crate) raw: Option<RawEntry>,
     pub(crate) intent: Option<StopIntent>,
@@ -45,14 +47,22 @@ impl StagedCommit {
         Self { results, ..self }
     }
 
+    /// Adds a file that was written.
+    pub(crate) fn add(&mut self, table: Table, WrittenFile { entry, sum }: WrittenFile) {
+        self.files.push(entry);
+        if let Some(sum) = sum {
+            *self.sums.entry(table).or_default() += sum;
+        }
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
     }
 }
 
-/// The rows of one file.
+/// A file of a commit, before it is written.
 #[derive(Debug)]
-pub(crate) struct TablePart {
+pub(crate) struct NewFile {
     /// What the table is.
     pub spec: Arc<TableSpec>,
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
@@ -63,6 +73,13 @@ pub(crate) struct TablePart {
     pub rows: RowSource,
 }
 
+/// A file of a commit that was written.
+#[derive(Debug)]
+pub(crate) struct WrittenFile {
+    pub(crate) entry: FileEntry,
+    pub(crate) sum: Option<i128>,
+}
+
 /// Quarantined records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Quarantine {
@@ -70,6 +87,19 @@ pub(crate) struct Quarantine {
     pub lines: Bytes,
     /// How many.
     pub rows: u64,
+}
+
+impl Quarantine {
+    /// The records of these lines, which have no line breaks; none without lines.
+    pub(crate) fn of_lines(lines: impl Iterator<Item = String>) -> Option<Self> {
+        let (mut text, mut rows) = (String::new(), 0);
+        for line in lines {
+            text.push_str(&line);
+            text.push('\n');
+            rows += 1;
+        }
+        (rows > 0).then(|| Self { lines: Bytes::from(text), rows })
+    }
 }
 
 /// The answers from which a commit is made.
@@ -83,15 +113,15 @@ pub(crate) struct Raw {
 
 /// Everything of one commit.
 #[derive(Debug)]
-pub(crate) struct Landing {
+pub(crate) struct NewCommit {
     /// What it is for.
     pub kind: CommitKind,
     /// The seconds that it covers.
     pub window: Option<Window>,
     /// The commits whose place it takes.
     pub removes: Vec<CommitId>,
-    /// Its rows, made and written one part after the other; parts without rows write no file.
-    pub parts: Vec<TablePart>,
+    /// Its files, made and written one after the other; one without rows is not written.
+    pub files: Vec<NewFile>,
     /// Its quarantined records.
     pub quarantine: Option<Quarantine>,
     /// The answers from which it is made, if they are kept.
@@ -107,8 +137,14 @@ pub(crate) struct Committed {
     pub number: u64,
     /// Its id.
     pub commit: CommitId,
+    /// What it is for.
+    pub kind: CommitKind,
+    /// The seconds that it covers.
+    pub window: Option<Window>,
     /// Its files.
     pub files: Vec<FileEntry>,
+    /// The exact sums over their rows, by table; see [`TableSpec::summed`].
+    pub sums: BTreeMap<Table, i128>,
     /// Its quarantined records.
     pub quarantine: Option<QuarantineEntry>,
     /// Objects of removed commits that could not be deleted yet; the next sweep does it.

@@ -1,7 +1,7 @@
 //! The two commits of a stop reference: the intent before its call, the results after it.
 
 use super::commit::Writer;
-use super::stage::{CommitOutcome, TablePart};
+use super::stage::{CommitOutcome, NewFile};
 use crate::error::Result;
 use crate::log::{CommitKind, StopIntent, StopResult};
 
@@ -20,7 +20,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub(crate) async fn settle(&self, results: Vec<StopResult>, rows: TablePart) -> Result<CommitOutcome> {
+    pub(crate) async fn settle(&self, results: Vec<StopResult>, rows: NewFile) -> Result<CommitOutcome> {
         let mut staged = self.begin(CommitKind::StopResult, None, Vec::new()).settling(results);
         match self.write(&mut staged, rows).await {
             Ok(()) => self.commit(staged, None).await,

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::commit::{Writer, WriterOptions};
-use super::stage::{Landing, TablePart};
+use super::stage::{NewCommit, NewFile};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::format::FormatVersion;
@@ -147,9 +147,9 @@ pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
 }
 
 /// A row of stops in the columns that landing looks at.
-pub(crate) fn stop_rows(number: &str, second: i64) -> TablePart {
+pub(crate) fn stop_rows(number: &str, second: i64) -> NewFile {
     let spec = Arc::new(TableSpec { table: Table::StopReference, ..header_spec() });
-    TablePart { spec, span: None, part: None, rows: vec![header_batch(&[(number, second, 0)])].into() }
+    NewFile { spec, span: None, part: None, rows: vec![header_batch(&[(number, second, 0)])].into() }
 }
 
 /// Whether the published schema accepts a manifest.
@@ -191,24 +191,25 @@ pub(crate) fn header_spec() -> TableSpec {
         bloom: vec!["purchase_apply_no".into()],
         delta: vec!["purchase_apply_no".into()],
         modified: "modified".into(),
+        summed: Some("real_num".into()),
     }
 }
 
 /// A landing of one header a second of `start..=end`, in both tables.
-pub(crate) fn landing(start: i64, end: i64) -> Landing {
+pub(crate) fn new_commit(start: i64, end: i64) -> NewCommit {
     let names: Vec<String> = (start..=end).map(|second| format!("CG{second:06}")).collect();
     let rows: Vec<_> = names.iter().zip(start..=end).map(|(name, second)| (name.as_str(), second, 10_000)).collect();
-    let part = |table| TablePart {
+    let file = |table| NewFile {
         spec: Arc::new(TableSpec { table, ..header_spec() }),
         span: None,
         part: None,
         rows: vec![header_batch(&rows)].into(),
     };
-    Landing {
+    NewCommit {
         kind: CommitKind::Sync,
         window: Some(window(start, end)),
         removes: vec![],
-        parts: vec![part(Table::PurchaseApply), part(Table::PurchaseApplyDetail)],
+        files: vec![file(Table::PurchaseApply), file(Table::PurchaseApplyDetail)],
         quarantine: None,
         raw: None,
         proof: Some(proof(rows.len() as u64)),

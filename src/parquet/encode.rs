@@ -14,6 +14,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
 use bytes::Bytes;
@@ -51,6 +53,8 @@ pub struct EncodedFile {
     pub min_modified: BeijingTime,
     /// The latest.
     pub max_modified: BeijingTime,
+    /// The exact sum over the column that its table wants summed, in units of the last decimal; none where no row has a value.
+    pub sum: Option<i128>,
 }
 
 /// Encodes rows as one file; `None` when there are none. Takes its time: call it off the async threads.
@@ -71,6 +75,7 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<
     let parquet = ArrowSchemaConverter::new().convert(&as_text(&schema)).map_err(failed)?;
     let mut file =
         SerializedFileWriter::new(Vec::new(), parquet.root_schema_ptr(), properties.into()).map_err(failed)?;
+    let mut sum = None;
     let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
     for (group, rows) in chunks(0..rows, ROW_GROUP_ROWS).enumerate() {
         let writers = factory.create_column_writers(group).map_err(failed)?;
@@ -78,6 +83,9 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<
         for (place, (field, mut writer)) in schema.fields().iter().zip(writers).enumerate() {
             for chunk in chunks(rows.clone(), CHUNK_ROWS) {
                 let values = values(spec, &*columns, field, place, chunk)?;
+                if spec.summed.as_ref() == Some(field.name()) {
+                    sum = add_up(sum, &values);
+                }
                 let leaves = compute_leaves(field, &values).map_err(failed)?;
                 leaves.iter().try_for_each(|leaf| writer.write(leaf)).map_err(failed)?;
             }
@@ -87,7 +95,13 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<
     }
     let bytes = Bytes::from(file.into_inner().map_err(failed)?);
     let sha256 = Sha256::of(&bytes);
-    Ok(Some(EncodedFile { bytes, rows: rows as u64, sha256, min_modified, max_modified }))
+    Ok(Some(EncodedFile { bytes, rows: rows as u64, sha256, min_modified, max_modified, sum }))
+}
+
+/// The sum and the decimals of one more array.
+fn add_up(sum: Option<i128>, values: &ArrayRef) -> Option<i128> {
+    let values = values.as_primitive_opt::<Decimal128Type>().into_iter().flat_map(|values| values.iter().flatten());
+    values.fold(sum, |sum, value| Some(sum.unwrap_or(0) + value))
 }
 
 /// Checks what the file will claim of its rows, and gives the earliest and the latest of their modified times.
@@ -218,8 +232,6 @@ fn metadata(spec: &TableSpec, origin: &FileOrigin) -> Vec<KeyValue> {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::cast::AsArray as _;
-    use arrow_array::types::Decimal128Type;
     use arrow_schema::SchemaRef;
     use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
     use parquet::file::metadata::PageIndexPolicy;

@@ -44,15 +44,6 @@ impl RowSource {
         Self(Box::new(open))
     }
 
-    /// The same rows, with a look at them before they are encoded.
-    pub fn inspect(self, look: impl FnOnce(&dyn Columns) -> Result<()> + Send + 'static) -> Self {
-        Self::later(move || {
-            let columns = self.open()?;
-            look(&*columns)?;
-            Ok(columns)
-        })
-    }
-
     /// The rows, ready to be asked for.
     pub(crate) fn open(self) -> Result<Box<dyn Columns>> {
         (self.0)()

@@ -20,6 +20,8 @@ pub struct TableSpec {
     pub delta: Vec<String>,
     /// The column of modified times: timestamp in microseconds, without nulls.
     pub modified: String,
+    /// The decimal column that is summed while a file is encoded.
+    pub summed: Option<String>,
 }
 
 /// Where a file comes from, for its metadata.

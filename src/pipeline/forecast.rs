@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::raw::KeepRaw;
-use super::shelf::SpillBuffer;
 use super::source::Source;
-use super::task::contradicted;
+use super::spill::SpillBuffer;
 use super::{SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::Result;
 use crate::extract::cuts::Cuts;
 use crate::extract::pages::Pages as _;
 use crate::extract::plan::Planner;
+use crate::extract::whole::contradicted;
 use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
 use crate::log::Lake;

@@ -11,34 +11,28 @@ use std::sync::{Arc, Mutex};
 use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
 
-use super::shelf::BufferedPage;
+use super::spill::BufferedPage;
 use crate::error::{Error, Result};
-use crate::land::TablePart;
+use crate::land::NewFile;
 use crate::parquet::{Columns, RowSource, TableSpec};
 use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 
-/// How many groups share the memory of the shelf.
+/// How many groups share the memory of the spill buffer.
 const GROUPS_IN_MEMORY: usize = 4;
 
-/// The rows of one part in both tables.
-#[derive(Debug)]
-pub(super) struct PartRows {
-    pub(super) headers: RowSource,
-    pub(super) details: RowSource,
-}
-
-/// Cuts the rows of `assembly`, which are `selected` on `pages`, into parts.
+/// The files of the rows of `assembly`, which are `selected` on `pages`: of each part one in each table.
 pub(super) fn cut(
     assembly: &Assembly<BufferedPage>,
     pages: &Arc<[BufferedPage]>,
     selected: &[(usize, usize)],
     decoder: &PageDecoder,
     memory_bytes: usize,
-) -> Result<Vec<PartRows>> {
-    let is_stored = |page: usize| pages.get(page).is_some_and(|page| page.stored_bytes() > 0);
+    specs: &[Arc<TableSpec>; 2],
+) -> Result<Vec<NewFile>> {
+    let is_stored = |page: usize| pages.get(page).is_some_and(|page| page.spilled_bytes() > 0);
     let (stored, held): (Vec<_>, Vec<_>) = selected.iter().copied().partition(|(page, _)| is_stored(*page));
     if stored.is_empty() {
-        return Ok(vec![of_pages(assembly)]);
+        return Ok(files(specs, None, of_pages(assembly)).into());
     }
     let mut parts = vec![of_pages(&Assembly::new(Arc::clone(pages), &held)?)];
     let mut by_page: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -47,7 +41,7 @@ pub(super) fn cut(
     }
     let (mut group, mut bytes) = (Group::new(pages, decoder), 0);
     for (page, rows) in by_page {
-        let page_bytes = pages.get(page).map_or(0, BufferedPage::stored_bytes);
+        let page_bytes = pages.get(page).map_or(0, BufferedPage::spilled_bytes);
         if bytes > 0 && bytes + page_bytes > memory_bytes / GROUPS_IN_MEMORY {
             parts.push(std::mem::replace(&mut group, Group::new(pages, decoder)).into_part());
             bytes = 0;
@@ -56,7 +50,7 @@ pub(super) fn cut(
         bytes += page_bytes;
     }
     parts.push(group.into_part());
-    Ok(parts)
+    Ok((1..).zip(parts).flat_map(|(number, part)| files(specs, Some(number), part)).collect())
 }
 
 impl<P: AsRef<Page> + Send + Sync + 'static> Columns for Gathered<P> {
@@ -73,19 +67,15 @@ impl<P: AsRef<Page> + Send + Sync + 'static> Columns for Gathered<P> {
     }
 }
 
-/// The files of `parts`, numbered when there are several.
-pub(super) fn files(parts: Vec<PartRows>, [of_headers, of_details]: &[Arc<TableSpec>; 2]) -> Vec<TablePart> {
-    let is_only = parts.len() == 1;
-    let files = parts.into_iter().zip(1..).flat_map(|(PartRows { headers, details }, number)| {
-        let part = (!is_only).then_some(number);
-        let file = |spec: &Arc<TableSpec>, rows| TablePart { spec: Arc::clone(spec), span: None, part, rows };
-        [file(of_headers, headers), file(of_details, details)]
-    });
-    files.collect()
+/// A part's files, headers first.
+fn files(specs: &[Arc<TableSpec>; 2], part: Option<u32>, [headers, details]: [RowSource; 2]) -> [NewFile; 2] {
+    let [of_headers, of_details] = specs;
+    let file = |spec: &Arc<TableSpec>, rows| NewFile { spec: Arc::clone(spec), span: None, part, rows };
+    [file(of_headers, headers), file(of_details, details)]
 }
 
-fn of_pages<P: AsRef<Page> + Send + Sync + 'static>(assembly: &Assembly<P>) -> PartRows {
-    PartRows { headers: RowSource::new(assembly.headers()), details: RowSource::new(assembly.details()) }
+fn of_pages<P: AsRef<Page> + Send + Sync + 'static>(assembly: &Assembly<P>) -> [RowSource; 2] {
+    [RowSource::new(assembly.headers()), RowSource::new(assembly.details())]
 }
 
 /// Pages on disk that land together.
@@ -112,7 +102,7 @@ impl Group {
         Assembly::new(pages.into(), &self.selected())
     }
 
-    fn into_part(self) -> PartRows {
+    fn into_part(self) -> [RowSource; 2] {
         let shared = Arc::new(Mutex::new(Loading { group: self, assembly: None }));
         let source = |table: fn(&Assembly<Page>) -> Gathered<Page>| {
             let shared = Arc::clone(&shared);
@@ -121,7 +111,7 @@ impl Group {
                 Ok(Box::new(table(loading.assembly()?)))
             })
         };
-        PartRows { headers: source(Assembly::headers), details: source(Assembly::details) }
+        [source(Assembly::headers), source(Assembly::details)]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
 use crate::time::Window;
@@ -18,22 +19,12 @@ pub struct SyncReport {
     pub windows: u64,
     /// Windows that were walked again and committed in the place of older commits.
     pub refreshed: u64,
-    /// Rows of `purchase_apply`.
-    pub headers: u64,
-    /// Rows of `purchase_apply_detail`.
-    pub details: u64,
-    /// Records that did not fit.
-    pub quarantined: u64,
+    /// What was committed.
+    pub tally: Tally,
     /// What is to be said of the rows.
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
-    /// Parquet files written.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The exact sum of `real_num` over the headers, or over the details where the headers have none (flagship), times 10,000.
-    pub real_num_scaled: i128,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
@@ -73,14 +64,9 @@ impl SyncReport {
             range: None,
             windows: 0,
             refreshed: 0,
-            headers: 0,
-            details: 0,
-            quarantined: 0,
+            tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
-            files: 0,
-            bytes: 0,
-            real_num_scaled: 0,
             gaps: Vec::new(),
             warnings: Vec::new(),
             stopped: None,
@@ -114,7 +100,7 @@ impl SyncReport {
     pub fn exit_code(&self) -> u8 {
         let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
         let stopped = self.stopped.iter().map(|error| error.kind().exit_code());
-        let quarantined = (self.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
+        let quarantined = (self.tally.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
         let interrupted = self.interrupted.then_some(exit::INCOMPLETE);
         exit::combine(gaps.chain(stopped).chain(quarantined).chain(interrupted))
     }

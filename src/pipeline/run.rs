@@ -1,6 +1,7 @@
 //! One run of one account while it walks: which window is next, how many are under way, and what became of them.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -10,20 +11,22 @@ use super::accounts::RunResources;
 use super::range::PLANNING_SLACK_SECONDS;
 use super::raw::KeepRaw;
 use super::refresh::{self, Replacement};
+use super::replace::replace;
 use super::report::{Gap, Progress, SyncReport, Tried};
-use super::shelf::SpillBuffer;
 use super::source::Source;
-use super::task::{Arrived, Done, Heard, Task, Work, contradicted};
-use super::{Range, SyncOptions, recent_density};
+use super::spill::SpillBuffer;
+use super::window_task::{StatedTotals, Task, TaskOutcome};
+use super::{Interrupt, Range, SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
+use crate::extract::whole::contradicted;
 use crate::gateway::Gateway;
-use crate::land::Writer;
-use crate::log::{CommitKind, Lake, Table};
+use crate::land::{Committed, Writer};
+use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::{PageDecoder, table_specs};
@@ -41,6 +44,32 @@ const MOST_CONTRADICTIONS: usize = 3;
 const HIDDEN_SECONDS: i64 = 60;
 /// Windows are cut back for the server's clock by 2 to the power of this at most, times the slack.
 const MOST_CUTS: u32 = 16;
+
+/// What there is to do.
+#[derive(Clone, Debug)]
+enum Work {
+    /// A window that the lake lacks, and what may still be spent on it.
+    Missing(Window, Budget),
+    /// Committed windows to walk again.
+    Again(Replacement),
+}
+
+impl Work {
+    fn window(&self) -> Window {
+        match self {
+            Self::Missing(window, _) => *window,
+            Self::Again(replacement) => replacement.window,
+        }
+    }
+
+    /// What was left for the window, if it was missing.
+    fn budget(&self) -> Option<Budget> {
+        match self {
+            Self::Missing(_, budget) => Some(budget.clone()),
+            Self::Again(_) => None,
+        }
+    }
+}
 
 /// One run while it walks.
 pub(super) struct Run<'a> {
@@ -82,7 +111,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     #[expect(clippy::too_many_arguments, reason = "the one place that wires a run together")]
     pub(super) fn new(
-        means: &RunResources,
+        resources: &RunResources,
         account: &AccountSettings,
         options: &'a SyncOptions,
         writer: &'a Writer,
@@ -93,9 +122,13 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway =
-            Gateway::reading_on(means.reader.clone(), account, &means.calls(&options.calls), Arc::clone(&clock))?;
-        let shelf = SpillBuffer::new(means.page_memory);
+        let gateway = Gateway::reading_on(
+            resources.reader.clone(),
+            account,
+            &resources.calls(&options.calls),
+            Arc::clone(&clock),
+        )?;
+        let spill = SpillBuffer::new(resources.page_memory);
         let replacements = refresh::plan(lake, options);
         // Answers that were kept go with the commits that are replaced: those of the new walk take their place.
         let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| live.raw.is_some());
@@ -115,7 +148,7 @@ impl<'a> Run<'a> {
         // What was never tried goes first: an old gap may be one that no walk closes.
         planner.put_last(|gap| is_within(gap, tried));
         Ok(Self {
-            source: Arc::new(Source::new(gateway, decoder, shelf, raw, Arc::clone(&clock))),
+            source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
             replacements: replacements.into(),
@@ -141,8 +174,28 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Walks until all is done, or the run is interrupted: then windows whose pages are all there are finished, and of others the part that is
+    /// proved.
+    pub(super) async fn until_interrupted(mut self, interrupt: &Interrupt) -> SyncReport {
+        let quit = self.quit.clone();
+        let is_done = {
+            let mut walking = pin!(self.all_windows());
+            let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
+            if !is_done {
+                quit.set();
+                let _ = interrupt.unless_late(walking).await;
+            }
+            is_done
+        };
+        if is_done {
+            self.name_uncovered();
+        }
+        let report = self.finish();
+        if is_done { report } else { report.interrupted() }
+    }
+
     /// Walks window after window until none is left or something stops the account.
-    pub(super) async fn all_windows(&mut self) {
+    async fn all_windows(&mut self) {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
@@ -159,17 +212,19 @@ impl<'a> Run<'a> {
                 let Some(work) = self.next() else { break };
                 let bytes = self.expected_bytes(&work);
                 let all = reserved.values().fold(bytes, |all, bytes| all.saturating_add(*bytes));
-                if !under_way.is_empty() && all > source.shelf().limit_bytes() {
+                if !under_way.is_empty() && all > source.spill().limit_bytes() {
                     self.put_back(work);
                     break;
                 }
                 let task =
                     Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
-                let (window, budget) = (work.window(), work.budget());
-                reserved.insert(window, bytes);
+                reserved.insert(work.window(), bytes);
                 under_way.push(async move {
-                    let (heard, outcome) = task.run(work).await;
-                    Done { window, budget, outcome, heard }
+                    let (totals, outcome) = match work.clone() {
+                        Work::Missing(window, budget) => task.fill(window, budget).await,
+                        Work::Again(replacement) => (StatedTotals::default(), replace(&task, replacement).await),
+                    };
+                    (work, totals, outcome)
                 });
             }
             let next = tokio::select! {
@@ -180,16 +235,21 @@ impl<'a> Run<'a> {
                     self.planner.observe(window, total);
                     // Nothing was known when it began.
                     if let Some(bytes) = reserved.get_mut(&window) {
-                        *bytes = (*bytes).max(source.shelf().expected_bytes(total.min(self.max_rows())));
+                        *bytes = (*bytes).max(source.spill().expected_bytes(total.min(self.max_rows())));
                     }
                     self.follow_server_clock();
                     continue;
                 }
             };
-            let Some(done) = next else { return };
+            let Some((work, totals, outcome)) = next else { return };
             is_alone = false;
-            reserved.remove(&done.window);
-            self.take_in(done);
+            reserved.remove(&work.window());
+            self.note_totals(work.window(), totals);
+            self.note_readable();
+            match outcome {
+                Ok(outcome) => self.take_in(&work, outcome),
+                Err(error) => self.note_failure(&work, error),
+            }
             let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
             if self.report.stopped.as_ref().is_some_and(is_hopeless) {
                 // More calls cannot help; those under way are let go.
@@ -217,8 +277,8 @@ impl<'a> Run<'a> {
 
     /// The rows that a window should hold at most: so few that one window can be read while another is encoded.
     fn max_rows(&self) -> u64 {
-        let shelf = self.source.shelf();
-        let fitting = shelf.rows_in(shelf.limit_bytes() / 2);
+        let spill = self.source.spill();
+        let fitting = spill.rows_in(spill.limit_bytes() / 2);
         self.options.max_rows().min(fitting.max(FEWEST_PAGES * u64::from(self.options.page_size)))
     }
 
@@ -226,70 +286,70 @@ impl<'a> Run<'a> {
     fn expected_bytes(&self, work: &Work) -> usize {
         // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way then.
         if let Work::Again(_) = work {
-            return self.source.shelf().limit_bytes().saturating_add(1);
+            return self.source.spill().limit_bytes().saturating_add(1);
         }
         let most = self.max_rows();
         let rows = self.planner.expected_rows(work.window()).map_or(most, |rows| rows.min(most));
-        self.source.shelf().expected_bytes(rows)
+        self.source.spill().expected_bytes(rows)
     }
 
-    fn take_in(&mut self, Done { window, budget, outcome, heard }: Done) {
-        self.note_totals(window, heard);
-        self.note_readable();
-        match outcome {
-            Ok(landed) => {
-                match (landed.hours, landed.total) {
-                    (Some(hours), _) => self.planner.learn(window, &hours),
-                    (None, Some(total)) => self.planner.observe(window, total),
-                    (None, None) => {}
-                }
-                if let Some(total) = landed.cut_total {
-                    self.cuts.cut(window, total);
-                }
-                self.has_proved |= landed.hours.is_some() || !landed.commits.is_empty();
-                self.planner.put_back(landed.replan);
-                if landed.is_too_late {
-                    self.cut_back(window, budget.is_some());
-                }
-                if let Some((total, pieces)) = landed.too_large {
-                    self.planner.put_back_too_large(window, total, pieces);
-                }
-                self.pieces.extend(landed.pieces);
-                self.replacements.extend(landed.replace_again);
-                self.report.gaps.extend(landed.gaps);
-                for arrived in landed.commits {
-                    self.count(arrived);
-                }
-                self.drop_contradicted();
-                if let Some(error) = landed.stopped {
-                    self.stop(window, error);
-                }
+    /// Plans what is left to do after a window, and counts what was committed.
+    fn take_in(&mut self, work: &Work, outcome: TaskOutcome) {
+        let window = work.window();
+        match (outcome.hours, outcome.total) {
+            (Some(hours), _) => self.planner.learn(window, &hours),
+            (None, Some(total)) => self.planner.observe(window, total),
+            (None, None) => {}
+        }
+        if let Some(total) = outcome.cut_total {
+            self.cuts.cut(window, total);
+        }
+        self.has_proved |= outcome.hours.is_some() || !outcome.commits.is_empty();
+        self.planner.put_back(outcome.replan);
+        if outcome.is_too_late {
+            self.cut_back(window, work.budget().is_some());
+        }
+        if let Some((total, pieces)) = outcome.too_large {
+            self.planner.put_back_too_large(window, total, pieces);
+        }
+        self.pieces.extend(outcome.pieces);
+        self.replacements.extend(outcome.replace_again);
+        self.report.gaps.extend(outcome.gaps);
+        self.report.remarks += outcome.remarks;
+        for committed in &outcome.commits {
+            self.count(committed);
+        }
+        self.drop_contradicted();
+        if let Some(error) = outcome.stopped {
+            self.stop(window, error);
+        }
+    }
+
+    /// A window that failed stays a gap, or stops the account.
+    fn note_failure(&mut self, work: &Work, error: Error) {
+        let window = work.window();
+        match error.kind() {
+            // It is part of a gap that is named already.
+            ErrorKind::Incomplete | ErrorKind::GatewayRefused if self.is_contradicted(window) => {}
+            ErrorKind::Incomplete | ErrorKind::GatewayRefused => {
+                let window = self.give_up(window, work.budget());
+                tracing::error!(%window, %error, "the window stays a gap");
+                self.report.gaps.push(Gap { window, error, tried: Tried::Yes });
             }
-            Err(error) => match error.kind() {
-                ErrorKind::Incomplete | ErrorKind::GatewayRefused => {
-                    if self.is_contradicted(window) {
-                        // It is part of a gap that is named already.
-                        return;
-                    }
-                    let window = self.give_up(window, budget);
-                    tracing::error!(%window, %error, "the window stays a gap");
-                    self.report.gaps.push(Gap { window, error, tried: Tried::Yes });
-                }
-                _ => self.stop(window, error),
-            },
+            _ => self.stop(window, error),
         }
     }
 
     /// Gives a window up whose pieces sum above it, and the like of it when there are too many.
-    fn note_totals(&mut self, window: Window, heard: Heard) {
-        let whole = heard.first_total.and_then(|total| self.cuts.note(window, total));
+    fn note_totals(&mut self, window: Window, totals: StatedTotals) {
+        let whole = totals.own.and_then(|total| self.cuts.note(window, total));
         if let Some(whole) = whole.filter(|whole| !self.is_contradicted(*whole)) {
             let error = contradicted().with("window", whole);
             tracing::error!(window = %whole, %error, "the window stays a gap");
             self.report.gaps.push(Gap { window: whole, error, tried: Tried::Yes });
             self.cuts.forget(whole);
             self.contradicted.push(whole);
-        } else if heard.is_contradicted {
+        } else if totals.is_contradicted {
             self.contradicted.push(window);
         } else {
             return;
@@ -353,30 +413,19 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn count(&mut self, arrived: Arrived) {
-        let Arrived { window, kind, committed, real_num_scaled, remarks } = arrived;
+    fn count(&mut self, committed: &Committed) {
+        let Some(window) = committed.window else { return };
         self.coverage.insert(window);
-        match kind {
+        match committed.kind {
             CommitKind::Refresh => self.report.refreshed += 1,
             _ => self.report.windows += 1,
         }
-        self.report.real_num_scaled += real_num_scaled;
-        self.report.remarks += remarks;
-        self.report.quarantined += committed.quarantine.as_ref().map_or(0, |held| held.rows);
-        for file in &committed.files {
-            self.report.files += 1;
-            self.report.bytes += file.bytes;
-            match Table::from_name(&file.table) {
-                Some(Table::PurchaseApply) => self.report.headers += file.rows,
-                Some(Table::PurchaseApplyDetail) => self.report.details += file.rows,
-                _ => {}
-            }
-        }
+        self.report.tally.add(committed);
         tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
         (self.progress)(Progress {
             window,
             range: self.range,
-            headers: self.report.headers,
+            headers: self.report.tally.headers,
             calls: self.source.gateway().calls(),
         });
     }
@@ -436,7 +485,7 @@ impl<'a> Run<'a> {
     }
 
     /// At the end of a run that nothing stopped: names what is not covered for no fault of a window.
-    pub(super) fn name_uncovered(&mut self) {
+    fn name_uncovered(&mut self) {
         if self.report.stopped.is_some() {
             return;
         }
@@ -468,17 +517,12 @@ impl<'a> Run<'a> {
         }));
     }
 
-    pub(super) fn finish(mut self) -> SyncReport {
+    fn finish(mut self) -> SyncReport {
         self.report.calls = self.source.gateway().calls();
         self.name_all_gaps();
         self.report.warnings.extend(self.source.gateway().clock_warnings());
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
-    }
-
-    /// Tells walks to end with what they have read; no further window begins.
-    pub(super) fn quit(&self) -> Quit {
-        self.quit.clone()
     }
 
     /// A gap is what is not covered now; and whatever ended the run, what it did not come to is a gap too.

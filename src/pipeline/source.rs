@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::SetOnce;
 
 use super::raw::{self, KeepRaw, RawRequest, Recorder};
-use super::shelf::{BufferedPage, SpillBuffer};
+use super::spill::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 use crate::gateway::{Gateway, Query, Response, UnreadableCause, UnreadableResponse};
@@ -17,7 +17,7 @@ use crate::transform::{self, PageContext, PageDecoder};
 pub(super) struct Source {
     gateway: Gateway,
     decoder: PageDecoder,
-    shelf: Arc<SpillBuffer>,
+    spill: Arc<SpillBuffer>,
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     first_total: SetOnce<(Window, u64)>,
@@ -37,14 +37,14 @@ impl Source {
     pub(super) fn new(
         gateway: Gateway,
         decoder: PageDecoder,
-        shelf: Arc<SpillBuffer>,
+        spill: Arc<SpillBuffer>,
         keep: KeepRaw,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             gateway,
             decoder,
-            shelf,
+            spill,
             recorder: Recorder::new(keep),
             clock,
             first_total: SetOnce::new(),
@@ -67,8 +67,8 @@ impl Source {
     }
 
     /// Where the pages wait.
-    pub(super) fn shelf(&self) -> &Arc<SpillBuffer> {
-        &self.shelf
+    pub(super) fn spill(&self) -> &Arc<SpillBuffer> {
+        &self.spill
     }
 
     /// Where the answers of the walks under way are kept, if they are.
@@ -78,7 +78,7 @@ impl Source {
 
     /// Asks once, whatever the records are like.
     pub(super) async fn ask(&self, query: &Query, window: Window, page_no: u32, page_size: u32) -> Result<Answered> {
-        let (decoder, spill, keeps) = (self.decoder.clone(), Arc::clone(&self.shelf), self.recorder.keeps());
+        let (decoder, spill, keeps) = (self.decoder.clone(), Arc::clone(&self.spill), self.recorder.keeps());
         let context =
             move |received_at_micros| PageContext { window: Some(window), page_no, page_size, received_at_micros };
         let called = self
@@ -117,7 +117,7 @@ impl Source {
         let packed = packed
             .transpose()
             .map_err(|error| Error::new(ErrorKind::Lake, "a response cannot be put aside to be kept").because(error))?;
-        Ok((self.shelf.keep_unreadable(page), received_at_micros, packed))
+        Ok((self.spill.keep_unreadable(page), received_at_micros, packed))
     }
 
     /// Whether the gateway has given anything in this run that could be read.

@@ -8,14 +8,15 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 
 use super::latest::{Known, knows_present, value};
+use super::lease_session::LeaseSession;
 use super::source::unreadable;
-use super::{requester, tidy_up, writer_options};
+use super::{Interrupt, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, CallPolicy, Gateway, Once, Query, UnreadableCause};
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Writer};
+use crate::land::{LeaseWait, Writer};
 use crate::log::{Lake, Requester};
 use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
 use crate::store::{Store, Writers};
@@ -107,16 +108,15 @@ pub async fn stop(
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options(account, run, None, Arc::clone(&clock))?).await?;
+    let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {
             tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
             None
         }
         Writers::Single => {
-            let (name, never) = (account.name.clone(), std::future::pending());
-            let lease = Lease::acquire(store, name, run, Arc::clone(&clock), LeaseWait::No, never).await?;
-            writer.sweep().await?;
-            lease
+            let session = LeaseSession { store, account: account.name.clone(), run, clock: Arc::clone(&clock) };
+            session.begin(LeaseWait::No, &never).await?
         }
     };
     let margin_seconds = i64::try_from(options.margin.as_secs()).unwrap_or(i64::MAX);
@@ -130,12 +130,18 @@ pub async fn stop(
         terms: options.terms,
         margin_seconds,
     };
-    let report = stopper.stop(numbers.list()).await;
+    let report = match lease {
+        None => stopper.stop(numbers.list()).await,
+        Some(lease) => {
+            let swept = async {
+                writer.sweep().await?;
+                Ok(stopper.stop(numbers.list()).await)
+            };
+            lease.during(&never, swept).await?
+        }
+    };
     for warning in erp.gateway.clock_warnings() {
         tracing::warn!("{warning}");
-    }
-    if let Some(lease) = lease {
-        lease.release().await;
     }
     Ok((run, report))
 }

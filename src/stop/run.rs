@@ -9,7 +9,7 @@ use super::{Erp, Reply};
 use crate::config::StopTerms;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
-use crate::land::{CommitOutcome, TablePart, Writer};
+use crate::land::{CommitOutcome, NewFile, Writer};
 use crate::log::stop_ledger::StopConflict;
 use crate::log::{Conflict, PendingStop, Requester, StopIntent, StopOutcome, StopResult};
 use crate::parquet::TableSpec;
@@ -249,7 +249,7 @@ impl<E: Erp> Stopper<'_, E> {
         let mut fenced = 0;
         while !found.is_empty() {
             let batches = vec![stop_rows(&found.iter().map(row).collect::<Vec<_>>(), self.run)?];
-            let rows = TablePart { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
+            let rows = NewFile { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
             match self.writer.settle(found.iter().map(result).collect(), rows).await? {
                 CommitOutcome::Committed(_) => return Ok(()),
                 CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { number })) => {

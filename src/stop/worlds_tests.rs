@@ -235,6 +235,7 @@ fn spec() -> Arc<TableSpec> {
         delta: vec![],
         bloom: vec![],
         modified: "requested_at".into(),
+        summed: None,
     })
 }
 

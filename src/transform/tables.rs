@@ -8,6 +8,9 @@ use crate::format::FormatVersion;
 use crate::log::Table;
 use crate::parquet::TableSpec;
 
+/// The quantity that the summary of a run adds up, where a table has it.
+const SUMMED: &str = "real_num";
+
 /// The version of the data contract, as manifests and files carry it.
 ///
 /// # Errors
@@ -45,5 +48,6 @@ fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<Table
         bloom: source.lookup_columns().to_vec(),
         delta: source.delta_columns().to_vec(),
         modified: modified.to_owned(),
+        summed: source.column(SUMMED).map(|_| SUMMED.to_owned()),
     })
 }

@@ -8,9 +8,9 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, landing, proof, stop_rows, stopped, to_stop, window, writer,
+    binding, checkpoints, header_batch, header_spec, new_commit, proof, stop_rows, stopped, to_stop, window, writer,
 };
-use crate::land::{CommitOutcome, Landing};
+use crate::land::{CommitOutcome, NewCommit};
 use crate::log::{CommitKind, Sha256};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
@@ -50,7 +50,7 @@ impl FaultInjection for Refresher {
                 let writer = writer(&self.store).await;
                 let removes = writer.view().await.state().live().keys().copied().collect();
                 let proof = Proof { rows_carried: 20, ..proof(0) };
-                let landed = Landing { kind: CommitKind::Refresh, removes, proof: Some(proof), ..landing(0, 19) };
+                let landed = NewCommit { kind: CommitKind::Refresh, removes, proof: Some(proof), ..new_commit(0, 19) };
                 assert!(matches!(writer.land(landed).await, Ok(CommitOutcome::Committed(_))));
             }
             Ok(())
@@ -79,7 +79,7 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     let store = Store::memory();
     let first = writer(&store).await;
     for (start, end) in [(0, 9), (10, 19)] {
-        assert!(matches!(first.land(landing(start, end)).await, Ok(CommitOutcome::Committed(_))));
+        assert!(matches!(first.land(new_commit(start, end)).await, Ok(CommitOutcome::Committed(_))));
     }
     let watched =
         store.with_seam(FailPoints::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
@@ -95,7 +95,7 @@ async fn a_checkpoint_that_lies_is_found() {
     let store = Store::memory();
     let one = writer(&store).await;
     for start in [0, 10, 20, 30] {
-        assert!(matches!(one.land(landing(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
+        assert!(matches!(one.land(new_commit(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
     }
     assert_eq!(verified(&store).await.defects, []);
     let names = checkpoints(&store).await;

@@ -41,7 +41,7 @@ async fn land(writer: &Writer, start: i64, end: i64) {
     let mut staged = writer.begin(kind, Some(all), removes);
     let bytes = Bytes::from(format!("rows of {all}"));
     let (sha256, min_modified, max_modified) = (Sha256::of(&bytes), all.start(), all.end());
-    let file = EncodedFile { sha256, bytes, rows: 1, min_modified, max_modified };
+    let file = EncodedFile { sha256, bytes, rows: 1, min_modified, max_modified, sum: None };
     writer.write_encoded(&mut staged, Table::PurchaseApply, file).await.expect("written");
     commit(writer.commit(staged, Some(proof(1))).await);
 }
@@ -73,7 +73,7 @@ async fn stop_or_settle(writer: &Writer, number: String) {
     let at = window(0, 0).start();
     let bytes = Bytes::from_static(b"stops");
     let rows = results.len() as u64;
-    let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at };
+    let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at, sum: None };
     let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
     writer.write_encoded(&mut staged, Table::StopReference, file).await.expect("written");
     commit(writer.commit(staged, None).await);

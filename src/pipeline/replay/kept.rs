@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::super::raw;
-use super::super::shelf::{BufferedPage, SpillBuffer};
+use super::super::spill::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::pages::{Fetched, Pages};
 use crate::extract::walk::Quit;
@@ -46,7 +46,7 @@ impl Kept {
     ///
     /// # Errors
     /// As [`raw::read`]; [`ErrorKind::Incomplete`] when there is none.
-    pub(super) fn read(packed: &[u8], decoder: &PageDecoder, shelf: &Arc<SpillBuffer>) -> Result<Self> {
+    pub(super) fn read(packed: &[u8], decoder: &PageDecoder, spill: &Arc<SpillBuffer>) -> Result<Self> {
         let (mut answers, mut json_bytes) = (Vec::new(), 0);
         raw::read(packed, |kept| {
             json_bytes += kept.body.len() as u64;
@@ -59,10 +59,10 @@ impl Kept {
             // What was unreadable then is read in smaller pages as it was then; and perhaps it can be read now.
             let body = kept.body.as_bytes();
             let page = match decoder.decode(body, &context) {
-                Ok(page) => shelf.keep(page, body, context),
+                Ok(page) => spill.keep(page, body, context),
                 Err(why) => {
                     let unreadable = decoder.unreadable_page(&context, body, body.len() as u64, &why.to_string());
-                    shelf.keep_unreadable(unreadable)
+                    spill.keep_unreadable(unreadable)
                 }
             };
             answers.push(Answer {

@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::accounts::page_memory;
-use super::super::shelf::{BufferedPage, SpillBuffer};
-use super::super::task::{drop_extra_rows, recorded, sharing};
+use super::super::lease_session::LeaseSession;
+use super::super::replace::drop_extra_rows;
+use super::super::spill::{BufferedPage, SpillBuffer};
+use super::super::window_task::recorded;
 use super::super::{Gap, Tried, parts};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::budget::{Budget, Limits};
-use crate::extract::walk::{Walked, Walker};
+use crate::extract::budget::Limits;
+use crate::extract::pages::Pages as _;
+use crate::extract::walk::Walker;
+use crate::extract::whole::{Whole, walk_whole};
 use crate::id::{CommitId, RunId};
-use crate::land::{CommitOutcome, Landing, Quarantine, Raw, Writer, WriterOptions};
+use crate::land::{CommitOutcome, NewCommit, Quarantine, Raw, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake, LiveCommit, RawEntry};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::Store;
-use crate::time::{Clock, Coverage, Window};
+use crate::time::{Clock, Window};
 use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
 
@@ -50,11 +54,12 @@ pub(crate) async fn replay_lake(
         from,
         writer: &writer,
         decoder: PageDecoder::new(edition, run)?,
-        shelf: SpillBuffer::new(memory_bytes),
+        spill: SpillBuffer::new(memory_bytes),
         specs: table_specs()?,
     };
     let work = rebuild.all_windows(&mut report);
-    Box::pin(under_lease(&writer, store, run, clock, options.wait, work)).await?;
+    let session = LeaseSession { store, account: from.account().clone(), run, clock };
+    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
     Ok(report.after(began))
 }
 
@@ -63,17 +68,8 @@ struct Rebuild<'a> {
     from: &'a Lake,
     writer: &'a Writer,
     decoder: PageDecoder,
-    shelf: Arc<SpillBuffer>,
+    spill: Arc<SpillBuffer>,
     specs: [Arc<TableSpec>; 2],
-}
-
-/// A window that was walked again.
-struct Rewalked {
-    pages: Vec<BufferedPage>,
-    selected: Vec<(usize, usize)>,
-    proof: Proof,
-    /// Whether its rows were joined from several walks, or as if they were: a version that came with two of them counts once.
-    is_joined: bool,
 }
 
 impl Rebuild<'_> {
@@ -122,14 +118,15 @@ impl Rebuild<'_> {
         };
         self.check_nothing_was_carried(live).await?;
         let raw = self.load(entry).await?;
-        let (packed, decoder, shelf) = (raw.packed.clone(), self.decoder.clone(), Arc::clone(&self.shelf));
-        let kept = blocking(move || Kept::read(&packed, &decoder, &shelf)).await?;
+        let (packed, decoder, spill) = (raw.packed.clone(), self.decoder.clone(), Arc::clone(&self.spill));
+        let kept = blocking(move || Kept::read(&packed, &decoder, &spill)).await?;
         report.pages += raw.answers;
         report.json_bytes += kept.json_bytes();
-        let mut rewalked = walk(&kept, window).await?;
-        rewalked.is_joined |= live.kind == CommitKind::Refresh;
+        let whole = walk(&kept, window).await?;
         drop(kept);
-        self.land(window, rewalked, raw, report).await
+        // A version that came with two walks counts once.
+        let is_joined = whole.proofs.len() > 1 || live.kind == CommitKind::Refresh;
+        self.land(window, whole, is_joined, raw, report).await
     }
 
     async fn load(&self, entry: &RawEntry) -> Result<Raw> {
@@ -149,33 +146,39 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn land(&self, window: Window, rewalked: Rewalked, raw: Raw, report: &mut ReplayReport) -> Result<()> {
-        let Rewalked { pages, mut selected, mut proof, is_joined } = rewalked;
-        let (decoder, memory_bytes) = (self.decoder.clone(), self.shelf.limit_bytes());
-        let (assembly, parts, extra) = blocking(move || {
+    async fn land(
+        &self,
+        window: Window,
+        whole: Whole<BufferedPage>,
+        is_joined: bool,
+        raw: Raw,
+        report: &mut ReplayReport,
+    ) -> Result<()> {
+        let Whole { pages, mut selected, proofs, .. } = whole;
+        let (decoder, memory_bytes, specs) = (self.decoder.clone(), self.spill.limit_bytes(), self.specs.clone());
+        let (assembly, files, extra) = blocking(move || {
             let extra = drop_extra_rows(&pages, &mut selected);
             let pages: Arc<[BufferedPage]> = pages.into();
             let assembly = Assembly::new(Arc::clone(&pages), &selected)?;
-            let parts = parts::cut(&assembly, &pages, &selected, &decoder, memory_bytes)?;
-            Ok((assembly, parts, extra))
+            let files = parts::cut(&assembly, &pages, &selected, &decoder, memory_bytes, &specs)?;
+            Ok((assembly, files, extra))
         })
         .await?;
         let quarantined = assembly.quarantined();
-        let lines: String = quarantined.iter().map(|record| record.to_json_line() + "\n").collect();
-        let rows = quarantined.len() as u64;
+        let mut proof = Proof::of_pieces(proofs);
         if is_joined {
-            proof.distinct_rows = assembly.header_rows() as u64 + rows + extra;
+            proof.distinct_rows = (assembly.header_rows() + quarantined.len()) as u64 + extra;
         }
-        let landing = Landing {
+        let new = NewCommit {
             kind: CommitKind::Replay,
             window: Some(window),
             removes: Vec::new(),
-            parts: parts::files(parts, &self.specs),
-            quarantine: (rows > 0).then(|| Quarantine { lines: lines.into(), rows }),
+            files,
+            quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
             raw: Some(raw),
             proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
         };
-        match self.writer.land(landing).await? {
+        match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
                 report.count(&committed);
                 report.unreadable_times += assembly.remarks().unreadable_times;
@@ -189,39 +192,16 @@ impl Rebuild<'_> {
     }
 }
 
-/// Walks what the commit of `window` was made of. It may have been a part of a larger window, whose answers are all there; or several walks, one
+/// Walks what the commit of `window` was made of. It may have been a part of a larger window, whose responses are all there; or several walks, one
 /// after the other, when a refresh had to cut it.
-async fn walk(kept: &Kept, window: Window) -> Result<Rewalked> {
+async fn walk(kept: &Kept, window: Window) -> Result<Whole<BufferedPage>> {
     // All pages of a pass are asked for at once: they are given in the order in which they came then.
     let limits = Limits { concurrency: u32::MAX, ..Limits::default() };
     let walker = Walker::new(kept, kept.page_size(), limits, kept.ended().clone());
-    let mut todo = vec![(kept.window(), Budget::default())];
-    let (mut pages, mut selected, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
-    let mut proved_windows = Coverage::default();
-    let belongs = |piece: &Window| window.intersect(*piece) == Some(*piece);
-    while let Some((piece, budget)) = todo.pop() {
-        let pieces: Vec<(Window, Budget)> = match walker.walk(piece, &budget).await.walked? {
-            Walked::TooLarge { pieces, .. } => {
-                piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())).collect()
-            }
-            Walked::Unproved { windows, .. } => sharing(windows, &budget),
-            Walked::Interrupted(None) => Vec::new(),
-            Walked::Proved(proved) | Walked::Interrupted(Some(proved)) => {
-                let first_page = pages.len();
-                for part in proved.parts.into_iter().filter(|part| belongs(&part.window)) {
-                    selected.extend(part.selected.iter().map(|(page, row)| (first_page + page, *row)));
-                    proved_windows.insert(part.window);
-                    proofs.push(part.proof);
-                }
-                pages.extend(proved.pages);
-                sharing(proved.again, &budget)
-            }
-        };
-        todo.extend(pieces.into_iter().filter(|(piece, _)| belongs(piece)));
+    let walk = async |piece, budget: &_| Ok(walker.walk(piece, budget).await);
+    let whole = walk_whole(kept.window(), window, kept.extra_seconds(), walk).await?;
+    if !whole.proved.gaps(window).is_empty() {
+        return Err(Error::new(ErrorKind::Incomplete, "the raw responses do not prove the window any more"));
     }
-    if !proved_windows.gaps(window).is_empty() {
-        return Err(Error::new(ErrorKind::Incomplete, "the kept answers do not prove the window any more"));
-    }
-    let is_joined = proofs.len() > 1;
-    Ok(Rewalked { pages, selected, proof: Proof::of_pieces(proofs), is_joined })
+    Ok(whole)
 }

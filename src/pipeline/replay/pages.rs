@@ -12,12 +12,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::accounts::page_memory;
+use super::super::lease_session::LeaseSession;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{CommitOutcome, Quarantine, TablePart, Writer, WriterOptions};
+use crate::land::{CommitOutcome, NewFile, Quarantine, Writer, WriterOptions};
 use crate::log::{Binding, CommitKind, Lake, LogState};
 use crate::parquet::{RowSource, TableSpec};
 use crate::requisition::Identity;
@@ -60,7 +61,7 @@ pub(crate) async fn replay_pages(
     let writer = Writer::open(
         store.clone(),
         WriterOptions {
-            binding: Binding { name: account, edition, sid: NOWHERE.to_owned(), host: NOWHERE.to_owned() },
+            binding: Binding { name: account.clone(), edition, sid: NOWHERE.to_owned(), host: NOWHERE.to_owned() },
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
@@ -71,7 +72,8 @@ pub(crate) async fn replay_pages(
     let reader = Reader::new(files, PageDecoder::new(edition, report.run)?, edition, report.run);
     let run = report.run;
     let work = land(&writer, reader, memory_bytes, &mut report);
-    Box::pin(under_lease(&writer, store, run, clock, options.wait, work)).await?;
+    let session = LeaseSession { store, account, run, clock };
+    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
     Ok(report.after(began))
 }
 
@@ -249,7 +251,7 @@ impl Group {
     }
 
     /// The files that it makes: of each month one in each table.
-    fn into_parts(self, specs: &[Arc<TableSpec>; 2], number: u32, report: &mut ReplayReport) -> Result<Vec<TablePart>> {
+    fn into_parts(self, specs: &[Arc<TableSpec>; 2], number: u32, report: &mut ReplayReport) -> Result<Vec<NewFile>> {
         let pages: Arc<[Page]> = self.pages.into();
         let mut parts = Vec::new();
         let [of_headers, of_details] = specs;
@@ -258,7 +260,7 @@ impl Group {
             report.unreadable_times += assembly.remarks().unreadable_times;
             let headers = RowSource::new(assembly.headers());
             let details = RowSource::new(assembly.details());
-            parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| TablePart {
+            parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| NewFile {
                 spec: Arc::clone(spec),
                 span: Some(span),
                 part: Some(number),

@@ -32,12 +32,12 @@ pub(super) struct SpillBuffer {
     /// Rows and bytes of every page that was kept so far: what those to come are expected to take.
     seen_rows: AtomicUsize,
     seen_bytes: AtomicUsize,
-    spill: Mutex<Spill>,
+    spill: Mutex<SpillFile>,
 }
 
 /// The temporary file, and how many answers in it are still needed.
 #[derive(Debug, Default)]
-struct Spill {
+struct SpillFile {
     file: Option<File>,
     needed: usize,
 }
@@ -47,42 +47,42 @@ struct Spill {
 pub(super) struct BufferedPage {
     /// Without its columns when they were put on disk, or are not needed any more.
     page: Page,
-    columns: Whereabouts,
+    columns: Residency,
 }
 
 #[derive(Debug)]
-enum Whereabouts {
-    ReplacedRows(#[expect(dead_code, reason = "counts as long as it lives")] Share),
-    Stored(Stored),
+enum Residency {
+    InMemory(#[expect(dead_code, reason = "counts as long as it lives")] Share),
+    Spilled(Spilled),
     Gone,
 }
 
 /// A part of the memory, given back when dropped.
 #[derive(Debug)]
 struct Share {
-    shelf: Arc<SpillBuffer>,
+    buffer: Arc<SpillBuffer>,
     bytes: usize,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shelf.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.buffer.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 /// An answer in the temporary file.
 #[derive(Debug)]
-struct Stored {
-    shelf: Arc<SpillBuffer>,
+struct Spilled {
+    buffer: Arc<SpillBuffer>,
     span: Range<u64>,
     context: PageContext,
     decoded_bytes: usize,
 }
 
-impl Drop for Stored {
+impl Drop for Spilled {
     /// The file begins anew when nothing in it is needed any more: it must not grow with the windows of a run.
     fn drop(&mut self) {
-        let Ok(mut spill) = self.shelf.spill() else { return };
+        let Ok(mut spill) = self.buffer.spill() else { return };
         spill.needed -= 1;
         if spill.needed == 0
             && let Some(file) = &spill.file
@@ -94,7 +94,7 @@ impl Drop for Stored {
 }
 
 impl SpillBuffer {
-    /// A shelf that keeps about so many bytes of decoded pages in memory, at most a quarter more.
+    /// A buffer that keeps about so many bytes of decoded pages in memory, at most a quarter more.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
@@ -112,20 +112,20 @@ impl SpillBuffer {
         self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let share = Share { shelf: Arc::clone(self), bytes };
+        let share = Share { buffer: Arc::clone(self), bytes };
         // Expectations are off by a little; that is no reason to put pages on disk.
         if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
-            return BufferedPage { page, columns: Whereabouts::ReplacedRows(share) };
+            return BufferedPage { page, columns: Residency::InMemory(share) };
         }
-        match self.store(body) {
+        match self.spill_out(body) {
             Ok(span) => {
                 page.drop_columns();
-                let stored = Stored { shelf: Arc::clone(self), span, context, decoded_bytes };
-                BufferedPage { page, columns: Whereabouts::Stored(stored) }
+                let spilled = Spilled { buffer: Arc::clone(self), span, context, decoded_bytes };
+                BufferedPage { page, columns: Residency::Spilled(spilled) }
             }
             Err(error) => {
                 tracing::warn!(%error, "a page stays in memory above the limit: no temporary file can be written; set TMPDIR");
-                BufferedPage { page, columns: Whereabouts::ReplacedRows(share) }
+                BufferedPage { page, columns: Residency::InMemory(share) }
             }
         }
     }
@@ -134,7 +134,7 @@ impl SpillBuffer {
     pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> BufferedPage {
         let bytes = page.memory_bytes();
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        BufferedPage { page, columns: Whereabouts::ReplacedRows(Share { shelf: Arc::clone(self), bytes }) }
+        BufferedPage { page, columns: Residency::InMemory(Share { buffer: Arc::clone(self), bytes }) }
     }
 
     /// What the windows under way may be expected to take together, in bytes.
@@ -160,11 +160,11 @@ impl SpillBuffer {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    fn spill(&self) -> io::Result<MutexGuard<'_, Spill>> {
+    fn spill(&self) -> io::Result<MutexGuard<'_, SpillFile>> {
         self.spill.lock().map_err(|_| io::Error::other("another thread failed while it wrote"))
     }
 
-    fn store(&self, body: &[u8]) -> io::Result<Range<u64>> {
+    fn spill_out(&self, body: &[u8]) -> io::Result<Range<u64>> {
         let packed = zstd::bulk::compress(body, ZSTD_LEVEL)?;
         let mut spill = self.spill()?;
         let file = match &mut spill.file {
@@ -192,8 +192,8 @@ impl SpillBuffer {
 
 impl BufferedPage {
     /// What its columns take in memory once they are read again; 0 when they are there.
-    pub(super) fn stored_bytes(&self) -> usize {
-        if let Whereabouts::Stored(stored) = &self.columns { stored.decoded_bytes } else { 0 }
+    pub(super) fn spilled_bytes(&self) -> usize {
+        if let Residency::Spilled(spilled) = &self.columns { spilled.decoded_bytes } else { 0 }
     }
 
     /// Reads its columns again if they are on disk. Takes its time: call it off the async threads.
@@ -201,11 +201,11 @@ impl BufferedPage {
     /// # Errors
     /// As [`BufferedPage::read_again`].
     pub(super) fn restore(&mut self, decoder: &PageDecoder) -> Result<()> {
-        if let Whereabouts::Stored(stored) = &self.columns {
+        if let Residency::Spilled(spilled) = &self.columns {
             self.page = self.read_again(decoder)?;
-            stored.shelf.held_bytes.fetch_add(stored.decoded_bytes, Ordering::Relaxed);
+            spilled.buffer.held_bytes.fetch_add(spilled.decoded_bytes, Ordering::Relaxed);
             self.columns =
-                Whereabouts::ReplacedRows(Share { shelf: Arc::clone(&stored.shelf), bytes: stored.decoded_bytes });
+                Residency::InMemory(Share { buffer: Arc::clone(&spilled.buffer), bytes: spilled.decoded_bytes });
         }
         Ok(())
     }
@@ -215,12 +215,11 @@ impl BufferedPage {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the temporary file does not give back what was written to it.
     pub(super) fn read_again(&self, decoder: &PageDecoder) -> Result<Page> {
-        let Whereabouts::Stored(Stored { shelf, span, context, .. }) = &self.columns else {
+        let Residency::Spilled(Spilled { buffer, span, context, .. }) = &self.columns else {
             return Err(Error::internal("a page that is in memory was read again"));
         };
-        let failed =
-            |why| Error::internal("an answer that was put aside on disk cannot be read again").with("why", why);
-        let body = shelf.load(span).map_err(|error| failed(error.to_string()))?;
+        let failed = |why| Error::internal("an answer that was spilled cannot be read again").with("why", why);
+        let body = buffer.load(span).map_err(|error| failed(error.to_string()))?;
         decoder.decode(&body, context).map_err(|error| failed(error.to_string()))
     }
 }
@@ -250,7 +249,7 @@ impl PageRows for BufferedPage {
 
     fn forget_rows(&mut self) {
         self.page.forget();
-        self.columns = Whereabouts::Gone;
+        self.columns = Residency::Gone;
     }
 }
 
@@ -263,51 +262,51 @@ mod tests {
     const BODY: &str = r#"{"code":0,"total_count":1,"purchase_list":[{"purchase_apply_no":"A","status":"30",
         "modified":"2026-06-01 10:00:00","details_list":[{"rec_id":"1"},{"rec_id":"2"}]}]}"#;
 
-    fn keep(shelf: &Arc<SpillBuffer>, decoder: &PageDecoder) -> BufferedPage {
+    fn keep(buffer: &Arc<SpillBuffer>, decoder: &PageDecoder) -> BufferedPage {
         let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 7 };
         let page = decoder.decode(BODY.as_bytes(), &context).expect("a page");
-        shelf.keep(page, BODY.as_bytes(), context)
+        buffer.keep(page, BODY.as_bytes(), context)
     }
 
-    fn length(shelf: &SpillBuffer) -> u64 {
-        let spill = shelf.spill().expect("nobody failed");
+    fn length(buffer: &SpillBuffer) -> u64 {
+        let spill = buffer.spill().expect("nobody failed");
         spill.file.as_ref().map_or(0, |file| file.metadata().expect("a file").len())
     }
 
     #[test]
     fn a_page_above_the_limit_waits_on_disk_and_comes_back_whole() {
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
-        let shelf = SpillBuffer::new(0);
-        let (mut first, second) = (keep(&shelf, &decoder), keep(&shelf, &decoder));
-        assert!(first.stored_bytes() > 0 && first.as_ref().memory_bytes() == 0);
+        let buffer = SpillBuffer::new(0);
+        let (mut first, second) = (keep(&buffer, &decoder), keep(&buffer, &decoder));
+        assert!(first.spilled_bytes() > 0 && first.as_ref().memory_bytes() == 0);
         assert_eq!((first.total(), first.rows().len(), first.as_ref().detail_rows()), (Some(1), 1, 2));
         let again = second.read_again(&decoder).expect("read again");
         assert_eq!((again.rows(), again.detail_rows()), (second.rows(), 2));
 
-        let both = length(&shelf);
+        let both = length(&buffer);
         drop(second);
-        assert_eq!(length(&shelf), both, "the first is still needed");
+        assert_eq!(length(&buffer), both, "the first is still needed");
         first.restore(&decoder).expect("read again");
-        assert_eq!((first.stored_bytes(), length(&shelf)), (0, 0), "nothing in the file is needed");
-        assert!(shelf.held_bytes.load(Ordering::Relaxed) > 0);
+        assert_eq!((first.spilled_bytes(), length(&buffer)), (0, 0), "nothing in the file is needed");
+        assert!(buffer.held_bytes.load(Ordering::Relaxed) > 0);
         first.forget_rows();
-        assert_eq!(shelf.held_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(buffer.held_bytes.load(Ordering::Relaxed), 0);
         assert_eq!(first.rows().len(), 1, "the walk still knows its rows");
 
         // The file is used again.
-        let third = keep(&shelf, &decoder);
+        let third = keep(&buffer, &decoder);
         assert_eq!(third.read_again(&decoder).expect("read again").detail_rows(), 2);
     }
 
     #[test]
     fn pages_within_the_limit_stay_in_memory() {
         let decoder = PageDecoder::new(Edition::Enterprise, RunId::generate()).expect("a decoder");
-        let shelf = SpillBuffer::new(1 << 20);
-        assert_eq!((shelf.rows_in(1), shelf.expected_bytes(1)), (u64::MAX, 0), "nothing is known");
-        let page = keep(&shelf, &decoder);
-        assert!(page.stored_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&shelf) == 0);
+        let buffer = SpillBuffer::new(1 << 20);
+        assert_eq!((buffer.rows_in(1), buffer.expected_bytes(1)), (u64::MAX, 0), "nothing is known");
+        let page = keep(&buffer, &decoder);
+        assert!(page.spilled_bytes() == 0 && page.as_ref().memory_bytes() > 0 && length(&buffer) == 0);
         assert!(page.read_again(&decoder).is_err(), "it was never put aside");
-        assert_eq!(shelf.expected_bytes(10), 10 * (page.as_ref().memory_bytes() + KEY_BYTES));
-        assert_eq!(shelf.rows_in(shelf.expected_bytes(10)), 10);
+        assert_eq!(buffer.expected_bytes(10), 10 * (page.as_ref().memory_bytes() + KEY_BYTES));
+        assert_eq!(buffer.rows_in(buffer.expected_bytes(10)), 10);
     }
 }

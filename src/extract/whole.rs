@@ -1,0 +1,85 @@
+//! A window walked until all of it is proved: its pieces too, when it had to be cut.
+
+use std::collections::VecDeque;
+
+use super::budget::Budget;
+use super::cuts::Cuts;
+use super::walk::{WalkOutcome, Walked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::proof::Proof;
+use crate::time::{Coverage, Window};
+
+/// What the walks of a window and of its pieces have proved, together.
+#[derive(Debug)]
+pub(crate) struct Whole<P> {
+    pub(crate) pages: Vec<P>,
+    /// The rows that land, as (page, row). A version may have come with two walks.
+    pub(crate) selected: Vec<(usize, usize)>,
+    pub(crate) proofs: Vec<Proof>,
+    /// The seconds that are proved.
+    pub(crate) proved: Coverage,
+    /// Whether a walk was told to quit, so that not all is proved.
+    pub(crate) is_interrupted: bool,
+}
+
+/// Walks `window` by `walk`, and what it is cut into, as far as it belongs to `wanted`. Pieces of one size go before smaller ones: together they
+/// tell soonest whether they add up.
+///
+/// # Errors
+/// What a walk fails with; [`ErrorKind::Incomplete`] when the totals of pieces sum above that of the whole.
+pub(crate) async fn walk_whole<P>(
+    window: Window,
+    wanted: Window,
+    extra_seconds: i64,
+    mut walk: impl AsyncFnMut(Window, &Budget) -> Result<WalkOutcome<P>>,
+) -> Result<Whole<P>> {
+    let mut whole = Whole {
+        pages: Vec::new(),
+        selected: Vec::new(),
+        proofs: Vec::new(),
+        proved: Coverage::default(),
+        is_interrupted: false,
+    };
+    let belongs = |piece: Window| wanted.intersect(piece) == Some(piece);
+    let mut cuts = Cuts::default();
+    let mut todo = VecDeque::from([(window, Budget::default())]);
+    while let Some((piece, budget)) = todo.pop_front() {
+        let outcome = walk(piece, &budget).await?;
+        if let Some(cut) = outcome.own_total(extra_seconds).and_then(|total| cuts.note(piece, total)) {
+            return Err(contradicted().with("window", cut));
+        }
+        whole.is_interrupted |= matches!(outcome.walked, Ok(Walked::Interrupted(_)));
+        let pieces = match outcome.walked? {
+            Walked::TooLarge { pieces, total } => {
+                cuts.cut(piece, total);
+                piece.pieces(pieces).into_iter().map(|window| (window, Budget::default())).collect()
+            }
+            Walked::Unproved { windows, total } => {
+                total.into_iter().for_each(|total| cuts.cut(piece, total));
+                budget.shared_by(windows)
+            }
+            Walked::Interrupted(None) => Vec::new(),
+            Walked::Proved(proved) | Walked::Interrupted(Some(proved)) => {
+                let first_page = whole.pages.len();
+                for part in proved.parts.into_iter().filter(|part| belongs(part.window)) {
+                    whole.selected.extend(part.selected.iter().map(|(page, row)| (first_page + page, *row)));
+                    whole.proved.insert(part.window);
+                    whole.proofs.push(part.proof);
+                }
+                whole.pages.extend(proved.pages);
+                budget.shared_by(proved.again)
+            }
+        };
+        todo.extend(pieces.into_iter().filter(|(piece, _)| belongs(*piece)));
+    }
+    Ok(whole)
+}
+
+/// Why a window is given up whose pieces sum above it.
+pub(crate) fn contradicted() -> Error {
+    Error::new(
+        ErrorKind::Incomplete,
+        "the gateway contradicts itself: the totals of its pieces sum above that of the window",
+    )
+    .hint("its totals do not count what its pages list: show this to the vendor")
+}
