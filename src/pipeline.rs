@@ -193,8 +193,11 @@ async fn sync_by(
             let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
                 return Ok(report.interrupted());
             };
-            report.warnings.extend(swept.foreign.iter().map(|name| {
-                format!("the lake holds `{}`, which is not wdt-lake's; it was left alone", name.escape_debug())
+            report.warnings.extend(swept.untracked.iter().map(|name| {
+                format!(
+                    "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
+                    name.escape_debug()
+                )
             }));
             let lake = writer.view().await;
             let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, progress, report)?;

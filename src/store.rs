@@ -306,7 +306,7 @@ impl Store {
     }
 
     fn failure(&self, action: &str, path: &str) -> Error {
-        Error::new(ErrorKind::Lake, format!("failed to {action} an object of the lake")).with("object", self.uri(path))
+        Error::new(ErrorKind::Lake, format!("cannot {action} an object of the lake")).with("object", self.uri(path))
     }
 }
 

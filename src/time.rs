@@ -159,8 +159,9 @@ pub(crate) fn rfc3339_micros(micros: i64) -> String {
 
 /// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in no year that can be written.
 pub(crate) fn parse_rfc3339_micros(text: &str) -> Option<i64> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?;
-    (time.timestamp() <= LAST_SECOND).then(|| time.timestamp_micros())
+    // A leap second is in the microseconds only.
+    let micros = DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros();
+    (micros.div_euclid(1_000_000) <= LAST_SECOND).then_some(micros)
 }
 
 /// A calendar month in Beijing: the partition key `modified_month=YYYY-MM`.

@@ -1,5 +1,5 @@
 //! Spans of time and sizes as people write them: a number and its unit, one directly behind the other. A bare number is neither, because
-//! nobody can tell whether its author meant seconds, minutes or days.
+//! nobody can tell whether its author meant seconds, minutes or days. And counts as people read them.
 
 use std::time::Duration;
 
@@ -50,6 +50,24 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number_and_unit(text, &SIZES, SIZE_EXAMPLES, "whole bytes", str::eq_ignore_ascii_case)
 }
 
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A count with its noun, for example `1 file`, `2 files`.
+pub(crate) fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 fn number_and_unit(
     text: &str,
     units: &[Unit],
@@ -94,6 +112,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn counts_are_grouped_and_have_their_noun() {
+        let shown = [0, 999, 1_000, 12_345_678].map(thousands);
+        assert_eq!(shown, ["0", "999", "1,000", "12,345,678"]);
+        assert_eq!((plural(1, "file"), plural(1_200, "file")), ("1 file".to_owned(), "1,200 files".to_owned()));
+    }
 
     #[test]
     fn spans_as_people_write_them() {

@@ -49,6 +49,7 @@ use crate::log::object;
 use crate::log::{FileEntry, Layout, Manifest, ObjectEntry, QuarantineEntry, Table};
 use crate::store::Store;
 use crate::time::{BeijingTime, Window};
+use crate::units::plural;
 
 /// What to do about an object that is not what was committed.
 const RESTORE: &str = "restore it from a backup of the lake, or sync into a new lake";
@@ -57,8 +58,8 @@ const RESTORE_LOG: &str =
     "restore the log from a backup of the lake before anything is synced into it, or sync into a new lake";
 /// What to do about an object that is what was committed, and wrong.
 const REPORT: &str = "keep the lake as it is and report it";
-/// The most headers with uneven sums that are named; all are counted.
-const UNEVEN_NAMED: usize = 20;
+/// The most headers with total mismatches that are named; all are counted.
+const MISMATCHES_NAMED: usize = 20;
 
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +120,9 @@ pub struct Verified {
     /// What is worth knowing and no defect.
     pub notes: Vec<String>,
     /// Quantities of headers that are not the sums of their details; counted only by [`Depth::Deep`].
-    pub uneven: u64,
+    pub total_mismatches: u64,
     /// The first of these.
-    pub uneven_named: Vec<TotalMismatch>,
+    pub mismatches: Vec<TotalMismatch>,
 }
 
 /// The accounts to verify: those that have a commit log, and those that have files and lost it.
@@ -166,8 +167,8 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
             quarantined: 0,
             defects: chain.defects.clone(),
             notes: Vec::new(),
-            uneven: 0,
-            uneven_named: Vec::new(),
+            total_mismatches: 0,
+            mismatches: Vec::new(),
         },
     };
     for (number, manifest) in &chain.live {
@@ -177,7 +178,7 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     let mut verified = verifier.finish();
     let removed = chain::removed_since(store, &layout, &chain).await?;
     verified.defects.retain(|defect| defect.commit.is_none_or(|commit| !removed.contains(&commit)));
-    verified.notes.extend(unsettled(&chain));
+    verified.notes.extend(pending(&chain));
     let objects = list_owned(store, &layout).await?;
     verified.defects.extend(strays::of_account(store, &layout, &objects));
     // A log with defects does not know its own files any more.
@@ -198,12 +199,12 @@ pub(crate) async fn chain_length(store: &Store, account: &AccountName) -> Result
 }
 
 /// Whether there are stops of which nobody knows yet what became of them.
-fn unsettled(chain: &Chain) -> Option<String> {
-    let unsettled = chain.state.stops().unsettled();
-    let (number, held) = unsettled.first_key_value()?;
-    let count = plural(unsettled.len(), "stop");
+fn pending(chain: &Chain) -> Option<String> {
+    let pending = chain.state.stops().pending();
+    let (number, held) = pending.first_key_value()?;
+    let count = plural(pending.len() as u64, "stop");
     Some(format!(
-        "{count} not settled, the first of {number} of {}: the next `wdt-lake stop` settles what can be told",
+        "{count} pending, the first of {number} of {}: the next `wdt-lake stop` settles what can be told",
         held.requested_at
     ))
 }
@@ -215,13 +216,9 @@ fn unfinished(store: &Store, found: &Found) -> Option<String> {
     Some(format!(
         "{} that no manifest names, the first of commit {commit}: `{}`. A run is at work, or one died and the next `wdt-lake sync` clears \
          them, or the newest manifests were removed",
-        plural(unknown.values().map(Vec::len).sum(), "object"),
+        plural(unknown.values().map(Vec::len).sum::<usize>() as u64, "object"),
         paths.first().map_or_else(String::new, |path| store.uri(path))
     ))
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The work on one account.
@@ -252,14 +249,14 @@ impl Verifier<'_> {
         if let Some(raw) = &manifest.raw {
             self.object(manifest, raw.into()).await?;
         }
-        let Balance { wrong, uneven } = self.ledger.close(&self.expected);
+        let Balance { wrong, total_mismatches } = self.ledger.close(&self.expected);
         let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
         for what in wrong {
             self.defect(manifest, blamed, what, REPORT);
         }
-        self.verified.uneven += uneven.len() as u64;
-        let room = UNEVEN_NAMED.saturating_sub(self.verified.uneven_named.len());
-        self.verified.uneven_named.extend(uneven.into_iter().take(room));
+        self.verified.total_mismatches += total_mismatches.len() as u64;
+        let room = MISMATCHES_NAMED.saturating_sub(self.verified.mismatches.len());
+        self.verified.mismatches.extend(total_mismatches.into_iter().take(room));
         Ok(())
     }
 
@@ -345,7 +342,7 @@ impl Verifier<'_> {
         for (contract, files) in self.other_contracts {
             self.verified.notes.push(format!(
                 "the columns of {} of contract {contract} were not checked: this program knows {}",
-                plural(usize::try_from(files).unwrap_or(usize::MAX), "file"),
+                plural(files, "file"),
                 self.expected.contract
             ));
         }

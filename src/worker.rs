@@ -31,7 +31,7 @@ impl Worker {
                     drop(catch_unwind(AssertUnwindSafe(job)));
                 }
             })
-            .map_err(|error| Error::internal("start a thread").with("thread", name).because(error))?;
+            .map_err(|error| Error::internal("cannot start a thread").with("thread", name).because(error))?;
         Ok(Self { jobs })
     }
 

@@ -95,7 +95,7 @@ fn verify_tells_of_what_is_nobodys() {
         assert!(text.contains(name), "{name:?} is missing:\n{text}");
     }
     let json = read(&server, &["verify", "--json"], &lake).expect_code(0).json();
-    assert_eq!(json["foreign"].as_array().unwrap().len(), 5, "{json}");
+    assert_eq!(json["untracked"].as_array().unwrap().len(), 5, "{json}");
     for arguments in READERS {
         read(&server, arguments, &lake).expect_code(0);
     }

@@ -22,6 +22,7 @@ mod local_disk;
 mod locations;
 mod main_job;
 mod manifest;
+mod modules;
 mod odd_answers;
 mod oddities;
 #[cfg(unix)]

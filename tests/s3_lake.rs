@@ -58,7 +58,7 @@ fn a_lake_in_a_bucket_holds_what_the_erp_held() {
     assert_eq!(status["lake"], lake);
     let account = &status["accounts"][0];
     assert_eq!((&account["rows"]["purchase_apply"], &account["unfinished_commits"]), (&600.into(), &0.into()));
-    assert_eq!(account["foreign"], serde_json::json!([]));
+    assert_eq!(account["untracked"], serde_json::json!([]));
 
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
     let local = LakeDir::of(&server.folder(&bucket).join("lake"));

@@ -130,7 +130,7 @@ fn stops_are_made_and_recorded_and_the_next_sync_sees_them() {
     let kinds: Vec<Value> = lake.manifests().iter().map(|manifest| manifest["kind"].clone()).collect();
     assert_eq!(kinds[kinds.len() - 4..], ["stop_intent", "stop_result", "stop_intent", "stop_result"]);
     crate::manifest::assert_follow_their_schema(&lake.manifests());
-    assert_eq!(status(&lake)["unsettled_stops"], json!([]));
+    assert_eq!(status(&lake)["pending_stops"], json!([]));
     verify(&lake);
 
     // The new versions are in the lake as soon as they are older than the lag.

@@ -81,9 +81,9 @@ fn a_call_without_an_answer_is_unknown_until_it_is_spent() {
         let report = said.json();
         assert_eq!(outcome(&report), ("unknown".into(), Value::Null), "{fault:?}");
         assert!(of(&report, "POA1")["error"].is_string(), "{report}");
-        assert_eq!(status(&lake)["unsettled_stops"][0]["state"], "unknown");
+        assert_eq!(status(&lake)["pending_stops"][0]["state"], "unknown");
         let shown = stop(&sandbox, &lake, &["POA1"]).expect_code(0).json();
-        assert!(of(&shown, "POA1")["unsettled_since"].is_string(), "{shown}");
+        assert!(of(&shown, "POA1")["pending_since"].is_string(), "{shown}");
         assert!(!was_stopped(&sandbox), "{fault:?}");
 
         // Before its time: no second call, and nothing is told.
@@ -95,7 +95,7 @@ fn a_call_without_an_answer_is_unknown_until_it_is_spent() {
         let settled = stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0).json();
         assert_eq!(outcome(&settled), ("stopped".into(), json!("answer")), "{fault:?}");
         assert_eq!(results(&lake), ["unknown", "not_stopped", "stopped"]);
-        assert_eq!((stop_calls(&sandbox), &status(&lake)["unsettled_stops"]), (2, &json!([])));
+        assert_eq!((stop_calls(&sandbox), &status(&lake)["pending_stops"]), (2, &json!([])));
         verify(&lake);
     }
 }
@@ -192,7 +192,7 @@ fn a_call_that_is_refused_as_a_whole_is_refused_in_the_vendors_words() {
                 (&json!("refused"), &json!(message), &json!(code))
             );
         }
-        assert_eq!(status(&lake)["unsettled_stops"], json!([]));
+        assert_eq!(status(&lake)["pending_stops"], json!([]));
         // The clock is right again, the secret too: a refused number may be tried again at once.
         let again = stop(&sandbox, &lake, &["--yes", "POA1"]).expect_code(0).json();
         assert_eq!(outcome(&again).0, "stopped");
@@ -260,7 +260,7 @@ fn death_between_intent_and_result_is_shown_and_settled() {
         command.env("WDT_LAKE_FAILPOINT", point).current_dir(lake.path().parent().unwrap());
         assert_eq!(run(&mut command).code, -6, "{point} is passed");
         assert_eq!((stop_calls(&sandbox), was_stopped(&sandbox)), (usize::from(called), called), "{point}");
-        assert_eq!(status(&lake)["unsettled_stops"][0]["state"], "open", "{point}");
+        assert_eq!(status(&lake)["pending_stops"][0]["state"], "open", "{point}");
         let text = run(program().args(["status", "--lake", &lake.text()])).expect_code(0).stdout;
         assert!(text.contains("1 requisition not settled") && text.contains("POA1"), "{text}");
 
@@ -277,7 +277,7 @@ fn death_between_intent_and_result_is_shown_and_settled() {
             assert_eq!(outcome(&settled).0, "stopped");
             assert_eq!(results(&lake), ["not_stopped", "stopped"]);
         }
-        assert_eq!(status(&lake)["unsettled_stops"], json!([]), "{point}");
+        assert_eq!(status(&lake)["pending_stops"], json!([]), "{point}");
         assert!(
             lake.files().iter().all(|name| !name.starts_with("_staging") && !name.starts_with("_lease")),
             "{point}"
@@ -359,7 +359,7 @@ fn death_at_every_step_of_a_stop_is_survived() {
             assert_eq!(results(&lake).last().map(String::as_str), Some("stopped"), "{about}");
             let effects = sandbox.world().lock().journal().stops().len();
             assert_eq!((effects, stop_calls(&sandbox)), (1, 1), "{about}: one call, and it took effect");
-            assert_eq!(status(&lake)["unsettled_stops"], json!([]), "{about}");
+            assert_eq!(status(&lake)["pending_stops"], json!([]), "{about}");
             assert!(lake.files().iter().all(|name| !name.starts_with("_staging")), "{about}: {:?}", lake.files());
             verify(&lake);
         }
@@ -389,7 +389,7 @@ fn of_several_stops_of_one_number_at_once_one_makes_its_call() {
         });
         assert_eq!(intents.count(), effects(number).len(), "{number}: an intent for each call");
     }
-    assert_eq!(status(&lake)["unsettled_stops"], json!([]));
+    assert_eq!(status(&lake)["pending_stops"], json!([]));
     verify(&lake);
 }
 

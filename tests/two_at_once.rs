@@ -109,7 +109,7 @@ fn twenty_rounds_of_two_at_once_lose_and_double_nothing() {
         let status = run(program().args(["status", "--json", "--lake", &lake.text()])).expect_code(0).json();
         let account = &status["accounts"][0];
         assert_eq!(
-            (&account["gaps"], &account["foreign"]),
+            (&account["gaps"], &account["untracked"]),
             (&serde_json::json!([]), &serde_json::json!([])),
             "{about}"
         );

@@ -74,7 +74,11 @@ fn a_healthy_lake_has_no_defect() {
     let account = &json["accounts"][0];
     assert_eq!((&account["rows"]["purchase_apply"], &account["rows"]["quarantined"]), (&599.into(), &1.into()));
     assert_eq!(account["manifests"], lake.manifests().len());
-    assert_eq!((&account["notes"], &account["uneven"]["count"]), (&Value::Array(vec![]), &0.into()), "{account}");
+    assert_eq!(
+        (&account["notes"], &account["total_mismatches"]["count"]),
+        (&Value::Array(vec![]), &0.into()),
+        "{account}"
+    );
     assert_eq!(lake.files(), before, "verify only reads");
     verify(&lake, &["--account", "nobody"]).expect_code(2);
     let empty = LakeDir::new();
@@ -206,7 +210,7 @@ fn a_gap_of_numbers_is_found() {
 }
 
 #[test]
-fn uneven_sums_are_reported_and_no_defect() {
+fn total_mismatches_are_reported_and_no_defect() {
     let sandbox = erp(20, 5, "2026-06-30 23:59:59");
     let lake = LakeDir::new();
     let number = {
@@ -218,12 +222,12 @@ fn uneven_sums_are_reported_and_no_defect() {
     };
     sync(&sandbox, &lake, &["--from", "2026-06-01", "--to", "2026-06-30"]).expect_code(0);
     let json = verify(&lake, &["--deep", "--json"]).expect_code(0).json();
-    let uneven = &json["accounts"][0]["uneven"];
+    let uneven = &json["accounts"][0]["total_mismatches"];
     assert_eq!((&uneven["count"], &uneven["first"][0]["purchase_apply_no"]), (&1.into(), &number.as_str().into()));
     assert_eq!(uneven["first"][0]["column"], "real_num");
     let text = verify(&lake, &["--deep"]).expect_code(0).stdout;
     assert!(text.contains("1 sum whose header and details disagree") && text.contains(&number), "{text}");
-    assert!(verify(&lake, &["--json"]).expect_code(0).json()["accounts"][0]["uneven"].is_null());
+    assert!(verify(&lake, &["--json"]).expect_code(0).json()["accounts"][0]["total_mismatches"].is_null());
 }
 
 /// Whoever reads a table by a glob reads every Parquet file below its folder.

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         base_url: sandbox
             .base_url()
             .parse()
-            .map_err(|error| Error::internal("the sandbox's address").because(error))?,
+            .map_err(|error| Error::internal("cannot find out the sandbox's address").because(error))?,
     };
     let options = SyncOptions {
         from: Some(last_second.plus_seconds(1 - i64::from(DAYS) * 86_400)),

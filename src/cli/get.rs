@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let quarantined = found.iter().flat_map(|looked| &looked.rows.quarantined);
     let mut code = exit::DONE;
     for record in quarantined {
-        super::print_warning(&format!("a record does not fit the contract: {}", record.message()));
+        super::print_warning(&format!("a record is invalid: {}", record.message()));
         code = exit::DONE_WITH_REMAINDER;
     }
     Ok(code)

@@ -175,7 +175,7 @@ fn run(command: Command) -> Result<u8> {
         .max_blocking_threads(cores.max(2))
         .enable_all()
         .build()
-        .map_err(|error| Error::internal("start the runtime").because(error))?;
+        .map_err(|error| Error::internal("cannot start the runtime").because(error))?;
     let code = runtime.block_on(async {
         match command {
             Command::Demo(args) => Box::pin(demo::run(&args)).await,

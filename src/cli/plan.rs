@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::accounts::AccountArgs;
 use super::lake::Output;
-use super::render;
 use super::sync::{CallArgs, RangeArgs};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
@@ -14,6 +13,7 @@ use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
 use crate::time::SystemClock;
+use crate::units::{plural, thousands};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -84,17 +84,17 @@ fn to_text(account: &AccountName, forecast: &Forecast, budget: u32) -> String {
     }
     let mut lines = vec![format!("{account}: {range} (Beijing time)")];
     for planned in &forecast.windows {
-        let rows = planned.rows.map_or_else(|| "?".to_owned(), render::thousands);
-        let calls = render::count(forecast.calls_of(planned), "call");
+        let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
+        let calls = plural(forecast.calls_of(planned), "call");
         lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
     }
-    let time = minutes(forecast, budget)
-        .map(|minutes| format!(", {} at {budget} calls a minute", render::count(minutes, "minute")));
+    let time =
+        minutes(forecast, budget).map(|minutes| format!(", {} at {budget} calls a minute", plural(minutes, "minute")));
     lines.push(format!(
         "  {}, about {} rows, {}{}",
-        render::count(forecast.windows.len() as u64, "window"),
-        render::thousands(forecast.rows()),
-        render::count(forecast.estimated_calls(), "call"),
+        plural(forecast.windows.len() as u64, "window"),
+        thousands(forecast.rows()),
+        plural(forecast.estimated_calls(), "call"),
         time.unwrap_or_default()
     ));
     lines.join("\n")

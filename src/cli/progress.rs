@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use super::render;
 use crate::id::AccountName;
 use crate::pipeline::Progress;
+use crate::units::thousands;
 
 /// The line, rewritten in place.
 pub(super) struct Line {
@@ -34,8 +34,8 @@ impl Line {
                 std::io::stderr().lock(),
                 "\r\x1b[2K{of}{percent:>3}%  to {}  {} rows  {} calls",
                 window.end(),
-                render::thousands(headers),
-                render::thousands(calls)
+                thousands(headers),
+                thousands(calls)
             );
         }
     }

@@ -8,24 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::time::BeijingTime;
-
-/// `1234567` as `1,234,567`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// A count with its noun, for example `1 file`, `2 files`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
-}
+use crate::units::plural;
 
 /// Bytes for people: `512 B`, `1.5 MB`.
 pub(super) fn bytes(number: u64) -> String {
@@ -52,7 +35,7 @@ pub(super) fn decimal(scaled: i128) -> String {
 /// The line of a summary on times that readers cannot hold, if there are any.
 pub(super) fn unreadable_times(number: u64) -> Option<String> {
     (number > 0).then(|| {
-        format!("  {} before 1900 or after 9999 kept as text in `extra`, null in the column", count(number, "time"))
+        format!("  {} before 1900 or after 9999 kept as text in `extra`, null in the column", plural(number, "time"))
     })
 }
 
@@ -82,7 +65,7 @@ fn value(column: &dyn Array, row: usize) -> Result<Value> {
             let time = BeijingTime::from_unix(micros.div_euclid(1_000_000));
             time.map_or(Value::Null, |time| time.rfc3339().into())
         }
-        other => return Err(Error::internal(format!("no way to print a column of type {other}"))),
+        other => return Err(Error::internal(format!("cannot print a column of type {other}"))),
     })
 }
 
@@ -92,15 +75,10 @@ mod tests {
 
     #[test]
     fn numbers_for_people_stay_exact() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_000), "1,000");
-        assert_eq!(thousands(12_345_678), "12,345,678");
         assert_eq!(decimal(-5), "-0.0005");
         assert_eq!(decimal(1_234_567_890_123_456_789), "123456789012345.6789");
         assert_eq!(name("a b//c"), "a b//c");
         assert_eq!((&*name(""), &*name("a\n")), ("\"\"", "\"a\\n\""));
-        assert_eq!(count(1, "file"), "1 file");
         assert_eq!(bytes(1_500_000), "1.5 MB");
     }
 }

@@ -14,7 +14,7 @@ use crate::log::{Lake, accounts};
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::store::{Access, Store};
 use crate::time::SystemClock;
-use crate::units::size;
+use crate::units::{plural, size, thousands};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
@@ -137,33 +137,29 @@ fn to_text(account: &AccountName, report: &ReplayReport) -> String {
     let mut lines = vec![
         format!(
             "{account}: {}, {} in {}",
-            render::count(report.pages, "page"),
+            plural(report.pages, "page"),
             render::bytes(report.json_bytes),
-            render::count(report.commits, "commit")
+            plural(report.commits, "commit")
         ),
-        format!("  purchase_apply         {:>14} rows", render::thousands(report.tally.headers)),
-        format!("  purchase_apply_detail  {:>14} rows", render::thousands(report.tally.details)),
-        format!(
-            "  {}, {}, {seconds:.2} s",
-            render::count(report.tally.files, "file"),
-            render::bytes(report.tally.bytes)
-        ),
+        format!("  purchase_apply         {:>14} rows", thousands(report.tally.headers)),
+        format!("  purchase_apply_detail  {:>14} rows", thousands(report.tally.details)),
+        format!("  {}, {}, {seconds:.2} s", plural(report.tally.files, "file"), render::bytes(report.tally.bytes)),
     ];
     if report.duplicates > 0 {
-        lines.push(format!("  {} met again on an earlier page", render::count(report.duplicates, "version")));
+        lines.push(format!("  {} met again on an earlier page", plural(report.duplicates, "version")));
     }
     if report.replaced > 0 {
-        lines.push(format!("  {} of an earlier replay replaced", render::count(report.replaced, "commit")));
+        lines.push(format!("  {} of an earlier replay replaced", plural(report.replaced, "commit")));
     }
     if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",
-            render::count(report.tally.quarantined, "record")
+            plural(report.tally.quarantined, "record")
         ));
     }
     lines.extend(render::unreadable_times(report.unreadable_times));
     if !report.gaps.is_empty() {
-        lines.push(format!("  {} not rebuilt", render::count(report.gaps.len() as u64, "window")));
+        lines.push(format!("  {} not rebuilt", plural(report.gaps.len() as u64, "window")));
     }
     lines.join("\n")
 }

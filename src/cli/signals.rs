@@ -22,18 +22,19 @@ pub(super) fn listen() -> Result<Interrupt> {
     let (ready, is_ready) = mpsc::channel();
     let listening = move || -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::internal("start the runtime for signals").because(error))?;
+        let runtime =
+            runtime.map_err(|error| Error::internal("cannot start the runtime for signals").because(error))?;
         runtime.block_on(watch(&interrupter, ready))
     };
-    let failed = |error| Error::internal("start a thread").with("thread", "signals").because(error);
+    let failed = |error| Error::internal("cannot start a thread").with("thread", "signals").because(error);
     std::thread::Builder::new().name("signals".to_owned()).spawn(listening).map_err(failed)?;
-    is_ready.recv().map_err(|_| Error::internal("signals cannot be listened to"))?;
+    is_ready.recv().map_err(|_| Error::internal("cannot listen to signals"))?;
     Ok(interrupt)
 }
 
 /// Passes every signal on, and ends the process when that was no use.
 async fn watch(interrupter: &Interrupter, ready: mpsc::Sender<()>) -> Result<()> {
-    let mut signals = Signals::new().map_err(|error| Error::internal("listen to signals").because(error))?;
+    let mut signals = Signals::new().map_err(|error| Error::internal("cannot listen to signals").because(error))?;
     // Who waits for it is there.
     let _ = ready.send(());
     signals.next().await;

@@ -8,6 +8,7 @@ use crate::error::{Result, exit};
 use crate::land::{Leftovers, leftovers};
 use crate::log::{Lake, PendingStop, Table};
 use crate::time::Window;
+use crate::units::{plural, thousands};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -57,7 +58,7 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
             "stop_reference": lake.rows(Table::StopReference),
             "quarantined": lake.quarantined(),
         },
-        "unsettled_stops": lake.state().stops().unsettled().iter().map(|(number, held)| json!({
+        "pending_stops": lake.state().stops().pending().iter().map(|(number, held)| json!({
             "purchase_apply_no": number, "requested_at": held.requested_at, "state": state(held),
         })).collect::<Vec<_>>(),
         "commits": lake.state().live().len(),
@@ -66,11 +67,11 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
         })),
         "unfinished_commits": leftovers.unfinished.len(),
         "files_to_delete": leftovers.deletable.len(),
-        "foreign": leftovers.foreign,
+        "untracked": leftovers.untracked,
     })
 }
 
-/// Whether a stop that is not settled has a result at all.
+/// Whether a pending stop has a result at all.
 fn state(held: &PendingStop) -> &'static str {
     if held.is_unknown { "unknown" } else { "open" }
 }
@@ -82,45 +83,9 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
         }
         None => lake.account().to_string(),
     }];
-    let listed =
-        |windows: &[Window]| windows.iter().map(Window::to_string).collect::<Vec<_>>().join("\n              ");
-    match lake.coverage().windows() {
-        [] => lines.push("  covers      nothing yet".to_owned()),
-        windows => lines.push(format!("  covers      {}", listed(windows))),
-    }
-    let gaps = gaps(lake);
-    if !gaps.is_empty() {
-        lines.push(format!("  gaps        {}", listed(&gaps)));
-    }
-    lines.push(format!(
-        "  rows        {} purchase_apply, {} purchase_apply_detail",
-        render::thousands(lake.rows(Table::PurchaseApply)),
-        render::thousands(lake.rows(Table::PurchaseApplyDetail))
-    ));
-    if lake.rows(Table::StopReference) > 0 {
-        lines.push(format!("              {} stop_reference", render::thousands(lake.rows(Table::StopReference))));
-    }
-    if lake.quarantined() > 0 {
-        lines.push(format!("  quarantine  {}", render::count(lake.quarantined(), "record")));
-        for (_, live) in lake.with_quarantine() {
-            lines.extend(
-                live.quarantine
-                    .iter()
-                    .map(|held| format!("              {} in {}", held.rows, lake.store().uri(&held.path))),
-            );
-        }
-    }
-    let unsettled = lake.state().stops().unsettled();
-    if !unsettled.is_empty() {
-        lines.push(format!(
-            "  stops       {} not settled; the next `wdt-lake stop` settles what can be told",
-            render::count(unsettled.len() as u64, "requisition")
-        ));
-        let held = unsettled.iter();
-        lines.extend(
-            held.map(|(number, held)| format!("              {number} of {}: {}", held.requested_at, state(held))),
-        );
-    }
+    lines.extend(covered(lake));
+    lines.extend(held(lake));
+    lines.extend(pending(lake));
     if let Some(last) = lake.state().last() {
         lines.push(format!(
             "  last commit {} at {} (number {}, run {})",
@@ -133,11 +98,54 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
     if !leftovers.unfinished.is_empty() {
         lines.push(format!(
             "  unfinished  {}: a run is at work, or one died; the next writing command clears it",
-            render::count(leftovers.unfinished.len() as u64, "commit")
+            plural(leftovers.unfinished.len() as u64, "commit")
         ));
     }
-    for name in &leftovers.foreign {
-        lines.push(format!("  not ours    {}", render::name(name)));
-    }
+    lines.extend(leftovers.untracked.iter().map(|name| format!("  untracked   {}", render::name(name))));
     lines.join("\n")
+}
+
+fn covered(lake: &Lake) -> Vec<String> {
+    let listed =
+        |windows: &[Window]| windows.iter().map(Window::to_string).collect::<Vec<_>>().join("\n              ");
+    let mut lines = match lake.coverage().windows() {
+        [] => vec!["  covers      nothing yet".to_owned()],
+        windows => vec![format!("  covers      {}", listed(windows))],
+    };
+    let gaps = gaps(lake);
+    if !gaps.is_empty() {
+        lines.push(format!("  gaps        {}", listed(&gaps)));
+    }
+    lines
+}
+
+fn held(lake: &Lake) -> Vec<String> {
+    let rows = |table| thousands(lake.rows(table));
+    let mut lines = vec![format!(
+        "  rows        {} purchase_apply, {} purchase_apply_detail",
+        rows(Table::PurchaseApply),
+        rows(Table::PurchaseApplyDetail)
+    )];
+    if lake.rows(Table::StopReference) > 0 {
+        lines.push(format!("              {} stop_reference", rows(Table::StopReference)));
+    }
+    if lake.quarantined() > 0 {
+        lines.push(format!("  quarantine  {}", plural(lake.quarantined(), "record")));
+        let files = lake.with_quarantine().filter_map(|(_, live)| live.quarantine.as_ref());
+        lines.extend(files.map(|file| format!("              {} in {}", file.rows, lake.store().uri(&file.path))));
+    }
+    lines
+}
+
+fn pending(lake: &Lake) -> Vec<String> {
+    let stops = lake.state().stops().pending();
+    if stops.is_empty() {
+        return Vec::new();
+    }
+    let count = plural(stops.len() as u64, "requisition");
+    let mut lines = vec![format!("  stops       {count} pending; the next `wdt-lake stop` settles what can be told")];
+    lines.extend(
+        stops.iter().map(|(number, stop)| format!("              {number} of {}: {}", stop.requested_at, state(stop))),
+    );
+    lines
 }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::id::AccountName;
 use crate::pipeline::{SyncReport, Tried};
 use crate::transform::Remarks;
+use crate::units::{plural, thousands};
 
 /// How many gaps the summary names; `--json` has them all.
 const GAPS_NAMED: usize = 10;
@@ -96,13 +97,13 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     };
     let mut lines = vec![
         format!("{account}: {range} (Beijing time)"),
-        format!("  purchase_apply         {:>14} rows{of_headers}", render::thousands(report.tally.headers)),
-        format!("  purchase_apply_detail  {:>14} rows{of_details}", render::thousands(report.tally.details)),
+        format!("  purchase_apply         {:>14} rows{of_headers}", thousands(report.tally.headers)),
+        format!("  purchase_apply_detail  {:>14} rows{of_details}", thousands(report.tally.details)),
         format!(
             "  {} in {}, {}, {}, {:.2} s",
-            render::count(report.windows, "window"),
-            render::count(report.calls, "call"),
-            render::count(report.tally.files, "file"),
+            plural(report.windows, "window"),
+            plural(report.calls, "call"),
+            plural(report.tally.files, "file"),
             render::bytes(report.tally.bytes),
             report.elapsed.as_secs_f64()
         ),
@@ -110,13 +111,13 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     if report.refreshed > 0 {
         lines.push(format!(
             "  {} walked again, rows that left the ERP's windows carried over",
-            render::count(report.refreshed, "window")
+            plural(report.refreshed, "window")
         ));
     }
     if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",
-            render::count(report.tally.quarantined, "record")
+            plural(report.tally.quarantined, "record")
         ));
     }
     let Remarks { unreadable_times, with_and_without_id } = report.remarks;
@@ -124,13 +125,13 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     if with_and_without_id > 0 {
         lines.push(format!(
             "  {} landed once with an apply_id and once without: perhaps the same requisition twice",
-            render::count(with_and_without_id, "version")
+            plural(with_and_without_id, "version")
         ));
     }
     if !report.gaps.is_empty() {
         lines.push(format!(
             "  {} not committed; they are walked again by the next run",
-            render::count(report.gaps.len() as u64, "window")
+            plural(report.gaps.len() as u64, "window")
         ));
         lines.extend(report.gaps.iter().take(GAPS_NAMED).map(|gap| format!("    {}", gap.window)));
         if report.gaps.len() > GAPS_NAMED {

@@ -6,6 +6,7 @@ use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
 use crate::log::Table;
+use crate::units::{plural, thousands};
 use crate::verify::{Defect, Depth, TotalMismatch, Verified, accounts_with_objects, strays};
 
 #[derive(Debug, clap::Args)]
@@ -38,20 +39,20 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
         json!({
             "command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts,
-            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "foreign": foreign, "exit_code": code,
+            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "untracked": foreign, "exit_code": code,
         })
     };
     let to_text = || {
         let mut parts: Vec<String> = verified.iter().map(|account| to_text(account, depth)).collect();
         if !strays.is_empty() {
             let told = strays.iter().map(defect_text).collect::<Vec<_>>().join("\n");
-            parts.push(format!("outside of any account: {}\n{told}", render::count(strays.len() as u64, "defect")));
+            parts.push(format!("outside of any account: {}\n{told}", plural(strays.len() as u64, "defect")));
         }
         if parts.is_empty() {
             parts.push("the lake is empty".to_owned());
         }
         if !foreign.is_empty() {
-            let names = foreign.iter().map(|name| format!("  not ours    {}", render::name(name)));
+            let names = foreign.iter().map(|name| format!("  untracked   {}", render::name(name)));
             parts.push(names.collect::<Vec<_>>().join("\n"));
         }
         parts.join("\n\n")
@@ -73,10 +74,10 @@ fn rows(verified: &Verified, table: Table) -> u64 {
 }
 
 fn to_json(verified: &Verified, depth: Depth) -> Value {
-    let uneven = |uneven: &TotalMismatch| {
+    let mismatch = |mismatch: &TotalMismatch| {
         json!({
-            "purchase_apply_no": uneven.number, "modified": uneven.modified, "column": uneven.column,
-            "header": render::decimal(uneven.header_scaled), "details": render::decimal(uneven.details_scaled),
+            "purchase_apply_no": mismatch.number, "modified": mismatch.modified, "column": mismatch.column,
+            "header": render::decimal(mismatch.header_scaled), "details": render::decimal(mismatch.details_scaled),
         })
     };
     json!({
@@ -92,11 +93,11 @@ fn to_json(verified: &Verified, depth: Depth) -> Value {
         },
         "defects": verified.defects.iter().map(defect_json).collect::<Vec<_>>(),
         "notes": verified.notes,
-        "uneven": match depth {
+        "total_mismatches": match depth {
             Depth::Shallow => Value::Null,
             Depth::Deep => json!({
-                "count": verified.uneven,
-                "first": verified.uneven_named.iter().map(uneven).collect::<Vec<_>>(),
+                "count": verified.total_mismatches,
+                "first": verified.mismatches.iter().map(mismatch).collect::<Vec<_>>(),
             }),
         },
     })
@@ -105,35 +106,35 @@ fn to_json(verified: &Verified, depth: Depth) -> Value {
 fn to_text(verified: &Verified, depth: Depth) -> String {
     let mut lines = vec![match verified.defects.len() as u64 {
         0 => format!("{}: no defect", verified.account),
-        defects => format!("{}: {}", verified.account, render::count(defects, "defect")),
+        defects => format!("{}: {}", verified.account, plural(defects, "defect")),
     }];
     lines.extend(verified.defects.iter().map(defect_text));
     lines.push(format!(
         "  read        {}, {} live, {} of {}",
-        render::count(verified.manifests, "manifest"),
-        render::count(verified.commits, "commit"),
-        render::count(verified.objects, "object"),
+        plural(verified.manifests, "manifest"),
+        plural(verified.commits, "commit"),
+        plural(verified.objects, "object"),
         render::bytes(verified.bytes)
     ));
     lines.push(format!(
         "  rows        {} purchase_apply, {} purchase_apply_detail, {} quarantined",
-        render::thousands(rows(verified, Table::PurchaseApply)),
-        render::thousands(rows(verified, Table::PurchaseApplyDetail)),
-        render::thousands(verified.quarantined)
+        thousands(rows(verified, Table::PurchaseApply)),
+        thousands(rows(verified, Table::PurchaseApplyDetail)),
+        thousands(verified.quarantined)
     ));
     if depth == Depth::Deep {
         lines.push(format!(
-            "  uneven      {} whose header and details disagree: the ERP gave them so",
-            render::count(verified.uneven, "sum")
+            "  mismatches  {} whose header and details disagree: the ERP gave them so",
+            plural(verified.total_mismatches, "sum")
         ));
-        lines.extend(verified.uneven_named.iter().map(|uneven| {
+        lines.extend(verified.mismatches.iter().map(|mismatch| {
             format!(
                 "              {} modified {}: {} {}, details {}",
-                uneven.number,
-                uneven.modified,
-                uneven.column,
-                render::decimal(uneven.header_scaled),
-                render::decimal(uneven.details_scaled)
+                mismatch.number,
+                mismatch.modified,
+                mismatch.column,
+                render::decimal(mismatch.header_scaled),
+                render::decimal(mismatch.details_scaled)
             )
         }));
     }

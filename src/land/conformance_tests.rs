@@ -135,7 +135,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
         match outcome.expect("the store answers") {
             CommitOutcome::Committed(committed) => won.push(committed.commit),
             CommitOutcome::Dropped(refusal) => {
-                assert_eq!(refusal, Conflict::Stop(StopConflict::PendingStop { number: "CG1".to_owned() }));
+                assert_eq!(refusal, Conflict::Stop(StopConflict::Pending { number: "CG1".to_owned() }));
                 lost += 1;
             }
         }
@@ -158,7 +158,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let swept = writers[3].sweep().await.expect("swept").deleted;
     assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
     let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
-    assert_eq!((lake.files(Table::StopReference).len(), lake.state().stops().unsettled().len()), (1, 0));
+    assert_eq!((lake.files(Table::StopReference).len(), lake.state().stops().pending().len()), (1, 0));
     assert_eq!(everything(&store).await.into_iter().filter(|name| name.starts_with("stop_reference")).count(), 1);
     assert!(
         matches!(writers[0].intend(of("CG1")).await, Ok(CommitOutcome::Committed(_))),

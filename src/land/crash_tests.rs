@@ -147,7 +147,7 @@ pub(crate) async fn check_whole(store: &Store, about: &str) {
     expected.sort();
     assert_eq!(everything(store).await, expected, "{about}");
     let left = leftovers(&lake).await.expect("listed");
-    assert!(left.unfinished.is_empty() && left.deletable.is_empty() && left.foreign.len() == 1, "{about}");
+    assert!(left.unfinished.is_empty() && left.deletable.is_empty() && left.untracked.len() == 1, "{about}");
 }
 
 /// Runs [`work`] with trouble at every moment in turn, lets it be repeated, and checks the lake. Gives the number of moments,

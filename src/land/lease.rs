@@ -184,7 +184,8 @@ impl Keeper {
     async fn write(&self) -> Result<()> {
         let beat =
             Heartbeat { run: self.run, written_at: self.clock.now(), pid: std::process::id(), process: process::own() };
-        let bytes = serde_json::to_vec(&beat).map_err(|error| Error::internal("write a lease").because(error))?;
+        let bytes =
+            serde_json::to_vec(&beat).map_err(|error| Error::internal("cannot write the lease").because(error))?;
         self.store.put(&self.path, Bytes::from(bytes), &self.staging).await
     }
 

@@ -233,7 +233,7 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
     if world.chance(80) {
         // Mostly what is free; now and then, like a careless caller, what may not be.
         let view = writer.view().await;
-        numbers.retain(|number| !view.state().stops().unsettled().contains_key(number));
+        numbers.retain(|number| !view.state().stops().pending().contains_key(number));
     }
     if numbers.is_empty() {
         return Ok(());
@@ -252,11 +252,11 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
     settle(world, writer, outcome).await
 }
 
-/// Says of some unsettled numbers what became of them.
+/// Says of some pending numbers what became of them.
 async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<()> {
-    let unsettled = writer.view().await.state().stops().unsettled().clone();
+    let pending = writer.view().await.state().stops().pending().clone();
     let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
-    let chosen = unsettled.into_iter().filter(|_| world.chance(70));
+    let chosen = pending.into_iter().filter(|_| world.chance(70));
     let results: Vec<StopResult> =
         chosen.map(|(number, held)| StopResult { outcome, evidence, ..stopped(held.intent, &number) }).collect();
     if results.is_empty() {

@@ -11,7 +11,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::commit`]; when it fails, whether the intent stands is unknown, and the call must not be made.
     pub(crate) async fn intend(&self, intent: StopIntent) -> Result<CommitOutcome> {
-        // Others settle meanwhile what this writer still takes for unsettled.
+        // Others settle meanwhile what this writer still takes for pending.
         self.follow().await?;
         self.commit(self.begin(CommitKind::StopIntent, None, Vec::new()).intending(intent), None).await
     }

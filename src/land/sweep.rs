@@ -38,7 +38,7 @@ pub(crate) struct Swept {
     /// The objects that it deleted.
     pub deleted: Vec<String>,
     /// Names in the account's folders that are not ours.
-    pub foreign: Vec<String>,
+    pub untracked: Vec<String>,
 }
 
 /// What lies in a lake beside the committed set.
@@ -49,7 +49,7 @@ pub(crate) struct Leftovers {
     /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
     pub deletable: Vec<String>,
     /// Names in the account's folders that are not ours.
-    pub foreign: Vec<String>,
+    pub untracked: Vec<String>,
 }
 
 /// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.
@@ -60,9 +60,9 @@ pub(crate) async fn leftovers(lake: &Lake) -> Result<Leftovers> {
     let objects = list_owned(lake.store(), lake.layout()).await?;
     let mut lake = lake.clone();
     lake.follow().await?;
-    let Found { unknown, mut deletable, leases, foreign } = sort_out(lake.state(), lake.layout(), objects);
+    let Found { unknown, mut deletable, leases, untracked } = sort_out(lake.state(), lake.layout(), objects);
     deletable.extend(leases.into_iter().map(|(_, path)| path));
-    Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, foreign })
+    Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, untracked })
 }
 
 /// A listing, sorted out by what the log says.
@@ -75,7 +75,7 @@ pub(crate) struct Found {
     /// Half-written leases.
     pub(crate) leases: Vec<(RunId, String)>,
     /// What is not ours.
-    pub(crate) foreign: Vec<String>,
+    pub(crate) untracked: Vec<String>,
 }
 
 /// Sorts out the objects of an account's folders.
@@ -93,14 +93,14 @@ pub(crate) fn sort_out(state: &LogState, layout: &Layout, objects: Vec<String>) 
                     Some(Standing::Live) => {
                         let named = state.live().get(&commit).is_some_and(|live| live.paths().any(|own| own == path));
                         if !named {
-                            found.foreign.push(path);
+                            found.untracked.push(path);
                         }
                     }
                 }
             }
             Some(Name::Manifest(_) | Name::SoleManifest { .. } | Name::Checkpoint { .. })
             | Some(Name::Lease | Name::Probe(_))
-            | None => found.foreign.push(path),
+            | None => found.untracked.push(path),
         }
     }
     found
@@ -142,7 +142,7 @@ impl Writer {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
                 let courtesies = leases.chain(probes).chain(checkpoints);
                 swept.deleted = self.delete_all(found.deletable.into_iter().chain(courtesies).collect()).await?;
-                swept.foreign = found.foreign;
+                swept.untracked = found.untracked;
                 return Ok(swept);
             }
             let unknown: Vec<CommitId> = found.unknown.into_keys().collect();
@@ -244,6 +244,6 @@ mod tests {
         );
         assert_eq!(found.deletable, vec![data(gone), staged(live), staged(gone)]);
         assert_eq!(found.leases, vec![(run, lease)]);
-        assert_eq!(found.foreign, vec![stray, "purchase_apply/account=acme/README".to_owned()]);
+        assert_eq!(found.untracked, vec![stray, "purchase_apply/account=acme/README".to_owned()]);
     }
 }

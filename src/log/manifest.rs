@@ -227,8 +227,10 @@ impl Manifest {
     /// # Errors
     /// [`ErrorKind::Internal`] when it cannot be written, or breaks the rules that its readers check.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.check().map_err(|why| Error::internal(format!("a manifest that breaks its format: {why}")))?;
-        let mut bytes = serde_json::to_vec(self).map_err(|error| Error::internal("write a manifest").because(error))?;
+        self.check()
+            .map_err(|why| Error::internal(format!("cannot write a manifest that breaks its format: {why}")))?;
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|error| Error::internal("cannot write the manifest").because(error))?;
         bytes.push(b'\n');
         Ok(bytes)
     }

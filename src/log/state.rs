@@ -461,7 +461,7 @@ mod tests {
         let mut result = stop_result(&state, &["CG1"]);
         result.results[0].intent = intent.commit;
         state.apply(&result, Sha256::of(b"r")).expect("follows");
-        assert_eq!(state.stops().unsettled().keys().collect::<Vec<_>>(), ["CG2"]);
+        assert_eq!(state.stops().pending().keys().collect::<Vec<_>>(), ["CG2"]);
         assert_eq!(state.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
     }
 

@@ -2,10 +2,10 @@
 //!
 //! A stop reference is a call that changes the ERP, may be made only once, and whose answer may get lost. So it is written down twice, each
 //! time as a commit: an **intent** before the call, with the timestamp that the call is signed with, and a **result** for each of its numbers
-//! after it. Between the two, and after a result that says `unknown`, a number is **unsettled**. The rules, checked before every try at a
+//! after it. Between the two, and after a result that says `unknown`, a number is **pending**. The rules, checked before every try at a
 //! number of the log and whenever the log is read:
-//! - an intent may not name a number that is unsettled, so of two processes that would stop one number only one makes its call;
-//! - a result names a number of the intent that left it unsettled; `unknown` is said once, and anything else settles it for good.
+//! - an intent may not name a number that is pending, so of two processes that would stop one number only one makes its call;
+//! - a result names a number of the intent that left it pending; `unknown` is said once, and anything else settles it for good.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -129,14 +129,15 @@ pub struct StoppedBefore {
 /// What a log says of stops.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops {
-    unsettled: BTreeMap<String, PendingStop>,
+    #[serde(rename = "unsettled")]
+    pending: BTreeMap<String, PendingStop>,
     stopped: BTreeMap<String, StoppedBefore>,
 }
 
 impl Stops {
-    /// The unsettled numbers, in their order.
-    pub fn unsettled(&self) -> &BTreeMap<String, PendingStop> {
-        &self.unsettled
+    /// The pending numbers, in their order.
+    pub fn pending(&self) -> &BTreeMap<String, PendingStop> {
+        &self.pending
     }
 
     /// The numbers whose last intent has stopped them, in their order.
@@ -151,10 +152,10 @@ impl Stops {
         results: &[StopResult],
     ) -> std::result::Result<(), StopConflict> {
         let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
-        if let Some(number) = intended.find(|number| self.unsettled.contains_key(*number)) {
-            return Err(StopConflict::PendingStop { number: number.clone() });
+        if let Some(number) = intended.find(|number| self.pending.contains_key(*number)) {
+            return Err(StopConflict::Pending { number: number.clone() });
         }
-        let is_settled = |result: &&StopResult| match self.unsettled.get(&result.number) {
+        let is_settled = |result: &&StopResult| match self.pending.get(&result.number) {
             Some(held) if held.intent == result.intent => held.is_unknown && result.outcome == StopOutcome::Unknown,
             _ => true,
         };
@@ -168,18 +169,18 @@ impl Stops {
     pub(crate) fn apply(&mut self, commit: CommitId, intent: Option<&StopIntent>, results: &[StopResult]) {
         for StopResult { number, outcome, evidence, .. } in results {
             if *outcome == StopOutcome::Unknown {
-                self.unsettled.entry(number.clone()).and_modify(|held| held.is_unknown = true);
+                self.pending.entry(number.clone()).and_modify(|held| held.is_unknown = true);
                 continue;
             }
-            let held = self.unsettled.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
+            let held = self.pending.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
             let stopped = held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence });
             self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
         }
         if let Some(StopIntent { requested_at, numbers, .. }) = intent {
             for number in numbers {
                 self.stopped.remove(number);
-                let unsettled = PendingStop { intent: commit, requested_at: *requested_at, is_unknown: false };
-                self.unsettled.insert(number.clone(), unsettled);
+                let pending = PendingStop { intent: commit, requested_at: *requested_at, is_unknown: false };
+                self.pending.insert(number.clone(), pending);
             }
         }
     }
@@ -189,7 +190,7 @@ impl Stops {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopConflict {
     /// A requisition that would be stopped has a stop whose outcome is not known yet.
-    PendingStop {
+    Pending {
         /// The number of the requisition.
         number: String,
     },
@@ -203,7 +204,7 @@ pub(crate) enum StopConflict {
 impl fmt::Display for StopConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PendingStop { number } => write!(f, "an earlier stop of {number} is pending"),
+            Self::Pending { number } => write!(f, "an earlier stop of {number} is pending"),
             Self::Settled { number } => write!(f, "no stop of {number} is pending"),
         }
     }
@@ -224,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unsettled_number_gets_no_second_intent_and_no_foreign_result() {
+    fn a_pending_number_gets_no_second_intent_and_no_foreign_result() {
         let (first, other) = (CommitId::generate(), CommitId::generate());
         let mut stops = Stops::default();
         stops.apply(first, Some(&intent(&["A", "B"])), &[]);
-        let unsettled = |number: &str| Err(StopConflict::PendingStop { number: number.to_owned() });
+        let pending = |number: &str| Err(StopConflict::Pending { number: number.to_owned() });
         let settled = |number: &str| Err(StopConflict::Settled { number: number.to_owned() });
-        assert_eq!(stops.check(Some(&intent(&["C", "B"])), &[]), unsettled("B"));
+        assert_eq!(stops.check(Some(&intent(&["C", "B"])), &[]), pending("B"));
         assert_eq!(stops.check(Some(&intent(&["C"])), &[]), Ok(()));
         assert_eq!(stops.check(None, &[result(other, "A", StopOutcome::Stopped)]), settled("A"));
         assert_eq!(stops.check(None, &[result(first, "C", StopOutcome::Stopped)]), settled("C"));
@@ -238,8 +239,8 @@ mod tests {
         let unknown = result(first, "A", StopOutcome::Unknown);
         assert_eq!(stops.check(None, std::slice::from_ref(&unknown)), Ok(()));
         stops.apply(other, None, std::slice::from_ref(&unknown));
-        assert!(stops.unsettled()["A"].is_unknown && !stops.unsettled()["B"].is_unknown);
-        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), unsettled("A"), "unknown is not settled");
+        assert!(stops.pending()["A"].is_unknown && !stops.pending()["B"].is_unknown);
+        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), pending("A"), "unknown is not settled");
         assert_eq!(stops.check(None, &[unknown]), settled("A"), "unknown is said once");
 
         let known = result(first, "A", StopOutcome::NotStopped);
@@ -247,7 +248,7 @@ mod tests {
         stops.apply(other, None, std::slice::from_ref(&known));
         assert_eq!(stops.check(None, &[known]), settled("A"));
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
-        assert_eq!(stops.unsettled().keys().collect::<Vec<_>>(), ["B"]);
+        assert_eq!(stops.pending().keys().collect::<Vec<_>>(), ["B"]);
 
         stops.apply(other, None, &[result(first, "B", StopOutcome::Stopped)]);
         assert_eq!(stops.stopped().keys().collect::<Vec<_>>(), ["B"]);

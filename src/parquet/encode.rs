@@ -68,7 +68,7 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<
     if rows == 0 {
         return Ok(None);
     }
-    let failed = |error| Error::internal("encode a Parquet file").with("table", spec.table).because(error);
+    let failed = |error| Error::internal("cannot encode the Parquet file").with("table", spec.table).because(error);
     let properties = properties(spec, &schema, rows, origin).map_err(|why| unfit(spec, &why))?;
     let (min_modified, max_modified) = check(spec, &*columns, origin)?;
 
@@ -109,7 +109,7 @@ fn check(spec: &TableSpec, columns: &dyn Columns, origin: &FileOrigin) -> Result
     let schema = columns.schema();
     let claimed = |field: &FieldRef| spec.sorted_by.contains(field.name()) || spec.modified == *field.name();
     let places: Vec<usize> = (0..schema.fields().len()).filter(|place| claimed(&schema.fields()[*place])).collect();
-    let failed = |error| Error::internal("look at rows").with("table", spec.table).because(error);
+    let failed = |error| Error::internal("cannot check the rows of a file").with("table", spec.table).because(error);
     let schema = Arc::new(schema.project(&places).map_err(failed)?);
 
     let mut range: Option<(BeijingTime, BeijingTime)> = None;
@@ -149,7 +149,7 @@ fn values(
 }
 
 fn unfit(spec: &TableSpec, why: &str) -> Error {
-    Error::internal(format!("rows that do not fit their table: {why}")).with("table", spec.table)
+    Error::internal(format!("cannot write rows that do not fit their table: {why}")).with("table", spec.table)
 }
 
 /// `rows` in pieces of at most `size`.

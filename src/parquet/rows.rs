@@ -62,7 +62,7 @@ impl From<Vec<RecordBatch>> for RowSource {
         Self::later(move || {
             let schema = batches.first().map_or_else(|| Schema::empty().into(), RecordBatch::schema);
             let rows = concat_batches(&schema, &batches);
-            Ok(Box::new(rows.map_err(|error| Error::internal("put batches together").because(error))?))
+            Ok(Box::new(rows.map_err(|error| Error::internal("cannot join the batches of a file").because(error))?))
         })
     }
 }

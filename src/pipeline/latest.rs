@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::RecordBatch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::error::{Error, Result};
@@ -14,6 +12,8 @@ use crate::log::{Lake, LakeFile, Table};
 use crate::parquet::decode;
 use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
+use crate::transform::{LandedDetails, LandedHeader, LandedHeaders};
+use crate::worker::blocking;
 
 /// How many files are read at once.
 const READ_AHEAD: usize = 4;
@@ -22,32 +22,18 @@ const FRESH_SECONDS: i64 = 86_400;
 /// The meaning of the status that can be stopped.
 const PARTLY_REFERENCED: &str = "partly_referenced";
 
-/// The latest version of a requisition in the lake. Quantities in ten-thousandths.
+/// The latest version of a requisition in the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its id, where it has one.
-    pub apply_id: Option<ApplyId>,
-    /// Its status code.
-    pub status: i16,
-    /// What the code means, where the vendor documents it.
-    pub status_name: Option<String>,
-    /// When it was modified last.
-    pub modified: BeijingTime,
-    /// Where it is for.
-    pub warehouse_no: Option<String>,
-    /// The quantity applied for.
-    pub real_scaled: Option<i128>,
-    /// The quantity referenced.
-    pub ref_scaled: Option<i128>,
-    /// The quantity not referenced yet.
-    pub open_scaled: Option<i128>,
+    /// What its row says; where headers carry no quantities, what its details sum to.
+    pub header: LandedHeader,
     commit: CommitId,
 }
 
 impl Known {
     /// Whether it has the status that can be stopped.
     pub fn is_partly_referenced(&self) -> bool {
-        self.status_name.as_deref() == Some(PARTLY_REFERENCED)
+        self.header.status_name.as_deref() == Some(PARTLY_REFERENCED)
     }
 }
 
@@ -67,25 +53,28 @@ pub(crate) fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
 pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<Known>>> {
     let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
-        let Some(headers) = Headers::of(batch) else { return };
-        for row in (0..batch.num_rows()).filter(|row| numbers.contains(headers.number(*row))) {
+        let Some(headers) = LandedHeaders::of(batch) else { return };
+        for row in (0..headers.rows()).filter(|row| numbers.contains(headers.number(*row))) {
             let held = known.get(headers.number(row)).and_then(|held| held.first());
-            if held.is_none_or(|held| held.modified.micros() <= headers.modified.value(row))
-                && let Some(version) = headers.known(row, file.commit)
+            if held.is_none_or(|held| held.header.modified.micros() <= headers.modified_micros(row))
+                && let Some(header) = headers.header(row)
             {
+                let version = Known { header, commit: file.commit };
                 keep_latest(known.entry(headers.number(row).to_owned()).or_default(), version);
             }
         }
     })
     .await?;
-    known.values_mut().for_each(|versions| versions.sort_unstable_by_key(|version| version.apply_id));
+    known.values_mut().for_each(|versions| versions.sort_unstable_by_key(|version| version.header.apply_id));
     add_up_details(lake, &mut known).await?;
     Ok(known)
 }
 
 /// Adds a version that is not older than those that are held. The committed set holds each version once.
 fn keep_latest(held: &mut Vec<Known>, version: Known) {
-    held.retain(|other| other.modified == version.modified && other.apply_id != version.apply_id);
+    held.retain(|other| {
+        other.header.modified == version.header.modified && other.header.apply_id != version.header.apply_id
+    });
     held.push(version);
 }
 
@@ -113,20 +102,22 @@ pub(crate) async fn stale(
     let before = now.plus_seconds(seconds.saturating_neg());
     let is_stale = |known: &Known| {
         known.is_partly_referenced()
-            && known.modified <= before
-            && warehouse_no.is_none_or(|wanted| known.warehouse_no.as_deref() == Some(wanted))
+            && known.header.modified <= before
+            && warehouse_no.is_none_or(|wanted| known.header.warehouse_no.as_deref() == Some(wanted))
     };
     let mut candidates = BTreeSet::new();
     for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
-        let Some(headers) = Headers::of(batch) else { return };
-        let stale = (0..batch.num_rows()).filter(|row| headers.known(*row, file.commit).as_ref().is_some_and(is_stale));
+        let Some(headers) = LandedHeaders::of(batch) else { return };
+        let known = |row: &usize| headers.header(*row).map(|header| Known { header, commit: file.commit });
+        let stale = (0..headers.rows()).filter(|row| known(row).as_ref().is_some_and(is_stale));
         candidates.extend(stale.map(|row| headers.number(row).to_owned()));
     })
     .await?;
     let mut found = latest(lake, &candidates).await?;
     // A stop names the number alone, so that all that bear it must be stale.
     found.retain(|_, known| known.iter().all(is_stale));
-    let since = found.values().flatten().map(|known| known.modified).min().and_then(|oldest| Window::new(oldest, end));
+    let since =
+        found.values().flatten().map(|known| known.header.modified).min().and_then(|oldest| Window::new(oldest, end));
     match since.map(|since| lake.coverage().gaps(since)).unwrap_or_default().first() {
         Some(gap) => Err(not_fresh(format!("the lake does not cover {gap}, when one of them may have been modified"))),
         None => Ok(found),
@@ -136,31 +127,30 @@ pub(crate) async fn stale(
 /// Where headers carry no quantities, those of the details count.
 async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Vec<Known>>) -> Result<()> {
     let lacking: BTreeSet<CommitId> =
-        known.values().flatten().filter(|known| known.open_scaled.is_none()).map(|known| known.commit).collect();
+        known.values().flatten().filter(|known| known.header.open_scaled.is_none()).map(|known| known.commit).collect();
     let mut sums: BTreeMap<(String, Option<ApplyId>), (i128, i128)> = BTreeMap::new();
     let files = lake.files(Table::PurchaseApplyDetail).into_iter().filter(|file| lacking.contains(&file.commit));
     for_each_batch(lake, files.collect(), |_, batch| {
-        let numbers = batch.column_by_name("purchase_apply_no").and_then(|column| column.as_string_opt::<i32>());
-        let versions = primitive::<TimestampMicrosecondType>(batch, "apply_modified");
-        let (Some(numbers), Some(versions)) = (numbers, versions) else { return };
-        for row in 0..batch.num_rows() {
-            let number = numbers.value(row);
-            let apply_id = value::<Int64Type>(batch, "apply_id", row).and_then(ApplyId::new);
-            let is_own = |known: &Known| known.modified.micros() == versions.value(row) && known.apply_id == apply_id;
+        let Some(details) = LandedDetails::of(batch) else { return };
+        for row in 0..details.rows() {
+            let (number, apply_id) = (details.number(row), details.apply_id(row));
+            let is_own = |known: &Known| {
+                known.header.modified.micros() == details.modified_micros(row) && known.header.apply_id == apply_id
+            };
             if known.get(number).is_some_and(|known| known.iter().any(is_own)) {
-                let quantity = |name| value::<Decimal128Type>(batch, name, row).unwrap_or(0);
                 let sum = sums.entry((number.to_owned(), apply_id)).or_default();
-                *sum = (sum.0 + quantity("real_num"), sum.1 + quantity("ref_num"));
+                let (real, referenced) = details.quantities(row);
+                *sum = (sum.0 + real, sum.1 + referenced);
             }
         }
     })
     .await?;
     for ((number, apply_id), (real, referenced)) in sums {
-        let mut versions = known.get_mut(&number).into_iter().flatten();
-        if let Some(known) = versions.find(|known| known.apply_id == apply_id && known.open_scaled.is_none()) {
-            known.real_scaled.get_or_insert(real);
-            known.ref_scaled.get_or_insert(referenced);
-            known.open_scaled = Some(real - referenced);
+        let mut versions = known.get_mut(&number).into_iter().flatten().map(|known| &mut known.header);
+        if let Some(header) = versions.find(|header| header.apply_id == apply_id && header.open_scaled.is_none()) {
+            header.real_scaled.get_or_insert(real);
+            header.ref_scaled.get_or_insert(referenced);
+            header.open_scaled = Some(real - referenced);
         }
     }
     Ok(())
@@ -174,10 +164,7 @@ async fn for_each_batch(
 ) -> Result<()> {
     let read = |file: LakeFile| async move {
         let bytes = lake.read(&file.entry).await?;
-        let decoded = tokio::task::spawn_blocking(move || decode(bytes))
-            .await
-            .map_err(|error| Error::internal("a decoder did not end").because(error))?;
-        let batches = decoded.map_err(|error| error.with("object", &file.uri))?;
+        let batches = blocking(move || decode(bytes)).await.map_err(|error| error.with("object", &file.uri))?;
         Ok::<_, Error>((file, batches))
     };
     let mut batches = stream::iter(files).map(read).buffered(READ_AHEAD);
@@ -185,53 +172,4 @@ async fn for_each_batch(
         batches.iter().for_each(|batch| visit(&file, batch));
     }
     Ok(())
-}
-
-/// The columns of headers that matter here.
-struct Headers<'a> {
-    batch: &'a RecordBatch,
-    numbers: &'a arrow_array::StringArray,
-    modified: &'a arrow_array::TimestampMicrosecondArray,
-}
-
-impl<'a> Headers<'a> {
-    /// `None` for a file of another contract, which has no such columns.
-    fn of(batch: &'a RecordBatch) -> Option<Self> {
-        let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
-        Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "modified")? })
-    }
-
-    fn number(&self, row: usize) -> &'a str {
-        self.numbers.value(row)
-    }
-
-    fn known(&self, row: usize, commit: CommitId) -> Option<Known> {
-        let text = |name| {
-            let texts = self.batch.column_by_name(name)?.as_string_opt::<i32>()?;
-            texts.is_valid(row).then(|| texts.value(row).to_owned())
-        };
-        let quantity = |name| value::<Decimal128Type>(self.batch, name, row);
-        Some(Known {
-            apply_id: value::<Int64Type>(self.batch, "apply_id", row).and_then(ApplyId::new),
-            status: value::<Int16Type>(self.batch, "status", row)?,
-            status_name: text("status_name"),
-            modified: BeijingTime::from_unix(self.modified.value(row).div_euclid(1_000_000))?,
-            warehouse_no: text("warehouse_no"),
-            real_scaled: quantity("real_num"),
-            ref_scaled: quantity("ref_num"),
-            open_scaled: quantity("unref_num"),
-            commit,
-        })
-    }
-}
-
-fn primitive<'a, T: ArrowPrimitiveType>(
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Option<&'a arrow_array::PrimitiveArray<T>> {
-    batch.column_by_name(name)?.as_primitive_opt::<T>()
-}
-
-pub(super) fn value<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str, row: usize) -> Option<T::Native> {
-    primitive::<T>(batch, name).filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }

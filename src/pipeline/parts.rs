@@ -107,7 +107,8 @@ impl Group {
         let source = |table: fn(&Assembly<Page>) -> Gathered<Page>| {
             let shared = Arc::clone(&shared);
             RowSource::later(move || {
-                let mut loading = shared.lock().map_err(|_| Error::internal("another thread failed to read a part"))?;
+                let mut loading =
+                    shared.lock().map_err(|_| Error::internal("cannot read a part: another thread failed"))?;
                 Ok(Box::new(table(loading.assembly()?)))
             })
         };

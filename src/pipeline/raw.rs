@@ -162,7 +162,7 @@ pub(super) fn join(records: Vec<Record>) -> Result<Option<Raw>> {
 }
 
 fn failed(error: &io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "answers cannot be put aside to be kept")
+    Error::new(ErrorKind::Lake, "cannot keep the raw responses of the window")
         .with("why", error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }
@@ -199,7 +199,7 @@ fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
-    let broken = |why: String| Error::new(ErrorKind::Defect, "the kept answers cannot be read").with("why", why);
+    let broken = |why: String| Error::new(ErrorKind::Defect, "cannot read the raw responses").with("why", why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;
     let mut lines = BufReader::new(decoder);
     let mut line = Vec::new();
@@ -211,7 +211,7 @@ pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()
             Err(_) => serde_json::from_slice(&line).ok().map(|Version { format }| format),
         };
         if let Some(format) = format.filter(|format| !FORMAT.reads(*format)) {
-            return Err(FORMAT.refuse("the kept answers have format", format));
+            return Err(FORMAT.refuse("the raw responses have format", format));
         }
         let read = read.map_err(|error| broken(error.to_string()))?;
         let received = parse_rfc3339_micros(&read.received_at);

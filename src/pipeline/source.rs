@@ -116,7 +116,7 @@ impl Source {
         let packed = self.recorder.keeps().then(|| raw::pack_body(String::from_utf8_lossy(&bytes).as_bytes()));
         let packed = packed
             .transpose()
-            .map_err(|error| Error::new(ErrorKind::Lake, "a response cannot be put aside to be kept").because(error))?;
+            .map_err(|error| Error::new(ErrorKind::Lake, "cannot keep a raw response").because(error))?;
         Ok((self.spill.keep_unreadable(page), received_at_micros, packed))
     }
 

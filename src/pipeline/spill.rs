@@ -218,7 +218,7 @@ impl BufferedPage {
         let Residency::Spilled(Spilled { buffer, span, context, .. }) = &self.columns else {
             return Err(Error::internal("a page that is in memory was read again"));
         };
-        let failed = |why| Error::internal("an answer that was spilled cannot be read again").with("why", why);
+        let failed = |why| Error::internal("cannot read a spilled page again").with("why", why);
         let body = buffer.load(span).map_err(|error| failed(error.to_string()))?;
         decoder.decode(&body, context).map_err(|error| failed(error.to_string()))
     }

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
-
-use super::latest::{Known, knows_present, value};
+use super::latest::{Known, knows_present};
 use super::lease_session::LeaseSession;
 use super::source::unreadable;
 use super::{Interrupt, requester, tidy_up, writer_options};
@@ -21,7 +18,7 @@ use crate::log::{Lake, Requester};
 use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
 use crate::store::{Store, Writers};
 use crate::time::{BeijingTime, Clock, Window};
-use crate::transform::{PageContext, PageDecoder, WindowRows, assemble, stop_spec};
+use crate::transform::{LandedDetails, LandedHeaders, PageContext, PageDecoder, WindowRows, assemble, stop_spec};
 
 /// How stops are made.
 #[derive(Clone, Debug)]
@@ -155,7 +152,7 @@ struct Called {
 }
 
 impl Erp for Called {
-    async fn greet(&self) -> Result<ServerTime> {
+    async fn ping(&self) -> Result<ServerTime> {
         let window = Window::second(self.clock.now().plus_seconds(-3_600));
         self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
         match (self.gateway.reached(), self.gateway.fresh_timestamp()) {
@@ -175,7 +172,7 @@ impl Erp for Called {
         }
     }
 
-    async fn look(&self, number: &str) -> Result<Option<Observation>> {
+    async fn query(&self, number: &str) -> Result<Option<Observation>> {
         let decoder = Arc::clone(&self.decoder);
         let query = Query::Number(number.to_owned());
         let called = self.gateway.query(&query, move |answer| {
@@ -193,25 +190,24 @@ impl Erp for Called {
             Err(error) => return Err(error),
         };
         let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        Ok(sighting(&assemble([page], &selected)?, number, self.edition))
+        Ok(observation(&assemble([page], &selected)?, number, self.edition))
     }
 }
 
 /// The latest of the rows of `number`.
-fn sighting(rows: &WindowRows, number: &str, edition: Edition) -> Option<Observation> {
-    let (headers, details) = (&rows.headers, &rows.details);
-    let numbers = headers.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
-    let modified = |row: &usize| value::<TimestampMicrosecondType>(headers, "modified", *row);
-    let row = (0..headers.num_rows()).filter(|row| numbers.value(*row) == number).max_by_key(modified)?;
-    let status = value::<Int16Type>(headers, "status", row)?;
-    let version = modified(&row);
-    let quantity = |name, row| value::<Decimal128Type>(details, name, row).unwrap_or(0);
-    let own = (0..details.num_rows())
-        .filter(|row| value::<TimestampMicrosecondType>(details, "apply_modified", *row) == version);
-    let of_details = || own.map(|row| quantity("real_num", row) - quantity("ref_num", row)).sum();
+fn observation(rows: &WindowRows, number: &str, edition: Edition) -> Option<Observation> {
+    let headers = LandedHeaders::of(&rows.headers)?;
+    let own = (0..headers.rows()).filter(|row| headers.number(*row) == number);
+    let row = own.max_by_key(|row| headers.modified_micros(*row))?;
+    let header = headers.header(row)?;
+    let of_details = || {
+        let details = LandedDetails::of(&rows.details)?;
+        let own = (0..details.rows()).filter(|detail| details.modified_micros(*detail) == headers.modified_micros(row));
+        Some(own.map(|detail| details.quantities(detail)).map(|(real, referenced)| real - referenced).sum())
+    };
     Some(Observation {
-        status,
-        status_name: edition.status_name(status),
-        open_scaled: value::<Decimal128Type>(headers, "unref_num", row).unwrap_or_else(of_details),
+        status: header.status,
+        status_name: edition.status_name(header.status),
+        open_scaled: header.open_scaled.or_else(of_details).unwrap_or(0),
     })
 }

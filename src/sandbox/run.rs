@@ -243,7 +243,7 @@ impl Drop for Sandbox {
 }
 
 fn serve(listener: TcpListener, gateway: Arc<Gateway>) -> Result<Runtime> {
-    let failed = |error| Error::internal("the sandbox's runtime does not start").because(error);
+    let failed = |error| Error::internal("cannot start the sandbox's runtime").because(error);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("sandbox")

@@ -113,8 +113,8 @@ pub(super) fn spent_at(requested_at: BeijingTime, margin_seconds: i64) -> Beijin
 /// A stopped requisition is not partly referenced any more and has quantity open. So has one that was never referenced, or cancelled, one whose
 /// purchase order was taken back and that is again to be referenced, and one of a status that the vendor does not document and that it may
 /// have had before. So these prove nothing; referenced with quantity open does.
-pub(super) fn by_sighting(before: StopFinding, sighting: Option<Observation>, is_spent: bool) -> StopFinding {
-    let Some(seen) = sighting else { return before };
+pub(super) fn by_observation(before: StopFinding, observation: Option<Observation>, is_spent: bool) -> StopFinding {
+    let Some(seen) = observation else { return before };
     let before = StopFinding { observed_status: Some(seen.status), ..before };
     let known = |outcome| StopFinding { outcome, evidence: Some(StopEvidence::Query), ..before.clone() };
     match seen.status_name {
@@ -164,7 +164,7 @@ mod tests {
     fn a_query_proves_a_stop_at_once_and_its_absence_only_when_the_call_is_spent() {
         use StopOutcome::{NotStopped, Stopped, Unknown};
         let see = |status, status_name, open_scaled, is_spent| {
-            let finding = by_sighting(
+            let finding = by_observation(
                 StopFinding::unknown(Some("lost".into())),
                 Some(Observation { status, status_name, open_scaled }),
                 is_spent,
@@ -179,7 +179,7 @@ mod tests {
         for name in ["cancelled", "editing", "to_confirm", "to_reference"].map(Some).into_iter().chain([None]) {
             assert_eq!(see(1, name, 1, true), Unknown, "{name:?} may have quantity open without a stop");
         }
-        assert_eq!(by_sighting(StopFinding::unknown(None), None, true), StopFinding::unknown(None));
+        assert_eq!(by_observation(StopFinding::unknown(None), None, true), StopFinding::unknown(None));
     }
 
     #[test]

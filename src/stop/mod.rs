@@ -10,7 +10,7 @@
 //! - **`refused` only in the ERP's own words.** Everything else is `unknown`, which a later run settles.
 //!
 //! ```text
-//!  ask for numbers -> settle what is unsettled -> pass over what is stopped -> intend (commit) -> call once -> look at what the answer does not tell -> record (commit)
+//!  ask for numbers -> settle what is pending -> pass over what is stopped -> intend (commit) -> call once -> look at what the answer does not tell -> record (commit)
 //! ```
 
 mod answer;
@@ -39,7 +39,7 @@ pub(crate) trait Erp: Sync {
     ///
     /// # Errors
     /// What keeps any call from being answered.
-    fn greet(&self) -> impl Future<Output = Result<ServerTime>> + Send;
+    fn ping(&self) -> impl Future<Output = Result<ServerTime>> + Send;
 
     /// Stops requisitions by one call, signed with the timestamp `requested_at` and no other. It is sent again only when it is certain that the
     /// ERP did nothing.
@@ -49,7 +49,7 @@ pub(crate) trait Erp: Sync {
     ///
     /// # Errors
     /// What keeps any call from being answered.
-    fn look(&self, number: &str) -> impl Future<Output = Result<Option<Observation>>> + Send;
+    fn query(&self, number: &str) -> impl Future<Output = Result<Option<Observation>>> + Send;
 }
 
 /// What is known of the server's clock.

@@ -74,7 +74,7 @@ impl StopPlan {
     /// What the log and the lake say of `numbers`; `in_lake` says nothing of a number where the lake does not know the present.
     pub(crate) fn of(numbers: &[String], stops: &Stops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
         let one = |number: &String| {
-            let planned = match (stops.unsettled().get(number), stops.stopped().get(number)) {
+            let planned = match (stops.pending().get(number), stops.stopped().get(number)) {
                 (Some(held), _) => Planned::Open(held.requested_at),
                 (None, Some(before)) => Planned::AlreadyStopped(before.requested_at),
                 (None, None) => match in_lake(number) {

@@ -1,4 +1,4 @@
-//! One run: settle what is unsettled, then intend, call, look and record, batch by batch.
+//! One run: settle what is pending, then intend, call, look and record, batch by batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ struct Found {
 }
 
 impl<E: Erp> Stopper<'_, E> {
-    /// Stops `numbers`, and settles whatever earlier runs left unsettled. What it found out before it failed is in the report.
+    /// Stops `numbers`, and settles whatever earlier runs left pending. What it found out before it failed is in the report.
     pub(crate) async fn stop(&self, numbers: &[String]) -> StopReport {
         let mut report = StopReport::default();
         let done = async {
@@ -119,34 +119,34 @@ impl<E: Erp> Stopper<'_, E> {
         report
     }
 
-    async fn unsettled(&self) -> BTreeMap<String, PendingStop> {
-        self.writer.view().await.state().stops().unsettled().clone()
+    async fn pending(&self) -> BTreeMap<String, PendingStop> {
+        self.writer.view().await.state().stops().pending().clone()
     }
 
-    /// Looks at every number that an earlier run left unsettled, and records what can be told. A number that was not asked for and of which
+    /// Looks at every number that an earlier run left pending, and records what can be told. A number that was not asked for and of which
     /// nothing new is known is not reported: its time may never come.
     async fn settle_earlier(&self, asked: &[String], report: &mut StopReport) -> Result<()> {
         self.writer.follow().await?;
-        let unsettled = self.unsettled().await;
-        if unsettled.is_empty() {
+        let pending = self.pending().await;
+        if pending.is_empty() {
             return Ok(());
         }
         // One answer's clock for all of them: it had passed before any of the queries is sent.
-        let reached = self.erp.greet().await?.reached;
+        let reached = self.erp.ping().await?.reached;
         let asked: BTreeSet<&String> = asked.iter().collect();
-        let unsettled: Vec<(String, PendingStop)> = unsettled.into_iter().collect();
-        for batch in unsettled.chunks(BATCH) {
+        let pending: Vec<(String, PendingStop)> = pending.into_iter().collect();
+        for batch in pending.chunks(BATCH) {
             let (mut found, mut failed) = (Vec::new(), None);
             for (number, held) in batch {
                 let is_spent = judge::is_spent(held.requested_at, self.margin_seconds, reached);
-                let seen = match self.erp.look(number).await {
+                let seen = match self.erp.query(number).await {
                     Ok(seen) => seen,
                     Err(error) => {
                         failed = Some(error.with("number", number));
                         break;
                     }
                 };
-                let finding = judge::by_sighting(StopFinding::unknown(None), seen, is_spent);
+                let finding = judge::by_observation(StopFinding::unknown(None), seen, is_spent);
                 let one =
                     Found { number: number.clone(), intent: held.intent, requested_at: held.requested_at, finding };
                 // Before its time nothing is recorded of a call that may still be under way in another process; and unknown is said once.
@@ -171,7 +171,7 @@ impl<E: Erp> Stopper<'_, E> {
         let stopped = self.writer.view().await.state().stops().stopped().clone();
         for number in numbers {
             let Some(before) = stopped.get(number).filter(|_| !report.told.contains_key(number)) else { continue };
-            let seen = self.erp.look(number).await.map_err(|error| error.with("number", number))?;
+            let seen = self.erp.query(number).await.map_err(|error| error.with("number", number))?;
             if seen.is_none_or(|seen| seen.is_referenced()) {
                 let told = Told {
                     number: number.clone(),
@@ -188,7 +188,7 @@ impl<E: Erp> Stopper<'_, E> {
 
     async fn stop_batch(&self, numbers: Vec<String>, report: &mut StopReport) -> Result<()> {
         // Refused credentials are found out here, before there is an intent; and the timestamp is one that the server accepts.
-        let requested_at = self.erp.greet().await?.timestamp;
+        let requested_at = self.erp.ping().await?.timestamp;
         let Some((intent, numbers)) = self.intend(numbers, requested_at, report).await? else { return Ok(()) };
         let reply = self.erp.stop(&numbers, requested_at).await;
         let findings = judge::by_reply(&numbers, &reply);
@@ -221,7 +221,7 @@ impl<E: Erp> Stopper<'_, E> {
             let intent = StopIntent { requested_at, by, reason, numbers: numbers.clone() };
             match self.writer.intend(intent).await? {
                 CommitOutcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
-                CommitOutcome::Dropped(Conflict::Stop(StopConflict::PendingStop { number })) => {
+                CommitOutcome::Dropped(Conflict::Stop(StopConflict::Pending { number })) => {
                     numbers.retain(|other| *other != number);
                     let finding = StopFinding::unknown(Some("another run is about to stop it".to_owned()));
                     let (requested_at, settles_at, call) = (None, None, CallMade::Told);
@@ -237,8 +237,8 @@ impl<E: Erp> Stopper<'_, E> {
     /// Looks at the numbers of which the reply tells nothing. A stop that is seen is a stop; that none is seen proves nothing yet.
     async fn look_at_unknown(&self, found: &mut [Found]) -> Result<()> {
         for one in found.iter_mut().filter(|one| one.finding.outcome == StopOutcome::Unknown) {
-            let seen = self.erp.look(&one.number).await.map_err(|error| error.with("number", &one.number))?;
-            one.finding = judge::by_sighting(one.finding.clone(), seen, false);
+            let seen = self.erp.query(&one.number).await.map_err(|error| error.with("number", &one.number))?;
+            one.finding = judge::by_observation(one.finding.clone(), seen, false);
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ fn next_step<T>(process: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T
 }
 
 impl Erp for World {
-    async fn greet(&self) -> Result<ServerTime> {
+    async fn ping(&self) -> Result<ServerTime> {
         step_aside().await;
         self.with(|inner| {
             inner.pass(1);
@@ -210,7 +210,7 @@ impl Erp for World {
         reply
     }
 
-    async fn look(&self, number: &str) -> Result<Option<Observation>> {
+    async fn query(&self, number: &str) -> Result<Option<Observation>> {
         step_aside().await;
         self.with(|inner| {
             inner.pass(1);

@@ -79,7 +79,7 @@ fn as_bytes(schema: &Schema) -> Schema {
 }
 
 fn unfit(table: &TableContract, error: ArrowError) -> Error {
-    Error::internal("put the rows of a window together").with("table", table.name()).because(error)
+    Error::internal("cannot assemble the rows of the window").with("table", table.name()).because(error)
 }
 
 /// The rows that land, picked and sorted but not yet gathered.

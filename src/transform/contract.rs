@@ -47,7 +47,7 @@ impl Contract {
                 stops: TableContract::parse(STOPS_JSON)?,
             })
         });
-        CONTRACT.as_ref().map_err(|error| Error::internal("read the data contract").because(error.as_str()))
+        CONTRACT.as_ref().map_err(|error| Error::internal("cannot read the data contract").because(error.as_str()))
     }
 
     /// `major.minor` of the contract, as files of the lake carry it.

@@ -129,9 +129,9 @@ impl PageDecoder {
 /// How a page is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
-    /// In one go; the first misfit ends it.
+    /// In one go; the first violation ends it.
     Whole,
-    /// Each requisition for itself; misfits are quarantined.
+    /// Each requisition for itself; invalid are quarantined.
     OneByOne,
 }
 
@@ -177,14 +177,14 @@ impl<'a> Answer<'a> {
     fn accept(&mut self, mark: super::record::Mark) -> std::result::Result<(), RecordFailure> {
         let modified = self.reader.modified_micros().and_then(|micros| BeijingTime::from_unix(micros / 1_000_000));
         let (Some(number), Some(modified)) = (self.reader.number(), modified) else {
-            return Err(RecordFailure { misfit: SchemaViolation::Missing, field: None, detail_index: None });
+            return Err(RecordFailure { violation: SchemaViolation::Missing, field: None, detail_index: None });
         };
         let slot = match Belongs::of(self.plan.edition, self.place.window, modified) {
             Belongs::Here => Slot::Landed(self.reader.headers.rows - 1),
             Belongs::ToTheNext => Slot::Skipped,
             Belongs::Nowhere => {
                 let field = Some("modified".to_owned());
-                return Err(RecordFailure { misfit: SchemaViolation::OutsideWindow, field, detail_index: None });
+                return Err(RecordFailure { violation: SchemaViolation::OutsideWindow, field, detail_index: None });
             }
         };
         let identity = Identity::Version { number: number.into(), modified, apply_id: self.reader.apply_id() };
@@ -227,7 +227,7 @@ impl<'a> Answer<'a> {
         let total = match scanner.scalar()?.text(&mut scratch) {
             Ok(None | Some("")) => return Ok(()),
             Ok(Some(text)) => value::integer(text.trim()),
-            Err(misfit) => Err(misfit),
+            Err(violation) => Err(violation),
         };
         match total.map(u64::try_from) {
             Ok(Ok(total)) if self.total.is_some_and(|before| before != total) => {

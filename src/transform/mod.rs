@@ -15,6 +15,7 @@ mod extra;
 #[cfg(test)]
 mod fuzz_tests;
 mod held;
+mod landed;
 mod page;
 mod plan;
 mod quarantine;
@@ -38,6 +39,7 @@ pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
 pub use decode::PageDecoder;
 pub(crate) use docs::{SchemaFormat, render as render_schema};
+pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
 pub use page::Page;
 pub(crate) use page::PageError;
 pub(crate) use quarantine::Quarantined;

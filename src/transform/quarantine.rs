@@ -173,7 +173,7 @@ impl Quarantined {
             purchase_apply_no: read.number,
             apply_id: read.apply_id,
             modified: read.modified,
-            reason: failure.misfit,
+            reason: failure.violation,
             field: failure.field,
             detail_index: failure.detail_index,
             window: place.window,

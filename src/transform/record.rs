@@ -20,7 +20,7 @@ const MAX_NUMBER_BYTES: usize = 200;
 /// What did not fit, and where in the requisition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RecordFailure {
-    pub(super) misfit: SchemaViolation,
+    pub(super) violation: SchemaViolation,
     /// The source field, when one is to blame.
     pub(super) field: Option<String>,
     /// The detail that holds the field, counted from 0.
@@ -230,13 +230,13 @@ impl<'p, 'de> RecordReader<'p, 'de> {
             let list = || self.plan.headers.names.name_of(FieldTarget::Details).to_owned();
             match self.part {
                 Part::Requisition => {
-                    RecordFailure { misfit: SchemaViolation::NotAnObject, field: None, detail_index: None }
+                    RecordFailure { violation: SchemaViolation::NotAnObject, field: None, detail_index: None }
                 }
                 Part::DetailList => {
-                    RecordFailure { misfit: SchemaViolation::NotAList, field: Some(list()), detail_index: None }
+                    RecordFailure { violation: SchemaViolation::NotAList, field: Some(list()), detail_index: None }
                 }
                 Part::Detail(index) => RecordFailure {
-                    misfit: SchemaViolation::NotAnObject,
+                    violation: SchemaViolation::NotAnObject,
                     field: Some(list()),
                     detail_index: Some(index),
                 },
@@ -265,10 +265,10 @@ impl<'p, 'de> RecordReader<'p, 'de> {
     }
 
     #[cold]
-    fn fail(&mut self, misfit: SchemaViolation, key: &str) -> Stop {
+    fn fail(&mut self, violation: SchemaViolation, key: &str) -> Stop {
         let name = escape_controls(key).trim_matches('"').to_owned();
         let detail_index = if let Part::Detail(index) = self.part { Some(index) } else { None };
-        self.failure = Some(RecordFailure { misfit, field: Some(name), detail_index });
+        self.failure = Some(RecordFailure { violation, field: Some(name), detail_index });
         Stop::Unwanted
     }
 
@@ -418,9 +418,9 @@ impl<'p: 'de, 'de> RecordReader<'p, 'de> {
                 }
                 Field::Unknown(key) => self.headers.extra.set(key, scanner.raw()?),
             };
-            set.map_err(|misfit| self.fail(misfit, field.key()))?;
+            set.map_err(|violation| self.fail(violation, field.key()))?;
         }
-        self.end_header().map_err(|(misfit, field)| self.fail(misfit, &field))
+        self.end_header().map_err(|(violation, field)| self.fail(violation, &field))
     }
 
     /// Reads the list of details; null and `""` are lists without any.
@@ -458,10 +458,10 @@ impl<'p: 'de, 'de> RecordReader<'p, 'de> {
                 Field::Known(_, FieldTarget::Details) => Err(SchemaViolation::NotAScalar),
                 Field::Unknown(key) => self.details.extra.set(key, scanner.raw()?),
             };
-            set.map_err(|misfit| self.fail(misfit, field.key()))?;
+            set.map_err(|violation| self.fail(violation, field.key()))?;
         }
         let index = self.own_count;
-        self.end_detail(index).map_err(|(misfit, field)| self.fail(misfit, &field))
+        self.end_detail(index).map_err(|(violation, field)| self.fail(violation, &field))
     }
 
     /// Enters the object that belongs here; anything else is read over and unwanted.

@@ -145,7 +145,7 @@ pub(super) fn timestamp(text: &str) -> Result<Option<i64>, SchemaViolation> {
         Ok(Some(time)) if time.unix() < FIRST_READABLE_UNIX => Err(SchemaViolation::OutOfRange),
         Ok(time) => Ok(time.map(BeijingTime::micros)),
         Err(SchemaViolation::NotATime) if is_of_another_era(text) => Err(SchemaViolation::OutOfRange),
-        Err(misfit) => Err(misfit),
+        Err(violation) => Err(violation),
     }
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Depth, Expected, TotalMismatch};
 use crate::time::BeijingTime;
+use crate::units::plural;
 
 /// Number, modified time in microseconds, and id.
 type Version = (Box<str>, i64, Option<i64>);
@@ -63,7 +64,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Balance {
     pub(super) wrong: Vec<String>,
-    pub(super) uneven: Vec<TotalMismatch>,
+    pub(super) total_mismatches: Vec<TotalMismatch>,
 }
 
 impl Ledger {
@@ -92,7 +93,11 @@ impl Ledger {
     /// What is wrong with the rows of the file at hand.
     pub(super) fn end_file(&mut self) -> Vec<String> {
         let doubled = self.doubled.take().map(|told| {
-            format!("holds {} that stand in the committed set twice, the first: {}", versions(told.rows), told.first)
+            format!(
+                "holds {} that stand in the committed set twice, the first: {}",
+                plural(told.rows, "version"),
+                told.first
+            )
         });
         let orphans = self.orphans.take().filter(|_| !self.has_holes).map(|told| {
             format!("holds {} details without a header in their commit, the first of {}", told.rows, told.first)
@@ -178,7 +183,7 @@ impl Ledger {
             }
             let Some(modified) = instant(version.1) else { continue };
             let columns = expected.sums.iter().zip(held.sums.iter().zip(&held.detail_sums));
-            balance.uneven.extend(columns.filter_map(|(column, (header, details))| {
+            balance.total_mismatches.extend(columns.filter_map(|(column, (header, details))| {
                 header.filter(|header| header != details).map(|header_scaled| TotalMismatch {
                     number: version.0.to_string(),
                     modified,
@@ -191,16 +196,12 @@ impl Ledger {
         balance.wrong.extend(miscounted.take().map(|told| {
             format!(
                 "holds {} with another number of details than their headers say, the first: {}",
-                versions(told.rows),
+                plural(told.rows, "version"),
                 told.first
             )
         }));
         balance
     }
-}
-
-fn versions(count: u64) -> String {
-    format!("{count} version{}", if count == 1 { "" } else { "s" })
 }
 
 fn shown((number, micros, id): &Version) -> String {

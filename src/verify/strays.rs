@@ -33,7 +33,7 @@ pub(super) fn of_account(store: &Store, layout: &Layout, objects: &[String]) -> 
 
 /// Those with a name of ours, under the id of a live commit that does not name them: no sweep clears them away.
 pub(super) fn unnamed(store: &Store, layout: &Layout, found: &Found) -> Vec<Defect> {
-    let strays = found.foreign.iter().filter(|path| below_table(path).is_some() && layout.parse(path).is_some());
+    let strays = found.untracked.iter().filter(|path| below_table(path).is_some() && layout.parse(path).is_some());
     strays.map(|path| defect(store, path, "bears the id of a commit that does not name it")).collect()
 }
 

@@ -10,6 +10,7 @@ use crate::log::Stops;
 use crate::pipeline::Known;
 use crate::stop::{Numbers, Planned, StopPlan};
 use crate::time::{Clock as _, SystemClock};
+use crate::units::plural;
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -35,7 +36,7 @@ pub(super) fn of_none(account: &AccountSettings, as_json: bool) -> String {
 
 impl Preview<'_> {
     fn age_days(known: &Known) -> i64 {
-        (SystemClock.now().unix() - known.modified.unix()) / DAY_SECONDS
+        (SystemClock.now().unix() - known.header.modified.unix()) / DAY_SECONDS
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -54,23 +55,23 @@ impl Preview<'_> {
         let quantity = |scaled: Option<i128>| scaled.map(render::decimal);
         let known = |known: &Known| {
             json!({
-                "status": known.status, "status_name": known.status_name, "modified": known.modified,
-                "age_days": Self::age_days(known), "warehouse_no": known.warehouse_no,
-                "real_num": quantity(known.real_scaled), "ref_num": quantity(known.ref_scaled),
-                "open_num": quantity(known.open_scaled),
+                "status": known.header.status, "status_name": known.header.status_name, "modified": known.header.modified,
+                "age_days": Self::age_days(known), "warehouse_no": known.header.warehouse_no,
+                "real_num": quantity(known.header.real_scaled), "ref_num": quantity(known.header.ref_scaled),
+                "open_num": quantity(known.header.open_scaled),
             })
         };
         let mut known = self.known.get(number).into_iter().flatten().map(known);
         let in_lake = known.next();
         json!({
             "purchase_apply_no": number, "planned": planned.name(), "in_lake": in_lake, "share_its_number": known.collect::<Vec<_>>(),
-            "unsettled_since": self.stops.unsettled().get(number).map(|held| held.requested_at),
+            "pending_since": self.stops.pending().get(number).map(|held| held.requested_at),
             "stopped_at": self.stops.stopped().get(number).map(|held| held.requested_at),
         })
     }
 
     pub(super) fn to_text(&self) -> String {
-        let count = render::count(self.plan.calls() as u64, "requisition");
+        let count = plural(self.plan.calls() as u64, "requisition");
         let mut lines =
             vec![format!("would stop {count} of {}; nothing was called, `--yes` does it", self.account.name)];
         let not_called: Vec<String> =
@@ -100,14 +101,14 @@ impl Preview<'_> {
         for known in known {
             lines.push(format!(
                 "  {number}  {} ({})  real {} ref {} open {}  modified {}, {} ago  warehouse {}",
-                known.status_name.as_deref().unwrap_or("unknown status"),
-                known.status,
-                quantity(known.real_scaled),
-                quantity(known.ref_scaled),
-                quantity(known.open_scaled),
-                known.modified,
-                render::count(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
-                known.warehouse_no.as_deref().unwrap_or("-")
+                known.header.status_name.as_deref().unwrap_or("unknown status"),
+                known.header.status,
+                quantity(known.header.real_scaled),
+                quantity(known.header.ref_scaled),
+                quantity(known.header.open_scaled),
+                known.header.modified,
+                plural(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
+                known.header.warehouse_no.as_deref().unwrap_or("-")
             ));
         }
         if planned != Planned::Call {

@@ -47,7 +47,7 @@ impl Caller {
     {
         let mut delays = self.policy.delays();
         let mut last =
-            Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the call budget left no time to send the call"));
+            Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the rate limit left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
             let turn = self.pace_of_changes.turn().await;

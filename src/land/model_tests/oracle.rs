@@ -64,8 +64,8 @@ pub(super) struct Oracle {
     live: BTreeSet<usize>,
     /// By second: the tick of the walk that it was last read by.
     read_at: BTreeMap<i64, u64>,
-    /// The unsettled numbers, with their intent and whether a result says unknown.
-    unsettled: BTreeMap<String, (String, bool)>,
+    /// The pending numbers, with their intent and whether a result says unknown.
+    pending: BTreeMap<String, (String, bool)>,
 }
 
 impl Oracle {
@@ -111,15 +111,15 @@ impl Oracle {
             }
         }
         for number in &entry.intent {
-            let before = self.unsettled.insert(number.clone(), (entry.id.clone(), false));
+            let before = self.pending.insert(number.clone(), (entry.id.clone(), false));
             assert_eq!(before, None, "a second intent for {number} before the first was settled");
         }
         for (intent, number, outcome) in &entry.results {
-            let (of, is_unknown) = self.unsettled.remove(number).expect("an intent before its result");
+            let (of, is_unknown) = self.pending.remove(number).expect("an intent before its result");
             assert_eq!(of, *intent, "the result of another intent");
             if outcome == "unknown" {
                 assert!(!is_unknown, "unknown is said once");
-                self.unsettled.insert(number.clone(), (of, true));
+                self.pending.insert(number.clone(), (of, true));
             }
         }
         self.live.insert(self.log.len());

@@ -55,7 +55,7 @@ fn commit(outcome: Result<CommitOutcome>) -> CommitId {
 
 /// Intends to stop a number that is free, or settles those that are not.
 async fn stop_or_settle(writer: &Writer, number: String) {
-    let unsettled = writer.view().await.state().stops().unsettled().clone();
+    let unsettled = writer.view().await.state().stops().pending().clone();
     if !unsettled.contains_key(&number) {
         let requested_at = window(0, 0).start();
         commit(writer.intend(to_stop(requested_at, &[&number])).await);

@@ -26,7 +26,8 @@ pub(crate) struct CheckpointState<'a> {
     live: Cow<'a, BTreeMap<CommitId, LiveCommit>>,
     removed: Vec<CommitId>,
     fenced: Vec<CommitId>,
-    unsettled_stops: Cow<'a, Stops>,
+    #[serde(rename = "unsettled_stops")]
+    stops: Cow<'a, Stops>,
 }
 
 impl<'a> CheckpointState<'a> {
@@ -47,7 +48,7 @@ impl<'a> CheckpointState<'a> {
             live: Cow::Borrowed(&state.live),
             removed: with(Standing::Removed),
             fenced: with(Standing::Fenced),
-            unsettled_stops: Cow::Borrowed(&state.stops),
+            stops: Cow::Borrowed(&state.stops),
         })
     }
 }
@@ -55,8 +56,7 @@ impl<'a> CheckpointState<'a> {
 impl LogState {
     /// The state that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by them.
     pub(crate) fn restore(snapshot: CheckpointState<'_>) -> std::result::Result<Self, String> {
-        let CheckpointState { account, newest, log_format, last, wanted_from, live, removed, fenced, unsettled_stops } =
-            snapshot;
+        let CheckpointState { account, newest, log_format, last, wanted_from, live, removed, fenced, stops } = snapshot;
         let (account, last, live) = (account.into_owned(), last.into_owned(), live.into_owned());
         if last.number != newest.number || live.get(&last.commit).is_none_or(|held| held.number != newest.number) {
             return Err("it does not know the commit that it ends with".to_owned());
@@ -92,7 +92,7 @@ impl LogState {
             format: log_format,
             last: Some(last),
             wanted_from,
-            stops: unsettled_stops.into_owned(),
+            stops: stops.into_owned(),
             live,
             ..state
         })

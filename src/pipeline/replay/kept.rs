@@ -73,7 +73,7 @@ impl Kept {
             Ok(())
         })?;
         let first = answers.first().map(|answer| answer.asked);
-        let first = first.ok_or_else(|| Error::new(ErrorKind::Incomplete, "no answers were kept"))?;
+        let first = first.ok_or_else(|| Error::new(ErrorKind::Incomplete, "no raw responses were kept"))?;
         let state = State { answers, claimed: BTreeSet::new(), waiting: Vec::new() };
         Ok(Self {
             first,
@@ -131,7 +131,7 @@ impl Kept {
         state.waiting.drain(..).for_each(Waker::wake);
         let answer = &mut state.answers[place];
         let retries = answer.retries;
-        let page = answer.page.take().ok_or_else(|| Error::internal("a kept answer was given twice"));
+        let page = answer.page.take().ok_or_else(|| Error::internal("a raw response was given twice"));
         Poll::Ready(page.map(|page| Fetched { page, retries }))
     }
 }
@@ -143,8 +143,11 @@ impl Pages for Kept {
     async fn page(&self, window: Window, page_no: u32, page_size: u32) -> Result<Fetched<BufferedPage>> {
         let place = self.claim((window, page_no, page_size)).ok_or_else(|| {
             self.ended.set();
-            Error::new(ErrorKind::Incomplete, "the walk asks for more than was kept: its answers prove nothing now")
-                .with("page", page_no)
+            Error::new(
+                ErrorKind::Incomplete,
+                "the walk asks for more than was kept: the raw responses prove nothing now",
+            )
+            .with("page", page_no)
         })?;
         // Once around, so that all that is asked for at once is claimed before the first is given.
         let mut is_first_time = true;

@@ -114,7 +114,7 @@ impl Rebuild<'_> {
 
     async fn one(&self, window: Window, live: &LiveCommit, report: &mut ReplayReport) -> Result<()> {
         let Some(entry) = &live.raw else {
-            return Err(Error::new(ErrorKind::Incomplete, "no answers of the window were kept"));
+            return Err(Error::new(ErrorKind::Incomplete, "no raw responses of the window were kept"));
         };
         self.check_nothing_was_carried(live).await?;
         let raw = self.load(entry).await?;
@@ -140,7 +140,7 @@ impl Rebuild<'_> {
         if carried > 0 {
             return Err(Error::new(
                 ErrorKind::Incomplete,
-                format!("{carried} rows were carried over from earlier commits, whose answers are gone"),
+                format!("{carried} rows were carried over from earlier commits, whose raw responses are gone"),
             ));
         }
         Ok(())

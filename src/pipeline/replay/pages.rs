@@ -196,11 +196,11 @@ impl Reader {
 
     /// Keeps those rows of a page that no later page has.
     fn take_in(&mut self, page: Page, group: &mut Group) {
-        let misfits: HashMap<usize, &Quarantined> = page.quarantined_rows().zip(page.quarantined()).collect();
+        let invalid: HashMap<usize, &Quarantined> = page.quarantined_rows().zip(page.quarantined()).collect();
         for (row, key) in page.rows().iter().enumerate().rev() {
             if !self.seen.insert(key.identity.clone()) {
                 self.duplicates += 1;
-            } else if let Some(record) = misfits.get(&row) {
+            } else if let Some(record) = invalid.get(&row) {
                 push_line(&mut self.quarantined, record);
                 self.quarantined_rows += 1;
             } else if let Some(modified) = key.modified {
