@@ -120,7 +120,7 @@ impl StopPlan {
     /// Whether the account's terms let all of it be called.
     ///
     /// # Errors
-    /// As [`check_terms`].
+    /// As `check_terms`.
     pub fn check(&self, terms: StopTerms) -> Result<()> {
         check_terms(terms, self.calls())
     }
