@@ -213,11 +213,11 @@ mod tests {
         assert_eq!(outer.to_string(), "commit the window (account: acme): write the object (path: a/b): disk full");
     }
 
-    /// README's table has every code, and its order is the one that counts, for every pair.
+    /// The table of `docs/exit-codes.md` has every code, and its order is the one that counts, for every pair.
     #[test]
     fn codes_combine_by_the_documented_order() {
-        let readme = include_str!("../README.md");
-        let (_, order) = readme.split_once("the worst first: ").expect("README says the order");
+        let page = include_str!("../docs/exit-codes.md");
+        let (_, order) = page.split_once("the worst first: ").expect("the page says the order");
         let order: Vec<u8> = order
             .split(['.', '\n'])
             .next()
@@ -227,7 +227,7 @@ mod tests {
             .collect();
         assert_eq!(order, exit::PRECEDENCE);
         for (rank, worse) in order.iter().enumerate() {
-            assert!(readme.contains(&format!("\n| {worse} | ")), "README's table has {worse}");
+            assert!(page.contains(&format!("\n| {worse} | ")), "the table has {worse}");
             for better in order[rank..].iter().chain([&exit::DONE]) {
                 assert_eq!((exit::combine([*worse, *better]), exit::combine([*better, *worse])), (*worse, *worse));
             }

@@ -409,11 +409,14 @@ impl Keys<'_> {
 mod tests {
     use super::*;
 
-    /// The example of the README is what this reads.
+    /// The example of `docs/configuration.md` is what this reads, and that of the README too.
     #[test]
     fn the_documented_file_is_read() {
-        let page = include_str!("../../README.md");
-        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let example = |page: &'static str| page.split("```toml\n").nth(1)?.split("```").next();
+        let short = example(include_str!("../../README.md")).expect("an example");
+        let short = ConfigFile::parse(short, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
+        assert_eq!((short.lake(), short.accounts().len()), (Some("s3://my-bucket/wangdian"), 2));
+        let example = example(include_str!("../../docs/configuration.md")).expect("an example");
         let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
         assert_eq!(file.lake(), Some("s3://my-bucket/wangdian"));
         let [acme, beta] = file.accounts() else { panic!("two accounts") };

@@ -125,7 +125,7 @@ mod tests {
             ),
             format!("`--max-retry-time` ({} minutes)", policy.max_retry_time.as_secs() / 60),
             format!("`Retry-After` counts up to {} minutes", CallPolicy::LONGEST_RETRY_AFTER.as_secs() / 60),
-            format!("asked for {} times in all", CallPolicy::UNREADABLE_TRIES),
+            format!("requested {} times in all", CallPolicy::UNREADABLE_TRIES),
             format!("sent {} times in all", CallPolicy::UNKNOWN_REFUSAL_TRIES),
             "1 s, 2 s, 4 s and so on up to 30 s".to_owned(),
             format!("(`--concurrency`, default {})", policy.concurrency),

@@ -3,7 +3,7 @@
 //! `schemas/manifest.schema.json` is the format; this module is its Rust. The format carries a version, major.minor; which versions
 //! a program reads is said by [`FormatVersion::reads`]. A manifest of our own version or an older one must hold exactly the fields that it should, byte-exact
 //! values included (reading and writing it again gives the same JSON). One of a newer minor version may hold more; it is read, and the log is not
-//! written. Whatever its version, the objects that it names are its own: see [`check_names`].
+//! written. Whatever its version, the objects that it names are its own: see `check_names`.
 
 mod stops;
 

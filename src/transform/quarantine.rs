@@ -106,7 +106,7 @@ impl Quarantined {
     }
 
     /// A file that is no page: `raw` is the beginning of its text, with U+FFFD for what is not UTF-8, and `field` its name. The file stays where it
-    /// is, so that no more than [`MOST_OF_A_FILE`] bytes of it are kept.
+    /// is, so that no more than `MOST_OF_A_FILE` bytes of it are kept.
     pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
         let kept = &body[..body.len().min(MOST_OF_A_FILE)];
         let is_cut = kept.len() < body.len();

@@ -16,8 +16,8 @@ const INTRODUCTION: &str = "\
 Two tables of requisitions, one row for each version that was read: a requisition that was edited has a row for each state in which it was seen.
 Details have no modified time of their own; a new version of a requisition replaces all of them, so the current details are those of
 the latest header by (purchase_apply_no, apply_id, apply_modified). Two requisitions can share their number and the second of their modification:
-apply_id tells them apart, and null = null counts as equal in joins (`IS NOT DISTINCT FROM`). A third table holds what became of stop references. `wdt-lake schema` prints the same contract as a table, as JSON, and as
-statements for DuckDB and Spark.
+apply_id tells them apart, and null = null counts as equal in joins (`IS NOT DISTINCT FROM`). A third table has the outcomes of stop references.
+`wdt-lake schema` prints the same contract as a table, as JSON, and as statements for DuckDB and Spark.
 
 采购申请单及其明细各一张表，每读到一个版本一行：被修改过的采购申请单，每个读到的状态各占一行。明细没有自己的修改时间，单据的新版本会替换全部明细，因此当前明细是
 (purchase_apply_no, apply_id, apply_modified) 最新版本的明细；单号和修改时间都相同的两张单据用 apply_id 区分（关联时空值视为相等）。第三张表记录停止引用的结果。
@@ -27,26 +27,26 @@ const VALUES: &str = "\
 ## Values
 
 - **Quantities** are decimal(19,4), read from the text of a JSON string or number and never as a float. Leading zeros, trailing zeros and
-  exponents are fine when the value is exact; surplus digits and overflow do not fit. `\"\"` and null are null.
+  exponents are fine when the value is exact; surplus digits and overflow are invalid. `\"\"` and null are null.
 - **Times** are instants in microseconds UTC, read as wall clock in Beijing (UTC+8). `0000-00-00 00:00:00`, `0000-00-00`, `\"\"` and null
-  are null; a date alone is midnight in Beijing; sub-second, impossible and differently written times do not fit. A time before
-  1900-01-01T00:00:00Z or after the year 9999, which Spark, pyarrow, pandas or Polars cannot hold, is null in its column and stands in `extra` under
-  the field's name, as received; `sync` counts such times. In `modified` it does not fit. pandas ends in 2262 where it holds nanoseconds, as
-  before version 2.0: read later times as microseconds there.
+  are null; a date alone is midnight in Beijing; sub-second, impossible and differently written times are invalid. A time before
+  1900-01-01T00:00:00Z or after the year 9999, which Spark, pyarrow, pandas or Polars cannot represent, is null in its column and stands in `extra`
+  under the field's name, as received; `sync` counts such times. In `modified` it is invalid. pandas before version 2.0 uses nanoseconds, which end
+  in 2262: read later times as microseconds there.
 - **Integers** come as JSON numbers or strings; `\"\"` and null are null.
-- **Text** is kept byte for byte, JSON escapes resolved, control characters that the server did not escape included. `\"\"` stays `\"\"`, null and a missing field are null. A JSON number, `true` or
-  `false` in a text field keeps its text; an object or a list does not fit.
+- **Text** is kept byte for byte, JSON escapes resolved, control characters that the server did not escape included. `\"\"` stays `\"\"`, null and a
+  missing field are null. A JSON number, `true` or `false` in a text field keeps its text; an object or a list is invalid.
 - **Lists** may be JSON lists, or objects with the ascending keys `\"0\"`, `\"1\"`, ..., as PHP writes them; `{}` is empty. A list of details that is
   missing, null or `\"\"` is empty too. A detail's own purchase_apply_no, when it carries one, must be that of its header; its own apply_id, where
   it differs from the header's, goes to `extra`.
 - **Fields given twice**, under one name or two aliases, must agree. Fields that no column names go to `extra`, as written, but for raw
   control characters, which are escaped there.
 - **Invalid records** go to quarantine whole, each a line with its reason and its source text: an unreadable value, a required
-  column that is missing, null or empty, a requisition number of more than 200 bytes, a row outside the window that was asked for. Records
+  column that is missing, null or empty, a requisition number of more than 200 bytes, a row outside the window that was requested. Records
   that share their apply_id, have none, or have 0 are each kept. A response that cannot be read at all is one line with the reason `unreadable`, its
   page_no and page_size.
 
-Files hold plain Parquet types: `int16 int32 int64` are signed integers, `utf8` is a string, `decimal(19,4)` is a decimal of 19 digits,
+Files have plain Parquet types: `int16 int32 int64` are signed integers, `utf8` is a string, `decimal(19,4)` is a decimal of 19 digits,
 `timestamp(us,UTC)` is an instant in microseconds. Not required means that the column may be null. Partition columns stand in the
 path only.
 ";
