@@ -68,18 +68,18 @@ pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
 pub use gateway::{CallPolicy, Called, Gateway, Query, Response, UnreadableCause, UnreadableResponse};
-pub use id::{AccountName, CommitId, RunId};
+pub use id::{CommitId, RunId};
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;
 pub use land::LeaseWait;
-pub use log::{Lake, LakeFile, Manifest, StopOutcome, Table, accounts};
+pub use log::{Lake, Manifest, StopOutcome, Table, accounts};
 pub use parquet::{FileOrigin, RowSource, decode, encode};
 pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
-pub use pipeline::{Again, Interrupt, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
+pub use pipeline::{Again, Interrupt, Progress, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

@@ -23,7 +23,8 @@ mod fuzz_tests;
 
 pub(crate) use conflict::Conflict;
 pub(crate) use digest::Sha256;
-pub use lake::{Lake, LakeFile, accounts};
+pub(crate) use lake::LakeFile;
+pub use lake::{Lake, accounts};
 pub(crate) use layout::Layout;
 pub use layout::Table;
 pub use manifest::Manifest;

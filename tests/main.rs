@@ -11,6 +11,7 @@ mod completeness;
 mod crash;
 mod doctor;
 mod editions;
+mod examples;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(unix)]

@@ -108,6 +108,13 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
             report.elapsed.as_secs_f64()
         ),
     ];
+    lines.extend(remarks(report));
+    lines.join("\n")
+}
+
+/// What of a run is worth a line.
+fn remarks(report: &SyncReport) -> Vec<String> {
+    let mut lines = Vec::new();
     if report.refreshed > 0 {
         lines.push(format!(
             "  {} walked again, rows that left the ERP's windows carried over",
@@ -138,5 +145,5 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
             lines.push(format!("    and {} more: see --json", report.gaps.len() - GAPS_NAMED));
         }
     }
-    lines.join("\n")
+    lines
 }

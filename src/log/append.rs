@@ -98,18 +98,22 @@ impl LogEnd<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let again = "run the same command again: it finds out, and lands only what is missing";
-        // What made it unknown comes first: until that is mended, running again is no help.
-        let hint = match trouble.as_ref().and_then(Error::hint_text) {
-            Some(hint) => format!("{hint}; then {again}"),
-            None => again.to_owned(),
-        };
-        let unknown =
-            Error::new(ErrorKind::Lake, "the outcome of a commit is unknown").with("manifest", store.uri(&path));
-        Err(match trouble {
-            Some(trouble) => unknown.because(trouble.to_string()),
-            None => unknown,
-        }
-        .hint(hint))
+        Err(unknown(&store.uri(&path), trouble.as_ref()))
     }
+}
+
+/// Nobody knows whether the manifest stands there.
+fn unknown(manifest: &str, trouble: Option<&Error>) -> Error {
+    let again = "run the same command again: it finds out, and lands only what is missing";
+    // What made it unknown comes first: until that is mended, running again is no help.
+    let hint = match trouble.and_then(Error::hint_text) {
+        Some(hint) => format!("{hint}; then {again}"),
+        None => again.to_owned(),
+    };
+    let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown").with("manifest", manifest);
+    match trouble {
+        Some(trouble) => unknown.because(trouble.to_string()),
+        None => unknown,
+    }
+    .hint(hint)
 }

@@ -222,6 +222,21 @@ impl LogState {
             .map(|(_, (held, commit))| (*commit, *held))
     }
 
+    /// Takes live commits out.
+    fn remove(&mut self, commits: &[CommitId]) -> Vec<LiveCommit> {
+        let mut removed = Vec::with_capacity(commits.len());
+        for commit in commits {
+            self.standing.insert(*commit, Standing::Removed);
+            let Some(gone) = self.live.remove(commit) else { continue };
+            if let Some(window) = gone.window {
+                self.windows.remove(&window.start());
+                self.coverage.remove(window);
+            }
+            removed.push(gone);
+        }
+        removed
+    }
+
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
@@ -250,17 +265,7 @@ impl LogState {
         };
         self.check(request).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
 
-        let mut removed = Vec::with_capacity(manifest.removes.len());
-        for commit in &manifest.removes {
-            self.standing.insert(*commit, Standing::Removed);
-            if let Some(gone) = self.live.remove(commit) {
-                if let Some(window) = gone.window {
-                    self.windows.remove(&window.start());
-                    self.coverage.remove(window);
-                }
-                removed.push(gone);
-            }
-        }
+        let removed = self.remove(&manifest.removes);
         self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));
         self.standing.insert(manifest.commit, Standing::Live);
         self.stops.apply(manifest.commit, manifest.intent.as_ref(), &manifest.results);

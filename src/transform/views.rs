@@ -151,17 +151,63 @@ impl Views {
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
 pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
-    let headers = engine.relation(lake, contract.headers(), extent.headers);
-    let details = engine.relation(lake, contract.details(), extent.details);
-    let create = engine.create();
-    let of_account =
-        |word: &str, of: &str| account.map_or_else(String::new, |name| format!("\n    {word} {of}.account = '{name}'"));
-    // What is not positive is no id.
-    let id = |of: &str| format!("greatest(coalesce({of}.apply_id, 0), 0)");
-    let header_id = id("h");
-    let (of_headers, of_details) = (columns(contract.headers(), "h"), columns(contract.details(), "d"));
-    let latest = format!(
-        "\
+    let sql = Sql {
+        create: engine.create(),
+        headers: engine.relation(lake, contract.headers(), extent.headers),
+        details: engine.relation(lake, contract.details(), extent.details),
+        of_headers: columns(contract.headers(), "h"),
+        of_details: columns(contract.details(), "d"),
+        account,
+    };
+    let view = |name, about, sql| View { name, about, sql };
+    let mut views = vec![
+        view(
+            "purchase_apply_latest",
+            "The latest version of each requisition of each account. Read by glob: what a commit in progress or a crash\n\
+             leaves there does no harm, a version counts once and only together with all its details. Requisitions that\n\
+             share their number and the second of their latest modification are told apart by apply_id: each has its row.",
+            sql.latest(),
+        ),
+        view(
+            "purchase_apply_detail_latest",
+            "The details of exactly these versions. A detail that an edit removed is not among them.",
+            sql.detail_latest(),
+        ),
+        view(
+            "purchase_apply_open",
+            "Requisitions that wait for purchase orders: to confirm, to reference or partly referenced. open_num is the quantity\n\
+             not referenced yet, from the header, or from its details where the edition has none in the header (flagship).\n\
+             A status that the vendor does not document has no name and is not open.",
+            sql.open(),
+        ),
+    ];
+    if extent.stops {
+        views.push(stops(engine, lake, contract.stops(), &sql.of_account("WHERE", "s")));
+    }
+    Ok(Views { views, example: sql.example(), note: note(contract, extent) })
+}
+
+/// What the statements are made of.
+struct Sql<'a> {
+    create: &'static str,
+    headers: String,
+    details: String,
+    of_headers: String,
+    of_details: String,
+    account: Option<&'a AccountName>,
+}
+
+impl Sql<'_> {
+    /// The condition for the account, where there is one.
+    fn of_account(&self, word: &str, of: &str) -> String {
+        self.account.map_or_else(String::new, |name| format!("\n    {word} {of}.account = '{name}'"))
+    }
+
+    fn latest(&self) -> String {
+        let Self { create, headers, details, of_headers, .. } = self;
+        let header_id = id("h");
+        format!(
+            "\
 {create} purchase_apply_latest AS
 WITH own AS (
     SELECT d.account, d.purchase_apply_no, d.apply_id, d.apply_modified, d._run_id, d._extracted_at,
@@ -186,11 +232,15 @@ WITH own AS (
 SELECT {of_headers}
 FROM ranked h
 WHERE h.place = 1",
-        of_account("WHERE", "d"),
-        of_account("AND", "h"),
-    );
-    let detail_latest = format!(
-        "\
+            self.of_account("WHERE", "d"),
+            self.of_account("AND", "h"),
+        )
+    }
+
+    fn detail_latest(&self) -> String {
+        let Self { create, details, of_details, .. } = self;
+        format!(
+            "\
 {create} purchase_apply_detail_latest AS
 WITH ranked AS (
     SELECT {of_details},
@@ -204,11 +254,15 @@ WITH ranked AS (
 SELECT {of_details}
 FROM ranked d
 WHERE d.place = 1",
-        id("d"),
-        of_account("WHERE", "d"),
-    );
-    let open = format!(
-        "\
+            id("d"),
+            self.of_account("WHERE", "d"),
+        )
+    }
+
+    fn open(&self) -> String {
+        let Self { create, of_headers, .. } = self;
+        format!(
+            "\
 {create} purchase_apply_open AS
 WITH own AS (
     SELECT d.account, d.purchase_apply_no, d.apply_id, sum(d.real_num - coalesce(d.ref_num, 0)) AS open_num
@@ -221,9 +275,14 @@ FROM purchase_apply_latest h
 LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
              AND own.apply_id IS NOT DISTINCT FROM h.apply_id
 WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
-    );
-    let example = format!(
-        "\
+        )
+    }
+
+    fn example(&self) -> String {
+        let Self { headers, .. } = self;
+        let header_id = id("h");
+        format!(
+            "\
 SELECT v.status_name, count(*) AS versions, sum(v.real_num) AS real_num
 FROM (
     SELECT h.status_name, h.real_num,
@@ -234,38 +293,14 @@ FROM (
 ) v
 WHERE v.place = 1
 GROUP BY v.status_name",
-        of_account("AND", "h"),
-    );
-    let view = |name, about, sql| View { name, about, sql };
-    let mut views = Views {
-        views: vec![
-            view(
-                "purchase_apply_latest",
-                "The latest version of each requisition of each account. Read by glob: what a commit in progress or a crash\n\
-                 leaves there does no harm, a version counts once and only together with all its details. Requisitions that\n\
-                 share their number and the second of their latest modification are told apart by apply_id: each has its row.",
-                latest,
-            ),
-            view(
-                "purchase_apply_detail_latest",
-                "The details of exactly these versions. A detail that an edit removed is not among them.",
-                detail_latest,
-            ),
-            view(
-                "purchase_apply_open",
-                "Requisitions that wait for purchase orders: to confirm, to reference or partly referenced. open_num is the quantity\n\
-                 not referenced yet, from the header, or from its details where the edition has none in the header (flagship).\n\
-                 A status that the vendor does not document has no name and is not open.",
-                open,
-            ),
-        ],
-        example,
-        note: note(contract, extent),
-    };
-    if extent.stops {
-        views.views.push(stops(engine, lake, contract.stops(), &of_account("WHERE", "s")));
+            self.of_account("AND", "h"),
+        )
     }
-    Ok(views)
+}
+
+/// The id of a row as it tells requisitions apart: what is not positive is no id.
+fn id(of: &str) -> String {
+    format!("greatest(coalesce({of}.apply_id, 0), 0)")
 }
 
 /// What the script says when tables have no file.

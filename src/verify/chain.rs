@@ -9,7 +9,7 @@ use super::{Defect, RESTORE_LOG, checkpoints};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::log::manifest::Previous;
-use crate::log::read::{self, ManifestNames};
+use crate::log::read::{self, ListedLog, ManifestNames};
 use crate::log::{Layout, LogState, Manifest, Sha256};
 use crate::store::Store;
 
@@ -40,14 +40,7 @@ pub(super) struct Chain {
 /// Reads the whole log.
 pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     let listed = read::list(store, layout).await?;
-    let mut numbers: BTreeSet<u64> = listed.numbers().collect();
-    for gap in gaps(&numbers) {
-        for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
-            if store.get(&layout.manifest(number)).await?.is_some() {
-                numbers.insert(number);
-            }
-        }
-    }
+    let numbers = numbers(store, layout, &listed).await?;
     let mut chain = Chain {
         manifests: numbers.len() as u64,
         names: listed.names(),
@@ -100,6 +93,19 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     }
     chain.defects.extend(untrue);
     Ok(chain)
+}
+
+/// The numbers of the manifests: a listing may miss what is added meanwhile, so short gaps are asked for.
+async fn numbers(store: &Store, layout: &Layout, listed: &ListedLog) -> Result<BTreeSet<u64>> {
+    let mut numbers: BTreeSet<u64> = listed.numbers().collect();
+    for gap in gaps(&numbers) {
+        for number in gap.0..=gap.1.min(gap.0.saturating_add(GAP_ASKED)) {
+            if store.get(&layout.manifest(number)).await?.is_some() {
+                numbers.insert(number);
+            }
+        }
+    }
+    Ok(numbers)
 }
 
 /// The commits that manifests added since `chain` was read have removed.

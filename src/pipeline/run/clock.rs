@@ -1,0 +1,66 @@
+//! How late a run may walk: the range was planned by this machine's clock, and the server's own decides.
+
+use super::Run;
+use crate::pipeline::range::PLANNING_SLACK_SECONDS;
+use crate::time::{BeijingTime, Window};
+
+/// How far our clock must be behind the server's for what it hid to be walked by this run.
+const HIDDEN_SECONDS: i64 = 60;
+/// Windows are cut back for the server's clock by 2 to the power of this at most, times the slack.
+const MOST_CUTS: u32 = 16;
+
+impl Run<'_> {
+    /// The range was planned by this machine's clock; the server's own clock decides how late it may end.
+    pub(super) fn follow_server_clock(&mut self) {
+        let Some(reached) = self.source.gateway().reached() else { return };
+        let is_first = !std::mem::replace(&mut self.clock_compared, true);
+        let end = self.wanted.latest(reached);
+        if end < self.range.end() {
+            self.end_at(end, PLANNING_SLACK_SECONDS);
+        } else if is_first && self.range.end().plus_seconds(HIDDEN_SECONDS) < end {
+            // Our clock is behind: what it hid is wanted too.
+            let planned_end = end.plus_seconds(-PLANNING_SLACK_SECONDS);
+            let hidden = Window::new(self.range.end().plus_seconds(1), planned_end);
+            self.planner.extend(hidden.into_iter().flat_map(|hidden| self.coverage.gaps(hidden)));
+            self.planned_end = planned_end;
+            self.set_range_end(end);
+        }
+    }
+
+    /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock stands, or falls back, it
+    /// would else be too early again and again.
+    pub(super) fn cut_back(&mut self, window: Window, is_missing: bool) {
+        let Some(reached) = self.source.gateway().reached() else { return };
+        if is_missing {
+            let slack = PLANNING_SLACK_SECONDS << self.clock_cuts.min(MOST_CUTS);
+            self.clock_cuts += 1;
+            self.end_at(self.wanted.latest(reached), slack);
+        } else {
+            self.report
+                .warnings
+                .push(format!("{window} ends later than the gateway's clock allows: it was not walked again"));
+        }
+    }
+
+    /// Plans nothing later than `slack` before `end`, where the range ends now.
+    pub(super) fn end_at(&mut self, end: BeijingTime, slack: i64) {
+        let planned_end = end.plus_seconds(-slack).min(self.planned_end);
+        self.planned_end = planned_end;
+        self.planner.end_at(planned_end);
+        let pieces = std::mem::take(&mut self.pieces).into_iter();
+        let earlier = |window: Window| Window::new(window.start(), window.end().min(planned_end));
+        self.pieces = pieces.filter_map(|(window, budget)| Some((earlier(window)?, budget))).collect();
+        self.set_range_end(end.min(self.range.end()));
+    }
+
+    pub(super) fn set_range_end(&mut self, end: BeijingTime) {
+        match Window::new(self.range.start(), end) {
+            Some(range) => {
+                self.range = range;
+                self.report.range = Some(range);
+            }
+            None if self.report.windows == 0 => self.report.range = None,
+            None => {}
+        }
+    }
+}
