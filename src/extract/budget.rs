@@ -51,7 +51,7 @@ impl Default for Limits {
     }
 }
 
-/// The calls that are left for one window and for all pieces that it is cut into; clones share it.
+/// The calls that are left for one window and for all pieces that it is cut into, and the records that these have set aside; clones share it.
 ///
 /// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,8 @@ struct Left {
     calls: Option<u32>,
     /// What was added for responses that cannot be read.
     for_narrowing: u32,
+    /// The records that its pieces have set aside, and all records that they hold.
+    set_aside: (u64, u64),
 }
 
 impl Budget {
@@ -102,6 +104,17 @@ impl Budget {
     /// Whether the other draws on the same calls.
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The records that the window and its pieces have set aside so far, and all that they hold.
+    pub(crate) fn set_aside(&self) -> (u64, u64) {
+        self.left().set_aside
+    }
+
+    /// Adds those of a piece.
+    pub(crate) fn note_set_aside(&self, invalid: u64, distinct: u64) {
+        let mut left = self.left();
+        left.set_aside = (left.set_aside.0 + invalid, left.set_aside.1 + distinct);
     }
 
     /// Pieces of a window, which draw on the same calls.

@@ -254,6 +254,20 @@ impl<P: PageRows> Evidence<P> {
         self.responses.iter().enumerate().filter_map(short)
     }
 
+    /// Whether a page behind page 0 held fewer rows than its size, or none.
+    pub(super) fn has_short_page(&self, page_size: u32) -> bool {
+        self.responses.iter().enumerate().any(|(place, response)| {
+            let PageRequest { page_no, page_size: size, .. } = response.asked;
+            page_no > 0 && size == page_size && (self.rows(place).len() as u64) < u64::from(size)
+        })
+    }
+
+    /// The first response to that page at that size.
+    pub(super) fn first_of(&self, page_no: u32, page_size: u32) -> Option<usize> {
+        let is_it = |asked: &PageRequest| asked.page_no == page_no && asked.page_size == page_size;
+        self.responses.iter().position(|response| is_it(&response.asked))
+    }
+
     /// Whether a full response repeats an earlier page row for row: what some servers give for a page beyond the end.
     pub(super) fn is_echo(&self, place: usize) -> bool {
         let PageRequest { page_no, page_size, .. } = self.responses[place].asked;

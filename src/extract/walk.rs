@@ -294,6 +294,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             return Ok(verdict);
         }
         if let Some(verdict) = self.judge_boundary(&pass) {
+            self.check_single_page().await?;
             self.check_list_cap().await?;
             return Ok(verdict);
         }
@@ -329,6 +330,7 @@ impl<'a, S: Pages> Walk<'a, S> {
                 self.read_again().await?;
                 continue;
             }
+            self.check_single_page().await?;
             self.check_list_cap().await?;
             return Ok(Some(Verdict::Proved(Rule::Count, grounds, BTreeSet::new())));
         }

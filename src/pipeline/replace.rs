@@ -7,6 +7,7 @@ use super::refresh::{self, Replacement};
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome, recorded};
 use crate::error::{Error, Result};
+use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::whole::{Whole, walk_whole};
 use crate::id::CommitId;
@@ -73,7 +74,7 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
     };
     let mut outcome = TaskOutcome::default();
     let first_invalid = fresh.quarantined.first().map(|record| record.message());
-    task.commit(window, new, remarks, first_invalid, &mut outcome).await?;
+    task.commit(new, remarks, first_invalid, &Budget::default(), &mut outcome).await?;
     Ok(outcome)
 }
 

@@ -1,7 +1,7 @@
 //! Decoded pages for the walk: the gateway and the decoder together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::SetOnce;
 
@@ -13,6 +13,10 @@ use crate::gateway::{Gateway, Query, Response, UnreadableCause, UnreadableRespon
 use crate::time::{Clock, Window};
 use crate::transform::{self, PageContext, PageDecoder};
 
+/// After so many responses that stayed unreadable, and not one row that could be read, what cannot be read is not some records but everything.
+/// A record among sound ones is found by three of them in a page of a hundred.
+const MOST_UNREAD: u32 = 60;
+
 /// Where the walks of one account get their pages.
 pub(super) struct Source {
     gateway: Gateway,
@@ -22,6 +26,8 @@ pub(super) struct Source {
     clock: Arc<dyn Clock>,
     first_total: SetOnce<(Window, u64)>,
     has_read: AtomicBool,
+    has_read_rows: AtomicBool,
+    unread: AtomicU32,
 }
 
 /// A page, and what is kept of its answer.
@@ -49,6 +55,8 @@ impl Source {
             clock,
             first_total: SetOnce::new(),
             has_read: AtomicBool::new(false),
+            has_read_rows: AtomicBool::new(false),
+            unread: AtomicU32::new(0),
         }
     }
 
@@ -97,10 +105,22 @@ impl Source {
             Response::Read(read) => read,
             Response::Unreadable(response) => self.keep_unreadable(response, context)?,
         };
+        self.note(&page)?;
+        Ok(Answered { page, retries: called.retries, received_at_micros, packed })
+    }
+
+    /// Notes what could be read. An error when that is nothing for too long.
+    fn note(&self, page: &BufferedPage) -> Result<()> {
         if !page.is_unreadable() {
             self.has_read.store(true, Ordering::Relaxed);
+            self.has_read_rows.fetch_or(!page.rows().is_empty(), Ordering::Relaxed);
+            return Ok(());
         }
-        Ok(Answered { page, retries: called.retries, received_at_micros, packed })
+        let unread = self.unread.fetch_add(1, Ordering::Relaxed) + 1;
+        if unread < MOST_UNREAD || self.has_read_rows.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(nothing_can_be_read())
     }
 
     /// A page that stands for a response that nobody can read.
@@ -169,6 +189,12 @@ impl Pages for Source {
     fn extra_seconds(&self) -> i64 {
         self.decoder.extra_seconds()
     }
+}
+
+/// A gateway of which nothing can be read is an outage, or not the gateway.
+pub(super) fn nothing_can_be_read() -> Error {
+    Error::new(ErrorKind::GatewayUnavailable, "no response of the gateway can be read")
+        .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`")
 }
 
 /// The decoder's complaint in the gateway's words.

@@ -161,7 +161,7 @@ impl Task<'_> {
                 quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
                 raw: raw.clone(),
             };
-            if let Err(error) = self.commit(window, new, assembly.remarks(), first_invalid, &mut outcome).await {
+            if let Err(error) = self.commit(new, assembly.remarks(), first_invalid, budget, &mut outcome).await {
                 // What is committed stays and is told.
                 outcome.stopped = Some(error);
                 break;
@@ -187,19 +187,23 @@ impl Task<'_> {
         Ok((outcome, record))
     }
 
-    /// Commits `window`, unless too many of its records are invalid; `first_invalid` says what is wrong with the first of them.
+    /// Commits what is new, unless too many records of its window and of the pieces that share the window's budget are invalid; `first_invalid` says
+    /// what is wrong with the first of them.
     pub(super) async fn commit(
         &self,
-        window: Window,
         new: NewCommit,
         remarks: Remarks,
         first_invalid: Option<String>,
+        budget: &Budget,
         outcome: &mut TaskOutcome,
     ) -> Result<()> {
-        let invalid = new.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
-        let distinct = new.proof.as_ref().map_or(0, |proof| proof.distinct_rows);
+        let window = new.window.ok_or_else(|| Error::internal("a commit of a run has no window"))?;
+        let own_invalid = new.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
+        let own_distinct = new.proof.as_ref().map_or(0, |proof| proof.distinct_rows);
+        let (before_invalid, before_distinct) = budget.set_aside();
+        let (invalid, distinct) = (own_invalid + before_invalid, own_distinct + before_distinct);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
-        if invalid > allowed {
+        if own_invalid > 0 && invalid > allowed {
             let first = first_invalid.unwrap_or_default();
             let why = format!(
                 "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}"
@@ -213,6 +217,7 @@ impl Task<'_> {
         let removes = new.removes.clone();
         match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
+                budget.note_set_aside(own_invalid, own_distinct);
                 outcome.commits.push(committed);
                 outcome.remarks += remarks;
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Halt, Step, Walk, Walker};
 use crate::extract::pages::{PageRows as _, Pages};
+use crate::requisition::RowKey;
 use crate::time::Window;
 
 /// Caps of pages are round.
@@ -26,19 +27,73 @@ impl<S: Pages> Walk<'_, S> {
     /// its length is round: the page behind it, at that length, tells.
     pub(super) async fn check_hidden_page_cap(&mut self, place: usize) -> Step<()> {
         let rows = self.evidence.rows(place).len();
-        let is_round = rows > 0 && rows.is_multiple_of(ROUND);
-        if !is_round || self.walker.is_page_known(rows) || self.walker.source.is_kept() {
+        if rows.is_multiple_of(ROUND) && !self.walker.is_page_known(rows) {
+            self.check_nothing_follows(place).await?;
+        }
+        Ok(())
+    }
+
+    /// A short page 0 shows the end of the list only where nothing follows it. Where no total says so, that is asked for, whatever its length. A
+    /// page behind it that repeats it may be what a server gives for want of another, or page 0 again where pages are counted from 1: then the
+    /// next one tells.
+    pub(super) async fn check_nothing_follows(&mut self, place: usize) -> Step<()> {
+        let size = u32::try_from(self.evidence.rows(place).len()).unwrap_or(u32::MAX);
+        if size == 0 || self.walker.source.is_kept() {
             return Ok(());
         }
-        let size = u32::try_from(rows).unwrap_or(u32::MAX);
-        let (_, behind) = self.fetch(1, size).await?;
+        for page_no in [1, 2] {
+            let rows = self.look_at(page_no, size).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            if rows != self.evidence.rows(place) {
+                return Err(Halt::Contradicted("there are rows behind the total"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a page that counts for no proof.
+    async fn look_at(&mut self, page_no: u32, size: u32) -> Step<Vec<RowKey>> {
+        self.spend(1)?;
+        let (_, fetched) = self.fetch(page_no, size).await?;
         self.calls += 1;
-        self.retries += behind.retries;
-        if behind.page.is_unreadable() {
+        self.retries += fetched.retries;
+        if fetched.page.is_unreadable() {
             return Err(Halt::Unproved("the page behind a short one cannot be read"));
         }
-        let is_more = !behind.page.rows().is_empty() && behind.page.rows() != self.evidence.rows(place);
-        if is_more { Err(Halt::Contradicted("there are rows behind the total")) } else { Ok(()) }
+        Ok(fetched.page.rows().to_vec())
+    }
+
+    /// A page behind page 0 that repeats it shows the end of the list, or that the server does not go by the number of the page, or counts pages
+    /// from 1: the second of smaller pages tells.
+    pub(super) async fn check_pages_advance(&mut self, first: usize) -> Step<()> {
+        let rows = self.evidence.rows(first);
+        let Some(size) =
+            (2..=rows.len()).find(|parts| rows.len().is_multiple_of(*parts)).map(|parts| rows.len() / parts)
+        else {
+            return Err(Halt::Contradicted("every page is the first"));
+        };
+        if self.walker.source.is_kept() {
+            return Ok(());
+        }
+        let second = rows[size..2 * size].to_vec();
+        if self.look_at(1, u32::try_from(size).unwrap_or(u32::MAX)).await? != second {
+            return Err(Halt::Contradicted("the pages do not follow one another"));
+        }
+        Ok(())
+    }
+
+    /// One full page that is all there is by its total: its end is shown by a page behind it that has less, not by one that repeats it.
+    pub(super) async fn check_single_page(&mut self) -> Step<()> {
+        let size = self.page_size;
+        if self.total() != u64::from(size) || self.evidence.has_short_page(size) {
+            return Ok(());
+        }
+        match self.evidence.first_of(0, size) {
+            Some(first) => self.check_pages_advance(first).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether the list of the window cannot be capped: it is short, or one as long was found whole.

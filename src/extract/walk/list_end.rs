@@ -62,11 +62,22 @@ impl<S: Pages> Walk<'_, S> {
         if first.rows < u64::from(self.page_size) {
             let place = first.places.first().copied().unwrap_or_default();
             if first.places.len() == 1 {
-                self.check_hidden_page_cap(place).await?;
+                self.check_nothing_follows(place).await?;
             }
             return Ok(0);
         }
-        let (mut full, mut short) = (0, 1);
+        self.spend(1)?;
+        let second = self.ask(1).await?;
+        if self.is_echo(&second) {
+            if let [place] = first.places[..] {
+                self.check_pages_advance(place).await?;
+            }
+            return Ok(1);
+        }
+        if second.rows < u64::from(self.page_size) {
+            return Ok(1);
+        }
+        let (mut full, mut short) = (1, 2);
         while !self.is_short_page(short).await? {
             full = short;
             short = short.saturating_mul(2);
@@ -84,7 +95,6 @@ impl<S: Pages> Walk<'_, S> {
     async fn is_short_page(&mut self, page_no: u32) -> Step<bool> {
         self.spend(1)?;
         let page = self.ask(page_no).await?;
-        let is_echo = matches!(page.places[..], [place] if self.evidence.is_echo(place));
-        Ok(is_echo || page.rows < u64::from(self.page_size))
+        Ok(self.is_echo(&page) || page.rows < u64::from(self.page_size))
     }
 }

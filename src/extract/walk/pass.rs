@@ -74,6 +74,11 @@ impl<S: Pages> Walk<'_, S> {
         Ok(Some(behind))
     }
 
+    /// Whether a page repeats an earlier one row for row.
+    pub(super) fn is_echo(&self, page: &PageRead) -> bool {
+        matches!(page.places[..], [place] if self.evidence.is_echo(place))
+    }
+
     async fn ask_in_pass(&mut self, page_no: u32) -> Step<PageRead> {
         let page = self.ask(page_no).await?;
         self.note_in_pass(page_no, &page);

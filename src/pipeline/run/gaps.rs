@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::extract::budget::Budget;
 use crate::extract::whole::contradicted;
 use crate::pipeline::report::{Gap, Tried};
+use crate::pipeline::source::nothing_can_be_read;
 use crate::pipeline::window_task::StatedTotals;
 use crate::time::{BeijingTime, Coverage, Window};
 
@@ -51,9 +52,7 @@ impl Run<'_> {
         }
         self.unread_walks += 1;
         if self.unread_walks >= MOST_UNREAD_WALKS && self.report.stopped.is_none() {
-            let error = Error::new(ErrorKind::GatewayUnavailable, "no response of the gateway can be read")
-                .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`");
-            self.report.stopped = Some(error);
+            self.report.stopped = Some(nothing_can_be_read());
         }
     }
 
