@@ -1,4 +1,4 @@
-//! One call, made until it is answered: paced, signed anew for every try, retried, by a clock that follows the gateway's (`clock.rs`).
+//! One call, made until it is answered: within the rate limit, signed anew for every try, retried, by a clock that follows the gateway's (`clock.rs`).
 //!
 //! What is retried until the retry time is spent: transport errors, timeouts, HTTP 429 and 5xx, bodies that are no JSON, and the gateway's
 //! refusals for its limits. What is retried a few times: a response that cannot be read, which is then given to whoever asked, and refusals in words that
@@ -21,8 +21,8 @@ use super::body::{Body, BodyFault};
 use super::clock::{ClockRefusals, ServerClock};
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
-use super::pace::{Limit, Pace};
 use super::policy::{self, CallPolicy};
+use super::rate_limiter::{Limit, RateLimiter};
 use super::refusal::{self, RefusalRule, Refused, Verdict};
 use super::response::{Answer, Called, Response, Unreadable, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,9 +47,9 @@ pub(super) struct Outgoing {
 /// Makes the calls of one account.
 pub(super) struct Caller {
     connection: Connection,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     /// Of the method that changes the ERP: the vendor meters each method by itself.
-    pace_of_changes: Pace,
+    rate_limiter_of_changes: RateLimiter,
     policy: CallPolicy,
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
@@ -116,8 +116,8 @@ impl Caller {
     ) -> Result<Self> {
         Ok(Self {
             connection: Connection::new(gateway, policy)?,
-            pace: Pace::new(policy.calls_per_minute, policy.concurrency),
-            pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
+            rate_limiter: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
+            rate_limiter_of_changes: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
@@ -153,18 +153,21 @@ impl Caller {
         let (mut retries, mut unreadable, mut refusals, mut unknown) = (0, 0, 0, 0);
         let mut clock_refusals = ClockRefusals::default();
         loop {
-            let turn = if retries == 0 { self.pace.turn().await } else { self.pace.turn_again().await };
+            let permit = match retries {
+                0 => self.rate_limiter.permit().await,
+                _ => self.rate_limiter.permit_again().await,
+            };
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
             let is_unknown = matches!(attempt, Attempt::Unknown(_));
             let (error, delay) = match attempt {
                 Attempt::Done(value) => {
                     self.server_clock.accepted(signed);
-                    self.pace.answered(turn);
+                    permit.answered();
                     return Ok(Called { value: Response::Read(value), retries });
                 }
                 Attempt::Unreadable(response) => {
-                    self.pace.answered(turn);
+                    permit.answered();
                     unreadable += 1;
                     if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
                         return Ok(Called { value: Response::Unreadable(response), retries });
@@ -182,22 +185,22 @@ impl Caller {
                     continue;
                 }
                 Attempt::Again(error) => {
-                    drop(turn);
+                    drop(permit);
                     (error, delay_of_failure())
                 }
                 Attempt::Busy(error) | Attempt::Unknown(error) => {
                     refusals += 1;
                     let rest = Limit::Unnamed(self.policy.refusal_delay(refusals).max(wait.unwrap_or_default()));
-                    let delay = self.pace.refused(turn, rest);
+                    let delay = permit.refused(rest);
                     unknown += u32::from(is_unknown);
                     if unknown >= CallPolicy::UNKNOWN_REFUSAL_TRIES {
                         return Err(error.with("method", method));
                     }
                     (error, delay)
                 }
-                Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
+                Attempt::Limited(error, limit) => (error, permit.refused(limit)),
                 Attempt::ClockRefused(error, date) => {
-                    drop(turn);
+                    drop(permit);
                     let decided = self.server_clock.refused(signed, date, &mut clock_refusals);
                     let wait = decided.map_err(|hint| error.with("method", method).hint(hint))?;
                     retries += 1;
@@ -205,7 +208,7 @@ impl Caller {
                     continue;
                 }
                 Attempt::Stop(error) => {
-                    drop(turn);
+                    drop(permit);
                     return Err(error.with("method", method));
                 }
             };
@@ -416,8 +419,8 @@ fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, 
     match verdict {
         Verdict::Busy => Attempt::Busy(error),
         Verdict::Unknown => Attempt::Unknown(error),
-        Verdict::Slower => Attempt::Limited(error, Limit::CallsPerMinute),
-        Verdict::FewerAtOnce => Attempt::Limited(error, Limit::CallsAtOnce),
+        Verdict::Slower => Attempt::Limited(error, Limit::PerMinute),
+        Verdict::FewerAtOnce => Attempt::Limited(error, Limit::InFlight),
         Verdict::Clock => Attempt::ClockRefused(error, date),
         Verdict::Credentials | Verdict::Business => Attempt::Stop(error),
     }

@@ -6,7 +6,7 @@
 
 use super::{Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, Unreadable, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
-use crate::gateway::pace::Limit;
+use crate::gateway::rate_limiter::Limit;
 use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
 
 /// What a call that must not be made twice came to.
@@ -45,10 +45,10 @@ impl Caller {
     {
         let mut delays = self.policy.delays();
         let mut last =
-            Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the call budget left no time to send the call"));
+            Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the rate limit left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
-            let turn = self.pace_of_changes.turn().await;
+            let permit = self.rate_limiter_of_changes.permit().await;
             if self.server_clock.present() > until {
                 return last.at(method);
             }
@@ -57,11 +57,11 @@ impl Caller {
             let asked = self.server_clock.moment();
             (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
-                    self.pace_of_changes.answered(turn);
+                    permit.answered();
                     return Once::Answered(value);
                 }
                 Sent::Unsent(error) => {
-                    drop(turn);
+                    drop(permit);
                     (Once::Unknown(error), delays.next().unwrap_or(CallPolicy::LONGEST_DELAY))
                 }
                 Sent::Refused { code, message, .. } => {
@@ -69,9 +69,7 @@ impl Caller {
                         refusal::judge(Refused::Change, names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
-                        Some(limit) => {
-                            (Once::Refused { code, message, error }, self.pace_of_changes.refused(turn, limit))
-                        }
+                        Some(limit) => (Once::Refused { code, message, error }, permit.refused(limit)),
                         None if refused_undone.contains(&code) => {
                             return Once::Refused { code, message, error }.at(method);
                         }
@@ -109,8 +107,8 @@ impl<T> Once<T> {
 fn limit(verdict: Verdict, provenance: Option<Provenance>) -> Option<Limit> {
     let is_known = matches!(provenance, Some(Provenance::VendorPage | Provenance::PublicClients));
     match verdict {
-        Verdict::Slower if is_known => Some(Limit::CallsPerMinute),
-        Verdict::FewerAtOnce if is_known => Some(Limit::CallsAtOnce),
+        Verdict::Slower if is_known => Some(Limit::PerMinute),
+        Verdict::FewerAtOnce if is_known => Some(Limit::InFlight),
         _ => None,
     }
 }
