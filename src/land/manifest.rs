@@ -249,7 +249,6 @@ pub struct Manifest {
     /// The first second of modified time that its run was asked for, if it was told one: a run that ends early leaves this to the next.
     pub wanted_from: Option<BeijingTime>,
     /// The seconds of modified time that it covers.
-    #[serde(with = "optional_window")]
     pub window: Option<Window>,
     /// Why they are known to be complete.
     pub proof: Option<Proof>,
@@ -409,32 +408,6 @@ struct Head {
     format: FormatVersion,
 }
 
-/// A window as JSON. [`Window`]'s own reading does not check the order of its ends, and refuses what a newer version adds.
-pub(super) mod optional_window {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct Ends {
-        start: BeijingTime,
-        end: BeijingTime,
-    }
-
-    pub(in crate::land) fn serialize<S: Serializer>(
-        window: &Option<Window>,
-        serializer: S,
-    ) -> std::result::Result<S::Ok, S::Error> {
-        window.map(|window| Ends { start: window.start(), end: window.end() }).serialize(serializer)
-    }
-
-    pub(in crate::land) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Option<Window>, D::Error> {
-        let Some(Ends { start, end }) = Option::deserialize(deserializer)? else { return Ok(None) };
-        let window = Window::new(start, end);
-        window.map(Some).ok_or_else(|| serde::de::Error::custom("a window that ends before it starts"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -503,7 +476,12 @@ mod tests {
         }
         let mut reversed = sample();
         reversed["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
-        assert!(read(&reversed).is_err());
+        let error = read(&reversed).expect_err("a window that ends before it starts");
+        assert_eq!(error.kind(), ErrorKind::Defect);
+        assert!(error.to_string().contains("a window that ends before it starts"), "{error}");
+        let mut without = sample();
+        without.as_object_mut().expect("an object").remove("window");
+        assert_eq!(read(&without).expect_err("a field that is missing").kind(), ErrorKind::Defect);
     }
 
     #[test]
