@@ -1,10 +1,13 @@
 //! A call that changes the ERP: signed once, and sent again only when it is certain that nothing was done.
 //!
-//! Certain are two things: that there was no connection to send it on, and the gateway's own refusals for its limits, in words that
-//! public clients have met (never in words that a user's rule or a guess takes for that). Then the same bytes are sent again, as long as
-//! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
+//! Certain are two things: that there was no connection to send it on, and the gateway's own refusals for its limits,
+//! in words that public clients have met (never in words that a user's rule or a guess takes for that). Then the same
+//! bytes are sent again, as long as their timestamp is fresh and the retry time lasts. Everything else that is no
+//! answer, HTTP errors and timeouts among it, leaves open what was done.
 
-use super::{Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, Unreadable, envelope, refusal_error};
+use tokio::time::Instant;
+
+use super::{Answer, BeijingTime, CallPolicy, Caller, Outgoing, Sent, Unreadable, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::rate_limiter::Limit;
 use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
@@ -28,8 +31,8 @@ pub enum Once<T> {
 }
 
 impl Caller {
-    /// Makes one call that changes the ERP. It is not sent after `until` by the server's clock. `refused_undone` are the codes that say that
-    /// nothing was done.
+    /// Makes one call that changes the ERP. It is not sent after `until` by the server's clock. `refused_undone` are
+    /// the codes that say that nothing was done.
     pub(in crate::gateway) async fn once<T, R>(
         &self,
         method: &'static str,
@@ -53,7 +56,8 @@ impl Caller {
                 return last.at(method);
             }
             let delay;
-            // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that much later.
+            // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that
+            // much later.
             let asked = self.server_clock.moment();
             (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
