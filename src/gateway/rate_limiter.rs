@@ -1,13 +1,15 @@
-//! The rate limiter: so many requests in any sixty seconds and so many in flight, for all workers of an account and method.
+//! The rate limiter: so many requests in any sixty seconds and so many in flight, for all workers of an account and
+//! method.
 //!
-//! A request is sent with a permit and counts until sixty seconds after it ended. The server counted it before it answered, so in no
-//! sixty seconds, by the server's count or ours, are there more requests than the limit; delays on the way cannot push two minutes
-//! together. A refusal shows that the server's limit is lower than ours: everybody rests then, and the limit is learned where the
-//! refused minute was the run's own: requests of others before the run say nothing of it. What was taken away comes back, one
-//! request a quiet minute.
+//! A request is sent with a permit and counts until sixty seconds after it ended. The server counted it before it
+//! answered, so in no sixty seconds, by the server's count or ours, are there more requests than the limit; delays on
+//! the way cannot push two minutes together. A refusal shows that the server's limit is lower than ours: everybody
+//! rests then, and the limit is learned where the refused minute was the run's own: requests of others before the run
+//! say nothing of it. What was taken away comes back, one request a quiet minute.
 //!
-//! Nothing runs for a permit. Its end is noted, and who waits works out of the notes when the next permit is free, and sleeps until then in
-//! its own future. Who waits stands in line, and only the first in line watches the notes; who no longer waits leaves nothing behind.
+//! No task runs for a permit. The limiter notes when each request ended. A waiter works out of these notes when the next
+//! permit is free, and sleeps until then in its own future. Waiters stand in line, and only the first of a line looks at
+//! the notes. A waiter that is dropped leaves nothing behind.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,8 +39,8 @@ pub(super) struct RateLimiter {
     retries: tokio::sync::Mutex<()>,
 }
 
-/// The right to send one request; say how it went with [`answered`](Self::answered) or [`refused`](Self::refused), or drop it. However
-/// a request ends, even when nobody waits for it any more, it counts for a minute.
+/// The right to send one request; say how it went with [`answered`](Self::answered) or [`refused`](Self::refused), or
+/// drop it. However a request ends, even when nobody waits for it any more, it counts for a minute.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     limiter: &'a RateLimiter,
@@ -125,7 +127,8 @@ impl RateLimiter {
         self.permit_in(&self.first_tries, YIELD).await
     }
 
-    /// Waits for the right to send a request again. After a rest, such requests come before new ones, so that none is refused for ever.
+    /// Waits for the right to send a request again. After a rest, such requests come before new ones, so that none is
+    /// refused for ever.
     pub(super) async fn permit_again(&self) -> Permit<'_> {
         self.permit_in(&self.retries, Duration::ZERO).await
     }
@@ -134,12 +137,12 @@ impl RateLimiter {
     async fn permit_in(&self, line: &tokio::sync::Mutex<()>, others: Duration) -> Permit<'_> {
         let _first_in_line = line.lock().await;
         loop {
-            // It hears of every end from here on, so none is missed between a look at the state and the wait.
+            // It hears of every end from here on: none is missed between the look at the state and the wait.
             let another_ended = self.ended.notified();
             let free = self.state().take(Instant::now(), others);
             match free {
                 Free::Now => return Permit { limiter: self, is_answered: false },
-                // Whichever comes first, the state is looked at again.
+                // Whichever comes first: the state is looked at again.
                 Free::At(due) => drop(timeout_at(due, another_ended).await),
                 Free::AfterAnother => another_ended.await,
             }
@@ -172,7 +175,7 @@ impl Drop for Permit<'_> {
 }
 
 impl State {
-    /// Takes a permit if one is free; whoever takes one leaves the time of `others` after a rest to them.
+    /// Takes a permit if one is free. After a rest, none is before the time of `others` is over.
     fn take(&mut self, now: Instant, others: Duration) -> Free {
         self.forget_older_than_a_minute(now);
         if let Some(due) = self.resting_until.map(|until| until + others).filter(|due| *due > now) {

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Runs `workers` that each call as fast as `limiter` lets them, until `calls` are answered; returns when each call was sent.
+/// Runs `workers` that each call as fast as `limiter` lets them, until `calls` are answered; returns when each call was
+/// sent.
 async fn run(limiter: Arc<RateLimiter>, workers: usize, calls: usize, answer_after: Duration) -> Vec<Instant> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let tasks: Vec<_> = (0..workers)
@@ -349,7 +350,8 @@ proptest! {
             let sent_within = count(&|begun, _| begun <= sent && sent - begun < minute);
             prop_assert!(none || sent_within <= per_minute as usize, "{sent_within} in the minute before {sent}");
             let is_behind = |other: &&Made| other.is_retry == one.is_retry && other.wanted_at > one.wanted_at;
-            let overtaken = made.iter().filter(is_behind).any(|other| other.sent_and_ended.is_some_and(|(at, _)| at < sent));
+            let is_sent_before = |other: &Made| other.sent_and_ended.is_some_and(|(at, _)| at < sent);
+            let overtaken = made.iter().filter(is_behind).any(is_sent_before);
             prop_assert!(!overtaken, "{one:?} was overtaken");
             if one.wanted_at < sent {
                 let before = sent - 1;
