@@ -1,4 +1,4 @@
-//! How calls are paced and tried again, in numbers. `docs/gateway.md` says the same numbers; a test keeps it true.
+//! How calls are limited and tried again, in numbers. `docs/gateway.md` says the same numbers; a test keeps it true.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::refusal::RefusalRule;
 
-/// How calls of one account and method are paced and how long they are tried.
+/// How calls of one account and method are limited and how long they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallPolicy {
     /// Calls within any sixty seconds; 0 for no limit.
