@@ -99,9 +99,9 @@ impl fmt::Debug for AccountSettings {
 /// How an account is called, and from when, as far as it is set. What is typed with a command goes before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AccountDefaults {
-    /// Calls within any sixty seconds; 0 for no budget.
+    /// Calls within any sixty seconds; 0 for no limit.
     pub calls_per_minute: Option<u32>,
-    /// Calls under way at once.
+    /// Requests in flight.
     pub concurrency: Option<NonZeroU32>,
     /// First modified time wanted.
     pub from: Option<BeijingTime>,

@@ -76,7 +76,7 @@ pub struct SyncOptions {
     pub lag: Duration,
     /// Rows of a page, 1 to 100.
     pub page_size: u32,
-    /// Pace and retries of the calls.
+    /// Rate limit and retries of the calls.
     pub calls: CallPolicy,
     /// What the walk of one window may spend.
     pub limits: Limits,

@@ -1,8 +1,12 @@
 //! Beijing wall clock, closed windows of modified times, and the coverage that windows add up to.
 //!
-//! The ERP writes every time as `YYYY-MM-DD HH:MM:SS` on a wall clock in Beijing, which has been UTC+8 without daylight saving for
-//! as long as the ERP has existed. A [`BeijingTime`] is such a time as an instant; a [`Window`] is a closed interval of them, both
-//! seconds included; a [`Coverage`] is a set of seconds kept as disjoint windows. All arithmetic is in whole seconds.
+//! The ERP writes every time as `YYYY-MM-DD HH:MM:SS` on a wall clock in Beijing, which has been UTC+8 without daylight
+//! saving for as long as the ERP has existed. A [`BeijingTime`] is such a time as an instant; a [`Window`] is a closed
+//! interval of them, both seconds included; a [`Coverage`] is a set of seconds kept as disjoint windows. All arithmetic
+//! is in whole seconds.
+
+mod coverage;
+mod window;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -11,6 +15,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::coverage::Coverage;
+pub use self::window::Window;
 use crate::error::{Error, Result};
 
 /// Beijing is this many seconds ahead of UTC, all year.
@@ -29,7 +35,8 @@ impl BeijingTime {
         (first..=last).contains(&seconds).then_some(Self(seconds))
     }
 
-    /// Reads exactly `YYYY-MM-DD HH:MM:SS` as Beijing wall clock. Anything else, an impossible date included, is `None`.
+    /// Reads exactly `YYYY-MM-DD HH:MM:SS` as Beijing wall clock. Anything else, an impossible date included, is
+    /// `None`.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
         if (bytes[10], bytes[13], bytes[16]) != (b' ', b':', b':') {
@@ -186,158 +193,6 @@ impl fmt::Display for Month {
     }
 }
 
-/// A closed interval of modified times: both seconds are included, so it is never empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    start: BeijingTime,
-    end: BeijingTime,
-}
-
-impl Window {
-    /// The window from `start` to `end`, both included; `None` when `start` is after `end`.
-    pub fn new(start: BeijingTime, end: BeijingTime) -> Option<Self> {
-        (start <= end).then_some(Self { start, end })
-    }
-
-    /// The window of one second.
-    pub fn second(at: BeijingTime) -> Self {
-        Self { start: at, end: at }
-    }
-
-    /// The first second.
-    pub fn start(self) -> BeijingTime {
-        self.start
-    }
-
-    /// The last second.
-    pub fn end(self) -> BeijingTime {
-        self.end
-    }
-
-    /// How many seconds it holds; at least 1.
-    pub fn seconds(self) -> u64 {
-        self.end.0.abs_diff(self.start.0) + 1
-    }
-
-    /// Whether `time` is one of its seconds.
-    pub fn contains(self, time: BeijingTime) -> bool {
-        self.start <= time && time <= self.end
-    }
-
-    /// Whether the two share a second.
-    pub fn overlaps(self, other: Window) -> bool {
-        self.start <= other.end && other.start <= self.end
-    }
-
-    /// The seconds that both hold.
-    pub fn intersect(self, other: Window) -> Option<Window> {
-        Window::new(self.start.max(other.start), self.end.min(other.end))
-    }
-
-    /// The smallest window that holds both.
-    #[must_use]
-    pub fn hull(self, other: Window) -> Window {
-        Window { start: self.start.min(other.start), end: self.end.max(other.end) }
-    }
-
-    /// The first `seconds` seconds and what is left, if anything is.
-    pub fn split_at(self, seconds: u64) -> (Window, Option<Window>) {
-        let taken = i64::try_from(seconds.max(1)).unwrap_or(i64::MAX);
-        let cut = self.start.plus_seconds(taken);
-        match Window::new(cut, self.end) {
-            Some(rest) => (Window { start: self.start, end: cut.plus_seconds(-1) }, Some(rest)),
-            None => (self, None),
-        }
-    }
-
-    /// The window in `count` pieces of about equal length, at least two where it has two seconds.
-    pub fn pieces(self, count: u64) -> Vec<Window> {
-        let length = self.seconds().div_ceil(count.max(2));
-        let (mut pieces, mut rest) = (Vec::new(), Some(self));
-        while let Some(window) = rest {
-            let (piece, after) = window.split_at(length);
-            pieces.push(piece);
-            rest = after;
-        }
-        pieces
-    }
-
-    /// What is left before and after `second` when that second is cut out.
-    pub fn around(self, second: BeijingTime) -> (Option<Window>, Option<Window>) {
-        (
-            Window::new(self.start, self.end.min(second.plus_seconds(-1))),
-            Window::new(self.start.max(second.plus_seconds(1)), self.end),
-        )
-    }
-
-    /// The largest leading piece that stays in one Beijing month and within `max_seconds`, and what is left.
-    pub fn split_calendar(self, max_seconds: u64) -> (Window, Option<Window>) {
-        let in_month = self.start.month().next_start().0.abs_diff(self.start.0);
-        self.split_at(in_month.min(max_seconds))
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} .. {}", self.start, self.end)
-    }
-}
-
-/// A set of seconds, kept as disjoint windows in ascending order; windows that touch are joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage(Vec<Window>);
-
-impl Coverage {
-    /// Adds the seconds of `window`.
-    pub fn insert(&mut self, window: Window) {
-        let from = self.0.partition_point(|held| held.end.plus_seconds(1) < window.start);
-        let to = self.0.partition_point(|held| held.start <= window.end.plus_seconds(1));
-        let joined = self.0[from..to].iter().fold(window, |all, held| all.hull(*held));
-        self.0.splice(from..to, [joined]);
-    }
-
-    /// Takes the seconds of `window` out.
-    pub fn remove(&mut self, window: Window) {
-        let from = self.0.partition_point(|held| held.end < window.start);
-        let to = self.0.partition_point(|held| held.start <= window.end);
-        let mut left = Vec::new();
-        for held in &self.0[from..to] {
-            left.extend(Window::new(held.start, held.end.min(window.start.plus_seconds(-1))));
-            left.extend(Window::new(held.start.max(window.end.plus_seconds(1)), held.end));
-        }
-        self.0.splice(from..to, left);
-    }
-
-    /// The parts of `window` that are not covered, in ascending order.
-    pub fn gaps(&self, window: Window) -> Vec<Window> {
-        let mut wanted = Coverage(vec![window]);
-        let from = self.0.partition_point(|held| held.end < window.start);
-        for held in self.0[from..].iter().take_while(|held| held.start <= window.end) {
-            wanted.remove(*held);
-        }
-        wanted.0
-    }
-
-    /// The disjoint windows, in ascending order.
-    pub fn windows(&self) -> &[Window] {
-        &self.0
-    }
-
-    /// From the first covered second to the last, gaps included; `None` when nothing is covered.
-    pub fn span(&self) -> Option<Window> {
-        Some(Window { start: self.0.first()?.start, end: self.0.last()?.end })
-    }
-}
-
-impl FromIterator<Window> for Coverage {
-    fn from_iter<I: IntoIterator<Item = Window>>(windows: I) -> Self {
-        let mut coverage = Self::default();
-        windows.into_iter().for_each(|window| coverage.insert(window));
-        coverage
-    }
-}
-
 /// Which end of a day a date alone stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DateMeans {
@@ -347,8 +202,8 @@ pub(crate) enum DateMeans {
     LastSecond,
 }
 
-/// Reads a time as a user writes it: `YYYY-MM-DD HH:MM:SS` (Beijing, also with `T`), RFC 3339 with offset, both also without seconds, which
-/// are 0 then, or a date alone.
+/// Reads a time as a user writes it: `YYYY-MM-DD HH:MM:SS` (Beijing, also with `T`), RFC 3339 with offset, both also
+/// without seconds, which are 0 then, or a date alone.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is none of these.
@@ -388,8 +243,8 @@ pub trait Clock: Send + Sync {
         BeijingTime::from_micros(self.now_micros())
     }
 
-    /// Microseconds since some fixed moment, by a clock that nobody sets. The time of a clock that a test holds is never set wrong, so it
-    /// serves as both.
+    /// Microseconds since some fixed moment, by a clock that nobody sets. The time of a clock that a test holds is
+    /// never set wrong, so it serves as both.
     fn monotonic_micros(&self) -> i64 {
         self.now_micros()
     }
@@ -413,18 +268,12 @@ impl Clock for SystemClock {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn at(text: &str) -> BeijingTime {
         BeijingTime::parse(text).expect("a time")
-    }
-
-    fn window(start: i64, end: i64) -> Window {
-        Window::new(BeijingTime(start), BeijingTime(end)).expect("a window")
     }
 
     #[test]
@@ -436,17 +285,6 @@ mod tests {
             ("0001-01-01 00:00:00", 0),
         ] {
             assert_eq!(at(text).hour(), hour, "{text}");
-        }
-    }
-
-    #[test]
-    fn pieces_make_up_the_window() {
-        for (seconds, count, pieces) in [(1, 5, 1), (2, 0, 2), (10, 3, 3), (10, 100, 10), (7, 4, 4)] {
-            let whole = window(100, 99 + seconds);
-            let cut = whole.pieces(count);
-            assert_eq!(cut.len(), pieces, "{seconds} seconds in {count}");
-            assert!((cut[0].start(), cut[cut.len() - 1].end()) == (whole.start(), whole.end()));
-            assert!(cut.windows(2).all(|pair| pair[0].end().plus_seconds(1) == pair[1].start()));
         }
     }
 
@@ -474,21 +312,6 @@ mod tests {
         ] {
             assert_eq!(BeijingTime::parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn calendar_cuts_at_beijing_month_ends() {
-        let all = Window::new(at("2026-01-31 12:00:00"), at("2026-03-01 00:00:00")).expect("a window");
-        let (first, rest) = all.split_calendar(30 * 86_400);
-        assert_eq!(first.to_string(), "2026-01-31 12:00:00 .. 2026-01-31 23:59:59");
-        let (second, rest) = rest.expect("february").split_calendar(30 * 86_400);
-        assert_eq!(second.to_string(), "2026-02-01 00:00:00 .. 2026-02-28 23:59:59");
-        assert_eq!(rest, Some(Window::second(at("2026-03-01 00:00:00"))));
-        let december = Window::new(at("2026-12-01 00:00:00"), at("2026-12-31 23:59:59")).expect("a window");
-        assert_eq!(
-            december.split_calendar(30 * 86_400).1.expect("a 31st day").to_string(),
-            "2026-12-31 00:00:00 .. 2026-12-31 23:59:59"
-        );
     }
 
     #[test]
@@ -537,37 +360,6 @@ mod tests {
             for text in [time.to_string()[..16].to_owned(), time.to_string()[..16].replace(' ', "T")] {
                 prop_assert_eq!(parse_user_time(&text, DateMeans::LastSecond).ok(), Some(minute));
             }
-        }
-
-        #[test]
-        fn coverage_is_a_set_of_seconds(steps in prop::collection::vec((any::<bool>(), 0_i64..60, 0_i64..12), 0..30), wanted in (0_i64..60, 0_i64..30)) {
-            let (mut coverage, mut oracle) = (Coverage::default(), BTreeSet::new());
-            for (add, start, more) in steps {
-                if add {
-                    coverage.insert(window(start, start + more));
-                    oracle.extend(start..=start + more);
-                } else {
-                    coverage.remove(window(start, start + more));
-                    oracle.retain(|second| !(start..=start + more).contains(second));
-                }
-                let held: Vec<i64> = coverage.windows().iter().flat_map(|w| w.start.0..=w.end.0).collect();
-                prop_assert_eq!(&held, &oracle.iter().copied().collect::<Vec<_>>());
-                prop_assert!(coverage.windows().windows(2).all(|pair| pair[0].end.0 + 1 < pair[1].start.0), "touching windows are joined");
-            }
-            let wanted = window(wanted.0, wanted.0 + wanted.1);
-            let gaps: Vec<i64> = coverage.gaps(wanted).iter().flat_map(|w| w.start.0..=w.end.0).collect();
-            prop_assert_eq!(gaps, (wanted.start.0..=wanted.end.0).filter(|second| !oracle.contains(second)).collect::<Vec<_>>());
-        }
-
-        #[test]
-        fn cutting_loses_no_second(start in 0_i64..1_000, length in 1_i64..1_000, cut in 0_u64..1_500, second in 0_i64..2_000) {
-            let whole = window(start, start + length - 1);
-            let (first, rest) = whole.split_at(cut);
-            prop_assert_eq!(first.seconds() + rest.map_or(0, Window::seconds), whole.seconds());
-            prop_assert!(rest.is_none_or(|rest| rest.start.0 == first.end.0 + 1));
-            let (before, after) = whole.around(BeijingTime(second));
-            let held = before.map_or(0, Window::seconds) + after.map_or(0, Window::seconds);
-            prop_assert_eq!(held, whole.seconds() - u64::from(whole.contains(BeijingTime(second))));
         }
     }
 }

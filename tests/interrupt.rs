@@ -100,3 +100,38 @@ fn a_run_that_waits_for_another_can_be_interrupted() {
     end(first).expect_code(0);
     campaign.assert_whole(&lake, "the first was not disturbed");
 }
+
+/// A thread that waits for a disk cannot be stopped. The run gives it up, and the process ends without it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_hangs_does_not_hold_up_the_end() {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    let campaign = Campaign::new();
+    let lake = campaign.lake();
+    // Who opens a pipe waits until somebody writes to it.
+    let first = lake.path().join(format!("_manifest/account=sandbox/{:020}.json", 1));
+    std::fs::remove_file(&first).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&first).status().unwrap().success());
+    let waiting = start(&mut campaign.sync(&lake, Job::Fill));
+    let began = Instant::now();
+    while !listens_to_terminate(waiting.id()) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the program does not listen to signals");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Time to come to the pipe. A machine that is slower than that ends earlier, and as well.
+    thread::sleep(Duration::from_secs(1));
+    signal(waiting.id(), "TERM");
+    let said = end(waiting).expect_code(7);
+    assert!(said.stderr.contains("error: interrupted\n"), "{}", said.stderr);
+    assert!(!said.stderr.contains("did not end"), "{}", said.stderr);
+}
+
+/// Whether a process has a handler for SIGTERM, number 15.
+#[cfg(target_os = "linux")]
+fn listens_to_terminate(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << 14 != 0
+}

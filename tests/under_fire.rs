@@ -314,9 +314,10 @@ fn a_place_that_cannot_hold_a_lake_is_not_taken_for_a_new_one() {
     assert!(sandbox.world().calls().is_empty(), "no call is spent");
 }
 
-/// The sandbox counts a sliding minute of its own: at the default budget it refuses nobody. This takes a minute, of waiting.
+/// The sandbox counts a sliding minute of its own: at the default rate limit it refuses nobody. This takes a minute, of
+/// waiting.
 #[test]
-fn the_default_budget_is_never_refused_by_a_limit_of_sixty() {
+fn the_default_rate_limit_is_never_refused_by_a_limit_of_sixty() {
     let behaviour = Behaviour { calls_per_minute: Some(60), ..Behaviour::default() };
     let sandbox = hostile(generate(26, 640, 25, at("2026-06-30 23:59:59")), behaviour);
     let lake = LakeDir::new();

@@ -194,7 +194,8 @@ fn run(command: Command) -> Result<u8> {
             Command::Sandbox(args) => sandbox::run(&args).await,
         }
     });
-    // Places of the call budget that come back later must not hold up the end.
+    // A thread may wait for a disk or for the name of a host, and that wait cannot be broken off. The command has given
+    // it up and said so: the process must not wait for it either.
     runtime.shutdown_background();
     code
 }

@@ -33,7 +33,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let (account, terms) = args.account.one()?;
     let calls = args.calls.policy(&terms)?;
-    let budget = calls.calls_per_minute;
+    let per_minute = calls.calls_per_minute;
     let options = args.range.apply(SyncOptions { calls, from: terms.from, ..SyncOptions::default() })?;
     // A lake that is not there yet covers nothing.
     let lake = match Store::find(&args.range.lake.find(&args.account.config)?)? {
@@ -45,16 +45,17 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         .await
         .map_err(|error| error.with("account", &account.name))?;
     forecast.warning.iter().for_each(|warning| super::print_warning(warning));
-    args.output.print(|| to_json(&account.name, &forecast, budget), || to_text(&account.name, &forecast, budget));
+    args.output
+        .print(|| to_json(&account.name, &forecast, per_minute), || to_text(&account.name, &forecast, per_minute));
     Ok(exit::DONE)
 }
 
-/// Whole minutes that the calls take at the budget; `None` without one.
+/// Whole minutes that the calls take at the rate limit; `None` without one.
 fn minutes(forecast: &Forecast, calls_per_minute: u32) -> Option<u64> {
     (calls_per_minute > 0).then(|| forecast.estimated_calls().div_ceil(u64::from(calls_per_minute)))
 }
 
-fn to_json(account: &AccountName, forecast: &Forecast, budget: u32) -> Value {
+fn to_json(account: &AccountName, forecast: &Forecast, per_minute: u32) -> Value {
     let windows: Vec<Value> = forecast
         .windows
         .iter()
@@ -70,12 +71,12 @@ fn to_json(account: &AccountName, forecast: &Forecast, budget: u32) -> Value {
         "windows": windows,
         "rows": forecast.rows(),
         "estimated_calls": forecast.estimated_calls(),
-        "estimated_minutes": minutes(forecast, budget),
+        "estimated_minutes": minutes(forecast, per_minute),
         "calls": forecast.calls,
     })
 }
 
-fn to_text(account: &AccountName, forecast: &Forecast, budget: u32) -> String {
+fn to_text(account: &AccountName, forecast: &Forecast, per_minute: u32) -> String {
     let Some(range) = forecast.range else {
         return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
     };
@@ -88,8 +89,8 @@ fn to_text(account: &AccountName, forecast: &Forecast, budget: u32) -> String {
         let calls = plural(forecast.calls_of(planned), "call");
         lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
     }
-    let time =
-        minutes(forecast, budget).map(|minutes| format!(", {} at {budget} calls a minute", plural(minutes, "minute")));
+    let time = minutes(forecast, per_minute)
+        .map(|minutes| format!(", {} at {per_minute} calls a minute", plural(minutes, "minute")));
     lines.push(format!(
         "  {}, about {} rows, {}{}",
         plural(forecast.windows.len() as u64, "window"),

@@ -89,10 +89,10 @@ impl RangeArgs {
 /// How the gateway may be called; shared by the commands that call it.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CallArgs {
-    /// Calls of an account within any sixty seconds; 0 for no budget [default: 60].
+    /// Calls of an account within any sixty seconds; 0 for no limit [default: 60].
     #[arg(long, value_name = "CALLS", help_heading = "Calls")]
     calls_per_minute: Option<u32>,
-    /// Calls of an account under way at once [default: 4].
+    /// Requests of an account in flight [default: 4].
     #[arg(long, value_name = "CALLS", help_heading = "Calls")]
     concurrency: Option<NonZeroU32>,
     /// The longest that one try of a call may take.

@@ -1,11 +1,14 @@
-//! One call, made until it is answered: paced, signed anew for every try, retried, by a clock that follows the gateway's (`clock.rs`).
+//! One call, made until it is answered: within the rate limit, signed anew for every try, retried, by a clock that
+//! follows the gateway's (`clock.rs`).
 //!
-//! What is retried until the retry time is spent: transport errors, timeouts, HTTP 429 and 5xx, bodies that are no JSON, and the gateway's
-//! refusals for its limits. What is retried a few times: a response that cannot be read, which is then given to whoever asked, and refusals in words that
-//! nobody knows, which then stop their window. What stops the account: refused credentials, certificates that nobody trusts, and an address that does
-//! not speak this protocol. The caller's own faults stop their window at once. [`CallPolicy`] has the delays.
+//! What is retried until the retry time is spent: transport errors, timeouts, HTTP 429 and 5xx, bodies that are no
+//! JSON, and the gateway's refusals for its limits. What is retried a few times: a response that cannot be read, which
+//! is then given to whoever asked, and refusals in words that nobody knows, which then stop their window. What stops
+//! the account: refused credentials, certificates that nobody trusts, and an address that does not speak this protocol.
+//! The caller's own faults stop their window at once. [`CallPolicy`] has the delays.
 
 mod once;
+mod tries;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,15 +17,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap};
-use tokio::time::Instant;
 use url::Url;
 
+use self::tries::Tries;
 use super::body::{Body, BodyFault};
-use super::clock::{ClockRefusals, ServerClock};
+use super::clock::ServerClock;
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
-use super::pace::{Limit, Pace};
 use super::policy::{self, CallPolicy};
+use super::rate_limiter::{Limit, RateLimiter};
 use super::refusal::{self, RefusalRule, Refused, Verdict};
 use super::response::{Answer, Called, Response, UnreadableCause, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,22 +37,24 @@ pub(crate) use once::Once;
 /// A page of 100 requisitions takes some 250 kB.
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;
 
-/// A signed request, ready to send, and to be sent again as it is. Its `Debug` is left out: body and URL carry the signature.
+/// A signed request, ready to send, and to be sent again as it is. Its `Debug` is left out: body and URL carry the
+/// signature.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: String,
-    /// What must not be said, should the server repeat it: the signature, and the secret with its parts, which the server knows.
+    /// What must not be said, should the server repeat it: the signature, and the secret with its parts, which the
+    /// server knows.
     pub(super) unsaid: Unsaid,
 }
 
 /// Makes the calls of one account.
 pub(super) struct Caller {
     connection: Connection,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     /// Of the method that changes the ERP: the vendor meters each method by itself.
-    pace_of_changes: Pace,
+    rate_limiter_of_changes: RateLimiter,
     policy: CallPolicy,
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
@@ -116,8 +121,8 @@ impl Caller {
     ) -> Result<Self> {
         Ok(Self {
             connection: Connection::new(gateway, policy)?,
-            pace: Pace::new(policy.calls_per_minute, policy.concurrency),
-            pace_of_changes: Pace::new(policy.calls_per_minute, policy.concurrency),
+            rate_limiter: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
+            rate_limiter_of_changes: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
@@ -147,85 +152,58 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
     {
-        let mut delays = self.policy.delays();
-        let mut delay_of_failure = move || delays.next().unwrap_or(CallPolicy::LONGEST_DELAY);
-        let mut give_up_at: Option<Instant> = None;
-        let (mut retries, mut unreadable, mut refusals, mut unknown) = (0, 0, 0, 0);
-        let mut clock_refusals = ClockRefusals::default();
+        let mut tries = Tries::new(method, &self.policy);
         loop {
-            let turn = if retries == 0 { self.pace.turn().await } else { self.pace.turn_again().await };
+            let retries = tries.retries;
+            let permit = match retries {
+                0 => self.rate_limiter.permit().await,
+                _ => self.rate_limiter.permit_again().await,
+            };
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
-            let is_unknown = matches!(attempt, Attempt::Unknown(_));
-            let (error, delay) = match attempt {
+            let delay = match attempt {
                 Attempt::Done(value) => {
                     self.server_clock.accepted(signed);
-                    self.pace.answered(turn);
+                    permit.answered();
                     return Ok(Called { value: Response::Read(value), retries });
                 }
                 Attempt::Unreadable(response) => {
-                    self.pace.answered(turn);
-                    unreadable += 1;
-                    if response.is_too_large || unreadable >= CallPolicy::UNREADABLE_TRIES {
-                        return Ok(Called { value: Response::Unreadable(response), retries });
+                    permit.answered();
+                    match tries.after_unreadable(response) {
+                        Ok((delay, buffer)) => {
+                            self.take_back(buffer);
+                            delay
+                        }
+                        Err(last) => return Ok(Called { value: Response::Unreadable(last), retries }),
                     }
-                    let delay = delay_of_failure();
-                    tracing::warn!(
-                        method,
-                        why = response.why,
-                        delay_ms = delay.as_millis(),
-                        "unreadable, asking again"
-                    );
-                    self.take_back(response.bytes);
-                    retries += 1;
-                    tokio::time::sleep(delay).await;
-                    continue;
                 }
                 Attempt::Again(error) => {
-                    drop(turn);
-                    (error, delay_of_failure())
+                    drop(permit);
+                    tries.after_failure(error, wait)?
                 }
-                Attempt::Busy(error) | Attempt::Unknown(error) => {
-                    refusals += 1;
-                    let rest = Limit::Unnamed(self.policy.refusal_delay(refusals).max(wait.unwrap_or_default()));
-                    let delay = self.pace.refused(turn, rest);
-                    unknown += u32::from(is_unknown);
-                    if unknown >= CallPolicy::UNKNOWN_REFUSAL_TRIES {
-                        return Err(error.with("method", method));
-                    }
-                    (error, delay)
+                Attempt::Busy(error) => {
+                    let delay = permit.refused(tries.rest(wait));
+                    tries.after(error, delay, wait)?
                 }
-                Attempt::Limited(error, limit) => (error, self.pace.refused(turn, limit)),
+                Attempt::Unknown(error) => {
+                    let delay = permit.refused(tries.rest(wait));
+                    tries.after_unknown(error, delay, wait)?
+                }
+                Attempt::Limited(error, limit) => tries.after(error, permit.refused(limit), wait)?,
                 Attempt::ClockRefused(error, date) => {
-                    drop(turn);
-                    let decided = self.server_clock.refused(signed, date, &mut clock_refusals);
-                    let wait = decided.map_err(|hint| error.with("method", method).hint(hint))?;
-                    retries += 1;
-                    tokio::time::sleep(wait).await;
-                    continue;
+                    drop(permit);
+                    let decided = self.server_clock.refused(signed, date, &mut tries.clock_refusals);
+                    decided.map_err(|hint| error.with("method", method).hint(hint))?
                 }
-                Attempt::Stop(error) => {
-                    drop(turn);
-                    return Err(error.with("method", method));
-                }
+                Attempt::Stop(error) => return Err(error.with("method", method)),
             };
-            let delay = delay.max(wait.unwrap_or_default());
-            let now = Instant::now();
-            let give_up_at = *give_up_at.get_or_insert_with(|| later(now, self.policy.max_retry_time));
-            if later(now, delay) > give_up_at {
-                return Err(if is_unknown {
-                    error.with("method", method)
-                } else {
-                    gave_up(method, retries + 1, error)
-                });
-            }
-            tracing::warn!(method, %error, delay_ms = delay.as_millis(), "call failed, trying again");
-            retries += 1;
+            tries.retries += 1;
             tokio::time::sleep(delay).await;
         }
     }
 
-    /// Sends one request once, and says what its outcome means for a call that may be repeated, and how long the server asks to wait.
+    /// Sends one request once, and says what its outcome means for a call that may be repeated, and how long the server
+    /// asks to wait.
     async fn attempt<T, R>(
         &self,
         names: envelope::EnvelopeNames,
@@ -339,7 +317,8 @@ impl Caller {
         UNIX_EPOCH + Duration::from_micros(micros)
     }
 
-    /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time and stays behind.
+    /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time
+    /// and stays behind.
     fn buffer(&self, announced: Option<u64>) -> Vec<u8> {
         let mut buffer = self.buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
         let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
@@ -394,20 +373,6 @@ fn unreadable(why: String, answer: Answer, size: u64) -> UnreadableResponse {
     UnreadableResponse { why, bytes, size, received_at_micros, is_too_large: false }
 }
 
-/// The error of a call that was tried for as long as it may be.
-fn gave_up(method: &'static str, tries: u32, last: Error) -> Error {
-    Error::new(ErrorKind::GatewayUnavailable, format!("no usable answer after {tries} tries"))
-        .with("method", method)
-        .because(last)
-        .hint("run the same command again later: what is committed stays, what is missing is fetched then")
-}
-
-/// A moment, or one that does not come when it is too far away to be written down.
-fn later(now: Instant, delay: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-    now + delay.min(FAR)
-}
-
 /// What a business error means for the call.
 fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, rules: &[RefusalRule]) -> Attempt<T> {
     let (verdict, provenance) = refusal::judge(Refused::Query, field, code, message, rules);
@@ -416,8 +381,8 @@ fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, 
     match verdict {
         Verdict::Busy => Attempt::Busy(error),
         Verdict::Unknown => Attempt::Unknown(error),
-        Verdict::Slower => Attempt::Limited(error, Limit::CallsPerMinute),
-        Verdict::FewerAtOnce => Attempt::Limited(error, Limit::CallsAtOnce),
+        Verdict::Slower => Attempt::Limited(error, Limit::PerMinute),
+        Verdict::FewerAtOnce => Attempt::Limited(error, Limit::InFlight),
         Verdict::Clock => Attempt::ClockRefused(error, date),
         Verdict::Credentials | Verdict::Business => Attempt::Stop(error),
     }

@@ -1,4 +1,4 @@
-//! How calls are paced and tried again, in numbers. `docs/gateway.md` says the same numbers; a test keeps it true.
+//! How calls are limited and tried again, in numbers. `docs/gateway.md` says the same numbers; a test keeps it true.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,12 +7,12 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::refusal::RefusalRule;
 
-/// How calls of one account and method are paced and how long they are tried.
+/// How calls of one account and method are limited and how long they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallPolicy {
-    /// Calls within any sixty seconds; 0 means no budget.
+    /// Calls within any sixty seconds; 0 for no limit.
     pub calls_per_minute: u32,
-    /// Calls under way at once.
+    /// Requests in flight.
     pub concurrency: u32,
     /// The longest that one try may take, its body included.
     pub timeout: Duration,
@@ -48,7 +48,8 @@ impl CallPolicy {
     /// How often a query is sent that is refused in words that nobody knows, before it stops its window.
     pub const UNKNOWN_REFUSAL_TRIES: u32 = 5;
 
-    /// The delays before one retry after the other, without end. Each lies between half of its length and the whole, at random.
+    /// The delays before one retry after the other, without end. Each lies between half of its length and the whole, at
+    /// random.
     pub(super) fn delays(&self) -> impl Iterator<Item = Duration> {
         // The jitter of this builder adds up to as much again.
         ExponentialBuilder::default()

@@ -9,7 +9,7 @@ mod stops;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::digest::Sha256;
 use super::layout::{Layout, Name, Table};
@@ -198,7 +198,6 @@ pub struct Manifest {
     /// The first second of modified time that its run was asked for, if it was told one: a run that ends early leaves this to the next.
     pub wanted_from: Option<BeijingTime>,
     /// The seconds of modified time that it covers.
-    #[serde(with = "optional_window")]
     pub window: Option<Window>,
     /// Why they are known to be complete.
     pub proof: Option<Proof>,
@@ -358,32 +357,6 @@ impl Manifest {
 #[derive(Deserialize)]
 struct Head {
     format: FormatVersion,
-}
-
-/// A window as JSON. [`Window`]'s own reading does not check the order of its ends, and refuses what a newer version adds.
-pub(crate) mod optional_window {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct Ends {
-        start: BeijingTime,
-        end: BeijingTime,
-    }
-
-    pub(crate) fn serialize<S: Serializer>(
-        window: &Option<Window>,
-        serializer: S,
-    ) -> std::result::Result<S::Ok, S::Error> {
-        window.map(|window| Ends { start: window.start(), end: window.end() }).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Option<Window>, D::Error> {
-        let Some(Ends { start, end }) = Option::deserialize(deserializer)? else { return Ok(None) };
-        let window = Window::new(start, end);
-        window.map(Some).ok_or_else(|| serde::de::Error::custom("a window that ends before it starts"))
-    }
 }
 
 #[cfg(test)]

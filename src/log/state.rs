@@ -29,8 +29,8 @@ pub struct LiveCommit {
     pub number: u64,
     /// What it is for.
     pub kind: CommitKind,
-    /// The seconds that it covers.
-    #[serde(with = "manifest::optional_window")]
+    /// The seconds that it covers. Where the field is missing they are not known, which is not the same as none.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<Window>,
     /// Its files.
     pub files: Vec<FileEntry>,

@@ -1,9 +1,10 @@
 //! Several accounts in one run, side by side: what they share, and how it is shared out.
 //!
-//! An account has its own gateway, budget of calls, log and lease, so nothing that stops one touches the others. What they have in common is
-//! this process. Answers are read on one thread and files encoded on one, each taking its jobs in the order in which they come, and no
-//! account has more of them waiting than it has calls and windows under way. Memory is divided into equal shares, and as many accounts are at
-//! work at once as there is room for shares; the others begin as soon as one is done. So memory does not grow with the number of accounts.
+//! An account has its own gateway, rate limit, log and lease, so nothing that stops one touches the others. What they
+//! have in common is this process. Answers are read on one thread and files encoded on one, each taking its jobs in the
+//! order in which they come, and no account has more of them waiting than it has requests in flight and windows under
+//! way. Memory is divided into equal shares, and as many accounts are at work at once as there is room for shares; the
+//! others begin as soon as one is done. So memory does not grow with the number of accounts.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::store::Store;
 use crate::time::Clock;
 use crate::worker::Worker;
 
-/// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the encoders.
+/// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the
+/// encoders.
 const BASE_MEMORY_BYTES: u64 = 49 << 20;
 /// What every further account takes besides its pages: connections, and answers that are being read.
 const ACCOUNT_MEMORY_BYTES: u64 = 3 << 20;
@@ -86,7 +88,8 @@ impl RunResources {
         })
     }
 
-    /// How the account's gateway is called: a response may take an equal share of what the responses under way may take together.
+    /// How the account's gateway is called: a response may take an equal share of what the responses in flight may take
+    /// together.
     pub(super) fn calls(&self, asked: &CallPolicy) -> CallPolicy {
         // However many are asked for at once: a page of some requisitions must fit.
         let share = (self.response_memory / u64::from(asked.concurrency.max(1))).max(LEAST_RESPONSE_BYTES);

@@ -275,4 +275,16 @@ mod tests {
         let packed = zstd::bulk::compress(br#"{"format":"0.9"}"#, ZSTD_LEVEL).expect("packed");
         assert_eq!(read(&packed, |_| Ok(())).expect_err("no line").kind(), ErrorKind::Defect);
     }
+
+    #[test]
+    fn an_answer_whose_window_ends_before_it_starts_is_refused() {
+        let line = serde_json::json!({
+            "format": "0.9", "window": {"start": "2026-06-30T00:00:00+08:00", "end": "2026-06-01T00:00:00+08:00"},
+            "page_no": 0, "page_size": 100, "received_at": "2026-07-01T00:00:00.000000Z", "retries": 0, "body": "{}",
+        });
+        let packed = zstd::bulk::compress(line.to_string().as_bytes(), ZSTD_LEVEL).expect("packed");
+        let error = read(&packed, |_| Ok(())).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Defect);
+        assert!(error.to_string().contains("ends before it starts"), "{error}");
+    }
 }

@@ -23,7 +23,7 @@ use crate::transform::{LandedDetails, LandedHeaders, PageContext, PageDecoder, W
 /// How stops are made.
 #[derive(Clone, Debug)]
 pub struct StopOptions {
-    /// Pace and retries of the calls.
+    /// Rate limit and retries of the calls.
     pub calls: CallPolicy,
     /// How long a call that the gateway let in may still take until it has its effect.
     pub margin: Duration,

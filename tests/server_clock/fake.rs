@@ -107,7 +107,7 @@ impl Fake {
         self.asked.lock().unwrap().len()
     }
 
-    /// The program's own, without a budget.
+    /// The program's own, without a rate limit.
     pub(super) fn sync(&self, lake: &LakeDir, arguments: &[&str]) -> Said {
         let usual = ["sync", "--json", "--calls-per-minute", "0", "--max-retry-time", "1s", "--lake", &lake.text()];
         run(program().envs(fixed(Edition::Enterprise, &self.address)).args(usual).args(arguments))

@@ -181,7 +181,7 @@ pub(crate) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
 }
 
-/// `sync` without a call budget, with the summary as JSON.
+/// `sync` without a rate limit, with the summary as JSON.
 pub(crate) fn sync(sandbox: &Sandbox, lake: &LakeDir, arguments: &[&str]) -> Said {
     run(program_at(sandbox).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake.text()]).args(arguments))
 }

@@ -1,14 +1,15 @@
 //! A call that changes the ERP: signed once, and sent again only when it is certain that nothing was done.
 //!
-//! Certain are two things: that there was no connection to send it on, and the gateway's own refusals for its limits, in words that
-//! public clients have met (never in words that a user's rule or a guess takes for that). Then the same bytes are sent again, as long as
-//! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
+//! Certain are two things: that there was no connection to send it on, and the gateway's own refusals for its limits,
+//! in words that public clients have met (never in words that a user's rule or a guess takes for that). Then the same
+//! bytes are sent again, as long as their timestamp is fresh and the retry time lasts. Everything else that is no
+//! answer, HTTP errors and timeouts among it, leaves open what was done.
 
-use super::{
-    Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, UnreadableCause, envelope, refusal_error,
-};
+use tokio::time::Instant;
+
+use super::{Answer, BeijingTime, CallPolicy, Caller, Outgoing, Sent, UnreadableCause, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
-use crate::gateway::pace::Limit;
+use crate::gateway::rate_limiter::Limit;
 use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
 
 /// What a call that must not be made twice came to.
@@ -30,8 +31,8 @@ pub enum Once<T> {
 }
 
 impl Caller {
-    /// Makes one call that changes the ERP. It is not sent after `until` by the server's clock. `refused_undone` are the codes that say that
-    /// nothing was done.
+    /// Makes one call that changes the ERP. It is not sent after `until` by the server's clock. `refused_undone` are
+    /// the codes that say that nothing was done.
     pub(in crate::gateway) async fn once<T, R>(
         &self,
         method: &'static str,
@@ -50,20 +51,21 @@ impl Caller {
             Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the rate limit left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
-            let turn = self.pace_of_changes.turn().await;
+            let permit = self.rate_limiter_of_changes.permit().await;
             if self.server_clock.present() > until {
                 return last.at(method);
             }
             let delay;
-            // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that much later.
+            // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that
+            // much later.
             let asked = self.server_clock.moment();
             (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
-                    self.pace_of_changes.answered(turn);
+                    permit.answered();
                     return Once::Answered(value);
                 }
                 Sent::Unsent(error) => {
-                    drop(turn);
+                    drop(permit);
                     (Once::Unknown(error), delays.next().unwrap_or(CallPolicy::LONGEST_DELAY))
                 }
                 Sent::Refused { code, message, .. } => {
@@ -71,9 +73,7 @@ impl Caller {
                         refusal::judge(Refused::Change, names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
-                        Some(limit) => {
-                            (Once::Refused { code, message, error }, self.pace_of_changes.refused(turn, limit))
-                        }
+                        Some(limit) => (Once::Refused { code, message, error }, permit.refused(limit)),
                         None if refused_undone.contains(&code) => {
                             return Once::Refused { code, message, error }.at(method);
                         }
@@ -111,8 +111,8 @@ impl<T> Once<T> {
 fn limit(verdict: Verdict, provenance: Option<Provenance>) -> Option<Limit> {
     let is_known = matches!(provenance, Some(Provenance::VendorPage | Provenance::PublicClients));
     match verdict {
-        Verdict::Slower if is_known => Some(Limit::CallsPerMinute),
-        Verdict::FewerAtOnce if is_known => Some(Limit::CallsAtOnce),
+        Verdict::Slower if is_known => Some(Limit::PerMinute),
+        Verdict::FewerAtOnce if is_known => Some(Limit::InFlight),
         _ => None,
     }
 }

@@ -335,12 +335,20 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
     let (_, body) = parts(&bytes);
     let id = body["last"]["commit"].as_str().expect("an id").to_owned();
     let live = |body: &mut Value, change: fn(&mut Value)| change(&mut body["live"][&id]);
-    let lies: [(Lie<'_>, &str); 7] = [
+    let lies: [(Lie<'_>, &str); 9] = [
         (&|body| body["log_format"] = json!("2.0"), "of a log of format 2.0"),
         (&|body| live(body, |held| held["number"] = json!(1)), "does not know the commit"),
         (&|body| live(body, |held| held["files"][0]["path"] = json!("_manifest/account=acme/x")), "no file of"),
         (&|body| body["live"][&id]["files"][0]["path"] = json!(format!("_staging/account=acme/{id}-1")), "no file of"),
         (&|body| live(body, |held| held["window"]["start"] = json!("1970-01-01T08:00:00+08:00")), "overlap"),
+        (
+            &|body| live(body, |held| held["window"]["end"] = json!("1960-01-01T00:00:00+08:00")),
+            "ends before it starts",
+        ),
+        (
+            &|body| live(body, |held| drop(held.as_object_mut().map(|held| held.remove("window")))),
+            "missing field `window`",
+        ),
         (&|body| body["fenced"] = json!([id]), "live and not live"),
         (&|body| body["account"]["name"] = json!("other"), "no file of"),
     ];

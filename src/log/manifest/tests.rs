@@ -66,7 +66,12 @@ fn our_version_is_strict() {
     }
     let mut reversed = sample();
     reversed["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
-    assert!(read(&reversed).is_err());
+    let error = read(&reversed).expect_err("a window that ends before it starts");
+    assert_eq!(error.kind(), ErrorKind::Defect);
+    assert!(error.to_string().contains("a window that ends before it starts"), "{error}");
+    let mut without = sample();
+    without.as_object_mut().expect("an object").remove("window");
+    assert_eq!(read(&without).expect_err("a field that is missing").kind(), ErrorKind::Defect);
 }
 
 #[test]

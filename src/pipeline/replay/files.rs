@@ -5,10 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use globset::{Glob, GlobMatcher};
+
 use crate::error::{Error, Result};
 
-/// What the names of page files in a folder end with.
-const ENDINGS: [&str; 3] = [".json", ".json.gz", ".json.zst"];
+/// The names of the page files in a folder.
+const PAGE_NAMES: &str = "*.{json,json.gz,json.zst}";
 /// The decoder takes no page that is larger.
 const MAX_BYTES: u64 = 128 << 20;
 const GZIP: &[u8] = b"\x1F\x8B";
@@ -18,26 +20,28 @@ const ZSTD: &[u8] = b"\x28\xB5\x2F\xFD";
 pub(super) struct PageFile {
     /// Its JSON, decompressed.
     pub(super) body: Vec<u8>,
-    /// When the file was last written, in microseconds since 1970-01-01 00:00:00 UTC: the best that is known of when the answer came.
+    /// When the file was last written, in microseconds since 1970-01-01 00:00:00 UTC: the best that is known of when
+    /// the answer came.
     pub(super) written_at_micros: i64,
 }
 
-/// The page files that `place` means, in the order of their names: a folder's `*.json`, `*.json.gz` and `*.json.zst`, the files whose names match a
-/// pattern with `*` and `?`, or one file.
+/// The page files that `place` means, in the order of their names: one file, a folder's `*.json`, `*.json.gz` and
+/// `*.json.zst`, or the files of a folder whose names match a pattern (`*`, `?`, `[...]`, `{...,...}`). Only the last
+/// part of `place` is a pattern, and only where nothing has that very name: names may hold `[` themselves.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when there are none.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when there are none, or the pattern is none.
 pub(crate) fn find(place: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(place);
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let found = if path.is_dir() {
-        list(path, |name| ENDINGS.iter().any(|ending| name.ends_with(ending)))?
+        list(path, &names(PAGE_NAMES)?)?
     } else {
-        let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().as_bytes();
+        let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        list(folder, |name| matches(pattern, name.as_bytes()))?
+        list(folder, &names(pattern)?)?
     };
     if found.is_empty() {
         return Err(Error::usage("there are no page files").with("pages", place).hint(
@@ -47,14 +51,24 @@ pub(crate) fn find(place: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn list(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+fn names(pattern: &str) -> Result<GlobMatcher> {
+    let glob = Glob::new(pattern).map_err(|error| {
+        Error::usage("the pattern of the page files cannot be read")
+            .because(error)
+            .hint("`[` and `{` begin a set of letters and a choice; write `[[]` and `[{]` for these letters themselves")
+    })?;
+    Ok(glob.compile_matcher())
+}
+
+fn list(folder: &Path, names: &GlobMatcher) -> Result<Vec<PathBuf>> {
     let failed = |error: io::Error| {
         Error::usage("the folder of the page files cannot be read").with("folder", folder.display()).because(error)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_wanted) && path.is_file() {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        if names.is_match(entry.file_name()) && path.is_file() {
             found.push(path);
         }
     }
@@ -62,18 +76,8 @@ fn list(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>>
     Ok(found)
 }
 
-/// Whether `name` is one that `pattern` means: `*` stands for any text, `?` for one byte.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| matches(rest, &name[taken..])),
-        ([b'?', pattern @ ..], [_, name @ ..]) => matches(pattern, name),
-        ([wanted, pattern @ ..], [given, name @ ..]) if wanted == given => matches(pattern, name),
-        _ => false,
-    }
-}
-
-/// Reads a page file into `into`, whose buffer is used again. gzip and zstd are known by their first bytes, whatever the file is called.
+/// Reads a page file into `into`, whose buffer is used again. gzip and zstd are known by their first bytes, whatever
+/// the file is called.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the file cannot be read or decompressed.
@@ -114,6 +118,20 @@ fn unpack(packed: impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// The names of the files that `pattern` means in a folder of these files.
+    fn found(pattern: &str, files: &[&str]) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in files {
+            fs::write(folder.path().join(file), "{}").expect("a file");
+        }
+        names_of(find(folder.path().join(pattern).to_str().expect("UTF-8")))
+    }
+
+    fn names_of(found: Result<Vec<PathBuf>>) -> Vec<String> {
+        let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        found.map(|found| found.into_iter().map(name).collect()).unwrap_or_default()
+    }
+
     #[test]
     fn patterns_mean_whole_names() {
         for (pattern, name, expected) in [
@@ -121,12 +139,84 @@ mod tests {
             ("page_*.json", "page_.json", true),
             ("page_*.json", "truth.json", false),
             ("page_*.json", "page_1.json.gz", false),
+            ("page_*.json", "PAGE_1.json", false),
+            ("page_?.json", "page_1.json", true),
             ("page_?.json", "page_12.json", false),
             ("*1*2*", "x1y2", true),
-            ("*", "", true),
-            ("", "x", false),
+            ("**1", "x1", true),
+            ("*", "x", true),
+            ("page_[0-4].json", "page_4.json", true),
+            ("page_[0-4].json", "page_5.json", false),
+            ("page_*.{json,json.gz}", "page_1.json.gz", true),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(found(pattern, &[name]) == [name], expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_means_its_page_files_in_the_order_of_their_names() {
+        let files = ["b.json", "a.json.zst", "c.json.gz", ".hidden.json", "a b.json", "notes.txt", "x.JSON", "json"];
+        assert_eq!(found("", &files), [".hidden.json", "a b.json", "a.json.zst", "b.json", "c.json.gz"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("folder.json")).expect("a folder");
+        assert!(find(folder.path().to_str().expect("UTF-8")).is_err(), "a folder is no page");
+    }
+
+    #[test]
+    fn odd_names_are_found() {
+        let files = ["page 1.json", ".page.json", "page_[1].json", "page_1.json", "页一.json", "-n.json"];
+        assert_eq!(found("*", &files).len(), files.len());
+        for (pattern, expected) in [
+            ("page *.json", &files[..1]),
+            (".p*", &files[1..2]),
+            // A name goes before the pattern that it could be.
+            ("page_[1].json", &files[2..3]),
+            ("page_[[]*", &files[2..3]),
+            ("page_[1].jso?", &files[3..4]),
+            ("页*", &files[4..5]),
+            ("-*", &files[5..]),
+        ] {
+            assert_eq!(found(pattern, &files), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_part_is_a_pattern() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["may [1]", "may 1"] {
+            let inner = folder.path().join(name);
+            fs::create_dir(&inner).expect("a folder");
+            fs::write(inner.join(format!("{name}.json")), "{}").expect("a file");
+        }
+        let find_in = |place: &str| find(folder.path().join(place).to_str().expect("UTF-8"));
+        assert_eq!(names_of(find_in("may [1]/*.json")), ["may [1].json"]);
+        assert_eq!(names_of(find_in("may [1]")), ["may [1].json"]);
+        let error = find_in("may*/*.json").expect_err("no folder has this name").to_string();
+        assert!(error.contains("the folder of the page files cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_told() {
+        for pattern in ["page_[1.json", "page_{1.json", "page_[9-1].json"] {
+            let error = find(pattern).expect_err("no pattern");
+            assert!(error.to_string().contains("the pattern of the page files cannot be read"), "{error}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("[[]")), "{error:?}");
+        }
+    }
+
+    /// Their rows would be missed by a listing that knows only names that are text.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_no_text_are_found() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let page = folder.path().join(OsStr::from_bytes(b"page_\xD2\xB3.json"));
+        fs::write(&page, "{}").expect("a file");
+        let place = folder.path().to_str().expect("UTF-8");
+        for place in [place.to_owned(), format!("{place}/page_*.json"), format!("{place}/page_??.json")] {
+            assert_eq!(find(&place).expect("a page"), std::slice::from_ref(&page), "{place}");
         }
     }
 }
