@@ -29,6 +29,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
@@ -165,8 +167,23 @@ async fn sync_by(
     interrupt: &Interrupt,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<SyncReport> {
+    let report = SyncReport::new(RunId::generate());
+    let span = tracing::error_span!("run", account = %account.name, run = %report.run);
+    Box::pin(sync_in(resources, account, store, options, clock, interrupt, progress, report)).instrument(span).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a run needs, and its report")]
+async fn sync_in(
+    resources: &RunResources,
+    account: &AccountSettings,
+    store: Store,
+    options: &SyncOptions,
+    clock: Arc<dyn Clock>,
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(Progress) + Sync),
+    mut report: SyncReport,
+) -> Result<SyncReport> {
     let began = Instant::now();
-    let mut report = SyncReport::new(RunId::generate());
     let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {

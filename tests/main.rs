@@ -21,6 +21,7 @@ mod interrupt;
 #[cfg(target_os = "linux")]
 mod local_disk;
 mod locations;
+mod logs;
 mod main_job;
 mod manifest;
 mod modules;

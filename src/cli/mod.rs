@@ -23,17 +23,18 @@ mod status;
 mod stop;
 mod sync;
 mod sync_summary;
+mod talk;
 mod verify;
 mod views;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, Subcommand};
 
 use self::output::print;
+use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_warning};
 use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
@@ -93,21 +94,6 @@ enum Command {
     Sandbox(sandbox::Args),
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -121,7 +107,7 @@ pub fn main() -> ExitCode {
             return ended(exit::DONE);
         }
     };
-    start_logging(args.log_level, args.log_format);
+    talk::start(args.log_level, args.log_format);
     if args.command.only_prints() {
         output::check_open();
     }
@@ -198,39 +184,4 @@ fn run(command: Command) -> Result<u8> {
     // it up and said so: the process must not wait for it either.
     runtime.shutdown_background();
     code
-}
-
-/// Only our own events are shown below warnings: HTTP libraries write URLs, and those can carry signatures.
-fn start_logging(level: LogLevel, format: LogFormat) {
-    let level = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("error,wdt_lake={level}")))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
-}
-
-fn print_error(error: &Error) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error}");
-    if let Some(hint) = error.hint_text() {
-        let _ = writeln!(stderr, "hint: {hint}");
-    }
-}
-
-fn print_hint(hint: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "hint: {hint}");
-}
-
-fn print_warning(warning: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::render;
 use super::sync::writers;
+use super::talk::error_json;
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
@@ -125,7 +126,7 @@ fn to_json(account: &AccountName, report: &ReplayReport) -> Value {
         "parquet_bytes": report.tally.bytes,
         "gaps": report.gaps.iter().map(|gap| json!({
             "window": {"start": gap.window.start(), "end": gap.window.end()},
-            "error": {"message": gap.error.to_string(), "hint": gap.error.hint_text()},
+            "error": error_json(&gap.error),
         })).collect::<Vec<_>>(),
         "wall_s": (report.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
         "exit_code": report.exit_code(),

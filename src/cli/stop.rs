@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{AccountArgs, LakeUri};
 use super::sync::{CallArgs, writers};
+use super::talk::error_json;
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::RunId;
@@ -248,15 +249,14 @@ fn to_json(
         })
     };
     let not_called = |(number, why): &(String, Planned)| json!({"purchase_apply_no": number, "why": why.name(), "message": why.in_words()});
-    let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
     json!({
         "command": "stop", "account": account.name, "run": run, "called": true,
         "merged": numbers.merged().collect::<Vec<_>>(),
         "requisitions": report.told.values().map(one).collect::<Vec<_>>(),
         "not_called": report.not_called.iter().map(not_called).collect::<Vec<_>>(),
         "untried": untried,
-        "refusals": report.refusals.iter().map(error).collect::<Vec<_>>(),
-        "error": report.stopped.as_ref().map(error),
+        "refusals": report.refusals.iter().map(error_json).collect::<Vec<_>>(),
+        "error": report.stopped.as_ref().map(error_json),
         "exit_code": report.exit_code(),
     })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::render;
+use super::talk::error_json;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::Error;
@@ -50,7 +51,6 @@ fn to_json(account: &AccountName, report: &SyncReport) -> Value {
 /// What a run did for an account.
 pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value {
     let window = |window: crate::time::Window| json!({"start": window.start(), "end": window.end()});
-    let error = |error: &Error| json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()});
     json!({
         "account": account,
         "run": report.run,
@@ -65,8 +65,8 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "files": report.tally.files,
         "parquet_bytes": report.tally.bytes,
         "warnings": report.warnings,
-        "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error(&gap.error)})).collect::<Vec<_>>(),
-        "error": report.stopped.as_ref().map(error),
+        "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
+        "error": report.stopped.as_ref().map(error_json),
         "interrupted": report.interrupted,
         "wall_s": seconds(report.elapsed),
         "exit_code": report.exit_code(),

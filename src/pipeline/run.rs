@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use tracing::Instrument as _;
 
 use super::accounts::RunResources;
 use super::raw::KeepRaw;
@@ -197,13 +198,15 @@ impl<'a> Run<'a> {
                 let task =
                     Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
-                under_way.push(async move {
+                let span = tracing::error_span!("window", window = %work.window());
+                let work = async move {
                     let (totals, outcome) = match work.clone() {
                         Work::Missing(window, budget) => task.fill(window, budget).await,
                         Work::Again(replacement) => (StatedTotals::default(), replace(&task, replacement).await),
                     };
                     (work, totals, outcome)
-                });
+                };
+                under_way.push(work.instrument(span));
             }
             let next = tokio::select! {
                 biased;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::latest::{Known, knows_present};
 use super::lease_session::LeaseSession;
 use super::source::unreadable;
@@ -98,6 +100,19 @@ pub async fn stop(
 ) -> Result<(RunId, StopReport)> {
     check_can_stop(account)?;
     let run = RunId::generate();
+    let span = tracing::error_span!("run", account = %account.name, %run);
+    let report = Box::pin(stop_in(run, account, store, numbers, options, clock)).instrument(span).await?;
+    Ok((run, report))
+}
+
+async fn stop_in(
+    run: RunId,
+    account: &AccountSettings,
+    store: Store,
+    numbers: &Numbers,
+    options: &StopOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<StopReport> {
     let erp = Called {
         gateway: Gateway::new(account, &options.calls, Arc::clone(&clock))?,
         decoder: Arc::new(PageDecoder::new(account.edition, run)?),
@@ -140,7 +155,7 @@ pub async fn stop(
     for warning in erp.gateway.clock_warnings() {
         tracing::warn!("{warning}");
     }
-    Ok((run, report))
+    Ok(report)
 }
 
 /// The ERP behind a gateway.

@@ -102,17 +102,17 @@ impl Task<'_> {
         // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
         let latest = self.latest(begun);
         if latest < window.end() {
-            tracing::debug!(%window, %latest, "the window ends later than the gateway's clock allows");
+            tracing::debug!(%latest, "the window ends later than the gateway's clock allows");
             return Ok(TaskOutcome { replan: vec![window], is_too_late: true, ..TaskOutcome::default() });
         }
         match walked {
             Walked::TooLarge { pieces, total } => {
-                tracing::debug!(%window, total, pieces, "the window is too large");
+                tracing::debug!(total, pieces, "the window is too large");
                 let too_large = Some((total, pieces));
                 Ok(TaskOutcome { too_large, cut_total: Some(total), ..TaskOutcome::default() })
             }
             Walked::Unproved { windows, total } => {
-                tracing::debug!(%window, total, "the window was not proved and is cut");
+                tracing::debug!(total, "the window was not proved and is cut");
                 let pieces = budget.shared_by(windows);
                 Ok(TaskOutcome { pieces, total, cut_total: total, ..TaskOutcome::default() })
             }
@@ -223,7 +223,7 @@ impl Task<'_> {
             }
             // Another run committed some of it, or took this run for dead: what is still missing is planned again.
             CommitOutcome::Dropped(conflict) => {
-                tracing::warn!(%window, %conflict, "the commit was dropped and is planned again");
+                tracing::warn!(%conflict, "the commit was dropped and is planned again");
                 let lake = self.writer.view().await;
                 outcome.replan.extend(lake.coverage().gaps(window));
                 outcome.replace_again.extend(refresh::plan_again(&lake, &removes, self.options));

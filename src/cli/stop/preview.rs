@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::super::render;
+use super::super::talk::error_json;
 use crate::config::{AccountSettings, StopTerms};
 use crate::log::Stops;
 use crate::pipeline::Known;
@@ -46,7 +47,7 @@ impl Preview<'_> {
         json!({
             "command": "stop", "account": self.account.name, "called": false,
             "would_call": self.plan.calls(), "not_called": self.plan.not_called(), "lake_knows_present": self.is_lake_heard,
-            "refusal": refusal.map(|error| json!({"message": error.to_string(), "hint": error.hint_text()})),
+            "refusal": refusal.as_ref().map(error_json),
             "merged": self.numbers.merged().collect::<Vec<_>>(), "requisitions": requisitions,
         })
     }

@@ -89,7 +89,7 @@ impl Caller {
             if too_late || Instant::now() + delay > give_up_at {
                 return last.at(method);
             }
-            tracing::warn!(method, delay_ms = delay.as_millis(), "nothing was done yet, sending the same call again");
+            tracing::warn!(method, delay_s = delay.as_secs_f64(), "nothing was done yet, sending the same call again");
             tokio::time::sleep(delay).await;
         }
     }

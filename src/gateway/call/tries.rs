@@ -49,7 +49,7 @@ impl<'a> Tries<'a> {
             return Err(response);
         }
         let (method, delay) = (self.method, self.delay_of_failure());
-        tracing::warn!(method, why = response.why, delay_ms = delay.as_millis(), "unreadable, asking again");
+        tracing::warn!(method, why = response.why, delay_s = delay.as_secs_f64(), "unreadable, asking again");
         Ok((delay, response.bytes))
     }
 
@@ -101,7 +101,7 @@ impl<'a> Tries<'a> {
     }
 
     fn warned(&self, error: &Error, delay: Duration) -> Duration {
-        tracing::warn!(method = self.method, %error, delay_ms = delay.as_millis(), "call failed, trying again");
+        tracing::warn!(method = self.method, %error, delay_s = delay.as_secs_f64(), "call failed, trying again");
         delay
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::Instrument as _;
+
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
 use super::super::replace::drop_extra_rows;
@@ -59,7 +61,8 @@ pub(crate) async fn replay_lake(
     };
     let work = rebuild.all_windows(&mut report);
     let session = LeaseSession { store, account: from.account().clone(), run, clock };
-    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
+    let span = tracing::error_span!("run", account = %session.account, %run);
+    Box::pin(under_lease(&writer, session, options.wait, work)).instrument(span).await?;
     Ok(report.after(began))
 }
 

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use tracing::Instrument as _;
+
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
 use super::files::{self, PageFile};
@@ -73,7 +75,8 @@ pub(crate) async fn replay_pages(
     let run = report.run;
     let work = land(&writer, reader, memory_bytes, &mut report);
     let session = LeaseSession { store, account, run, clock };
-    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
+    let span = tracing::error_span!("run", account = %session.account, %run);
+    Box::pin(under_lease(&writer, session, options.wait, work)).instrument(span).await?;
     Ok(report.after(began))
 }
 

@@ -253,7 +253,7 @@ impl<'a> Repetition<'a> {
                 "the object store does not do what was asked; it is asked again for {longest:?}"
             );
         } else {
-            tracing::debug!(answer = why, ?pause, "a request to the object store is repeated");
+            tracing::debug!(answer = why, pause_s = pause.as_secs_f64(), "a request to the object store is repeated");
         }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Some(pause)
