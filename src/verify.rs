@@ -9,7 +9,7 @@
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
 //!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
-//! - **the strays** (`strays`): no Parquet file lies in a table's folder that is not ours, for whoever reads the table by a glob would read it;
+//! - **the strays** (`strays`): no Parquet file lies in a table's folder that is untracked, for whoever reads the table by a glob would read it;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
 //!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
 //!   of their details. That is no defect of the lake, for the ERP's own data may be so.

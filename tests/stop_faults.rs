@@ -262,7 +262,7 @@ fn death_between_intent_and_result_is_shown_and_settled() {
         assert_eq!((stop_calls(&sandbox), was_stopped(&sandbox)), (usize::from(called), called), "{point}");
         assert_eq!(status(&lake)["pending_stops"][0]["state"], "open", "{point}");
         let text = run(program().args(["status", "--lake", &lake.text()])).expect_code(0).stdout;
-        assert!(text.contains("1 requisition not settled") && text.contains("POA1"), "{text}");
+        assert!(text.contains("1 requisition pending") && text.contains("POA1"), "{text}");
 
         let next = stop(&sandbox, &lake, &["--yes", "POA1"]);
         if called {

@@ -1,4 +1,4 @@
-//! `wdt-lake replay`: rebuild a lake without the ERP, from answers that were kept.
+//! `wdt-lake replay`: rebuild a lake without the ERP, from raw responses.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     Ok(code)
 }
 
-/// Rebuilds the accounts of a lake that have kept answers, or the one that is wanted.
+/// Rebuilds the accounts of a lake that have raw responses, or the one that is wanted.
 async fn from_raw(args: &Args, from: &str, wanted: Option<&AccountName>) -> Result<Vec<(AccountName, ReplayReport)>> {
     let old = Store::open(from, Access::Read)?;
     let present = accounts(&old).await?;

@@ -1,4 +1,4 @@
-//! Landing: files under unique names first, then one manifest that makes them count.
+//! Committing: files under unique names first, then one manifest that makes them count.
 //!
 //! **The commit.** Before every try at a number the staged commit is checked against the state; a staged commit that may not follow is dropped whole. Then
 //! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
@@ -66,7 +66,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first landing.
+    /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first commit.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it half wrote: that is
-    /// not a broken disk, and landing again helps.
+    /// not a broken disk, and committing again helps.
     pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<CommitOutcome> {
         let is_fenced = async || self.log.lock().await.standing(commit) == Some(crate::log::state::Standing::Fenced);
         if self.follow().await.is_err() || !is_fenced().await {

@@ -1,4 +1,4 @@
-//! Death, lost answers and errors at every single step of a landing, a refresh and a sweep, on memory and on local disk; and the races
+//! Death, lost answers and errors at every single step of a commit, a refresh and a sweep, on memory and on local disk; and the races
 //! that the protocol is made for, one by one.
 
 use std::collections::BTreeSet;
@@ -106,7 +106,7 @@ pub(crate) async fn work(writer: &Writer) -> Result<()> {
     Ok(())
 }
 
-/// What a run that died has left: files without a manifest, a half-written file, and something that is not ours.
+/// What a run that died has left: files without a manifest, a half-written file, and something that is untracked.
 pub(crate) async fn leave_orphans(store: &Store) {
     let dead = writer(store).await;
     let mut staged = dead.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
@@ -401,7 +401,7 @@ async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again()
         sweeper.sweep().await.unwrap_or_else(|error| panic!("{point}: {error}"));
         committed(sweeper.land(new_commit(0, 29)).await);
         writer(&store).await.sweep().await.expect("swept");
-        assert_eq!(everything(&store).await.len(), 1 + 2 + 2, "{point}: what is not ours, two files, two manifests");
+        assert_eq!(everything(&store).await.len(), 1 + 2 + 2, "{point}: what is untracked, two files, two manifests");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The courtesy lease: keeps a second run on the same account from spending calls on what a first run is already fetching.
+//! The advisory lease: keeps a second run on the same account from spending calls on what a first run is already fetching.
 //!
 //! It is one small object a run rewrites every 30 seconds. A run that finds another's lease younger than two minutes stops with
 //! [`ErrorKind::Conflict`], or waits; an older one it takes over. **Nothing's correctness depends on it**: two runs that both believe to

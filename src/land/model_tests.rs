@@ -281,7 +281,7 @@ fn start(world: &Arc<World>) -> Running {
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 
-/// One run; gives how many commits stand, how many drafts were dropped, how many stops were called, and how often a checkpoint was read.
+/// One run; gives how many commits stand, how many staged commits were dropped, how many stops were called, and how often a checkpoint was read.
 fn run(seed: u64) -> (usize, usize, usize, u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let world = Arc::new(World {
@@ -404,7 +404,7 @@ fn no_interleaving_loses_doubles_or_ages_a_row() {
         openings += by_checkpoint;
     }
     println!(
-        "seeds {first}..{}: {commits} commits, {drops} dropped drafts, {stops} stops, {openings} openings by a checkpoint",
+        "seeds {first}..{}: {commits} commits, {drops} dropped staged commits, {stops} stops, {openings} openings by a checkpoint",
         first + runs
     );
     assert!(runs < 100 || (commits > 0 && drops > 0 && stops > 0 && openings > 0), "the model must see all of it");

@@ -9,7 +9,7 @@
 //! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
 //! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
-//! - names that are not ours are reported and never touched.
+//! - names that are untracked are reported and never touched.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,7 +37,7 @@ pub(crate) struct Swept {
     pub fenced: Vec<CommitId>,
     /// The objects that it deleted.
     pub deleted: Vec<String>,
-    /// Names in the account's folders that are not ours.
+    /// Names in the account's folders that are untracked.
     pub untracked: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Leftovers {
     pub unfinished: Vec<(CommitId, Vec<String>)>,
     /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
     pub deletable: Vec<String>,
-    /// Names in the account's folders that are not ours.
+    /// Names in the account's folders that are untracked.
     pub untracked: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Found {
     pub(crate) deletable: Vec<String>,
     /// Half-written leases.
     pub(crate) leases: Vec<(RunId, String)>,
-    /// What is not ours.
+    /// What is untracked.
     pub(crate) untracked: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn sort_out(state: &LogState, layout: &Layout, objects: Vec<String>) 
     found
 }
 
-/// The names of all objects in the account's folders of data, quarantine, kept answers and half-written files.
+/// The names of all objects in the account's folders of data, quarantine, raw responses and half-written files.
 pub(crate) async fn list_owned(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let roots = layout.owned_roots();
     let listed = futures::future::try_join_all(roots.iter().map(|root| store.names(root))).await?;
@@ -124,7 +124,7 @@ async fn list_old_probes(store: &Store, layout: &Layout) -> Result<Vec<String>> 
 }
 
 impl Writer {
-    /// Clears away what runs that died have left. Call it before the first landing, while holding the lease: without the lease it is
+    /// Clears away what runs that died have left. Call it before the first commit, while holding the lease: without the lease it is
     /// as safe, but a run that is still alive has to land again what was fenced.
     ///
     /// # Errors
@@ -140,8 +140,8 @@ impl Writer {
             let found = self.with_state(|state| sort_out(state, self.layout(), objects.clone())).await;
             if found.unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
-                let courtesies = leases.chain(probes).chain(checkpoints);
-                swept.deleted = self.delete_all(found.deletable.into_iter().chain(courtesies).collect()).await?;
+                let advisory = leases.chain(probes).chain(checkpoints);
+                swept.deleted = self.delete_all(found.deletable.into_iter().chain(advisory).collect()).await?;
                 swept.untracked = found.untracked;
                 return Ok(swept);
             }

@@ -146,7 +146,7 @@ pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
     }
 }
 
-/// A row of stops in the columns that landing looks at.
+/// A row of stops in the columns that writing looks at.
 pub(crate) fn stop_rows(number: &str, second: i64) -> NewFile {
     let spec = Arc::new(TableSpec { table: Table::StopReference, ..header_spec() });
     NewFile { spec, span: None, part: None, rows: vec![header_batch(&[(number, second, 0)])].into() }
@@ -162,7 +162,7 @@ pub(crate) fn schema_accepts(manifest: &Value) -> bool {
     VALIDATOR.is_valid(manifest)
 }
 
-/// Headers in the three columns that landing looks at: number, modified seconds, quantity in ten-thousandths.
+/// Headers in the three columns that writing looks at: number, modified seconds, quantity in ten-thousandths.
 pub(crate) fn header_batch(rows: &[(&str, i64, i128)]) -> RecordBatch {
     let schema = Schema::new(vec![
         Field::new("purchase_apply_no", DataType::Utf8, false),
@@ -195,7 +195,7 @@ pub(crate) fn header_spec() -> TableSpec {
     }
 }
 
-/// A landing of one header a second of `start..=end`, in both tables.
+/// A new commit of one header a second of `start..=end`, in both tables.
 pub(crate) fn new_commit(start: i64, end: i64) -> NewCommit {
     let names: Vec<String> = (start..=end).map(|second| format!("CG{second:06}")).collect();
     let rows: Vec<_> = names.iter().zip(start..=end).map(|(name, second)| (name.as_str(), second, 10_000)).collect();

@@ -1,6 +1,6 @@
 //! Checkpoints: the state up to a manifest as one object, so that a log is opened without reading all of it.
 //!
-//! A checkpoint is a courtesy. The manifests alone are the log: a checkpoint is believed only when it is whole, of a format that is known, and names the
+//! A checkpoint is advisory. The manifests alone are the log: a checkpoint is believed only when it is whole, of a format that is known, and names the
 //! manifest that stands under its number by its SHA-256; otherwise an older one is tried, and in the end every manifest is read. So nothing depends on one
 //! being written, or on when it arrives, and any of them may be deleted.
 //!
@@ -143,7 +143,7 @@ pub(crate) struct CheckpointPolicy {
 }
 
 impl CheckpointPolicy {
-    /// The rhythm of a log whose newest checkpoint that can be believed has this number; 0 for none.
+    /// The policy of a log whose newest checkpoint that can be believed has this number; 0 for none.
     pub(crate) fn since(newest: u64) -> Self {
         Self { every: EVERY, newest: AtomicU64::new(newest) }
     }

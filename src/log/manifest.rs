@@ -35,7 +35,7 @@ pub enum CommitKind {
     Refresh,
     /// Commit ids that can never commit any more.
     Fence,
-    /// Rows rebuilt from kept answers or page files.
+    /// Rows rebuilt from raw responses or page files.
     Replay,
     /// From when on a run was asked that proved no window. It covers nothing and binds nothing.
     Start,
@@ -118,7 +118,7 @@ pub struct QuarantineEntry {
     pub rows: u64,
 }
 
-/// The answers from which a commit was made: zstd, one JSON object a line. What the lines say is not landing's to know.
+/// The answers from which a commit was made: zstd, one JSON object a line. What the lines say is for others to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawEntry {
     /// Its name, relative to the root of the lake.

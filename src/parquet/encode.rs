@@ -69,7 +69,7 @@ pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<
         return Ok(None);
     }
     let failed = |error| Error::internal("cannot encode the Parquet file").with("table", spec.table).because(error);
-    let properties = properties(spec, &schema, rows, origin).map_err(|why| unfit(spec, &why))?;
+    let properties = properties(spec, &schema, rows, origin).map_err(|why| mismatched(spec, &why))?;
     let (min_modified, max_modified) = check(spec, &*columns, origin)?;
 
     let parquet = ArrowSchemaConverter::new().convert(&as_text(&schema)).map_err(failed)?;
@@ -119,15 +119,15 @@ fn check(spec: &TableSpec, columns: &dyn Columns, origin: &FileOrigin) -> Result
         let keys = keys.map(|(place, field)| values(spec, columns, field, *place, chunk.clone()));
         let keys = keys.collect::<Result<_>>()?;
         let keys = RecordBatch::try_new(Arc::clone(&schema), keys).map_err(failed)?;
-        check_order(spec, before.as_ref(), &keys).map_err(|why| unfit(spec, &why))?;
-        let (least, most) = bounds(spec, &keys).map_err(|why| unfit(spec, &why))?;
+        check_order(spec, before.as_ref(), &keys).map_err(|why| mismatched(spec, &why))?;
+        let (least, most) = bounds(spec, &keys).map_err(|why| mismatched(spec, &why))?;
         if origin.span.is_some_and(|span| !span.contains(least) || !span.contains(most)) {
-            return Err(unfit(spec, "a modified time outside the file's span"));
+            return Err(mismatched(spec, "a modified time outside the file's span"));
         }
         range = Some(range.map_or((least, most), |(low, high)| (low.min(least), high.max(most))));
         before = Some(keys);
     }
-    range.ok_or_else(|| unfit(spec, "no rows"))
+    range.ok_or_else(|| mismatched(spec, "no rows"))
 }
 
 /// The values of a column in `rows`, as many as there must be, and none missing where none may be.
@@ -140,15 +140,18 @@ fn values(
 ) -> Result<ArrayRef> {
     let values = columns.column(place, rows.clone())?;
     if values.len() != rows.len() {
-        return Err(unfit(spec, &format!("`{}` has {} values for {} rows", field.name(), values.len(), rows.len())));
+        return Err(mismatched(
+            spec,
+            &format!("`{}` has {} values for {} rows", field.name(), values.len(), rows.len()),
+        ));
     }
     if !field.is_nullable() && values.null_count() > 0 {
-        return Err(unfit(spec, &format!("`{}` has nulls", field.name())));
+        return Err(mismatched(spec, &format!("`{}` has nulls", field.name())));
     }
     Ok(values)
 }
 
-fn unfit(spec: &TableSpec, why: &str) -> Error {
+fn mismatched(spec: &TableSpec, why: &str) -> Error {
     Error::internal(format!("cannot write rows that do not fit their table: {why}")).with("table", spec.table)
 }
 

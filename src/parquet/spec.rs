@@ -5,7 +5,7 @@ use crate::id::{AccountName, CommitId};
 use crate::log::Table;
 use crate::time::Window;
 
-/// What landing needs to know of a table; the caller takes it from the data contract.
+/// What writing needs to know of a table; the caller takes it from the data contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSpec {
     /// Which table.

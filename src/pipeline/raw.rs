@@ -1,4 +1,4 @@
-//! Answers kept as they came, so that a lake can be rebuilt without the ERP.
+//! Raw responses, kept as they came, so that a lake can be rebuilt without the ERP.
 //!
 //! While a window is walked, every answer that the walk takes in is appended to a temporary file without a name, in the order in which it was
 //! taken in: with the same answers in the same order, a walk comes to the same end. When a window lands, the file becomes the commit's

@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         )?;
         let spill = SpillBuffer::new(resources.page_memory);
         let replacements = refresh::plan(lake, options);
-        // Answers that were kept go with the commits that are replaced: those of the new walk take their place.
+        // Raw responses go with the commits that are replaced: those of the new walk take their place.
         let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| live.raw.is_some());
         let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
             true => KeepRaw::Yes,

@@ -27,7 +27,7 @@ pub(crate) struct Stopper<'a, E> {
     pub erp: &'a E,
     /// The account's log.
     pub writer: &'a Writer,
-    /// What landing needs to know of the table.
+    /// What writing needs to know of the table.
     pub spec: Arc<TableSpec>,
     /// The run, as on the rows.
     pub run: RunId,

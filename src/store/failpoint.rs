@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
-/// The named points, in the order in which a landing and then a sweep pass them on local disk.
+/// The named points, in the order in which a commit and then a sweep pass them on local disk.
 pub const POINTS: [&str; 12] = [
     "put.staged",
     "put.published",
@@ -80,7 +80,7 @@ pub(crate) trait FaultInjection: Send + Sync {
 #[derive(Clone, Default)]
 pub(crate) struct FailPoints {
     #[cfg(any(test, debug_assertions))]
-    interference: Option<std::sync::Arc<dyn FaultInjection>>,
+    faults: Option<std::sync::Arc<dyn FaultInjection>>,
     #[cfg(any(test, debug_assertions))]
     part_bytes: Option<usize>,
 }
@@ -88,14 +88,14 @@ pub(crate) struct FailPoints {
 #[cfg(any(test, debug_assertions))]
 impl FailPoints {
     #[cfg(test)]
-    pub(crate) fn new(interference: std::sync::Arc<dyn FaultInjection>) -> Self {
-        Self { interference: Some(interference), part_bytes: None }
+    pub(crate) fn new(faults: std::sync::Arc<dyn FaultInjection>) -> Self {
+        Self { faults: Some(faults), part_bytes: None }
     }
 
     /// The seam of a real process: alive when `WDT_LAKE_FAILPOINT` is set.
     pub(crate) fn of_process() -> Self {
         let part_bytes = std::env::var("WDT_LAKE_PART_BYTES").ok().and_then(|text| text.parse().ok());
-        Self { interference: Abort::from_environment().map(|abort| std::sync::Arc::new(abort) as _), part_bytes }
+        Self { faults: Abort::from_environment().map(|abort| std::sync::Arc::new(abort) as _), part_bytes }
     }
 
     /// From how many bytes on an object is put in parts, and how big the parts are, if a test says so.
@@ -117,8 +117,8 @@ impl FailPoints {
     }
 
     async fn ask(&self, moment: InjectedAt<'_>) -> Result<()> {
-        match &self.interference {
-            Some(interference) => interference.at(moment).await,
+        match &self.faults {
+            Some(faults) => faults.at(moment).await,
             None => Ok(()),
         }
     }

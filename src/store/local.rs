@@ -178,7 +178,7 @@ fn entries(root: &Path, folder: &str) -> io::Result<impl Iterator<Item = io::Res
     Ok(entries.into_iter().flatten())
 }
 
-/// A name that is not UTF-8 is not ours, whatever it is shown as.
+/// A name that is not UTF-8 is untracked, whatever it is shown as.
 fn below(folder: &str, entry: &DirEntry) -> String {
     let name = entry.file_name();
     let name = name.to_string_lossy();

@@ -55,7 +55,9 @@ pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, selected: &[(usize, 
         let table = rows.of.table(assembly.picked.contract);
         let columns = (0..table.columns().len()).map(|place| as_text(rows.gather(place, 0..rows.rows())?));
         let columns = columns.collect::<std::result::Result<_, ArrowError>>();
-        columns.and_then(|columns| RecordBatch::try_new(table.schema(), columns)).map_err(|error| unfit(table, error))
+        columns
+            .and_then(|columns| RecordBatch::try_new(table.schema(), columns))
+            .map_err(|error| mismatched(table, error))
     };
     let (headers, details) = (all(&assembly.headers())?, all(&assembly.details())?);
     Ok(WindowRows { headers, details, quarantined: assembly.quarantined, remarks: assembly.remarks })
@@ -78,7 +80,7 @@ fn as_bytes(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
-fn unfit(table: &TableContract, error: ArrowError) -> Error {
+fn mismatched(table: &TableContract, error: ArrowError) -> Error {
     Error::internal("cannot assemble the rows of the window").with("table", table.name()).because(error)
 }
 
@@ -106,7 +108,7 @@ impl<P: AsRef<Page>> Assembly<P> {
     /// Quarantined selected go to quarantine, skipped ones nowhere.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a winner stands on no page.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a selected row stands on no page.
     pub fn new(pages: Arc<[P]>, selected: &[(usize, usize)]) -> Result<Self> {
         let contract = Contract::get()?;
         let mut headers = Vec::with_capacity(selected.len());
@@ -253,7 +255,7 @@ impl<P: AsRef<Page>> Gathered<P> {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when they outgrow an array.
     pub fn column(&self, place: usize, rows: Range<usize>) -> Result<ArrayRef> {
-        self.gather(place, rows).map_err(|error| unfit(self.of.table(self.picked.contract), error))
+        self.gather(place, rows).map_err(|error| mismatched(self.of.table(self.picked.contract), error))
     }
 
     /// The runs that `rows` are made of.

@@ -170,19 +170,20 @@ fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): Key<'_>) ->
 }
 
 fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
-    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| unfit(&format!("no column `{name}`")));
-    let numbers = column("purchase_apply_no")?.as_string_opt::<i32>().ok_or_else(|| unfit("numbers are not text"))?;
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| mismatched(&format!("no column `{name}`")));
+    let numbers =
+        column("purchase_apply_no")?.as_string_opt::<i32>().ok_or_else(|| mismatched("numbers are not text"))?;
     let times = column(modified)?
         .as_primitive_opt::<TimestampMicrosecondType>()
-        .ok_or_else(|| unfit("modified times are not timestamps in microseconds"))?;
-    let ids = column("apply_id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| unfit("ids are not integers"))?;
+        .ok_or_else(|| mismatched("modified times are not timestamps in microseconds"))?;
+    let ids = column("apply_id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| mismatched("ids are not integers"))?;
     let id = |row: usize| if ids.is_valid(row) { ApplyId::new(ids.value(row)) } else { None };
     Ok((0..numbers.len()).map(move |row| (numbers.value(row), times.value(row), id(row))))
 }
 
 fn integers(rows: &RecordBatch, name: &str) -> Result<HashSet<i64>> {
     let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    Ok(column.ok_or_else(|| unfit(&format!("no column `{name}` of integers")))?.iter().flatten().collect())
+    Ok(column.ok_or_else(|| mismatched(&format!("no column `{name}` of integers")))?.iter().flatten().collect())
 }
 
 fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
@@ -193,14 +194,14 @@ fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) 
     for field in schema.fields() {
         let column = |batch: &&RecordBatch| batch.column_by_name(field.name()).cloned();
         let parts: Option<Vec<_>> = batches.iter().map(column).collect();
-        let parts = parts.ok_or_else(|| unfit(&format!("no column `{}`", field.name())))?;
+        let parts = parts.ok_or_else(|| mismatched(&format!("no column `{}`", field.name())))?;
         let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-        columns.push(interleave(&parts, rows).map_err(|error| unfit("columns of another type").because(error))?);
+        columns.push(interleave(&parts, rows).map_err(|error| mismatched("columns of another type").because(error))?);
     }
-    RecordBatch::try_new(schema, columns).map_err(|error| unfit("columns of another type").because(error))
+    RecordBatch::try_new(schema, columns).map_err(|error| mismatched("columns of another type").because(error))
 }
 
-fn unfit(why: &str) -> Error {
+fn mismatched(why: &str) -> Error {
     Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
         .hint("`wdt-lake verify` says which file is damaged")
 }

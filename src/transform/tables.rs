@@ -20,7 +20,7 @@ pub(crate) fn contract_version() -> Result<FormatVersion> {
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
 }
 
-/// What landing needs to know of the two tables of requisitions, headers first, from the contract.
+/// What writing needs to know of the two tables of requisitions, headers first, from the contract.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.

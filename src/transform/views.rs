@@ -9,7 +9,7 @@
 //!   the same `_run_id` and `_extracted_at`: header and details of one answer share them, whatever file holds them;
 //! - of these the latest `modified` wins, and of one version and id the one that was read last. Two requisitions can share number and second:
 //!   rows with other ids all stay. An id that is not positive is none;
-//! - the details are those of the winner's own answer, each position once.
+//! - the details are those of the selected row's own response, each position once.
 //!
 //! No engine reads a table without any file. Then an empty relation with the table's columns stands in its place, and the script says so. Outcomes
 //! of stops have a view only where there are any. A stop that was unknown and is settled has two

@@ -33,7 +33,7 @@ pub(super) struct Expected {
 /// A table and its exact columns.
 #[derive(Clone, Debug)]
 pub(super) struct TableShape {
-    /// What landing knows of it.
+    /// What writing knows of it.
     pub(super) spec: Arc<TableSpec>,
     /// The columns of every file.
     pub(super) schema: SchemaRef,

@@ -561,7 +561,8 @@ fn caps_of_pages_and_lists_are_seen() {
     }
     for page_cap in [1, 2, 3] {
         for order in [Order::Ascending, Order::Descending] {
-            let nature = Nature { page_cap, order, total: Total::Missing, ..HONEST };
+            // Pages so short seem to repeat where the rows of one second change places.
+            let nature = Nature { page_cap, order, total: Total::Missing, keeps_ties: true, ..HONEST };
             let came = many(&format!("page cap {page_cap}, no total, {order:?}"), nature, PLAIN);
             assert!(came.landed > 0);
         }

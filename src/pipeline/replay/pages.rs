@@ -97,7 +97,7 @@ async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
 async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: &mut ReplayReport) -> Result<()> {
     let replaced = replays(writer.view().await.state());
     report.replaced = replaced.len() as u64;
-    let mut draft = writer.begin(CommitKind::Replay, None, replaced);
+    let mut staged = writer.begin(CommitKind::Replay, None, replaced);
     let specs = table_specs()?;
     for number in 1.. {
         let group;
@@ -110,7 +110,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
             break;
         }
         for part in group.into_parts(&specs, number, report)? {
-            writer.write(&mut draft, part).await?;
+            writer.write(&mut staged, part).await?;
         }
     }
     report.pages = reader.pages;
@@ -118,8 +118,8 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     report.duplicates = reader.duplicates;
     report.warnings.append(&mut reader.warnings);
     let quarantine = Quarantine { lines: Bytes::from(reader.quarantined), rows: reader.quarantined_rows };
-    writer.quarantine(&mut draft, quarantine).await?;
-    match writer.commit(draft, None).await? {
+    writer.quarantine(&mut staged, quarantine).await?;
+    match writer.commit(staged, None).await? {
         CommitOutcome::Committed(committed) => report.count(&committed),
         CommitOutcome::Dropped(refusal) => {
             return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))

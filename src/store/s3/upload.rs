@@ -108,7 +108,7 @@ fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Err
     object_store::Error::Generic { store: "S3", source }
 }
 
-/// Aborts the upload that a note speaks of. One that has ended is fine, and so is a note that was not ours.
+/// Aborts the upload that a note speaks of. One that has ended is fine, and so is a note that was untracked.
 pub(crate) async fn abort_noted(bucket: &Bucket, note: &[u8]) -> object_store::Result<()> {
     let Ok(Note { object, upload }) = serde_json::from_slice(note) else { return Ok(()) };
     match bucket.uploads.abort_multipart(&Path::from(object), &upload).await {
