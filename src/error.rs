@@ -1,8 +1,8 @@
 //! The one error type of wdt-lake, and the exit codes that its kinds decide.
 //!
-//! An [`Error`] says what happened (`message`, a lower-case fragment that fits "failed to ..."), where (context pairs such as
-//! account, window, page, path), why (the source) and what to do next (`hint`). `Display` prints one line with the whole chain once;
-//! the hint is printed apart by the command line. No part of an error may carry a secret, a signature or a signed URL: whoever
+//! The rule by which errors are written: first what failed, a lower-case sentence fragment with its object ("cannot encode the Parquet file",
+//! "the window was not proved complete"); then where, in pairs such as account, window, page, path, each said once however many hands an
+//! error goes through; then the cause. What to do next is the `hint`, which the command line prints apart. No part of an error may carry a secret, a signature or a signed URL: whoever
 //! converts a foreign error strips it there (see `gateway::call`).
 
 use std::fmt;
@@ -111,7 +111,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind` with a lower-case message that fits "failed to ...".
+    /// An error of `kind` with a lower-case message, as the module says.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), hint: None, source: None }))
     }
@@ -126,11 +126,20 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Adds where it happened, for example `("window", "...")`. The outermost place comes first when printed.
+    /// Adds where it happened, for example `("window", "...")`, unless that is said already. The outermost place comes first when printed.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.insert(0, (key, value.to_string()));
+        let pair = (key, value.to_string());
+        if !self.places().any(|place| *place == pair) {
+            self.0.context.insert(0, pair);
+        }
         self
+    }
+
+    /// Where it happened, the causes of this type included.
+    fn places(&self) -> impl Iterator<Item = &(&'static str, String)> {
+        let cause = |error: &&Self| error.0.source.as_ref()?.downcast_ref::<Self>();
+        std::iter::successors(Some(self), move |error| cause(error)).flat_map(|error| &error.0.context)
     }
 
     /// Says what the user can do next. The first hint, given closest to the cause, stays.
@@ -206,11 +215,13 @@ mod tests {
 
     #[test]
     fn the_chain_is_printed_once() {
-        let inner = Error::new(ErrorKind::Lake, "write the object")
+        let inner = Error::new(ErrorKind::Lake, "cannot write the object")
             .with("path", "a/b")
             .because(std::io::Error::other("disk full"));
-        let outer = Error::new(ErrorKind::Lake, "commit the window").with("account", "acme").because(inner);
-        assert_eq!(outer.to_string(), "commit the window (account: acme): write the object (path: a/b): disk full");
+        let outer = Error::new(ErrorKind::Lake, "cannot commit the window").with("account", "acme").because(inner);
+        let told = "cannot commit the window (account: acme): cannot write the object (path: a/b): disk full";
+        assert_eq!(outer.to_string(), told);
+        assert_eq!(outer.with("path", "a/b").with("account", "acme").to_string(), told, "a place is said once");
     }
 
     /// The table of `docs/exit-codes.md` has every code, and its order is the one that counts, for every pair.
@@ -237,8 +248,8 @@ mod tests {
 
     #[test]
     fn the_hint_of_a_cause_is_not_lost_on_the_way_up() {
-        let cause = || Error::new(ErrorKind::Lake, "write the object").hint("renew the token");
-        let outer = || Error::new(ErrorKind::Lake, "commit the window");
+        let cause = || Error::new(ErrorKind::Lake, "cannot write the object").hint("renew the token");
+        let outer = || Error::new(ErrorKind::Lake, "cannot commit the window");
         for error in [
             outer().because(cause()),
             outer().hint("run again").because(cause()),

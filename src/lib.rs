@@ -34,6 +34,8 @@
 //!
 //! Modules are private; what can be used from outside stands here.
 
+#![cfg_attr(test, expect(clippy::too_many_lines, reason = "a test tells one story from its beginning to its end"))]
+
 mod cli;
 mod config;
 mod edition;

@@ -90,7 +90,7 @@ fn verify_tells_of_what_is_nobodys() {
         server.put(key, "x");
     }
     let text = read(&server, &["verify"], &lake).expect_code(0).stdout;
-    for name in ["  untracked   \"\"\n", "  not ours    /x\n", "account=sandbox//e.csv\n", "\"a\\nb\"\n", "%zz\u{fffd}"]
+    for name in ["  untracked   \"\"\n", "  untracked   /x\n", "account=sandbox//e.csv\n", "\"a\\nb\"\n", "%zz\u{fffd}"]
     {
         assert!(text.contains(name), "{name:?} is missing:\n{text}");
     }

@@ -38,7 +38,7 @@ fn every_event_of_a_run_says_whose_it_is_and_of_a_window_which() {
     };
     for event in saying("trying again") {
         assert!(event["delay_s"].is_number(), "{event}");
-        assert!(in_span(event, "window").unwrap()["window"].as_str().unwrap().starts_with("2026-06"), "{event}");
+        assert!(in_span(event, "window").unwrap()["window"].as_str().unwrap().contains(" .. "), "{event}");
     }
     for event in saying("committed") {
         assert!(event["number"].is_number(), "{event}");
