@@ -138,8 +138,8 @@ impl Error {
 
     /// Where it happened, the causes of this type included.
     fn places(&self) -> impl Iterator<Item = &(&'static str, String)> {
-        let cause = |error: &&Self| error.0.source.as_ref()?.downcast_ref::<Self>();
-        std::iter::successors(Some(self), move |error| cause(error)).flat_map(|error| &error.0.context)
+        std::iter::successors(Some(self), |error| error.0.source.as_ref()?.downcast_ref())
+            .flat_map(|error| &error.0.context)
     }
 
     /// Says what the user can do next. The first hint, given closest to the cause, stays.

@@ -25,6 +25,9 @@ mod fake_s3;
 #[cfg(test)]
 mod hostile_store_tests;
 #[cfg(test)]
+#[path = "../tests/support/loopback.rs"]
+mod loopback;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod names_tests;

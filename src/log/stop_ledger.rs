@@ -211,15 +211,15 @@ impl fmt::Display for StopConflict {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::land::testing::{stopped, to_stop};
 
-    fn intent(numbers: &[&str]) -> StopIntent {
+    pub(in crate::log) fn intent(numbers: &[&str]) -> StopIntent {
         to_stop(BeijingTime::from_unix(1_790_000_000).expect("a time"), numbers)
     }
 
-    fn result(intent: CommitId, number: &str, outcome: StopOutcome) -> StopResult {
+    pub(in crate::log) fn result(intent: CommitId, number: &str, outcome: StopOutcome) -> StopResult {
         let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
         StopResult { outcome, evidence, ..stopped(intent, number) }
     }

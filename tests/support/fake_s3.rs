@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+
+use super::loopback::Loopback;
 
 pub(crate) const KEY_ID: &str = "AKIDOFTHEFAKE";
 pub(crate) const SECRET: &str = "secret-of-the-fake-store";
@@ -114,39 +114,19 @@ struct State {
 
 /// The store; it ends with the test.
 pub(crate) struct FakeS3 {
-    address: SocketAddr,
+    server: Loopback,
     state: Arc<Mutex<State>>,
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Drop for FakeS3 {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl FakeS3 {
     pub(crate) fn start() -> Self {
         let state = Arc::new(Mutex::new(State { page_names: 1_000, ..State::default() }));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.set_nonblocking(true).expect("non-blocking");
-        let address = listener.local_addr().expect("an address");
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let accepting = Arc::clone(&state);
-        runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&accepting);
-                let service = hyper::service::service_fn(move |request| answer(Arc::clone(&state), request));
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
+        let shared = Arc::clone(&state);
+        let server = Loopback::serve(1, move |request| {
+            let state = Arc::clone(&shared);
+            async move { Ok(answer(state, request).await?) }
         });
-        Self { address, state, runtime: Some(runtime) }
+        Self { server, state }
     }
 
     /// A place for a lake.
@@ -159,7 +139,7 @@ impl FakeS3 {
         [
             ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.server.address)),
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -3,7 +3,6 @@
 //!
 //! The server beneath checks a condition and writes in two steps, so conditional writes are let in one at a time.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,11 +10,12 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{IF_MATCH, IF_NONE_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
+
+use super::loopback::Loopback;
 
 pub(crate) const KEY_ID: &str = "AKIDEXAMPLEOFTESTS";
 pub(crate) const SECRET: &str = "wJalr/XUtnFEMI+secret-of-tests";
@@ -84,21 +84,9 @@ struct Shared {
 
 /// The server; it ends with the test.
 pub(crate) struct S3Server {
-    address: SocketAddr,
+    server: Loopback,
     shared: Arc<Shared>,
     buckets: AtomicU32,
-    _runtime: Runtime,
-}
-
-/// A runtime that may be dropped anywhere, in other runtimes too.
-struct Runtime(Option<tokio::runtime::Runtime>);
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl S3Server {
@@ -113,23 +101,12 @@ impl S3Server {
             requests: AtomicU32::new(0),
             root,
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.set_nonblocking(true).expect("non-blocking");
-        let address = listener.local_addr().expect("an address");
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let accepting = Arc::clone(&shared);
-        runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            while let Ok((stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&accepting);
-                let service = hyper::service::service_fn(move |request| answer(Arc::clone(&shared), request));
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
+        let answering = Arc::clone(&shared);
+        let server = Loopback::serve(2, move |request| {
+            let shared = Arc::clone(&answering);
+            async move { Ok(answer(shared, request).await?) }
         });
-        Self { address, shared, buckets: AtomicU32::new(0), _runtime: Runtime(Some(runtime)) }
+        Self { server, shared, buckets: AtomicU32::new(0) }
     }
 
     /// A new, empty bucket.
@@ -156,7 +133,7 @@ impl S3Server {
         [
             ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.server.address)),
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -40,21 +40,12 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::id::CommitId;
-    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result, stopped, to_stop};
+    use crate::land::testing::{sample_manifest, schema_accepts, stop_intent, stop_result};
     use crate::log::digest::Sha256;
     use crate::log::manifest::Manifest;
     use crate::log::state::LogState;
+    use crate::log::stop_ledger::tests::{intent, result};
     use crate::log::stop_ledger::{Requester, StopEvidence};
-    use crate::time::BeijingTime;
-
-    fn intent(numbers: &[&str]) -> StopIntent {
-        to_stop(BeijingTime::from_unix(1_790_000_000).expect("a time"), numbers)
-    }
-
-    fn result(intent: CommitId, number: &str, outcome: StopOutcome) -> StopResult {
-        let evidence = (outcome != StopOutcome::Unknown).then_some(StopEvidence::Query);
-        StopResult { outcome, evidence, ..stopped(intent, number) }
-    }
 
     #[test]
     fn stops_stand_in_commits_of_their_kind_only() {
