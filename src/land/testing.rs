@@ -189,7 +189,7 @@ pub(crate) fn header_spec() -> TableSpec {
         columns: "[]".into(),
         sorted_by: vec!["purchase_apply_no".into(), "modified".into()],
         bloom: vec!["purchase_apply_no".into()],
-        delta: vec!["purchase_apply_no".into()],
+        distinct: vec!["purchase_apply_no".into()],
         modified: "modified".into(),
         summed: Some("real_num".into()),
     }

@@ -16,8 +16,8 @@ pub struct TableSpec {
     pub sorted_by: Vec<String>,
     /// The columns that are looked up by value.
     pub bloom: Vec<String>,
-    /// The columns stored as differences from row to row: text, or integers.
-    pub delta: Vec<String>,
+    /// The columns whose values are nearly all distinct: a dictionary of them is for nothing.
+    pub distinct: Vec<String>,
     /// The column of modified times: timestamp in microseconds, without nulls.
     pub modified: String,
     /// The decimal column that is summed while a file is encoded.

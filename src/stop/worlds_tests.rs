@@ -232,7 +232,7 @@ fn spec() -> Arc<TableSpec> {
         table: Table::StopReference,
         columns: "[]".into(),
         sorted_by: vec!["purchase_apply_no".into(), "requested_at".into()],
-        delta: vec![],
+        distinct: vec![],
         bloom: vec![],
         modified: "requested_at".into(),
         summed: None,

@@ -5,7 +5,7 @@
 //! or from any alias after it, or is `derived`, or both (then the derived value wins, and `derived` says what becomes of a source that differs). Arrow
 //! schemas, the decoder's field table, `wdt-lake schema` and `docs/schema.md` all come from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -87,7 +87,7 @@ pub struct TableContract {
     rows: BTreeMap<Edition, Vec<String>>,
     sort_order: Vec<String>,
     lookup_columns: Vec<String>,
-    delta_columns: Vec<String>,
+    distinct_columns: Vec<String>,
     partition_columns: Vec<PartitionColumn>,
     columns: Vec<Column>,
     #[serde(skip)]
@@ -97,10 +97,14 @@ pub struct TableContract {
 impl TableContract {
     fn parse(text: &str) -> Result<Self, String> {
         let mut table: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        for name in table.sort_order.iter().chain(&table.lookup_columns).chain(&table.delta_columns) {
+        for name in table.sort_order.iter().chain(&table.lookup_columns).chain(&table.distinct_columns) {
             if table.column(name).is_none() {
                 return Err(format!("{}: there is no column `{name}`", table.table));
             }
+        }
+        let ids: BTreeSet<i32> = table.columns.iter().map(|column| column.field_id).collect();
+        if ids.len() < table.columns.len() || ids.first().is_some_and(|id| *id < 1) {
+            return Err(format!("{}: columns share a field id, or have none", table.table));
         }
         let fields: Vec<Field> = table.columns.iter().map(Column::field).collect();
         table.schema = Some(Arc::new(Schema::new(fields)));
@@ -162,10 +166,9 @@ impl TableContract {
         &self.lookup_columns
     }
 
-    /// The columns that a file stores as differences from row to row: in its order they grow in small steps, or hardly repeat a value, so
-    /// that a dictionary would cost more and save less.
-    pub fn delta_columns(&self) -> &[String] {
-        &self.delta_columns
+    /// Columns whose values are nearly all distinct, so that a dictionary of them is for nothing.
+    pub fn distinct_columns(&self) -> &[String] {
+        &self.distinct_columns
     }
 
     /// One JSON object that describes each column in English and Chinese, for the metadata of files.
@@ -203,10 +206,14 @@ impl PartitionColumn {
     }
 }
 
+/// Where an Arrow field carries the id by which table formats tell columns apart, whatever they are called.
+const FIELD_ID: &str = "PARQUET:field_id";
+
 /// One column of a table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
+    field_id: i32,
     name: String,
     #[serde(rename = "type")]
     kind: ColumnType,
@@ -263,7 +270,8 @@ impl Column {
     }
 
     fn field(&self) -> Field {
-        Field::new(&self.name, self.kind.arrow(), !self.required)
+        let id = HashMap::from([(FIELD_ID.to_owned(), self.field_id.to_string())]);
+        Field::new(&self.name, self.kind.arrow(), !self.required).with_metadata(id)
     }
 }
 

@@ -46,7 +46,7 @@ fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<Table
         columns: source.descriptions(),
         sorted_by: source.sort_order().to_vec(),
         bloom: source.lookup_columns().to_vec(),
-        delta: source.delta_columns().to_vec(),
+        distinct: source.distinct_columns().to_vec(),
         modified: modified.to_owned(),
         summed: source.column(SUMMED).map(|_| SUMMED.to_owned()),
     })
