@@ -81,7 +81,7 @@ pub struct Store {
     writers: Writers,
     /// What people call the root: a folder, or a URI.
     name: Arc<str>,
-    seam: FailPoints,
+    fail_points: FailPoints,
 }
 
 impl Store {
@@ -135,31 +135,31 @@ impl Store {
     /// Puts `bytes` under a name, over whatever stands there, in one step.
     pub(crate) async fn put(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
         let effect = Effect { op: Op::Put, path, body: Some(&bytes) };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         match &self.folder {
             Some(folder) => {
                 let staged = self.stage(folder, path, &bytes, staging).await?;
-                self.seam.point("put.staged").await?;
+                self.fail_points.point("put.staged").await?;
                 let target = folder.join(path);
                 self.blocking("write", path, move || local::publish(&staged, &target)).await?;
-                self.seam.point("put.published").await?;
+                self.fail_points.point("put.published").await?;
             }
             None => {
                 let target = Path::from(path);
-                self.seam.point("put.sending").await?;
-                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(bytes.len(), &self.seam));
+                self.fail_points.point("put.sending").await?;
+                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(bytes.len(), &self.fail_points));
                 let put = match in_parts {
                     Some((bucket, part_bytes)) => {
-                        let (bytes, seam) = (bytes.clone(), self.seam.clone());
-                        s3::upload::put_in_parts(bucket, path, bytes, part_bytes, staging, seam).await
+                        let (bytes, fail_points) = (bytes.clone(), self.fail_points.clone());
+                        s3::upload::put_in_parts(bucket, path, bytes, part_bytes, staging, fail_points).await
                     }
                     None => self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ()),
                 };
                 put.map_err(|error| self.failed("write", path, &error))?;
-                self.seam.point("put.sent").await?;
+                self.fail_points.point("put.sent").await?;
             }
         }
-        self.seam.after(effect).await
+        self.fail_points.after(effect).await
     }
 
     /// Puts `bytes` under a name where nothing stands.
@@ -168,14 +168,14 @@ impl Store {
     /// [`ErrorKind::Lake`]; whether the bytes stand there, or come to stand there, is then unknown.
     pub async fn create(&self, path: &str, bytes: Bytes, staging: &str) -> Result<Created> {
         let effect = Effect { op: Op::Create, path, body: Some(&bytes) };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let created = match &self.folder {
             Some(folder) => {
                 let staged = self.stage(folder, path, &bytes, staging).await?;
-                self.seam.point("create.staged").await?;
+                self.fail_points.point("create.staged").await?;
                 let (from, target) = (staged.clone(), folder.join(path));
                 let new = self.blocking("create", path, move || local::publish_new(&from, &target)).await;
-                self.seam.point("create.published").await?;
+                self.fail_points.point("create.published").await?;
                 self.blocking("create", path, move || {
                     local::unstage(&staged);
                     Ok(())
@@ -185,9 +185,9 @@ impl Store {
             }
             None => {
                 let target = Path::from(path);
-                self.seam.point("create.sending").await?;
+                self.fail_points.point("create.sending").await?;
                 let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await;
-                self.seam.point("create.sent").await?;
+                self.fail_points.point("create.sent").await?;
                 match put {
                     Ok(_) => Created::New,
                     Err(error) if is_taken(&error) => Created::Taken,
@@ -195,7 +195,7 @@ impl Store {
                 }
             }
         };
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         Ok(created)
     }
 
@@ -205,13 +205,13 @@ impl Store {
     /// [`ErrorKind::Lake`] when the store does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let got = match self.objects.get(&Path::from(path)).await {
             Ok(answer) => Some(answer.bytes().await.map_err(|error| self.failed("read", path, &error))?),
             Err(error) if is_absent(&error) => None,
             Err(error) => return Err(self.failed("read", path, &error)),
         };
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         Ok(got)
     }
 
@@ -221,10 +221,10 @@ impl Store {
     /// [`ErrorKind::Lake`] when the store does not answer.
     pub async fn delete(&self, path: &str) -> Result<()> {
         let effect = Effect { op: Op::Delete, path, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         match self.objects.delete(&Path::from(path)).await {
-            Ok(()) => self.seam.after(effect).await,
-            Err(error) if is_absent(&error) => self.seam.after(effect).await,
+            Ok(()) => self.fail_points.after(effect).await,
+            Err(error) if is_absent(&error) => self.fail_points.after(effect).await,
             Err(error) => Err(self.failed("delete", path, &error)),
         }
     }
@@ -242,12 +242,12 @@ impl Store {
 
     /// A named point at which tests may end the process.
     pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
-        self.seam.point(name).await
+        self.fail_points.point(name).await
     }
 
     #[cfg(test)]
-    pub(crate) fn with_seam(&self, seam: FailPoints) -> Self {
-        Self { seam, ..self.clone() }
+    pub(crate) fn with_fail_points(&self, fail_points: FailPoints) -> Self {
+        Self { fail_points, ..self.clone() }
     }
 
     async fn stage(&self, folder: &Arc<PathBuf>, path: &str, bytes: &Bytes, staging: &str) -> Result<PathBuf> {

@@ -13,6 +13,7 @@
 //!
 //! One process commits one staged at a time (a lock around the state); any number of processes may write one account.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +38,9 @@ use crate::proof::Proof;
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
+
+/// How many files are encoded at a time, the one that is being written included.
+const ENCODED_AHEAD: usize = 2;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
@@ -122,15 +126,21 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
-    pub(crate) async fn land(&self, new: NewCommit) -> Result<CommitOutcome> {
+    pub(crate) async fn land(&self, mut new: NewCommit) -> Result<CommitOutcome> {
+        // The details of a part before its headers: whoever sees a header by a glob sees its details too.
+        new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
         let mut staged = self.begin(new.kind, new.window, new.removes);
         let written = async {
-            // One file is encoded while the one before it goes to the store.
-            let files = stream::iter(new.files).map(async |file| {
-                let table = file.spec.table;
-                Ok::<_, Error>((table, self.write_file(&staged, file).await?))
-            });
-            let files: Vec<_> = files.buffered(2).try_collect().await?;
+            // One file is encoded while the one before it goes to the store; a file stands before the next one begins to.
+            let mut encoded =
+                stream::iter(new.files).map(|file| self.encode_file(&staged, file)).buffered(ENCODED_AHEAD);
+            let mut files = Vec::new();
+            while let Some(file) = encoded.try_next().await? {
+                if let Some((table, path, file)) = file {
+                    files.push((table, self.put_file(staged.commit, table, path, file).await?));
+                }
+            }
+            drop(encoded);
             let quarantine = match new.quarantine {
                 Some(quarantine) => self.write_quarantine(&staged, quarantine).await?,
                 None => None,
@@ -143,9 +153,7 @@ impl Writer {
         };
         match written.await {
             Ok((files, quarantine, raw)) => {
-                for (table, file) in files {
-                    file.into_iter().for_each(|file| staged.add(table, file));
-                }
+                files.into_iter().for_each(|(table, file)| staged.add(table, file));
                 staged.quarantine = quarantine;
                 staged.raw = raw;
                 self.commit(staged, new.proof).await
@@ -211,8 +219,8 @@ impl Writer {
     /// # Errors
     /// As [`Writer::land`].
     pub(crate) async fn write(&self, staged: &mut StagedCommit, file: NewFile) -> Result<()> {
-        let table = file.spec.table;
-        if let Some(file) = self.write_file(staged, file).await? {
+        if let Some((table, path, file)) = self.encode_file(staged, file).await? {
+            let file = self.put_file(staged.commit, table, path, file).await?;
             staged.add(table, file);
         }
         Ok(())
@@ -322,7 +330,8 @@ impl Writer {
         }
     }
 
-    async fn write_file(&self, staged: &StagedCommit, file: NewFile) -> Result<Option<WrittenFile>> {
+    /// The bytes of a file, and where it goes; none without rows.
+    async fn encode_file(&self, staged: &StagedCommit, file: NewFile) -> Result<Option<(Table, String, EncodedFile)>> {
         let NewFile { spec, span, part, rows } = file;
         let table = spec.table;
         let path = match (table, span.or(staged.window)) {
@@ -338,10 +347,7 @@ impl Writer {
             span: span.or(staged.window),
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
-        match encoded {
-            Some(file) => Ok(Some(self.put_file(staged.commit, table, path, file).await?)),
-            None => Ok(None),
-        }
+        Ok(encoded.map(|file| (table, path, file)))
     }
 
     async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<WrittenFile> {

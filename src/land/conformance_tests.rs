@@ -260,7 +260,7 @@ async fn an_answer_that_was_lost_is_found_out(place: &Place) {
         |moment| matches!(moment, InjectedAt::Before(effect) if effect.op == Op::Create),
     ] {
         let (store, _folder) = place.lake();
-        let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), when))));
+        let lossy = store.with_fail_points(FailPoints::new(Arc::new(Lose(false.into(), when))));
         assert_eq!(committed(writer(&lossy).await.land(new_commit(0, 9)).await).number, 1);
         assert_eq!(writer(&store).await.view().await.state().next_number(), 2);
     }
@@ -302,7 +302,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
 
     // The next one follows, also when its first answer is lost.
     let lost = |moment: &InjectedAt<'_>| matches!(moment, InjectedAt::After(effect) if effect.op == Op::Put && effect.path.starts_with("_manifest"));
-    let lossy = store.with_seam(FailPoints::new(Arc::new(Lose(false.into(), lost))));
+    let lossy = store.with_fail_points(FailPoints::new(Arc::new(Lose(false.into(), lost))));
     let next = try_writer(&lossy).await.expect("opened");
     assert_eq!(committed(next.land(new_commit(30, 39)).await).number, numbers);
     // One that had looked before learns of it, and plans again.

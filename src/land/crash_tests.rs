@@ -87,7 +87,7 @@ fn meanwhile(
     when: fn(&InjectedAt<'_>) -> bool,
     act: impl Fn() -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
 ) -> Store {
-    store.with_seam(FailPoints::new(Arc::new(Meanwhile { when, done: AtomicBool::new(false), act })))
+    store.with_fail_points(FailPoints::new(Arc::new(Meanwhile { when, done: AtomicBool::new(false), act })))
 }
 
 /// A whole working life: sweep, land what is missing of the seconds 0..=29 in three windows, walk the first anew.
@@ -169,7 +169,7 @@ pub(crate) async fn trouble_at(
         let (store, _folder) = stores();
         leave_orphans(&store).await;
         let trouble = Trouble::at(kind, nth);
-        let troubled = store.with_seam(FailPoints::new(Arc::clone(&trouble) as _));
+        let troubled = store.with_fail_points(FailPoints::new(Arc::clone(&trouble) as _));
         if let Ok(first) = try_writer(&troubled).await {
             let ended = work(&first).await;
             assert!(ended.is_ok() || trouble.happened());
@@ -284,7 +284,7 @@ async fn an_outcome_that_stays_unknown_is_an_error_and_its_files_wait_for_the_sw
         }
     }
     let store = Store::memory();
-    let lame = writer(&store.with_seam(FailPoints::new(Arc::new(NoCreate)))).await;
+    let lame = writer(&store.with_fail_points(FailPoints::new(Arc::new(NoCreate)))).await;
     let error = lame.land(new_commit(0, 9)).await.expect_err("no create works");
     assert_eq!(error.kind(), ErrorKind::Lake);
     assert!(error.hint_text().is_some());
@@ -403,6 +403,47 @@ async fn a_fence_that_another_sweep_saw_half_written_and_fenced_is_begun_again()
         writer(&store).await.sweep().await.expect("swept");
         assert_eq!(everything(&store).await.len(), 1 + 2 + 2, "{point}: what is untracked, two files, two manifests");
     }
+}
+
+/// Notes the order in which data files come to be and go.
+#[derive(Default)]
+struct Watching(Mutex<Vec<(Op, bool, String)>>);
+
+impl FaultInjection for Watching {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let (effect, is_over) = match moment {
+            InjectedAt::Before(effect) => (Some(effect), false),
+            InjectedAt::After(effect) => (Some(effect), true),
+            _ => (None, false),
+        };
+        if let Some(effect) = effect.filter(|effect| effect.path.ends_with(".parquet")) {
+            self.0.lock().expect("no panic").push((effect.op, is_over, effect.path.to_owned()));
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Whoever sees a header by a glob sees its details too: they stand before it, and go after it.
+#[tokio::test]
+async fn details_come_before_their_headers_and_go_after_them() {
+    let (memory, watching) = (Store::memory(), Arc::new(Watching::default()));
+    let store = memory.with_fail_points(FailPoints::new(Arc::clone(&watching) as Arc<dyn FaultInjection>));
+    let writer = writer(&store).await;
+    let first = committed(writer.land(new_commit(0, 9)).await).commit;
+    committed(writer.land(NewCommit { kind: CommitKind::Refresh, removes: vec![first], ..new_commit(0, 14) }).await);
+    let seen = watching.0.lock().expect("no panic").clone();
+    let place = |op: Op, is_over: bool, table: &str, after: usize| {
+        let is_it = |(held, over, path): &(Op, bool, String)| {
+            (*held, *over) == (op, is_over) && path.starts_with(&format!("{table}/"))
+        };
+        after + seen[after..].iter().position(is_it).unwrap_or_else(|| panic!("{op:?} {table} after {after}: {seen:?}"))
+    };
+    let (headers, details) = ("purchase_apply", "purchase_apply_detail");
+    let second = place(Op::Put, false, headers, 0) + 1;
+    for from in [0, second] {
+        assert!(place(Op::Put, true, details, from) < place(Op::Put, false, headers, from), "{seen:?}");
+    }
+    assert!(place(Op::Delete, true, headers, 0) < place(Op::Delete, false, details, 0), "{seen:?}");
 }
 
 #[tokio::test]

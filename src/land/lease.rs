@@ -348,7 +348,7 @@ mod tests {
         let store = Store::local(folder.path(), Access::Write).expect("made");
         let sweep = Arc::new(SweepOnce { store: store.clone(), swept: AtomicBool::new(false) });
         let clock = Arc::new(HeldClock::at(1_000_000));
-        acquire(&store.with_seam(FailPoints::new(sweep)), &clock).await.expect("taken").release().await;
+        acquire(&store.with_fail_points(FailPoints::new(sweep)), &clock).await.expect("taken").release().await;
         assert_eq!(store.list("").await.expect("a listing"), vec![]);
     }
 

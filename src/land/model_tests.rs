@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-/// The seam of one process.
+/// The fail_points of one process.
 struct Process {
     world: Arc<World>,
     /// Effects asked for and not yet done: what a kill may leave on its way.
@@ -277,7 +277,7 @@ type Running = (Pin<Box<dyn Future<Output = Result<()>>>>, Arc<Process>);
 
 fn start(world: &Arc<World>) -> Running {
     let process = Arc::new(Process { world: Arc::clone(world), under_way: Mutex::default() });
-    let store = world.raw.with_seam(FailPoints::new(Arc::clone(&process) as _));
+    let store = world.raw.with_fail_points(FailPoints::new(Arc::clone(&process) as _));
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 

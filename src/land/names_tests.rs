@@ -200,7 +200,7 @@ fn try_it(store: &Store, layout: &Layout, hostile: CommitId, is_right: bool) {
         now(store.put(path, Bytes::from_static(b"theirs"), "_staging/x")).expect("put");
     }
     let watched = Arc::new(Watched::default());
-    let used = now(use_it(&store.with_seam(FailPoints::new(Arc::clone(&watched) as _)), hostile));
+    let used = now(use_it(&store.with_fail_points(FailPoints::new(Arc::clone(&watched) as _)), hostile));
     watched.assert_is_of(layout);
     match used {
         Ok(()) => assert!(is_right),

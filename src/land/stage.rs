@@ -47,9 +47,11 @@ impl StagedCommit {
         Self { results, ..self }
     }
 
-    /// Adds a file that was written.
+    /// Adds a file that was written. Manifests list headers first, and removed files go in that order: details are written before headers and
+    /// deleted after them.
     pub(crate) fn add(&mut self, table: Table, WrittenFile { entry, sum }: WrittenFile) {
         self.files.push(entry);
+        self.files.sort_by_key(|file| Table::from_name(&file.table));
         if let Some(sum) = sum {
             *self.sums.entry(table).or_default() += sum;
         }

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 use crate::log::layout::{LEASE_ROOT, Name};
 use crate::log::state::Standing;
-use crate::log::{CommitKind, Conflict, Lake, Layout, LogState, checkpoint, read};
+use crate::log::{CommitKind, Conflict, Lake, Layout, LogState, Table, checkpoint, read};
 use crate::store::Store;
 
 /// How many objects are deleted at once.
@@ -162,7 +162,17 @@ impl Writer {
         }
     }
 
+    /// Deletes headers first: whoever sees one by a glob sees its details too.
     async fn delete_all(&self, paths: Vec<String>) -> Result<Vec<String>> {
+        let is_header =
+            |path: &String| matches!(self.layout().parse(path), Some(Name::Data { table: Table::PurchaseApply, .. }));
+        let (headers, others) = paths.into_iter().partition(is_header);
+        let mut deleted = self.delete_at_once(headers).await?;
+        deleted.extend(self.delete_at_once(others).await?);
+        Ok(deleted)
+    }
+
+    async fn delete_at_once(&self, paths: Vec<String>) -> Result<Vec<String>> {
         let deletes = stream::iter(paths).map(|path| async move {
             match self.layout().parse(&path) {
                 Some(Name::Staged(_)) => self.store().delete_staged(&path).await?,
@@ -190,7 +200,7 @@ mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, window, writer};
     use crate::log::layout::probe;
-    use crate::log::{Manifest, Sha256, Table};
+    use crate::log::{Manifest, Sha256};
 
     #[tokio::test]
     async fn a_probe_goes_when_it_is_an_hour_old() {

@@ -92,7 +92,7 @@ impl FailPoints {
         Self { faults: Some(faults), part_bytes: None }
     }
 
-    /// The seam of a real process: alive when `WDT_LAKE_FAILPOINT` is set.
+    /// The fail_points of a real process: alive when `WDT_LAKE_FAILPOINT` is set.
     pub(crate) fn of_process() -> Self {
         let part_bytes = std::env::var("WDT_LAKE_PART_BYTES").ok().and_then(|text| text.parse().ok());
         Self { faults: Abort::from_environment().map(|abort| std::sync::Arc::new(abort) as _), part_bytes }

@@ -24,7 +24,7 @@ impl Store {
     /// [`ErrorKind::Lake`] when the store does not answer, or answers what cannot be true.
     pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let found = match (&self.folder, self.bucket()) {
             (Some(root), _) => {
                 let (root, wanted) = (Arc::clone(root), folder.to_owned());
@@ -36,7 +36,7 @@ impl Store {
             }
             (None, None) => self.of_memory(folder).await?,
         };
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         Ok(ordered(found))
     }
 
@@ -46,10 +46,10 @@ impl Store {
             return Ok(self.list(folder).await?.into_iter().map(|object| object.path).collect());
         };
         let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let (root, wanted) = (Arc::clone(root), folder.to_owned());
         let mut found = self.blocking("list", folder, move || local::names(&root, &wanted)).await?;
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         found.sort_unstable();
         Ok(found)
     }
@@ -60,10 +60,10 @@ impl Store {
             return Ok(self.list(folder).await?.into_iter().filter(|object| *object.path > *offset).collect());
         };
         let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let query = ListQuery { prefix: &below(folder), after: Some(offset), ..ListQuery::default() };
         let found = self.listed(bucket, query).await?;
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         Ok(ordered(found))
     }
 
@@ -74,9 +74,9 @@ impl Store {
             return Ok(self.names(folder).await?.into_iter().filter(|name| name.starts_with(prefix)).collect());
         };
         let effect = Effect { op: Op::List, path: prefix, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let found = self.listed(bucket, ListQuery { prefix, ..ListQuery::default() }).await?;
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         Ok(ordered(found).into_iter().map(|object| object.path).collect())
     }
 
@@ -86,7 +86,7 @@ impl Store {
     /// As [`Store::list`].
     pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
-        self.seam.before(effect).await?;
+        self.fail_points.before(effect).await?;
         let mut folders = match (&self.folder, self.bucket()) {
             (Some(root), _) => {
                 let (root, wanted) = (Arc::clone(root), folder.to_owned());
@@ -104,7 +104,7 @@ impl Store {
                 listed.common_prefixes.iter().map(ToString::to_string).collect()
             }
         };
-        self.seam.after(effect).await?;
+        self.fail_points.after(effect).await?;
         folders.sort_unstable();
         Ok(folders)
     }

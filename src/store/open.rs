@@ -111,7 +111,7 @@ impl Store {
             bucket: None,
             writers: Writers::Many,
             name: "memory://".into(),
-            seam: FailPoints::default(),
+            fail_points: FailPoints::default(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Store {
             name: bucket.root.as_str().into(),
             bucket: Some(Arc::new(bucket)),
             writers: Writers::Many,
-            seam: FailPoints::of_process(),
+            fail_points: FailPoints::of_process(),
         })
     }
 
@@ -169,7 +169,7 @@ impl Store {
             bucket: None,
             writers: Writers::Many,
             name,
-            seam: FailPoints::of_process(),
+            fail_points: FailPoints::of_process(),
         })
     }
 }

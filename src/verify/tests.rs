@@ -81,8 +81,8 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     for (start, end) in [(0, 9), (10, 19)] {
         assert!(matches!(first.land(new_commit(start, end)).await, Ok(CommitOutcome::Committed(_))));
     }
-    let watched =
-        store.with_seam(FailPoints::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
+    let watched = store
+        .with_fail_points(FailPoints::new(Arc::new(Refresher { store: store.clone(), done: AtomicBool::new(false) })));
     let during = verified(&watched).await;
     assert_eq!((during.objects, &during.defects), (0, &vec![]), "everything it knew is gone");
     let after = verified(&store).await;

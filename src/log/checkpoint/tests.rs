@@ -240,7 +240,8 @@ async fn a_long_log_is_opened_by_a_few_objects() {
         commit(long.commit(staged, Some(proof(0))).await);
         if n % 7 == 0 || n == 1_048 {
             let counted = Arc::new(Counted::default());
-            let opened = read::open(&store.with_seam(FailPoints::new(Arc::clone(&counted) as _)), &layout()).await;
+            let opened =
+                read::open(&store.with_fail_points(FailPoints::new(Arc::clone(&counted) as _)), &layout()).await;
             assert_eq!(opened.expect("opened").state.next_number(), n.unsigned_abs() + 2);
             assert_eq!(counted.lists.load(Ordering::Relaxed), 1);
             most = most.max(counted.gets.load(Ordering::Relaxed));

@@ -263,7 +263,7 @@ impl Group {
             report.unreadable_times += assembly.remarks().unreadable_times;
             let headers = RowSource::new(assembly.headers());
             let details = RowSource::new(assembly.details());
-            parts.extend([(of_headers, headers), (of_details, details)].map(|(spec, rows)| NewFile {
+            parts.extend([(of_details, details), (of_headers, headers)].map(|(spec, rows)| NewFile {
                 spec: Arc::clone(spec),
                 span: Some(span),
                 part: Some(number),

@@ -26,8 +26,8 @@ const PART_BYTES: usize = 8 << 20;
 static NOTED: AtomicU64 = AtomicU64::new(0);
 
 /// The size of the parts in which an object of `bytes` is put; `None` for one that is put whole.
-pub(crate) fn part_bytes(bytes: usize, seam: &FailPoints) -> Option<usize> {
-    let (threshold, part) = seam.part_bytes().map_or((THRESHOLD_BYTES, PART_BYTES), |part| (part, part));
+pub(crate) fn part_bytes(bytes: usize, fail_points: &FailPoints) -> Option<usize> {
+    let (threshold, part) = fail_points.part_bytes().map_or((THRESHOLD_BYTES, PART_BYTES), |part| (part, part));
     (bytes >= threshold).then_some(part)
 }
 
@@ -45,7 +45,7 @@ struct Upload {
     object: Path,
     id: String,
     note: Path,
-    seam: FailPoints,
+    fail_points: FailPoints,
 }
 
 /// Puts `bytes` as `object` in parts of `part_bytes`; `staging` is what the name of the note begins with.
@@ -55,14 +55,14 @@ pub(crate) async fn put_in_parts(
     bytes: Bytes,
     part_bytes: usize,
     staging: &str,
-    seam: FailPoints,
+    fail_points: FailPoints,
 ) -> object_store::Result<()> {
     let (objects, uploads) = (Arc::clone(&bucket.objects), Arc::clone(&bucket.uploads));
     let object = Path::from(object);
     let note = Path::from(format!("{staging}-{}", NOTED.fetch_add(1, Ordering::Relaxed)));
     let task = tokio::spawn(async move {
         let id = uploads.create_multipart(&object).await?;
-        let upload = Upload { objects, uploads, object, id, note, seam };
+        let upload = Upload { objects, uploads, object, id, note, fail_points };
         let mut ended = upload.send(&bytes, part_bytes).await;
         // The answer to a completion may be lost, and the repeated request finds no upload: then the object is there, whole.
         if ended.is_err() && upload.is_there(bytes.len()).await {
@@ -100,7 +100,7 @@ impl Upload {
     }
 
     async fn pass(&self, point: &'static str) -> object_store::Result<()> {
-        self.seam.point(point).await.map_err(|error| failed(error.into()))
+        self.fail_points.point(point).await.map_err(|error| failed(error.into()))
     }
 }
 
