@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
 use wdt_lake::{
     Access, AccountSettings, CallPolicy, CommitId, Edition, FileOrigin, FormatVersion, Gateway, Interrupt, Query,
     RowSource, RunId, Store, SyncOptions, encode,

@@ -7,10 +7,7 @@ use std::sync::mpsc::channel;
 use serde_json::Value;
 use tempfile::TempDir;
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Credentials;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Credentials, Options, Sandbox, generate};
 use wdt_lake::{Clock as _, SystemClock};
 
 use crate::support::{Said, at, program, run};

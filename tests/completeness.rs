@@ -10,22 +10,10 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::sandbox::Behaviour;
-use wdt_lake::sandbox::Call;
-use wdt_lake::sandbox::Drift;
-use wdt_lake::sandbox::DriftMoment;
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::Faults;
-use wdt_lake::sandbox::Interval;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Order;
-use wdt_lake::sandbox::Outer;
-use wdt_lake::sandbox::Quantity;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::Statements;
-use wdt_lake::sandbox::Uncounted;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{
+    Behaviour, Call, Drift, DriftMoment, Fault, Faults, Interval, Options, Order, Outer, Quantity, Requisition,
+    Sandbox, Statements, Uncounted, generate,
+};
 use wdt_lake::{BeijingTime, SystemClock, Window};
 use wdt_lake::{
     CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Store, SyncOptions, SyncReport, plan, sync, verify,

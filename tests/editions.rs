@@ -1,19 +1,10 @@
 //! Every edition of the ERP goes the same way into the same two tables: flagship and Y as enterprise in `main_job`.
 
 use serde_json::Value;
-use wdt_lake::sandbox::Behaviour;
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::Interval;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Order;
-use wdt_lake::sandbox::Outcome;
-use wdt_lake::sandbox::Outer;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::Status;
-use wdt_lake::sandbox::Uncounted;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{
+    Behaviour, Fault, Interval, Options, Order, Outcome, Outer, Requisition, Sandbox, SandboxClock, Status, Uncounted,
+    generate,
+};
 use wdt_lake::{Depth, Edition, Store};
 
 use crate::support::{LakeDir, at, check_with_readers, erp_of, program, program_at, run, sync};

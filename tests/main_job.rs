@@ -1,9 +1,7 @@
 //! The main job, end to end: what the ERP holds is in the lake, field by field, as real readers see it.
 
 use serde_json::Value;
-use wdt_lake::sandbox::Detail;
-use wdt_lake::sandbox::Quantity;
-use wdt_lake::sandbox::Requisition;
+use wdt_lake::sandbox::{Detail, Quantity, Requisition};
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
 

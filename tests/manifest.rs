@@ -1,8 +1,7 @@
 //! Every manifest that a run writes validates against the published JSON Schema, and the log is one chain.
 
 use serde_json::{Value, json};
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Status;
+use wdt_lake::sandbox::{Requisition, Status};
 
 use crate::stop::{flagship, partly, stopping};
 use crate::support::{LakeDir, erp, run, sync};

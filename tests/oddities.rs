@@ -13,12 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use wdt_lake::BeijingTime;
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Behaviour;
-use wdt_lake::sandbox::Oddities;
-use wdt_lake::sandbox::OddityKind;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Behaviour, Oddities, OddityKind, Options, Sandbox, generate};
 
 use crate::support::committed::coverage;
 use crate::support::{LakeDir, at, program, run, sync};

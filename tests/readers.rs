@@ -8,12 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use wdt_lake::BeijingTime;
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Detail;
-use wdt_lake::sandbox::Quantity;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::Status;
-use wdt_lake::sandbox::Version;
+use wdt_lake::sandbox::{Detail, Quantity, Requisition, Sandbox, Status, Version};
 
 use crate::support::{LakeDir, at, copy_folder, erp, erp_of, program, python, run, sync};
 

@@ -10,11 +10,7 @@ use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wdt_lake::sandbox::Behaviour;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::PoisonKind;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Behaviour, Options, PoisonKind, Sandbox, generate};
 use wdt_lake::{CallPolicy, Edition, Gateway, Query};
 use wdt_lake::{SystemClock, Window};
 

@@ -6,12 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::OddityKind;
-use wdt_lake::sandbox::Order;
-use wdt_lake::sandbox::PoisonKind;
-use wdt_lake::sandbox::expected_flagship_signature;
-use wdt_lake::sandbox::expected_signature;
+use wdt_lake::sandbox::{Fault, OddityKind, Order, PoisonKind, expected_flagship_signature, expected_signature};
 use wdt_lake::{Clock as _, SystemClock};
 
 use crate::support::{LakeDir, program, run};
@@ -251,4 +246,23 @@ fn what_it_cannot_be_told_is_refused() {
     ] {
         run(program().arg("sandbox").args(wrong)).expect_code(2);
     }
+}
+
+/// A lake knows its sandbox by the seller account, not by the port.
+#[test]
+fn a_sandbox_that_is_started_again_serves_the_same_lake_and_another_does_not() {
+    let start = |sid: &str| {
+        let world = ["--requisitions", "30", "--days", "20", "--end", "2026-06-20", "--hold-clock", "--sid", sid];
+        Served::start(&world)
+    };
+    let lake = LakeDir::new();
+    for _ in 0..2 {
+        let served = start("acme");
+        assert_eq!(served.environment["WDT_SID"], "acme");
+        sync(&served, &lake).expect_code(0);
+    }
+    let mut other = start("beta");
+    other.environment.insert("WDT_ACCOUNT".to_owned(), "acme".to_owned());
+    let refused = sync(&other, &lake).expect_code(2);
+    assert!(refused.stderr.contains("another account under the same name"), "{}", refused.stderr);
 }

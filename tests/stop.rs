@@ -6,14 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Detail;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Quantity;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::Status;
-use wdt_lake::sandbox::StopEffect;
+use wdt_lake::sandbox::{Detail, Options, Quantity, Requisition, Sandbox, SandboxClock, Status, StopEffect};
 use wdt_lake::{BeijingTime, Clock as _, SystemClock};
 
 use crate::support::{LakeDir, Said, erp_of, program, program_at, python, run};

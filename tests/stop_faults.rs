@@ -6,12 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use wdt_lake::Edition;
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::Latency;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::Status;
-use wdt_lake::sandbox::StopEffect;
+use wdt_lake::sandbox::{Fault, Latency, Requisition, Sandbox, Status, StopEffect};
 
 use crate::stop::{
     STOP, by_duckdb, days_ago, flagship, of, partly, status, stop, stop_calls, stopping, stopping_patiently, sync_part,

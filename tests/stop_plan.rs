@@ -2,9 +2,7 @@
 //! what the log says of who asked and why.
 
 use serde_json::{Value, json};
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::Status;
+use wdt_lake::sandbox::{Requisition, Sandbox, Status};
 
 use crate::stop::{STOP, days_ago, flagship, of, partly, stop, stop_calls, stopping, verify};
 use crate::support::{LakeDir, program, program_at, run};

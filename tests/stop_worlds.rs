@@ -14,14 +14,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Quantity;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::Status;
-use wdt_lake::sandbox::StopEffect;
+use wdt_lake::sandbox::{Fault, Options, Quantity, Requisition, Sandbox, SandboxClock, Status, StopEffect};
 use wdt_lake::{BeijingTime, Numbers};
 use wdt_lake::{CallPolicy, Depth, Edition, Lake, Manifest, StopOptions, StopOutcome, Store, Table, decode, verify};
 

@@ -5,18 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wdt_lake::sandbox::Applicant;
-use wdt_lake::sandbox::Behaviour;
-use wdt_lake::sandbox::Compression;
-use wdt_lake::sandbox::Escapes;
-use wdt_lake::sandbox::Fault;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::PoisonKind;
-use wdt_lake::sandbox::Requisition;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::Scalars;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{
+    Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
+    Scalars, generate,
+};
 use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};

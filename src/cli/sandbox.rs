@@ -9,8 +9,8 @@ use super::{output, signals};
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::sandbox::{
-    Behaviour, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind, Sandbox,
-    SandboxClock, generate,
+    Behaviour, Credentials, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind,
+    Sandbox, SandboxClock, generate,
 };
 use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
 
@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Which gateway it serves: `enterprise`, `y` or `flagship`.
     #[arg(long, value_name = "EDITION", default_value = "enterprise")]
     edition: Edition,
+    /// The seller account that it knows, by which a lake tells two sandboxes apart; its port does not count, so that one may be started again.
+    #[arg(long, value_name = "SID", default_value = "sandbox")]
+    sid: String,
     /// How many requisitions it holds.
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     requisitions: usize,
@@ -169,6 +172,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let sandbox = Sandbox::start(Options {
         listen: args.listen,
         edition: args.edition,
+        credentials: Credentials { sid: args.sid.clone(), ..Credentials::default() },
         requisitions: generate(args.seed, args.requisitions, args.days, end),
         clock,
         behaviour,

@@ -3,9 +3,7 @@
 use std::process::Command;
 
 use wdt_lake::Window;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SharedWorld;
-use wdt_lake::sandbox::Version;
+use wdt_lake::sandbox::{Sandbox, SharedWorld, Version};
 
 use super::committed::assert_whole;
 use super::{LakeDir, at, erp, program_at, run};

@@ -20,10 +20,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 use wdt_lake::BeijingTime;
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::Version;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Options, Sandbox, Version, generate};
 use wdt_lake::{AccountSettings, Edition};
 
 pub(crate) fn at(text: &str) -> BeijingTime {

@@ -15,10 +15,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Decimal128Type;
 use serde::de::DeserializeSeed as _;
 use wdt_lake::{AccountSettings, CallPolicy, Edition, Gateway, Query, RunId};
-use wdt_lake::sandbox::Options;
-use wdt_lake::sandbox::Sandbox;
-use wdt_lake::sandbox::SandboxClock;
-use wdt_lake::sandbox::generate;
+use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
 use wdt_lake::{BeijingTime, Contract, Page, PageContext, PageDecoder, Window, assemble};
 
 use seam::{Answer, Tables};
