@@ -130,8 +130,18 @@ impl Shelf {
         }
     }
 
-    /// Keeps a page that stands for a response that nobody can read: its one record, whole.
-    pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> ShelvedPage {
+    /// Keeps a page that stands for a response of `size` bytes that nobody can read, and `why`. Its `body` is kept where it is that of one record; a
+    /// response of several is asked for in smaller pages, and many large ones must not wait for that in memory.
+    pub(super) fn keep_unreadable(
+        self: &Arc<Self>,
+        decoder: &PageDecoder,
+        context: &PageContext,
+        body: &[u8],
+        size: u64,
+        why: &str,
+    ) -> ShelvedPage {
+        let kept = if context.page_size > 1 { &[] } else { body };
+        let page = decoder.unreadable_page(context, kept, size, why);
         let bytes = page.memory_bytes();
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         ShelvedPage { page, columns: Whereabouts::Held(Share { shelf: Arc::clone(self), bytes }) }

@@ -59,10 +59,7 @@ impl Kept {
             let body = kept.body.as_bytes();
             let page = match decoder.decode(body, &context) {
                 Ok(page) => shelf.keep(page, body, context),
-                Err(why) => {
-                    let unreadable = decoder.unreadable_page(&context, body, body.len() as u64, &why.to_string());
-                    shelf.keep_unreadable(unreadable)
-                }
+                Err(why) => shelf.keep_unreadable(decoder, &context, body, body.len() as u64, &why.to_string()),
             };
             answers.push(Answer {
                 asked: (kept.window, kept.page_no, kept.page_size),
