@@ -7,6 +7,7 @@ pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;
 pub(crate) mod moto;
+pub(crate) mod peak;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod python;
