@@ -113,8 +113,8 @@ impl Shelf {
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let share = Share { shelf: Arc::clone(self), bytes };
-        // Expectations are off by a little; that is no reason to put pages on disk.
-        if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
+        // Expectations are off by a little; that is no reason to put pages on disk. Its response is in memory as well, and others as large may be.
+        if before + bytes + body.len() <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
             return ShelvedPage { page, columns: Whereabouts::Held(share) };
         }
         match self.store(body) {
