@@ -32,6 +32,7 @@ mod oddities;
 mod outage;
 #[cfg(unix)]
 mod output;
+mod peak_memory;
 mod readers;
 mod reads;
 mod replay;

@@ -34,6 +34,13 @@ struct Found {
     list: bool,
 }
 
+impl Found {
+    /// Whether the code says so.
+    fn is_success(&self) -> bool {
+        self.code.as_deref().map(str::trim) == Some("0")
+    }
+}
+
 /// Reads the outer object of `body`.
 ///
 /// # Errors
@@ -41,7 +48,8 @@ struct Found {
 pub(super) fn read(body: &[u8], names: EnvelopeNames) -> Result<Envelope, String> {
     let mut found = Found::default();
     let mut outcome = serde_json::Deserializer::from_slice(body).deserialize_map(Reader { names, found: &mut found });
-    if outcome.is_err() && body.iter().any(u8::is_ascii_control) {
+    // A success ends at its list, with an error for what is not read: nothing is wrong with it, and the rest is for the decoder to look at.
+    if outcome.is_err() && !found.is_success() && body.iter().any(u8::is_ascii_control) {
         // Raw control characters within a text are no JSON, and some servers send them.
         found = Found::default();
         let mut json = serde_json::Deserializer::from_reader(Blanked(body));
@@ -94,7 +102,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
             } else {
                 if self.names.list.contains(&&*name) {
                     self.found.list = true;
-                    if self.found.code.as_deref().map(str::trim) == Some("0") {
+                    if self.found.is_success() {
                         // Nothing after this can change the verdict; the decoder reads the rest.
                         return Ok(());
                     }

@@ -131,13 +131,13 @@ impl Source {
     ) -> Result<(BufferedPage, i64, Option<Vec<u8>>)> {
         let UnreadableResponse { why, bytes, size, received_at_micros, .. } = response;
         let context = context(received_at_micros);
-        let page = self.decoder.unreadable_page(&context, &bytes, size, &why);
+        let page = self.spill.keep_unreadable(&self.decoder, &context, &bytes, size, &why);
         // Not understood then: whoever replays it tries again.
         let packed = self.recorder.keeps().then(|| raw::pack_body(String::from_utf8_lossy(&bytes).as_bytes()));
         let packed = packed
             .transpose()
             .map_err(|error| Error::new(ErrorKind::Lake, "cannot keep a raw response").because(error))?;
-        Ok((self.spill.keep_unreadable(page), received_at_micros, packed))
+        Ok((page, received_at_micros, packed))
     }
 
     /// Whether the gateway has given anything in this run that could be read.

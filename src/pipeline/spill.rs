@@ -113,8 +113,8 @@ impl SpillBuffer {
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let share = Share { buffer: Arc::clone(self), bytes };
-        // Expectations are off by a little; that is no reason to put pages on disk.
-        if before + bytes <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
+        // Expectations are off by a little; that is no reason to put pages on disk. Its response is in memory as well, and others as large may be.
+        if before + bytes + body.len() <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
             return BufferedPage { page, columns: Residency::InMemory(share) };
         }
         match self.spill_out(body) {
@@ -130,8 +130,18 @@ impl SpillBuffer {
         }
     }
 
-    /// Keeps a page that stands for a response that nobody can read: its one record, whole.
-    pub(super) fn keep_unreadable(self: &Arc<Self>, page: Page) -> BufferedPage {
+    /// Keeps a page that stands for a response of `size` bytes that nobody can read, and `why`. Its `body` is kept where it is that of one record; a
+    /// response of several is asked for in smaller pages, and many large ones must not wait for that in memory.
+    pub(super) fn keep_unreadable(
+        self: &Arc<Self>,
+        decoder: &PageDecoder,
+        context: &PageContext,
+        body: &[u8],
+        size: u64,
+        why: &str,
+    ) -> BufferedPage {
+        let kept = if context.page_size > 1 { &[] } else { body };
+        let page = decoder.unreadable_page(context, kept, size, why);
         let bytes = page.memory_bytes();
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         BufferedPage { page, columns: Residency::InMemory(Share { buffer: Arc::clone(self), bytes }) }

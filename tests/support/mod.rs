@@ -6,9 +6,10 @@ pub(crate) mod committed;
 pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;
-#[cfg(unix)]
 pub(crate) mod loopback;
 pub(crate) mod moto;
+pub(crate) mod peak;
+#[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod python;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]

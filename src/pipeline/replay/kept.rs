@@ -60,10 +60,7 @@ impl Kept {
             let body = kept.body.as_bytes();
             let page = match decoder.decode(body, &context) {
                 Ok(page) => spill.keep(page, body, context),
-                Err(why) => {
-                    let unreadable = decoder.unreadable_page(&context, body, body.len() as u64, &why.to_string());
-                    spill.keep_unreadable(unreadable)
-                }
+                Err(why) => spill.keep_unreadable(decoder, &context, body, body.len() as u64, &why.to_string()),
             };
             answers.push(Answer {
                 asked: (kept.window, kept.page_no, kept.page_size),

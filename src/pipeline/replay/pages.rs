@@ -1,15 +1,17 @@
 //! Bare page files to one commit: rows of both tables by month, without a window, because nobody can prove one.
 //!
 //! The files are read in the order of their names, from the last to the first: so the version that is met first is the one that wins, and
-//! rows can land before all files are read. What is kept of a version that was met is its identity, some 100 bytes. Decoded pages are held up
-//! to the run's memory, then they land, a file for each month that they hold.
+//! rows can land before all files are read. What is kept of a version that was met is a digest of its identity, some 30 bytes. Decoded pages are
+//! held up to the run's memory, then they land, a file for each month that they hold.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash as _, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use tracing::Instrument as _;
 
@@ -27,7 +29,7 @@ use crate::requisition::Identity;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined, contract_version, table_specs};
-use crate::worker::blocking;
+use crate::worker::Worker;
 
 /// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no `sid` is called so.
 const NOWHERE: &str = "(pages)";
@@ -99,13 +101,15 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     report.replaced = replaced.len() as u64;
     let mut staged = writer.begin(CommitKind::Replay, None, replaced);
     let specs = table_specs()?;
+    let thread = Worker::start("reader")?;
     for number in 1.. {
         let group;
-        (reader, group) = blocking(move || {
-            let group = reader.next_group(memory_bytes)?;
-            Ok((reader, group))
-        })
-        .await?;
+        (reader, group) = thread
+            .run(move || {
+                let group = reader.next_group(memory_bytes)?;
+                Ok((reader, group))
+            })
+            .await?;
         if group.pages.is_empty() {
             break;
         }
@@ -143,7 +147,7 @@ struct Reader {
     run: RunId,
     buffer: PageFile,
     /// Every version that was met.
-    seen: HashSet<Identity, ahash::RandomState>,
+    seen: HashSet<Mark, ahash::RandomState>,
     /// Lines of the quarantine file.
     quarantined: String,
     quarantined_rows: u64,
@@ -201,7 +205,7 @@ impl Reader {
     fn take_in(&mut self, page: Page, group: &mut Group) {
         let invalid: HashMap<usize, &Quarantined> = page.quarantined_rows().zip(page.quarantined()).collect();
         for (row, key) in page.rows().iter().enumerate().rev() {
-            if !self.seen.insert(key.identity.clone()) {
+            if !self.seen.insert(mark(&key.identity)) {
                 self.duplicates += 1;
             } else if let Some(record) = invalid.get(&row) {
                 push_line(&mut self.quarantined, record);
@@ -223,6 +227,30 @@ impl Reader {
         let record = Quarantined::page(&name, &self.buffer.body, self.edition, self.run, context);
         push_line(&mut self.quarantined, &record);
         self.quarantined_rows += 1;
+    }
+}
+
+/// What is kept of an identity: half of its SHA-256, so that no two are alike by chance or on purpose.
+type Mark = [u8; 16];
+
+fn mark(identity: &Identity) -> Mark {
+    let mut digest = Digesting(Sha256::new());
+    identity.hash(&mut digest);
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&digest.0.finalize()[..16]);
+    mark
+}
+
+/// Takes in all that tells one value from another.
+struct Digesting(Sha256);
+
+impl Hasher for Digesting {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
     }
 }
 
