@@ -6,6 +6,8 @@
 //!     cargo run --example read_table -- s3://my-bucket/wangdian purchase_apply_detail
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example talks")]
+
 use std::error::Error;
 
 use arrow_array::RecordBatch;

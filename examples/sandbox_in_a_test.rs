@@ -4,6 +4,8 @@
 //! cargo run --example sandbox_in_a_test
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example talks")]
+
 use std::error::Error;
 use std::sync::Arc;
 

@@ -5,6 +5,8 @@
 //! cargo run --example sync_account -- ./lake 2026-01-01
 //! ```
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks")]
+
 use std::error::Error;
 use std::sync::Arc;
 

@@ -197,7 +197,7 @@ async fn sync_in(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        let tidied = interrupt.unless_over(tidy_up(&writer, store, report.run, clock)).await.transpose()?;
+        let tidied = Box::pin(interrupt.unless_over(tidy_up(&writer, store, report.run, clock))).await.transpose()?;
         let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
     };
@@ -226,7 +226,7 @@ async fn sync_in(
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
         Ok(report)
     };
-    Ok(lease.during(interrupt, work).await?.after(began))
+    Ok(Box::pin(lease.during(interrupt, work)).await?.after(began))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
