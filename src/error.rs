@@ -160,6 +160,12 @@ impl Error {
         self
     }
 
+    /// The same without a hint, for whoever has said it.
+    pub(crate) fn without_hint(mut self) -> Self {
+        self.0.hint = None;
+        self
+    }
+
     /// The kind, which decides the exit code.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

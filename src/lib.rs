@@ -11,7 +11,7 @@
 //! let options = SyncOptions { from: BeijingTime::parse("2026-01-01 00:00:00"), ..SyncOptions::default() };
 //! let store = Store::open("./lake", Access::Write)?;
 //! let report = sync(&account, store, &options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await?;
-//! println!("{} requisitions, exit code {}", report.headers, report.exit_code());
+//! println!("{} requisitions, exit code {}", report.tally.headers, report.exit_code());
 //! # Ok(())
 //! # }
 //! ```
@@ -30,7 +30,8 @@
 //! | `gateway` | signed, rate-limited, retried HTTP |
 //! | `parquet`, `log`, `store` | rows to files, the commit log, the object store |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |
-//! | `config`, `proof`, `requisition`, `edition`, `format`, `id`, `time`, `units`, `error` | the ground |
+//! | `edition`, `error`, `format`, `home`, `id`, `proof`, `requisition`, `time`, `units`, `unsaid`, `worker` | the ground |
+//! | `config` | the account of the environment, or those of a file |
 //!
 //! Modules are private; what can be used from outside stands here.
 

@@ -261,8 +261,10 @@ impl Store {
         path: &str,
         work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let done = tokio::task::spawn_blocking(work).await;
-        let done = done.map_err(|error| Error::internal("a disk task did not end").because(error))?;
+        let span = tracing::Span::current();
+        let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+        let done =
+            done.map_err(|error| Error::internal("cannot finish a job on disk: its thread ended").because(error))?;
         done.map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "free some space and run again",

@@ -9,7 +9,7 @@
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
 //!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
-//! - **the strays** (`strays`): no Parquet file lies in a table's folder that is untracked, for whoever reads the table by a glob would read it;
+//! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a glob would read it;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
 //!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
 //!   of their details. That is no defect of the lake, for the ERP's own data may be so.
@@ -23,11 +23,11 @@ mod chain;
 mod checkpoints;
 mod contents;
 mod expected;
-mod foreign;
 mod ledger;
 mod proof;
 mod stops;
 mod strays;
+mod untracked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,10 +36,10 @@ use bytes::Bytes;
 
 use self::chain::Chain;
 use self::expected::{Expected, TableShape};
-pub(crate) use self::foreign::foreign;
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
 pub(crate) use self::strays::strays;
+pub(crate) use self::untracked::untracked;
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId};
@@ -292,9 +292,9 @@ impl Verifier<'_> {
             (ledger, stops, examined)
         });
         let (examined, stops);
-        (self.ledger, stops, examined) = task
-            .await
-            .map_err(|error| Error::internal("checking a file did not end").with("path", &entry.path).because(error))?;
+        (self.ledger, stops, examined) = task.await.map_err(|error| {
+            Error::internal("cannot check a file: its thread ended").with("path", &entry.path).because(error)
+        })?;
         if !examined.is_read {
             self.ledger.leave_hole();
         }

@@ -1,13 +1,14 @@
 //! Threads for work that takes its time, each with one job: reading answers, encoding files.
 //!
 //! The memory that a thread has taken stays with it. Were every job done wherever a thread is free, each thread would come to hold
-//! what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn.
+//! what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn. What a job logs says whose it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::error::{Error, Result};
 
@@ -42,8 +43,9 @@ impl Worker {
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let (done, outcome) = oneshot::channel();
         // Who asked may be gone by then, and then nobody wants the outcome.
-        let job = Box::new(move || drop(done.send(work())));
-        let failed = || Error::internal("a thread has failed");
+        let span = Span::current();
+        let job = Box::new(move || drop(done.send(span.in_scope(work))));
+        let failed = || Error::internal("cannot finish a job: its thread has failed");
         self.jobs.send(job).map_err(|_| failed())?;
         outcome.await.map_err(|_| failed())?
     }
@@ -51,7 +53,8 @@ impl Worker {
 
 /// Runs work that takes its time off the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
+    let span = Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
-        .map_err(|error| Error::internal("a thread for work that takes its time ended").because(error))?
+        .map_err(|error| Error::internal("cannot finish a job: its thread ended").because(error))?
 }

@@ -251,9 +251,9 @@ fn bad_input_is_refused_before_any_call() {
     for (arguments, word) in [
         (vec!["--yes"], "required"),
         (vec!["--yes", ""], "an empty number"),
-        (vec!["--yes", "POA1", " POA2"], "argument 2: a blank"),
+        (vec!["--yes", "POA1", " POA2"], "argument 2: whitespace"),
         (vec!["--yes", &long], "41 characters"),
-        (vec!["--yes", "--file", &path], "line 2: a blank in \"POA 2\""),
+        (vec!["--yes", "--file", &path], "line 2: whitespace in \"POA 2\""),
         (vec!["--yes", "--file", empty.path().to_str().unwrap()], "there is no number to stop"),
         (vec!["--yes", "--file", "/nowhere/at/all"], "cannot be read"),
         (vec!["--yes", "-"], "there is no number to stop"),

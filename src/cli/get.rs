@@ -29,7 +29,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     for number in &args.numbers {
         if number.trim() != number || number.is_empty() || number.chars().count() > 40 {
             return Err(Error::usage(format!("`{number}` is no number of a requisition"))
-                .hint("a number has 1 to 40 characters and no blanks around it"));
+                .hint("a number has 1 to 40 characters and no whitespace around it"));
         }
     }
     let (account, terms) = args.account.one()?;

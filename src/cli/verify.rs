@@ -31,15 +31,15 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     // Whoever asks for one account asks for what lies in its folders.
     let strays = if lake.wanted.is_none() { strays(&lake.store).await? } else { Vec::new() };
     // What is nobody's concerns the whole lake, whichever account was asked for.
-    let mut foreign = crate::verify::foreign(&lake.store).await?;
-    foreign.retain(|name| !strays.iter().any(|stray| stray.object.ends_with(name.as_str())));
+    let mut untracked = crate::verify::untracked(&lake.store).await?;
+    untracked.retain(|name| !strays.iter().any(|stray| stray.object.ends_with(name.as_str())));
     let is_sound = strays.is_empty() && verified.iter().all(|account| account.defects.is_empty());
     let code = if is_sound { exit::DONE } else { exit::DEFECT };
     let to_json = || {
         let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
         json!({
             "command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts,
-            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "untracked": foreign, "exit_code": code,
+            "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "untracked": untracked, "exit_code": code,
         })
     };
     let to_text = || {
@@ -51,8 +51,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         if parts.is_empty() {
             parts.push("the lake is empty".to_owned());
         }
-        if !foreign.is_empty() {
-            let names = foreign.iter().map(|name| format!("  untracked   {}", render::name(name)));
+        if !untracked.is_empty() {
+            let names = untracked.iter().map(|name| format!("  untracked   {}", render::name(name)));
             parts.push(names.collect::<Vec<_>>().join("\n"));
         }
         parts.join("\n\n")

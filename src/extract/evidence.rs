@@ -492,7 +492,7 @@ impl<P: PageRows> Evidence<P> {
 
     /// The responses, and for each identity the response and row that win, in order of place. `and_unreadable` adds the record that counts as a
     /// row although it could not be read.
-    pub(super) fn into_winners(self, and_unreadable: bool) -> (Vec<P>, Vec<(usize, usize)>) {
+    pub(super) fn into_selected(self, and_unreadable: bool) -> (Vec<P>, Vec<(usize, usize)>) {
         let unreadable = self.responses.iter().rposition(|response| response.is_unreadable).filter(|_| and_unreadable);
         let mut selected: Vec<_> = self.seen.into_values().map(|seen| (seen.page, seen.row)).collect();
         selected.extend(unreadable.map(|place| (place, 0)));

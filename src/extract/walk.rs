@@ -14,7 +14,7 @@
 //! (`list_end`), totals that the list contradicts (the window is cut; only a single second is given up).
 //!
 //! What it assumes: nothing ENTERS a window that ended more than the lag ago. A total that rises breaks the assumption, voids the walk, and is
-//! reported. What it guarantees: every version that stays in the window while it is walked is among the selected of a proved part;
+//! reported. What it guarantees: every version that stays in the window while it is walked is among the selected rows of a proved part;
 //! everything else among them is a version that the server really gave.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +87,7 @@ pub(crate) enum Walked<P> {
 /// The outcome of a walk that proved something.
 #[derive(Debug)]
 pub(crate) struct Proved<P> {
-    /// The responses, in order of arrival; those without selected have forgotten what they held.
+    /// The responses, in order of arrival; those without selected rows have forgotten what they held.
     pub pages: Vec<P>,
     /// The proved windows, disjoint.
     pub parts: Vec<Part>,
@@ -501,7 +501,7 @@ impl<'a, S: Pages> Walk<'a, S> {
             ..Proof::of_pieces(Vec::new())
         };
         let is_whole = windows == [self.window];
-        let (pages, selected) = self.evidence.into_winners(grounds.unreadable > 0);
+        let (pages, selected) = self.evidence.into_selected(grounds.unreadable > 0);
         let parts = windows.into_iter().map(|window| {
             let in_part = |(page, row): &(usize, usize)| {
                 is_whole || pages[*page].rows()[*row].modified.is_some_and(|time| window.contains(time))

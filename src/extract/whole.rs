@@ -22,6 +22,15 @@ pub(crate) struct Whole<P> {
     pub(crate) is_interrupted: bool,
 }
 
+/// What follows a walk that was told to quit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtInterrupt {
+    /// Nothing: the run ends.
+    End,
+    /// The other pieces: the walk came to the end of what was kept of it, and others may be whole.
+    GoOn,
+}
+
 /// Walks `window` by `walk`, and what it is cut into, as far as it belongs to `wanted`. Pieces of one size go before smaller ones: together they
 /// tell soonest whether they add up.
 ///
@@ -31,6 +40,7 @@ pub(crate) async fn walk_whole<P>(
     window: Window,
     wanted: Window,
     extra_seconds: i64,
+    at_interrupt: AtInterrupt,
     mut walk: impl AsyncFnMut(Window, &Budget) -> Result<WalkOutcome<P>>,
 ) -> Result<Whole<P>> {
     let mut whole = Whole {
@@ -44,6 +54,9 @@ pub(crate) async fn walk_whole<P>(
     let mut cuts = Cuts::default();
     let mut todo = VecDeque::from([(window, Budget::default())]);
     while let Some((piece, budget)) = todo.pop_front() {
+        if whole.is_interrupted && at_interrupt == AtInterrupt::End {
+            break;
+        }
         let outcome = walk(piece, &budget).await?;
         if let Some(cut) = outcome.own_total(extra_seconds).and_then(|total| cuts.note(piece, total)) {
             return Err(contradicted().with("window", cut));

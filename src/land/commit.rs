@@ -11,13 +11,12 @@
 //!
 //! Now and then a commit is followed by a [checkpoint](crate::log::checkpoint), on which nothing depends.
 //!
-//! One process commits one staged at a time (a lock around the state); any number of processes may write one account.
+//! One process commits one staged commit at a time (a lock around the state); any number of processes may write one account.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 
 use super::stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw, StagedCommit, WrittenFile};
@@ -38,9 +37,6 @@ use crate::proof::Proof;
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
-
-/// How many files are encoded at a time, the one that is being written included.
-const ENCODED_AHEAD: usize = 2;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
@@ -131,16 +127,7 @@ impl Writer {
         new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
         let mut staged = self.begin(new.kind, new.window, new.removes);
         let written = async {
-            // One file is encoded while the one before it goes to the store; a file stands before the next one begins to.
-            let mut encoded =
-                stream::iter(new.files).map(|file| self.encode_file(&staged, file)).buffered(ENCODED_AHEAD);
-            let mut files = Vec::new();
-            while let Some(file) = encoded.try_next().await? {
-                if let Some((table, path, file)) = file {
-                    files.push((table, self.put_file(staged.commit, table, path, file).await?));
-                }
-            }
-            drop(encoded);
+            let files = self.write_files(&staged, new.files).await?;
             let quarantine = match new.quarantine {
                 Some(quarantine) => self.write_quarantine(&staged, quarantine).await?,
                 None => None,
@@ -159,6 +146,33 @@ impl Writer {
                 self.commit(staged, new.proof).await
             }
             Err(error) => self.dropped_by_a_sweep(staged.commit, error).await,
+        }
+    }
+
+    /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded meanwhile.
+    async fn write_files(&self, staged: &StagedCommit, files: Vec<NewFile>) -> Result<Vec<(Table, WrittenFile)>> {
+        let mut written = Vec::new();
+        let mut files = files.into_iter();
+        let mut next = match files.next() {
+            Some(file) => self.encode_file(staged, file).await?,
+            None => return Ok(written),
+        };
+        loop {
+            let put = async {
+                match next.take() {
+                    Some((table, path, file)) => {
+                        Ok::<_, Error>(Some((table, self.put_file(staged.commit, table, path, file).await?)))
+                    }
+                    None => Ok(None),
+                }
+            };
+            let Some(file) = files.next() else {
+                written.extend(put.await?);
+                return Ok(written);
+            };
+            let (put, encoded) = tokio::try_join!(put, self.encode_file(staged, file))?;
+            written.extend(put);
+            next = encoded;
         }
     }
 
@@ -206,8 +220,9 @@ impl Writer {
             match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
                 // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
-                CommitOutcome::Dropped(refusal) => {
-                    return Err(Error::new(ErrorKind::Conflict, format!("the start was refused: {refusal}")));
+                CommitOutcome::Dropped(conflict) => {
+                    return Err(Error::new(ErrorKind::Conflict, "cannot commit the start of the wanted range")
+                        .because(conflict));
                 }
             }
         }
@@ -245,7 +260,7 @@ impl Writer {
         let (appended, checkpoint) = {
             let mut state = self.log.lock().await;
             let appended = self.append(&mut state, &staged, proof).await?;
-            let checkpoint = appended.is_ok().then(|| self.checkpoints.due(&state)).flatten();
+            let checkpoint = appended.is_ok().then(|| self.checkpoints.pending(&state)).flatten();
             (appended, checkpoint)
         };
         match appended {
@@ -260,12 +275,12 @@ impl Writer {
                 let committed = Committed { number, commit, kind, window, files, sums, quarantine, undeleted };
                 Ok(CommitOutcome::Committed(committed))
             }
-            Err(refusal) => {
+            Err(conflict) => {
                 let dropped = self.delete_quietly(staged.paths()).await;
-                tracing::debug!(commit = %staged.commit, %refusal, left = dropped.len(), "a commit was dropped");
-                match refusal {
+                tracing::debug!(commit = %staged.commit, %conflict, left = dropped.len(), "a commit was dropped");
+                match conflict {
                     Conflict::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
-                    refusal => Ok(CommitOutcome::Dropped(refusal)),
+                    conflict => Ok(CommitOutcome::Dropped(conflict)),
                 }
             }
         }
@@ -289,8 +304,8 @@ impl Writer {
         };
         loop {
             state.writable()?;
-            if let Err(refusal) = state.check(request) {
-                return Ok(Err(refusal));
+            if let Err(conflict) = state.check(request) {
+                return Ok(Err(conflict));
             }
             let manifest = self.manifest(state, staged, proof.clone());
             match self.end().append(manifest).await? {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
@@ -105,7 +106,7 @@ impl Lease {
                 }
                 Some(other) if wait == LeaseWait::No => return Err(held(&account, &other)),
                 Some(other) => {
-                    tracing::info!(account = %account, run = %other.run, "waiting for another run to finish");
+                    tracing::info!(other_run = %other.run, "waiting for another run to finish");
                     tokio::select! {
                         () = tokio::time::sleep(POLL) => {}
                         () = &mut give_up => return Ok(None),
@@ -114,7 +115,7 @@ impl Lease {
             }
         }
         let (stop, stopped) = oneshot::channel();
-        let beating = tokio::spawn(keeper.clone().beat(stopped));
+        let beating = tokio::spawn(keeper.clone().beat(stopped).in_current_span());
         Ok(Some(Self { keeper, stop: Some(stop), beating: Some(beating) }))
     }
 
@@ -157,7 +158,7 @@ impl Keeper {
             }
             match self.held_by_other().await {
                 Ok(Some(other)) => {
-                    tracing::warn!(run = %other.run, "another run has taken the lease over; both go on, nothing is lost");
+                    tracing::warn!(other_run = %other.run, "another run has taken the lease over; both go on, nothing is lost");
                     return;
                 }
                 Ok(None) => {

@@ -9,7 +9,7 @@
 //! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
 //! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
-//! - names that are untracked are reported and never touched.
+//! - untracked objects are reported and never touched.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,7 +37,7 @@ pub(crate) struct Swept {
     pub fenced: Vec<CommitId>,
     /// The objects that it deleted.
     pub deleted: Vec<String>,
-    /// Names in the account's folders that are untracked.
+    /// Untracked objects in the account's folders.
     pub untracked: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Leftovers {
     pub unfinished: Vec<(CommitId, Vec<String>)>,
     /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
     pub deletable: Vec<String>,
-    /// Names in the account's folders that are untracked.
+    /// Untracked objects in the account's folders.
     pub untracked: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Found {
     pub(crate) deletable: Vec<String>,
     /// Half-written leases.
     pub(crate) leases: Vec<(RunId, String)>,
-    /// What is untracked.
+    /// Untracked objects.
     pub(crate) untracked: Vec<String>,
 }
 
@@ -140,8 +140,8 @@ impl Writer {
             let found = self.with_state(|state| sort_out(state, self.layout(), objects.clone())).await;
             if found.unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
-                let advisory = leases.chain(probes).chain(checkpoints);
-                swept.deleted = self.delete_all(found.deletable.into_iter().chain(advisory).collect()).await?;
+                let unneeded = leases.chain(probes).chain(checkpoints);
+                swept.deleted = self.delete_all(found.deletable.into_iter().chain(unneeded).collect()).await?;
                 swept.untracked = found.untracked;
                 return Ok(swept);
             }
@@ -155,8 +155,8 @@ impl Writer {
                 // One of the ids was committed, or fenced by another sweep, in the meantime; or another sweep saw this fence half
                 // written and fenced it: sort out again.
                 CommitOutcome::Dropped(Conflict::Known { .. } | Conflict::Fenced) => {}
-                CommitOutcome::Dropped(refusal) => {
-                    return Err(Error::new(ErrorKind::Conflict, format!("a fence was refused: {refusal}")));
+                CommitOutcome::Dropped(conflict) => {
+                    return Err(Error::new(ErrorKind::Conflict, "cannot commit a fence").because(conflict));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Taking a number of the commit log: the one step that makes a commit count.
 //!
-//! With any number of writers the manifest is created only where nothing stands, see [`writer`](crate::land::commit). On a store that does not know
+//! With any number of writers the manifest is created only where nothing stands, see `docs/lake-format.md`. On a store that does not know
 //! that condition there must be one writer. It looks whether the number is free, puts its manifest under a name that no other commit
 //! has, and looks again. A second writer is thereby not kept out, but it is seen: whatever the two do, one of them, or the next reader, finds
 //! two manifests of one number.
@@ -98,22 +98,16 @@ impl LogEnd<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Err(unknown(&store.uri(&path), trouble.as_ref()))
+        Err(unknown(&store.uri(&path), trouble))
     }
 }
 
 /// Nobody knows whether the manifest stands there.
-fn unknown(manifest: &str, trouble: Option<&Error>) -> Error {
+fn unknown(manifest: &str, trouble: Option<Error>) -> Error {
     let again = "run the same command again: it finds out, and lands only what is missing";
+    let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown");
+    let Some(trouble) = trouble else { return unknown.with("object", manifest).hint(again) };
     // What made it unknown comes first: until that is mended, running again is no help.
-    let hint = match trouble.and_then(Error::hint_text) {
-        Some(hint) => format!("{hint}; then {again}"),
-        None => again.to_owned(),
-    };
-    let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown").with("manifest", manifest);
-    match trouble {
-        Some(trouble) => unknown.because(trouble.to_string()),
-        None => unknown,
-    }
-    .hint(hint)
+    let hint = trouble.hint_text().map_or_else(|| again.to_owned(), |hint| format!("{hint}; then {again}"));
+    unknown.because(trouble.without_hint()).with("object", manifest).hint(hint)
 }

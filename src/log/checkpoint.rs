@@ -154,7 +154,7 @@ impl CheckpointPolicy {
     }
 
     /// A checkpoint of `state`, when it is time for one. The caller holds the lock of the state, so each is made once.
-    pub(crate) fn due(&self, state: &LogState) -> Option<PendingCheckpoint> {
+    pub(crate) fn pending(&self, state: &LogState) -> Option<PendingCheckpoint> {
         let last = state.last()?;
         if last.number < self.newest.load(Ordering::Relaxed).saturating_add(self.every) {
             return None;

@@ -54,6 +54,8 @@ impl fmt::Display for Conflict {
     }
 }
 
+impl std::error::Error for Conflict {}
+
 impl From<StopConflict> for Conflict {
     fn from(conflict: StopConflict) -> Self {
         Self::Stop(conflict)

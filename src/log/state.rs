@@ -1,4 +1,4 @@
-//! The state: the state that the manifests 1..N of an account add up to, and the rules by which a next one may follow.
+//! The log state: what the manifests 1..N of an account add up to, and the rules by which a next one may follow.
 //!
 //! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and [`apply`](LogState::apply) asks the same
 //! of every manifest that it reads, so that a log which breaks the rules is a defect and never half understood. The rules:
@@ -263,7 +263,7 @@ impl LogState {
             intent: manifest.intent.as_ref(),
             results: &manifest.results,
         };
-        self.check(request).map_err(|refusal| defect(format!("a manifest that may not follow: {refusal}")))?;
+        self.check(request).map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
 
         let removed = self.remove(&manifest.removes);
         self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));

@@ -134,7 +134,7 @@ pub(crate) async fn sync_all(
             let tell = |step| progress(&account.name, step);
             let report = sync_by(&means, account, store.clone(), options, clock, interrupt, &tell).await;
             let report = report.unwrap_or_else(|error| SyncReport::not_begun().stopped_by(error));
-            tracing::info!(account = %account.name, exit_code = report.exit_code(), "the account is done");
+            tracing::info!(account = %account.name, run = %report.run, exit_code = report.exit_code(), "the account is done");
             report
         };
         Box::pin(run)

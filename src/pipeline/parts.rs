@@ -127,6 +127,6 @@ impl Loading {
         if self.assembly.is_none() {
             self.assembly = Some(self.group.read()?);
         }
-        self.assembly.as_ref().ok_or_else(|| Error::internal("a part was not read"))
+        self.assembly.as_ref().ok_or_else(|| Error::internal("cannot read a part of the window"))
     }
 }

@@ -89,7 +89,7 @@ fn group(candidates: BTreeMap<BeijingTime, Candidate>, max_rows: u64) -> Vec<Rep
 }
 
 /// Reads what the commits hold. What is damaged is an error: it must not be carried over, nor replaced.
-pub(super) async fn held(lake: &Lake, commits: &[CommitId]) -> Result<ReplacedRows> {
+pub(super) async fn replaced_rows(lake: &Lake, commits: &[CommitId]) -> Result<ReplacedRows> {
     let live = commits.iter().filter_map(|commit| lake.state().live().get(commit));
     let mut held = ReplacedRows::default();
     let mut files = Vec::new();

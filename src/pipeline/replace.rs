@@ -9,7 +9,7 @@ use super::window_task::{Task, TaskOutcome, recorded};
 use crate::error::{Error, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
-use crate::extract::whole::{Whole, walk_whole};
+use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
 use crate::id::CommitId;
 use crate::land::{NewCommit, NewFile, Quarantine};
 use crate::log::CommitKind;
@@ -32,7 +32,7 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
         Ok(outcome)
     };
     let Whole { mut pages, mut selected, proofs, is_interrupted, .. } =
-        walk_whole(window, window, task.source.extra_seconds(), walk).await?;
+        walk_whole(window, window, task.source.extra_seconds(), AtInterrupt::End, walk).await?;
     if is_interrupted {
         // What the replaced commits hold stays.
         return Ok(TaskOutcome::default());
@@ -40,7 +40,7 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
     if task.latest(begun) < window.end() {
         return Ok(too_late());
     }
-    let replaced = match refresh::held(&task.writer.view().await, &removes).await {
+    let replaced = match refresh::replaced_rows(&task.writer.view().await, &removes).await {
         Ok(replaced) => replaced,
         Err(error) => return overtaken(task, removes, error).await,
     };

@@ -2,7 +2,7 @@
 //!
 //! The call changes the ERP, cannot be taken back, and its answer may get lost. What is guaranteed, whatever dies or gets lost:
 //! - **No call without its intent.** The intent, with the timestamp that the call is signed with, is committed before the call; a number
-//!   whose earlier stop is not settled gets none (see [`land::Stops`](crate::log::stop_ledger::Stops)).
+//!   whose earlier stop is not settled gets none (see [`Stops`](crate::log::stop_ledger::Stops)).
 //! - **`stopped` only on evidence** (`judge.rs`): the number is absent from a well-formed list of failures, or a query shows it referenced
 //!   with quantity still open. The latter may be recorded at once.
 //! - **`not_stopped` only when no call can arrive any more**: the server's clock, which refuses timestamps older than 120 seconds, was past

@@ -37,7 +37,7 @@ impl Numbers {
             let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
             wrong.truncate(TOLD);
             return Err(Error::usage(format!("no numbers of requisitions: {}{rest}", wrong.join("; ")))
-                .hint("a number has 1 to 40 characters and no blanks; one a line in a file. Nothing was called"));
+                .hint("a number has 1 to 40 characters and no whitespace; one a line in a file. Nothing was called"));
         }
         if list.is_empty() {
             return Err(Error::usage("there is no number to stop").hint(
@@ -69,7 +69,7 @@ fn complaint(number: &str) -> Option<String> {
     if number.is_empty() {
         Some("an empty number".to_owned())
     } else if number.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
-        Some(format!("a blank in {number:?}"))
+        Some(format!("whitespace in {number:?}"))
     } else if letters > LONGEST {
         Some(format!("{letters} characters"))
     } else {
@@ -105,11 +105,11 @@ mod tests {
         for (text, word) in [
             ("", "there is no number"),
             ("\n\n", "there is no number"),
-            ("A1\n A2", "list, line 2: a blank in \" A2\""),
-            ("A1 A2", "a blank"),
-            ("   ", "a blank"),
-            ("A\u{3000}", "a blank"),
-            ("A\u{0}", "a blank"),
+            ("A1\n A2", "list, line 2: whitespace in \" A2\""),
+            ("A1 A2", "whitespace"),
+            ("   ", "whitespace"),
+            ("A\u{3000}", "whitespace"),
+            ("A\u{0}", "whitespace"),
             (&"x".repeat(41), "41 characters"),
             (&" \n".repeat(9), "and 4 more"),
         ] {

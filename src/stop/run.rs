@@ -228,7 +228,7 @@ impl<E: Erp> Stopper<'_, E> {
                     report.told.insert(number.clone(), Told { number, requested_at, finding, settles_at, call });
                 }
                 CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                CommitOutcome::Dropped(refusal) => return Err(dropped("an intent to stop", &refusal)),
+                CommitOutcome::Dropped(conflict) => return Err(dropped("an intent to stop", &conflict)),
             }
         }
         Ok(None)
@@ -257,7 +257,7 @@ impl<E: Erp> Stopper<'_, E> {
                     found.retain(|one| one.number != number);
                 }
                 CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                CommitOutcome::Dropped(refusal) => return Err(dropped("the results of stops", &refusal)),
+                CommitOutcome::Dropped(conflict) => return Err(dropped("the results of stops", &conflict)),
             }
         }
         Ok(())
@@ -276,8 +276,9 @@ impl<E: Erp> Stopper<'_, E> {
     }
 }
 
-fn dropped(what: &str, refusal: &Conflict) -> Error {
-    Error::new(ErrorKind::Conflict, format!("{what} could not be committed: {refusal}"))
+fn dropped(what: &str, conflict: &Conflict) -> Error {
+    Error::new(ErrorKind::Conflict, format!("cannot commit {what}"))
+        .because(conflict.clone())
         .hint("run the same command again: what is open in the log is settled first")
 }
 

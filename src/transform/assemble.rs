@@ -7,8 +7,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef};
 
+use super::compact::{CompactColumn, Pick};
 use super::contract::{Contract, TableContract};
-use super::held::{CompactColumn, Pick};
 use super::page::{Page, Slot};
 use super::plan::{INHERITED, LINEAGE};
 use super::quarantine::Quarantined;
@@ -22,7 +22,7 @@ pub struct WindowRows {
     pub headers: RecordBatch,
     /// Rows of `purchase_apply_detail`, in the same order, and then by position.
     pub details: RecordBatch,
-    /// Invalid records, in the order of the selected.
+    /// Invalid records, in the order of the selected rows.
     pub quarantined: Vec<Quarantined>,
     /// What is to be said of these rows.
     pub remarks: Remarks,
@@ -44,7 +44,7 @@ impl AddAssign for Remarks {
     }
 }
 
-/// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no selected both tables are empty and
+/// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no selected rows both tables are empty and
 /// have their schemas all the same.
 ///
 /// # Errors
@@ -105,7 +105,7 @@ struct Picked<P> {
 
 impl<P: AsRef<Page>> Assembly<P> {
     /// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
-    /// Quarantined selected go to quarantine, skipped ones nowhere.
+    /// Quarantined rows go to quarantine, skipped ones nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a selected row stands on no page.
@@ -163,7 +163,7 @@ impl<P: AsRef<Page>> Assembly<P> {
         Gathered::new(Arc::clone(&self.picked), Of::Details)
     }
 
-    /// Invalid records, in the order of the selected.
+    /// Invalid records, in the order of the selected rows.
     pub fn quarantined(&self) -> &[Quarantined] {
         &self.quarantined
     }

@@ -1,5 +1,5 @@
 //! Growable column buffers that can be cut back to an earlier row. The columns of one page after the other grow in them, and are then
-//! [held](super::held) in as little memory as they need.
+//! [held](super::compact) in as little memory as they need.
 //!
 //! Arrow's own builders cannot be cut back, and a requisition that does not fit must leave no trace in any column.
 
@@ -8,8 +8,8 @@ use arrow_array::types::{
 };
 use arrow_buffer::NullBufferBuilder;
 
+use super::compact::{CompactColumn, Values};
 use super::contract::ColumnType;
-use super::held::{CompactColumn, Values};
 use super::scalar::{Scalar, ScalarKind, unescape};
 use super::value::{self, SchemaViolation};
 

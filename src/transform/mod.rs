@@ -7,6 +7,7 @@
 mod assemble;
 mod carry;
 mod columns;
+mod compact;
 mod context;
 mod contract;
 mod decode;
@@ -14,7 +15,6 @@ mod docs;
 mod extra;
 #[cfg(test)]
 mod fuzz_tests;
-mod held;
 mod landed;
 mod page;
 mod plan;

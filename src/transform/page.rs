@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::compact::CompactColumn;
 use super::context::PageContext;
-use super::held::CompactColumn;
 use super::quarantine::Quarantined;
 use crate::edition::Edition;
 use crate::id::RunId;

@@ -5,9 +5,9 @@
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
+use super::compact::CompactColumn;
 use super::contract::ColumnType;
 use super::extra::Extra;
-use super::held::CompactColumn;
 use super::plan::{Field, FieldTarget, Guesser, Plan, TablePlan};
 use super::scalar::{Scalar, ScalarKind, escape_controls};
 use super::scan::{Scanner, Stop};

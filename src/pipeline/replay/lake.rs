@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Limits;
 use crate::extract::pages::Pages as _;
 use crate::extract::walk::Walker;
-use crate::extract::whole::{Whole, walk_whole};
+use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, NewCommit, Quarantine, Raw, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake, LiveCommit, RawEntry};
@@ -42,13 +42,25 @@ pub(crate) async fn replay_lake(
     options: &ReplayOptions,
     clock: Arc<dyn Clock>,
 ) -> Result<ReplayReport> {
+    let run = RunId::generate();
+    let span = tracing::error_span!("run", account = %from.account(), %run);
+    Box::pin(replay_lake_as(run, from, store, options, clock)).instrument(span).await
+}
+
+async fn replay_lake_as(
+    run: RunId,
+    from: &Lake,
+    store: Store,
+    options: &ReplayOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<ReplayReport> {
     let began = Instant::now();
     let memory_bytes = page_memory(options.max_memory)?;
     let binding = from.state().binding().cloned().ok_or_else(|| {
         Error::usage("the lake to replay from has nothing of this account").with("account", from.account())
     })?;
-    let mut report = ReplayReport::new(RunId::generate());
-    let (run, edition) = (report.run, binding.edition);
+    let mut report = ReplayReport::new(run);
+    let edition = binding.edition;
     let (contract, wanted_from) = (contract_version()?, from.state().start());
     let writer_options = WriterOptions { binding, run, wanted_from, contract, clock: Arc::clone(&clock) };
     let writer = Writer::open(store.clone(), writer_options).await?;
@@ -61,8 +73,7 @@ pub(crate) async fn replay_lake(
     };
     let work = rebuild.all_windows(&mut report);
     let session = LeaseSession { store, account: from.account().clone(), run, clock };
-    let span = tracing::error_span!("run", account = %session.account, %run);
-    Box::pin(under_lease(&writer, session, options.wait, work)).instrument(span).await?;
+    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
     Ok(report.after(began))
 }
 
@@ -101,7 +112,8 @@ impl Rebuild<'_> {
                 });
                 continue;
             }
-            match self.one(window, live, report).await {
+            let span = tracing::error_span!("window", %window);
+            match self.one(window, live, report).instrument(span).await {
                 Ok(()) => {}
                 // Of the other windows nothing is wrong.
                 Err(error) if matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Defect) => {
@@ -186,8 +198,9 @@ impl Rebuild<'_> {
                 report.count(&committed);
                 report.unreadable_times += assembly.remarks().unreadable_times;
             }
-            CommitOutcome::Dropped(refusal) => {
-                return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
+            CommitOutcome::Dropped(conflict) => {
+                return Err(Error::new(ErrorKind::Conflict, "cannot commit the window")
+                    .because(conflict)
                     .hint("run again: what the lake holds by then is left as it is"));
             }
         }
@@ -202,7 +215,7 @@ async fn walk(kept: &Kept, window: Window) -> Result<Whole<BufferedPage>> {
     let limits = Limits { concurrency: u32::MAX, ..Limits::default() };
     let walker = Walker::new(kept, kept.page_size(), limits, kept.ended().clone());
     let walk = async |piece, budget: &_| Ok(walker.walk(piece, budget).await);
-    let whole = walk_whole(kept.window(), window, kept.extra_seconds(), walk).await?;
+    let whole = walk_whole(kept.window(), window, kept.extra_seconds(), AtInterrupt::GoOn, walk).await?;
     if !whole.proved.gaps(window).is_empty() {
         return Err(Error::new(ErrorKind::Incomplete, "the raw responses do not prove the window any more"));
     }

@@ -57,9 +57,21 @@ pub(crate) async fn replay_pages(
     options: &ReplayOptions,
     clock: Arc<dyn Clock>,
 ) -> Result<ReplayReport> {
+    let run = RunId::generate();
+    let span = tracing::error_span!("run", account = %pages.account, %run);
+    Box::pin(replay_pages_as(run, pages, store, options, clock)).instrument(span).await
+}
+
+async fn replay_pages_as(
+    run: RunId,
+    pages: PageFiles,
+    store: Store,
+    options: &ReplayOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<ReplayReport> {
     let began = Instant::now();
     let memory_bytes = page_memory(options.max_memory)?;
-    let mut report = ReplayReport::new(RunId::generate());
+    let mut report = ReplayReport::new(run);
     let PageFiles { account, edition, files } = pages;
     check_is_ours(&store, &account).await?;
     let writer = Writer::open(
@@ -74,11 +86,9 @@ pub(crate) async fn replay_pages(
     )
     .await?;
     let reader = Reader::new(files, PageDecoder::new(edition, report.run)?, edition, report.run);
-    let run = report.run;
     let work = land(&writer, reader, memory_bytes, &mut report);
     let session = LeaseSession { store, account, run, clock };
-    let span = tracing::error_span!("run", account = %session.account, %run);
-    Box::pin(under_lease(&writer, session, options.wait, work)).instrument(span).await?;
+    Box::pin(under_lease(&writer, session, options.wait, work)).await?;
     Ok(report.after(began))
 }
 
@@ -125,8 +135,9 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     writer.quarantine(&mut staged, quarantine).await?;
     match writer.commit(staged, None).await? {
         CommitOutcome::Committed(committed) => report.count(&committed),
-        CommitOutcome::Dropped(refusal) => {
-            return Err(Error::new(ErrorKind::Conflict, format!("the commit was dropped: {refusal}"))
+        CommitOutcome::Dropped(conflict) => {
+            return Err(Error::new(ErrorKind::Conflict, "cannot commit the pages")
+                .because(conflict)
                 .hint("run again: if another run wrote this lake meanwhile, its pages are replaced then"));
         }
     }

@@ -13,6 +13,7 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 
 use super::Bucket;
 use crate::store::failpoint::FailPoints;
@@ -60,7 +61,7 @@ pub(crate) async fn put_in_parts(
     let (objects, uploads) = (Arc::clone(&bucket.objects), Arc::clone(&bucket.uploads));
     let object = Path::from(object);
     let note = Path::from(format!("{staging}-{}", NOTED.fetch_add(1, Ordering::Relaxed)));
-    let task = tokio::spawn(async move {
+    let task = async move {
         let id = uploads.create_multipart(&object).await?;
         let upload = Upload { objects, uploads, object, id, note, fail_points };
         let mut ended = upload.send(&bytes, part_bytes).await;
@@ -75,7 +76,8 @@ pub(crate) async fn put_in_parts(
         // A note that stays is no harm: a sweep finds that its upload has ended.
         let _ = upload.objects.delete(&upload.note).await;
         ended
-    });
+    };
+    let task = tokio::spawn(task.in_current_span());
     task.await.map_err(|error| object_store::Error::JoinError { source: error })?
 }
 
@@ -108,7 +110,7 @@ fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Err
     object_store::Error::Generic { store: "S3", source }
 }
 
-/// Aborts the upload that a note speaks of. One that has ended is fine, and so is a note that was untracked.
+/// Aborts the upload that a note speaks of. One that has ended is fine, and so is a note that somebody else wrote.
 pub(crate) async fn abort_noted(bucket: &Bucket, note: &[u8]) -> object_store::Result<()> {
     let Ok(Note { object, upload }) = serde_json::from_slice(note) else { return Ok(()) };
     match bucket.uploads.abort_multipart(&Path::from(object), &upload).await {

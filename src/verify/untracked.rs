@@ -8,6 +8,6 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-pub(crate) async fn foreign(store: &Store) -> Result<Vec<String>> {
+pub(crate) async fn untracked(store: &Store) -> Result<Vec<String>> {
     Ok(store.names("").await?.into_iter().filter(|name| !is_of_a_lake(name)).collect())
 }
