@@ -31,11 +31,22 @@ impl Fake {
         Self::start(move |nth, stream| drop(stream.write_all(&answer(nth))))
     }
 
+    /// The same, of an answer that depends on the request, head and body.
+    pub(crate) fn replying(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serve(Box::new(|stream| Box::new(stream)), move |_, request, stream| {
+            drop(stream.write_all(&answer(request)));
+        })
+    }
+
     /// The same over connections that are wrapped, in TLS for example.
     pub(crate) fn wrapped(
         wrap: Box<Wrap>,
         answer: impl Fn(usize, &mut dyn Connection) + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(wrap, move |nth, _, stream| answer(nth, stream))
+    }
+
+    fn serve(wrap: Box<Wrap>, answer: impl Fn(usize, &str, &mut dyn Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (asked, accepted) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
@@ -51,10 +62,10 @@ impl Fake {
                     let Some(request) = read_request(&mut *stream) else { return };
                     let nth = {
                         let mut asked = asked.lock().expect("no panic");
-                        asked.push((Instant::now(), request));
+                        asked.push((Instant::now(), request.clone()));
                         asked.len()
                     };
-                    answer(nth, &mut *stream);
+                    answer(nth, &request, &mut *stream);
                     let _ = stream.flush();
                 });
             }

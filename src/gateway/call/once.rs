@@ -5,11 +5,11 @@
 //! their timestamp is fresh and the retry time lasts. Everything else that is no answer, HTTP errors and timeouts among it, leaves open what was done.
 
 use super::{
-    Answer, BeijingTime, CallPolicy, Caller, Instant, Outgoing, Sent, UnreadableCause, envelope, refusal_error,
+    Answer, BeijingTime, CallKind, CallPolicy, Caller, Instant, NotRead, Outgoing, Sent, envelope, refusal_error,
 };
 use crate::error::{Error, ErrorKind};
 use crate::gateway::pace::Limit;
-use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
+use crate::gateway::refusal::{self, Provenance, Verdict};
 
 /// What a call that must not be made twice came to.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Caller {
     ) -> Once<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
         let mut delays = self.policy.delays();
         let mut last =
@@ -57,7 +57,7 @@ impl Caller {
             let delay;
             // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that much later.
             let asked = self.server_clock.moment();
-            (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
+            (last, delay) = match self.send(CallKind::Change, names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
                     self.pace_of_changes.answered(turn);
                     return Once::Answered(value);
@@ -68,7 +68,7 @@ impl Caller {
                 }
                 Sent::Refused { code, message, .. } => {
                     let (verdict, provenance) =
-                        refusal::judge(Refused::Change, names.code, code, &message, &self.policy.refusals);
+                        refusal::judge(CallKind::Change, names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
                         Some(limit) => {
