@@ -57,10 +57,12 @@ mod requisition;
 pub mod sandbox;
 mod stop;
 mod store;
+mod success;
 mod time;
 mod transform;
 mod units;
 mod unsaid;
+mod user_file;
 mod verify;
 mod worker;
 
@@ -70,7 +72,7 @@ pub use config::AccountSettings;
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
-pub use gateway::{CallPolicy, Called, Gateway, Query, Response, UnreadableCause, UnreadableResponse};
+pub use gateway::{CallPolicy, Called, Gateway, NotRead, Query, Response, UnreadableResponse};
 pub use id::{CommitId, RunId};
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.

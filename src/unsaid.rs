@@ -3,7 +3,11 @@
 //! A server may repeat an address or a body in its answer: percent-encoded once or twice, in upper or lower hex, with `+` for a blank, escaped
 //! as JSON or HTML. So a text is decoded layer by layer, by each of these ways, each layer is searched, and what is found is struck out of the text as it stands.
 //! Letters of another case count as the same. A short secret is struck out only where it stands alone: `a` does not make `invalid` unreadable.
+//!
+//! What is *kept* of an answer is data as well: there a secret that is short, or digits alone, is struck out only behind its name, and everything
+//! else stays byte for byte. Signatures of other requests are struck out too.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -17,6 +21,15 @@ const LAYERS: usize = 4;
 const SHOWN: usize = 2_000;
 /// The most of a text that is looked at, so that a secret across the end of what is shown is found as well.
 const SEARCHED: usize = 32 << 10;
+/// What is kept is searched in pieces of this length, each of which begins with the end of the one before: so long can a secret be on its way.
+const PIECE: usize = 64 << 10;
+const OVERLAP: usize = 16 << 10;
+/// How the names end under which secrets and signatures are sent.
+const NAMES: [&[u8]; 3] = [b"salt", b"secret", b"sign"];
+/// What stands between a name and its value, in an address, in JSON and in PHP.
+const BETWEEN: &[u8] = b" =:\"'\\>";
+/// A signature is so many hexadecimal digits.
+const SIGNATURE: usize = 32;
 
 /// Texts that must not be said. It cannot be printed itself.
 #[derive(Clone, Default)]
@@ -45,36 +58,95 @@ impl Unsaid {
     /// `text` without what must not be said, on one line, and not without end.
     pub(crate) fn hide(&self, text: &str) -> String {
         let text = &text[..text.floor_char_boundary(SEARCHED)];
-        let layer: Vec<Unit> = text.bytes().enumerate().map(|(at, byte)| Unit { byte, at: at..at + 1 }).collect();
-        let mut found: Vec<Range<usize>> = Vec::new();
-        self.search_layers(&layer, LAYERS, &mut found);
+        let mut found = Vec::new();
+        search_layers(&units(text.as_bytes(), 0), LAYERS, &|layer| self.search(layer), &mut found);
         let told = without(text, found);
         told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
     }
 
-    fn search_layers(&self, layer: &[Unit], left: usize, found: &mut Vec<Range<usize>>) {
-        self.search(layer, found);
-        let ways = WAYS.iter().filter(|_| left > 0 && !self.0.is_empty());
-        for next in ways.filter_map(|way| decoded(layer, *way)) {
-            self.search_layers(&next, left - 1, found);
+    /// A part of an answer as it may be kept. JSON stays JSON.
+    pub(crate) fn strike_out<'a>(&self, kept: &'a [u8]) -> Cow<'a, [u8]> {
+        let (mut found, mut from) = (Vec::new(), 0);
+        loop {
+            let end = kept.len().min(from + PIECE);
+            search_layers(&units(&kept[from..end], from), LAYERS, &|layer| self.search_kept(layer), &mut found);
+            if end == kept.len() {
+                break;
+            }
+            from = end - OVERLAP;
         }
+        if found.is_empty() { Cow::Borrowed(kept) } else { Cow::Owned(struck(kept, found)) }
     }
 
-    fn search(&self, layer: &[Unit], found: &mut Vec<Range<usize>>) {
-        let bytes: Vec<u8> = layer.iter().map(|unit| folded(unit.byte)).collect();
-        for word in &self.0 {
-            let mut from = 0;
-            while let Some(at) = memchr::memmem::find(bytes.get(from..).unwrap_or_default(), word).map(|at| from + at) {
-                let end = at + word.len();
-                let stands_alone = !at.checked_sub(1).is_some_and(|before| is_of_a_token(bytes[before]))
-                    && !bytes.get(end).is_some_and(|after| is_of_a_token(*after));
-                if stands_alone || word.len() >= SHORTEST_ANYWHERE {
-                    found.push(layer[at].at.start..layer[end - 1].at.end);
-                }
-                from = at + 1;
-            }
-        }
+    /// Where each word stands that must not be said.
+    fn search(&self, layer: &[u8]) -> Vec<Range<usize>> {
+        let is_hidden =
+            |word: &[u8], place: &Range<usize>| word.len() >= SHORTEST_ANYWHERE || stands_alone(layer, place);
+        self.places(layer).filter(|(word, place)| is_hidden(word, place)).map(|(_, place)| place).collect()
     }
+
+    /// The same for what is kept, and signatures, whosever.
+    fn search_kept(&self, layer: &[u8]) -> Vec<Range<usize>> {
+        let is_its_own = |word: &[u8]| word.len() >= SHORTEST_ANYWHERE && !word.iter().all(u8::is_ascii_digit);
+        let is_struck = |word: &[u8], place: &Range<usize>| {
+            is_its_own(word) || (stands_alone(layer, place) && is_behind_name(&layer[..place.start]))
+        };
+        let words = self.places(layer).filter(|(word, place)| is_struck(word, place)).map(|(_, place)| place);
+        words.chain(signatures(layer)).collect()
+    }
+
+    fn places<'a>(&'a self, layer: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Range<usize>)> {
+        self.0.iter().flat_map(|word| {
+            let next = |from: usize| memchr::memmem::find(layer.get(from..)?, word).map(|at| from + at);
+            // One may begin within another.
+            let places = std::iter::successors(next(0), move |at| next(at + 1));
+            places.map(move |at| (&word[..], at..at + word.len()))
+        })
+    }
+}
+
+/// Searches a layer, and what it stands for, by each way to escape.
+fn search_layers(
+    layer: &[Unit],
+    left: usize,
+    search: &impl Fn(&[u8]) -> Vec<Range<usize>>,
+    found: &mut Vec<Range<usize>>,
+) {
+    let bytes: Vec<u8> = layer.iter().map(|unit| folded(unit.byte)).collect();
+    found.extend(search(&bytes).into_iter().map(|place| layer[place.start].at.start..layer[place.end - 1].at.end));
+    let ways = WAYS.iter().filter(|way| left > 0 && memchr::memchr(**way, &bytes).is_some());
+    for next in ways.filter_map(|way| decoded(layer, *way)) {
+        search_layers(&next, left - 1, search, found);
+    }
+}
+
+/// Whether what stands there is no part of a longer word.
+fn stands_alone(layer: &[u8], place: &Range<usize>) -> bool {
+    let is_of_word = |at: usize| layer.get(at).is_some_and(|byte| is_of_a_token(*byte));
+    !place.start.checked_sub(1).is_some_and(is_of_word) && !is_of_word(place.end)
+}
+
+/// Whether a secret's name stands before its value.
+fn is_behind_name(before: &[u8]) -> bool {
+    let name = before.iter().rposition(|byte| !BETWEEN.contains(byte)).map_or(0, |last| last + 1);
+    before[name..].iter().any(|byte| matches!(byte, b'=' | b':'))
+        && NAMES.iter().any(|known| before[..name].ends_with(known))
+}
+
+/// Hexadecimal digits behind the name of a signature.
+fn signatures(layer: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    memchr::memmem::find_iter(layer, b"sign").filter_map(|at| {
+        let behind = at + b"sign".len();
+        let start = behind + layer[behind..].iter().position(|byte| !BETWEEN.contains(byte))?;
+        let place = start..start + SIGNATURE;
+        let is_one = layer.get(place.clone())?.iter().all(u8::is_ascii_hexdigit) && is_behind_name(&layer[..start]);
+        (is_one && stands_alone(layer, &place)).then_some(place)
+    })
+}
+
+/// The bytes of a text, of which the first stands at `from`.
+fn units(text: &[u8], from: usize) -> Vec<Unit> {
+    text.iter().enumerate().map(|(at, byte)| Unit { byte: *byte, at: from + at..from + at + 1 }).collect()
 }
 
 /// A byte of a layer, and where it stands in the text.
@@ -143,6 +215,28 @@ fn escape(units: &[Unit]) -> Option<(Vec<u8>, usize)> {
         }
         _ => None,
     }
+}
+
+/// `kept` with each of `found` struck out. A value of a JSON object becomes a string.
+fn struck(kept: &[u8], mut found: Vec<Range<usize>>) -> Vec<u8> {
+    found.sort_by_key(|place| place.start);
+    let (mut told, mut done) = (Vec::with_capacity(kept.len()), 0);
+    for place in found {
+        if place.start >= done {
+            told.extend_from_slice(&kept[done..place.start]);
+            let quote: &[u8] = if is_bare_value(&kept[..place.start]) { b"\"" } else { b"" };
+            told.extend([quote, HIDDEN.as_bytes(), quote].concat());
+        }
+        done = done.max(place.end);
+    }
+    told.extend_from_slice(&kept[done..]);
+    told
+}
+
+/// Whether a number that is a member of a JSON object follows.
+fn is_bare_value(before: &[u8]) -> bool {
+    let before = before.trim_ascii_end().strip_suffix(b":").map(<[u8]>::trim_ascii_end);
+    before.and_then(|before| before.strip_suffix(b"\"")).is_some_and(|key| !key.ends_with(b"\\"))
 }
 
 /// `text` with each of `found` struck out, cut behind what is shown; places that overlap are struck out once.
@@ -235,6 +329,63 @@ mod tests {
         }
     }
 
+    fn kept(secrets: &[&str], text: &str) -> String {
+        let unsaid: Unsaid = secrets.iter().collect();
+        String::from_utf8(unsaid.strike_out(text.as_bytes()).into_owned()).expect("UTF-8")
+    }
+
+    #[test]
+    fn what_is_kept_is_struck_out_however_far_in_it_stands_and_stays_json() {
+        let (salt, sign) = ("p/q+r &=%盐s", "6d081499e6dbaa7d761191bb6b06a052");
+        let echoes = [
+            r#""request":"\/openapi?sid=x&salt=p%2Fq%2Br+%26%3D%25%E7%9B%90s&sign=6D081499E6DBAA7D761191BB6B06A052""#,
+            r#""request":{"salt":"p\/q+r \u0026=%\u76d0s","sign":"6d081499e6dbaa7d761191bb6b06a052"}"#,
+            r#""request":"{\"salt\":\"p\/q+r &=%\u76d0s\",\"sign\":\"6d081499e6dbaa7d761191bb6b06a052\"}""#,
+            r#""request":"url=%2Fopenapi%3Fsalt%3Dp%252Fq%252Br%2B%2526%253D%2525%25E7%259B%2590s%26sign%3D6d081499e6dbaa7d761191bb6b06a052""#,
+        ];
+        for echo in echoes {
+            // At the beginning, across the ends of pieces, and at the end.
+            for before in [0, PIECE - 60, PIECE, 2 * PIECE - OVERLAP - 40, 300_000] {
+                let rest = format!(r#""remark":"{}盐%41&amp;","n":12345"#, "a\\u4e2d\\n".repeat(before / 10));
+                let text = format!("{{{rest},{echo},{}}}", r#""x":[1]"#);
+                let told = kept(&[salt, "s3cret-part", sign], &text);
+                let start = format!("{{{rest},\"request\":");
+                assert!(told.starts_with(&start) && told.ends_with(r#","x":[1]}"#), "{echo}");
+                let end = &told[start.len()..];
+                for part in ["p%2", "p\\/", "p/q", "E7", "76d0", "2590", "6d08", "6D08", "a052"] {
+                    assert!(!end.contains(part), "{part}: {end}");
+                }
+                serde_json::from_str::<serde_json::Value>(&told).expect("JSON");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_kept_byte_for_byte() {
+        let text = r#"{"sign":"yes","status":"25","remark":"s4lt 123456 design=6d08 a&b%20c \u4e2d","n":123456,"salt":true,"id":"6d081499e6dbaa7d761191bb6b06a052"}"#;
+        // Short secrets, and such as look like numbers, stand only behind their names.
+        for secrets in [&["s4lt", "25", "yes!"][..], &["123456", "1"], &[], &["absent-secret"]] {
+            assert_eq!(kept(secrets, text), text, "{secrets:?}");
+        }
+        assert!(matches!(Unsaid::default().strike_out(b"plain"), Cow::Borrowed(b"plain")));
+        for (secrets, text, told) in [
+            (&["s4lt"][..], "a?salt=s4lt&b s4lt", "a?salt=(hidden)&b s4lt"),
+            (&["25"], r#"{"salt":"25","status":"25"}"#, r#"{"salt":"(hidden)","status":"25"}"#),
+            (&["25"], r#"{"salt": 25,"status":25}"#, r#"{"salt": "(hidden)","status":25}"#),
+            (&["25"], r#"{"e":"salt: 25, \"salt\":25"}"#, r#"{"e":"salt: (hidden), \"salt\":(hidden)"}"#),
+            (&["123456"], "appsecret%3D123456%26n=123456", "appsecret%3D(hidden)%26n=123456"),
+            // The signature of another request.
+            (&[], "?sign=00112233445566778899aabbccddeeff&v", "?sign=(hidden)&v"),
+            (&[], "?sign=00112233445566778899aabbccddeeff0&v", "?sign=00112233445566778899aabbccddeeff0&v"),
+            (&["abcdef1"], "xABCDEF1x", "x(hidden)x"),
+        ] {
+            assert_eq!(kept(secrets, text), told, "{text}");
+        }
+        let no_text = [b"\xff\xfe".as_slice(), b"abcdef1", b"\xff"].concat();
+        let unsaid: Unsaid = ["abcdef1"].into_iter().collect();
+        assert_eq!(*unsaid.strike_out(&no_text), [b"\xff\xfe".as_slice(), b"(hidden)", b"\xff"].concat());
+    }
+
     /// Encodes each byte for an address by the way that its dice says.
     fn encoded(secret: &str, dice: &[u8]) -> String {
         let ways = secret.bytes().zip(dice.iter().cycle());
@@ -262,6 +413,9 @@ mod tests {
             // Nothing is left of what was sent: what is not struck out stood around it.
             let rest = told.replace(HIDDEN, "");
             prop_assert!(rest.len() <= around.0.len() + around.1.len() + 2, "{} of {}", told, text);
+            // Of what is kept as well, behind its name at least.
+            let told = kept(&[&secret], &format!("salt={sent}&{}", around.1));
+            prop_assert!(told.contains(HIDDEN), "{} of {}", told, text);
         }
 
         #[test]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use wdt_lake::{
-    CallPolicy, Called, Edition, Error, ErrorKind, Gateway, Query, Response, SystemClock, UnreadableCause,
-    UnreadableResponse, Window,
+    CallPolicy, Called, Edition, Error, ErrorKind, Gateway, NotRead, Query, Response, SystemClock, UnreadableResponse,
+    Window,
 };
 
 use crate::support::at;
@@ -40,7 +40,7 @@ fn ask_at_once(fake: &Fake, edition: Edition, policy: &CallPolicy, queries: usiz
     let query = Query::Page { window, page_no: 0, page_size: 100 };
     let asked = (0..queries).map(|_| {
         gateway.query(&query, |answer| match answer.body() {
-            body if body.windows(6).any(|six| six == b"no row") => Err(UnreadableCause("not a row".into())),
+            body if body.windows(6).any(|six| six == b"no row") => Err(NotRead::Unreadable("not a row".into())),
             body => Ok(body.to_vec()),
         })
     });

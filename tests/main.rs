@@ -28,6 +28,7 @@ mod manifest;
 mod modules;
 mod odd_answers;
 mod oddities;
+mod other_answers;
 #[cfg(unix)]
 mod outage;
 #[cfg(unix)]

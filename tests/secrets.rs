@@ -3,7 +3,8 @@
 use wdt_lake::Edition;
 use wdt_lake::sandbox::Fault;
 
-use crate::support::{LakeDir, erp_of, program, program_at, run};
+use crate::support::fake::{Fake, ok};
+use crate::support::{LakeDir, erp_of, program, program_at, run, sync};
 
 /// Enterprise signs a form, flagship the URL itself.
 #[test]
@@ -127,6 +128,111 @@ fn a_salt_that_the_server_repeats_is_told_in_no_spelling() {
             }
         }
     }
+}
+
+/// Everything that lies in a lake, decompressed where it is.
+fn kept_in(lake: &LakeDir) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| {
+        let bytes = std::fs::read(lake.path().join(&name)).unwrap();
+        let bytes = if name.ends_with(".zst") { zstd::stream::decode_all(&bytes[..]).unwrap() } else { bytes };
+        (name, bytes)
+    };
+    lake.files().into_iter().map(read).collect()
+}
+
+fn replayed(lake: &LakeDir) -> LakeDir {
+    let rebuilt = LakeDir::new();
+    let mut command = program();
+    run(command.args(["replay", "--json", "--from-raw", &lake.text(), "--lake", &rebuilt.text()]));
+    run(program().args(["verify", "--deep", "--lake", &rebuilt.text()])).expect_code(0);
+    rebuilt
+}
+
+/// A gateway that repeats the request in every answer, also in those that nobody can read: what is kept of them is kept without what signs, and a
+/// lake is rebuilt of it all the same.
+#[test]
+fn what_is_kept_of_answers_that_repeat_the_request_has_no_secret() {
+    for edition in [Edition::Enterprise, Edition::Flagship] {
+        let sandbox = erp_of(edition, 60, 10, "2026-06-29 23:59:59");
+        sandbox.behave(|behaviour| behaviour.oddities = "request-echo,unreadable-quote=30".parse().unwrap());
+        let lake = LakeDir::new();
+        let arguments = ["--keep-raw", "--from", "2026-06-01", "--to", "2026-06-30", "--max-retry-time", "20s"];
+        let summary = sync(&sandbox, &lake, &arguments).expect_code(3).json();
+        let rebuilt = replayed(&lake);
+        let (secret, salt) = sandbox.credentials().secret.expose().split_once(':').unwrap();
+        let mut repeated = 0;
+        for (name, bytes) in kept_in(&lake).into_iter().chain(kept_in(&rebuilt)) {
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains(secret) && !text.contains(salt), "{edition}: {name}");
+            repeated += usize::from(name.starts_with("_quarantine/") || name.starts_with("_raw/"));
+            for piece in text.split("sign=").skip(1) {
+                assert!(piece.starts_with("(hidden)"), "{edition}: {name}: {}", &piece[..20]);
+            }
+        }
+        assert!(repeated >= 4, "raw and quarantine of both lakes");
+        let rows = |lake: &LakeDir| {
+            let told = run(program().args(["status", "--json", "--lake", &lake.text()])).expect_code(0).json();
+            told["accounts"][0]["rows"].clone()
+        };
+        assert_eq!(rows(&lake), rows(&rebuilt), "{edition}");
+        assert!(summary["rows"]["purchase_apply"].as_u64().unwrap() > 50, "{edition}: {summary}");
+    }
+}
+
+/// The same of a record that does not fit, and of the page that it stands on.
+#[test]
+fn an_invalid_record_that_repeats_the_request_is_kept_without_its_secrets() {
+    let fake = Fake::replying(|request| {
+        let path = request.split(' ').nth(1).unwrap();
+        let (start, total) = ("2026-05-03 10:00:00", 2);
+        let broken = serde_json::json!({"purchase_apply_no": "A1", "status": "x", "modified": start, "echo": path});
+        let sound = serde_json::json!({"purchase_apply_no": "A2", "status": 25, "modified": start, "detail_list": []});
+        let data = serde_json::json!({"total_count": total, "order_list": [broken, sound]});
+        ok(serde_json::json!({"status": 0, "data": data}).to_string().as_bytes())
+    });
+    let lake = LakeDir::new();
+    let mut command = program();
+    command.envs(crate::under_fire::fixed(Edition::Flagship, &fake.url()));
+    command.env("WDT_APPSECRET", "s3cr3tvalue99:s4lt v4lue/77").args(["sync", "--keep-raw", "--lake", &lake.text()]);
+    run(command.args(["--from", "2026-05-03", "--to", "2026-05-03", "--max-retry-time", "2s"])).expect_code(3);
+    let rebuilt = replayed(&lake);
+    for lake in [&lake, &rebuilt] {
+        let kept = kept_in(lake);
+        let (_, line) = kept.iter().find(|(name, _)| name.starts_with("_quarantine/")).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let raw: serde_json::Value = serde_json::from_str(line["raw"].as_str().unwrap()).unwrap();
+        let echo = raw["echo"].as_str().unwrap();
+        assert!(echo.contains("salt=(hidden)&method=") && echo.contains("sign=(hidden)"), "{echo}");
+        for (name, bytes) in kept.iter().filter(|(name, _)| name.starts_with('_')) {
+            let text = String::from_utf8_lossy(bytes);
+            assert!(!text.contains("v4lue") && !text.contains("s3cr3t"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_without_end_is_no_secret_and_no_configuration() {
+    let sandbox = erp_of(Edition::Enterprise, 10, 5, "2026-06-30 23:59:59");
+    let folder = tempfile::TempDir::new().unwrap();
+    let large = folder.path().join("large.toml");
+    std::fs::write(&large, "#".repeat(17 << 20)).unwrap();
+    let large = large.to_str().unwrap();
+    let lake = LakeDir::new();
+    let began = std::time::Instant::now();
+    let mut endless = vec![("WDT_APPSECRET_FILE", large), ("WDT_CONFIG", large)];
+    if cfg!(unix) {
+        endless.extend([("WDT_APPSECRET_FILE", "/dev/zero"), ("WDT_CONFIG", "/dev/zero")]);
+    }
+    for (variable, path) in endless {
+        let mut command = program_at(&sandbox);
+        let said = run(command.env_remove("WDT_APPSECRET").env(variable, path).arg("check")).expect_code(2);
+        assert!(said.stderr.contains(variable) && said.stderr.contains("too large"), "{variable}: {}", said.stderr);
+    }
+    let sandbox = erp_of(Edition::Flagship, 10, 5, "2026-06-30 23:59:59");
+    let mut command = program_at(&sandbox);
+    let said = run(command.args(["stop", "--lake", &lake.text(), "--file", large])).expect_code(2);
+    assert!(said.stderr.contains("more than 16777216 bytes"), "{}", said.stderr);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]

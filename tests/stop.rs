@@ -9,8 +9,9 @@ use wdt_lake::Edition;
 use wdt_lake::sandbox::{Detail, Options, Quantity, Requisition, Sandbox, SandboxClock, Status, StopEffect};
 use wdt_lake::{BeijingTime, Clock as _, SystemClock};
 
+use crate::support::fake::{Fake, ok};
 use crate::support::{LakeDir, Said, erp_of, program, program_at, python, run};
-use crate::under_fire::{answering, fixed};
+use crate::under_fire::fixed;
 
 pub(crate) const STOP: &str = "purchase.PurchaseApply.stopForApi";
 
@@ -301,25 +302,28 @@ fn an_edition_without_the_method_is_told_so_at_once() {
 #[test]
 fn the_vendors_own_answers_to_a_stop_go_through_the_program() {
     let numbers = ["POA2309130001", "POA2309040001"];
-    let stop_at = |address: &str| {
+    let stop_at = |answer: &'static [u8]| {
+        // The queries before it find nothing.
+        let fake = Fake::replying(move |request| match request.contains(STOP) {
+            true => ok(answer),
+            false => ok(br#"{"status":0,"data":{"total_count":0,"order_list":[]}}"#),
+        });
         let lake = LakeDir::new();
         let mut command = program();
         command
-            .envs(fixed(Edition::Flagship, address))
+            .envs(fixed(Edition::Flagship, &fake.url()))
             .args(["stop", "--json", "--yes", "--lake", &lake.text()])
             .args(numbers);
         (run(&mut command), lake)
     };
-    let (address, _server) = answering(include_bytes!("fixtures/flagship_stop_done.json"));
-    let (said, lake) = stop_at(&address);
+    let (said, lake) = stop_at(include_bytes!("fixtures/flagship_stop_done.json"));
     let report = said.expect_code(0).json();
     for number in numbers {
         assert_eq!(of(&report, number)["outcome"], "stopped");
     }
     assert_eq!(lake.manifests()[0]["intent"]["numbers"], json!(numbers));
 
-    let (address, _server) = answering(include_bytes!("fixtures/flagship_stop_failed.json"));
-    let (said, _lake) = stop_at(&address);
+    let (said, _lake) = stop_at(include_bytes!("fixtures/flagship_stop_failed.json"));
     let report = said.expect_code(3).json();
     for (number, order_id) in [("POA2309040001", 764), ("POA2309130001", 767)] {
         let told = of(&report, number);

@@ -10,6 +10,12 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::id::AccountName;
+use crate::user_file;
+
+/// Room for tens of thousands of accounts.
+const LARGEST_CONFIG: u64 = 16 << 20;
+/// No secret comes near this: a larger file is another one.
+const LARGEST_SECRET: u64 = 8 << 10;
 
 /// Where the settings are.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,7 +67,7 @@ impl ConfigArgs {
             None if Path::new(DEFAULT_PATH).exists() => Path::new(DEFAULT_PATH).into(),
             None => return Ok(None),
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = user_file::read_text(&path, LARGEST_CONFIG).map_err(|error| {
             let unread = Error::usage("the configuration file cannot be read").hint("check --config and WDT_CONFIG");
             // Of the environment it may be a secret that was set in its place.
             let is_named_so = path.extension().is_some_and(|extension| extension == "toml");
@@ -172,7 +178,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// Reads the file of a secret; a leading `~/` is the home folder.
 fn read_secret(path: &str) -> std::io::Result<String> {
-    std::fs::read_to_string(home::expand(path).map_err(std::io::Error::other)?)
+    user_file::read_text(&home::expand(path).map_err(std::io::Error::other)?, LARGEST_SECRET)
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {

@@ -37,13 +37,22 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         .await
         .map_err(|error| error.with("account", &account.name))?;
     super::print(&if args.json { to_json(&found)? } else { to_text(&found)? });
-    let quarantined = found.iter().flat_map(|looked| &looked.rows.quarantined);
     let mut code = exit::DONE;
-    for record in quarantined {
-        super::print_warning(&format!("a record is invalid: {}", record.message()));
+    for warning in found.iter().flat_map(warnings) {
+        super::print_warning(&warning);
         code = exit::DONE_WITH_REMAINDER;
     }
     Ok(code)
+}
+
+/// What keeps an answer from being just what was asked for.
+fn warnings(looked: &Queried) -> Vec<String> {
+    let Queried { number, rows, others, more } = looked;
+    let invalid = rows.quarantined.iter().map(|record| format!("a record is invalid: {}", record.message()));
+    let others = (*others > 0)
+        .then(|| format!("{number}: the ERP gave {others} requisitions of other numbers as well, which are not shown"));
+    let more = more.map(|total| format!("{number}: the ERP says that it has {total} requisitions, and gave fewer"));
+    invalid.chain(others).chain(more).collect()
 }
 
 /// A header with its details in `details`.
@@ -66,24 +75,24 @@ fn to_json(found: &[Queried]) -> Result<String> {
     for looked in found {
         all.extend(requisitions(looked)?.into_iter().map(Value::Object));
     }
-    let unknown: Vec<&str> = found.iter().filter(|looked| is_unknown(looked)).map(|looked| &*looked.number).collect();
+    let unknown: Vec<&str> = found.iter().filter(|looked| looked.is_empty()).map(|looked| &*looked.number).collect();
+    let warnings: Vec<String> = found.iter().flat_map(warnings).collect();
     let quarantined: Vec<Value> = found
         .iter()
         .flat_map(|looked| &looked.rows.quarantined)
         .filter_map(|record| serde_json::from_str(&record.to_json_line()).ok())
         .collect();
-    Ok(json!({"command": "get", "requisitions": all, "unknown": unknown, "quarantined": quarantined}).to_string())
-}
-
-fn is_unknown(looked: &Queried) -> bool {
-    looked.rows.headers.num_rows() == 0 && looked.rows.quarantined.is_empty()
+    let told = json!({"command": "get", "requisitions": all, "unknown": unknown, "quarantined": quarantined, "warnings": warnings});
+    Ok(told.to_string())
 }
 
 fn to_text(found: &[Queried]) -> Result<String> {
     let mut lines = Vec::new();
     for looked in found {
-        if is_unknown(looked) {
-            lines.push(format!("{}: the ERP does not know this number", looked.number));
+        if looked.is_empty() {
+            // A server that ignores the number does not say that it does not know it.
+            let what = if looked.others > 0 { "the answer does not have" } else { "the ERP does not know" };
+            lines.push(format!("{}: {what} this number", looked.number));
         }
         for header in requisitions(looked)? {
             let text = |object: &Map<String, Value>, name: &str| match object.get(name) {

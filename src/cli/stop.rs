@@ -3,6 +3,7 @@
 mod preview;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,11 @@ use crate::stop::{CallMade, Numbers, Planned, StopFinding, StopReport, Told, rea
 use crate::store::{Access, Store};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{some_span, span};
+use crate::user_file;
 use preview::Preview;
+
+/// Room for hundreds of thousands of numbers.
+const LARGEST_LIST: u64 = 16 << 20;
 
 /// What the vendor asks for, beyond credentials.
 const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
@@ -176,7 +181,7 @@ async fn asked_by_rule(args: &Args, location: &str, account: &AccountSettings) -
 /// The numbers as they were given, each with its place.
 fn given(args: &Args) -> Result<Vec<(String, String)>> {
     if let Some(file) = &args.file {
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let text = user_file::read_text(Path::new(file), LARGEST_LIST).map_err(|error| {
             Error::usage("the file of numbers cannot be read")
                 .with("file", file)
                 .because(error)
@@ -185,7 +190,7 @@ fn given(args: &Args) -> Result<Vec<(String, String)>> {
         return Ok(read_lines(file, &text));
     }
     if args.numbers == ["-"] {
-        let text = std::io::read_to_string(std::io::stdin())
+        let text = user_file::read_stdin(LARGEST_LIST)
             .map_err(|error| Error::usage("standard input cannot be read").because(error).hint("nothing was called"))?;
         return Ok(read_lines("standard input", &text));
     }

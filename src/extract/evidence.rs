@@ -56,6 +56,7 @@ struct Response {
     received: Tick,
     rows: u64,
     is_unreadable: bool,
+    lacks_list: bool,
 }
 
 /// Where a row was last seen.
@@ -153,8 +154,8 @@ impl<P: PageRows> Evidence<P> {
     pub(super) fn observe(&mut self, asked: PageRequest, page: P) -> Result<usize, Rose> {
         let received = self.ticks.next();
         let place = self.pages.len();
-        let is_unreadable = page.is_unreadable();
-        self.responses.push(Response { asked, received, rows: page.rows().len() as u64, is_unreadable });
+        let (is_unreadable, lacks_list) = (page.is_unreadable(), page.lacks_list());
+        self.responses.push(Response { asked, received, rows: page.rows().len() as u64, is_unreadable, lacks_list });
         self.latest.push(0);
         let mut outdated = Vec::new();
         if !is_unreadable {
@@ -342,7 +343,9 @@ impl<P: PageRows> Evidence<P> {
 
     /// The grounds on which a window without a total is complete: two equal ends of the list, and as many rows at and between them.
     pub(super) fn list_bounds_rule(&self, honoured: u32) -> Option<Grounds> {
-        let bounds: Vec<Bound> = self.bounds(honoured).collect();
+        // Nothing speaks for a missing list but a total, and there is none.
+        let has_list = |bound: &Bound| !self.responses[bound.place].lacks_list;
+        let bounds: Vec<Bound> = self.bounds(honoured).filter(has_list).collect();
         let pairs = bounds.iter().enumerate().flat_map(|(place, first)| {
             bounds[place + 1..].iter().filter(|second| second.rows == first.rows).map(move |second| (first, second))
         });
@@ -445,6 +448,11 @@ impl<P: PageRows> Evidence<P> {
         places.next().is_some_and(|first| places.any(|place| place != first))
     }
 
+    /// Whether no response could be read.
+    pub(super) fn has_read_nothing(&self) -> bool {
+        self.responses.iter().all(|response| response.is_unreadable)
+    }
+
     /// The place in the list of the record that could not be read last.
     pub(super) fn unreadable_place(&self) -> Option<u32> {
         self.responses.iter().rfind(|response| response.is_unreadable).map(|response| response.asked.page_no)
@@ -530,5 +538,42 @@ mod tests {
         assert_eq!(evidence.observe(asked, Counted(u64::MAX)), Ok(0));
         assert!(evidence.seen.capacity() < 4 * MOST_EXPECTED);
         assert_eq!(evidence.totals(), [u64::MAX]);
+    }
+
+    /// A page without a total that has a list, or none.
+    struct Listed(Vec<RowKey>, bool);
+
+    impl PageRows for Listed {
+        fn total(&self) -> Option<u64> {
+            None
+        }
+
+        fn rows(&self) -> &[RowKey] {
+            &self.0
+        }
+
+        fn forget_rows(&mut self) {}
+
+        fn lacks_list(&self) -> bool {
+            self.1
+        }
+    }
+
+    #[test]
+    fn without_a_total_a_missing_list_is_no_end_of_it() {
+        let row = |number: u8| RowKey {
+            identity: Identity::Record { apply_id: None, sha256: [number; 32] },
+            modified: BeijingTime::from_unix(1_780_000_000),
+        };
+        for lacks_list in [false, true] {
+            let mut evidence = Evidence::new();
+            for page_no in [1, 0, 1] {
+                let rows = if page_no == 0 { (0..4).map(row).collect() } else { Vec::new() };
+                let asked = PageRequest { page_no, page_size: 4, at: evidence.ticks().next() };
+                let page = Listed(rows, lacks_list && page_no > 0);
+                assert!(evidence.observe(asked, page).is_ok());
+            }
+            assert_eq!(evidence.list_bounds_rule(4).is_some(), !lacks_list);
+        }
     }
 }

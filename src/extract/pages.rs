@@ -43,6 +43,10 @@ pub(crate) trait PageRows {
     fn is_extra(&self, _row: usize) -> bool {
         false
     }
+    /// Whether the response had no list, not even an empty one. Beside a total that is no end of the list by itself.
+    fn lacks_list(&self) -> bool {
+        false
+    }
     /// Whether the response stayed unreadable. Its one row then stands for whatever is in it.
     fn is_unreadable(&self) -> bool {
         false

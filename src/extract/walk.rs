@@ -7,7 +7,8 @@
 //! 1. one response with fewer rows than a page and exactly as many as its total: a snapshot;
 //! 2. the last page, which shows the end of the list, the others concurrently, page 0 again last, and the count rule;
 //! 3. a sequential pass from the last page to page 0, and the boundary rule (`boundary`);
-//! 4. cutting the window in two. A single second is not cut: it gathers passes until the count rule is met.
+//! 4. cutting the window in two, at once where a page behind the first is refused: it may lie too deep. A single second is not cut: it gathers
+//!    passes until the count rule is met.
 //!
 //! What it meets on the way: smaller pages than asked for (a page 0 that is shorter than its total; from then on the run asks for no more
 //! than that), a cap of list and total together (`caps`), a response that cannot be read (`narrow`), a window without a total
@@ -200,6 +201,8 @@ enum Halt {
     Unproved(&'static str),
     /// The same, and the server contradicts itself.
     Contradicted(&'static str),
+    /// The same: a page behind the first is refused. Of a single second this is the error.
+    Refused(Error),
     /// The run ends.
     Quit,
     Failed(Error),
@@ -465,6 +468,10 @@ impl<'a, S: Pages> Walk<'a, S> {
                 tracing::debug!(window = %self.window, why, "the window is cut");
                 Ok(halves())
             }
+            Err(Halt::Refused(why)) if self.window.seconds() > 1 => {
+                tracing::warn!(window = %self.window, %why, "a page is refused, and the window is cut");
+                Ok(halves())
+            }
             Err(Halt::Unproved(why)) => {
                 Err(Error::new(ErrorKind::Incomplete, format!("one second is not proved: {why}"))
                     .hint("run again when the ERP is quieter: the second stays a gap until it is proved"))
@@ -474,7 +481,7 @@ impl<'a, S: Pages> Walk<'a, S> {
                     .hint("its totals or pages are not those of one list: show this to the vendor"))
             }
             Err(Halt::Quit) => Ok(Walked::Interrupted(self.prove_a_part().await)),
-            Err(Halt::Failed(error)) => Err(error),
+            Err(Halt::Failed(error) | Halt::Refused(error)) => Err(error),
         }
     }
 

@@ -10,6 +10,7 @@
 mod once;
 mod tries;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,8 +27,8 @@ use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::policy::{self, CallPolicy};
 use super::rate_limiter::{Limit, RateLimiter};
-use super::refusal::{self, RefusalRule, Refused, Verdict};
-use super::response::{Answer, Called, Response, UnreadableCause, UnreadableResponse};
+use super::refusal::{self, CallKind, RefusalRule, Verdict};
+use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
@@ -56,6 +57,8 @@ pub(super) struct Caller {
     /// Of the method that changes the ERP: the vendor meters each method by itself.
     rate_limiter_of_changes: RateLimiter,
     policy: CallPolicy,
+    /// Those of the policy.
+    refusals: Arc<[RefusalRule]>,
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
     calls: AtomicU64,
@@ -124,6 +127,7 @@ impl Caller {
             rate_limiter: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
             rate_limiter_of_changes: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
             policy: policy.clone(),
+            refusals: policy.refusals.clone().into(),
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
             calls: AtomicU64::new(0),
@@ -150,7 +154,7 @@ impl Caller {
     ) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
         let mut tries = Tries::new(method, &self.policy);
         loop {
@@ -213,9 +217,9 @@ impl Caller {
     ) -> (Attempt<T>, Option<Duration>)
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Send + 'static,
     {
-        match self.send(names, outgoing, asked, read).await {
+        match self.send(CallKind::Query, names, outgoing, asked, read).await {
             Sent::Answered(value) => (Attempt::Done(value), None),
             Sent::Refused { code, message, wait, date } => {
                 (refused(names.code, code, &message, date, &self.policy.refusals), wait)
@@ -229,10 +233,17 @@ impl Caller {
     }
 
     /// Sends one request once.
-    async fn send<T, R>(&self, names: envelope::EnvelopeNames, outgoing: Outgoing, asked: i64, read: R) -> Sent<T>
+    async fn send<T, R>(
+        &self,
+        kind: CallKind,
+        names: envelope::EnvelopeNames,
+        outgoing: Outgoing,
+        asked: i64,
+        read: R,
+    ) -> Sent<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let request = self.connection.client.post(outgoing.url).header(CONTENT_TYPE, outgoing.content_type);
@@ -249,7 +260,7 @@ impl Caller {
         };
         let date = date_of(response.headers()).map(|date| self.server_clock.see(date, asked));
         let wait = policy::retry_after(response.headers(), self.our_time());
-        if let Some(error) = self.http_error(response.status()) {
+        if let Some(error) = self.http_error(kind, response.status()) {
             return match response.status() {
                 StatusCode::TOO_MANY_REQUESTS => Sent::Throttled(error, wait),
                 _ if error.kind() == ErrorKind::GatewayUnavailable => Sent::Unclear(error, wait),
@@ -260,23 +271,36 @@ impl Caller {
             Ok(received) => received,
             Err(failed) => return failed.into(),
         };
-        let answer = Answer { bytes, received_at_micros: self.clock.now_micros() };
+        let Outgoing { unsaid, .. } = outgoing;
+        let (code, refusals) = (names.code, Arc::clone(&self.refusals));
+        let answer = Answer { bytes, received_at_micros: self.clock.now_micros(), unsaid, code, refusals };
+        let refused = |code, message: String| Sent::Refused { code, message, wait, date };
         match envelope::read(answer.body(), names) {
-            Ok(Envelope::Success) => self.read(answer, size, &outgoing.unsaid, read).await,
-            Ok(Envelope::Refused { code, message }) => {
-                Sent::Refused { code, message: outgoing.unsaid.hide(&message), wait, date }
-            }
-            Err(why) => Sent::Unreadable(unreadable(outgoing.unsaid.hide(&why), answer, size)),
+            Ok(Envelope::Success) => match self.reader.run(move || Ok((read(&answer), answer))).await {
+                Ok((Ok(value), answer)) => {
+                    self.take_back(answer.bytes);
+                    Sent::Answered(value)
+                }
+                Ok((Err(NotRead::Unreadable(why)), answer)) => Sent::Unreadable(unreadable(&why, answer, size)),
+                Ok((Err(NotRead::Refused(words)), answer)) => refused(0, answer.unsaid.hide(&words)),
+                Err(error) => Sent::Wrong(error),
+            },
+            Ok(Envelope::Refused { code, message }) => refused(code, answer.unsaid.hide(&message)),
+            Err(why) => Sent::Unreadable(unreadable(&why, answer, size)),
         }
     }
 
     /// What an HTTP status means that is no success.
-    fn http_error(&self, status: StatusCode) -> Option<Error> {
+    fn http_error(&self, kind: CallKind, status: StatusCode) -> Option<Error> {
         let error = |kind| self.connection.via(Error::new(kind, format!("the gateway answered HTTP {status}")));
         let is_passing =
             matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
         match status {
             StatusCode::OK => None,
+            // A proxy that changed something on the way, or gives a part: a body that is sound tells its rows all the same.
+            status if status.is_success() && kind == CallKind::Query => None,
+            // What it did to the answer to a stop nobody knows.
+            status if status.is_success() => Some(error(ErrorKind::GatewayUnavailable)),
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(self.connection.wants_name(None)),
             status if is_passing || status.is_server_error() => Some(error(ErrorKind::GatewayUnavailable)),
             _ => Some(
@@ -294,22 +318,6 @@ impl Caller {
             body.push(&chunk).map_err(|fault| Failed::Body(fault, self.clock.now_micros()))?;
         }
         body.finish().map_err(|fault| Failed::Body(fault, self.clock.now_micros()))
-    }
-
-    /// Reads the rows of a response.
-    async fn read<T, R>(&self, answer: Answer, size: u64, unsaid: &Unsaid, read: R) -> Sent<T>
-    where
-        T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Send + 'static,
-    {
-        match self.reader.run(move || Ok((read(&answer), answer))).await {
-            Ok((Ok(value), answer)) => {
-                self.take_back(answer.bytes);
-                Sent::Answered(value)
-            }
-            Ok((Err(why), answer)) => Sent::Unreadable(unreadable(unsaid.hide(&why.0), answer, size)),
-            Err(error) => Sent::Wrong(error),
-        }
     }
 
     fn our_time(&self) -> SystemTime {
@@ -368,14 +376,20 @@ impl<T> From<Failed> for Sent<T> {
     }
 }
 
-fn unreadable(why: String, answer: Answer, size: u64) -> UnreadableResponse {
-    let Answer { bytes, received_at_micros } = answer;
-    UnreadableResponse { why, bytes, size, received_at_micros, is_too_large: false }
+/// It may be kept as it is from here on.
+fn unreadable(why: &str, answer: Answer, size: u64) -> UnreadableResponse {
+    let why = answer.unsaid.hide(why);
+    let Answer { bytes, received_at_micros, unsaid, .. } = answer;
+    let struck = match unsaid.strike_out(&bytes) {
+        Cow::Owned(struck) => Some(struck),
+        Cow::Borrowed(_) => None,
+    };
+    UnreadableResponse { why, bytes: struck.unwrap_or(bytes), size, received_at_micros, is_too_large: false }
 }
 
 /// What a business error means for the call.
 fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, rules: &[RefusalRule]) -> Attempt<T> {
-    let (verdict, provenance) = refusal::judge(Refused::Query, field, code, message, rules);
+    let (verdict, provenance) = refusal::judge(CallKind::Query, field, code, message, rules);
     tracing::debug!(field, code, message, ?verdict, ?provenance, "the gateway refused the call");
     let error = refusal_error(verdict, field, code, message);
     match verdict {
@@ -390,7 +404,10 @@ fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, 
 
 /// A business error as an error of ours, with what to do about it.
 fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str) -> Error {
-    let error = |kind| Error::new(kind, format!("the gateway answered {field} {code}: {message}"));
+    // The code of a success, without what a success has.
+    let what = if code == 0 { " and lists nothing" } else { "" };
+    let message = if code == 0 && message.is_empty() { "it says nothing else" } else { message };
+    let error = |kind| Error::new(kind, format!("the gateway answered {field} {code}{what}: {message}"));
     match verdict {
         Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorKind::GatewayUnavailable),
         Verdict::Clock => error(ErrorKind::Credentials),
@@ -398,6 +415,8 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
             "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION, or the account in wdt-lake.toml; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
+        Verdict::Business | Verdict::Unknown if code == 0 => error(ErrorKind::GatewayRefused)
+            .hint("an answer with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
         Verdict::Business | Verdict::Unknown => error(ErrorKind::GatewayRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }

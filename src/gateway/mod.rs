@@ -3,7 +3,8 @@
 //! [`Gateway`] makes one query at a time and retries it until it is answered, refused for good, or out of time. It guarantees that no
 //! secret, signature or signed URL leaves it: errors of the HTTP library are stripped of their URL at the one place where they are
 //! converted. It does not decide which calls to make (`extract` does) nor what rows mean (`transform` does): whoever asks hands it a
-//! function that reads the body, and a body that this function cannot read is asked for again, and then given back as it is.
+//! function that reads the body. A body that this function cannot read is asked for again, and then given back, less secrets that it repeats; one
+//! that it takes for a refusal in the dress of a success is treated as one.
 
 mod body;
 mod call;
@@ -26,7 +27,7 @@ pub use policy::CallPolicy;
 pub(crate) use policy::ProxyUse;
 pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
-pub use response::{Called, Response, UnreadableCause, UnreadableResponse};
+pub use response::{Called, NotRead, Response, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
@@ -108,7 +109,7 @@ impl Gateway {
     pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
         match &self.protocol {
             Protocol::OpenApi2(account) => {
@@ -138,7 +139,7 @@ impl Gateway {
     pub async fn stop<T, R>(&self, numbers: &[String], requested_at: BeijingTime, read: R) -> Result<Once<T>>
     where
         T: Send + 'static,
-        R: Fn(&Answer, &dyn Fn(&str) -> String) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
+        R: Fn(&Answer, &dyn Fn(&str) -> String) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
         let Protocol::Qjb(account) = &self.protocol else { return Err(no_stop_method()) };
         let outgoing = account.stop(numbers, requested_at);

@@ -126,9 +126,9 @@ enum Mark {
     Text(&'static str),
 }
 
-/// What kind of call was refused.
+/// What kind of call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum CallKind {
     /// One that may be repeated at will.
     Query,
     /// One that changes the ERP.
@@ -204,6 +204,10 @@ const TABLE: &[Row] = {
         of_query(Text("internal error"), Unknown),
         of_query(Text("timeout"), Unknown),
         of_query(Text("timed out"), Unknown),
+        // Of a page that lies too deep in its list, which smaller windows do without.
+        of_query(Text("过深"), Business),
+        of_query(Text("too deep"), Business),
+        of_query(Text("result window"), Business),
         of_query(Text("系统维护"), Busy),
         of_query(Text("系统升级"), Busy),
         of_query(Text("服务不可用"), Busy),
@@ -218,31 +222,57 @@ const TABLE: &[Row] = {
 
 /// What a business error means, by the user's rules and then by the table. `field` is where its code stood.
 pub(super) fn judge(
-    refused: Refused,
+    kind: CallKind,
     field: &str,
     code: i64,
     message: &str,
     rules: &[RefusalRule],
 ) -> (Verdict, Option<Provenance>) {
-    let lower = message.to_ascii_lowercase();
+    let mut lower = message.to_ascii_lowercase();
+    // An address within an address.
+    for (encoded, mark) in [("%3d", "="), ("%26", "&"), ("%3f", "?")] {
+        lower = lower.replace(encoded, mark);
+    }
     if let Some(rule) = rules.iter().find(|rule| rule.fits(code, &lower)) {
         return (rule.verdict, Some(Provenance::User));
     }
+    let repeats = repeats_request(&lower);
     TABLE
         .iter()
-        .filter(|row| row.is_for_changes || refused == Refused::Query)
+        .filter(|row| row.is_for_changes || kind == CallKind::Query)
         .find(|row| match row.mark {
             Mark::Code(known_in, known) => known_in == field && known == code,
-            Mark::Text(text) => contains_word(&lower, text),
+            Mark::Text(text) => words_in(&lower, text).any(|end| !(repeats && is_parameter(&lower[end..]))),
         })
         .map_or((Verdict::Unknown, None), |row| (row.verdict, Some(row.provenance)))
 }
 
 /// Whether `text` stands in `message`, for an ASCII text only where a word begins (`sid` does not stand in `inside`).
 fn contains_word(message: &str, text: &str) -> bool {
-    message.match_indices(text).any(|(at, _)| {
-        !text.is_ascii() || !message[..at].chars().next_back().is_some_and(|before| before.is_ascii_alphanumeric())
+    words_in(message, text).next().is_some()
+}
+
+/// Where each such word ends.
+fn words_in<'a>(message: &'a str, text: &'a str) -> impl Iterator<Item = usize> {
+    message.match_indices(text).filter_map(move |(at, _)| {
+        let is_within = || message[..at].chars().next_back().is_some_and(|before| before.is_ascii_alphanumeric());
+        (!text.is_ascii() || !is_within()).then_some(at + text.len())
     })
+}
+
+/// Whether a message repeats the request, or a part of it: two of its parameters or more, each with its value. Then their names are not what
+/// it speaks of.
+fn repeats_request(message: &str) -> bool {
+    const PARAMETERS: [&str; 8] = ["sid", "appkey", "key", "timestamp", "sign", "salt", "page_no", "start_time"];
+    let is_there = |name: &&str| words_in(message, name).any(|end| is_parameter(&message[end..]));
+    PARAMETERS.into_iter().filter(is_there).count() > 1
+}
+
+/// Whether a parameter's value follows its name: as `=1` of an address, as `":1` of JSON, as `' => 1` of PHP.
+fn is_parameter(behind: &str) -> bool {
+    let bare = behind.trim_start_matches(['"', '\'', '\\', ' ', ']']);
+    let is_quoted = bare.len() < behind.trim_start().len();
+    bare.starts_with('=') || bare.starts_with("&quot;:") || (is_quoted && bare.starts_with(':'))
 }
 
 #[cfg(test)]
@@ -264,10 +294,10 @@ mod tests {
             (9, "outside the design of the inside", Verdict::Unknown),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge(Refused::Query, "code", code, message, &[]).0, verdict, "{code} {message}");
+            assert_eq!(judge(CallKind::Query, "code", code, message, &[]).0, verdict, "{code} {message}");
         }
-        assert_eq!(judge(Refused::Query, "code", 2180, "", &[]).1, Some(Provenance::VendorPage));
-        assert_eq!(judge(Refused::Query, "code", 77, "?", &[]).1, None);
+        assert_eq!(judge(CallKind::Query, "code", 2180, "", &[]).1, Some(Provenance::VendorPage));
+        assert_eq!(judge(CallKind::Query, "code", 77, "?", &[]).1, None);
     }
 
     #[test]
@@ -290,13 +320,38 @@ mod tests {
             (100, "开始时间不能为空", Verdict::Business),
         ];
         for (code, message, verdict) in cases {
-            assert_eq!(judge(Refused::Query, "status", code, message, &[]).0, verdict, "{code} {message}");
+            assert_eq!(judge(CallKind::Query, "status", code, message, &[]).0, verdict, "{code} {message}");
         }
     }
 
     #[test]
+    fn what_repeats_the_request_is_not_about_its_parameters() {
+        let judged = |message: &str| ["code", "status"].map(|field| judge(CallKind::Query, field, 1, message, &[]).0);
+        for (message, verdict) in [
+            ("验证失败: sid=acme3&timestamp=470538457", Verdict::Credentials),
+            ("数据库错误 [sid=acme3&appkey=a&timestamp=1&sign=0]", Verdict::Unknown),
+            ("系统繁忙: {\"sid\":\"acme\",\"timestamp\":1}", Verdict::Busy),
+            ("五月不行: /openapi?sid=acme3&key=k&salt=s&timestamp=470538457&sign=0", Verdict::Unknown),
+            ("五月不行: sid%3Dacme3%26timestamp%3D470538457", Verdict::Unknown),
+            ("五月不行: {\\\"sid\\\":\\\"acme\\\",\\\"timestamp\\\":1}", Verdict::Unknown),
+            ("五月不行: array('sid' => 'acme', 'timestamp' => 1)", Verdict::Unknown),
+            ("五月不行: sid = acme, timestamp = 1", Verdict::Unknown),
+            ("sign error: sid=acme3&timestamp=1&sign=0", Verdict::Credentials),
+            ("timestamp expired: sid=acme3&timestamp=1&sign=0", Verdict::Clock),
+            // One alone is what it is about.
+            ("invalid timestamp=470538457", Verdict::Clock),
+            ("timestamp: 470538457 is too old", Verdict::Clock),
+            ("sid=acme3 is not exists", Verdict::Credentials),
+        ] {
+            assert_eq!(judged(message), [verdict; 2], "{message}");
+        }
+        let rules = RefusalRule::parse_list("sid=slower").expect("rules");
+        assert_eq!(judge(CallKind::Query, "code", 1, "sid=a&timestamp=1", &rules).0, Verdict::Slower, "a user's rule");
+    }
+
+    #[test]
     fn words_for_busy_servers_and_too_many_calls_are_waited_out() {
-        let judged = |message| ["code", "status"].map(|field| judge(Refused::Query, field, 100, message, &[]).0);
+        let judged = |message| ["code", "status"].map(|field| judge(CallKind::Query, field, 100, message, &[]).0);
         for message in [
             "系统繁忙",
             "系统维护中",
@@ -333,7 +388,7 @@ mod tests {
             ("日期格式不合法，请稍后再试", Verdict::Business),
             ("timestamp超时", Verdict::Clock),
         ] {
-            assert_eq!(judge(Refused::Query, "status", 100, message, &[]).0, verdict, "{message}");
+            assert_eq!(judge(CallKind::Query, "status", 100, message, &[]).0, verdict, "{message}");
         }
     }
 
@@ -342,20 +397,20 @@ mod tests {
         for message in
             ["数据库错误", "系统异常", "请求超时", "调用太频繁，请稍后再试!", "Too many requests", "系统维护"]
         {
-            let (verdict, provenance) = judge(Refused::Change, "status", 100, message, &[]);
+            let (verdict, provenance) = judge(CallKind::Change, "status", 100, message, &[]);
             assert_eq!((verdict, provenance), (Verdict::Unknown, None), "{message}");
         }
-        let known = judge(Refused::Change, "status", 100, "超过每分钟最大调用频率限制,请稍后重试", &[]);
+        let known = judge(CallKind::Change, "status", 100, "超过每分钟最大调用频率限制,请稍后重试", &[]);
         assert_eq!(known, (Verdict::Slower, Some(Provenance::VendorPage)));
     }
 
     #[test]
     fn the_users_rules_come_first() {
         let rules = RefusalRule::parse_list("2060=business; 系统维护=slower;SIGN=clock").expect("rules");
-        assert_eq!(judge(Refused::Query, "code", 2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
-        assert_eq!(judge(Refused::Query, "status", 1, "系统维护中", &rules).0, Verdict::Slower);
-        assert_eq!(judge(Refused::Query, "code", 1030, "sign错误", &rules).0, Verdict::Clock);
-        assert_eq!(judge(Refused::Query, "code", 2100, "", &rules).0, Verdict::Credentials);
+        assert_eq!(judge(CallKind::Query, "code", 2060, "", &rules), (Verdict::Business, Some(Provenance::User)));
+        assert_eq!(judge(CallKind::Query, "status", 1, "系统维护中", &rules).0, Verdict::Slower);
+        assert_eq!(judge(CallKind::Query, "code", 1030, "sign错误", &rules).0, Verdict::Clock);
+        assert_eq!(judge(CallKind::Query, "code", 2100, "", &rules).0, Verdict::Credentials);
         for bad in ["2060", "=slower", "2060=stop", "a=b=c"] {
             let error = RefusalRule::parse_list(bad).expect_err(bad);
             assert!(bad.is_empty() || !format!("{error} {:?}", error.hint_text()).contains(bad), "it may be a secret");

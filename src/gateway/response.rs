@@ -1,8 +1,12 @@
 //! What came back for a query: a response that was read, or one that stays unreadable.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use super::refusal::{self, CallKind, RefusalRule};
 use crate::error::{Error, ErrorKind, Result};
+use crate::unsaid::Unsaid;
 
 /// A body as it came over the wire, decompressed, without what stands before its JSON.
 #[derive(Clone, Debug)]
@@ -10,6 +14,10 @@ pub struct Answer {
     pub(super) bytes: Vec<u8>,
     /// When the last byte arrived, in microseconds since 1970-01-01 00:00:00 UTC by this machine's clock.
     pub received_at_micros: i64,
+    pub(super) unsaid: Unsaid,
+    /// Where its code stands.
+    pub(super) code: &'static str,
+    pub(super) refusals: Arc<[RefusalRule]>,
 }
 
 impl Answer {
@@ -17,11 +25,30 @@ impl Answer {
     pub fn body(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// A part of the body as it may be kept: without secret, salt and signatures, which a server may have repeated.
+    pub(crate) fn strike_out<'a>(&self, part: &'a [u8]) -> Cow<'a, [u8]> {
+        self.unsaid.strike_out(part)
+    }
+
+    /// Whether an answer that lists nothing and says this is known to be a refusal, although its code is that of a success.
+    pub(crate) fn is_refusal(&self, words: &str) -> bool {
+        !words.is_empty() && refusal::judge(CallKind::Query, self.code, 0, words, &self.refusals).1.is_some()
+    }
 }
 
-/// Why a body that looked like an answer cannot be read. It is asked for again.
+/// Why a body that looked like an answer was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableCause(pub String);
+pub enum NotRead {
+    /// It cannot be read, for this reason. It is asked for again.
+    Unreadable(String),
+    /// It is a refusal with the code of a success, in these words.
+    Refused(String),
+}
+
+/// Why a body cannot be read, as the source of an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnreadableCause(pub(crate) String);
 
 impl fmt::Display for UnreadableCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `parameters` are those of the business alone: nobody who may read the lake learns an account's key or a signature. `body` is the answer
-//! byte for byte, as a JSON string. Answers that were not understood, and asked for again, are only counted, as `retries`.
+//! byte for byte, as a JSON string; but where the gateway repeats a secret, a salt or a signature, `(hidden)` stands in its place. Answers that were not understood, and asked for again, are only counted, as `retries`.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,5 +1,6 @@
 //! Decoded pages for the walk: the gateway and the decoder together.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -9,9 +10,9 @@ use super::raw::{self, KeepRaw, RawRequest, Recorder};
 use super::spill::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
-use crate::gateway::{Gateway, Query, Response, UnreadableCause, UnreadableResponse};
+use crate::gateway::{Answer, Gateway, NotRead, Query, Response, UnreadableResponse};
 use crate::time::{Clock, Window};
-use crate::transform::{self, PageContext, PageDecoder};
+use crate::transform::{Page, PageContext, PageDecoder};
 
 /// After so many responses that stayed unreadable, and not one row that could be read, what cannot be read is not some records but everything.
 /// A record among sound ones is found by three of them in a page of a hundred.
@@ -94,9 +95,9 @@ impl Source {
             .query(query, move |answer| {
                 let received_at_micros = answer.received_at_micros;
                 let context = context(received_at_micros);
-                let page = decoder.decode(answer.body(), &context).map_err(unreadable)?;
-                let packed = keeps.then(|| raw::pack_body(answer.body())).transpose();
-                let packed = packed.map_err(|error| UnreadableCause(error.to_string()))?;
+                let page = read_page(&decoder, answer, &context)?;
+                let packed = keeps.then(|| raw::pack_body(&answer.strike_out(answer.body()))).transpose();
+                let packed = packed.map_err(|error| NotRead::Unreadable(error.to_string()))?;
                 Ok((spill.keep(page, answer.body(), context), received_at_micros, packed))
             })
             .await
@@ -197,7 +198,24 @@ pub(super) fn nothing_can_be_read() -> Error {
         .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`")
 }
 
-/// The decoder's complaint in the gateway's words.
-pub(super) fn unreadable(error: transform::PageError) -> UnreadableCause {
-    UnreadableCause(error.to_string())
+/// Reads a page of a response as it came. What is kept of its invalid records has no secret in it.
+pub(super) fn read_page(
+    decoder: &PageDecoder,
+    answer: &Answer,
+    context: &PageContext,
+) -> std::result::Result<Page, NotRead> {
+    match decoder.decode(answer.body(), context) {
+        Ok(page) if answer.is_refusal(page.words()) => Err(NotRead::Refused(page.words().to_owned())),
+        Ok(mut page) => {
+            page.keep_records_as(|text| match answer.strike_out(text.as_bytes()) {
+                Cow::Owned(struck) => Some(String::from_utf8_lossy(&struck).into_owned()),
+                Cow::Borrowed(_) => None,
+            });
+            Ok(page)
+        }
+        Err(error) if error.is_refusal() || answer.is_refusal(error.words()) => {
+            Err(NotRead::Refused(error.words().to_owned()))
+        }
+        Err(error) => Err(NotRead::Unreadable(error.to_string())),
+    }
 }

@@ -230,7 +230,9 @@ impl BufferedPage {
         };
         let failed = |why| Error::internal("cannot read a spilled page again").with("why", why);
         let body = buffer.load(span).map_err(|error| failed(error.to_string()))?;
-        decoder.decode(&body, context).map_err(|error| failed(error.to_string()))
+        let page = decoder.decode(&body, context).map_err(|error| failed(error.to_string()))?;
+        // The answer lies there as it came; what is kept of its invalid records does not say everything.
+        Ok(page.with_records_of(&self.page))
     }
 }
 
@@ -255,6 +257,10 @@ impl PageRows for BufferedPage {
 
     fn is_unreadable(&self) -> bool {
         self.page.is_unreadable()
+    }
+
+    fn lacks_list(&self) -> bool {
+        self.page.lacks_list()
     }
 
     fn forget_rows(&mut self) {

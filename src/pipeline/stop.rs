@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
+use super::ask::{ping, query_number, rows_of};
 use super::latest::{Known, knows_present};
 use super::lease_session::LeaseSession;
-use super::source::unreadable;
 use super::{Interrupt, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{self, CallPolicy, Gateway, Once, Query, UnreadableCause};
+use crate::gateway::{self, CallPolicy, Gateway, NotRead, Once};
 use crate::id::RunId;
 use crate::land::{LeaseWait, Writer};
 use crate::log::{Lake, Requester};
+use crate::requisition::ApplyId;
 use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
 use crate::store::{Store, Writers};
-use crate::time::{BeijingTime, Clock, Window};
-use crate::transform::{LandedDetails, LandedHeaders, PageContext, PageDecoder, WindowRows, assemble, stop_spec};
+use crate::time::{BeijingTime, Clock};
+use crate::transform::{
+    LandedDetails, LandedHeader, LandedHeaders, Page, PageDecoder, WindowRows, assemble, stop_spec,
+};
 
 /// How stops are made.
 #[derive(Clone, Debug)]
@@ -168,8 +171,7 @@ struct Called {
 
 impl Erp for Called {
     async fn ping(&self) -> Result<ServerTime> {
-        let window = Window::second(self.clock.now().plus_seconds(-3_600));
-        self.gateway.query(&Query::Page { window, page_no: 0, page_size: 1 }, |_| Ok(())).await?.value.into_read()?;
+        ping(&self.gateway, &self.decoder, &*self.clock).await?;
         match (self.gateway.reached(), self.gateway.fresh_timestamp()) {
             (Some(reached), Some(timestamp)) => Ok(ServerTime { reached, timestamp }),
             _ => Err(Error::internal("a call was answered and its timestamp not accepted")),
@@ -178,7 +180,7 @@ impl Erp for Called {
 
     async fn stop(&self, numbers: &[String], requested_at: BeijingTime) -> Reply {
         let called = self.gateway.stop(numbers, requested_at, |answer, hide| {
-            StopAnswer::read(answer.body()).map(|read| read.with_errors(hide)).map_err(UnreadableCause)
+            StopAnswer::read(answer.body()).map(|read| read.with_errors(hide)).map_err(NotRead::Unreadable)
         });
         match called.await {
             Ok(Once::Answered(answer)) => Reply::Answered(answer),
@@ -188,41 +190,54 @@ impl Erp for Called {
     }
 
     async fn query(&self, number: &str) -> Result<Option<Observation>> {
-        let decoder = Arc::clone(&self.decoder);
-        let query = Query::Number(number.to_owned());
-        let called = self.gateway.query(&query, move |answer| {
-            let received_at_micros = answer.received_at_micros;
-            let context = PageContext { window: None, page_no: 0, page_size: 0, received_at_micros };
-            decoder.decode(answer.body(), &context).map_err(unreadable)
-        });
-        let page = match called.await {
-            Ok(called) => called.value.into_read()?,
+        match query_number(&self.gateway, &self.decoder, number).await {
+            Ok(page) => observation(&page, number, self.edition),
             // A client of the ERP that is too old to be asked for a number, perhaps: nothing is seen, and others may go on.
             Err(error) if error.kind() == ErrorKind::GatewayRefused => {
                 tracing::warn!(number, %error, "the query of a number was refused");
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
-        let selected: Vec<_> = (0..page.rows().len()).map(|row| (0, row)).collect();
-        Ok(observation(&assemble([page], &selected)?, number, self.edition))
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// The latest of the rows of `number`.
-fn observation(rows: &WindowRows, number: &str, edition: Edition) -> Option<Observation> {
-    let headers = LandedHeaders::of(&rows.headers)?;
-    let own = (0..headers.rows()).filter(|row| headers.number(*row) == number);
-    let row = own.max_by_key(|row| headers.modified_micros(*row))?;
-    let header = headers.header(row)?;
+/// What the rows of `number` show, and only those: the answer may hold others, such as those of numbers that begin like it.
+///
+/// Of each requisition that has the number its latest rows count. Where they say different things, nobody knows what the number is now, nor
+/// where one of them cannot be read: then nothing is seen.
+fn observation(page: &Page, number: &str, edition: Edition) -> Result<Option<Observation>> {
+    let mut latest: BTreeMap<Option<ApplyId>, (BeijingTime, Vec<Observation>)> = BTreeMap::new();
+    for row in rows_of(page, number) {
+        // A row by itself: its details are told apart from those of another row of the same number and second.
+        let rows = assemble([page], &[(0, row)])?;
+        let headers = LandedHeaders::of(&rows.headers).filter(|headers| headers.rows() > 0);
+        let Some(header) = headers.and_then(|headers| headers.header(0)) else { return Ok(None) };
+        let seen = observed(&header, &rows, edition);
+        let (modified, all) = latest.entry(header.apply_id).or_insert((header.modified, Vec::new()));
+        if header.modified > *modified {
+            (*modified, *all) = (header.modified, Vec::new());
+        }
+        if header.modified == *modified {
+            all.push(seen);
+        }
+    }
+    let mut all = latest.into_values().flat_map(|(_, seen)| seen);
+    let Some(first) = all.next() else { return Ok(None) };
+    let says = |seen: Observation| (seen.status, seen.open_scaled > 0);
+    Ok(all.all(|other| says(other) == says(first)).then_some(first))
+}
+
+/// What one row shows, alone in `rows` with its details.
+fn observed(header: &LandedHeader, rows: &WindowRows, edition: Edition) -> Observation {
     let of_details = || {
         let details = LandedDetails::of(&rows.details)?;
-        let own = (0..details.rows()).filter(|detail| details.modified_micros(*detail) == headers.modified_micros(row));
-        Some(own.map(|detail| details.quantities(detail)).map(|(real, referenced)| real - referenced).sum())
+        let quantities = (0..details.rows()).map(|detail| details.quantities(detail));
+        Some(quantities.map(|(real, referenced)| real - referenced).sum())
     };
-    Some(Observation {
+    Observation {
         status: header.status,
         status_name: edition.status_name(header.status),
         open_scaled: header.open_scaled.or_else(of_details).unwrap_or(0),
-    })
+    }
 }

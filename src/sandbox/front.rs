@@ -37,9 +37,13 @@ impl Front {
         match (self, rest) {
             (Self::OpenApi2, rest) if rest.strip_prefix('/') == Some(openapi2::METHOD) => {
                 let params = openapi2::form(is_post, media_type, body);
-                Some(Asked { method: openapi2::METHOD.to_owned(), params })
+                let sent = String::from_utf8_lossy(body).into_owned();
+                Some(Asked { method: openapi2::METHOD.to_owned(), params, sent })
             }
-            (Self::Qjb, "") => Some(qjb::asked(is_post, media_type, parts.uri.query().unwrap_or_default(), body)),
+            (Self::Qjb, "") => {
+                let asked = qjb::asked(is_post, media_type, parts.uri.query().unwrap_or_default(), body);
+                Some(Asked { sent: parts.uri.to_string(), ..asked })
+            }
             _ => None,
         }
     }
@@ -71,10 +75,20 @@ impl Front {
     }
 
     /// Reads the question.
-    pub(super) fn question(self, method: &str, params: &Params, behaviour: &Behaviour) -> Result<Question, Refusal> {
-        match self {
+    pub(super) fn question(
+        self,
+        method: &str,
+        params: &Params,
+        behaviour: &Behaviour,
+        edition: Edition,
+    ) -> Result<Question, Refusal> {
+        let question = match self {
             Self::OpenApi2 => openapi2::query(params).map(Question::List),
             Self::Qjb => qjb::question(method, params, behaviour),
+        }?;
+        match &question {
+            Question::List(query) => behaviour.oddities.refused_page(query, edition).map_or(Ok(question), Err),
+            Question::Stop(_) => Ok(question),
         }
     }
 

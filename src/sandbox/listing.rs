@@ -10,7 +10,7 @@ use crate::time::Window;
 
 use super::dice::Dice;
 use super::hostile::{Behaviour, Order, Statements};
-use super::oddity::{PageRows, Paging};
+use super::oddity::{Oddities, PageRows, Paging};
 use super::record::{Requisition, Text};
 use super::world::{Key, World};
 
@@ -54,7 +54,7 @@ pub(super) fn list(
     dice: &mut Dice,
     between: impl FnOnce(&mut World),
 ) -> Listing {
-    let count = |world: &World| places(world, query).len() as u64;
+    let count = |world: &World| places(world, query, &behaviour.oddities).len() as u64;
     let (counted, mut listing) = match (query.total, behaviour.statements) {
         (Total::Unwanted, _) => return page(world, query, behaviour, dice),
         (Total::Wanted, Statements::CountThenList) => {
@@ -73,10 +73,11 @@ pub(super) fn list(
 }
 
 /// Where everything that the query asks for stands, in order of modified time and apply_id.
-fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
+fn places<'a>(world: &'a World, query: &Query, oddities: &Oddities) -> Cow<'a, [Key]> {
     match (&query.number, query.window) {
         (Some(number), window) => world
-            .find_all(number)
+            .requisitions()
+            .filter(|found| oddities.is_asked_for(number, &found.purchase_apply_no))
             .filter(|found| window.is_none_or(|window| window.contains(found.modified)))
             .map(|found| (found.modified, found.apply_id))
             .collect(),
@@ -89,7 +90,7 @@ fn places<'a>(world: &'a World, query: &Query) -> Cow<'a, [Key]> {
 fn page(world: &World, query: &Query, behaviour: &Behaviour, dice: &mut Dice) -> Listing {
     let oddities = &behaviour.oddities;
     let order = if oddities.order_is_unstable() { Order::Random } else { behaviour.order };
-    let places = oddities.listed(in_order(places(world, query), order, dice));
+    let places = oddities.listed(in_order(places(world, query, oddities), order, dice));
     let paging = Paging {
         page_no: query.page_no,
         page_size: behaviour.max_page_rows.map_or(query.page_size, |max| query.page_size.min(max)),

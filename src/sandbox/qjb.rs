@@ -54,12 +54,13 @@ pub(super) fn asked(is_post: bool, media_type: &str, query: &str, body: &[u8]) -
     let body = match std::str::from_utf8(body) {
         Ok(body) if is_post && media_type.eq_ignore_ascii_case("application/json") => body.to_owned(),
         Ok(_) => {
-            return Asked { method, params: Err(malformed("请求方式错误，仅支持POST(application/json)")) };
+            let refusal = malformed("请求方式错误，仅支持POST(application/json)");
+            return Asked { method, params: Err(refusal), sent: String::new() };
         }
-        Err(_) => return Asked { method, params: Err(malformed("请求报文不是UTF-8")) },
+        Err(_) => return Asked { method, params: Err(malformed("请求报文不是UTF-8")), sent: String::new() },
     };
     params.insert(BODY.to_owned(), body);
-    Asked { method, params: Ok(params) }
+    Asked { method, params: Ok(params), sent: String::new() }
 }
 
 /// The parameters with those of a search beside them, under their names.

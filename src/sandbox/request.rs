@@ -38,6 +38,8 @@ pub(super) struct Asked {
     /// The method of the gateway that it names.
     pub(super) method: String,
     pub(super) params: Result<Params, Refusal>,
+    /// What carries the signature, as it was sent: a form, or an address.
+    pub(super) sent: String,
 }
 
 /// A well-formed question.

@@ -141,18 +141,19 @@ impl Gateway {
             (info, plan)
         };
         let (behaviour, nth) = (plan.behaviour.clone(), info.nth);
-        let response = self.respond(asked.params, info, plan, headers, connection).await;
+        let response = self.respond(asked, info, plan, headers, connection).await;
         (response, behaviour.oddities.date(self.now(), nth))
     }
 
     async fn respond(
         self: &Arc<Self>,
-        params: Result<Params, Refusal>,
+        asked: Asked,
         info: CallInfo,
         mut plan: Plan,
         headers: &HeaderMap,
         connection: &Sever,
     ) -> Response<Body> {
+        let Asked { params, sent, .. } = asked;
         let dialect = plan.behaviour.dialect(self.edition);
         if let Some(fault) = plan.fault.take_if(|fault| !fault.comes_after_the_work()) {
             return self.fail_at_once(&fault, &info, connection, &plan).await;
@@ -172,7 +173,7 @@ impl Gateway {
             Err(refusal) => self.front.refusal_json(&refusal, dialect),
         };
         drop(slot);
-        let body = plan.behaviour.oddities.bytes(json, info.nth);
+        let body = plan.behaviour.oddities.bytes(plan.behaviour.oddities.echoed(json, &sent), info.nth);
         match &plan.fault {
             Some(fault) => fault.spoil(body.into(), connection, self.now()).await,
             None => json_response(body, &plan.behaviour, headers),
@@ -209,7 +210,8 @@ impl Gateway {
 
     /// Reads or changes the world, with all that happens to it meanwhile, and writes the journal.
     fn work(&self, params: Result<Params, Refusal>, info: &CallInfo, plan: &mut Plan) -> Result<Reply, Refusal> {
-        let question = params.and_then(|params| self.front.question(&info.method, &params, &plan.behaviour));
+        let question =
+            params.and_then(|params| self.front.question(&info.method, &params, &plan.behaviour, self.edition));
         let mut world = self.world.lock();
         let began = world.call_begins();
         let statements = match &question {
@@ -298,6 +300,7 @@ fn json_response(body: Vec<u8>, behaviour: &Behaviour, headers: &HeaderMap) -> R
     let packed = packing.and_then(|packing| gzipped(&body, packing.members));
     let label = if packed.is_some() { packing.and_then(|packing| packing.label) } else { None };
     let mut response = Response::new(Body::from(packed.unwrap_or(body)));
+    *response.status_mut() = behaviour.oddities.status();
     // The vendor's gateway labels its JSON so.
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     if let Some(label) = label {

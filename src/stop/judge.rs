@@ -83,7 +83,10 @@ pub(super) fn by_reply(numbers: &[String], reply: &Reply) -> Vec<StopFinding> {
             Ok(failures) => {
                 let told = |number: &String| match failures.iter().find(|failure| failure.order_no == *number) {
                     Some(failure) => StopFinding::refused(failure),
-                    None => StopFinding::new(StopOutcome::Stopped, Some(StopEvidence::Answer)),
+                    None => match answer.remark() {
+                        Some(remark) => StopFinding::unknown(Some(remark.to_owned())),
+                        None => StopFinding::new(StopOutcome::Stopped, Some(StopEvidence::Answer)),
+                    },
                 };
                 numbers.iter().map(told).collect()
             }
@@ -153,6 +156,10 @@ mod tests {
         assert_eq!(outcomes(&Reply::Answered(StopAnswer::of(vec![]))), [Stopped, Stopped]);
         assert_eq!(outcomes(&Reply::Answered(StopAnswer::of(vec![failure("B")]))), [Stopped, Refused]);
         assert_eq!(outcomes(&Reply::Answered(StopAnswer::of(vec![failure("C")]))), [Unknown, Unknown]);
+        let read = |text: &str| Reply::Answered(StopAnswer::read(text.as_bytes()).expect("readable"));
+        assert_eq!(outcomes(&read(r#"{"status":0,"data":[],"message":"ok"}"#)), [Stopped, Stopped]);
+        let busy = r#"{"status":0,"data":[{"order_no":"B"}],"total":1,"message":"系统繁忙"}"#;
+        assert_eq!(outcomes(&read(busy)), [Unknown, Refused]);
         let error = || Error::new(ErrorKind::GatewayUnavailable, "the gateway did not answer");
         assert_eq!(outcomes(&Reply::Unknown(error())), [Unknown, Unknown]);
         let refused = Reply::Refused { code: 1, message: "验证失败".into(), error: error() };

@@ -3,6 +3,7 @@
 //! A page is parsed once, straight into the column buffers, as long as everything fits. When anything does not, it is parsed again
 //! requisition by requisition, so that only the broken ones go to quarantine, each with its exact source text.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use super::context::PageContext;
@@ -17,6 +18,7 @@ use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::RunId;
 use crate::requisition::{Identity, RowKey};
+use crate::success;
 use crate::time::{BeijingTime, Window};
 
 /// A page of 100 requisitions takes some 250 kB. Below this bound no column can outgrow what its offsets count.
@@ -55,15 +57,15 @@ impl PageDecoder {
     ///
     /// # Errors
     /// [`PageError`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list where one
-    /// must be. It may be missing where nothing is to be listed: with a total of 0, on a page behind the end, and in a success that says nothing
-    /// at all; such a page has no rows.
+    /// must be. An answer without rows proves something, so it must be one of the method (see `check_nothing`): the list may be missing only with
+    /// a total that has no row for this page, and on a page behind the first in a success that says nothing at all.
     pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, PageError> {
         if body.len() > MAX_PAGE_BYTES {
             return Err(PageError::new(format!("the answer of {} bytes is too large for a page", body.len())));
         }
         let text = simdutf8::basic::from_utf8(body).map_err(|_| PageError {
-            what: "the answer is not UTF-8".to_owned(),
             offset: std::str::from_utf8(body).err().map(|error| error.valid_up_to()),
+            ..PageError::new("the answer is not UTF-8")
         })?;
         // Each PHP file of a server may have added a byte order mark, or a line break behind its last mark.
         let is_around = |letter: char| letter == '\u{feff}' || letter.is_ascii_whitespace();
@@ -113,7 +115,7 @@ impl PageDecoder {
             total: None,
             is_success: false,
             listed: false,
-            lists_others: false,
+            beside: Beside::default(),
             refusal: None,
         };
         let mut scanner = Scanner::new(text);
@@ -139,9 +141,9 @@ enum Pass {
 fn unreadable(text: &str, stop: Stop) -> PageError {
     match stop {
         Stop::Unwanted => PageError::new("the answer is JSON, but not an object with a list of requisitions"),
-        Stop::BrokenOff => PageError { what: "the answer is broken off".to_owned(), offset: Some(text.len()) },
+        Stop::BrokenOff => PageError { offset: Some(text.len()), ..PageError::new("the answer is broken off") },
         Stop::Malformed(why, offset) => {
-            PageError { what: format!("the answer is not JSON ({why})"), offset: Some(offset) }
+            PageError { offset: Some(offset), ..PageError::new(format!("the answer is not JSON ({why})")) }
         }
     }
 }
@@ -161,8 +163,7 @@ struct Answer<'a> {
     /// Whether a code says so.
     is_success: bool,
     listed: bool,
-    /// Whether a field that is not known holds a list of objects: then what is known may go by another name.
-    lists_others: bool,
+    beside: Beside,
     /// Why the envelope is not that of a page.
     refusal: Option<PageError>,
 }
@@ -268,6 +269,7 @@ impl<'a> Answer<'a> {
                     .and_then(|rest| rest.strip_suffix(']'))
                     .is_some_and(|rest| rest.trim().is_empty())
             };
+            self.beside.is_empty_object |= is_empty(raw);
             let is_nothing = !inside.is_empty() && (raw == "null" || is_empty(raw));
             return if is_nothing { Ok(()) } else { Err(Stop::Unwanted) };
         }
@@ -298,10 +300,10 @@ impl<'a> Answer<'a> {
             } else if inside.is_empty() && self.plan.lists.iter().any(around) {
                 self.read_object(scanner, name)?;
             } else {
-                let raw = scanner.raw()?;
-                self.lists_others |= holds_objects(raw);
+                self.beside.note(name, scanner.raw()?);
             }
         }
+        self.beside.is_empty_object |= fresh && !inside.is_empty();
         Ok(())
     }
 
@@ -328,18 +330,36 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    /// Whether the answer may do without a list.
-    fn lists_nothing(&self) -> bool {
+    /// Why an answer without rows is no answer of the method, if it is none. Whatever a server says in place of an answer with the code of a
+    /// success would prove a window empty.
+    ///
+    /// Without a total only a list that is there proves that nothing is; of flagship `data` as `[]` or `{}`, PHP's empty array, is one. Words beside
+    /// an empty list are the gateway module's to judge.
+    fn check_nothing(&self) -> std::result::Result<(), PageError> {
+        let Beside { words, says_failure, holds_requisitions, holds_payload, is_empty_object } = &self.beside;
+        let error = |what: String, is_refusal| PageError { words: words.clone(), is_refusal, ..PageError::new(what) };
+        let lists = self.plan.lists.join(" and no ");
+        let no_list = || error(format!("the answer has no {lists}"), false);
+        let (page_no, page_size) = (u64::from(self.place.page_no), u64::from(self.place.page_size));
+        let says_nothing = || success::is_success(words) || success::is_nothing(words);
+        // On page 0 a missing list would be all that is known of the window.
+        let may_be_missing = || *is_empty_object || (page_no > 0 && page_size > 0 && !holds_payload);
         match self.total {
-            Some(total) => total <= u64::from(self.place.page_no) * u64::from(self.place.page_size),
-            None => self.is_success && !self.lists_others,
+            _ if *says_failure => Err(error("the answer says that it is a failure".to_owned(), true)),
+            _ if *holds_requisitions => Err(error(format!("the answer has requisitions, but not in {lists}"), false)),
+            _ if self.listed => Ok(()),
+            Some(total) if total <= page_no * page_size => Ok(()),
+            None if self.is_success && may_be_missing() && says_nothing() => Ok(()),
+            None if self.is_success && !holds_payload => Err(PageError { is_refusal: true, ..no_list() }),
+            _ => Err(no_list()),
         }
     }
 
     fn into_page(self) -> std::result::Result<(Page, Scratch), PageError> {
-        if !self.listed && !self.lists_nothing() {
-            return Err(PageError::new(format!("the answer has no {}", self.plan.lists.join(" and no "))));
+        if self.rows.is_empty() {
+            self.check_nothing()?;
         }
+        let lacks_list = !self.listed && !self.beside.is_empty_object;
         let (headers, details, scratch) = self.reader.into_columns();
         let page = Page {
             edition: self.plan.edition,
@@ -355,15 +375,61 @@ impl<'a> Answer<'a> {
             unreadable_times: self.unreadable_times,
             quarantined: self.quarantined,
             is_unreadable: false,
+            lacks_list,
+            words: self.beside.words,
         };
         Ok((page, scratch))
     }
 }
 
-/// Whether a JSON value holds a list of objects, or seems to.
-fn holds_objects(raw: &str) -> bool {
-    let is_objects = |list: &str| list.trim_start_matches([' ', '\n', '\t', '\r']).starts_with('{');
-    raw.starts_with(['[', '{']) && raw.split('[').skip(1).any(is_objects)
+/// What stands beside the list of an answer. It counts only where nothing is listed.
+#[derive(Debug, Default)]
+struct Beside {
+    /// What fields say that are there for words, joined.
+    words: String,
+    /// Whether a flag says that the answer is a failure.
+    says_failure: bool,
+    /// Whether a field that is not known holds what looks like requisitions.
+    holds_requisitions: bool,
+    /// Whether one holds so much that requisitions may be in it, in whatever form.
+    holds_payload: bool,
+    /// Whether the object around the list is an empty one.
+    is_empty_object: bool,
+}
+
+impl Beside {
+    /// A longer text may be anything: JSON, base64.
+    const LONGEST_TEXT: usize = 100;
+    /// No more of the words is kept.
+    const MOST_WORDS: usize = 1_000;
+
+    fn note(&mut self, name: &str, raw: &str) {
+        let text: Cow<'_, str> = match serde_json::from_str::<String>(raw) {
+            Ok(text) => Cow::Owned(text),
+            // Raw control characters within a string are no JSON.
+            _ => Cow::Borrowed(raw.trim_matches('"')),
+        };
+        self.says_failure |= success::is_failure(name, &text);
+        // Names, because a page may be JSON within a string; a request that is repeated has not both.
+        self.holds_requisitions |= raw.contains("purchase_apply_no") && raw.contains("modified");
+        let is_nested = text.trim_start().starts_with(['[', '{']);
+        let is_empty = is_nested && text.chars().all(|letter| letter.is_whitespace() || "[]{}".contains(letter));
+        if success::is_of_words(name) {
+            if !is_empty && !success::is_success(&text) {
+                self.add_words(&text);
+            }
+        } else {
+            self.holds_payload |= (is_nested && !is_empty) || text.len() > Self::LONGEST_TEXT;
+        }
+    }
+
+    fn add_words(&mut self, text: &str) {
+        let room = Self::MOST_WORDS.saturating_sub(self.words.len());
+        if !self.words.is_empty() {
+            self.words.push_str("; ");
+        }
+        self.words.push_str(&text[..text.floor_char_boundary(room)]);
+    }
 }
 
 /// Which window a row belongs to.

@@ -41,7 +41,6 @@ pub use decode::PageDecoder;
 pub(crate) use docs::{SchemaFormat, render as render_schema};
 pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
 pub use page::Page;
-pub(crate) use page::PageError;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use stops::{StopRow, stop_rows};
 pub use tables::table_specs;

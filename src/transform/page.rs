@@ -15,11 +15,23 @@ use crate::requisition::RowKey;
 pub struct PageError {
     pub(super) what: String,
     pub(super) offset: Option<usize>,
+    pub(super) words: String,
+    pub(super) is_refusal: bool,
 }
 
 impl PageError {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), offset: None }
+        Self { what: what.into(), offset: None, words: String::new(), is_refusal: false }
+    }
+
+    /// What an answer that is a success by its code says in place of its list, in words.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// Whether that is all it says: it is a refusal by another name.
+    pub fn is_refusal(&self) -> bool {
+        self.is_refusal
     }
 
     /// The byte of the answer, counted from 0, where reading ended, if it ended at one.
@@ -58,6 +70,10 @@ pub struct Page {
     pub(super) quarantined: Vec<Quarantined>,
     /// Whether it stands for a response that cannot be read.
     pub(super) is_unreadable: bool,
+    /// Whether it has no list, empty or not: it stands behind the end, or beside a total that has no row for it.
+    pub(super) lacks_list: bool,
+    /// What the answer says in words beside its list.
+    pub(super) words: String,
 }
 
 /// What became of a row.
@@ -96,12 +112,41 @@ impl Page {
             unreadable_times: Vec::new(),
             quarantined: vec![record],
             is_unreadable: true,
+            lacks_list: true,
+            words: String::new(),
         }
     }
 
     /// Whether the page stands for a response that cannot be read: its one row is all of it, whatever records it held.
     pub fn is_unreadable(&self) -> bool {
         self.is_unreadable
+    }
+
+    /// Whether the answer had no list, not even an empty one.
+    pub fn lacks_list(&self) -> bool {
+        self.lacks_list
+    }
+
+    /// What an answer without rows says in words; nothing where it has rows, which say enough.
+    pub fn words(&self) -> &str {
+        if self.rows.is_empty() { &self.words } else { "" }
+    }
+
+    /// Keeps the source texts of its quarantined records as `kept` gives them.
+    pub fn keep_records_as(&mut self, kept: impl Fn(&str) -> Option<String>) {
+        for record in &mut self.quarantined {
+            let texts = [Some(&mut record.raw), record.field.as_mut()].into_iter().flatten();
+            for text in texts {
+                if let Some(kept) = kept(text) {
+                    *text = kept;
+                }
+            }
+        }
+    }
+
+    /// The page with the quarantined records of `other`, which was read from the same answer.
+    pub fn with_records_of(self, other: &Page) -> Self {
+        Self { quarantined: other.quarantined.clone(), ..self }
     }
 
     /// How many rows the server counts in the whole window, when the answer says so.

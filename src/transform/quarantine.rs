@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index`, `window` and `page_size` are null where unknown. `raw` is the source text
-//! of the requisition, byte for byte, as a JSON string; but raw control characters within its own strings are escaped, so that it is JSON. Of an
+//! of the requisition, byte for byte, as a JSON string; but raw control characters within its own strings are escaped, so that it is JSON, and where
+//! the gateway repeats a secret, a salt or a signature, `(hidden)` stands in its place. Of an
 //! `unreadable` response it is all of the text, or empty where that was too large. A newer minor version may add fields.
 
 use serde::Serialize;

@@ -36,6 +36,13 @@ impl Fake {
         Self::serve(Box::new(|stream| Box::new(stream)), move |_, request, stream| answer(request, stream))
     }
 
+    /// The same, of an answer that depends on the request, head and body.
+    pub(crate) fn replying(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serve(Box::new(|stream| Box::new(stream)), move |_, request, stream| {
+            drop(stream.write_all(&answer(request)));
+        })
+    }
+
     /// The same over connections that are wrapped, in TLS for example.
     pub(crate) fn wrapped(
         wrap: Box<Wrap>,

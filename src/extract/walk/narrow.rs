@@ -11,6 +11,8 @@ use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
 /// How many smaller pages one that cannot be read is asked for in, where that divides its size.
 const STEP: u32 = 10;
+/// So many records that cannot be read, while nothing at all could be: more of them tell nothing.
+const MOST_AT_FIRST: u32 = 3;
 
 impl<S: Pages> Walk<'_, S> {
     /// Reads the page of an unreadable response in smaller ones. Those behind the end of the list are left out.
@@ -27,6 +29,9 @@ impl<S: Pages> Walk<'_, S> {
             let (asked, response) = self.fetch(page_no, page_size).await?;
             if response.page.is_unreadable() {
                 self.narrow_once(asked, response, &mut todo, &mut page)?;
+                if page.unreadable >= MOST_AT_FIRST && self.evidence.has_read_nothing() && self.window.seconds() > 1 {
+                    return Err(Halt::Unproved("nothing can be read"));
+                }
                 continue;
             }
             let read = self.take_in(asked, response)?;

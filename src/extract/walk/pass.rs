@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt as _};
 
 use super::super::evidence::PageRequest;
 use super::{Halt, PageRead, Step, Walk};
+use crate::error::{Error, ErrorKind};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 
 impl<S: Pages> Walk<'_, S> {
@@ -124,7 +125,7 @@ impl<S: Pages> Walk<'_, S> {
             let Some((asked, response)) = next else { break };
             let response = match response {
                 Err(_) if quit.is_set() => continue,
-                response => response?,
+                response => response.map_err(|error| failed(asked, error))?,
             };
             if response.page.is_unreadable() {
                 unreadable.push((asked, response));
@@ -170,7 +171,7 @@ impl<S: Pages> Walk<'_, S> {
             biased;
             response = self.walker.source.page(self.window, page_no, page_size) => match response {
                 Err(_) if quit.is_set() => Err(Halt::Quit),
-                response => Ok((asked, response?)),
+                response => Ok((asked, response.map_err(|error| failed(asked, error))?)),
             },
             () = quit.is_over() => Err(Halt::Quit),
         }
@@ -205,8 +206,13 @@ fn blocks(pages: Range<u32>, count: u32) -> impl Iterator<Item = Range<u32>> {
     pages.step_by(length as usize).map(move |first| first..first.saturating_add(length).min(end))
 }
 
-fn rose(super::super::evidence::Rose { from, to }: super::super::evidence::Rose) -> crate::error::Error {
+/// A page behind the first that is refused may lie too deep in the list: those of smaller windows do not.
+fn failed(asked: PageRequest, error: Error) -> Halt {
+    if asked.page_no > 0 && error.kind() == ErrorKind::GatewayRefused { Halt::Refused(error) } else { error.into() }
+}
+
+fn rose(super::super::evidence::Rose { from, to }: super::super::evidence::Rose) -> Error {
     let what = format!("the total rose from {from} to {to} while the window was walked");
-    crate::error::Error::new(crate::error::ErrorKind::Incomplete, what)
+    Error::new(ErrorKind::Incomplete, what)
         .hint("raise --lag: the ERP still writes into times that this run took for closed")
 }

@@ -7,10 +7,10 @@
 
 use tokio::time::Instant;
 
-use super::{Answer, BeijingTime, CallPolicy, Caller, Outgoing, Sent, UnreadableCause, envelope, refusal_error};
+use super::{Answer, BeijingTime, CallKind, CallPolicy, Caller, NotRead, Outgoing, Sent, envelope, refusal_error};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::rate_limiter::Limit;
-use crate::gateway::refusal::{self, Provenance, Refused, Verdict};
+use crate::gateway::refusal::{self, Provenance, Verdict};
 
 /// What a call that must not be made twice came to.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Caller {
     ) -> Once<T>
     where
         T: Send + 'static,
-        R: Fn(&Answer) -> std::result::Result<T, UnreadableCause> + Clone + Send + 'static,
+        R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
         let mut delays = self.policy.delays();
         let mut last =
@@ -59,7 +59,7 @@ impl Caller {
             // Its timestamp is not noted as accepted: it was signed a while ago, and would make the clock look that
             // much later.
             let asked = self.server_clock.moment();
-            (last, delay) = match self.send(names, outgoing.clone(), asked, read.clone()).await {
+            (last, delay) = match self.send(CallKind::Change, names, outgoing.clone(), asked, read.clone()).await {
                 Sent::Answered(value) => {
                     permit.answered();
                     return Once::Answered(value);
@@ -70,7 +70,7 @@ impl Caller {
                 }
                 Sent::Refused { code, message, .. } => {
                     let (verdict, provenance) =
-                        refusal::judge(Refused::Change, names.code, code, &message, &self.policy.refusals);
+                        refusal::judge(CallKind::Change, names.code, code, &message, &self.policy.refusals);
                     let error = refusal_error(verdict, names.code, code, &message);
                     match limit(verdict, provenance) {
                         Some(limit) => (Once::Refused { code, message, error }, permit.refused(limit)),

@@ -1,8 +1,10 @@
 //! Answers that say the right thing in an odd form.
 
+use axum::http::StatusCode;
+
 use crate::edition::Edition;
 
-use super::super::render::{EmptyList, Lists};
+use super::super::render::{self, EmptyList, Escapes, Lists};
 use super::record::NO_UTF8;
 use super::{Oddities, OddityKind, Takes, Unit};
 
@@ -40,6 +42,13 @@ const OUTER_FIELDS: OddityKind = OddityKind::new(
     Takes::Nothing,
     "answers carry fields that nobody knows, before and behind the others",
 );
+const ECHO: OddityKind = OddityKind::new(
+    "request-echo",
+    Takes::Nothing,
+    "answers repeat the address or the form that was sent, signature and salt and all",
+);
+const STATUS_203: OddityKind =
+    OddityKind::new("http-203", Takes::Nothing, "answers have the HTTP status 203, as behind some proxies");
 const HTML: OddityKind = OddityKind::new("html", SOME, "every N-th answer is an HTML page with HTTP status 200");
 const PHP_WARNING: OddityKind =
     OddityKind::new("php-warning", SOME, "a warning of PHP stands before the JSON of every N-th answer");
@@ -58,6 +67,8 @@ pub(super) const KINDS: &[OddityKind] = &[
     GZIP_UNLABELLED,
     STATUS,
     OUTER_FIELDS,
+    ECHO,
+    STATUS_203,
     HTML,
     PHP_WARNING,
 ];
@@ -102,6 +113,23 @@ impl Oddities {
     /// Fields that stand behind all others.
     pub(in crate::sandbox) fn fields_behind(&self) -> &'static [(&'static str, &'static str)] {
         if self.has(&OUTER_FIELDS) { &[("request_id", "\"77\""), ("cost", "1.5e-3")] } else { &[] }
+    }
+
+    /// An answer with the request in it, as it was sent.
+    pub(in crate::sandbox) fn echoed(&self, json: String, request: &str) -> String {
+        if !self.has(&ECHO) {
+            return json;
+        }
+        let mut echoed = "{\"request\":".to_owned();
+        render::string(&mut echoed, request, Escapes::Php);
+        echoed.push(',');
+        echoed.push_str(json.strip_prefix('{').unwrap_or(&json));
+        echoed
+    }
+
+    /// The HTTP status of an answer.
+    pub(in crate::sandbox) fn status(&self) -> StatusCode {
+        if self.has(&STATUS_203) { StatusCode::NON_AUTHORITATIVE_INFORMATION } else { StatusCode::OK }
     }
 
     /// Whether the answer to the call `nth` is an HTML page.

@@ -41,6 +41,12 @@ const BEYOND_NO_LIST: OddityKind =
 const PAGE_NO_IGNORED: OddityKind =
     OddityKind::new("page-no-ignored", Takes::Nothing, "every page is page 0, whichever is asked for");
 
+const NUMBER_PREFIX: OddityKind = OddityKind::new(
+    "number-prefix",
+    Takes::Nothing,
+    "a query by number gives every requisition whose number begins with it",
+);
+
 pub(super) const KINDS: &[OddityKind] = &[
     CAP,
     CUT,
@@ -53,6 +59,7 @@ pub(super) const KINDS: &[OddityKind] = &[
     BEYOND_FIRST,
     BEYOND_NO_LIST,
     PAGE_NO_IGNORED,
+    NUMBER_PREFIX,
 ];
 
 /// Which part of a list an answer has.
@@ -77,6 +84,11 @@ impl Oddities {
     /// Whether the list has a new order at every call.
     pub(in crate::sandbox) fn order_is_unstable(&self) -> bool {
         self.has(&UNSTABLE)
+    }
+
+    /// Whether a query by number gives a requisition of `found`.
+    pub(in crate::sandbox) fn is_asked_for(&self, number: &str, found: &str) -> bool {
+        found == number || (self.has(&NUMBER_PREFIX) && found.starts_with(number))
     }
 
     /// How many rows the list has at most.

@@ -33,7 +33,11 @@ async fn seen(edition: Edition, oddities: &str) -> Vec<String> {
         world.edit(&format!("POA{}", info.nth), |_| ());
     });
     let pages = [0, 1, 2, 3, 4, 0].into_iter().map(|page_no| Asked { page_no, ..Asked::default() });
-    let others = [Asked { empty: true, ..Asked::default() }, Asked { seconds_off: 900, ..Asked::default() }];
+    let others = [
+        Asked { empty: true, ..Asked::default() },
+        Asked { seconds_off: 900, ..Asked::default() },
+        Asked { number: Some(1), ..Asked::default() },
+    ];
     let mut all = Vec::new();
     for asked in pages.chain(others) {
         let answer = bench.call(asked).await;

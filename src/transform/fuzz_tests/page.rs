@@ -186,13 +186,13 @@ fn judge(record: &Node, contract: &Contract) -> (Verdict, Vec<(String, ReplacedR
 /// The records of an answer; an error when it is none, and `None` where a rule of its own decides.
 fn records(answer: &Node) -> Result<Option<Vec<Node>>, ()> {
     let members = answer.members().ok_or(())?;
-    let (mut list, mut is_success, mut total, mut is_open) = (None, false, None, false);
+    let (mut list, mut total, mut is_open, mut is_elsewhere) = (None, None, false, false);
     for (name, node) in &members {
         is_open |= name.contains(['"', '\\']);
         match name.as_str() {
             "code" => match node.scalar()?.filter(|text| !text.is_empty()) {
                 None => {}
-                Some(text) if expected(&text, 0, 19) == Ok(0) => is_success = true,
+                Some(text) if expected(&text, 0, 19) == Ok(0) => {}
                 Some(_) => return Err(()),
             },
             // What is no number is no total.
@@ -208,14 +208,17 @@ fn records(answer: &Node) -> Result<Option<Vec<Node>>, ()> {
             "purchase_list" if list.is_some() => return Err(()),
             "purchase_list" if matches!(node.raw(), "null" | "\"\"") => {}
             "purchase_list" => list = Some(node.items().ok_or(())?),
-            // A list of objects by another name: whether it may be missing then is a rule of its own.
-            _ => is_open |= list.is_none() && node.raw().contains('['),
+            // Requisitions by another name.
+            _ => is_elsewhere |= ["purchase_apply_no", "modified"].iter().all(|name| node.raw().contains(name)),
         }
     }
     match list {
-        Some(list) => Ok((!is_open).then_some(list)),
-        None if is_open => Ok(None),
-        None if total.map_or(is_success, |total| total == 0) => Ok(Some(Vec::new())),
+        _ if is_open => Ok(None),
+        Some(list) if !list.is_empty() => Ok(Some(list)),
+        _ if is_elsewhere => Err(()),
+        Some(_) => Ok(Some(Vec::new())),
+        // On page 0 only a total speaks for a missing list.
+        None if total == Some(0) => Ok(Some(Vec::new())),
         None => Err(()),
     }
 }

@@ -94,12 +94,13 @@ fn lists_may_be_objects_with_ascending_keys() {
     }
 }
 
+fn decode_page(edition: Edition, body: &str, page_no: u32, page_size: u32) -> Result<Page, PageError> {
+    let context = PageContext { window: None, page_no, page_size, received_at_micros: RECEIVED_AT };
+    PageDecoder::new(edition, run()).expect("a decoder").decode(body.as_bytes(), &context)
+}
+
 #[test]
 fn a_list_may_be_missing_where_none_can_be() {
-    let decode_page = |edition, body: &str, page_no, page_size| {
-        let context = PageContext { window: None, page_no, page_size, received_at_micros: RECEIVED_AT };
-        PageDecoder::new(edition, run()).expect("a decoder").decode(body.as_bytes(), &context)
-    };
     let rows = |edition, body: &str, page_no| {
         decode_page(edition, body, page_no, 100).ok().map(|page| (page.total(), page.rows().len()))
     };
@@ -109,14 +110,24 @@ fn a_list_may_be_missing_where_none_can_be() {
     for (edition, body, first, third) in [
         (Enterprise, r#"{"code":"0","message":"","total_count":"0"}"#, Some((Some(0), 0)), nothing),
         (Enterprise, r#"{"total_count":0}"#, Some((Some(0), 0)), nothing),
-        (Enterprise, r#"{"code":0}"#, nothing, nothing),
-        (Y, r#"{"code":0,"message":"ok","total_count":"","purchase_list":null}"#, nothing, nothing),
-        (Enterprise, r#"{"code":0,"total_count":-1,"purchase_list":""}"#, nothing, nothing),
-        (Enterprise, r#"{"code":0,"debug":{"sql":["SELECT"]},"trace":[]}"#, nothing, nothing),
-        (Flagship, r#"{"status":0}"#, nothing, nothing),
+        // Without a total it is missed on page 0.
+        (Enterprise, r#"{"code":0}"#, None, nothing),
+        (Y, r#"{"code":0,"message":"ok","total_count":"","purchase_list":null}"#, None, nothing),
+        (Enterprise, r#"{"code":0,"total_count":-1,"purchase_list":""}"#, None, nothing),
+        (
+            Enterprise,
+            r#"{"code":0,"message":"没有更多数据","trace":[],"id":"a7","cost":1.5,"success":true}"#,
+            None,
+            nothing,
+        ),
+        (Flagship, r#"{"status":0}"#, None, nothing),
+        (Flagship, r#"{"status":0,"data":null,"code":100}"#, None, nothing),
+        (Flagship, r#"{"status":0,"data":{"order_list":null}}"#, None, nothing),
+        (Flagship, r#"{"status":0,"data":{"page":0}}"#, None, nothing),
+        // It is there, as PHP writes nothing.
         (Flagship, r#"{"status":"0","data":[]}"#, nothing, nothing),
         (Flagship, r#"{"status":0,"data":{}}"#, nothing, nothing),
-        (Flagship, r#"{"status":0,"data":null,"code":100}"#, nothing, nothing),
+        (Flagship, r#"{"status":0,"data":[ ],"message":"成功"}"#, nothing, nothing),
         (Flagship, r#"{"status":0,"data":{"total_count":0}}"#, Some((Some(0), 0)), nothing),
         // As many as are before page 2, or fewer: it is behind the end. Page 0 is not.
         (Enterprise, r#"{"code":0,"total_count":150}"#, None, nothing),
@@ -127,16 +138,69 @@ fn a_list_may_be_missing_where_none_can_be() {
         (Enterprise, r#"{"message":"x"}"#, None, None),
         (Enterprise, r#"{"status":0}"#, None, None),
         (Flagship, r#"{"code":0}"#, None, None),
-        (Enterprise, r#"{"code":0,"list":[{"purchase_apply_no":"A"}]}"#, None, None),
         (Enterprise, r#"{"code":1}"#, None, None),
     ] {
         assert_eq!(rows(edition, body, 0), first, "page 0: {body}");
         assert_eq!(rows(edition, body, 2), third, "page 2: {body}");
     }
-    assert!(
-        decode_page(Enterprise, r#"{"code":0,"total_count":1}"#, 2, 0).is_err(),
-        "of an unknown page size nothing follows"
-    );
+    for body in [r#"{"code":0,"total_count":1}"#, r#"{"code":0}"#] {
+        assert!(decode_page(Enterprise, body, 2, 0).is_err(), "of an unknown page size nothing follows");
+    }
+    let has_list = |body| decode_page(Enterprise, body, 2, 100).map(|page| !page.lacks_list()).expect("a page");
+    assert!(has_list(r#"{"code":0,"purchase_list":{}}"#) && !has_list(r#"{"code":0,"purchase_list":null}"#));
+}
+
+/// Whatever stands in place of the list with the code of a success proves nothing, on whatever page.
+#[test]
+fn a_success_without_its_list_that_says_something_else_is_no_page() {
+    use Edition::{Enterprise, Flagship};
+    let row = GOOD.replace('"', "\\\"");
+    // What is a refusal by another name, and what is of another shape.
+    let refusals = [
+        r#""message":"系统繁忙，请稍后再试""#.to_owned(),
+        r#""success":false"#.into(),
+        r#""purchase_list":[],"data":[],"success":"False""#.into(),
+        r#""total_count":0,"flag":"failure""#.into(),
+        r#""purchase_list":null,"data":null,"msg":"库表不存在""#.into(),
+        r#""error":"E5""#.into(),
+        r#""error_code":500"#.into(),
+        r#""errors":[{"text":"busy"}]"#.into(),
+    ];
+    let shapes = [
+        format!(r#""data":"{{\"total_count\":1,\"purchase_list\":[{row}]}}""#),
+        format!(r#""result":{{"list":{{"0":{GOOD}}}}}"#),
+        format!(r#""purchase_apply_list":{{"0":{GOOD}}}"#),
+        format!(r#""purchase_list":[],"order_list":[],"list":[{GOOD}]"#),
+        format!(r#""total_count":0,"rows":{{"7":{GOOD}}}"#),
+        r#""columns":["no"],"rows":[["POA1"]]"#.into(),
+        r#""a":{"b":"c"}"#.into(),
+        format!(r#""body":"{}""#, "eJyrVkrOT0lVslIyUNJRyk0tLk5MTwVyjJVqAYFFB+c=".repeat(4)),
+    ];
+    let all = refusals.iter().map(|beside| (beside, true)).chain(shapes.iter().map(|beside| (beside, false)));
+    for (beside, is_refusal) in all {
+        for (edition, code) in [(Enterprise, "code"), (Flagship, "status")] {
+            for page_no in [0, 2] {
+                let body = format!(r#"{{"{code}":0,{beside}}}"#);
+                let error = decode_page(edition, &body, page_no, 100).expect_err(&body);
+                // A list that flagship does not know.
+                let is_other = edition == Flagship && beside.contains(r#""data":""#);
+                assert!(is_other || error.is_refusal() == is_refusal, "{body}: {error}");
+                assert!(!error.to_string().contains("busy"), "{error}");
+            }
+        }
+    }
+    let error =
+        decode_page(Enterprise, r#"{"code":0,"message":"系统\u7e41忙","sub_msg":"a	b"}"#, 0, 100).expect_err("busy");
+    assert_eq!(error.words(), "系统繁忙; a	b");
+    // Beside a list that is there, words are words: whether they are of a refusal is not the decoder's to know.
+    let page =
+        decode_page(Enterprise, r#"{"code":0,"purchase_list":[],"message":"权限不足"}"#, 0, 100).expect("a page");
+    assert_eq!(page.words(), "权限不足");
+    let page = decode(&answer(&[GOOD]).replace(r#""message":"""#, r#""message":"权限不足","success":false"#));
+    assert_eq!((page.words(), page.rows().len()), ("", 1), "rows say enough");
+    // An address that is repeated is no requisition.
+    let echo = r#"{"code":0,"purchase_list":[],"request":"/q?purchase_apply_no=POA1&sid=a","trace":{"a":[{"b":1}]}}"#;
+    assert!(decode_page(Enterprise, echo, 0, 100).is_ok());
 }
 
 #[test]

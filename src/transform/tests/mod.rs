@@ -12,7 +12,8 @@ use arrow_array::types::{Decimal128Type, Int16Type, Int32Type, Int64Type, Timest
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
-use super::{Page, PageContext, PageDecoder, PageError, Quarantined, WindowRows, assemble};
+use super::page::PageError;
+use super::{Page, PageContext, PageDecoder, Quarantined, WindowRows, assemble};
 use crate::edition::Edition;
 use crate::id::RunId;
 use crate::time::{BeijingTime, Window};
