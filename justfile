@@ -8,6 +8,10 @@ default:
 ci:
     .ci/run
 
+# Formats code, and wraps comments at 120 columns.
+fmt:
+    cargo fmt -- --config wrap_comments=true,comment_width=120
+
 # All promises; or only tests whose path contains FILTER.
 test *FILTER:
     cargo test {{FILTER}}

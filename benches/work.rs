@@ -1,4 +1,5 @@
-//! What a sync does with its processor, part by part: `cargo bench`. Figures and how to take them side by side: `README.md` here.
+//! What a sync does with its processor, part by part: `cargo bench`. Figures and how to take them side by side:
+//! `README.md` here.
 #![expect(clippy::expect_used, reason = "a bench has nobody to tell of an error")]
 
 use std::hint::black_box;
@@ -124,7 +125,8 @@ fn encode_window(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole sync into an empty lake on disk. The sandbox answers from the same machine, and its work is part of the figure.
+/// A whole sync into an empty lake on disk. The sandbox answers from the same machine, and its work is part of the
+/// figure.
 fn sync(criterion: &mut Criterion) {
     let erp = Erp::new();
     let options = SyncOptions { from: Some(erp.window.start()), calls: Erp::calls(), ..SyncOptions::default() };

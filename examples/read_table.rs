@@ -13,7 +13,8 @@ use std::error::Error;
 use arrow_array::RecordBatch;
 use wdt_lake::{Access, Lake, Store, Table, accounts, decode};
 
-/// The committed rows of `table`, of all accounts. The bytes of each file are checked against its manifest before they are read.
+/// The committed rows of `table`, of all accounts. The bytes of each file are checked against its manifest before they
+/// are read.
 ///
 /// # Errors
 /// The object store does not answer, or a committed file is missing or was changed.

@@ -1,4 +1,5 @@
-//! The sandbox ERP in somebody's own test: it answers as the vendor documents, misbehaves on demand, and knows what it has been asked.
+//! The sandbox ERP in somebody's own test: it answers as the vendor documents, misbehaves on demand, and knows what it
+//! has been asked.
 //!
 //! ```sh
 //! cargo run --example sandbox_in_a_test

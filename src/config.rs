@@ -1,7 +1,7 @@
 //! What the user set, validated: accounts from the environment or a file, secrets that cannot be printed.
 //!
-//! One account is configured by `WDT_*` environment variables, listed in [`mod@env`], any number by a [`ConfigFile`]. Everything here is
-//! pure: variables and files come in through functions, so that tests need no process environment.
+//! One account is configured by `WDT_*` environment variables, listed in [`mod@env`], any number by a [`ConfigFile`].
+//! Everything here is pure: variables and files come in through functions, so that tests need no process environment.
 
 mod file;
 #[cfg(test)]
@@ -33,18 +33,21 @@ pub(crate) mod env {
     pub(crate) const SID: &str = "WDT_SID";
     /// The interface account (接口账号).
     pub(crate) const APPKEY: &str = "WDT_APPKEY";
-    /// The app secret; of flagship `secret:salt`. Prefer [`APPSECRET_FILE`] where the environment of a process can be seen by others.
+    /// The app secret; of flagship `secret:salt`. Prefer [`APPSECRET_FILE`] where the environment of a process can be
+    /// seen by others.
     pub(crate) const APPSECRET: &str = "WDT_APPSECRET";
     /// A file that holds the app secret, for mounted secrets.
     pub(crate) const APPSECRET_FILE: &str = "WDT_APPSECRET_FILE";
-    /// The address of the gateway; of enterprise and Y up to and without the method's name. Not together with [`ENVIRONMENT`].
+    /// The address of the gateway; of enterprise and Y up to and without the method's name. Not together with
+    /// [`ENVIRONMENT`].
     pub(crate) const BASE_URL: &str = "WDT_BASE_URL";
     /// `production` (default) or `test`: the vendor's own addresses.
     pub(crate) const ENVIRONMENT: &str = "WDT_ENVIRONMENT";
     /// The account's name in the lake; the sid where it fits.
     pub(crate) const ACCOUNT: &str = "WDT_ACCOUNT";
 
-    /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by `;`.
+    /// What refusals of the gateway mean, before the built-in table: `CODE=VERDICT` or `TEXT=VERDICT`, separated by
+    /// `;`.
     pub(crate) const REFUSALS: &str = "WDT_REFUSALS";
 
     /// `false` forbids `stop` to make its calls; `true` by default.
@@ -71,7 +74,8 @@ pub(crate) mod env {
     ];
 }
 
-/// One `sid` with its credentials and edition, known by a name. Its `Debug` leaves out what a secret may stand in by mistake.
+/// One `sid` with its credentials and edition, known by a name. Its `Debug` leaves out what a secret may stand in by
+/// mistake.
 #[derive(Clone)]
 pub struct AccountSettings {
     /// Its name in the lake and in messages.
@@ -142,7 +146,8 @@ impl AccountDefaults {
     /// What the environment says of its account.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops cannot be read: it must not be taken for no limit.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops cannot be read: it must not be taken for no
+    /// limit.
     pub(crate) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let wrong = |name: &str, what: &str| {

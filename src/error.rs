@@ -1,9 +1,10 @@
 //! The one error type of wdt-lake, and the exit codes that its kinds decide.
 //!
-//! The rule by which errors are written: first what failed, a lower-case sentence fragment with its object ("cannot encode the Parquet file",
-//! "the window was not proved complete"); then where, in pairs such as account, window, page, path, each said once however many hands an
-//! error goes through; then the cause. What to do next is the `hint`, which the command line prints apart. No part of an error may carry a secret, a signature or a signed URL: whoever
-//! converts a foreign error strips it there (see `gateway::call`).
+//! The rule by which errors are written: first what failed, a lower-case sentence fragment with its object ("cannot
+//! encode the Parquet file", "the window was not proved complete"); then where, in pairs such as account, window, page,
+//! path, each said once however many hands an error goes through; then the cause. What to do next is the `hint`, which
+//! the command line prints apart. No part of an error may carry a secret, a signature or a signed URL: whoever converts
+//! a foreign error strips it there (see `gateway::call`).
 
 use std::fmt;
 
@@ -126,7 +127,8 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Adds where it happened, for example `("window", "...")`, unless that is said already. The outermost place comes first when printed.
+    /// Adds where it happened, for example `("window", "...")`, unless that is said already. The outermost place comes
+    /// first when printed.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         let pair = (key, value.to_string());
@@ -149,7 +151,8 @@ impl Error {
         self
     }
 
-    /// Attaches the cause. It must not carry a secret. The hint of a cause of this type goes before our own: it is closer to what went wrong.
+    /// Attaches the cause. It must not carry a secret. The hint of a cause of this type goes before our own: it is
+    /// closer to what went wrong.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         let source = source.into();
@@ -182,7 +185,8 @@ impl Error {
     }
 }
 
-/// A text on one line, its control characters written as escapes: what somebody put into a file must not act on a terminal.
+/// A text on one line, its control characters written as escapes: what somebody put into a file must not act on a
+/// terminal.
 pub(crate) fn printable(text: &str) -> String {
     let letter = |letter: char| letter.is_control().then(|| letter.escape_default().to_string());
     text.chars().map(|plain| letter(plain).unwrap_or_else(|| plain.to_string())).collect()

@@ -16,10 +16,12 @@ pub struct FormatVersion {
 }
 
 impl FormatVersion {
-    /// The version of everything that this program keeps in a lake: manifests, checkpoints, raw responses, and the data contract.
+    /// The version of everything that this program keeps in a lake: manifests, checkpoints, raw responses, and the data
+    /// contract.
     pub const LAKE: Self = Self { major: 0, minor: 9 };
 
-    /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in anything.
+    /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in
+    /// anything.
     pub fn reads(self, held: Self) -> bool {
         if self.major == 0 { self == held } else { self.major == held.major }
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The path with the home folder in the place of a leading `~`. A folder whose name begins with one is written `./~name`.
+/// The path with the home folder in the place of a leading `~`. A folder whose name begins with one is written
+/// `./~name`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for the home folder of somebody else, and where there is none.

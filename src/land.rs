@@ -1,9 +1,10 @@
 //! Arrow to lake: Parquet files under unique names, and a commit log that says which of them count.
 //!
-//! **Exactly once.** A commit is one manifest object, created under the next number of its account's log only where nothing stands
-//! yet. Before that moment none of its files count, after it all of them do. A process that dies anywhere leaves either a commit or
-//! leftovers that the next writer's [sweep](Writer::sweep) clears away; two processes at once never both commit the same second of
-//! modified time. The proof of a window travels in its manifest. `docs/lake-format.md` specifies all of it.
+//! **Exactly once.** A commit is one manifest object, created under the next number of its account's log only where
+//! nothing stands yet. Before that moment none of its files count, after it all of them do. A process that dies
+//! anywhere leaves either a commit or leftovers that the next writer's [sweep](Writer::sweep) clears away; two
+//! processes at once never both commit the same second of modified time. The proof of a window travels in its manifest.
+//! `docs/lake-format.md` specifies all of it.
 //!
 //! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows.
 

@@ -1,6 +1,7 @@
 //! Rows to the bytes of Parquet files, and back.
 //!
-//! Knows no HTTP and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows a column at a time.
+//! Knows no HTTP and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows a column at a
+//! time.
 
 mod check;
 pub(crate) mod decode;

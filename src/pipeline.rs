@@ -1,8 +1,9 @@
 //! Extract -> transform -> land for one account, or several side by side; the only module that knows all three.
 //!
-//! [`sync`] brings the lake of an account up to date: it resolves the wanted range, takes the lease, sweeps, and walks the missing windows
-//! side by side, committing each as it is proved. A window that is not proved stays a gap and the run goes on; what stops the account
-//! (credentials, an unavailable gateway, a failing lake) stops the run and keeps what is committed.
+//! [`sync`] brings the lake of an account up to date: it resolves the wanted range, takes the lease, sweeps, and walks
+//! the missing windows side by side, committing each as it is proved. A window that is not proved stays a gap and the
+//! run goes on; what stops the account (credentials, an unavailable gateway, a failing lake) stops the run and keeps
+//! what is committed.
 
 mod accounts;
 mod ask;
@@ -244,8 +245,8 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
     }
 }
 
-/// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is covered. Where the
-/// log does not know yet from which start it was asked for, it is put there.
+/// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
+/// covered. Where the log does not know yet from which start it was asked for, it is put there.
 async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
     let lake = writer.view().await;
     let account = lake.account().clone();

@@ -1,7 +1,8 @@
-//! Why a window is known to be complete: what a walk claims, what a manifest records, and the one function that judges both.
+//! Why a window is known to be complete: what a walk claims, what a manifest records, and the one function that judges
+//! both.
 //!
-//! The walk accepts a window by [`Rule::accepts`], and `verify` audits the manifest by the same function, so that nothing lands that an audit
-//! would refuse. Pure.
+//! The walk accepts a window by [`Rule::accepts`], and `verify` audits the manifest by the same function, so that
+//! nothing lands that an audit would refuse. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Rule {
     /// One response held the whole window: as many distinct rows as its total, and fewer than a page.
     Snapshot,
-    /// As many distinct rows came in later responses as an earlier one stated, and the list itself had room for no more.
+    /// As many distinct rows came in later responses as an earlier one stated, and the list itself had room for no
+    /// more.
     Count,
     /// The server stated no total: two equal list bounds, and every row between them.
     ListBounds,
@@ -22,18 +24,21 @@ pub enum Rule {
     Other,
 }
 
-/// The numbers that a proof stands on. Rows are distinct ones, counted so that two readings of one record never count as two.
+/// The numbers that a proof stands on. Rows are distinct ones, counted so that two readings of one record never count
+/// as two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grounds {
     /// The total that the gateway stated; none where it stated none.
     pub total: Option<u64>,
     /// Distinct rows of responses that were asked for after the total had arrived.
     pub rows_after_total: u64,
-    /// How many rows the list had room for when a page came short: page number times page size, and the rows of the page.
+    /// How many rows the list had room for when a page came short: page number times page size, and the rows of the
+    /// page.
     pub list_bound: Option<u64>,
     /// Distinct rows of that page, and of responses that were asked for after it had arrived.
     pub rows_after_bound: u64,
-    /// Records that nobody could read and that count as rows. A walk takes no more than one; a window of several pieces sums them.
+    /// Records that nobody could read and that count as rows. A walk takes no more than one; a window of several
+    /// pieces sums them.
     pub unreadable: u64,
 }
 
@@ -58,8 +63,8 @@ impl Grounds {
 impl Rule {
     /// Whether `grounds` prove a window by this rule.
     ///
-    /// A total and the list are two witnesses, and each must be met: the total may be one too low or of another moment, the list may be
-    /// capped. More rows than the total, asked for after it, contradict it.
+    /// A total and the list are two witnesses, and each must be met: the total may be one too low or of another moment,
+    /// the list may be capped. More rows than the total, asked for after it, contradict it.
     pub fn accepts(self, grounds: &Grounds) -> bool {
         let met = |claim: Option<u64>, rows: u64| claim.is_some_and(|claim| rows >= claim);
         let (by_total, by_list) = (

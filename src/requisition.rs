@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::time::BeijingTime;
 
-/// The `apply_id` of a requisition. The ERP counts from 1: 0 and what is below stand for a field that is masked or not filled.
+/// The `apply_id` of a requisition. The ERP counts from 1: 0 and what is below stand for a field that is masked or not
+/// filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApplyId(NonZeroU64);
 
@@ -16,11 +17,12 @@ impl ApplyId {
     }
 }
 
-/// By what rows are told apart when they are kept: two rows of one identity are one, and the later answer wins. It is fine on purpose, so that
-/// nothing is dropped; how rows are counted for a proof is coarser, see `extract/evidence.rs`.
+/// By what rows are told apart when they are kept: two rows of one identity are one, and the later answer wins. It is
+/// fine on purpose, so that nothing is dropped; how rows are counted for a proof is coarser, see `extract/evidence.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
-    /// A version that the ERP documents by number and second. Two requisitions can share both, so the id belongs to it, or its absence.
+    /// A version that the ERP documents by number and second. Two requisitions can share both, so the id belongs to it,
+    /// or its absence.
     Version {
         /// `purchase_apply_no`.
         number: Arc<str>,

@@ -1,13 +1,13 @@
 //! The few things that a lake asks of an object store, the same on every store.
 //!
-//! - [`put_unique`](Store::put_unique): bytes under a name that never had and never gets other bytes; whole or not at all; its size is
-//!   asked back afterwards, because stores exist that answer "done" and keep nothing.
-//! - [`create`](Store::create): bytes under a name only where nothing stands. That the name was taken is an outcome, not an error, and it may
-//!   be our own first attempt that took it: a store's client repeats what it got no answer to.
+//! - [`put_unique`](Store::put_unique): bytes under a name that never had and never gets other bytes; whole or not at
+//!   all; its size is asked back afterwards, because stores exist that answer "done" and keep nothing.
+//! - [`create`](Store::create): bytes under a name only where nothing stands. That the name was taken is an outcome,
+//!   not an error, and it may be our own first attempt that took it: a store's client repeats what it got no answer to.
 //! - reading, listing, and deleting, where what is already gone is fine.
 //!
-//! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are written for that.
-//! Errors name the object and never a credential.
+//! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are
+//! written for that. Errors name the object and never a credential.
 
 pub(crate) mod capability;
 pub(crate) mod failpoint;
@@ -47,8 +47,8 @@ pub enum Writers {
     /// Any number: the store creates an object only where nothing stands.
     #[default]
     Many,
-    /// One, which its user vouches for: the store knows no such condition. Manifests carry their commit in their names, so that a
-    /// second writer is seen afterwards.
+    /// One, which its user vouches for: the store knows no such condition. Manifests carry their commit in their names,
+    /// so that a second writer is seen afterwards.
     Single,
 }
 

@@ -1,7 +1,8 @@
 //! What an answer says of itself beside its code: whether it calls itself a success or a failure, and in which words.
 //!
-//! Servers say "busy" or "database error" with the code of a success, too. While an answer lists rows nobody needs its words; one that lists
-//! nothing proves something only when it says nothing that speaks against it. A stop is believed only in words of success.
+//! Servers say "busy" or "database error" with the code of a success, too. While an answer lists rows nobody needs its
+//! words; one that lists nothing proves something only when it says nothing that speaks against it. A stop is believed
+//! only in words of success.
 
 /// The names by which answers say in a word whether they succeeded, and the words that say that they did not.
 const FLAGS: [(&str, &[&str]); 4] = [

@@ -164,13 +164,15 @@ pub(crate) fn rfc3339_micros(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// `2026-10-01T08:00:00.000000+08:00`: RFC 3339 in Beijing with six decimals, of microseconds since 1970-01-01 00:00:00 UTC.
+/// `2026-10-01T08:00:00.000000+08:00`: RFC 3339 in Beijing with six decimals, of microseconds since 1970-01-01 00:00:00
+/// UTC.
 pub(crate) fn rfc3339_beijing(micros: i64) -> String {
     let beijing = micros.saturating_add(OFFSET_SECONDS * 1_000_000);
     DateTime::from_timestamp_micros(beijing).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6f+08:00").to_string()
 }
 
-/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in no year that can be written.
+/// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in
+/// no year that can be written.
 pub(crate) fn parse_rfc3339_micros(text: &str) -> Option<i64> {
     // A leap second is in the microseconds only.
     let micros = DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros();

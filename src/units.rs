@@ -1,5 +1,5 @@
-//! Spans of time and sizes as people write them: a number and its unit, one directly behind the other. A bare number is neither, because
-//! nobody can tell whether its author meant seconds, minutes or days. And counts as people read them.
+//! Spans of time and sizes as people write them: a number and its unit, one directly behind the other. A bare number is
+//! neither, because nobody can tell whether its author meant seconds, minutes or days. And counts as people read them.
 
 use std::time::Duration;
 

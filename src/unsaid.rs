@@ -1,11 +1,13 @@
-//! What must not be said: secrets and signatures, struck out of texts that somebody else wrote, in every spelling that they take on their way.
+//! What must not be said: secrets and signatures, struck out of texts that somebody else wrote, in every spelling that
+//! they take on their way.
 //!
-//! A server may repeat an address or a body in its answer: percent-encoded once or twice, in upper or lower hex, with `+` for a blank, escaped
-//! as JSON or HTML. So a text is decoded layer by layer, by each of these ways, each layer is searched, and what is found is struck out of the text as it stands.
-//! Letters of another case count as the same. A short secret is struck out only where it stands alone: `a` does not make `invalid` unreadable.
+//! A server may repeat an address or a body in its answer: percent-encoded once or twice, in upper or lower hex, with
+//! `+` for a blank, escaped as JSON or HTML. So a text is decoded layer by layer, by each of these ways, each layer is
+//! searched, and what is found is struck out of the text as it stands. Letters of another case count as the same. A
+//! short secret is struck out only where it stands alone: `a` does not make `invalid` unreadable.
 //!
-//! What is *kept* of an answer is data as well: there a secret that is short, or digits alone, is struck out only behind its name, and everything
-//! else stays byte for byte. Signatures of other requests are struck out too.
+//! What is *kept* of an answer is data as well: there a secret that is short, or digits alone, is struck out only
+//! behind its name, and everything else stays byte for byte. Signatures of other requests are struck out too.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +23,8 @@ const LAYERS: usize = 4;
 const SHOWN: usize = 2_000;
 /// The most of a text that is looked at, so that a secret across the end of what is shown is found as well.
 const SEARCHED: usize = 32 << 10;
-/// What is kept is searched in pieces of this length, each of which begins with the end of the one before: so long can a secret be on its way.
+/// What is kept is searched in pieces of this length, each of which begins with the end of the one before: so long can
+/// a secret be on its way.
 const PIECE: usize = 64 << 10;
 const OVERLAP: usize = 16 << 10;
 /// How the names end under which secrets and signatures are sent.

@@ -1,7 +1,7 @@
 //! Files that the user names: read up to a bound, and never waited for without end.
 //!
-//! A name may be that of a device, or of a pipe to which nobody writes. What is no regular file is read on a thread of its own, for a while; the
-//! thread goes with the process.
+//! A name may be that of a device, or of a pipe to which nobody writes. What is no regular file is read on a thread of
+//! its own, for a while; the thread goes with the process.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The text of a file of at most `most` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`] for a larger one, [`ErrorKind::TimedOut`] for one that does not end, [`ErrorKind::InvalidData`] for what is not UTF-8;
-/// whatever the system says.
+/// [`ErrorKind::FileTooLarge`] for a larger one, [`ErrorKind::TimedOut`] for one that does not end,
+/// [`ErrorKind::InvalidData`] for what is not UTF-8; whatever the system says.
 pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
     read_within(path, most, PATIENCE)
 }

@@ -1,21 +1,25 @@
 //! Verifying a lake: whether what lies there is what its commit log says, and whether the log keeps its own rules.
 //!
 //! What is checked, for one account, and every defect is listed, not only the first:
-//! - **the log** (`chain`): numbers without a gap, each manifest of its format, each vouched for by its successor's SHA-256, each one
-//!   that may follow those before it, so that no two live commits cover the same second;
+//! - **the log** (`chain`): numbers without a gap, each manifest of its format, each vouched for by its successor's
+//!   SHA-256, each one that may follow those before it, so that no two live commits cover the same second;
 //! - **the checkpoints** (`checkpoints`): each says what the manifests up to its number add up to;
-//! - **the proofs** (`proof`): the rows and quarantined records of a commit are those that its proof counts, and the proof is one that its
-//!   rule can have given;
-//! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the columns of its
-//!   contract, its rows, its earliest and latest modified time, all within its window, in the order that it claims;
+//! - **the proofs** (`proof`): the rows and quarantined records of a commit are those that its proof counts, and the
+//!   proof is one that its rule can have given;
+//! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the
+//!   columns of its contract, its rows, its earliest and latest modified time, all within its window, in the order that
+//!   it claims;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
-//! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a glob would read it;
-//! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says. [`Depth::Deep`] reads every
-//!   column of every row, checks that no version stands twice in the whole committed set, and reports headers whose quantities are not the sums
-//!   of their details. That is no defect of the lake, for the ERP's own data may be so.
+//! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a
+//!   glob would read it;
+//! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says.
+//!   [`Depth::Deep`] reads every column of every row, checks that no version stands twice in the whole committed set,
+//!   and reports headers whose quantities are not the sums of their details. That is no defect of the lake, for the
+//!   ERP's own data may be so.
 //!
-//! What cannot be seen: the newest manifest has no successor that vouches for it, so of what it says only what its files confirm is certain; and when
-//! the newest manifests are gone, their files look like unfinished work, which is noted.
+//! What cannot be seen: the newest manifest has no successor that vouches for it, so of what it says only what its
+//! files confirm is certain; and when the newest manifests are gone, their files look like unfinished work, which is
+//! noted.
 //!
 //! Read-only, and one object at a time in memory. A commit that another run replaces meanwhile is not called damaged.
 
@@ -141,8 +145,8 @@ pub(crate) async fn accounts_with_objects(store: &Store) -> Result<Vec<AccountNa
 /// Verifies the lake of one account.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or the lake has a newer format. What is wrong with the lake is no
-/// error but part of the answer.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or the lake has a newer format. What is
+/// wrong with the lake is no error but part of the answer.
 pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result<Verified> {
     verify_as(store, account, Arc::new(Expected::of_contract()?), depth).await
 }

@@ -1,7 +1,8 @@
 //! Threads for work that takes its time, each with one job: reading answers, encoding files.
 //!
-//! The memory that a thread has taken stays with it. Were every job done wherever a thread is free, each thread would come to hold
-//! what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn. What a job logs says whose it is.
+//! The memory that a thread has taken stays with it. Were every job done wherever a thread is free, each thread would
+//! come to hold what the largest of all jobs takes; so each kind of job has one thread, and its jobs are done in turn.
+//! What a job logs says whose it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does one job after the other, for all who hold a clone of this. It ends with the last job after the last clone is dropped.
+/// A thread that does one job after the other, for all who hold a clone of this. It ends with the last job after the
+/// last clone is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     jobs: mpsc::Sender<Job>,

@@ -1,4 +1,5 @@
-//! Several accounts in one file: all land in one run, what stops one stops no other, and no secret is in the file or in what is said of it.
+//! Several accounts in one file: all land in one run, what stops one stops no other, and no secret is in the file or in
+//! what is said of it.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -155,7 +156,8 @@ fn a_start_in_the_future_is_its_own_accounts_failure() {
     assert!(!nowhere.folder.path().join("lake").exists());
 }
 
-/// An account whose ERP does not answer does not hold up the others, which are done while it still hangs; an interrupt then ends it.
+/// An account whose ERP does not answer does not hold up the others, which are done while it still hangs; an interrupt
+/// then ends it.
 #[cfg(unix)]
 #[test]
 fn an_account_that_hangs_holds_up_no_other() {

@@ -1,5 +1,5 @@
-//! Promise 1: under edits, ties, disorder and faults, every version that stayed through its window's walk is in the lake, exactly once, and
-//! everything else in it is a version that the ERP really held.
+//! Promise 1: under edits, ties, disorder and faults, every version that stayed through its window's walk is in the
+//! lake, exactly once, and everything else in it is a version that the ERP really held.
 //!
 //! The oracle is the sandbox's journal. `WDT_WORLDS` sets how many random worlds are tried, `WDT_SEED` the first seed.
 
@@ -254,7 +254,8 @@ fn a_second_of_a_thousand_requisitions_is_complete() {
 
 #[test]
 fn a_server_that_caps_its_pages_is_read_completely() {
-    // Of 3,000 rows in pages of 20 there are more pages than one walk reads, but not more rows than a window is planned for.
+    // Of 3,000 rows in pages of 20 there are more pages than one walk reads, but not more rows than a window is planned
+    // for.
     for (cap, count, calls) in [(50, 700, 14 + 6), (20, 3_000, 150 + 30)] {
         let behaviour = Behaviour { max_page_rows: Some(cap), ..Behaviour::default() };
         let requisitions = generate(6, count, 25, at("2026-06-30 23:59:59"));

@@ -1,8 +1,9 @@
-//! Promise 2: the real program dies at every named step of a commit and a sweep, and at calls chosen by seed, while it fills and while it
-//! refreshes a lake on local disk. Run again, it leaves every version in the lake once, no orphan, nothing half written, no lease.
+//! Promise 2: the real program dies at every named step of a commit and a sweep, and at calls chosen by seed, while it
+//! fills and while it refreshes a lake on local disk. Run again, it leaves every version in the lake once, no orphan,
+//! nothing half written, no lease.
 //!
-//! `WDT_DEATHS` sets how many random lives are tried, `WDT_SEED` the first seed. The fail points exist in builds with debug assertions
-//! only; of a release build the tests try that it has none.
+//! `WDT_DEATHS` sets how many random lives are tried, `WDT_SEED` the first seed. The fail points exist in builds with
+//! debug assertions only; of a release build the tests try that it has none.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -163,8 +164,8 @@ fn random_lives_and_deaths_lose_and_double_nothing() {
     assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
 }
 
-/// Requisitions are edited, and so leave the range, while a run pages through it and until it is killed. The edits go on while the last
-/// run, which is left alone, completes the lake.
+/// Requisitions are edited, and so leave the range, while a run pages through it and until it is killed. The edits go
+/// on while the last run, which is left alone, completes the lake.
 #[test]
 fn edits_and_deaths_together_lose_and_double_nothing() {
     let (lives, mut deaths, mut owed, mut left) = (3, 0, 0, 0);

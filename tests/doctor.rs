@@ -52,8 +52,8 @@ fn a_store_is_described_as_it_is() {
     assert_eq!(left, Vec::<String>::new(), "it clears up");
 }
 
-/// Nobody listens at `127.0.0.1:9`, and one that listens and never answers is as dead. With the patience of a run that is under way it would take
-/// minutes; the limits leave room for a slow machine.
+/// Nobody listens at `127.0.0.1:9`, and one that listens and never answers is as dead. With the patience of a run that
+/// is under way it would take minutes; the limits leave room for a slow machine.
 #[test]
 fn what_keeps_a_store_out_of_reach_is_said_soon() {
     let server = S3Server::start();

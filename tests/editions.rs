@@ -213,7 +213,8 @@ fn the_demo_runs_in_every_edition() {
     }
 }
 
-/// Wrong credentials and a forbidden address stop the account after one call; a clock that is off is corrected; limits are waited out.
+/// Wrong credentials and a forbidden address stop the account after one call; a clock that is off is corrected; limits
+/// are waited out.
 #[test]
 fn flagship_refusals_mean_what_they_say() {
     let clock = SandboxClock::default();

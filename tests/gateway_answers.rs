@@ -1,5 +1,5 @@
-//! No answer is believed for its dress: what is read however it is dressed, what is asked for again, how often, and what a gateway must not
-//! make the program take into memory.
+//! No answer is believed for its dress: what is read however it is dressed, what is asked for again, how often, and
+//! what a gateway must not make the program take into memory.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -171,7 +171,8 @@ fn a_response_that_stays_unreadable_is_given_back_after_three_tries() {
 }
 
 const LIMIT: u64 = 1 << 20;
-/// What may be on the way when the program has had enough: both ends of a socket, and what the HTTP library reads ahead.
+/// What may be on the way when the program has had enough: both ends of a socket, and what the HTTP library reads
+/// ahead.
 const ON_THE_WAY: u64 = 16 << 20;
 
 /// Writes a body that does not end, until nobody takes it; gives what was written.

@@ -1,5 +1,5 @@
-//! The way to a gateway: certificates that are in order or not, and proxies. What no repetition makes better ends at once, with exit code 2,
-//! the cause and what to do.
+//! The way to a gateway: certificates that are in order or not, and proxies. What no repetition makes better ends at
+//! once, with exit code 2, the cause and what to do.
 
 use std::net::TcpListener;
 use std::process::Command;

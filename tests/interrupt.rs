@@ -1,5 +1,5 @@
-//! A run that is asked to end (SIGINT, SIGTERM) ends with exit code 7, keeps what is committed, gives its lease back, and the next run
-//! fetches the rest.
+//! A run that is asked to end (SIGINT, SIGTERM) ends with exit code 7, keeps what is committed, gives its lease back,
+//! and the next run fetches the rest.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -40,7 +40,8 @@ fn an_interrupted_run_keeps_what_is_committed() {
     }
 }
 
-/// A window of sixty pages that is interrupted near its end is not lost: the list is ordered, and its pages are read from the end backwards.
+/// A window of sixty pages that is interrupted near its end is not lost: the list is ordered, and its pages are read
+/// from the end backwards.
 #[test]
 fn a_window_that_is_partly_read_keeps_what_is_proved() {
     for edition in [Edition::Enterprise, Edition::Y] {

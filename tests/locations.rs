@@ -1,4 +1,5 @@
-//! Where a lake is said to lie: what path libraries make of URIs is refused, and `~/` is the home folder wherever it is written.
+//! Where a lake is said to lie: what path libraries make of URIs is refused, and `~/` is the home folder wherever it is
+//! written.
 
 use std::fs;
 

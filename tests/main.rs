@@ -1,4 +1,5 @@
-//! The promises, tried against the sandbox, the real program, and real readers. One binary, one module for each promise.
+//! The promises, tried against the sandbox, the real program, and real readers. One binary, one module for each
+//! promise.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong by failing")]
 #![expect(clippy::too_many_lines, reason = "a test tells one story from its beginning to its end")]

@@ -22,8 +22,8 @@ fn five_thousand_requisitions_are_read_back_field_by_field() {
     assert_eq!(summary["real_num"], format!("{}.{:04}", sum / 10_000, sum % 10_000));
     check_with_readers(&sandbox, &lake, versions);
 
-    // A quiet world: the pages, one more call for each window of more than a page, one where all its pages are full, and three for a total
-    // that is the highest so far.
+    // A quiet world: the pages, one more call for each window of more than a page, one where all its pages are full,
+    // and three for a total that is the highest so far.
     let windows = summary["windows"].as_u64().unwrap();
     let calls = summary["calls"].as_u64().unwrap();
     let totals: Vec<u64> =

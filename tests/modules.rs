@@ -1,4 +1,5 @@
-//! The map of the modules, read from the sources: what may import what, which names are whose, and what the library exports.
+//! The map of the modules, read from the sources: what may import what, which names are whose, and what the library
+//! exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,7 +62,8 @@ const ABOVE: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// Modules of which the lake is made: they know no HTTP but that of their own client, and no column but through the contract.
+/// Modules of which the lake is made: they know no HTTP but that of their own client, and no column but through the
+/// contract.
 const OF_THE_LAKE: [&str; 6] = ["store", "log", "parquet", "land", "extract", "stop"];
 
 /// A file of the library without what only tests see.

@@ -1,5 +1,6 @@
-//! Promise 9 for what stands in an answer: odd dress is read, records that share an id or none are each kept, requisitions that share number and
-//! second both land, and times that readers cannot hold are kept as text. A gateway of this file's own says what the sandbox would not.
+//! Promise 9 for what stands in an answer: odd dress is read, records that share an id or none are each kept,
+//! requisitions that share number and second both land, and times that readers cannot hold are kept as text. A gateway
+//! of this file's own says what the sandbox would not.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -176,7 +177,8 @@ fn odd_dress_stops_no_account() {
             (modified.as_str(), row)
         })
         .collect();
-    // A page behind the end has no list; of the others some are objects, and each answer says something that no edition documents.
+    // A page behind the end has no list; of the others some are objects, and each answer says something that no edition
+    // documents.
     let fake = Fake::start(|asked, total, rows| {
         let list = if rows.is_empty() {
             "null".to_owned()

@@ -1,6 +1,6 @@
-//! Promise 9: no response of a gateway, however odd, loses a row silently or stops an account for ever. Every oddity of the sandbox, in every
-//! edition that can have it, is met by the real program: what it lands is what the ERP held, what it covers is complete or in
-//! quarantine, and it ends by itself.
+//! Promise 9: no response of a gateway, however odd, loses a row silently or stops an account for ever. Every oddity of
+//! the sandbox, in every edition that can have it, is met by the real program: what it lands is what the ERP held, what
+//! it covers is complete or in quarantine, and it ends by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -138,7 +138,8 @@ fn meet_all(edition: Edition, theme: impl Fn(&str) -> bool) {
             // What stays unreadable is asked for again with delays: two records of it show as much as many.
             let oddity = if name.starts_with("unreadable") { format!("{name}=115") } else { (*name).to_owned() };
             let code = meet(edition, &oddity);
-            // Flagship sends no id that tells twins apart, and refuses timestamps of its own `Date` when that is 200 seconds off.
+            // Flagship sends no id that tells twins apart, and refuses timestamps of its own `Date` when that is 200
+            // seconds off.
             let of_flagship = ["twins", "timestamps-ahead", "timestamps-behind"];
             let is_hopeless =
                 PROVES_NOTHING.contains(name) || (edition == Edition::Flagship && of_flagship.contains(name));
@@ -193,7 +194,8 @@ fn everything_else_flagship() {
     meet_all(Edition::Flagship, |name| !is_total(name) && !is_slow(name));
 }
 
-/// A total that is one too high costs some calls a window and ends the account for this run: single seconds are not walked for ever.
+/// A total that is one too high costs some calls a window and ends the account for this run: single seconds are not
+/// walked for ever.
 #[test]
 fn a_total_that_is_one_too_high_costs_few_calls() {
     let sandbox = erp(Edition::Enterprise, "total-high");

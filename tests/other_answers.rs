@@ -1,5 +1,6 @@
-//! Promises 1 and 9 for answers that are none of the method: the code of a success with something else in place of the list, other requisitions than
-//! were asked for, and a stop that is answered in other words than the vendor documents. None of it is taken for an answer.
+//! Promises 1 and 9 for answers that are none of the method: the code of a success with something else in place of the
+//! list, other requisitions than were asked for, and a stop that is answered in other words than the vendor documents.
+//! None of it is taken for an answer.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,8 @@ fn covers_nothing(lake: &LakeDir) -> bool {
     lake.manifests().iter().all(|manifest| manifest["kind"] == "start")
 }
 
-/// Whatever stands in place of the list, on the first call and on all others: nothing is covered, nobody is told that all is well, and it ends soon.
+/// Whatever stands in place of the list, on the first call and on all others: nothing is covered, nobody is told that
+/// all is well, and it ends soon.
 #[test]
 fn a_success_that_lists_nothing_covers_nothing() {
     let row = requisition("A1", 25, "3.0000", "1.0000").to_string();

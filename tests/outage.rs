@@ -1,5 +1,5 @@
-//! Nothing half committed: a gateway that dies in the middle ends the run with exit code 5 within its stated limits. What is committed is
-//! complete, what is not leaves nothing behind, and the next run fetches the rest.
+//! Nothing half committed: a gateway that dies in the middle ends the run with exit code 5 within its stated limits.
+//! What is committed is complete, what is not leaves nothing behind, and the next run fetches the rest.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use crate::support::{LakeDir, Said, at, run};
 
 /// A failing call is tried for a second, and its first and its last try may take a second each.
 const LIMITS: [&str; 4] = ["--max-retry-time", "1s", "--timeout", "1s"];
-/// The stated limits are three seconds; the rest is for a busy machine, and far from the minute that a forgotten limit would take.
+/// The stated limits are three seconds; the rest is for a busy machine, and far from the minute that a forgotten limit
+/// would take.
 const LONGEST: Duration = Duration::from_secs(15);
 
 #[track_caller]

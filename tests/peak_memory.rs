@@ -1,8 +1,8 @@
-//! Promise 5 where answers are large on purpose or by accident: whatever a gateway sends and page files hold, the program stays within
-//! `--max-memory`, and what is sound lands.
+//! Promise 5 where answers are large on purpose or by accident: whatever a gateway sends and page files hold, the
+//! program stays within `--max-memory`, and what is sound lands.
 //!
-//! The program is the debug build, which takes some MiB more than a release does: its code is larger. The peak is the kernel's own count of
-//! the whole process, code included.
+//! The program is the debug build, which takes some MiB more than a release does: its code is larger. The peak is the
+//! kernel's own count of the whole process, code included.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -306,7 +306,8 @@ fn write_pages(folder: &Path, files: usize, edition: Edition) {
     }
 }
 
-/// Replays 300 files of one edition as those of another. Gives how many requisitions landed and how many lines went to quarantine.
+/// Replays 300 files of one edition as those of another. Gives how many requisitions landed and how many lines went to
+/// quarantine.
 fn replay(of: Edition, taken_for: Edition, code: i32) -> Option<(u64, u64)> {
     let (folder, lake) = (TempDir::new().expect("a folder"), LakeDir::new());
     write_pages(folder.path(), 300, of);

@@ -1,5 +1,5 @@
-//! Promise 3 as real engines see it: DuckDB, pyarrow, Polars and Spark read one lake alike, and the SQL of `views` gives the ERP's latest
-//! state, whatever a glob finds beside the committed files. The oracle is the sandbox's journal.
+//! Promise 3 as real engines see it: DuckDB, pyarrow, Polars and Spark read one lake alike, and the SQL of `views`
+//! gives the ERP's latest state, whatever a glob finds beside the committed files. The oracle is the sandbox's journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -125,8 +125,8 @@ pub(crate) fn latest(sandbox: &Sandbox) -> Latest {
 /// A lake as a glob may find it at the worst time, and what the views must show nevertheless.
 ///
 /// - Requisitions were edited: details went, all of them or some, and states changed.
-/// - A refresh has read one version anew, which was edited a second time within its second, and died before it deleted the files that it
-///   replaced: their rows stand twice, those of this version with other details.
+/// - A refresh has read one version anew, which was edited a second time within its second, and died before it deleted
+///   the files that it replaced: their rows stand twice, those of this version with other details.
 /// - The commit of a still newer version is in progress: its header is there, its details are not.
 fn worst_time() -> (LakeDir, Latest) {
     let (sandbox, lake) = healthy();
@@ -256,8 +256,8 @@ fn the_views_of_a_flagship_lake_find_what_is_open_in_the_details() {
     assert!(held.len() > 40, "{}", held.len());
 }
 
-/// Java 17 is a prerequisite of this test alone. Without it nothing is tried, and that is said past the test harness, which hides what
-/// passing tests print.
+/// Java 17 is a prerequisite of this test alone. Without it nothing is tried, and that is said past the test harness,
+/// which hides what passing tests print.
 #[test]
 fn spark_reads_the_same_and_its_views_are_the_same() {
     if !python::has_java() {

@@ -1,4 +1,5 @@
-//! What was committed and then changed is not used: every command that reads a committed object finds out, also when the object can still be read.
+//! What was committed and then changed is not used: every command that reads a committed object finds out, also when
+//! the object can still be read.
 
 use std::path::PathBuf;
 

@@ -175,7 +175,8 @@ fn later_files_win_and_what_does_not_fit_is_set_aside() {
     let mut broken = requisition("C", june, "too exact");
     broken["real_num"] = json!("1.23456");
     write("page_1.json", &page(&[requisition("A", june, "early"), requisition("B", june, "only here"), broken]));
-    // The same version twice on one page, too: the later row wins. And a newer version of it, which is a version of its own.
+    // The same version twice on one page, too: the later row wins. And a newer version of it, which is a version of its
+    // own.
     let rows = [requisition("A", june, "late"), requisition("A", july, "newer"), requisition("A", june, "latest")];
     write("page_2.json.gz", &gzip(&page(&rows)));
     write("page_3.json", &[b"\xEF\xBB\xBF", page(&[requisition("D", july, "behind a mark")]).as_slice()].concat());

@@ -1,6 +1,6 @@
-//! Promise 2 in a bucket: the real program dies at every named step that a lake on S3 has, and at requests and calls of its own, while it
-//! fills and while it refreshes the lake. What it had sent may arrive after its death, or never. Run again, it leaves every version in the lake
-//! once, no orphan, and nothing half written.
+//! Promise 2 in a bucket: the real program dies at every named step that a lake on S3 has, and at requests and calls of
+//! its own, while it fills and while it refreshes the lake. What it had sent may arrive after its death, or never. Run
+//! again, it leaves every version in the lake once, no orphan, and nothing half written.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -102,7 +102,8 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
             _ => vec![(&orphaned, Job::Fill), (&coast.filled, Job::Refresh)],
         };
         for (found, job) in found {
-            // A run sweeps once. The first object that it puts is its lease; the second, of a commit, is tried where it refreshes.
+            // A run sweeps once. The first object that it puts is its lease; the second, of a commit, is tried where it
+            // refreshes.
             let last = if job == Job::Fill || matches!(point, "sweep.listed" | "sweep.fenced") { 1 } else { 2 };
             for nth in 1..=last {
                 let (lake, about) = (coast.copy(found), format!("{point}@{nth}, {job:?}"));
@@ -114,7 +115,8 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
     }
 }
 
-/// A big object is put in parts. Who dies meanwhile leaves an upload that is seen by nobody, and a note by which the next run aborts it.
+/// A big object is put in parts. Who dies meanwhile leaves an upload that is seen by nobody, and a note by which the
+/// next run aborts it.
 #[test]
 fn death_within_an_upload_in_parts_is_survived() {
     let (campaign, moto, folder) = (Campaign::new(), Moto::start(), LakeDir::new());
@@ -216,8 +218,8 @@ fn deaths_at_requests_and_calls_lose_and_double_nothing_in_a_bucket() {
     assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
 }
 
-/// Two processes that both believe to be alone: the first is frozen within its work, and the second, which finds no lease, does everything
-/// before the first goes on. Only the conditional create keeps them apart.
+/// Two processes that both believe to be alone: the first is frozen within its work, and the second, which finds no
+/// lease, does everything before the first goes on. Only the conditional create keeps them apart.
 #[test]
 fn two_at_once_lose_and_double_nothing_in_a_bucket() {
     let coast = Coast::new();

@@ -1,5 +1,6 @@
-//! Promise 3 in a bucket: DuckDB, pyarrow and Polars read one lake over `s3://` alike, and by the list of its files, and the SQL of `views` is
-//! right there. The server is moto, which all of them know how to talk to; the oracle is the sandbox's journal.
+//! Promise 3 in a bucket: DuckDB, pyarrow and Polars read one lake over `s3://` alike, and by the list of its files,
+//! and the SQL of `views` is right there. The server is moto, which all of them know how to talk to; the oracle is the
+//! sandbox's journal.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -148,8 +148,8 @@ fn replayed(lake: &LakeDir) -> LakeDir {
     rebuilt
 }
 
-/// A gateway that repeats the request in every answer, also in those that nobody can read: what is kept of them is kept without what signs, and a
-/// lake is rebuilt of it all the same.
+/// A gateway that repeats the request in every answer, also in those that nobody can read: what is kept of them is kept
+/// without what signs, and a lake is rebuilt of it all the same.
 #[test]
 fn what_is_kept_of_answers_that_repeat_the_request_has_no_secret() {
     for edition in [Edition::Enterprise, Edition::Flagship] {

@@ -1,7 +1,8 @@
-//! The gateway's clock, lied about in every way: what a `Date` header says, which timestamps are accepted, and what is covered by it.
+//! The gateway's clock, lied about in every way: what a `Date` header says, which timestamps are accepted, and what is
+//! covered by it.
 //!
-//! The gateway here is a small one, whose `Date`, whose judgement of timestamps and whose rows are set call by call. No test waits: what
-//! must not happen is that something is covered that has not happened yet.
+//! The gateway here is a small one, whose `Date`, whose judgement of timestamps and whose rows are set call by call. No
+//! test waits: what must not happen is that something is covered that has not happened yet.
 
 mod fake;
 
@@ -180,8 +181,8 @@ fn dates_of_other_ages_and_no_dates_cost_no_calls() {
     }
 }
 
-/// However far behind, it ends the coverage, is named with its difference, and the next run with a right one catches up: without a start,
-/// because the log has it.
+/// However far behind, it ends the coverage, is named with its difference, and the next run with a right one catches
+/// up: without a start, because the log has it.
 #[test]
 fn a_date_behind_always_ends_the_coverage() {
     let epoch = BeijingTime::from_unix(0).unwrap();
@@ -222,7 +223,8 @@ fn a_date_behind_always_ends_the_coverage() {
     }
 }
 
-/// With every answer the gateway's clock is further back: each walk was begun too early for its end, and the run ends all the same.
+/// With every answer the gateway's clock is further back: each walk was begun too early for its end, and the run ends
+/// all the same.
 #[test]
 fn a_date_that_falls_with_every_answer_costs_few_calls() {
     for (step, code) in [(3_600, 7), (600, 7), (20, 0)] {
@@ -319,7 +321,8 @@ fn nothing_is_covered_that_has_not_happened() {
     }
 }
 
-/// The machine's clock is set while a run is at work: once right and then wrong, wrong and then right, and there and back.
+/// The machine's clock is set while a run is at work: once right and then wrong, wrong and then right, and there and
+/// back.
 #[test]
 fn a_clock_that_is_set_within_a_run_costs_nothing() {
     for (before, after) in [(0, -3 * 3_600), (-600, 0), (600, 0), (0, 7_200), (-DAY, DAY), (-100, 0)] {

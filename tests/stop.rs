@@ -1,5 +1,6 @@
-//! Stop references by the real program against the flagship sandbox: what is shown, what is stopped, what is refused before any call, and
-//! what everybody can read of it afterwards. Faults are tried in `stop_faults`, random worlds in `stop_worlds`.
+//! Stop references by the real program against the flagship sandbox: what is shown, what is stopped, what is refused
+//! before any call, and what everybody can read of it afterwards. Faults are tried in `stop_faults`, random worlds in
+//! `stop_worlds`.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

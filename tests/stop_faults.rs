@@ -1,5 +1,6 @@
-//! Stops under faults, by the real program: answers lost before and after the effect, effects that come late, refusals of every kind, death
-//! between intent and result, and several stops of one number at once. Time is the sandbox's: its `Date` decides what may be told.
+//! Stops under faults, by the real program: answers lost before and after the effect, effects that come late, refusals
+//! of every kind, death between intent and result, and several stops of one number at once. Time is the sandbox's: its
+//! `Date` decides what may be told.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,8 @@ fn an_answer_that_is_lost_after_the_effect_is_found_out_by_a_query() {
     }
 }
 
-/// Nothing was done, and nobody can know for the next five minutes; then a second stop settles the first and makes its own call.
+/// Nothing was done, and nobody can know for the next five minutes; then a second stop settles the first and makes its
+/// own call.
 #[test]
 fn a_call_without_an_answer_is_unknown_until_it_is_spent() {
     let faults = [
@@ -117,7 +119,8 @@ fn an_effect_that_comes_after_the_answer_was_given_up_is_a_stop() {
     assert_eq!(stop_calls(&sandbox), 2);
 }
 
-/// The words of both limits, in both forms of the comma: the same bytes are sent again, with the same timestamp and signature.
+/// The words of both limits, in both forms of the comma: the same bytes are sent again, with the same timestamp and
+/// signature.
 #[test]
 fn a_refusal_for_a_limit_is_waited_out_with_the_same_call() {
     for message in ["超过每分钟最大调用频率限制，请稍后重试", "超过每分钟最大并发次数限制,请稍后重试"]
@@ -194,7 +197,8 @@ fn a_call_that_is_refused_as_a_whole_is_refused_in_the_vendors_words() {
     }
 }
 
-/// Nobody listens any more when the stop is to be sent: nothing is sent, which is known, and yet no evidence of anything.
+/// Nobody listens any more when the stop is to be sent: nothing is sent, which is known, and yet no evidence of
+/// anything.
 #[test]
 fn what_could_not_be_sent_is_tried_again_and_then_unknown() {
     let (address, server) = answering_times(include_bytes!("fixtures/flagship_stop_done.json"), 1);
@@ -319,7 +323,8 @@ fn what_others_did_meanwhile_is_not_taken_for_a_stop() {
     }
 }
 
-/// The same command again, after all or some of it was done: what is stopped is not called for again, unless somebody has opened it again.
+/// The same command again, after all or some of it was done: what is stopped is not called for again, unless somebody
+/// has opened it again.
 #[test]
 fn what_is_stopped_is_not_stopped_again() {
     let (sandbox, lake) = one();
@@ -335,7 +340,8 @@ fn what_is_stopped_is_not_stopped_again() {
     assert_eq!((stop_calls(&sandbox), results(&lake).len()), (3, 2));
 }
 
-/// Dead at each step of a stop, twice over, and run again until it is done: one effect, nothing open, nothing left over.
+/// Dead at each step of a stop, twice over, and run again until it is done: one effect, nothing open, nothing left
+/// over.
 #[test]
 #[cfg(debug_assertions)]
 fn death_at_every_step_of_a_stop_is_survived() {

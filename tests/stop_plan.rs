@@ -1,5 +1,5 @@
-//! What a stop would do is said before it is done, and `--yes` does that: what is refused beforehand, what an account's terms let be called, and
-//! what the log says of who asked and why.
+//! What a stop would do is said before it is done, and `--yes` does that: what is refused beforehand, what an account's
+//! terms let be called, and what the log says of who asked and why.
 
 use serde_json::{Value, json};
 use wdt_lake::sandbox::{Requisition, Sandbox, Status};

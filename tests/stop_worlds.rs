@@ -1,9 +1,9 @@
-//! Random worlds of stops through the real gateway, with the clock of both sides under the test's control: runs one after the other and side by
-//! side, over an ERP that loses answers, has effects late, refuses and is edited meanwhile; runs that are cut off at any call. The oracle is the
-//! sandbox's journal, which knows what each call really did.
+//! Random worlds of stops through the real gateway, with the clock of both sides under the test's control: runs one
+//! after the other and side by side, over an ERP that loses answers, has effects late, refuses and is edited meanwhile;
+//! runs that are cut off at any call. The oracle is the sandbox's journal, which knows what each call really did.
 //!
-//! `WDT_WORLDS` sets how many worlds are tried, `WDT_SEED` the first seed. The state machine alone is tried in many more worlds by a unit test
-//! (`stop/worlds_tests.rs`).
+//! `WDT_WORLDS` sets how many worlds are tried, `WDT_SEED` the first seed. The state machine alone is tried in many
+//! more worlds by a unit test (`stop/worlds_tests.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,7 +138,8 @@ struct Log {
 
 #[derive(Default)]
 struct Told {
-    /// More than one when a number was refused and asked for again within a second: then their calls cannot be told apart.
+    /// More than one when a number was refused and asked for again within a second: then their calls cannot be told
+    /// apart.
     intents: usize,
     /// In their order.
     outcomes: Vec<StopOutcome>,

@@ -1,5 +1,6 @@
-//! Two processes on one lake. Courtesy keeps the second away or lets it wait; where courtesy fails (its lease is taken away while both
-//! run, or one is frozen for as long as the other works), the commit log alone sees to it that nothing is lost and nothing doubled.
+//! Two processes on one lake. Courtesy keeps the second away or lets it wait; where courtesy fails (its lease is taken
+//! away while both run, or one is frozen for as long as the other works), the commit log alone sees to it that nothing
+//! is lost and nothing doubled.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
@@ -16,11 +17,13 @@ const ROUNDS: u64 = 20;
 enum Meeting {
     /// They start in the same instant, and courtesy may do what it can.
     AtOnce,
-    /// The first is frozen at its call of this number until the second, which finds no lease, makes its first call; then they race.
+    /// The first is frozen at its call of this number until the second, which finds no lease, makes its first call;
+    /// then they race.
     Race(u64),
     /// The first is frozen at its call of this number until the second, which finds no lease, has done everything.
     Frozen(u64),
-    /// The same, but the second has nothing to fetch if the first only refreshes: it sweeps away what the first has half written.
+    /// The same, but the second has nothing to fetch if the first only refreshes: it sweeps away what the first has
+    /// half written.
     Swept(u64),
 }
 

@@ -166,7 +166,8 @@ fn a_row_that_enters_a_walked_window_voids_the_walk() {
 
 #[test]
 fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
-    // One second of 300 requisitions whose order is random at every call, and not a pass to spare: that cannot be proved.
+    // One second of 300 requisitions whose order is random at every call, and not a pass to spare: that cannot be
+    // proved.
     let mut requisitions = generate(23, 500, 28, at("2026-06-30 23:59:59"));
     for requisition in &mut requisitions[..300] {
         requisition.modified = at("2026-06-10 10:00:00");
@@ -235,8 +236,8 @@ fn a_clock_that_is_off_is_corrected_once_and_the_servers_clock_ends_the_range() 
         let lake = LakeDir::new();
         let from = server.plus_seconds(-40 * 86_400).to_string();
         let summary = sync(&sandbox, &lake, &["--from", &from]).expect_code(0).json();
-        // The server's clock stands; what the program makes of it goes on from the moment of the answer. A timestamp is signed in whole
-        // seconds, so what was accepted may be a second behind.
+        // The server's clock stands; what the program makes of it goes on from the moment of the answer. A timestamp is
+        // signed in whole seconds, so what was accepted may be a second behind.
         let end = summary["range"]["end"].as_str().unwrap();
         let since = |seconds: i64| server.plus_seconds(seconds - 300).rfc3339();
         assert!((-1..60).any(|seconds| end == since(seconds)), "the server is {skew}: {end}");

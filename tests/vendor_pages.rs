@@ -1,4 +1,5 @@
-//! `docs/vendor-pages.md` keeps its word: it has every name of the vendor's pages, and every file and test that it names is there.
+//! `docs/vendor-pages.md` keeps its word: it has every name of the vendor's pages, and every file and test that it
+//! names is there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

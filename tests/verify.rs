@@ -45,7 +45,8 @@ fn edit(path: &PathBuf, change: impl FnOnce(&mut Value)) {
     std::fs::write(path, format!("{manifest}\n")).unwrap();
 }
 
-/// Both forms of the answer find a defect of exactly this object, with `word` in what is wrong, one a line, with a remedy. Gives the number of defects.
+/// Both forms of the answer find a defect of exactly this object, with `word` in what is wrong, one a line, with a
+/// remedy. Gives the number of defects.
 #[track_caller]
 fn assert_found(lake: &LakeDir, object: &std::path::Path, word: &str) -> usize {
     let object = lake.path().canonicalize().unwrap().join(object.strip_prefix(lake.path()).unwrap());

@@ -1,7 +1,7 @@
 //! Which accounts a command is for, and which lake: from a configuration file, else from the environment.
 //!
-//! The file is the one that `--config` names, else `WDT_CONFIG`, else `wdt-lake.toml` in the working folder if there is one. What is typed
-//! with a command goes before what the file says.
+//! The file is the one that `--config` names, else `WDT_CONFIG`, else `wdt-lake.toml` in the working folder if there is
+//! one. What is typed with a command goes before what the file says.
 
 use std::path::Path;
 

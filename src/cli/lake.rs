@@ -66,7 +66,8 @@ impl OpenedLake {
         self.pick(accounts(&self.store).await?).await
     }
 
-    /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name are asked for.
+    /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name
+    /// are asked for.
     pub(super) async fn pick(&self, mut present: Vec<AccountName>) -> Result<Vec<AccountName>> {
         let hidden: Vec<&AccountName> = self.known.iter().filter(|name| !present.contains(name)).collect();
         let asked = if present.is_empty() || hidden.len() <= ASKED_FOR { hidden.as_slice() } else { &[] };

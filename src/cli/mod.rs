@@ -1,7 +1,7 @@
 //! The command line: one file a command; parses and prints, decides nothing.
 //!
-//! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs, progress (on a terminal
-//! only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
+//! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs,
+//! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
 mod check;
@@ -132,7 +132,8 @@ fn ended(code: u8) -> ExitCode {
 }
 
 impl Command {
-    /// Whether a command neither changes anything nor says something by its exit code: without its output it is for nothing.
+    /// Whether a command neither changes anything nor says something by its exit code: without its output it is for
+    /// nothing.
     fn only_prints(&self) -> bool {
         matches!(
             self,
@@ -154,8 +155,8 @@ fn run(command: Command) -> Result<u8> {
     if let Command::Schema(args) = command {
         return schema::run(&args);
     }
-    // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of its own. Few
-    // threads, because each keeps memory of its own.
+    // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
+    // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(cores.max(2))

@@ -1,7 +1,8 @@
 //! Standard output: data, which reaches its reader or is missed aloud.
 //!
-//! A reader that went away, such as `head`, wanted no more: that is no error. Whatever else keeps data from being written (a full disk, an output that is
-//! closed) makes the command end in exit code 1 with a word on standard error, after it has done everything else that it does.
+//! A reader that went away, such as `head`, wanted no more: that is no error. Whatever else keeps data from being
+//! written (a full disk, an output that is closed) makes the command end in exit code 1 with a word on standard error,
+//! after it has done everything else that it does.
 
 use std::io::{self, ErrorKind as IoErrorKind, Write};
 use std::sync::Mutex;
@@ -38,8 +39,9 @@ pub(super) fn failure() -> Option<Error> {
 
 /// Remembers that standard output was closed when the program was started, as far as can be told.
 ///
-/// Rust opens `/dev/null` for reading and writing where a standard stream is closed; a shell's `>/dev/null` is open for writing only. Some programs
-/// give their children such a null too, so this is asked only of commands that do nothing but print.
+/// Rust opens `/dev/null` for reading and writing where a standard stream is closed; a shell's `>/dev/null` is open for
+/// writing only. Some programs give their children such a null too, so this is asked only of commands that do nothing
+/// but print.
 pub(super) fn check_open() {
     if cfg!(target_os = "linux") && is_null_for_both() == Some(true) {
         remember(Err(io::Error::other("it is closed")));

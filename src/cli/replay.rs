@@ -23,8 +23,9 @@ pub(super) struct Args {
     /// A lake that was made by `sync --keep-raw`: its windows are rebuilt, each with its proof.
     #[arg(long, value_name = "URI", group = "source", conflicts_with = "edition")]
     from_raw: Option<String>,
-    /// Answers that were saved as files, one page a file: a folder of *.json (also .json.gz, .json.zst), or a pattern such as 'pages/page_*.json'.
-    /// A version that stands on several pages lands once, from the file whose name comes last.
+    /// Answers that were saved as files, one page a file: a folder of *.json (also .json.gz, .json.zst), or a pattern
+    /// such as 'pages/page_*.json'. A version that stands on several pages lands once, from the file whose name
+    /// comes last.
     #[arg(long, value_name = "DIR|GLOB", group = "source", requires_all = ["account", "edition"])]
     pages: Option<String>,
     /// The account's name in the lake; with `--from-raw` only this account.
@@ -33,7 +34,8 @@ pub(super) struct Args {
     /// The edition that gave the page files: enterprise, y or flagship.
     #[arg(long, value_name = "EDITION")]
     edition: Option<Edition>,
-    /// The lake to make: a folder or `s3://bucket/prefix`. Page files need one of their own, where they take the place of those replayed before.
+    /// The lake to make: a folder or `s3://bucket/prefix`. Page files need one of their own, where they take the place
+    /// of those replayed before.
     #[arg(long, value_name = "URI")]
     lake: String,
     /// Wait for another run on the same account instead of stopping with exit code 6.

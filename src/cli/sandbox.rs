@@ -22,7 +22,8 @@ pub(super) struct Args {
     /// Which gateway it serves: `enterprise`, `y` or `flagship`.
     #[arg(long, value_name = "EDITION", default_value = "enterprise")]
     edition: Edition,
-    /// The seller account that it knows, by which a lake tells two sandboxes apart; its port does not count, so that one may be started again.
+    /// The seller account that it knows, by which a lake tells two sandboxes apart; its port does not count, so that
+    /// one may be started again.
     #[arg(long, value_name = "SID", default_value = "sandbox")]
     sid: String,
     /// How many requisitions it holds.

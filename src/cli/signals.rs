@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM, for the commands that end in order.
 //!
-//! They are waited for on a thread of their own, so that no call that blocks the others can keep the process alive: some time after the run should have
-//! ended by itself, the thread ends it.
+//! They are waited for on a thread of their own, so that no call that blocks the others can keep the process alive:
+//! some time after the run should have ended by itself, the thread ends it.
 
 use std::sync::mpsc;
 use std::time::Duration;

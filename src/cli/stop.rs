@@ -59,7 +59,8 @@ pub(super) struct Args {
     /// Leave it to the ERP to refuse what the lake does not know, or does not know as partly referenced.
     #[arg(long)]
     ignore_lake: bool,
-    /// How long after the gateway's 120 seconds a call may still have its effect; until then nothing is called not stopped.
+    /// How long after the gateway's 120 seconds a call may still have its effect; until then nothing is called not
+    /// stopped.
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = span)]
     margin: Duration,
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.

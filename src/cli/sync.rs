@@ -39,8 +39,8 @@ pub(super) struct Args {
     /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
-    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in TMPDIR; a window
-    /// that is walked again is put together in memory, whatever it takes.
+    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in
+    /// TMPDIR; a window that is walked again is put together in memory, whatever it takes.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
@@ -58,7 +58,8 @@ pub(super) struct Args {
 pub(super) struct RangeArgs {
     #[command(flatten)]
     pub(super) lake: LakeUri,
-    /// First modified time wanted: a date or a time in Beijing. Required on an empty lake; afterwards its start is the default.
+    /// First modified time wanted: a date or a time in Beijing. Required on an empty lake; afterwards its start is the
+    /// default.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Last modified second wanted; a date means its last second. Never later than the server's clock less the lag.
@@ -171,8 +172,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     }
 }
 
-/// What is to be done for each account. What is wrong with the settings is said before the folder of a new lake is made; a start in the
-/// future is its own account's failure.
+/// What is to be done for each account. What is wrong with the settings is said before the folder of a new lake is
+/// made; a start in the future is its own account's failure.
 fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) -> Result<Vec<Wanted>> {
     let lake_is_new = Store::find(location)?.is_none();
     let check = |Chosen { name, edition, settings, terms }| {

@@ -1,6 +1,7 @@
 //! Standard error: logs, warnings, errors and their hints, as text or as one JSON object a line.
 //!
-//! Times are Beijing time with its offset. In JSON numbers are numbers, and whatever is said has a `level` and a `message`.
+//! Times are Beijing time with its offset. In JSON numbers are numbers, and whatever is said has a `level` and a
+//! `message`.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;

@@ -11,9 +11,10 @@
 //! secret_file = "/run/secrets/acme"   # or secret_env = "ACME_APPSECRET"
 //! ```
 //!
-//! The whole file is checked before anything of it is used; a secret is read only when its account is. Paths in it are relative to its
-//! folder. Values are taken from the parsed tree one by one and not by a derived reader: its messages, as the parser's own, repeat what
-//! stands in the file, and that may be a secret in the wrong place. Unknown keys are named.
+//! The whole file is checked before anything of it is used; a secret is read only when its account is. Paths in it are
+//! relative to its folder. Values are taken from the parsed tree one by one and not by a derived reader: its messages,
+//! as the parser's own, repeat what stands in the file, and that may be a secret in the wrong place. Unknown keys are
+//! named.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,8 +93,8 @@ impl ConfigFile {
     /// Checks a file's text; `path` is where it was read.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), with the line, for what is no TOML, unknown keys, values that do not fit, a secret in
-    /// the file, and accounts that are there twice.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), with the line, for what is no TOML, unknown keys, values that do
+    /// not fit, a secret in the file, and accounts that are there twice.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let page = Page { text, path };
         let root = DeTable::parse(text).map_err(|error| {
@@ -134,8 +135,8 @@ impl ConfigFile {
         &self.accounts
     }
 
-    /// Refuses an account that is set in the environment besides those of the file. A variable that the file names for a secret is the
-    /// file's.
+    /// Refuses an account that is set in the environment besides those of the file. A variable that the file names for
+    /// a secret is the file's.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the variables.
@@ -226,7 +227,8 @@ impl FileAccount {
     /// The account with its secret; `variable` gives a variable's value, `read_file` a file's text.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the secret is not where the file says, or not of the edition's form.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the secret is not where the file says, or not of the
+    /// edition's form.
     pub(crate) fn settings(
         &self,
         variable: impl Fn(&str) -> Option<String>,

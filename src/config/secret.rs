@@ -1,7 +1,7 @@
 //! App secrets as people give them: what is around them is trimmed or refused, and none of it is ever repeated.
 //!
-//! Editors add a byte order mark and a newline to a file, shells and settings files leave their quotes, and copied text brings blanks of no
-//! width. All of these make a signature that the gateway refuses without saying why.
+//! Editors add a byte order mark and a newline to a file, shells and settings files leave their quotes, and copied text
+//! brings blanks of no width. All of these make a signature that the gateway refuses without saying why.
 
 use std::fmt;
 
@@ -63,11 +63,12 @@ impl Secret {
         (!secret.is_empty() && !salt.is_empty()).then(|| (Self::new(secret), Self::new(salt)))
     }
 
-    /// The secret in a text as it was given: without a byte order mark before it, and without blanks and line ends around it.
+    /// The secret in a text as it was given: without a byte order mark before it, and without blanks and line ends
+    /// around it.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), which never repeats the text: it is empty, in quotes, has several lines, is too long to be
-    /// a secret, or has characters that nobody sees.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), which never repeats the text: it is empty, in quotes, has several
+    /// lines, is too long to be a secret, or has characters that nobody sees.
     pub(super) fn given(text: &str) -> Result<Self> {
         let text = text.trim_start_matches('\u{feff}').trim();
         let wrong = |why: String, hint: &str| Err(Error::usage(format!("the app secret {why}")).hint(hint));
@@ -97,7 +98,8 @@ impl Secret {
         Ok(Self::new(text))
     }
 
-    /// The secret that a file holds, whose text is the outcome of reading it. The file's name is not said: it may be the secret, by mistake.
+    /// The secret that a file holds, whose text is the outcome of reading it. The file's name is not said: it may be
+    /// the secret, by mistake.
     pub(super) fn in_file(text: std::io::Result<String>, setting: &str) -> Result<Self> {
         let text = text.map_err(|error| {
             // Only the kind: a message from elsewhere may repeat the name.
@@ -151,7 +153,8 @@ pub(super) fn of_environment(
     }
 }
 
-/// A word of a setting for a message, where it is plainly no secret: letters, or letters and digits in few turns. Keys and names look so.
+/// A word of a setting for a message, where it is plainly no secret: letters, or letters and digits in few turns. Keys
+/// and names look so.
 pub(super) fn plain_word(word: &str) -> Option<&str> {
     /// A longer word is no key and no name that somebody chose.
     const LONGEST: usize = 40;

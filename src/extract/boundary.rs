@@ -1,16 +1,19 @@
-//! The boundary rule: what a sequential pass from the last page to page 0 proves when the server orders rows by modified time.
+//! The boundary rule: what a sequential pass from the last page to page 0 proves when the server orders rows by
+//! modified time.
 //!
-//! Why reading backwards is safe: rows only leave, so a row that stays can only move to lower positions. A pass that reads page k and then
-//! page k-1 meets it at most twice and never passes it by, as long as rows keep their order.
+//! Why reading backwards is safe: rows only leave, so a row that stays can only move to lower positions. A pass that
+//! reads page k and then page k-1 meets it at most twice and never passes it by, as long as rows keep their order.
 //!
-//! Only rows of one second may change places among themselves. Say the rows of second s stand at positions [c, c+g) when a page is
-//! answered; c and c+g never grow. A pass can miss one of them only if their range crosses the boundary between page k and page k-1
-//! both when page k is answered and when page k-1 is. Then page k begins with second s and page k-1 ends with it, and both
-//! show it. So every second that no such boundary shows is complete, and the others are named, to be walked on their own.
+//! Only rows of one second may change places among themselves. Say the rows of second s stand at positions [c, c+g)
+//! when a page is answered; c and c+g never grow. A pass can miss one of them only if their range crosses the boundary
+//! between page k and page k-1 both when page k is answered and when page k-1 is. Then page k begins with second s and
+//! page k-1 ends with it, and both show it. So every second that no such boundary shows is complete, and the others are
+//! named, to be walked on their own.
 //!
-//! The rule checks what it rests on by what came over the wire: every answer of the walk ordered in one direction, with enough steps
-//! that it is not chance; every row that is new on an earlier page no later than the rows that stood behind it; no page shorter than
-//! the final total allows. The direction does not matter: leaving moves rows to lower positions in a descending list just as well.
+//! The rule checks what it rests on by what came over the wire: every answer of the walk ordered in one direction, with
+//! enough steps that it is not chance; every row that is new on an earlier page no later than the rows that stood
+//! behind it; no page shorter than the final total allows. The direction does not matter: leaving moves rows to lower
+//! positions in a descending list just as well.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -27,8 +30,8 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    /// The direction that every one of `answers` follows; `None` when there is none, or when fewer than `min_steps` neighbouring
-    /// rows differ in time, so that the order could be chance.
+    /// The direction that every one of `answers` follows; `None` when there is none, or when fewer than `min_steps`
+    /// neighbouring rows differ in time, so that the order could be chance.
     pub(super) fn of<'a>(answers: impl Iterator<Item = &'a [RowKey]>, min_steps: u64) -> Option<Self> {
         let (mut up, mut down) = (0, 0);
         for pair in answers.flat_map(|rows| rows.windows(2)) {
@@ -63,8 +66,8 @@ pub(super) enum Judgement {
     Nothing(&'static str),
 }
 
-/// Judges a backward pass over a list that is ordered in `direction`. `pages` are in the order in which they were read, the last page
-/// first and page 0 last; `final_total` is the total that came with page 0.
+/// Judges a backward pass over a list that is ordered in `direction`. `pages` are in the order in which they were read,
+/// the last page first and page 0 last; `final_total` is the total that came with page 0.
 pub(super) fn judge(pages: &[&[RowKey]], direction: Direction, page_size: u32, final_total: u64) -> Judgement {
     let size = u64::from(page_size);
     // The total alone does not tell where the list ends.
@@ -88,8 +91,8 @@ pub(super) fn judge(pages: &[&[RowKey]], direction: Direction, page_size: u32, f
     Judgement::CompleteBut(both_sides)
 }
 
-/// The seconds that stand on both sides of a boundary between two of `pages`, which were read one after the other from the end of a list that is
-/// ordered in `direction`. Every other second between their first and last rows is complete.
+/// The seconds that stand on both sides of a boundary between two of `pages`, which were read one after the other from
+/// the end of a list that is ordered in `direction`. Every other second between their first and last rows is complete.
 ///
 /// # Errors
 /// Why the pages are not of such a list.

@@ -22,7 +22,8 @@ pub struct Limits {
     pub least_list_cap: u64,
     /// How long a total that is above its list is given to become that of the moment.
     pub pause: Duration,
-    /// Neighbouring rows of different seconds that must have come in order before the server is believed to order by modified time.
+    /// Neighbouring rows of different seconds that must have come in order before the server is believed to order by
+    /// modified time.
     pub min_ordered_steps: u64,
 }
 
@@ -51,9 +52,11 @@ impl Default for Limits {
     }
 }
 
-/// The calls that are left for one window and for all pieces that it is cut into, and the records that these have set aside; clones share it.
+/// The calls that are left for one window and for all pieces that it is cut into, and the records that these have set
+/// aside; clones share it.
 ///
-/// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that cannot be proved ends.
+/// The first total opens it, because it says how large the window is. Pieces draw on it too, so that a window that
+/// cannot be proved ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Arc<Mutex<Left>>);
 

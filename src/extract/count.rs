@@ -1,15 +1,15 @@
 //! How many records the rows of some responses are at least.
 //!
-//! Rows are kept finely, by [`Identity`](crate::requisition::Identity), and counted coarsely: a count that is too high proves a window that is
-//! not complete. One record can be read in several ways: with its id and without, as a valid row and as an invalid record, with other bytes
-//! each time. So
+//! Rows are kept finely, by [`Identity`](crate::requisition::Identity), and counted coarsely: a count that is too high
+//! proves a window that is not complete. One record can be read in several ways: with its id and without, as a valid
+//! row and as an invalid record, with other bytes each time. So
 //!
 //! - a row without an id matches any row of its number and second;
 //! - an invalid record of which only the id can be read matches any row of that id, and also one without an id;
 //! - an invalid record of which nothing can be read counts within one response only.
 //!
-//! What is told apart within one response stands at two places of one list: there every row counts that is kept as one of its own, and the
-//! most that a single response shows counts too.
+//! What is told apart within one response stands at two places of one list: there every row counts that is kept as one
+//! of its own, and the most that a single response shows counts too.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,8 +1,8 @@
 //! What the pieces of a window that was cut must add up to.
 //!
-//! Rows only leave a window, so that the totals of its pieces, which are stated later, never sum above its own. Where they do, the totals are
-//! not those of the lists: one that is one too high, the same for every window, that of all there is. Such a window is given up as a whole
-//! instead of being cut down to seconds.
+//! Rows only leave a window, so that the totals of its pieces, which are stated later, never sum above its own. Where
+//! they do, the totals are not those of the lists: one that is one too high, the same for every window, that of all
+//! there is. Such a window is given up as a whole instead of being cut down to seconds.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! How requisitions are spread over the hours of a day: an hour before noon holds many times what an hour at night holds, so a window of
-//! half a day cannot be planned by the half day before it.
+//! How requisitions are spread over the hours of a day: an hour before noon holds many times what an hour at night
+//! holds, so a window of half a day cannot be planned by the half day before it.
 
 use crate::time::{BeijingTime, Window};
 
@@ -45,7 +45,8 @@ impl Day {
         u128::from(seconds) * USUAL
     }
 
-    /// How many seconds from the start of `window` on weigh no more than `weight`; all of them when the window weighs less.
+    /// How many seconds from the start of `window` on weigh no more than `weight`; all of them when the window weighs
+    /// less.
     pub(super) fn seconds(&self, window: Window, weight: u128) -> u64 {
         let (mut left, mut taken) = (weight, 0);
         for (hour, seconds) in hours(window) {

@@ -1,14 +1,14 @@
-//! What the responses of one walk have shown so far: where every row was last seen, the totals that the server stated, and the ends of
-//! the list that it showed.
+//! What the responses of one walk have shown so far: where every row was last seen, the totals that the server stated,
+//! and the ends of the list that it showed.
 //!
-//! Rows only leave a window that ended long enough ago. So when, after a response stated total T, T distinct rows were seen in LATER
-//! responses, those are the T rows of that moment, and the set is complete: in any order of pages, concurrent or not, whatever rows of one
-//! second do. "Later" means: asked after the response with the total had arrived. The rows of that very response do not count, because the
-//! server may list and count in two statements.
+//! Rows only leave a window that ended long enough ago. So when, after a response stated total T, T distinct rows were
+//! seen in LATER responses, those are the T rows of that moment, and the set is complete: in any order of pages,
+//! concurrent or not, whatever rows of one second do. "Later" means: asked after the response with the total had
+//! arrived. The rows of that very response do not count, because the server may list and count in two statements.
 //!
-//! The total is a claim; the list is the other witness. Page k with r rows, fewer than a page, is a *list bound*: the list held at most
-//! k·size + r rows at that moment. Its own rows count, and those of responses asked after it had arrived. Both must be met
-//! ([`Rule::accepts`]), and neither may contradict the other.
+//! The total is a claim; the list is the other witness. Page k with r rows, fewer than a page, is a *list bound*: the
+//! list held at most k·size + r rows at that moment. Its own rows count, and those of responses asked after it had
+//! arrived. Both must be met ([`Rule::accepts`]), and neither may contradict the other.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -119,7 +119,8 @@ pub(super) struct Evidence<P> {
     totals: Vec<Stated>,
     ticks: Ticks,
     observations: u64,
-    /// Whether rows with an id, without one, and such as do not say which they are were seen: only a mixture needs a careful count.
+    /// Whether rows with an id, without one, and such as do not say which they are were seen: only a mixture needs a
+    /// careful count.
     has_ids: bool,
     lacks_ids: bool,
     has_records: bool,
@@ -211,8 +212,9 @@ impl<P: PageRows> Evidence<P> {
     fn count(&self, span: Span) -> u64 {
         let is_mixed = self.has_records || (self.has_ids && self.lacks_ids);
         if span.before == Tick::MAX && !is_mixed {
-            // Every identity is one record, and its latest observation says whether it lies in the span. A row of the named response that
-            // was seen again before the span began is left out, which is on the safe side.
+            // Every identity is one record, and its latest observation says whether it lies in the span. A row of the
+            // named response that was seen again before the span began is left out, which is on the safe
+            // side.
             let is_in =
                 |seen: &&Observation| seen.asked > span.after || span.and.is_some_and(|place| seen.page == place);
             return self.seen.values().filter(is_in).count() as u64;
@@ -296,7 +298,8 @@ impl<P: PageRows> Evidence<P> {
         plain.chain(self.counts_with_unreadable(&grounds)).find(|grounds| Rule::Count.accepts(grounds))
     }
 
-    /// Where one record cannot be read: two equal totals, so that nothing left between them, and all others read meanwhile.
+    /// Where one record cannot be read: two equal totals, so that nothing left between them, and all others read
+    /// meanwhile.
     fn counts_with_unreadable(&self, grounds: &impl Fn(u64, u64, u64) -> Grounds) -> Vec<Grounds> {
         if !self.responses.iter().any(|response| response.is_unreadable) {
             return Vec::new();
@@ -341,7 +344,8 @@ impl<P: PageRows> Evidence<P> {
         Rule::Snapshot.accepts(&grounds).then_some(grounds)
     }
 
-    /// The grounds on which a window without a total is complete: two equal ends of the list, and as many rows at and between them.
+    /// The grounds on which a window without a total is complete: two equal ends of the list, and as many rows at and
+    /// between them.
     pub(super) fn list_bounds_rule(&self, honoured: u32) -> Option<Grounds> {
         // Nothing speaks for a missing list but a total, and there is none.
         let has_list = |bound: &Bound| !self.responses[bound.place].lacks_list;
@@ -418,7 +422,8 @@ impl<P: PageRows> Evidence<P> {
         self.seen.values().filter_map(|seen| self.rows(seen.page).get(seen.row))
     }
 
-    /// The seconds next to the records that could not be read, when there are several places of them: what lies between is to be walked apart.
+    /// The seconds next to the records that could not be read, when there are several places of them: what lies between
+    /// is to be walked apart.
     pub(super) fn around_unreadable(&self) -> Option<(BeijingTime, BeijingTime)> {
         let unreadable = |response: &&Response| response.is_unreadable;
         let places = || self.responses.iter().filter(unreadable).map(|response| u64::from(response.asked.page_no));
@@ -498,8 +503,8 @@ impl<P: PageRows> Evidence<P> {
         self.observations - self.seen.len() as u64
     }
 
-    /// The responses, and for each identity the response and row that win, in order of place. `and_unreadable` adds the record that counts as a
-    /// row although it could not be read.
+    /// The responses, and for each identity the response and row that win, in order of place. `and_unreadable` adds the
+    /// record that counts as a row although it could not be read.
     pub(super) fn into_selected(self, and_unreadable: bool) -> (Vec<P>, Vec<(usize, usize)>) {
         let unreadable = self.responses.iter().rposition(|response| response.is_unreadable).filter(|_| and_unreadable);
         let mut selected: Vec<_> = self.seen.into_values().map(|seen| (seen.page, seen.row)).collect();

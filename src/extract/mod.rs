@@ -1,7 +1,7 @@
 //! Decides which calls to make; knows no Parquet.
 //!
-//! [`plan`] turns a wanted range and the coverage of the lake into windows; [`walk`] turns one window into its complete set of rows, with
-//! the proof. Both are free of HTTP and of JSON: `pipeline` hands them a source of decoded pages.
+//! [`plan`] turns a wanted range and the coverage of the lake into windows; [`walk`] turns one window into its complete
+//! set of rows, with the proof. Both are free of HTTP and of JSON: `pipeline` hands them a source of decoded pages.
 
 mod boundary;
 pub(crate) mod budget;

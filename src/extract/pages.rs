@@ -11,7 +11,8 @@ pub(crate) trait Pages: Sync {
     /// A decoded page.
     type Page: PageRows + Send;
 
-    /// Asks for one page of a closed window. A response that stays unreadable is a page too, see [`PageRows::is_unreadable`].
+    /// Asks for one page of a closed window. A response that stays unreadable is a page too, see
+    /// [`PageRows::is_unreadable`].
     fn page(
         &self,
         window: Window,
@@ -19,7 +20,8 @@ pub(crate) trait Pages: Sync {
         page_size: u32,
     ) -> impl Future<Output = Result<Fetched<Self::Page>>> + Send;
 
-    /// Whether these are responses of an earlier walk: there are no others, and what was checked of the server then is not checked again.
+    /// Whether these are responses of an earlier walk: there are no others, and what was checked of the server then is
+    /// not checked again.
     fn is_kept(&self) -> bool {
         false
     }
@@ -38,8 +40,8 @@ pub(crate) trait PageRows {
     fn rows(&self) -> &[RowKey];
     /// Every row of it was seen again in a later answer: nothing but the keys of its rows is needed any more.
     fn forget_rows(&mut self);
-    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not documented as
-    /// closed.
+    /// Whether the row at that place belongs to the next window: one second more is asked for where the interval is not
+    /// documented as closed.
     fn is_extra(&self, _row: usize) -> bool {
         false
     }

@@ -1,8 +1,8 @@
 //! Wanted range minus coverage, as windows that are cut when their turn comes.
 //!
-//! Every window lies within one Beijing month, spans at most 30 days, and is expected to hold no more rows than a walk should read. The
-//! expectation is the density of what was walked last, weighed by the hours of the day, so the planner cuts late: a window is fixed only
-//! when somebody takes it. Windows follow each other as [a, b] and [b+1s, c].
+//! Every window lies within one Beijing month, spans at most 30 days, and is expected to hold no more rows than a walk
+//! should read. The expectation is the density of what was walked last, weighed by the hours of the day, so the planner
+//! cuts late: a window is fixed only when somebody takes it. Windows follow each other as [a, b] and [b+1s, c].
 
 use std::collections::VecDeque;
 
@@ -84,8 +84,9 @@ impl Planner {
         windows.into_iter().rev().for_each(|window| self.gaps.push_front(window));
     }
 
-    /// Puts back a window that was found to hold `total` rows, which `pieces` walks should read. What is handed out next is at most
-    /// that part of it, whatever the density says: a server may give smaller pages than windows are planned by.
+    /// Puts back a window that was found to hold `total` rows, which `pieces` walks should read. What is handed out
+    /// next is at most that part of it, whatever the density says: a server may give smaller pages than windows are
+    /// planned by.
     pub(crate) fn put_back_too_large(&mut self, window: Window, total: u64, pieces: u64) {
         self.observe(window, total);
         let part = self.day.weight(window) / u128::from(pieces.max(2));
@@ -206,7 +207,8 @@ mod tests {
             seconds.filter(is_office).count() * 10 / 36
         };
         let held: Vec<usize> = planned.iter().map(rows).collect();
-        // The night weighs a little more than it holds; planned by the clock alone, one in three would hold twice as much.
+        // The night weighs a little more than it holds; planned by the clock alone, one in three would hold twice as
+        // much.
         assert!(held.iter().all(|rows| *rows <= 1_030), "{held:?}");
         assert!((120..=126).contains(&planned.len()), "{held:?}");
     }

@@ -1,22 +1,23 @@
 //! One window -> its complete set of rows, with the proof.
 //!
-//! The ERP addresses pages by offset over a list that shrinks while it is read: a requisition that is edited leaves the window, and every
-//! row behind it moves up. A walk never trusts one pass, and neither of the two witnesses alone, the stated total and the list itself
-//! (`evidence`). It tries, cheapest first:
+//! The ERP addresses pages by offset over a list that shrinks while it is read: a requisition that is edited leaves the
+//! window, and every row behind it moves up. A walk never trusts one pass, and neither of the two witnesses alone, the
+//! stated total and the list itself (`evidence`). It tries, cheapest first:
 //!
 //! 1. one response with fewer rows than a page and exactly as many as its total: a snapshot;
 //! 2. the last page, which shows the end of the list, the others concurrently, page 0 again last, and the count rule;
 //! 3. a sequential pass from the last page to page 0, and the boundary rule (`boundary`);
-//! 4. cutting the window in two, at once where a page behind the first is refused: it may lie too deep. A single second is not cut: it gathers
-//!    passes until the count rule is met.
+//! 4. cutting the window in two, at once where a page behind the first is refused: it may lie too deep. A single second
+//!    is not cut: it gathers passes until the count rule is met.
 //!
-//! What it meets on the way: smaller pages than asked for (a page 0 that is shorter than its total; from then on the run asks for no more
-//! than that), a cap of list and total together (`caps`), a response that cannot be read (`narrow`), a window without a total
-//! (`list_end`), totals that the list contradicts (the window is cut; only a single second is given up).
+//! What it meets on the way: smaller pages than asked for (a page 0 that is shorter than its total; from then on the
+//! run asks for no more than that), a cap of list and total together (`caps`), a response that cannot be read
+//! (`narrow`), a window without a total (`list_end`), totals that the list contradicts (the window is cut; only a
+//! single second is given up).
 //!
-//! What it assumes: nothing ENTERS a window that ended more than the lag ago. A total that rises breaks the assumption, voids the walk, and is
-//! reported. What it guarantees: every version that stays in the window while it is walked is among the selected rows of a proved part;
-//! everything else among them is a version that the server really gave.
+//! What it assumes: nothing ENTERS a window that ended more than the lag ago. A total that rises breaks the assumption,
+//! voids the walk, and is reported. What it guarantees: every version that stays in the window while it is walked is
+//! among the selected rows of a proved part; everything else among them is a version that the server really gave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,8 +55,9 @@ pub(crate) struct WalkOutcome<P> {
 }
 
 impl<P> WalkOutcome<P> {
-    /// The first total, as far as it counts rows of the window and no others: what the pieces of a window add up to. Where more seconds than the
-    /// window are asked for, only a walk that saw their rows tells how many are its own.
+    /// The first total, as far as it counts rows of the window and no others: what the pieces of a window add up to.
+    /// Where more seconds than the window are asked for, only a walk that saw their rows tells how many are its
+    /// own.
     pub(crate) fn own_total(&self, extra_seconds: i64) -> Option<u64> {
         let extra = if extra_seconds == 0 { Some(0) } else { self.extra_rows };
         self.first_total.zip(extra).map(|(total, extra)| total.saturating_sub(extra))
@@ -171,8 +173,8 @@ impl<'a, S: Pages> Walker<'a, S> {
 
     /// Walks one window. Pieces of a window that was cut because it could not be proved take its `budget` along.
     ///
-    /// Its errors are `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to it; and whatever the
-    /// source returns. The window is named.
+    /// Its errors are `Incomplete` when the budget is spent, a row entered the window, or the server does not keep to
+    /// it; and whatever the source returns. The window is named.
     pub(crate) async fn walk(&self, window: Window, budget: &Budget) -> WalkOutcome<S::Page> {
         let mut walk = Walk::new(self, window, budget.clone());
         let ended = walk.run().await;
@@ -339,7 +341,8 @@ impl<'a, S: Pages> Walk<'a, S> {
         }
     }
 
-    /// A total above what the list has room for, twice, the second time after a pause: it is no longer the total of a moment ago.
+    /// A total above what the list has room for, twice, the second time after a pause: it is no longer the total of a
+    /// moment ago.
     async fn check_total_against_list(&mut self) -> Step<()> {
         if !self.evidence.is_above_the_list(self.page_size, 0) {
             return Ok(());
@@ -371,8 +374,8 @@ impl<'a, S: Pages> Walk<'a, S> {
             Judgement::CompleteBut(mut seconds) => {
                 // The second after the window is another window's to prove.
                 seconds.retain(|second| self.window.contains(*second));
-                // A row from outside would belong to no part, and a second on both sides of a boundary in a window of one second is all
-                // of it.
+                // A row from outside would belong to no part, and a second on both sides of a boundary in a window of
+                // one second is all of it.
                 let has_parts = || self.window.seconds() > 1 && self.evidence.all_own_rows().all(is_inside);
                 let grounds = self.evidence.boundary_grounds(self.page_size)?;
                 (seconds.is_empty() || has_parts()).then_some(Verdict::Proved(Rule::Boundary, grounds, seconds))
@@ -396,7 +399,8 @@ impl<'a, S: Pages> Walk<'a, S> {
         if again.is_narrowed || again.rows != first.rows || again.rows == 0 {
             return Ok(again);
         }
-        // The same length twice may be the most that the server gives. Only a total that is still out of reach shows that it is.
+        // The same length twice may be the most that the server gives. Only a total that is still out of reach shows
+        // that it is.
         self.page_size = u32::try_from(again.rows).unwrap_or(self.page_size);
         self.is_capped = again.rows < self.total();
         Ok(again)
@@ -437,7 +441,8 @@ impl<'a, S: Pages> Walk<'a, S> {
         if extra == 0 { 0 } else { self.evidence.rows_known_within(end.plus_seconds(1), end.plus_seconds(extra)) }
     }
 
-    /// The pieces in which a window that was not proved is walked: halves, or what lies around records that cannot be read and the rest.
+    /// The pieces in which a window that was not proved is walked: halves, or what lies around records that cannot be
+    /// read and the rest.
     fn pieces(&self) -> Vec<Window> {
         let around = self.evidence.around_unreadable().and_then(|(first, last)| Window::new(first, last));
         let Some(around) = around.and_then(|around| around.intersect(self.window)).filter(|part| *part != self.window)
@@ -492,7 +497,8 @@ impl<'a, S: Pages> Walk<'a, S> {
         Proved { pages, parts, again }
     }
 
-    /// The rows of each of `windows`, all of which are proved. A row from outside belongs to a part only where that is the whole window.
+    /// The rows of each of `windows`, all of which are proved. A row from outside belongs to a part only where that is
+    /// the whole window.
     fn into_parts(self, rule: Rule, grounds: Grounds, windows: Vec<Window>) -> (Vec<S::Page>, Vec<Part>) {
         let totals = self.evidence.totals();
         let first_total = totals.first().copied().unwrap_or(0);

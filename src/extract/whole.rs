@@ -31,8 +31,8 @@ pub(crate) enum AtInterrupt {
     GoOn,
 }
 
-/// Walks `window` by `walk`, and what it is cut into, as far as it belongs to `wanted`. Pieces of one size go before smaller ones: together they
-/// tell soonest whether they add up.
+/// Walks `window` by `walk`, and what it is cut into, as far as it belongs to `wanted`. Pieces of one size go before
+/// smaller ones: together they tell soonest whether they add up.
 ///
 /// # Errors
 /// What a walk fails with; [`ErrorKind::Incomplete`] when the totals of pieces sum above that of the whole.

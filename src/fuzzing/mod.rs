@@ -1,8 +1,9 @@
 //! Readers of what others wrote, tried with inputs that nobody writes on purpose.
 //!
-//! Each target has a corpus in `tests/fuzz/corpus/<target>/`, which is tried as it is and then changed at random: the same seed gives the same
-//! inputs. There is no feedback from the compiler; instead a target says what kind of end an input came to, and the first inputs of each kind join those
-//! that are changed further. An input that a target refuses to stand is printed with its seed, and belongs into the corpus once it is mended.
+//! Each target has a corpus in `tests/fuzz/corpus/<target>/`, which is tried as it is and then changed at random: the
+//! same seed gives the same inputs. There is no feedback from the compiler; instead a target says what kind of end an
+//! input came to, and the first inputs of each kind join those that are changed further. An input that a target refuses
+//! to stand is printed with its seed, and belongs into the corpus once it is mended.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -10,8 +11,8 @@
 //! | `WDT_FUZZ_SECONDS` | how long each target tries instead |
 //! | `WDT_FUZZ_SEED` | where the random numbers begin; 1 by default |
 //!
-//! The targets are the modules `fuzz_tests` beside what they try. `WDT_FUZZ_INPUTS=10000000 cargo test --release --lib fuzz_tests:: -- --nocapture` tries as many as
-//! before a release.
+//! The targets are the modules `fuzz_tests` beside what they try. `WDT_FUZZ_INPUTS=10000000 cargo test --release --lib
+//! fuzz_tests:: -- --nocapture` tries as many as before a release.
 
 mod mutate;
 
@@ -58,7 +59,8 @@ impl Extent {
 }
 
 impl Target<'_> {
-    /// Tries the target with many inputs. `check` panics at what must not be, and says what kind of end the input came to.
+    /// Tries the target with many inputs. `check` panics at what must not be, and says what kind of end the input came
+    /// to.
     pub(crate) fn fuzz(&self, mut check: impl FnMut(&[u8]) -> String) {
         let seed = std::env::var("WDT_FUZZ_SEED").ok().map_or(1, |seed| seed.parse().expect("a whole number"));
         let mut rng = StdRng::seed_from_u64(seed);

@@ -1,8 +1,9 @@
 //! A body while it arrives: decompressed, undressed, and never larger than it may be.
 //!
-//! What a body is decides its first byte, not its `Content-Encoding`, which proxies lose, misspell and leave behind: gzip begins with 0x1f,
-//! JSON with `{`. Gzip may come in several members with zero bytes after them, and must be whole, checksums included. Byte order marks and
-//! whitespace before the JSON are dropped. Anything else is noise and is known as such by its first bytes; no more of it is taken in.
+//! What a body is decides its first byte, not its `Content-Encoding`, which proxies lose, misspell and leave behind:
+//! gzip begins with 0x1f, JSON with `{`. Gzip may come in several members with zero bytes after them, and must be
+//! whole, checksums included. Byte order marks and whitespace before the JSON are dropped. Anything else is noise and
+//! is known as such by its first bytes; no more of it is taken in.
 
 use std::io::{self, Write};
 

@@ -297,7 +297,8 @@ impl Caller {
             matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
         match status {
             StatusCode::OK => None,
-            // A proxy that changed something on the way, or gives a part: a body that is sound tells its rows all the same.
+            // A proxy that changed something on the way, or gives a part: a body that is sound tells its rows all the
+            // same.
             status if status.is_success() && kind == CallKind::Query => None,
             // What it did to the answer to a stop nobody knows.
             status if status.is_success() => Some(error(ErrorKind::GatewayUnavailable)),

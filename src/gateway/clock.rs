@@ -1,13 +1,15 @@
 //! The clock of one account's gateway: with which timestamp calls are signed, and how late it certainly is there.
 //!
-//! Everything is kept as an offset against the monotonic clock, in microseconds, so a machine's clock that is set within a run changes
-//! nothing. The first call is signed by the machine's clock. A refusal of the timestamp makes the next one follow the gateway's own `Date`.
+//! Everything is kept as an offset against the monotonic clock, in microseconds, so a machine's clock that is set
+//! within a run changes nothing. The first call is signed by the machine's clock. A refusal of the timestamp makes the
+//! next one follow the gateway's own `Date`.
 //!
-//! **How late it certainly is.** Two witnesses: A, the least timestamp that the gateway accepted, and D, the least `Date` that it sent. The
-//! gateway accepts what is within its tolerance, so A is off by no more than that; a `Date` may be written by anybody on the way, so it is
-//! believed only where A does not contradict it, but it is believed whenever it is the later news of an earlier time. The certain time is
-//! min(A, D) where D <= A + tolerance, else A - tolerance. Both are taken at the moment at which a call was signed: so no time that is
-//! told is later than the `Date` or the timestamp of any call of which it is told.
+//! **How late it certainly is.** Two witnesses: A, the least timestamp that the gateway accepted, and D, the least
+//! `Date` that it sent. The gateway accepts what is within its tolerance, so A is off by no more than that; a `Date`
+//! may be written by anybody on the way, so it is believed only where A does not contradict it, but it is believed
+//! whenever it is the later news of an earlier time. The certain time is min(A, D) where D <= A + tolerance, else A -
+//! tolerance. Both are taken at the moment at which a call was signed: so no time that is told is later than the `Date`
+//! or the timestamp of any call of which it is told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +54,8 @@ impl Observed {
         self.greatest = Some(self.greatest.filter(|greatest| greatest.offset >= date.offset).unwrap_or(date));
     }
 
-    /// The offset of the time that the gateway's clock has reached for certain; nothing before a timestamp was accepted.
+    /// The offset of the time that the gateway's clock has reached for certain; nothing before a timestamp was
+    /// accepted.
     fn reached(&self, tolerance: i64) -> Option<i64> {
         let accepted = self.accepted?;
         Some(match self.least {
@@ -61,7 +64,8 @@ impl Observed {
         })
     }
 
-    /// The offset of a timestamp for a call that is signed once: the `Date` where it agrees with what was accepted, else what was accepted.
+    /// The offset of a timestamp for a call that is signed once: the `Date` where it agrees with what was accepted,
+    /// else what was accepted.
     fn fresh(&self, tolerance: i64) -> Option<i64> {
         let accepted = self.accepted?;
         let date = self.least.map(|least| least.offset);
@@ -180,8 +184,8 @@ impl ServerClock {
         state.asked = state.asked.max(signed.asked);
     }
 
-    /// Decides how a call goes on of which the timestamp `signed` was refused by an answer whose `Date` has the offset `date`: after which
-    /// delay it is signed again. `Err` is a hint why that cannot help.
+    /// Decides how a call goes on of which the timestamp `signed` was refused by an answer whose `Date` has the offset
+    /// `date`: after which delay it is signed again. `Err` is a hint why that cannot help.
     pub(super) fn refused(
         &self,
         signed: Signed,
@@ -200,7 +204,8 @@ impl ServerClock {
             return Ok(Duration::ZERO);
         }
         let differ = |one: i64, other: i64| one.saturating_sub(other).saturating_abs() > DATE_SLACK;
-        // A timestamp that was accepted before is refused by another node, perhaps, and the next call meets the first one again.
+        // A timestamp that was accepted before is refused by another node, perhaps, and the next call meets the first
+        // one again.
         let may_be_a_node = state.is_accepted || refusals.changes > 1;
         let is_repeated = refusals.refused.iter().filter(|refused| **refused == signed.offset).count() > 1;
         let date_differs = date.filter(|date| differ(*date, signed.offset));
@@ -235,7 +240,8 @@ impl ServerClock {
         self.reached_at(asked)
     }
 
-    /// Where the gateway's `Date` is behind by more than the tolerance: what would have been [reached](Self::reached) without it.
+    /// Where the gateway's `Date` is behind by more than the tolerance: what would have been [reached](Self::reached)
+    /// without it.
     pub(super) fn reached_but_for_date(&self) -> Option<BeijingTime> {
         let state = self.state();
         state.observed.behind(self.tolerance)?;

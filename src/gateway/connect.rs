@@ -1,7 +1,7 @@
 //! The HTTP client of one account, and what its failures mean: what passes, and what no repetition makes better.
 //!
-//! Certificates are checked by the platform's own rules, against the platform's own store: on Linux the usual bundles, or those that
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead; on macOS and Windows the system's store.
+//! Certificates are checked by the platform's own rules, against the platform's own store: on Linux the usual bundles,
+//! or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead; on macOS and Windows the system's store.
 
 use std::error::Error as StdError;
 use std::io;

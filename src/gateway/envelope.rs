@@ -1,7 +1,8 @@
 //! The outer object of an answer: success or business error, read without reading the rows.
 //!
-//! The vendor sends `code` (enterprise, Y) or `status` (flagship) and `message` before the list, so that the reader stops at the list; in
-//! any other order it skips over the list and is only slower. The code may be a number or a string.
+//! The vendor sends `code` (enterprise, Y) or `status` (flagship) and `message` before the list, so that the reader
+//! stops at the list; in any other order it skips over the list and is only slower. The code may be a number or a
+//! string.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,11 +45,13 @@ impl Found {
 /// Reads the outer object of `body`.
 ///
 /// # Errors
-/// What is wrong, in words without the body, when `body` is not a JSON object, is cut before its code, or has neither code nor list.
+/// What is wrong, in words without the body, when `body` is not a JSON object, is cut before its code, or has neither
+/// code nor list.
 pub(super) fn read(body: &[u8], names: EnvelopeNames) -> Result<Envelope, String> {
     let mut found = Found::default();
     let mut outcome = serde_json::Deserializer::from_slice(body).deserialize_map(Reader { names, found: &mut found });
-    // A success ends at its list, with an error for what is not read: nothing is wrong with it, and the rest is for the decoder to look at.
+    // A success ends at its list, with an error for what is not read: nothing is wrong with it, and the rest is for the
+    // decoder to look at.
     if outcome.is_err() && !found.is_success() && body.iter().any(u8::is_ascii_control) {
         // Raw control characters within a text are no JSON, and some servers send them.
         found = Found::default();

@@ -1,10 +1,11 @@
 //! Speaks signed HTTP to Wangdian; knows no Arrow.
 //!
-//! [`Gateway`] makes one query at a time and retries it until it is answered, refused for good, or out of time. It guarantees that no
-//! secret, signature or signed URL leaves it: errors of the HTTP library are stripped of their URL at the one place where they are
-//! converted. It does not decide which calls to make (`extract` does) nor what rows mean (`transform` does): whoever asks hands it a
-//! function that reads the body. A body that this function cannot read is asked for again, and then given back, less secrets that it repeats; one
-//! that it takes for a refusal in the dress of a success is treated as one.
+//! [`Gateway`] makes one query at a time and retries it until it is answered, refused for good, or out of time. It
+//! guarantees that no secret, signature or signed URL leaves it: errors of the HTTP library are stripped of their URL
+//! at the one place where they are converted. It does not decide which calls to make (`extract` does) nor what rows
+//! mean (`transform` does): whoever asks hands it a function that reads the body. A body that this function cannot read
+//! is asked for again, and then given back, less secrets that it repeats; one that it takes for a refusal in the dress
+//! of a success is treated as one.
 
 mod body;
 mod call;
@@ -79,7 +80,8 @@ impl Gateway {
     /// Prepares calls; sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form, and for a proxy that is none.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form, and for a
+    /// proxy that is none.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::reading_on(Worker::start("reader")?, account, policy, clock)
     }
@@ -100,12 +102,13 @@ impl Gateway {
         Ok(Self { caller, protocol })
     }
 
-    /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work. A response that stays unreadable is no error: it
-    /// is given as it is.
+    /// Asks `query` and reads its answer with `read`, which runs on a thread for blocking work. A response that stays
+    /// unreadable is no error: it is given as it is.
     ///
     /// # Errors
-    /// `Credentials`: refused for good, for the whole account. `GatewayUnavailable`: no usable answer within the retry time.
-    /// `GatewayRefused`: a business error, with the vendor's code and message. `Usage`: no secure connection, or no way through the proxy.
+    /// `Credentials`: refused for good, for the whole account. `GatewayUnavailable`: no usable answer within the retry
+    /// time. `GatewayRefused`: a business error, with the vendor's code and message. `Usage`: no secure connection,
+    /// or no way through the proxy.
     pub async fn query<T, R>(&self, query: &Query, read: R) -> Result<Called<Response<T>>>
     where
         T: Send + 'static,
@@ -131,8 +134,9 @@ impl Gateway {
         }
     }
 
-    /// Stops the reference of requisitions by one call, signed with the timestamp `requested_at` and no other, and reads its answer with `read`.
-    /// It is sent again only after a refusal for a limit, or when nothing was sent; see [`Once`].
+    /// Stops the reference of requisitions by one call, signed with the timestamp `requested_at` and no other, and
+    /// reads its answer with `read`. It is sent again only after a refusal for a limit, or when nothing was sent;
+    /// see [`Once`].
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an edition that has no such method; nothing was sent.
@@ -154,8 +158,8 @@ impl Gateway {
         ServerMoment(self.caller.server_clock().moment())
     }
 
-    /// The time that the server's clock had reached for certain at `moment`, whatever `Date` headers say: no later than any `Date` or accepted
-    /// timestamp lets expect. `None` before the first accepted call.
+    /// The time that the server's clock had reached for certain at `moment`, whatever `Date` headers say: no later than
+    /// any `Date` or accepted timestamp lets expect. `None` before the first accepted call.
     pub fn reached_at(&self, moment: ServerMoment) -> Option<BeijingTime> {
         self.caller.server_clock().reached_at(moment.0)
     }
@@ -165,13 +169,14 @@ impl Gateway {
         self.caller.server_clock().reached()
     }
 
-    /// What [`Gateway::reached`] would be by the accepted timestamps alone, where a `Date` is behind them by more than the tolerance.
+    /// What [`Gateway::reached`] would be by the accepted timestamps alone, where a `Date` is behind them by more than
+    /// the tolerance.
     pub fn reached_but_for_date(&self) -> Option<BeijingTime> {
         self.caller.server_clock().reached_but_for_date()
     }
 
-    /// A timestamp for a call that is signed once, as of the last accepted call: the server's `Date` where it agrees with what the server
-    /// accepted. `None` before the first accepted call.
+    /// A timestamp for a call that is signed once, as of the last accepted call: the server's `Date` where it agrees
+    /// with what the server accepted. `None` before the first accepted call.
     pub fn fresh_timestamp(&self) -> Option<BeijingTime> {
         self.caller.server_clock().fresh_timestamp()
     }

@@ -1,7 +1,8 @@
 //! The enterprise and Y query, `purchase_apply_query.php`.
 //!
-//! Source: the vendor's page of that method. A form POST with `sid`, `appkey`, `timestamp` (Unix seconds), `sign` and the business
-//! parameters; the window is closed on both ends and spans at most 30 days; `total_count` comes with page 0 only.
+//! Source: the vendor's page of that method. A form POST with `sid`, `appkey`, `timestamp` (Unix seconds), `sign` and
+//! the business parameters; the window is closed on both ends and spans at most 30 days; `total_count` comes with page
+//! 0 only.
 
 use serde_json::Value;
 use url::Url;

@@ -1,7 +1,8 @@
 //! Which proxy leads to a gateway: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as everybody reads them.
 //!
-//! Names in small letters win over those in capitals, and an empty value is none. A gateway on this machine is always called directly. An account
-//! speaks to one address and follows no redirect, so that this is decided once. A proxy's address may hold a password: it is never said.
+//! Names in small letters win over those in capitals, and an empty value is none. A gateway on this machine is always
+//! called directly. An account speaks to one address and follows no redirect, so that this is decided once. A proxy's
+//! address may hold a password: it is never said.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Proxy;
@@ -45,7 +46,8 @@ pub(super) fn route(gateway: &Url, env: impl Fn(&str) -> Option<String>) -> Resu
     };
     let value = value.trim();
     let address = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    // A password with `#`, `?` or `/` in it ends the host too early: nothing of it may be taken for the proxy's address.
+    // A password with `#`, `?` or `/` in it ends the host too early: nothing of it may be taken for the proxy's
+    // address.
     let is_bare = |url: &Url| matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     let is_known = |url: &Url| SCHEMES.contains(&url.scheme()) && is_bare(url);
     let url = Url::parse(&address).ok().filter(is_known).ok_or_else(unreadable)?;
@@ -70,7 +72,8 @@ fn is_loopback(gateway: &Url) -> bool {
     }
 }
 
-/// Whether `NO_PROXY` names a gateway: by `*`, its name, a domain above it, its address, or a network; each with or without a port.
+/// Whether `NO_PROXY` names a gateway: by `*`, its name, a domain above it, its address, or a network; each with or
+/// without a port.
 fn is_excluded(gateway: &Url, list: &str) -> bool {
     let entries = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
     let entries: Vec<&str> = entries.collect();

@@ -1,13 +1,14 @@
-//! The flagship gateway, `qjb`: signed calls of methods, among them the query, `purchase.PurchaseApply.search`, and the stop of references,
-//! `purchase.PurchaseApply.stopForApi`, whose only argument is the list of numbers.
+//! The flagship gateway, `qjb`: signed calls of methods, among them the query, `purchase.PurchaseApply.search`, and the
+//! stop of references, `purchase.PurchaseApply.stopForApi`, whose only argument is the list of numbers.
 //!
-//! Source: the vendor's pages of both methods, and several public clients that agree on what the pages leave out. A POST to the
-//! gateway's address. The query string carries `sid`, `key`, `salt`, `method`, `v`, `timestamp` (seconds since 2012-01-01 00:00:00 Beijing
-//! time), `sign`, and of paged methods `page_size`, `page_no` and `calc_total`; the body is a JSON array of positional arguments, signed
-//! with the rest.
+//! Source: the vendor's pages of both methods, and several public clients that agree on what the pages leave out. A
+//! POST to the gateway's address. The query string carries `sid`, `key`, `salt`, `method`, `v`, `timestamp` (seconds
+//! since 2012-01-01 00:00:00 Beijing time), `sign`, and of paged methods `page_size`, `page_no` and `calc_total`; the
+//! body is a JSON array of positional arguments, signed with the rest.
 //!
-//! The query's page does not say whether its interval is closed. So the end that is asked for is one second later than the window's:
-//! whichever it is, every row of the window is in the answer, and rows of that one second more are left to their own window by the decoder.
+//! The query's page does not say whether its interval is closed. So the end that is asked for is one second later than
+//! the window's: whichever it is, every row of the window is in the answer, and rows of that one second more are left
+//! to their own window by the decoder.
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -26,11 +27,11 @@ pub(super) const ENVELOPE: envelope::EnvelopeNames =
 
 /// The method that stops the reference of requisitions.
 pub(super) const STOP: &str = "purchase.PurchaseApply.stopForApi";
-/// Statuses that say that a call was refused before anything was done: authentication or arguments, address, timestamp. Others, such as the 100
-/// of the application, may come when part of the work is done.
+/// Statuses that say that a call was refused before anything was done: authentication or arguments, address, timestamp.
+/// Others, such as the 100 of the application, may come when part of the work is done.
 pub(super) const REFUSED_UNDONE: &[i64] = &[1, 6, 7];
-/// How long after its timestamp a call that must not be repeated is sent: the server takes 120 seconds, less the way there and its clock's
-/// whole seconds.
+/// How long after its timestamp a call that must not be repeated is sent: the server takes 120 seconds, less the way
+/// there and its clock's whole seconds.
 pub(super) const SEND_WITHIN_SECONDS: i64 = 90;
 
 /// 2012-01-01 00:00:00 Beijing time, from which timestamps count.

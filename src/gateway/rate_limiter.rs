@@ -7,9 +7,9 @@
 //! rests then, and the limit is learned where the refused minute was the run's own: requests of others before the run
 //! say nothing of it. What was taken away comes back, one request a quiet minute.
 //!
-//! No task runs for a permit. The limiter notes when each request ended. A waiter works out of these notes when the next
-//! permit is free, and sleeps until then in its own future. Waiters stand in line, and only the first of a line looks at
-//! the notes. A waiter that is dropped leaves nothing behind.
+//! No task runs for a permit. The limiter notes when each request ended. A waiter works out of these notes when the
+//! next permit is free, and sleeps until then in its own future. Waiters stand in line, and only the first of a line
+//! looks at the notes. A waiter that is dropped leaves nothing behind.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

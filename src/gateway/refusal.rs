@@ -1,10 +1,11 @@
 //! What a business error of the gateway means for the caller: one table, with where each row is known from.
 //!
-//! The vendor documents a single code of the query (2180), and flagship sends one `status` for many errors. Texts are the better guide, so
-//! they are asked before codes that are not on a vendor page. Rows are tried in order, the user's own first; the first that fits decides.
-//! A query that is refused in words that no row knows is sent a few times more before it stops its window: most such words speak of
-//! something that passes. So the rows for queries alone make that only surer; they say nothing of a call that changes the ERP.
-//! `docs/gateway.md` shows the table; a test keeps it true.
+//! The vendor documents a single code of the query (2180), and flagship sends one `status` for many errors. Texts are
+//! the better guide, so they are asked before codes that are not on a vendor page. Rows are tried in order, the user's
+//! own first; the first that fits decides. A query that is refused in words that no row knows is sent a few times more
+//! before it stops its window: most such words speak of something that passes. So the rows for queries alone make that
+//! only surer; they say nothing of a call that changes the ERP. `docs/gateway.md` shows the table; a test keeps it
+//! true.
 
 use std::str::FromStr;
 
@@ -15,7 +16,8 @@ use crate::error::{Error, Result};
 pub(crate) enum Verdict {
     /// Wait and call again: too many calls a minute.
     Slower,
-    /// Wait and call again, more slowly: the server is busy, or it is called too often by a limit that it does not name.
+    /// Wait and call again, more slowly: the server is busy, or it is called too often by a limit that it does not
+    /// name.
     Busy,
     /// Wait and call again: too many calls at once.
     FewerAtOnce,
@@ -25,7 +27,8 @@ pub(crate) enum Verdict {
     Credentials,
     /// Stop the window: the caller's fault.
     Business,
-    /// Wait and call again, more slowly, a few times, then stop the window: the server failed, or nobody knows these words.
+    /// Wait and call again, more slowly, a few times, then stop the window: the server failed, or nobody knows these
+    /// words.
     Unknown,
 }
 
@@ -193,7 +196,8 @@ const TABLE: &[Row] = {
         row(Text("仅支持分页"), Business, VendorPage),
         row(Text("参数"), Business, PublicClients),
         row(Text("不能为空"), Business, Guessed),
-        // Faults of the server may pass, or be of this one query for ever: a few times must do, whatever politeness follows.
+        // Faults of the server may pass, or be of this one query for ever: a few times must do, whatever politeness
+        // follows.
         of_query(Text("数据库"), Unknown),
         of_query(Text("系统错误"), Unknown),
         of_query(Text("系统异常"), Unknown),
@@ -260,8 +264,8 @@ fn words_in<'a>(message: &'a str, text: &'a str) -> impl Iterator<Item = usize> 
     })
 }
 
-/// Whether a message repeats the request, or a part of it: two of its parameters or more, each with its value. Then their names are not what
-/// it speaks of.
+/// Whether a message repeats the request, or a part of it: two of its parameters or more, each with its value. Then
+/// their names are not what it speaks of.
 fn repeats_request(message: &str) -> bool {
     const PARAMETERS: [&str; 8] = ["sid", "appkey", "key", "timestamp", "sign", "salt", "page_no", "start_time"];
     let is_there = |name: &&str| words_in(message, name).any(|end| is_parameter(&message[end..]));

@@ -31,7 +31,8 @@ impl Answer {
         self.unsaid.strike_out(part)
     }
 
-    /// Whether an answer that lists nothing and says this is known to be a refusal, although its code is that of a success.
+    /// Whether an answer that lists nothing and says this is known to be a refusal, although its code is that of a
+    /// success.
     pub(crate) fn is_refusal(&self, words: &str) -> bool {
         !words.is_empty() && refusal::judge(CallKind::Query, self.code, 0, words, &self.refusals).1.is_some()
     }
@@ -89,7 +90,8 @@ impl<T> Response<T> {
     }
 }
 
-/// A response that stayed unreadable for [`CallPolicy::UNREADABLE_TRIES`](super::CallPolicy::UNREADABLE_TRIES) tries, or that is larger than it may be.
+/// A response that stayed unreadable for [`CallPolicy::UNREADABLE_TRIES`](super::CallPolicy::UNREADABLE_TRIES) tries,
+/// or that is larger than it may be.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnreadableResponse {
     /// Why, in words without the response.

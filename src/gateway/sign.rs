@@ -1,6 +1,7 @@
 //! The signatures of the two protocols, as pure functions.
 //!
-//! Source: the vendor's own worked examples and several public clients that agree with them. Values are those before URL encoding.
+//! Source: the vendor's own worked examples and several public clients that agree with them. Values are those before
+//! URL encoding.
 
 use md5::{Digest, Md5};
 
@@ -8,8 +9,9 @@ use crate::config::Secret;
 
 /// Signs the parameters of one `openapi2` call.
 ///
-/// Every parameter but `sign` is written as `LL-name:VVVV-value` (lengths in characters, not bytes, on at least 2 and 4 digits), in the
-/// order of the names' bytes, joined with `;`; the secret is appended; the result is the MD5 of that text as 32 lower-case hex digits.
+/// Every parameter but `sign` is written as `LL-name:VVVV-value` (lengths in characters, not bytes, on at least 2 and 4
+/// digits), in the order of the names' bytes, joined with `;`; the secret is appended; the result is the MD5 of that
+/// text as 32 lower-case hex digits.
 pub(crate) fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
     let mut sorted: Vec<_> = parameters.iter().filter(|(name, _)| *name != "sign").collect();
     sorted.sort_unstable();
@@ -22,9 +24,9 @@ pub(crate) fn openapi2(parameters: &[(&str, &str)], secret: &Secret) -> String {
 
 /// Signs the query parameters and the body of one flagship call.
 ///
-/// The body counts as one more parameter, named `body`. Name and value of every parameter but `sign` are written one after the other,
-/// in the order of the names' bytes, with the secret before and after them; the result is the MD5 of that text as 32 lower-case hex
-/// digits.
+/// The body counts as one more parameter, named `body`. Name and value of every parameter but `sign` are written one
+/// after the other, in the order of the names' bytes, with the secret before and after them; the result is the MD5 of
+/// that text as 32 lower-case hex digits.
 pub(crate) fn qjb(parameters: &[(&str, &str)], body: &str, secret: &Secret) -> String {
     let mut sorted: Vec<_> = parameters.iter().copied().filter(|(name, _)| *name != "sign").collect();
     sorted.push(("body", body));

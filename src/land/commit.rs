@@ -1,17 +1,20 @@
 //! Committing: files under unique names first, then one manifest that makes them count.
 //!
-//! **The commit.** Before every try at a number the staged commit is checked against the state; a staged commit that may not follow is dropped whole. Then
-//! its manifest is created under the next number, only where nothing stands. That somebody else's manifest stands there means: read it,
-//! add it to the state, check again, try the next number. That our own stands there means that we won, whoever answered what. No
-//! answer, or an error, means that the create may still be on its way: the same bytes are tried under the same number again, and
-//! when that does not settle it, the commit fails with its outcome unknown and its files stay for the next sweep.
+//! **The commit.** Before every try at a number the staged commit is checked against the state; a staged commit that
+//! may not follow is dropped whole. Then its manifest is created under the next number, only where nothing stands. That
+//! somebody else's manifest stands there means: read it, add it to the state, check again, try the next number. That
+//! our own stands there means that we won, whoever answered what. No answer, or an error, means that the create may
+//! still be on its way: the same bytes are tried under the same number again, and when that does not settle it, the
+//! commit fails with its outcome unknown and its files stay for the next sweep.
 //!
-//! **Why a dropped staged commit may delete its files.** It only ever tried numbers that are now known to be taken by others, so no try of it that is
-//! still on its way can succeed, and it never tries again. Nothing else in this module deletes the files of a staged commit.
+//! **Why a dropped staged commit may delete its files.** It only ever tried numbers that are now known to be taken by
+//! others, so no try of it that is still on its way can succeed, and it never tries again. Nothing else in this module
+//! deletes the files of a staged commit.
 //!
 //! Now and then a commit is followed by a [checkpoint](crate::log::checkpoint), on which nothing depends.
 //!
-//! One process commits one staged commit at a time (a lock around the state); any number of processes may write one account.
+//! One process commits one staged commit at a time (a lock around the state); any number of processes may write one
+//! account.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -69,9 +72,10 @@ impl Writer {
     /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when the store does
-    /// not answer, cannot create conditionally although several may write, or a newer program has written the lake,
-    /// [`ErrorKind::Conflict`] when two single writers have written at once, [`ErrorKind::Defect`] when the log breaks its rules.
+    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when
+    /// the store does not answer, cannot create conditionally although several may write, or a newer program has
+    /// written the lake, [`ErrorKind::Conflict`] when two single writers have written at once,
+    /// [`ErrorKind::Defect`] when the log breaks its rules.
     pub(crate) async fn open(store: Store, options: WriterOptions) -> Result<Self> {
         Self::encoding_on(Worker::start("encoder")?, store, options).await
     }
@@ -117,11 +121,12 @@ impl Writer {
         Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone(), self.names)
     }
 
-    /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or all of it does,
-    /// and what does not is left to the next sweep.
+    /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or
+    /// all of it does, and what does not is left to the next sweep.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their table.
+    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their
+    /// table.
     pub(crate) async fn land(&self, mut new: NewCommit) -> Result<CommitOutcome> {
         // The details of a part before its headers: whoever sees a header by a glob sees its details too.
         new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
@@ -149,7 +154,8 @@ impl Writer {
         }
     }
 
-    /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded meanwhile.
+    /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded
+    /// meanwhile.
     async fn write_files(&self, staged: &StagedCommit, files: Vec<NewFile>) -> Result<Vec<(Table, WrittenFile)>> {
         let mut written = Vec::new();
         let mut files = files.into_iter();
@@ -176,8 +182,8 @@ impl Writer {
         }
     }
 
-    /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it half wrote: that is
-    /// not a broken disk, and committing again helps.
+    /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it
+    /// half wrote: that is not a broken disk, and committing again helps.
     pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<CommitOutcome> {
         let is_fenced = async || self.log.lock().await.standing(commit) == Some(crate::log::state::Standing::Fenced);
         if self.follow().await.is_err() || !is_fenced().await {
@@ -211,14 +217,16 @@ impl Writer {
         self.log.lock().await.start().is_none_or(|start| wanted_from < start)
     }
 
-    /// Puts the start that this run was told into the log, where it does not stand there yet: when no window was proved, no other commit has it.
+    /// Puts the start that this run was told into the log, where it does not stand there yet: when no window was
+    /// proved, no other commit has it.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub(crate) async fn remember_start(&self) -> Result<()> {
         while self.lacks_start().await {
             match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
-                // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on for long.
+                // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on
+                // for long.
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
                     return Err(Error::new(ErrorKind::Conflict, "cannot commit the start of the wanted range")
@@ -253,8 +261,9 @@ impl Writer {
     /// Makes a staged commit count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged commit counts is then unknown, and the next run finds out.
-    /// [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in the meantime.
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged commit counts is then unknown, and the
+    /// next run finds out. [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in
+    /// the meantime.
     pub(crate) async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
         let (appended, checkpoint) = {
@@ -286,7 +295,8 @@ impl Writer {
         }
     }
 
-    /// Appends the staged commit's manifest to the log; gives its number and the commits that it removed, or why it may not follow.
+    /// Appends the staged commit's manifest to the log; gives its number and the commits that it removed, or why it may
+    /// not follow.
     async fn append(
         &self,
         state: &mut LogState,

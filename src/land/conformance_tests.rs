@@ -1,5 +1,6 @@
-//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures: what a store must
-//! do, commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and lost answers at the steps of it all.
+//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures:
+//! what a store must do, commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and
+//! lost answers at the steps of it all.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Death, lost answers and errors at every single step of a commit, a refresh and a sweep, on memory and on local disk; and the races
-//! that the protocol is made for, one by one.
+//! Death, lost answers and errors at every single step of a commit, a refresh and a sweep, on memory and on local disk;
+//! and the races that the protocol is made for, one by one.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -150,8 +150,8 @@ pub(crate) async fn check_whole(store: &Store, about: &str) {
     assert!(left.unfinished.is_empty() && left.deletable.is_empty() && left.untracked.len() == 1, "{about}");
 }
 
-/// Runs [`work`] with trouble at every moment in turn, lets it be repeated, and checks the lake. Gives the number of moments,
-/// and the named ones among them.
+/// Runs [`work`] with trouble at every moment in turn, lets it be repeated, and checks the lake. Gives the number of
+/// moments, and the named ones among them.
 async fn trouble_everywhere(
     kind: Kind,
     stores: impl Fn() -> (Store, Option<tempfile::TempDir>),

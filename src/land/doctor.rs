@@ -20,7 +20,8 @@ use crate::store::{Created, Store, Writers};
 const RACERS: usize = 8;
 /// The smallest part that stores take.
 const SMALLEST_PART_BYTES: usize = 5 << 20;
-/// A clock that is further off than this is worth a word: leases are compared between machines, and signatures grow stale.
+/// A clock that is further off than this is worth a word: leases are compared between machines, and signatures grow
+/// stale.
 const CLOCK_SECONDS: i64 = 60;
 
 /// What a lake asks of its store.
@@ -97,7 +98,8 @@ impl AbilityReport {
 /// # Errors
 /// Those of [`Store`] when not even a first object can be written and listed: then there is nothing to find out.
 pub(crate) async fn examine(store: &Store) -> Result<Vec<AbilityReport>> {
-    // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain themselves.
+    // The first word with the store is let through as an error: wrong keys, missing buckets and dead endpoints explain
+    // themselves.
     store.list(LEASE_ROOT).await?;
     let made = FreshFolders::of(store);
     let trial = Trial { store, run: RunId::generate(), written: Mutex::default() };

@@ -1,5 +1,5 @@
-//! Stores as they are in the field: what they list, what they refuse, and what lies in them besides. Whatever it is, nobody is told that a lake holds
-//! less than it does, no log is forked, and nobody waits for ever.
+//! Stores as they are in the field: what they list, what they refuse, and what lies in them besides. Whatever it is,
+//! nobody is told that a lake holds less than it does, no log is forked, and nobody waits for ever.
 
 use std::future::Future;
 use std::time::Duration;

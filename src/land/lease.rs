@@ -1,9 +1,11 @@
-//! The advisory lease: keeps a second run on the same account from spending calls on what a first run is already fetching.
+//! The advisory lease: keeps a second run on the same account from spending calls on what a first run is already
+//! fetching.
 //!
-//! It is one small object a run rewrites every 30 seconds. A run that finds another's lease younger than two minutes stops with
-//! [`ErrorKind::Conflict`], or waits; an older one it takes over. **Nothing's correctness depends on it**: two runs that both believe to
-//! hold it waste calls, and the commit log sorts them out. So it is written without conditions, and a lease whose process is known
-//! to be dead (same machine, Linux) is stale at once, because a wrong guess costs nothing but calls.
+//! It is one small object a run rewrites every 30 seconds. A run that finds another's lease younger than two minutes
+//! stops with [`ErrorKind::Conflict`], or waits; an older one it takes over. **Nothing's correctness depends on it**:
+//! two runs that both believe to hold it waste calls, and the commit log sorts them out. So it is written without
+//! conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at once, because a wrong
+//! guess costs nothing but calls.
 
 use std::future::Future;
 use std::pin::pin;
@@ -75,11 +77,12 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Lease {
-    /// Takes the lease of `account` for `run`, and keeps it fresh until it is released or dropped. `None` when `give_up` completed while
-    /// another run was waited for.
+    /// Takes the lease of `account` for `run`, and keeps it fresh until it is released or dropped. `None` when
+    /// `give_up` completed while another run was waited for.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the store does not answer.
+    /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the
+    /// store does not answer.
     pub(crate) async fn acquire(
         store: Store,
         account: AccountName,
@@ -207,7 +210,8 @@ fn is_fresh(held: &Heartbeat, now: BeijingTime) -> bool {
 mod process {
     use super::Heartbeat;
 
-    /// `{boot}/{pid namespace}/{pid}/{start}`: a pid means something only within them, and comes back only with another start.
+    /// `{boot}/{pid namespace}/{pid}/{start}`: a pid means something only within them, and comes back only with another
+    /// start.
     pub(crate) fn own() -> Option<String> {
         Some(format!("{}/{}", place()?, life("self")?))
     }

@@ -1,13 +1,14 @@
-//! A model test of the commit log: up to four processes land overlapping windows, refresh, sweep, and stop requisitions of one account at once, while they
-//! are killed at random steps, lose answers, fail, and have effects arrive long after they died; they make checkpoints and open by them, and some of
-//! these are harmed. A small scheduler polls one of them at a
-//! time, so a seed is a run.
+//! A model test of the commit log: up to four processes land overlapping windows, refresh, sweep, and stop requisitions
+//! of one account at once, while they are killed at random steps, lose answers, fail, and have effects arrive long
+//! after they died; they make checkpoints and open by them, and some of these are harmed. A small scheduler polls one
+//! of them at a time, so a seed is a run.
 //!
-//! The oracle reads the raw objects itself and shares no code with the log: after every change it checks that numbers have no gap
-//! and no object of the log ever changes, that no second is covered twice, that no second which was covered is lost, that no second
-//! goes back to an older reading, that every file which counts is there with the right bytes, that no number gets an intent to stop before its last one is
-//! settled, and that every stop that was called has its intent. At the end everything that a process was
-//! told must be true, and after a last sweep nothing is left beside the committed set. `WDT_LAKE_MODEL_RUNS` asks for more runs.
+//! The oracle reads the raw objects itself and shares no code with the log: after every change it checks that numbers
+//! have no gap and no object of the log ever changes, that no second is covered twice, that no second which was covered
+//! is lost, that no second goes back to an older reading, that every file which counts is there with the right bytes,
+//! that no number gets an intent to stop before its last one is settled, and that every stop that was called has its
+//! intent. At the end everything that a process was told must be true, and after a last sweep nothing is left beside
+//! the committed set. `WDT_LAKE_MODEL_RUNS` asks for more runs.
 
 mod oracle;
 
@@ -281,7 +282,8 @@ fn start(world: &Arc<World>) -> Running {
     (Box::pin(live(Arc::clone(world), store)), process)
 }
 
-/// One run; gives how many commits stand, how many staged commits were dropped, how many stops were called, and how often a checkpoint was read.
+/// One run; gives how many commits stand, how many staged commits were dropped, how many stops were called, and how
+/// often a checkpoint was read.
 fn run(seed: u64) -> (usize, usize, usize, u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let world = Arc::new(World {

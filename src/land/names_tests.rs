@@ -1,4 +1,5 @@
-//! Whatever stands in a log where the name of an object belongs, nothing outside of the account's own objects is touched.
+//! Whatever stands in a log where the name of an object belongs, nothing outside of the account's own objects is
+//! touched.
 
 use std::sync::{Arc, Mutex};
 
@@ -138,7 +139,8 @@ fn tried() -> impl Strategy<Value = (Place, Option<String>, usize, u8)> {
     (place, prop::option::weighted(0.6, names()), 0..200_usize, any::<u8>())
 }
 
-/// A manifest that may follow `state`, with `name` (or a changed one of its own) in one place; and whether that is right all the same.
+/// A manifest that may follow `state`, with `name` (or a changed one of its own) in one place; and whether that is
+/// right all the same.
 fn manifest(state: &LogState, (place, name, at, edit): (Place, Option<String>, usize, u8)) -> (CommitId, Value, bool) {
     let manifest = Manifest { window: Some(window(0, 9)), ..chain(state, CommitKind::Sync) };
     let layout = Layout::new(binding().name);

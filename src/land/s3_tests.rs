@@ -1,4 +1,5 @@
-//! What only a real S3 server can show: requests broken on the wire, conditions that are refused or ignored, wrong keys.
+//! What only a real S3 server can show: requests broken on the wire, conditions that are refused or ignored, wrong
+//! keys.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

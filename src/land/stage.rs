@@ -47,8 +47,8 @@ impl StagedCommit {
         Self { results, ..self }
     }
 
-    /// Adds a file that was written. Manifests list headers first, and removed files go in that order: details are written before headers and
-    /// deleted after them.
+    /// Adds a file that was written. Manifests list headers first, and removed files go in that order: details are
+    /// written before headers and deleted after them.
     pub(crate) fn add(&mut self, table: Table, WrittenFile { entry, sum }: WrittenFile) {
         self.files.push(entry);
         self.files.sort_by_key(|file| Table::from_name(&file.table));

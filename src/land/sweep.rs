@@ -1,11 +1,12 @@
 //! The sweep: clears away what runs that died have left, before a run writes.
 //!
-//! It lists first and reads the log after, so that nothing which was committed before the listing looks unfinished. Then:
+//! It lists first and reads the log after, so that nothing which was committed before the listing looks unfinished.
+//! Then:
 //! - objects of removed and of fenced commits are deleted: neither can ever come back to life;
-//! - objects of unknown commit ids are unfinished work, and the manifest that would make them count may still be on its way, however
-//!   old they are and however dead their process is. So a `fence` manifest names these ids, under the very number that such a late
-//!   manifest would need, and only then are they deleted. When that late manifest wins the number instead, its id is known and
-//!   its objects stay;
+//! - objects of unknown commit ids are unfinished work, and the manifest that would make them count may still be on its
+//!   way, however old they are and however dead their process is. So a `fence` manifest names these ids, under the very
+//!   number that such a late manifest would need, and only then are they deleted. When that late manifest wins the
+//!   number instead, its id is known and its objects stay;
 //! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
 //! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
@@ -55,7 +56,8 @@ pub(crate) struct Leftovers {
 /// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.
 ///
 /// # Errors
-/// As [`Lake::open`]. The log is read again after the listing, so that what was committed in between does not look unfinished.
+/// As [`Lake::open`]. The log is read again after the listing, so that what was committed in between does not look
+/// unfinished.
 pub(crate) async fn leftovers(lake: &Lake) -> Result<Leftovers> {
     let objects = list_owned(lake.store(), lake.layout()).await?;
     let mut lake = lake.clone();
@@ -124,8 +126,8 @@ async fn list_old_probes(store: &Store, layout: &Layout) -> Result<Vec<String>> 
 }
 
 impl Writer {
-    /// Clears away what runs that died have left. Call it before the first commit, while holding the lease: without the lease it is
-    /// as safe, but a run that is still alive has to land again what was fenced.
+    /// Clears away what runs that died have left. Call it before the first commit, while holding the lease: without the
+    /// lease it is as safe, but a run that is still alive has to land again what was fenced.
     ///
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer; it is safe to sweep again.
@@ -152,8 +154,8 @@ impl Writer {
                     self.store().point("sweep.fenced").await?;
                     swept.fenced.extend(unknown);
                 }
-                // One of the ids was committed, or fenced by another sweep, in the meantime; or another sweep saw this fence half
-                // written and fenced it: sort out again.
+                // One of the ids was committed, or fenced by another sweep, in the meantime; or another sweep saw this
+                // fence half written and fenced it: sort out again.
                 CommitOutcome::Dropped(Conflict::Known { .. } | Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
                     return Err(Error::new(ErrorKind::Conflict, "cannot commit a fence").because(conflict));

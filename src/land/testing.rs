@@ -1,4 +1,5 @@
-//! What the tests of this module share: an account, rows, manifests, a clock that stands, and a store that breaks on demand.
+//! What the tests of this module share: an account, rows, manifests, a clock that stands, and a store that breaks on
+//! demand.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -1,9 +1,9 @@
 //! Taking a number of the commit log: the one step that makes a commit count.
 //!
-//! With any number of writers the manifest is created only where nothing stands, see `docs/lake-format.md`. On a store that does not know
-//! that condition there must be one writer. It looks whether the number is free, puts its manifest under a name that no other commit
-//! has, and looks again. A second writer is thereby not kept out, but it is seen: whatever the two do, one of them, or the next reader, finds
-//! two manifests of one number.
+//! With any number of writers the manifest is created only where nothing stands, see `docs/lake-format.md`. On a store
+//! that does not know that condition there must be one writer. It looks whether the number is free, puts its manifest
+//! under a name that no other commit has, and looks again. A second writer is thereby not kept out, but it is seen:
+//! whatever the two do, one of them, or the next reader, finds two manifests of one number.
 
 use std::time::Duration;
 

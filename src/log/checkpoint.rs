@@ -1,12 +1,13 @@
 //! Checkpoints: the state up to a manifest as one object, so that a log is opened without reading all of it.
 //!
-//! A checkpoint is advisory. The manifests alone are the log: a checkpoint is believed only when it is whole, of a format that is known, and names the
-//! manifest that stands under its number by its SHA-256; otherwise an older one is tried, and in the end every manifest is read. So nothing depends on one
-//! being written, or on when it arrives, and any of them may be deleted.
+//! A checkpoint is advisory. The manifests alone are the log: a checkpoint is believed only when it is whole, of a
+//! format that is known, and names the manifest that stands under its number by its SHA-256; otherwise an older one is
+//! tried, and in the end every manifest is read. So nothing depends on one being written, or on when it arrives, and
+//! any of them may be deleted.
 //!
-//! Two lines of JSON: a [`Head`] with the version of the format and the SHA-256 of the second line, and a [`CheckpointState`]. The same state gives the
-//! same bytes, and the name carries number and commit of its manifest. So two writers that make the same checkpoint agree, and on a log with a fork each side
-//! has its own.
+//! Two lines of JSON: a [`Head`] with the version of the format and the SHA-256 of the second line, and a
+//! [`CheckpointState`]. The same state gives the same bytes, and the name carries number and commit of its manifest. So
+//! two writers that make the same checkpoint agree, and on a log with a fork each side has its own.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +23,8 @@ use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::store::{Store, Writers};
 
-/// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened, while a checkpoint takes
-/// about as many bytes as the manifests of all live commits.
+/// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened,
+/// while a checkpoint takes about as many bytes as the manifests of all live commits.
 const EVERY: u64 = 50;
 /// How many checkpoints a sweep keeps: the newest may turn out to be damaged.
 const KEPT: usize = 2;
@@ -96,7 +97,8 @@ pub(crate) fn to_bytes(state: &LogState) -> serde_json::Result<Option<Vec<u8>>> 
     Ok(Some(bytes))
 }
 
-/// Reads the bytes of a checkpoint, or tells why it cannot be believed. Whether it belongs to the log is for the caller to find out.
+/// Reads the bytes of a checkpoint, or tells why it cannot be believed. Whether it belongs to the log is for the caller
+/// to find out.
 pub(crate) fn from_bytes(
     layout: &Layout,
     listed: ListedCheckpoint,
@@ -125,7 +127,8 @@ pub(crate) fn from_bytes(
     Ok(state)
 }
 
-/// The checkpoints that a sweep deletes. A reader that is about to read one of them tries another, or reads the manifests.
+/// The checkpoints that a sweep deletes. A reader that is about to read one of them tries another, or reads the
+/// manifests.
 pub(crate) async fn list_outdated(store: &Store, layout: &Layout) -> Result<Vec<String>> {
     let names = store.names(&layout.checkpoint_root()).await?;
     let mut listed: Vec<ListedCheckpoint> =

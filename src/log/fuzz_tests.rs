@@ -1,4 +1,5 @@
-//! Manifests and checkpoints: whatever is read is one of ours in every respect, and says the same when it is written again.
+//! Manifests and checkpoints: whatever is read is one of ours in every respect, and says the same when it is written
+//! again.
 
 use serde_json::Value;
 
@@ -58,7 +59,8 @@ const WORDS: [&str; 44] = [
     "\"fenced\":",
 ];
 
-/// Each name is that of an object of this commit, told without the parser of names: by what it begins with, holds once, and ends in.
+/// Each name is that of an object of this commit, told without the parser of names: by what it begins with, holds once,
+/// and ends in.
 fn assert_is_own(layout: &Layout, commit: &str, path: &str) {
     let account = format!("/account={}/", layout.account());
     let (root, rest) = path.split_once(&account).expect("the account's folder");
@@ -149,7 +151,8 @@ fn check_checkpoint(input: &[u8]) -> String {
 fn manifests_and_checkpoints() {
     let target = Target { name: "manifest", words: &WORDS, inputs: 10_000 };
     target.fuzz(|input| {
-        // A manifest is one line. The body of a checkpoint has no head here: the digest that it would need is put before it.
+        // A manifest is one line. The body of a checkpoint has no head here: the digest that it would need is put
+        // before it.
         let as_manifest = check_manifest(input);
         format!("{as_manifest}; {}", check_checkpoint(input))
     });

@@ -131,8 +131,8 @@ impl Lake {
     /// The bytes of a committed object, checked against what its manifest says of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is missing or was changed, [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the
-    /// store does not answer.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is missing or was changed,
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn read<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<Bytes> {
         object::read(&self.store, entry.into()).await
     }

@@ -11,12 +11,13 @@
 //! _lease/account={account}.json and probe-{run}-{what}
 //! ```
 //!
-//! `{start}` and `{end}` are the two included ends of the file's span as compact Beijing wall clock (`20261001T000000`); both lie in
-//! the month of the path. `{commit}` is unique, so a name never gets other bytes and never comes back once it was deleted. No name
-//! holds a `:`, and only committed or soon committed rows end in `.parquet`.
+//! `{start}` and `{end}` are the two included ends of the file's span as compact Beijing wall clock
+//! (`20261001T000000`); both lie in the month of the path. `{commit}` is unique, so a name never gets other bytes and
+//! never comes back once it was deleted. No name holds a `:`, and only committed or soon committed rows end in
+//! `.parquet`.
 //!
-//! Reading back is strict: a name is ours only when building it again gives the very same text. Whatever else lies in a lake was put
-//! there by somebody else, and is never touched.
+//! Reading back is strict: a name is ours only when building it again gives the very same text. Whatever else lies in a
+//! lake was put there by somebody else, and is never touched.
 
 use std::fmt;
 

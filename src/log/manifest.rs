@@ -1,9 +1,10 @@
 //! The manifest: one JSON object a commit, the whole truth about what the commit changed.
 //!
-//! `schemas/manifest.schema.json` is the format; this module is its Rust. The format carries a version, major.minor; which versions
-//! a program reads is said by [`FormatVersion::reads`]. A manifest of our own version or an older one must hold exactly the fields that it should, byte-exact
-//! values included (reading and writing it again gives the same JSON). One of a newer minor version may hold more; it is read, and the log is not
-//! written. Whatever its version, the objects that it names are its own: see `check_names`.
+//! `schemas/manifest.schema.json` is the format; this module is its Rust. The format carries a version, major.minor;
+//! which versions a program reads is said by [`FormatVersion::reads`]. A manifest of our own version or an older one
+//! must hold exactly the fields that it should, byte-exact values included (reading and writing it again gives the same
+//! JSON). One of a newer minor version may hold more; it is read, and the log is not written. Whatever its version, the
+//! objects that it names are its own: see `check_names`.
 
 mod stops;
 
@@ -141,8 +142,9 @@ pub(crate) fn paths<'a>(
     files.chain(quarantine.map(|held| held.path.as_str())).chain(raw.map(|raw| raw.path.as_str()))
 }
 
-/// What is wrong with the names of a commit's objects, if something is. Reading and deleting go by them, so each must be the one that the layout of
-/// the account gives to an object of just this commit: nothing else in the store, nor outside of it, is ever touched for a manifest's sake.
+/// What is wrong with the names of a commit's objects, if something is. Reading and deleting go by them, so each must
+/// be the one that the layout of the account gives to an object of just this commit: nothing else in the store, nor
+/// outside of it, is ever touched for a manifest's sake.
 pub(crate) fn check_names(
     layout: &Layout,
     commit: CommitId,
@@ -195,7 +197,8 @@ pub struct Manifest {
     pub created_at: BeijingTime,
     /// The manifest before it; none before the first.
     pub previous: Option<Previous>,
-    /// The first second of modified time that its run was asked for, if it was told one: a run that ends early leaves this to the next.
+    /// The first second of modified time that its run was asked for, if it was told one: a run that ends early leaves
+    /// this to the next.
     pub wanted_from: Option<BeijingTime>,
     /// The seconds of modified time that it covers.
     pub window: Option<Window>,
@@ -237,7 +240,8 @@ impl Manifest {
     /// Reads the bytes of an object; `path` is named in errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a version that this program does not read, [`ErrorKind::Defect`] for what is no manifest.
+    /// [`ErrorKind::Lake`] for a version that this program does not read, [`ErrorKind::Defect`] for what is no
+    /// manifest.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self> {
         Self::read(bytes, path, FormatVersion::LAKE)
     }

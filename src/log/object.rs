@@ -1,7 +1,8 @@
 //! Reading what the log names: the one place where the bytes of a committed object come from.
 //!
-//! A manifest says of each object how many bytes it has and what their SHA-256 is. Bytes are given only when both are right, so that whoever uses an
-//! object uses what was committed: one that was changed and can still be read is found before anybody goes by it.
+//! A manifest says of each object how many bytes it has and what their SHA-256 is. Bytes are given only when both are
+//! right, so that whoever uses an object uses what was committed: one that was changed and can still be read is found
+//! before anybody goes by it.
 
 use bytes::Bytes;
 

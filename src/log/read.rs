@@ -1,16 +1,17 @@
 //! Reading a commit log into its state.
 //!
-//! A log is read by number, because a listing taken while manifests are added may miss one and show the next. Where a single writer is at
-//! work on a store without conditional puts, the names of manifests carry their commit, so there a listing says what they are; and two
-//! names of one number are a **fork**: two writers at once, each of which believed to have committed. Nobody can tell any more which of them
-//! readers have seen, so everything stops until a person has chosen.
+//! A log is read by number, because a listing taken while manifests are added may miss one and show the next. Where a
+//! single writer is at work on a store without conditional puts, the names of manifests carry their commit, so there a
+//! listing says what they are; and two names of one number are a **fork**: two writers at once, each of which believed
+//! to have committed. Nobody can tell any more which of them readers have seen, so everything stops until a person has
+//! chosen.
 //!
-//! A listing says only what is there, never that it is all: stores exist whose listings break off. So a log ends where it is **proved** to end: the
-//! manifest after the last that was listed is asked for by its number, and must be absent. What stands there although it was not listed counts like
-//! any other, and the number after it is asked for.
+//! A listing says only what is there, never that it is all: stores exist whose listings break off. So a log ends where
+//! it is **proved** to end: the manifest after the last that was listed is asked for by its number, and must be absent.
+//! What stands there although it was not listed counts like any other, and the number after it is asked for.
 //!
-//! What the newest [checkpoint](crate::log::checkpoint) that can be believed adds up is not read again. The names of all manifests are looked at nevertheless, so
-//! that a fork or a missing manifest is seen wherever it is.
+//! What the newest [checkpoint](crate::log::checkpoint) that can be believed adds up is not read again. The names of
+//! all manifests are looked at nevertheless, so that a fork or a missing manifest is seen wherever it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +74,8 @@ impl ListedLog {
         listed
     }
 
-    /// The same, with what stands behind the last number although it was not listed. An error when that cannot be a log.
+    /// The same, with what stands behind the last number although it was not listed. An error when that cannot be a
+    /// log.
     pub(crate) async fn proved(mut self, store: &Store, layout: &Layout) -> Result<Self> {
         let mut unlisted = 0;
         loop {

@@ -1,10 +1,11 @@
 //! The log state: what the manifests 1..N of an account add up to, and the rules by which a next one may follow.
 //!
-//! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and [`apply`](LogState::apply) asks the same
-//! of every manifest that it reads, so that a log which breaks the rules is a defect and never half understood. The rules:
-//! the binding is the log's, the commit's id is neither fenced nor used, everything it removes is live, nothing live that stays overlaps
-//! its window, what it fences is unknown to the log, and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows
-//! are therefore always disjoint.
+//! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and
+//! [`apply`](LogState::apply) asks the same of every manifest that it reads, so that a log which breaks the rules is a
+//! defect and never half understood. The rules: the binding is the log's, the commit's id is neither fenced nor used,
+//! everything it removes is live, nothing live that stays overlaps its window, what it fences is unknown to the log,
+//! and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows are therefore always
+//! disjoint.
 
 mod snapshot;
 
@@ -117,7 +118,8 @@ impl LogState {
         }
     }
 
-    /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no start begins.
+    /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no
+    /// start begins.
     pub fn start(&self) -> Option<BeijingTime> {
         let covered = self.coverage.span().map(Window::start);
         self.wanted_from.into_iter().chain(covered).min()

@@ -1,11 +1,14 @@
-//! The ledger of stop references, as far as the commit log keeps it: what is about to be stopped, and what became of it.
+//! The ledger of stop references, as far as the commit log keeps it: what is about to be stopped, and what became of
+//! it.
 //!
-//! A stop reference is a call that changes the ERP, may be made only once, and whose answer may get lost. So it is written down twice, each
-//! time as a commit: an **intent** before the call, with the timestamp that the call is signed with, and a **result** for each of its numbers
-//! after it. Between the two, and after a result that says `unknown`, a number is **pending**. The rules, checked before every try at a
-//! number of the log and whenever the log is read:
-//! - an intent may not name a number that is pending, so of two processes that would stop one number only one makes its call;
-//! - a result names a number of the intent that left it pending; `unknown` is said once, and anything else settles it for good.
+//! A stop reference is a call that changes the ERP, may be made only once, and whose answer may get lost. So it is
+//! written down twice, each time as a commit: an **intent** before the call, with the timestamp that the call is signed
+//! with, and a **result** for each of its numbers after it. Between the two, and after a result that says `unknown`, a
+//! number is **pending**. The rules, checked before every try at a number of the log and whenever the log is read:
+//! - an intent may not name a number that is pending, so of two processes that would stop one number only one makes its
+//!   call;
+//! - a result names a number of the intent that left it pending; `unknown` is said once, and anything else settles it
+//!   for good.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,17 +1,21 @@
 //! Rows to the bytes of one Parquet file, with every setting that readers depend on made explicit.
 //!
 //! - zstd(1): on this data level 3 saves 3% of the bytes for 11% of the speed, and no compression at all doubles them.
-//! - Pages are plain or dictionary-encoded, of version 1, and nothing else: Spark up to 3.2, fastparquet, Iceberg's reader and older StarRocks
-//!   know no other encoding. Columns whose values are nearly all distinct have no dictionary, which would be for nothing.
+//! - Pages are plain or dictionary-encoded, of version 1, and nothing else: Spark up to 3.2, fastparquet, Iceberg's
+//!   reader and older StarRocks know no other encoding. Columns whose values are nearly all distinct have no
+//!   dictionary, which would be for nothing.
 //! - `created_by` in the form that parquet-java parses; it distrusts the statistics of files of an unknown maker.
 //! - Field ids, by which table formats tell columns apart.
-//! - Statistics by page, column and offset index, so that a reader skips pages and not only files. Text has them where rows are sorted or looked
-//!   up by it; elsewhere every page would span all values, and finding the least and the most of them costs a tenth of the encoding.
+//! - Statistics by page, column and offset index, so that a reader skips pages and not only files. Text has them where
+//!   rows are sorted or looked up by it; elsewhere every page would span all values, and finding the least and the most
+//!   of them costs a tenth of the encoding.
 //! - Row groups of at most 131,072 rows: they bound a reader's memory and still hold many pages.
 //! - Bloom filters for the columns that are looked up by value, sized to the rows of the file.
 //! - No embedded Arrow schema: DuckDB, Spark, Polars and pyarrow then read the same types from the same file.
-//! - The order of rows is a claim that the format does not check, so it is checked here: a wrong claim makes readers drop rows.
-//! - Key-value metadata: the contract's version and column descriptions, and which table, account, span and commit the file belongs to.
+//! - The order of rows is a claim that the format does not check, so it is checked here: a wrong claim makes readers
+//!   drop rows.
+//! - Key-value metadata: the contract's version and column descriptions, and which table, account, span and commit the
+//!   file belongs to.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,8 +44,8 @@ use crate::time::BeijingTime;
 const CREATED_BY: &str = concat!("wdt-lake version ", env!("CARGO_PKG_VERSION"));
 /// The most rows of a row group.
 const ROW_GROUP_ROWS: usize = 131_072;
-/// The rows of a column that are in memory as an array at a time: few enough to cost little memory, enough that their making costs little
-/// time.
+/// The rows of a column that are in memory as an array at a time: few enough to cost little memory, enough that their
+/// making costs little time.
 const CHUNK_ROWS: usize = 4_096;
 
 /// A Parquet file in memory.
@@ -57,15 +61,17 @@ pub struct EncodedFile {
     pub min_modified: BeijingTime,
     /// The latest.
     pub max_modified: BeijingTime,
-    /// The exact sum over the column that its table wants summed, in units of the last decimal; none where no row has a value.
+    /// The exact sum over the column that its table wants summed, in units of the last decimal; none where no row has
+    /// a value.
     pub sum: Option<i128>,
 }
 
 /// Encodes rows as one file; `None` when there are none. Takes its time: call it off the async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit the specification: a column is missing, rows are not sorted as claimed, or
-/// a modified time is null or outside the span; what their source says when it cannot go on.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit the specification: a column is missing,
+/// rows are not sorted as claimed, or a modified time is null or outside the span; what their source says when it
+/// cannot go on.
 pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<Option<EncodedFile>> {
     let columns = rows.open()?;
     let (schema, rows) = (columns.schema(), columns.rows());

@@ -1,7 +1,7 @@
 //! The rows of a file, before it is encoded: a column at a time.
 //!
-//! A file is encoded one column after the other, so that one dictionary and one compressor are at work at a time, and rows that lie
-//! scattered over many pages are collected where they are close together: within one column.
+//! A file is encoded one column after the other, so that one dictionary and one compressor are at work at a time, and
+//! rows that lie scattered over many pages are collected where they are close together: within one column.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 /// Rows of one table, of which any part of any column can be had. Asked on a thread for work that takes its time.
 pub trait Columns: Send {
-    /// Their columns. Text may be [`Binary`](arrow_schema::DataType::Binary) where it was read as UTF-8: then nobody looks at every letter
-    /// once more.
+    /// Their columns. Text may be [`Binary`](arrow_schema::DataType::Binary) where it was read as UTF-8: then nobody
+    /// looks at every letter once more.
     fn schema(&self) -> SchemaRef;
 
     /// How many rows there are.

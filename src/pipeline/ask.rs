@@ -69,7 +69,8 @@ pub(super) async fn query_number(gateway: &Gateway, decoder: &Arc<PageDecoder>, 
     called.await?.value.into_read()
 }
 
-/// The rows of a page that are of this number exactly, and those that may be of any: a server may give what begins with it, or everything.
+/// The rows of a page that are of this number exactly, and those that may be of any: a server may give what begins with
+/// it, or everything.
 pub(super) fn rows_of(page: &Page, number: &str) -> Vec<usize> {
     let invalid: HashMap<usize, &Quarantined> = page.quarantined_rows().zip(page.quarantined()).collect();
     let is_own = |(row, key): (usize, &RowKey)| {
@@ -82,8 +83,8 @@ pub(super) fn rows_of(page: &Page, number: &str) -> Vec<usize> {
     page.rows().iter().enumerate().filter_map(is_own).collect()
 }
 
-/// One cheap signed call that changes nothing, a page of one row of one past second: when it is answered by the method, credentials, clock,
-/// address and permission are right.
+/// One cheap signed call that changes nothing, a page of one row of one past second: when it is answered by the method,
+/// credentials, clock, address and permission are right.
 pub(super) async fn ping(gateway: &Gateway, decoder: &Arc<PageDecoder>, clock: &dyn Clock) -> Result<()> {
     let decoder = Arc::clone(decoder);
     let window = Window::second(clock.now().plus_seconds(-3_600));

@@ -47,7 +47,8 @@ impl Forecast {
         self.windows.iter().filter_map(|planned| planned.rows).sum()
     }
 
-    /// Calls of one window in a quiet world: its pages and one more, one further where they are all full, or one when it is less than a page.
+    /// Calls of one window in a quiet world: its pages and one more, one further where they are all full, or one when
+    /// it is less than a page.
     pub fn calls_of(&self, planned: &PlannedWindow) -> u64 {
         let size = u64::from(self.page_size);
         let calls = |rows: u64| rows.div_ceil(size) + 1 + u64::from(rows.is_multiple_of(size));
@@ -60,8 +61,8 @@ impl Forecast {
     }
 }
 
-/// Plans as [`sync`](super::sync) would, without landing anything. With an account it asks the gateway for the total of each window, one
-/// call for each window at most, and one for each that is found too large; without one it asks nobody.
+/// Plans as [`sync`](super::sync) would, without landing anything. With an account it asks the gateway for the total of
+/// each window, one call for each window at most, and one for each that is found too large; without one it asks nobody.
 ///
 /// # Errors
 /// As [`Gateway::query`], and usage errors of the range.

@@ -1,8 +1,9 @@
 //! How a run is asked to end, and by when it has.
 //!
-//! Who is asked once ends in order: what is whole is committed, the lease is given back. That has a limit, because whatever is still waited for
-//! (a store, a gateway, a disk) may never answer; and who is asked twice ends at once. So all that a run waits for after it was asked is bounded by
-//! [`over`](Interrupt::over). What is let go then is what a killed process would have left: the next run clears it away.
+//! Who is asked once ends in order: what is whole is committed, the lease is given back. That has a limit, because
+//! whatever is still waited for (a store, a gateway, a disk) may never answer; and who is asked twice ends at once. So
+//! all that a run waits for after it was asked is bounded by [`over`](Interrupt::over). What is let go then is what a
+//! killed process would have left: the next run clears it away.
 
 use std::future::Future;
 use std::time::Duration;
@@ -79,7 +80,8 @@ impl Interrupt {
         }
     }
 
-    /// The outcome of work that is under way, unless it takes so long after the run was asked to end that nothing could be given back.
+    /// The outcome of work that is under way, unless it takes so long after the run was asked to end that nothing could
+    /// be given back.
     pub(super) async fn unless_late<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),

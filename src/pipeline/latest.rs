@@ -1,5 +1,5 @@
-//! What a lake knows of requisitions now: the latest committed version of each that is asked for, and which have been left partly
-//! referenced for long. Reads the committed set file by file; memory grows with what is asked for only.
+//! What a lake knows of requisitions now: the latest committed version of each that is asked for, and which have been
+//! left partly referenced for long. Reads the committed set file by file; memory grows with what is asked for only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,12 +44,12 @@ pub(crate) fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
     })
 }
 
-/// The latest versions of `numbers` in the lake: of each number the rows with the greatest modified time. They are several, in the order of their
-/// ids, where requisitions share their number and that second.
+/// The latest versions of `numbers` in the lake: of each number the rows with the greatest modified time. They are
+/// several, in the order of their ids, where requisitions share their number and that second.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a
-/// committed file is missing or was changed.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a committed file is missing or was changed.
 pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<Known>>> {
     let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
@@ -81,8 +81,8 @@ fn keep_latest(held: &mut Vec<Known>, version: Known) {
 /// The requisitions that are partly referenced and have not been modified for so long, of one warehouse or of all.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake does not know the present: its coverage ends more than a day ago, or has a gap in which one of them
-/// may have been modified. Otherwise as [`latest`].
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake does not know the present: its coverage ends more than a
+/// day ago, or has a gap in which one of them may have been modified. Otherwise as [`latest`].
 pub(crate) async fn stale(
     lake: &Lake,
     seconds: i64,

@@ -21,8 +21,8 @@ impl LeaseSession {
     /// Takes the lease; `None` when the run is interrupted before it has it.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when another run holds it and is not waited for, [`ErrorKind::Lake`](crate::ErrorKind::Lake)
-    /// when the object store does not answer.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when another run holds it and is not waited for,
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the object store does not answer.
     pub(super) async fn begin(self, wait: LeaseWait, interrupt: &Interrupt) -> Result<Option<HeldLease>> {
         let Self { store, account, run, clock } = self;
         let acquiring = Lease::acquire(store, account, run, clock, wait, interrupt.asked());
@@ -34,7 +34,8 @@ impl LeaseSession {
 pub(super) struct HeldLease(Lease);
 
 impl HeldLease {
-    /// Does `work`, and gives the lease back whatever came of it. One that cannot be given back in time goes stale by itself.
+    /// Does `work`, and gives the lease back whatever came of it. One that cannot be given back in time goes stale by
+    /// itself.
     ///
     /// # Errors
     /// Those of `work`.

@@ -1,8 +1,8 @@
 //! The rows of a proved window, as the parts in which they land.
 //!
-//! Pages that are in memory land as one part, which in nearly every window is all of it. Pages that were put aside on disk are read
-//! again in groups that fit in memory, each group a part of its own, sorted in itself. A group is read when its first row is
-//! wanted and let go when its last file is written.
+//! Pages that are in memory land as one part, which in nearly every window is all of it. Pages that were put aside on
+//! disk are read again in groups that fit in memory, each group a part of its own, sorted in itself. A group is read
+//! when its first row is wanted and let go when its last file is written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::time::{BeijingTime, Coverage, Window};
 
-/// A run plans so much less than this machine's clock allows: the server's, in whole seconds too, may say up to that much less, and a window
-/// that ends too late is walked twice.
+/// A run plans so much less than this machine's clock allows: the server's, in whole seconds too, may say up to that
+/// much less, and a window that ends too late is walked twice.
 pub(super) const PLANNING_SLACK_SECONDS: i64 = 2;
 
 /// What the user asked for.
@@ -30,7 +30,8 @@ pub struct Resolved {
 }
 
 impl Range {
-    /// The latest second that may be covered when the server's clock has reached `now`. That second is over, whatever the lag.
+    /// The latest second that may be covered when the server's clock has reached `now`. That second is over, whatever
+    /// the lag.
     pub fn latest(&self, now: BeijingTime) -> BeijingTime {
         let lag = i64::try_from(self.lag.as_secs()).unwrap_or(i64::MAX).max(1);
         let latest = now.plus_seconds(lag.saturating_neg());
@@ -49,11 +50,12 @@ impl Range {
         }
     }
 
-    /// Resolves the range at `now` by this machine's clock against what the lake covers; `start` is where a run begins that is told no start: the earliest second
-    /// that was ever asked for or is covered.
+    /// Resolves the range at `now` by this machine's clock against what the lake covers; `start` is where a run begins
+    /// that is told no start: the earliest second that was ever asked for or is covered.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, when the start is after the end, or in the future.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) without a start on an empty lake, when the start is after the end,
+    /// or in the future.
     pub fn resolve(&self, coverage: &Coverage, start: Option<BeijingTime>, now: BeijingTime) -> Result<Resolved> {
         self.check_start(now)?;
         let span = coverage.span();

@@ -1,16 +1,18 @@
 //! Raw responses, kept as they came, so that a lake can be rebuilt without the ERP.
 //!
-//! While a window is walked, every answer that the walk takes in is appended to a temporary file without a name, in the order in which it was
-//! taken in: with the same answers in the same order, a walk comes to the same end. When a window lands, the file becomes the commit's
-//! `_raw` object, zstd with one JSON object a line, format 0.9:
+//! While a window is walked, every answer that the walk takes in is appended to a temporary file without a name, in the
+//! order in which it was taken in: with the same answers in the same order, a walk comes to the same end. When a window
+//! lands, the file becomes the commit's `_raw` object, zstd with one JSON object a line, format 0.9:
 //!
 //! ```text
 //! {"format":"0.9","method":"...","parameters":{...},"window":{"start":"...","end":"..."},"page_no":3,"page_size":100,
 //!  "asked_at":"2026-10-01T00:00:00.000000Z","received_at":"2026-10-01T00:00:00.250000Z","retries":0,"body":"{...}"}
 //! ```
 //!
-//! `parameters` are those of the business alone: nobody who may read the lake learns an account's key or a signature. `body` is the answer
-//! byte for byte, as a JSON string; but where the gateway repeats a secret, a salt or a signature, `(hidden)` stands in its place. Answers that were not understood, and asked for again, are only counted, as `retries`.
+//! `parameters` are those of the business alone: nobody who may read the lake learns an account's key or a signature.
+//! `body` is the answer byte for byte, as a JSON string; but where the gateway repeats a secret, a salt or a signature,
+//! `(hidden)` stands in its place. Answers that were not understood, and asked for again, are only counted, as
+//! `retries`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -151,7 +153,8 @@ impl Recorder {
     }
 }
 
-/// The `_raw` object of all `records`, one after the other; none when nothing was kept. Takes its time: call it off the async threads.
+/// The `_raw` object of all `records`, one after the other; none when nothing was kept. Takes its time: call it off the
+/// async threads.
 pub(super) fn join(records: Vec<Record>) -> Result<Option<Raw>> {
     let (mut packed, mut answers) = (Vec::new(), 0);
     for mut record in records {
@@ -194,10 +197,12 @@ fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(&head, ZSTD_LEVEL)
 }
 
-/// Reads a `_raw` object, answer by answer, in the order in which they were taken in. Takes its time: call it off the async threads.
+/// Reads a `_raw` object, answer by answer, in the order in which they were taken in. Takes its time: call it off the
+/// async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what this module writes.
+/// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what
+/// this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
     let broken = |why: String| Error::new(ErrorKind::Defect, "cannot read the raw responses").with("why", why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;

@@ -1,7 +1,8 @@
 //! Which committed windows are walked again, and what they hold.
 //!
-//! A refresh takes the place of whole commits: the wanted range is widened to the commits that it touches. Neighbours are replaced together, as
-//! long as they stay in one Beijing month and are no more than a walk should read, so that many small commits become one.
+//! A refresh takes the place of whole commits: the wanted range is widened to the commits that it touches. Neighbours
+//! are replaced together, as long as they stay in one Beijing month and are no more than a walk should read, so that
+//! many small commits become one.
 
 use std::collections::BTreeMap;
 

@@ -17,8 +17,8 @@ use crate::proof::Proof;
 use crate::transform::{Refreshed, assemble, carry_over};
 use crate::worker::blocking;
 
-/// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced commits hold
-/// and the ERP does not return any more.
+/// Walks the window of committed windows again, all of it, and commits what was read together with what the replaced
+/// commits hold and the ERP does not return any more.
 pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Replacement) -> Result<TaskOutcome> {
     let begun = task.source.gateway().moment();
     let too_late = || TaskOutcome { is_too_late: true, ..TaskOutcome::default() };
@@ -46,8 +46,8 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
     };
     let decoder = task.source.decoder().clone();
     let (fresh, refreshed, raw, extra) = blocking(move || {
-        // A row of the second after a piece lands with the next piece; a record without a readable modified time may have come with
-        // both.
+        // A row of the second after a piece lands with the next piece; a record without a readable modified time may
+        // have come with both.
         let extra = drop_extra_rows(&pages, &mut selected);
         pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
         let fresh = assemble(pages, &selected)?;
@@ -78,7 +78,8 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
     Ok(outcome)
 }
 
-/// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else `error` stands.
+/// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else
+/// `error` stands.
 async fn overtaken(task: &Task<'_>, removes: Vec<CommitId>, error: Error) -> Result<TaskOutcome> {
     task.writer.follow().await?;
     let lake = task.writer.view().await;
@@ -88,8 +89,9 @@ async fn overtaken(task: &Task<'_>, removes: Vec<CommitId>, error: Error) -> Res
     Ok(TaskOutcome { replace_again: refresh::plan_again(&lake, &removes, task.options), ..TaskOutcome::default() })
 }
 
-/// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and all but one of a
-/// record without a readable modified time that came with both. Gives how many versions were dropped, which the totals of the walks count.
+/// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and
+/// all but one of a record without a readable modified time that came with both. Gives how many versions were dropped,
+/// which the totals of the walks count.
 pub(super) fn drop_extra_rows(pages: &[BufferedPage], selected: &mut Vec<(usize, usize)>) -> u64 {
     let (mut landed, mut extra) = (HashSet::new(), HashSet::new());
     selected.retain(|(page, row)| {

@@ -1,4 +1,5 @@
-//! Rebuilding a lake without the ERP: from the answers that another lake has kept, or from page files that somebody saved.
+//! Rebuilding a lake without the ERP: from the answers that another lake has kept, or from page files that somebody
+//! saved.
 
 mod files;
 mod kept;

@@ -35,8 +35,8 @@ use crate::transform::{PageDecoder, table_specs};
 
 /// However little memory there is: a window costs one call more than its pages, and files of its own.
 const FEWEST_PAGES: u64 = 10;
-/// How many windows are under way at once: enough that one is read while others are encoded and written. What their pages are expected to
-/// take in memory allows fewer at times.
+/// How many windows are under way at once: enough that one is read while others are encoded and written. What their
+/// pages are expected to take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
 
 /// What there is to do.
@@ -79,7 +79,8 @@ pub(super) struct Run<'a> {
     replacements: VecDeque<Replacement>,
     /// What the lake covers, as far as this run knows.
     coverage: Coverage,
-    /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were tried before.
+    /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were
+    /// tried before.
     tried: Option<Window>,
     /// The windows that were cut, and what their pieces must add up to.
     cuts: Cuts,
@@ -159,8 +160,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Walks until all is done, or the run is interrupted: then windows whose pages are all there are finished, and of others the part that is
-    /// proved.
+    /// Walks until all is done, or the run is interrupted: then windows whose pages are all there are finished, and of
+    /// others the part that is proved.
     pub(super) async fn until_interrupted(mut self, interrupt: &Interrupt) -> SyncReport {
         let quit = self.quit.clone();
         let is_done = {
@@ -188,8 +189,8 @@ impl<'a> Run<'a> {
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
-        // The first window goes alone until its total is known, so that refused credentials are refused once and its density plans the
-        // others.
+        // The first window goes alone until its total is known, so that refused credentials are refused once and its
+        // density plans the others.
         let mut is_alone = true;
         loop {
             let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
@@ -240,7 +241,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What to do next and the memory that it is expected to take beside what is under way; none when nothing is left, or it must wait.
+    /// What to do next and the memory that it is expected to take beside what is under way; none when nothing is left,
+    /// or it must wait.
     fn next_that_fits(&mut self, reserved: &HashMap<Window, usize>) -> Option<(Work, usize)> {
         if self.report.stopped.is_some() || self.quit.is_set() {
             return None;
@@ -280,7 +282,8 @@ impl<'a> Run<'a> {
 
     /// What the pages of a window are expected to take in memory.
     fn expected_bytes(&self, work: &Work) -> usize {
-        // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way then.
+        // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way
+        // then.
         if let Work::Again(_) = work {
             return self.source.spill().limit_bytes().saturating_add(1);
         }

@@ -14,8 +14,8 @@ use crate::gateway::{Answer, Gateway, NotRead, Query, Response, UnreadableRespon
 use crate::time::{Clock, Window};
 use crate::transform::{Page, PageContext, PageDecoder};
 
-/// After so many responses that stayed unreadable, and not one row that could be read, what cannot be read is not some records but everything.
-/// A record among sound ones is found by three of them in a page of a hundred.
+/// After so many responses that stayed unreadable, and not one row that could be read, what cannot be read is not some
+/// records but everything. A record among sound ones is found by three of them in a page of a hundred.
 const MOST_UNREAD: u32 = 60;
 
 /// Where the walks of one account get their pages.

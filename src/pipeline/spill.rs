@@ -1,9 +1,10 @@
 //! Where the pages of a walk wait until their window is proved.
 //!
-//! Pages are kept decoded as long as all of them together stay within the run's memory. What comes after that is kept as the answer was,
-//! compressed, in a temporary file that has no name, so that a run that dies leaves nothing; its columns are read again when it lands.
-//! So neither the rows of a window nor the windows of a run decide how much memory a run takes, and no window waits for another's memory.
-//! What does grow with a window, by some 200 bytes a requisition, is the identities by which the walk knows that it has them all.
+//! Pages are kept decoded as long as all of them together stay within the run's memory. What comes after that is kept
+//! as the answer was, compressed, in a temporary file that has no name, so that a run that dies leaves nothing; its
+//! columns are read again when it lands. So neither the rows of a window nor the windows of a run decide how much
+//! memory a run takes, and no window waits for another's memory. What does grow with a window, by some 200 bytes a
+//! requisition, is the identities by which the walk knows that it has them all.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -19,8 +20,8 @@ use crate::transform::{Page, PageContext, PageDecoder};
 /// JSON of many like rows: the quickest level makes it some twenty times smaller.
 const ZSTD_LEVEL: i32 = 1;
 
-/// What a row takes besides its columns: its key on the page, and its place among those that the walk has seen. Of a page that is put on
-/// disk or forgotten it stays, and does not count: it is what grows with a window.
+/// What a row takes besides its columns: its key on the page, and its place among those that the walk has seen. Of a
+/// page that is put on disk or forgotten it stays, and does not count: it is what grows with a window.
 const KEY_BYTES: usize = 200;
 
 /// The pages of one run that wait.
@@ -113,7 +114,8 @@ impl SpillBuffer {
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let share = Share { buffer: Arc::clone(self), bytes };
-        // Expectations are off by a little; that is no reason to put pages on disk. Its response is in memory as well, and others as large may be.
+        // Expectations are off by a little; that is no reason to put pages on disk. Its response is in memory as well,
+        // and others as large may be.
         if before + bytes + body.len() <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
             return BufferedPage { page, columns: Residency::InMemory(share) };
         }
@@ -130,8 +132,9 @@ impl SpillBuffer {
         }
     }
 
-    /// Keeps a page that stands for a response of `size` bytes that nobody can read, and `why`. Its `body` is kept where it is that of one record; a
-    /// response of several is asked for in smaller pages, and many large ones must not wait for that in memory.
+    /// Keeps a page that stands for a response of `size` bytes that nobody can read, and `why`. Its `body` is kept
+    /// where it is that of one record; a response of several is asked for in smaller pages, and many large ones
+    /// must not wait for that in memory.
     pub(super) fn keep_unreadable(
         self: &Arc<Self>,
         decoder: &PageDecoder,
@@ -152,7 +155,8 @@ impl SpillBuffer {
         self.limit_bytes
     }
 
-    /// How many rows are expected to fit in so many bytes, going by those that were kept so far; as many as you like before the first.
+    /// How many rows are expected to fit in so many bytes, going by those that were kept so far; as many as you like
+    /// before the first.
     pub(super) fn rows_in(&self, bytes: usize) -> u64 {
         match self.seen_bytes.load(Ordering::Relaxed) {
             0 => u64::MAX,
@@ -223,7 +227,8 @@ impl BufferedPage {
     /// The page with its columns, read again. Takes its time: call it off the async threads.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the temporary file does not give back what was written to it.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the temporary file does not give back what was written
+    /// to it.
     pub(super) fn read_again(&self, decoder: &PageDecoder) -> Result<Page> {
         let Residency::Spilled(Spilled { buffer, span, context, .. }) = &self.columns else {
             return Err(Error::internal("a page that is in memory was read again"));

@@ -63,7 +63,8 @@ pub(crate) fn check_can_stop(account: &AccountSettings) -> Result<()> {
 /// How much the lake's word counts before a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LakeWord {
-    /// What the lake does not know, or does not know as partly referenced, is refused beforehand, where the lake knows the present.
+    /// What the lake does not know, or does not know as partly referenced, is refused beforehand, where the lake knows
+    /// the present.
     Counts,
     /// The ERP decides.
     Ignored,
@@ -89,8 +90,9 @@ pub(crate) fn plan_stops(
     StopPlan::of(numbers.list(), &stops, in_lake)
 }
 
-/// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait for a sync, and the
-/// log keeps two stops of one number apart. Only where one run at a time may write, it is held like by any other.
+/// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait
+/// for a sync, and the log keeps two stops of one number apart. Only where one run at a time may write, it is held like
+/// by any other.
 ///
 /// # Errors
 /// What keeps the run from its first call: usage, an unavailable lake. Later failures are part of the report.
@@ -192,7 +194,8 @@ impl Erp for Called {
     async fn query(&self, number: &str) -> Result<Option<Observation>> {
         match query_number(&self.gateway, &self.decoder, number).await {
             Ok(page) => observation(&page, number, self.edition),
-            // A client of the ERP that is too old to be asked for a number, perhaps: nothing is seen, and others may go on.
+            // A client of the ERP that is too old to be asked for a number, perhaps: nothing is seen, and others may go
+            // on.
             Err(error) if error.kind() == ErrorKind::GatewayRefused => {
                 tracing::warn!(number, %error, "the query of a number was refused");
                 Ok(None)
@@ -202,10 +205,11 @@ impl Erp for Called {
     }
 }
 
-/// What the rows of `number` show, and only those: the answer may hold others, such as those of numbers that begin like it.
+/// What the rows of `number` show, and only those: the answer may hold others, such as those of numbers that begin like
+/// it.
 ///
-/// Of each requisition that has the number its latest rows count. Where they say different things, nobody knows what the number is now, nor
-/// where one of them cannot be read: then nothing is seen.
+/// Of each requisition that has the number its latest rows count. Where they say different things, nobody knows what
+/// the number is now, nor where one of them cannot be read: then nothing is seen.
 fn observation(page: &Page, number: &str, edition: Edition) -> Result<Option<Observation>> {
     let mut latest: BTreeMap<Option<ApplyId>, (BeijingTime, Vec<Observation>)> = BTreeMap::new();
     for row in rows_of(page, number) {

@@ -16,7 +16,8 @@ pub struct Tally {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The exact sum of `real_num` over the headers, or over the details where the headers have none (flagship), times 10,000.
+    /// The exact sum of `real_num` over the headers, or over the details where the headers have none (flagship), times
+    /// 10,000.
     pub real_num_scaled: i128,
 }
 

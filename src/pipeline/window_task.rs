@@ -21,9 +21,11 @@ use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Remarks};
 use crate::worker::blocking;
 
-/// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the next run.
+/// An empty window at the end of the range is committed only when it is this long; a shorter one is asked again by the
+/// next run.
 const SHORTEST_EMPTY_TAIL_SECONDS: u64 = 3600;
-/// A window that ends so close to the latest second is the end of the range: it is planned some moments before it is walked.
+/// A window that ends so close to the latest second is the end of the range: it is planned some moments before it is
+/// walked.
 const TAIL_SLACK_SECONDS: i64 = 60;
 
 /// What the walk of a window heard of the server's totals.
@@ -99,7 +101,8 @@ impl Task<'_> {
         record: Option<Record>,
     ) -> Result<TaskOutcome> {
         let walked = walked?;
-        // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be walked.
+        // A window that ends later than the server's clock allows was planned by a wrong clock: walk what may be
+        // walked.
         let latest = self.latest(begun);
         if latest < window.end() {
             tracing::debug!(%latest, "the window ends later than the gateway's clock allows");
@@ -170,7 +173,8 @@ impl Task<'_> {
         Ok(outcome)
     }
 
-    /// The latest second that a walk may cover which was begun at `begun`: rows enter a second until the server's clock is the lag behind it.
+    /// The latest second that a walk may cover which was begun at `begun`: rows enter a second until the server's clock
+    /// is the lag behind it.
     pub(super) fn latest(&self, begun: ServerMoment) -> BeijingTime {
         self.wanted.latest(self.source.gateway().reached_at(begun).unwrap_or_else(|| self.clock.now()))
     }
@@ -187,8 +191,8 @@ impl Task<'_> {
         Ok((outcome, record))
     }
 
-    /// Commits what is new, unless too many records of its window and of the pieces that share the window's budget are invalid; `first_invalid` says
-    /// what is wrong with the first of them.
+    /// Commits what is new, unless too many records of its window and of the pieces that share the window's budget are
+    /// invalid; `first_invalid` says what is wrong with the first of them.
     pub(super) async fn commit(
         &self,
         new: NewCommit,

@@ -1,7 +1,7 @@
 //! Connections that the server can cut without a word, as a network does.
 //!
-//! An HTTP server always answers; to fail like a network, it must be stopped from writing. Each connection carries a switch that
-//! turns every further write into an error, upon which the server drops it.
+//! An HTTP server always answers; to fail like a network, it must be stopped from writing. Each connection carries a
+//! switch that turns every further write into an error, upon which the server drops it.
 
 use std::io;
 use std::pin::Pin;

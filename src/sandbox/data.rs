@@ -1,8 +1,8 @@
 //! Believable requisitions by seed: the same seed, number, days and end give the same data for ever.
 //!
-//! They keep what a real ERP keeps: created before modified, numbers unique within their day, header quantities the sums of their
-//! lines', states that agree with what was referenced. And they hold what breaks careless readers: several on one second, quantities of
-//! nineteen digits, empty and zero dates, quotes, backslashes, line breaks, emoji.
+//! They keep what a real ERP keeps: created before modified, numbers unique within their day, header quantities the
+//! sums of their lines', states that agree with what was referenced. And they hold what breaks careless readers:
+//! several on one second, quantities of nineteen digits, empty and zero dates, quotes, backslashes, line breaks, emoji.
 
 use std::collections::HashMap;
 
@@ -25,8 +25,8 @@ const STATES: [(Status, u64); 6] = [
     (Status::Cancelled, 5),
 ];
 
-/// `requisitions` requisitions created and last modified within the `days` days that end with the second `end`, in order of
-/// apply_id.
+/// `requisitions` requisitions created and last modified within the `days` days that end with the second `end`, in
+/// order of apply_id.
 pub fn generate(seed: u64, requisitions: usize, days: u32, end: BeijingTime) -> Vec<Requisition> {
     let mut dice = Dice::new(seed, 0);
     let words = Vocabulary::new(&mut dice);
@@ -225,7 +225,8 @@ fn lines(dice: &mut Dice) -> usize {
     (1..30).take_while(|_| dice.happens(0.8)).count() + 1
 }
 
-/// Whole pieces most often, now and then quarters or ten-thousandths; always at least two units, so that a part of it exists.
+/// Whole pieces most often, now and then quarters or ten-thousandths; always at least two units, so that a part of it
+/// exists.
 fn quantity(dice: &mut Dice) -> Quantity {
     match dice.below(20) {
         0..16 => Quantity::pieces(1 + (dice.fraction() * dice.fraction() * 2000.0) as i64),

@@ -1,14 +1,15 @@
 //! A small seeded source of chance (SplitMix64).
 //!
-//! The sandbox's data is quoted in documents and compared in tests, so one seed must give the same requisitions for ever. The `rand`
-//! crate promises that for no generator of its own across versions; these dozen lines do.
+//! The sandbox's data is quoted in documents and compared in tests, so one seed must give the same requisitions for
+//! ever. The `rand` crate promises that for no generator of its own across versions; these dozen lines do.
 
 /// A seeded stream of numbers. Equal seeds give equal streams, on every machine and in every version.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// A stream of its own for every pair of seed and number, so that the n-th call draws the same whatever calls came before it.
+    /// A stream of its own for every pair of seed and number, so that the n-th call draws the same whatever calls came
+    /// before it.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut dice = Self(seed ^ stream.wrapping_mul(0xA24B_AED4_963E_E407));
         dice.next();

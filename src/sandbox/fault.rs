@@ -57,8 +57,8 @@ pub enum Fault {
     Disconnect,
     /// The gateway does its work, then the connection is closed without an answer.
     LostAnswer,
-    /// The connection is closed without an answer, and what the call was to change changes so many seconds of the gateway's clock later.
-    /// Only a stop changes anything; what a query would have answered is lost.
+    /// The connection is closed without an answer, and what the call was to change changes so many seconds of the
+    /// gateway's clock later. Only a stop changes anything; what a query would have answered is lost.
     LateEffect {
         /// Seconds of the gateway's clock.
         seconds: u32,
@@ -197,8 +197,8 @@ impl Fault {
             }
             Self::Truncated => Response::new(Body::from(half)),
             Self::ShortBody => {
-                // As a stream, so that nobody compares the promise with what is there to send; with a pause, in which the half goes
-                // out before the connection breaks.
+                // As a stream, so that nobody compares the promise with what is there to send; with a pause, in which
+                // the half goes out before the connection breaks.
                 let broken = async {
                     tokio::task::yield_now().await;
                     Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))

@@ -1,5 +1,5 @@
-//! What the gateways have in common: a request is read, its caller checked, its question answered, and the answer or a refusal written.
-//! How each of these looks on the wire is [`openapi2`] or [`qjb`].
+//! What the gateways have in common: a request is read, its caller checked, its question answered, and the answer or a
+//! refusal written. How each of these looks on the wire is [`openapi2`] or [`qjb`].
 
 use axum::http::request::Parts;
 use axum::http::{Method, header};

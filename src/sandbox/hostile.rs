@@ -1,4 +1,5 @@
-//! How the gateway misbehaves on demand: one plain structure, read anew at each call, and the command line's spelling of its parts.
+//! How the gateway misbehaves on demand: one plain structure, read anew at each call, and the command line's spelling
+//! of its parts.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -162,7 +163,8 @@ impl FromStr for Drift {
 }
 
 impl Drift {
-    /// Edits requisitions of `window`, so that they leave it. A window that the present is still in is let alone: nothing would leave.
+    /// Edits requisitions of `window`, so that they leave it. A window that the present is still in is let alone:
+    /// nothing would leave.
     pub(super) fn strike(&self, world: &mut World, window: Window, dice: &mut Dice) {
         if window.end() >= world.now() {
             return;

@@ -1,7 +1,9 @@
-//! The sandbox's memory: every version of every requisition with the time it lived, and every call with what was answered.
+//! The sandbox's memory: every version of every requisition with the time it lived, and every call with what was
+//! answered.
 //!
-//! Tests use it as their oracle, so it shares no code with the connector. One sequence counts mutations and calls alike: a version
-//! lived during a walk exactly when it was born before the walk's first call and had not died when the last one ended.
+//! Tests use it as their oracle, so it shares no code with the connector. One sequence counts mutations and calls
+//! alike: a version lived during a walk exactly when it was born before the walk's first call and had not died when the
+//! last one ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -133,7 +135,8 @@ impl Journal {
         self.by_number.get(number).into_iter().flatten().filter_map(|index| self.versions.get(*index))
     }
 
-    /// The versions in `window` that lived during the whole of `from_seq..=to_seq`: what a walk between them must bring home.
+    /// The versions in `window` that lived during the whole of `from_seq..=to_seq`: what a walk between them must bring
+    /// home.
     pub fn alive_throughout(&self, window: Window, from_seq: u64, to_seq: u64) -> impl Iterator<Item = &Version> {
         self.versions.iter().filter(move |version| {
             window.contains(version.requisition.modified) && version.lived_throughout(from_seq, to_seq)

@@ -1,7 +1,7 @@
 //! What both gateways ask of the world: a page of a window, or one requisition by its number.
 //!
-//! Like the real ERP the sandbox runs two statements for a page that carries a total, one that counts and one that lists, and the
-//! world may change between them.
+//! Like the real ERP the sandbox runs two statements for a page that carries a total, one that counts and one that
+//! lists, and the world may change between them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,16 +1,20 @@
-//! A faithful simulated ERP: the vendor's gateways over HTTP, with a world that tests script and a journal that tests believe.
+//! A faithful simulated ERP: the vendor's gateways over HTTP, with a world that tests script and a journal that tests
+//! believe.
 //!
-//! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's pages document;
-//!   [`Behaviour`] lists everything in which it can be told to differ.
-//! - [`Oddities`] are what real gateways were seen to answer beside the vendor's page, each by a name; they may change while it runs.
+//! - [`Sandbox`] is a running server on a loopback port, with credentials of its own. It answers as the vendor's pages
+//!   document; [`Behaviour`] lists everything in which it can be told to differ.
+//! - [`Oddities`] are what real gateways were seen to answer beside the vendor's page, each by a name; they may change
+//!   while it runs.
 //! - [`World`] holds the requisitions: add, edit, thin out, purge; hold or advance its [`SandboxClock`].
 //! - [`Journal`] is the oracle: every version with the time it lived, every call with what it was answered.
 //! - [`generate`] makes believable requisitions by seed, the same for ever.
 //!
-//! The signature, the status codes and the JSON are written a second time from the vendor's description instead of being shared with
-//! the client, so that a mistake cannot agree with itself. Beijing times and windows are shared; they have property tests of their own.
+//! The signature, the status codes and the JSON are written a second time from the vendor's description instead of
+//! being shared with the client, so that a mistake cannot agree with itself. Beijing times and windows are shared; they
+//! have property tests of their own.
 //!
-//! The server runs on a small runtime of its own, so that a test may block, or hold the world still, without stopping it.
+//! The server runs on a small runtime of its own, so that a test may block, or hold the world still, without stopping
+//! it.
 
 mod clock;
 mod connection;

@@ -1,10 +1,13 @@
-//! The oddities of gateways: what real ones were seen to answer beside the vendor's page, each by a name, to be had on demand.
+//! The oddities of gateways: what real ones were seen to answer beside the vendor's page, each by a name, to be had on
+//! demand.
 //!
-//! An oddity is written `name`, `name=N` or `name=AMOUNT:N`, several of them with commas between. Each theme is a file: it holds the
-//! table of its kinds and the pure functions that the server asks while it answers. What a record or a call meets is decided by its id
-//! or its number, and where chance has a part by the seed; so one seed gives the same answers for ever.
+//! An oddity is written `name`, `name=N` or `name=AMOUNT:N`, several of them with commas between. Each theme is a file:
+//! it holds the table of its kinds and the pure functions that the server asks while it answers. What a record or a
+//! call meets is decided by its id or its number, and where chance has a part by the seed; so one seed gives the same
+//! answers for ever.
 //!
-//! The journal stays the oracle: it tells what the ERP held and which rows and total an answer carried, whatever dress they came in.
+//! The journal stays the oracle: it tells what the ERP held and which rows and total an answer carried, whatever dress
+//! they came in.
 
 mod clock;
 mod dress;
@@ -185,8 +188,8 @@ impl Oddity {
         self.kind
     }
 
-    /// Whether it strikes the requisition with this `apply_id`, if it is one that strikes every N-th requisition. Kinds strike
-    /// different ones.
+    /// Whether it strikes the requisition with this `apply_id`, if it is one that strikes every N-th requisition. Kinds
+    /// strike different ones.
     pub fn touches(&self, apply_id: i64) -> bool {
         let shift = self.kind.name.bytes().map(i64::from).sum();
         i64::try_from(self.every).is_ok_and(|every| apply_id.wrapping_add(shift).checked_rem_euclid(every) == Some(0))

@@ -1,7 +1,9 @@
-//! The enterprise and Y gateway as the vendor's page documents it: `POST {base}/purchase_apply_query.php` with a form body.
+//! The enterprise and Y gateway as the vendor's page documents it: `POST {base}/purchase_apply_query.php` with a form
+//! body.
 //!
-//! Pure functions from a request to a checked question, and from an answer to its JSON. Only code 2180 and its text are the vendor's;
-//! the other codes are invented or taken from public clients, and the texts hold the words that those clients look for.
+//! Pure functions from a request to a checked question, and from an answer to its JSON. Only code 2180 and its text are
+//! the vendor's; the other codes are invented or taken from public clients, and the texts hold the words that those
+//! clients look for.
 
 use crate::time::{BeijingTime, Window};
 

@@ -190,8 +190,8 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Spoils its share of `requisitions`: for one seed always the same ones in the same way. What was spoiled is what it was before
-    /// in the ERP's own eyes, so it is found by its times and number; later versions stay spoiled.
+    /// Spoils its share of `requisitions`: for one seed always the same ones in the same way. What was spoiled is what
+    /// it was before in the ERP's own eyes, so it is found by its times and number; later versions stay spoiled.
     pub fn spoil(&self, requisitions: &mut [Requisition], edition: Edition, seed: u64) {
         for requisition in requisitions {
             let mut dice = Dice::new(seed, requisition.apply_id.unsigned_abs());

@@ -1,9 +1,9 @@
-//! The flagship gateway as the vendor's pages document it: `POST {base}` with the common parameters in the query string and a JSON array of
-//! positional arguments as body.
+//! The flagship gateway as the vendor's pages document it: `POST {base}` with the common parameters in the query string
+//! and a JSON array of positional arguments as body.
 //!
-//! Pure functions from a request to a checked question, and from an answer to its JSON. The shapes of both answers, status 100 with its
-//! texts for rate, span and dates, and the text of a requisition that is not partly referenced are the vendor's; the other statuses and
-//! texts are those that public clients met, and what nobody has seen is invented.
+//! Pure functions from a request to a checked question, and from an answer to its JSON. The shapes of both answers,
+//! status 100 with its texts for rate, span and dates, and the text of a requisition that is not partly referenced are
+//! the vendor's; the other statuses and texts are those that public clients met, and what nobody has seen is invented.
 
 use serde_json::{Map, Value};
 
@@ -214,8 +214,8 @@ fn data_fields(data: &mut Object<'_>, listing: &Listing, behaviour: &Behaviour, 
     }
 }
 
-/// The JSON of an answer to the stop method, as the two examples of the vendor's page have it: it tells only what was not stopped, and
-/// a total only then.
+/// The JSON of an answer to the stop method, as the two examples of the vendor's page have it: it tells only what was
+/// not stopped, and a total only then.
 pub(super) fn stopped_json(failures: &[NotStopped], dialect: Dialect) -> String {
     let mut json = "{\"status\":0,".to_owned();
     if !failures.is_empty() {

@@ -1,7 +1,7 @@
 //! What the simulated ERP holds: requisitions with their details, and how a test bends the JSON of one of them.
 //!
-//! Quantities are whole ten-thousandths in an `i128`, so that nothing the ERP can write is lost and nothing is ever a float. Texts are
-//! shared (`Arc<str>`): a hundred thousand requisitions name the same few warehouses and goods.
+//! Quantities are whole ten-thousandths in an `i128`, so that nothing the ERP can write is lost and nothing is ever a
+//! float. Texts are shared (`Arc<str>`): a hundred thousand requisitions name the same few warehouses and goods.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// The number that `edition` sends. Y publishes none for a requisition that is still edited; it is sent as one to confirm.
+    /// The number that `edition` sends. Y publishes none for a requisition that is still edited; it is sent as one to
+    /// confirm.
     pub fn code(self, edition: Edition) -> i16 {
         match (edition, self) {
             (_, Self::Undocumented(code)) => code,

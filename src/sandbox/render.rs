@@ -1,5 +1,5 @@
-//! The JSON of one requisition, written straight into a string, field by field: of enterprise and Y in the order of the vendor's example, of
-//! flagship in the order of its page's table.
+//! The JSON of one requisition, written straight into a string, field by field: of enterprise and Y in the order of the
+//! vendor's example, of flagship in the order of its page's table.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -22,7 +22,8 @@ pub enum Applicant {
 /// How numbers go over the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scalars {
-    /// As in the vendor's example answers: JSON strings of enterprise and Y; of flagship strings for quantities and numbers for the rest.
+    /// As in the vendor's example answers: JSON strings of enterprise and Y; of flagship strings for quantities and
+    /// numbers for the rest.
     #[default]
     Strings,
     /// As JSON numbers: ids, states, quantities, the total and the code.

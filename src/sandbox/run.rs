@@ -106,8 +106,8 @@ impl Sandbox {
     /// Starts a sandbox; it answers as soon as this returns.
     ///
     /// # Errors
-    /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, or cannot be listened on, or the
-    /// secret is not of the edition's form, or the edition cannot have one of the oddities.
+    /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, or cannot be
+    /// listened on, or the secret is not of the edition's form, or the edition cannot have one of the oddities.
     pub fn start(options: Options) -> Result<Self> {
         let Options { listen, exposure, edition, credentials, mut requisitions, clock, behaviour, poison } = options;
         if exposure == Exposure::Loopback && !listen.ip().is_loopback() {
@@ -186,7 +186,8 @@ impl Sandbox {
         self.gateway.script().behaviour.oddities.clone()
     }
 
-    /// Changes its oddities from the next call on. What they put into the ERP stays there when they go: twins are requisitions.
+    /// Changes its oddities from the next call on. What they put into the ERP stays there when they go: twins are
+    /// requisitions.
     ///
     /// # Errors
     /// [`Usage`](crate::ErrorKind::Usage) when a gateway of this edition cannot have one of them; nothing changes then.
@@ -197,13 +198,14 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The next calls meet these faults in turn (`None`: none, whatever chance says). They are added to those already in store.
+    /// The next calls meet these faults in turn (`None`: none, whatever chance says). They are added to those already
+    /// in store.
     pub fn next_faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.gateway.script().faults.extend(faults);
     }
 
-    /// Chooses the fault of every call that none is in store for; where it chooses none, chance may. The choice must not call the
-    /// sandbox.
+    /// Chooses the fault of every call that none is in store for; where it chooses none, chance may. The choice must
+    /// not call the sandbox.
     pub fn choose_faults(&self, choice: impl Fn(&CallInfo) -> Option<Fault> + Send + Sync + 'static) {
         self.gateway.script().choice = Some(Arc::new(choice));
     }

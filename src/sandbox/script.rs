@@ -1,4 +1,5 @@
-//! What tests and options have in store for the calls to come: faults in a row, faults by choice, hooks, and the behaviour of all.
+//! What tests and options have in store for the calls to come: faults in a row, faults by choice, hooks, and the
+//! behaviour of all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -32,7 +33,8 @@ impl CallInfo {
     }
 }
 
-/// What happens to the world at some point of a call. It runs while the world is locked: use the world that it is given.
+/// What happens to the world at some point of a call. It runs while the world is locked: use the world that it is
+/// given.
 pub type Hook = Arc<dyn Fn(&mut World, &CallInfo) + Send + Sync>;
 /// Chooses the fault of a call.
 pub type Choice = Arc<dyn Fn(&CallInfo) -> Option<Fault> + Send + Sync>;
@@ -82,8 +84,8 @@ impl Script {
         self.faults.clear();
     }
 
-    /// What this call meets at a gateway of this edition: the next fault in the row, else the chosen one, else one at random, else one
-    /// of the oddities.
+    /// What this call meets at a gateway of this edition: the next fault in the row, else the chosen one, else one at
+    /// random, else one of the oddities.
     pub(super) fn plan(&mut self, info: &CallInfo, edition: Edition) -> Plan {
         let behaviour = self.behaviour.clone();
         let mut dice = Dice::new(behaviour.seed, info.nth);

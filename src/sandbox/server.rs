@@ -1,8 +1,8 @@
 //! The HTTP server of the sandbox: what every call goes through, whichever gateway it speaks to.
 //!
-//! A call arrives, gets its number and its plan (see [`script`](super::script)), is checked for who sends it, passes the meters,
-//! waits out the latency, and then reads the world in one go under its lock, where drift and hooks have their turns. Faults strike
-//! before or after that work. The JSON is written outside the lock.
+//! A call arrives, gets its number and its plan (see [`script`](super::script)), is checked for who sends it, passes
+//! the meters, waits out the latency, and then reads the world in one go under its lock, where drift and hooks have
+//! their turns. Faults strike before or after that work. The JSON is written outside the lock.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

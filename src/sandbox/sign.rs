@@ -1,4 +1,5 @@
-//! The signatures as the sandbox checks them: written from the vendor's description alone, sharing nothing with the client that signs.
+//! The signatures as the sandbox checks them: written from the vendor's description alone, sharing nothing with the
+//! client that signs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,8 +26,8 @@ pub fn expected<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>, secret
     hex(Md5::new().chain_update(pack(params)).chain_update(secret))
 }
 
-/// The signature of a flagship call, as lower-case hexadecimal digits: the MD5 of secret, then name and value of all parameters but `sign`
-/// in the order of their names, then secret again. The body is the parameter `body`.
+/// The signature of a flagship call, as lower-case hexadecimal digits: the MD5 of secret, then name and value of all
+/// parameters but `sign` in the order of their names, then secret again. The body is the parameter `body`.
 pub fn expected_flagship(params: &BTreeMap<String, String>, secret: &str) -> String {
     let mut text = secret.to_owned();
     for (name, value) in params {

@@ -1,7 +1,9 @@
-//! The stop of references as the simulated ERP does it: at once or late, one requisition after the other; the journal has a record of each.
+//! The stop of references as the simulated ERP does it: at once or late, one requisition after the other; the journal
+//! has a record of each.
 //!
-//! Only a partly referenced requisition can be stopped. The vendor's page does not say which status it has afterwards; here it becomes
-//! referenced, a new version with its open quantity unchanged, because nothing of it waits for a reference any more.
+//! Only a partly referenced requisition can be stopped. The vendor's page does not say which status it has afterwards;
+//! here it becomes referenced, a new version with its open quantity unchanged, because nothing of it waits for a
+//! reference any more.
 
 use crate::time::BeijingTime;
 

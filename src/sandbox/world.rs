@@ -1,8 +1,9 @@
-//! The state of the simulated ERP: all requisitions, found by window or by number, and the journal of what happened to them.
+//! The state of the simulated ERP: all requisitions, found by window or by number, and the journal of what happened to
+//! them.
 //!
-//! Every mutation makes a new version: it stamps `modified` with the server's present (or a time that the caller names) and goes into
-//! the journal. The index is a sorted list, so that a window is a slice of it: its total is a subtraction and a page is a sub-slice,
-//! whatever the number of requisitions; only an edit pays for moving entries.
+//! Every mutation makes a new version: it stamps `modified` with the server's present (or a time that the caller names)
+//! and goes into the journal. The index is a sorted list, so that a window is a slice of it: its total is a subtraction
+//! and a page is a sub-slice, whatever the number of requisitions; only an edit pays for moving entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,8 @@ pub struct World {
 }
 
 impl World {
-    /// A world that starts with `requisitions`, as if they had always been there (sequence 0 in the journal). Of two with one
-    /// apply_id the later stays.
+    /// A world that starts with `requisitions`, as if they had always been there (sequence 0 in the journal). Of two
+    /// with one apply_id the later stays.
     pub fn new(clock: SandboxClock, requisitions: Vec<Requisition>) -> Self {
         let mut world = Self { clock, ..Self::default() };
         let beginning = Moment { seq: 0, time: world.clock.now() };
@@ -79,7 +80,8 @@ impl World {
         self.index.iter().filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// The places of the requisitions whose modified time lies in the closed window, in order of modified time and apply_id.
+    /// The places of the requisitions whose modified time lies in the closed window, in order of modified time and
+    /// apply_id.
     pub fn window(&self, window: Window) -> &[Key] {
         let from = self.index.partition_point(|(modified, _)| *modified < window.start());
         let to = self.index.partition_point(|(modified, _)| *modified <= window.end());
@@ -175,7 +177,8 @@ impl World {
         }
     }
 
-    /// Stops `numbers` one after the other, as of the time `at`; gives those that were not stopped, in the order in which they were asked for.
+    /// Stops `numbers` one after the other, as of the time `at`; gives those that were not stopped, in the order in
+    /// which they were asked for.
     fn stop_at(&mut self, call: u64, numbers: &[Text], at: BeijingTime) -> Vec<NotStopped> {
         let mut failures = Vec::new();
         for number in numbers {
@@ -262,7 +265,8 @@ impl SharedWorld {
         Self { world: Arc::new(Mutex::new(world)), clock }
     }
 
-    /// The world, held still until the guard is dropped: no call is answered meanwhile. Late effects that are due by now have happened.
+    /// The world, held still until the guard is dropped: no call is answered meanwhile. Late effects that are due by
+    /// now have happened.
     pub fn lock(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.catch_up();

@@ -1,9 +1,10 @@
 //! The answer of the stop call: a list of what failed.
 //!
-//! Source: the vendor's page. `{"status": 0, "data": []}` stopped all; otherwise `total` counts the entries of `data`, each with `order_no`,
-//! `error`, `error_code` (0 does not mean success) and `order_id`. An answer stands for its silence, the numbers that it does not
-//! name, only when it is well-formed: a `status` of 0, once, as the page requires it; a list, of which `total` tells the length, of numbers that
-//! were asked for, each once; and no word beside it that is none of success. Queries are read leniently; this is not.
+//! Source: the vendor's page. `{"status": 0, "data": []}` stopped all; otherwise `total` counts the entries of `data`,
+//! each with `order_no`, `error`, `error_code` (0 does not mean success) and `order_id`. An answer stands for its
+//! silence, the numbers that it does not name, only when it is well-formed: a `status` of 0, once, as the page requires
+//! it; a list, of which `total` tells the length, of numbers that were asked for, each once; and no word beside it that
+//! is none of success. Queries are read leniently; this is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -100,8 +100,8 @@ pub(super) fn by_reply(numbers: &[String], reply: &Reply) -> Vec<StopFinding> {
     }
 }
 
-/// Whether a call of that timestamp can have no effect any more: the server refuses what is older than the tolerance, and the margin is for
-/// what it let in before and had not done yet.
+/// Whether a call of that timestamp can have no effect any more: the server refuses what is older than the tolerance,
+/// and the margin is for what it let in before and had not done yet.
 pub(super) fn is_spent(requested_at: BeijingTime, margin_seconds: i64, server_now: BeijingTime) -> bool {
     server_now > spent_at(requested_at, margin_seconds)
 }
@@ -111,11 +111,13 @@ pub(super) fn spent_at(requested_at: BeijingTime, margin_seconds: i64) -> Beijin
     requested_at.plus_seconds(TOLERANCE_SECONDS.saturating_add(margin_seconds))
 }
 
-/// What a query tells that was sent after the call; `is_spent` says whether the call could have no effect any more before the query was sent.
+/// What a query tells that was sent after the call; `is_spent` says whether the call could have no effect any more
+/// before the query was sent.
 ///
-/// A stopped requisition is not partly referenced any more and has quantity open. So has one that was never referenced, or cancelled, one whose
-/// purchase order was taken back and that is again to be referenced, and one of a status that the vendor does not document and that it may
-/// have had before. So these prove nothing; referenced with quantity open does.
+/// A stopped requisition is not partly referenced any more and has quantity open. So has one that was never referenced,
+/// or cancelled, one whose purchase order was taken back and that is again to be referenced, and one of a status that
+/// the vendor does not document and that it may have had before. So these prove nothing; referenced with quantity open
+/// does.
 pub(super) fn by_observation(before: StopFinding, observation: Option<Observation>, is_spent: bool) -> StopFinding {
     let Some(seen) = observation else { return before };
     let before = StopFinding { observed_status: Some(seen.status), ..before };

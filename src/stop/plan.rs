@@ -1,8 +1,10 @@
-//! What a stop of some numbers would do, before anything is called: which numbers it would call, and which it would not, and why.
+//! What a stop of some numbers would do, before anything is called: which numbers it would call, and which it would
+//! not, and why.
 //!
-//! Two sources speak. The log knows what this program has stopped, and of which stops nobody knows yet what became of them; both get no second call.
-//! A lake that knows the present tells what the ERP would refuse anyway: numbers that it does not have, or has in another status than partly
-//! referenced. A lake that is out of date says nothing: the ERP decides.
+//! Two sources speak. The log knows what this program has stopped, and of which stops nobody knows yet what became of
+//! them; both get no second call. A lake that knows the present tells what the ERP would refuse anyway: numbers that it
+//! does not have, or has in another status than partly referenced. A lake that is out of date says nothing: the ERP
+//! decides.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +73,8 @@ impl Planned {
 pub(crate) struct StopPlan(Vec<(String, Planned)>);
 
 impl StopPlan {
-    /// What the log and the lake say of `numbers`; `in_lake` says nothing of a number where the lake does not know the present.
+    /// What the log and the lake say of `numbers`; `in_lake` says nothing of a number where the lake does not know the
+    /// present.
     pub(crate) fn of(numbers: &[String], stops: &Stops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
         let one = |number: &String| {
             let planned = match (stops.pending().get(number), stops.stopped().get(number)) {
@@ -107,7 +110,8 @@ impl StopPlan {
         counts
     }
 
-    /// The numbers that the lake does not keep from being tried: those to call, and those of which the ERP is asked what became of them.
+    /// The numbers that the lake does not keep from being tried: those to call, and those of which the ERP is asked
+    /// what became of them.
     pub(crate) fn to_try(&self) -> Vec<String> {
         self.0.iter().filter(|(_, planned)| !planned.is_refused_by_lake()).map(|(number, _)| number.clone()).collect()
     }

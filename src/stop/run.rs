@@ -97,7 +97,8 @@ struct Found {
 }
 
 impl<E: Erp> Stopper<'_, E> {
-    /// Stops `numbers`, and settles whatever earlier runs left pending. What it found out before it failed is in the report.
+    /// Stops `numbers`, and settles whatever earlier runs left pending. What it found out before it failed is in the
+    /// report.
     pub(crate) async fn stop(&self, numbers: &[String]) -> StopReport {
         let mut report = StopReport::default();
         let done = async {
@@ -123,8 +124,8 @@ impl<E: Erp> Stopper<'_, E> {
         self.writer.view().await.state().stops().pending().clone()
     }
 
-    /// Looks at every number that an earlier run left pending, and records what can be told. A number that was not asked for and of which
-    /// nothing new is known is not reported: its time may never come.
+    /// Looks at every number that an earlier run left pending, and records what can be told. A number that was not
+    /// asked for and of which nothing new is known is not reported: its time may never come.
     async fn settle_earlier(&self, asked: &[String], report: &mut StopReport) -> Result<()> {
         self.writer.follow().await?;
         let pending = self.pending().await;
@@ -149,7 +150,8 @@ impl<E: Erp> Stopper<'_, E> {
                 let finding = judge::by_observation(StopFinding::unknown(None), seen, is_spent);
                 let one =
                     Found { number: number.clone(), intent: held.intent, requested_at: held.requested_at, finding };
-                // Before its time nothing is recorded of a call that may still be under way in another process; and unknown is said once.
+                // Before its time nothing is recorded of a call that may still be under way in another process; and
+                // unknown is said once.
                 let is_news = one.finding.outcome != StopOutcome::Unknown || (is_spent && !held.is_unknown);
                 if is_news {
                     found.push(one);
@@ -165,8 +167,9 @@ impl<E: Erp> Stopper<'_, E> {
         Ok(())
     }
 
-    /// The same command may be run again after it was done in part: what an earlier call has stopped gets no other one, unless it does not look
-    /// stopped any more: then somebody has opened it again, or the ERP will say what is the matter.
+    /// The same command may be run again after it was done in part: what an earlier call has stopped gets no other one,
+    /// unless it does not look stopped any more: then somebody has opened it again, or the ERP will say what is the
+    /// matter.
     async fn pass_over_stopped(&self, numbers: &[String], report: &mut StopReport) -> Result<()> {
         let stopped = self.writer.view().await.state().stops().stopped().clone();
         for number in numbers {
@@ -187,7 +190,8 @@ impl<E: Erp> Stopper<'_, E> {
     }
 
     async fn stop_batch(&self, numbers: Vec<String>, report: &mut StopReport) -> Result<()> {
-        // Refused credentials are found out here, before there is an intent; and the timestamp is one that the server accepts.
+        // Refused credentials are found out here, before there is an intent; and the timestamp is one that the server
+        // accepts.
         let requested_at = self.erp.ping().await?.timestamp;
         let Some((intent, numbers)) = self.intend(numbers, requested_at, report).await? else { return Ok(()) };
         let reply = self.erp.stop(&numbers, requested_at).await;
@@ -234,7 +238,8 @@ impl<E: Erp> Stopper<'_, E> {
         Ok(None)
     }
 
-    /// Looks at the numbers of which the reply tells nothing. A stop that is seen is a stop; that none is seen proves nothing yet.
+    /// Looks at the numbers of which the reply tells nothing. A stop that is seen is a stop; that none is seen proves
+    /// nothing yet.
     async fn look_at_unknown(&self, found: &mut [Found]) -> Result<()> {
         for one in found.iter_mut().filter(|one| one.finding.outcome == StopOutcome::Unknown) {
             let seen = self.erp.query(&one.number).await.map_err(|error| error.with("number", &one.number))?;

@@ -1,10 +1,11 @@
-//! Random worlds in virtual time: several processes stop numbers of one account side by side, while they die at any step, lose answers, are
-//! refused, and have effects come long after the answer was given up. The log is the real one, in memory; the ERP keeps its own account of
-//! what really happened and shares no code with what is tested.
+//! Random worlds in virtual time: several processes stop numbers of one account side by side, while they die at any
+//! step, lose answers, are refused, and have effects come long after the answer was given up. The log is the real one,
+//! in memory; the ERP keeps its own account of what really happened and shares no code with what is tested.
 //!
-//! After every world, when everything is settled that can be: no number was called without an intent before it, none was called twice
-//! while an earlier call of it could still have an effect, every number of every intent has its results, none is recorded as stopped that was not,
-//! and none as refused or not stopped that a call of that intent has stopped.
+//! After every world, when everything is settled that can be: no number was called without an intent before it, none
+//! was called twice while an earlier call of it could still have an effect, every number of every intent has its
+//! results, none is recorded as stopped that was not, and none as refused or not stopped that a call of that intent has
+//! stopped.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,7 +150,8 @@ impl Wake for Unpark {
     }
 }
 
-/// Lets a process go on to its next step, or its end. Encoders run on threads of their own, and a seed must be a run whatever time they take.
+/// Lets a process go on to its next step, or its end. Encoders run on threads of their own, and a seed must be a run
+/// whatever time they take.
 fn next_step<T>(process: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let (mut process, mut context) = (process, Context::from_waker(&waker));

@@ -1,9 +1,10 @@
 //! Whether a store really creates only where nothing stands, tried before a log is written by more than one.
 //!
-//! Some stores that speak S3 refuse the condition, and some ignore it and say "done". Behind the latter two runs would overwrite each
-//! other's commits, so the same name is created twice, and the second must find it taken. A passing probe is no proof of what a store does
-//! under load; a failing one is reason enough. A store that refuses everything, or keeps nothing, knows no condition either, but a single writer is no
-//! help against that: so before one is advised, the same name is put without the condition.
+//! Some stores that speak S3 refuse the condition, and some ignore it and say "done". Behind the latter two runs would
+//! overwrite each other's commits, so the same name is created twice, and the second must find it taken. A passing
+//! probe is no proof of what a store does under load; a failing one is reason enough. A store that refuses everything,
+//! or keeps nothing, knows no condition either, but a single writer is no help against that: so before one is advised,
+//! the same name is put without the condition.
 //!
 //! On local disk a name is created by a hard link, which not every file system knows.
 
@@ -87,7 +88,8 @@ impl Probe<'_> {
             Err(error) if refuses_condition(&error) => return self.refused(&error).await,
             Err(error) => return Err(self.failed("create", &error)),
         };
-        // The last answer counts: a first try that finds the name taken was its own lost request, which must have left its bytes.
+        // The last answer counts: a first try that finds the name taken was its own lost request, which must have left
+        // its bytes.
         if !first {
             self.expect(&["first"]).await?;
         }

@@ -1,10 +1,12 @@
-//! The place where a test can interfere with a store: errors before an effect, answers lost after it, and death at a named point.
+//! The place where a test can interfere with a store: errors before an effect, answers lost after it, and death at a
+//! named point.
 //!
-//! In release builds a [`FailPoints`] is empty and its methods do nothing. It comes alive in builds with debug assertions, which are those that
-//! tests run and users do not: unit tests give a store an `FaultInjection`, and the environment variable `WDT_LAKE_FAILPOINT=name`
-//! aborts the real program the first time that the point `name` of [`POINTS`] is reached, and `name@3` the third time. An abort runs
-//! no destructor and flushes nothing, so to the lake it is a kill. A lake in a bucket passes [`BUCKET_POINTS`] too, and
-//! `WDT_LAKE_PART_BYTES=n` lets it put every object of at least that size in parts of that size.
+//! In release builds a [`FailPoints`] is empty and its methods do nothing. It comes alive in builds with debug
+//! assertions, which are those that tests run and users do not: unit tests give a store an `FaultInjection`, and the
+//! environment variable `WDT_LAKE_FAILPOINT=name` aborts the real program the first time that the point `name` of
+//! [`POINTS`] is reached, and `name@3` the third time. An abort runs no destructor and flushes nothing, so to the lake
+//! it is a kill. A lake in a bucket passes [`BUCKET_POINTS`] too, and `WDT_LAKE_PART_BYTES=n` lets it put every object
+//! of at least that size in parts of that size.
 
 use bytes::Bytes;
 
@@ -26,7 +28,8 @@ pub const POINTS: [&str; 12] = [
     "sweep.deleted_one",
 ];
 
-/// What a bucket has in place of the `put.*` and `create.*` of local disk, where nothing is staged and every step is a request.
+/// What a bucket has in place of the `put.*` and `create.*` of local disk, where nothing is staged and every step is a
+/// request.
 pub const BUCKET_POINTS: [&str; 7] = [
     "put.sending",
     "upload.begun",

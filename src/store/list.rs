@@ -1,6 +1,7 @@
 //! Listings, the same on every store.
 //!
-//! Whatever anybody else has put under the root is listed by its name, and a name that no lake could have made stops nothing.
+//! Whatever anybody else has put under the root is listed by its name, and a name that no lake could have made stops
+//! nothing.
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ impl Store {
         Ok(ordered(found))
     }
 
-    /// The names of all objects under a folder, in their order: [`Store::list`] without the sizes, which on local disk cost a look at every file.
+    /// The names of all objects under a folder, in their order: [`Store::list`] without the sizes, which on local disk
+    /// cost a look at every file.
     pub(crate) async fn names(&self, folder: &str) -> Result<Vec<String>> {
         let Some(root) = &self.folder else {
             return Ok(self.list(folder).await?.into_iter().map(|object| object.path).collect());

@@ -1,9 +1,10 @@
 //! How bytes reach a local disk: staged whole and synced, then moved under their name in one step.
 //!
-//! object_store's own local put leaves `name#1` beside its target when the process dies, and such a file makes Spark, Polars and
-//! pyarrow refuse the whole table. So half-written bytes live under `_staging/` of the same file system, under a name that says whose
-//! they are, and appear under a table's folder only whole. Files and the folders that name them are synced before a call returns: what
-//! a manifest names survives a power cut. All functions here block; the store calls them off the async threads.
+//! object_store's own local put leaves `name#1` beside its target when the process dies, and such a file makes Spark,
+//! Polars and pyarrow refuse the whole table. So half-written bytes live under `_staging/` of the same file system,
+//! under a name that says whose they are, and appear under a table's folder only whole. Files and the folders that name
+//! them are synced before a call returns: what a manifest names survives a power cut. All functions here block; the
+//! store calls them off the async threads.
 
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Write};
@@ -63,7 +64,8 @@ pub(crate) fn publish_new(staged: &Path, target: &Path) -> io::Result<bool> {
     created
 }
 
-/// Tries whether files can be linked, by two names that it removes again. Nothing of it needs to survive, so nothing is synced.
+/// Tries whether files can be linked, by two names that it removes again. Nothing of it needs to survive, so nothing is
+/// synced.
 pub(crate) fn try_link(from: &Path, to: &Path) -> io::Result<()> {
     make_folders(folder_of(from)?)?;
     drop(File::create_new(from)?);
@@ -117,7 +119,8 @@ pub(crate) fn make_folders(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The names of all files under `folder` of `root`, relative to the root, in no order. No file is looked at: a lake has many.
+/// The names of all files under `folder` of `root`, relative to the root, in no order. No file is looked at: a lake has
+/// many.
 pub(crate) fn names(root: &Path, folder: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     walk(root, folder, |name, _| {
@@ -185,7 +188,8 @@ fn below(folder: &str, entry: &DirEntry) -> String {
     if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") }
 }
 
-/// Syncs a folder, so that the names in it survive a power cut. Some file systems of other machines and other systems cannot; that is said once.
+/// Syncs a folder, so that the names in it survive a power cut. Some file systems of other machines and other systems
+/// cannot; that is said once.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|opened| opened.sync_all()) {

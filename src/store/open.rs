@@ -52,7 +52,8 @@ fn is_scheme(word: &str) -> bool {
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Refuses what is left of a URI when a path library has taken it for a path, such as `s3:/bucket/lake`: a folder of that name is hardly meant.
+/// Refuses what is left of a URI when a path library has taken it for a path, such as `s3:/bucket/lake`: a folder of
+/// that name is hardly meant.
 fn check_path(location: &str) -> Result<()> {
     // A single letter is a drive of Windows.
     let word = location.split_once(':').filter(|(word, _)| is_scheme(word) && word.len() > 1);
@@ -78,8 +79,8 @@ impl Store {
     /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each other,
-    /// [`ErrorKind::Lake`] when the folder cannot be used.
+    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each
+    /// other, [`ErrorKind::Lake`] when the folder cannot be used.
     pub fn open(location: &str, access: Access) -> Result<Self> {
         match Place::of(location)? {
             Place::Folder(folder) => Self::local(&folder, access),
@@ -91,8 +92,8 @@ impl Store {
         }
     }
 
-    /// The lake at `location`, to be read, if it is there. What cannot be looked at is an error. A bucket has no folders that could be
-    /// missing: a lake in it that nobody has written to is empty.
+    /// The lake at `location`, to be read, if it is there. What cannot be looked at is an error. A bucket has no
+    /// folders that could be missing: a lake in it that nobody has written to is empty.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -115,8 +116,8 @@ impl Store {
         }
     }
 
-    /// A lake in a bucket, at `s3://bucket/prefix`, as those of `variables` say whose names begin with `AWS_`. Nothing is asked of the
-    /// network yet.
+    /// A lake in a bucket, at `s3://bucket/prefix`, as those of `variables` say whose names begin with `AWS_`. Nothing
+    /// is asked of the network yet.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
@@ -148,7 +149,8 @@ impl Store {
                     .hint("check the path; `wdt-lake sync` makes a new lake"));
             }
             Access::Read => {}
-            // The staging folder is made at once, so that a folder in which nothing can be written is refused before any call is spent.
+            // The staging folder is made at once, so that a folder in which nothing can be written is refused before
+            // any call is spent.
             Access::Write => local::make_folders(&folder.join("_staging")).map_err(|error| {
                 cannot("the lake's folder cannot be written", error)
                     .hint("choose a folder that this user may create and write, with space left")

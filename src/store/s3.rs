@@ -1,12 +1,13 @@
 //! A lake in a bucket: which settings count, and the S3 client that is built of them.
 //!
-//! Only environment variables that begin with `AWS_` count, under the names that object_store documents; a stray `ENDPOINT` or `TIMEOUT`
-//! is none of our business. What is missing or contradicts itself is said before anything is asked of the network: without credentials
-//! the client would look for instance metadata and wait for it, so that is tried only when `AWS_EC2_METADATA_DISABLED=false` or
-//! `AWS_METADATA_ENDPOINT` asks for it. `AWS_PROFILE` and the files of the AWS command line are not read.
+//! Only environment variables that begin with `AWS_` count, under the names that object_store documents; a stray
+//! `ENDPOINT` or `TIMEOUT` is none of our business. What is missing or contradicts itself is said before anything is
+//! asked of the network: without credentials the client would look for instance metadata and wait for it, so that is
+//! tried only when `AWS_EC2_METADATA_DISABLED=false` or `AWS_METADATA_ENDPOINT` asks for it. `AWS_PROFILE` and the
+//! files of the AWS command line are not read.
 //!
-//! Two things are made easier than the client has them: plain http is allowed to a loopback address, and with virtual-hosted style the
-//! bucket is put in front of the endpoint's host, where the endpoint does not name it yet.
+//! Two things are made easier than the client has them: plain http is allowed to a loopback address, and with
+//! virtual-hosted style the bucket is put in front of the endpoint's host, where the endpoint does not name it yet.
 //!
 //! How requests are repeated is said in `http`, what of a listing is believed in `pages`.
 
@@ -44,7 +45,8 @@ const PREFIX: &str = "AWS_";
 const NO_PROXY: &str = "http://127.0.0.1:9";
 const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 
-/// The longest that one request may take, where `AWS_TIMEOUT` says nothing: a part of a big file may take long over a slow line.
+/// The longest that one request may take, where `AWS_TIMEOUT` says nothing: a part of a big file may take long over a
+/// slow line.
 const REQUEST_TIME: &str = "120s";
 
 const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or \
@@ -84,7 +86,8 @@ pub(crate) struct Bucket {
     secrets: Unsaid,
 }
 
-/// What a listing shows, by names relative to the root of the lake. One that is not UTF-8 is nobody's, and shown as well as it can be.
+/// What a listing shows, by names relative to the root of the lake. One that is not UTF-8 is nobody's, and shown as
+/// well as it can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Names with their sizes.
@@ -188,7 +191,8 @@ impl Settings {
         let misplaced = token_files.into_iter().filter_map(|name| set.get(name).filter(|file| !file.starts_with('/')));
         let secrets = secrets.chain(misplaced.cloned()).collect();
         let has_proxy = set.contains_key("AWS_PROXY_URL");
-        // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other request.
+        // Overridden by what follows. We only ever delete one object at a time, and not every store knows the other
+        // request.
         let mut options = vec![(Key::DisableBulkDelete, "true".to_owned())];
         // Names that the client does not know belong to other programs.
         options.extend(set.into_iter().filter_map(|(name, value)| Some((name.to_lowercase().parse().ok()?, value))));

@@ -1,4 +1,5 @@
-//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a column at a time.
+//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a
+//! column at a time.
 
 use std::ops::{AddAssign, Range};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub struct WindowRows {
 pub struct Remarks {
     /// Times of headers that are null because readers cannot hold them; their text stands in `extra`.
     pub unreadable_times: u64,
-    /// Versions, by number and second, that landed once with an id and once without: perhaps two readings of one record.
+    /// Versions, by number and second, that landed once with an id and once without: perhaps two readings of one
+    /// record.
     pub with_and_without_id: u64,
 }
 
@@ -44,8 +46,8 @@ impl AddAssign for Remarks {
     }
 }
 
-/// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no selected rows both tables are empty and
-/// have their schemas all the same.
+/// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, each table in one batch. With no selected rows
+/// both tables are empty and have their schemas all the same.
 ///
 /// # Errors
 /// As [`Assembly::new`] and [`Gathered::column`].
@@ -104,8 +106,8 @@ struct Picked<P> {
 }
 
 impl<P: AsRef<Page>> Assembly<P> {
-    /// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, which one [`PageDecoder`](super::PageDecoder) has read.
-    /// Quarantined rows go to quarantine, skipped ones nowhere.
+    /// Picks `selected`, as (page, row of [`Page::rows`]), out of `pages`, which one
+    /// [`PageDecoder`](super::PageDecoder) has read. Quarantined rows go to quarantine, skipped ones nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a selected row stands on no page.
@@ -169,7 +171,8 @@ impl<P: AsRef<Page>> Assembly<P> {
     }
 }
 
-/// Whether two neighbours in the order of identities are one version without an id and with one. One version has one row without an id.
+/// Whether two neighbours in the order of identities are one version without an id and with one. One version has one
+/// row without an id.
 fn is_with_and_without_id(one: &Identity, next: &Identity) -> bool {
     match (one, next) {
         (
@@ -212,8 +215,8 @@ struct Run {
     rows: Range<usize>,
 }
 
-/// The rows of one table in order, gathered from their pages a part of a column at a time. Text comes as [`DataType::Binary`]: it was read as
-/// UTF-8, and an array of text would look at every letter again.
+/// The rows of one table in order, gathered from their pages a part of a column at a time. Text comes as
+/// [`DataType::Binary`]: it was read as UTF-8, and an array of text would look at every letter again.
 #[derive(Debug)]
 pub struct Gathered<P> {
     picked: Arc<Picked<P>>,

@@ -1,8 +1,8 @@
 //! Refreshing without forgetting: the rows of replaced files that a new walk did not return stay in the lake.
 //!
-//! A requisition that was edited since the first walk has left the window, and the new walk cannot see its old version any more. It was a
-//! version that the ERP held, so it is carried over. Of two readings of one identity the newer wins, header and details together,
-//! whether it fitted or not. Rows that differ in their id are different rows.
+//! A requisition that was edited since the first walk has left the window, and the new walk cannot see its old version
+//! any more. It was a version that the ERP held, so it is carried over. Of two readings of one identity the newer wins,
+//! header and details together, whether it fitted or not. Rows that differ in their id are different rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -54,7 +54,8 @@ pub(crate) struct Refreshed {
 /// What both tables are sorted by first: number, modified time in microseconds, and id, none first.
 type Key<'a> = (&'a str, i64, Option<ApplyId>);
 
-/// Adds to `fresh` what `held` has and `fresh` has not, by identity. `fresh` is all that a walk of the held windows returned.
+/// Adds to `fresh` what `held` has and `fresh` has not, by identity. `fresh` is all that a walk of the held windows
+/// returned.
 ///
 /// # Errors
 /// `Defect` when the held rows do not have the contract's columns or a quarantine line cannot be read.
@@ -123,8 +124,8 @@ fn standing_lines(
     let mended_lines = integers(&fresh.details, "rec_id")?;
     let lines: Vec<Line> = held.quarantined.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
 
-    // Records without a readable time that have an id or a number were read again when the walk returned as many of that id and number that are new.
-    // Several may share both, so that they are counted.
+    // Records without a readable time that have an id or a number were read again when the walk returned as many of
+    // that id and number that are new. Several may share both, so that they are counted.
     let known: HashSet<&Identity> = lines.iter().map(|line| &line.identity).collect();
     let mut again: HashMap<(Option<ApplyId>, Option<&str>), usize> = HashMap::new();
     for record in fresh.quarantined.iter().filter(|record| !known.contains(&record.identity)) {
@@ -138,8 +139,8 @@ fn standing_lines(
             || match &line.identity {
                 Identity::Version { number, modified, apply_id } => {
                     let landed = landed.get(&(&**number, modified.micros())).map_or(&[][..], Vec::as_slice);
-                    // With another id it is another row. But an id that was or is not readable may be what did not fit; then the row that landed in
-                    // its place is a new one.
+                    // With another id it is another row. But an id that was or is not readable may be what did not fit;
+                    // then the row that landed in its place is a new one.
                     landed.iter().any(|id| {
                         let is_new = || !held_keys.contains(&(&**number, modified.micros(), *id));
                         id == apply_id || ((id.is_none() || apply_id.is_none()) && is_new())

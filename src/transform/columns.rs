@@ -1,5 +1,5 @@
-//! Growable column buffers that can be cut back to an earlier row. The columns of one page after the other grow in them, and are then
-//! [held](super::compact) in as little memory as they need.
+//! Growable column buffers that can be cut back to an earlier row. The columns of one page after the other grow in
+//! them, and are then [held](super::compact) in as little memory as they need.
 //!
 //! Arrow's own builders cannot be cut back, and a requisition that does not fit must leave no trace in any column.
 

@@ -1,7 +1,8 @@
 //! The columns of a page that waits for the proof of its window: only read, and as small as their values allow.
 //!
-//! How many windows can be under way in the memory of a run depends on this, so no column has room to spare, and decimals and offsets are
-//! kept in half the bytes where they fit. The rows that land are gathered from here into Arrow arrays, a part of a column at a time.
+//! How many windows can be under way in the memory of a run depends on this, so no column has room to spare, and
+//! decimals and offsets are kept in half the bytes where they fit. The rows that land are gathered from here into Arrow
+//! arrays, a part of a column at a time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,7 +94,8 @@ impl CompactColumn {
         self.values.bytes() + self.nulls.as_ref().map_or(0, |nulls| nulls.len().div_ceil(8))
     }
 
-    /// An array of some `rows` that are picked out of columns of type `kind`, text as [`DataType::Binary`](arrow_schema::DataType::Binary).
+    /// An array of some `rows` that are picked out of columns of type `kind`, text as
+    /// [`DataType::Binary`](arrow_schema::DataType::Binary).
     ///
     /// # Errors
     /// More text than an array can hold; columns that are of another type or gone.

@@ -1,9 +1,10 @@
 //! The data contract: the one list of columns, read from `schemas/*.json` at compile time.
 //!
-//! Each file describes one table of the lake: its name, where its rows stand in an answer of each edition, its sort order, its
-//! partition columns (in the path only, never in a file), and its columns in order. A column is read from the first of its `sources`
-//! or from any alias after it, or is `derived`, or both (then the derived value wins, and `derived` says what becomes of a source that differs). Arrow
-//! schemas, the decoder's field table, `wdt-lake schema` and `docs/schema.md` all come from here.
+//! Each file describes one table of the lake: its name, where its rows stand in an answer of each edition, its sort
+//! order, its partition columns (in the path only, never in a file), and its columns in order. A column is read from
+//! the first of its `sources` or from any alias after it, or is `derived`, or both (then the derived value wins, and
+//! `derived` says what becomes of a source that differs). Arrow schemas, the decoder's field table, `wdt-lake schema`
+//! and `docs/schema.md` all come from here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -38,7 +39,8 @@ impl Contract {
     /// The contract that this program was built with.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a contract file is broken, which a test of this crate rules out.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a contract file is broken, which a test of this crate
+    /// rules out.
     pub fn get() -> Result<&'static Self> {
         static CONTRACT: LazyLock<Result<Contract, String>> = LazyLock::new(|| {
             Ok(Contract {

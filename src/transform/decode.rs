@@ -1,7 +1,8 @@
 //! A page, bytes to columns: the envelope around the list of requisitions, and what becomes of each of them.
 //!
-//! A page is parsed once, straight into the column buffers, as long as everything fits. When anything does not, it is parsed again
-//! requisition by requisition, so that only the broken ones go to quarantine, each with its exact source text.
+//! A page is parsed once, straight into the column buffers, as long as everything fits. When anything does not, it is
+//! parsed again requisition by requisition, so that only the broken ones go to quarantine, each with its exact source
+//! text.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -40,7 +41,8 @@ impl PageDecoder {
     /// A decoder of what `edition` answers.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate
+    /// rules out.
     pub fn new(edition: Edition, run: RunId) -> Result<Self> {
         Ok(Self { plan: Arc::new(Plan::new(edition)?), run, scratch: Arc::default() })
     }
@@ -52,13 +54,15 @@ impl PageDecoder {
 
     /// Decodes one answer.
     ///
-    /// A requisition that does not fit is quarantined whole. A row outside the window does not fit either; only of flagship, which is
-    /// asked for one second more than the window because its interval is not documented as closed, rows in that second are skipped.
+    /// A requisition that does not fit is quarantined whole. A row outside the window does not fit either; only of
+    /// flagship, which is asked for one second more than the window because its interval is not documented as
+    /// closed, rows in that second are skipped.
     ///
     /// # Errors
-    /// [`PageError`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list where one
-    /// must be. An answer without rows proves something, so it must be one of the method (see `check_nothing`): the list may be missing only with
-    /// a total that has no row for this page, and on a page behind the first in a success that says nothing at all.
+    /// [`PageError`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list
+    /// where one must be. An answer without rows proves something, so it must be one of the method (see
+    /// `check_nothing`): the list may be missing only with a total that has no row for this page, and on a page
+    /// behind the first in a success that says nothing at all.
     pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, PageError> {
         if body.len() > MAX_PAGE_BYTES {
             return Err(PageError::new(format!("the answer of {} bytes is too large for a page", body.len())));
@@ -84,8 +88,8 @@ impl PageDecoder {
         Ok(page)
     }
 
-    /// The page that stands for a response that cannot be read, which has `size` bytes, and `why`: one invalid record. `body` may be empty where
-    /// the response was too large to be kept.
+    /// The page that stands for a response that cannot be read, which has `size` bytes, and `why`: one invalid record.
+    /// `body` may be empty where the response was too large to be kept.
     pub fn unreadable_page(&self, context: &PageContext, body: &[u8], size: u64, why: &str) -> Page {
         Page::unreadable(self.plan.edition, self.run, context, body, size, why)
     }
@@ -238,7 +242,8 @@ impl<'a> Answer<'a> {
                 self.total = Some(total);
                 Ok(())
             }
-            // A server that did not count may say -1. What is no number is no total either, and no fault of the records.
+            // A server that did not count may say -1. What is no number is no total either, and no fault of the
+            // records.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
     }
@@ -330,11 +335,11 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    /// Why an answer without rows is no answer of the method, if it is none. Whatever a server says in place of an answer with the code of a
-    /// success would prove a window empty.
+    /// Why an answer without rows is no answer of the method, if it is none. Whatever a server says in place of an
+    /// answer with the code of a success would prove a window empty.
     ///
-    /// Without a total only a list that is there proves that nothing is; of flagship `data` as `[]` or `{}`, PHP's empty array, is one. Words beside
-    /// an empty list are the gateway module's to judge.
+    /// Without a total only a list that is there proves that nothing is; of flagship `data` as `[]` or `{}`, PHP's
+    /// empty array, is one. Words beside an empty list are the gateway module's to judge.
     fn check_nothing(&self) -> std::result::Result<(), PageError> {
         let Beside { words, says_failure, holds_requisitions, holds_payload, is_empty_object } = &self.beside;
         let error = |what: String, is_refusal| PageError { words: words.clone(), is_refusal, ..PageError::new(what) };

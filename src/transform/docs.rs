@@ -1,7 +1,8 @@
 //! The contract for people and for engines: what `wdt-lake schema` prints.
 //!
 //! - `table`: aligned columns. `json`: the contract files themselves, in one object.
-//! - `duckdb`, `spark`: statements that create tables of the same shape, partition columns included, with the descriptions as comments.
+//! - `duckdb`, `spark`: statements that create tables of the same shape, partition columns included, with the
+//!   descriptions as comments.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -53,7 +54,8 @@ impl FromStr for SchemaFormat {
 /// The contract of all tables in `format`, ending with a line break.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules
+/// out.
 pub(crate) fn render(format: SchemaFormat) -> Result<String> {
     let contract = Contract::get()?;
     let each = |statement: fn(&TableContract) -> String| contract.tables().map(statement).join("\n");
@@ -114,7 +116,8 @@ fn people(table: &TableContract) -> String {
     out
 }
 
-/// Every column of a table as an engine sees it, partition columns last: name, type, whether it is required, and its description.
+/// Every column of a table as an engine sees it, partition columns last: name, type, whether it is required, and its
+/// description.
 fn engine_columns(
     table: &TableContract,
     type_name: fn(ColumnType) -> &'static str,

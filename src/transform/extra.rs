@@ -1,7 +1,8 @@
-//! The fields of one object that go to the column `extra`: those that the contract does not name, and times that no reader can hold.
+//! The fields of one object that go to the column `extra`: those that the contract does not name, and times that no
+//! reader can hold.
 //!
-//! An object may have any number of them. Up to some dozens are compared one by one, which needs nothing; beyond that a key is looked up
-//! by what it says, however its letters are escaped.
+//! An object may have any number of them. Up to some dozens are compared one by one, which needs nothing; beyond that a
+//! key is looked up by what it says, however its letters are escaped.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +14,8 @@ use super::value::SchemaViolation;
 /// How many fields are compared one by one.
 const FEW: usize = 32;
 
-/// Fields of one object, as written, but for raw control characters, which are escaped: together they are one JSON object.
+/// Fields of one object, as written, but for raw control characters, which are escaped: together they are one JSON
+/// object.
 #[derive(Debug, Default)]
 pub(super) struct Extra<'de> {
     /// Key, with its quotes, and value.
@@ -22,7 +24,8 @@ pub(super) struct Extra<'de> {
     places: HashMap<Name<'de>, usize, ahash::RandomState>,
 }
 
-/// What a key says. One with half of a surrogate pair says nothing: then it is the text between the quotes, which is no other name.
+/// What a key says. One with half of a surrogate pair says nothing: then it is the text between the quotes, which is no
+/// other name.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Name<'de> {
     is_text: bool,

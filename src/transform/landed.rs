@@ -1,4 +1,5 @@
-//! Landed rows read back: the few columns by which a run goes. A file of another contract that lacks them has no such rows.
+//! Landed rows read back: the few columns by which a run goes. A file of another contract that lacks them has no such
+//! rows.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};

@@ -1,8 +1,8 @@
 //! JSON answers to the exact columns of two Arrow tables, by the data contract.
 //!
-//! [`PageDecoder`] reads a page of an answer: every row's identity for the walk, and the columns of both tables. [`assemble`] picks
-//! the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the contract is [`Quarantined`],
-//! whole, with its reason and its exact source text.
+//! [`PageDecoder`] reads a page of an answer: every row's identity for the walk, and the columns of both tables.
+//! [`assemble`] picks the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the
+//! contract is [`Quarantined`], whole, with its reason and its exact source text.
 
 mod assemble;
 mod carry;

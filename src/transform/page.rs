@@ -88,8 +88,8 @@ pub(super) enum Slot {
 }
 
 impl Page {
-    /// The page that stands for a response of `size` bytes that cannot be read, and `why`: one invalid record, without a total. `body` may be
-    /// empty where the response was too large to be kept.
+    /// The page that stands for a response of `size` bytes that cannot be read, and `why`: one invalid record, without
+    /// a total. `body` may be empty where the response was too large to be kept.
     pub(super) fn unreadable(
         edition: Edition,
         run: RunId,
@@ -164,8 +164,8 @@ impl Page {
         self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Quarantined(_))).map(|(place, _)| place)
     }
 
-    /// Whether the row at that place in [`rows`](Self::rows) is a flagship row of the second after the window, which was asked for only
-    /// because the interval is not documented as closed. It lands with its own window.
+    /// Whether the row at that place in [`rows`](Self::rows) is a flagship row of the second after the window, which
+    /// was asked for only because the interval is not documented as closed. It lands with its own window.
     pub fn is_skipped(&self, row: usize) -> bool {
         self.slots.get(row) == Some(&Slot::Skipped)
     }

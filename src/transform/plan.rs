@@ -1,5 +1,5 @@
-//! What the decoder needs of the contract for one edition, looked up once: which source field fills which column, and where the
-//! columns stand that the decoder fills itself.
+//! What the decoder needs of the contract for one edition, looked up once: which source field fills which column, and
+//! where the columns stand that the decoder fills itself.
 
 use super::contract::{ColumnType, Contract, TableContract};
 use super::scalar::{is_escaped, unescape};
@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// The columns at the end of both tables that say where a row came from; filled when rows are assembled.
 pub(super) const LINEAGE: [&str; 3] = ["_edition", "_extracted_at", "_run_id"];
 
-/// What a detail has of its header: the column of details, and that of requisitions. Pages do not repeat it; assembly does.
+/// What a detail has of its header: the column of details, and that of requisitions. Pages do not repeat it; assembly
+/// does.
 pub(super) const INHERITED: [(&str, &str); 3] =
     [("apply_id", "apply_id"), ("purchase_apply_no", "purchase_apply_no"), ("apply_modified", "modified")];
 
@@ -214,8 +215,8 @@ impl SourceNames {
     }
 }
 
-/// Guesses the next key of an object: the one that followed the same key in the object before. Answers are written by one
-/// program, so that the guess is nearly always right, fields that are left out at times included.
+/// Guesses the next key of an object: the one that followed the same key in the object before. Answers are written by
+/// one program, so that the guess is nearly always right, fields that are left out at times included.
 #[derive(Debug)]
 pub(super) struct Guesser {
     /// For each name, counted from 1, and for the start of an object at 0: the name that followed.

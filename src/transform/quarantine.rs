@@ -9,10 +9,11 @@
 //!  "run_id":"...","raw":"{...}"}
 //! ```
 //!
-//! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index`, `window` and `page_size` are null where unknown. `raw` is the source text
-//! of the requisition, byte for byte, as a JSON string; but raw control characters within its own strings are escaped, so that it is JSON, and where
-//! the gateway repeats a secret, a salt or a signature, `(hidden)` stands in its place. Of an
-//! `unreadable` response it is all of the text, or empty where that was too large. A newer minor version may add fields.
+//! `purchase_apply_no`, `apply_id`, `modified`, `field`, `detail_index`, `window` and `page_size` are null where
+//! unknown. `raw` is the source text of the requisition, byte for byte, as a JSON string; but raw control characters
+//! within its own strings are escaped, so that it is JSON, and where the gateway repeats a secret, a salt or a
+//! signature, `(hidden)` stands in its place. Of an `unreadable` response it is all of the text, or empty where that
+//! was too large. A newer minor version may add fields.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -55,7 +56,8 @@ pub struct Quarantined {
     pub window: Option<Window>,
     /// The page it stood on, counted from 0.
     pub page_no: u32,
-    /// How many rows that page was asked to hold; 0 where it is not known. The page begins at row `page_no * page_size` of the list.
+    /// How many rows that page was asked to hold; 0 where it is not known. The page begins at row `page_no *
+    /// page_size` of the list.
     pub page_size: u32,
     /// Why its response cannot be read, where nothing of it can.
     pub cause: Option<String>,
@@ -106,8 +108,8 @@ impl Quarantined {
         serde_json::to_string(&line).unwrap_or_default()
     }
 
-    /// A file that is no page: `raw` is the beginning of its text, with U+FFFD for what is not UTF-8, and `field` its name. The file stays where it
-    /// is, so that no more than `MOST_OF_A_FILE` bytes of it are kept.
+    /// A file that is no page: `raw` is the beginning of its text, with U+FFFD for what is not UTF-8, and `field` its
+    /// name. The file stays where it is, so that no more than `MOST_OF_A_FILE` bytes of it are kept.
     pub fn page(name: &str, body: &[u8], edition: Edition, run: RunId, context: &PageContext) -> Self {
         let kept = &body[..body.len().min(MOST_OF_A_FILE)];
         let is_cut = kept.len() < body.len();
@@ -130,8 +132,8 @@ impl Quarantined {
         }
     }
 
-    /// A response of `size` bytes that cannot be read, whole, and `why`. `raw` is its text, with U+FFFD for what is not UTF-8, or empty where it was
-    /// too large to be kept.
+    /// A response of `size` bytes that cannot be read, whole, and `why`. `raw` is its text, with U+FFFD for what is not
+    /// UTF-8, or empty where it was too large to be kept.
     pub(super) fn unreadable(
         body: &[u8],
         size: u64,

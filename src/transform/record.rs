@@ -1,7 +1,8 @@
 //! One requisition, header and details, straight from the scanner into the column buffers of both tables.
 //!
-//! Fields may come in any order, the details before the header's number and modified time; what details have of their header is not
-//! repeated here. An id that a detail carries itself and that is not its header's goes to the detail's `extra`. Anything that does not fit stops the requisition with a [`RecordFailure`]; whoever called cuts the
+//! Fields may come in any order, the details before the header's number and modified time; what details have of their
+//! header is not repeated here. An id that a detail carries itself and that is not its header's goes to the detail's
+//! `extra`. Anything that does not fit stops the requisition with a [`RecordFailure`]; whoever called cuts the
 //! buffers back to the [`Mark`] before it, so that no part of it stays.
 
 use super::columns::{ColumnBuffer, Texts};
@@ -14,7 +15,8 @@ use super::scan::{Scanner, Stop};
 use super::value::{self, SchemaViolation};
 use crate::requisition::ApplyId;
 
-/// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without measure.
+/// The vendor documents 20 to 40 characters. The bound keeps a number that every detail repeats from growing without
+/// measure.
 const MAX_NUMBER_BYTES: usize = 200;
 
 /// What did not fit, and where in the requisition.
@@ -117,7 +119,8 @@ impl<'p, 'de> TableRows<'p, 'de> {
         Ok(())
     }
 
-    /// Keeps a time that is out of its column's range in `extra`, as written, where the column may be null; anything else stays out of range.
+    /// Keeps a time that is out of its column's range in `extra`, as written, where the column may be null; anything
+    /// else stays out of range.
     #[cold]
     fn keep_time(&mut self, column: usize, key: &'de str, raw: &'de str) -> Result<(), SchemaViolation> {
         let is_required = self.plan.required.iter().any(|(place, _)| *place == column);

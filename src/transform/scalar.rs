@@ -1,7 +1,7 @@
 //! One JSON scalar as the answer writes it, before it gets a meaning.
 //!
-//! The scanner hands over the exact source text of a value. Strings are unescaped only when they hold a backslash, straight into the
-//! buffer where they belong.
+//! The scanner hands over the exact source text of a value. Strings are unescaped only when they hold a backslash,
+//! straight into the buffer where they belong.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,7 +17,8 @@ pub(super) struct Scalar<'a> {
 
 /// What the text of a scalar is.
 ///
-/// As wide as a word, so that a scalar has no padding: copied as whole words, a tag that was just written as a byte has to reach memory first.
+/// As wide as a word, so that a scalar has no padding: copied as whole words, a tag that was just written as a byte has
+/// to reach memory first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum ScalarKind {
@@ -57,7 +58,8 @@ pub(super) fn is_escaped(text: &str) -> bool {
     text.as_bytes().contains(&b'\\')
 }
 
-/// A JSON text with the raw control characters within its strings escaped, so that every reader takes it; the same text when there are none.
+/// A JSON text with the raw control characters within its strings escaped, so that every reader takes it; the same text
+/// when there are none.
 pub(super) fn escape_controls(raw: &str) -> Cow<'_, str> {
     // All of it is looked at, so that the compiler compares many at once.
     if !raw.as_bytes().iter().fold(false, |any, byte| any | (*byte < 0x20)) {
@@ -122,7 +124,8 @@ pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), SchemaViolati
     Ok(())
 }
 
-/// The letter of the four hexadecimal digits after `\u`, of a whole surrogate pair where they start one, and the bytes it took.
+/// The letter of the four hexadecimal digits after `\u`, of a whole surrogate pair where they start one, and the bytes
+/// it took.
 fn unicode_escape(digits: &[u8]) -> Result<(char, usize), SchemaViolation> {
     let first = hex4(digits)?;
     if let Some(letter) = char::from_u32(first) {

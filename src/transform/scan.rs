@@ -1,7 +1,8 @@
 //! A pull scanner over the text of an answer: keys, values and the marks between them, each byte looked at once.
 //!
-//! It accepts what JSON is (RFC 8259; any nesting, any number, a lone surrogate escape is a form that JSON allows), and raw control characters
-//! within strings, which some servers do not escape. It hands out slices of the text: no tree, no string, no copy. Its reader asks for what it expects next. A string is searched sixteen bytes at a time for
+//! It accepts what JSON is (RFC 8259; any nesting, any number, a lone surrogate escape is a form that JSON allows), and
+//! raw control characters within strings, which some servers do not escape. It hands out slices of the text: no tree,
+//! no string, no copy. Its reader asks for what it expects next. A string is searched sixteen bytes at a time for
 //! what can end it; a key is first compared with the one that came at this place in the object before.
 //!
 //! The text is a `&str`, so UTF-8 was checked before, once and for the whole answer.
@@ -53,8 +54,8 @@ impl Pattern {
     }
 }
 
-/// A list that was entered, in either of the forms in which PHP writes one: `[...]`, or an object with the keys `"0"`, `"1"` and so on, which ascend
-/// and may leave places out; `{}` is the empty one.
+/// A list that was entered, in either of the forms in which PHP writes one: `[...]`, or an object with the keys `"0"`,
+/// `"1"` and so on, which ascend and may leave places out; `{}` is the empty one.
 #[derive(Debug)]
 pub(super) struct List {
     fresh: bool,
@@ -105,7 +106,8 @@ impl<'de> Scanner<'de> {
         Ok(enters)
     }
 
-    /// Skips the next key of the object that was entered, comma and colon too, if it is `pattern` without any blanks; else nothing is read.
+    /// Skips the next key of the object that was entered, comma and colon too, if it is `pattern` without any blanks;
+    /// else nothing is read.
     #[inline]
     pub(super) fn skip_key(&mut self, fresh: &mut bool, pattern: &Pattern) -> bool {
         let bytes = self.text.as_bytes();
@@ -119,8 +121,8 @@ impl<'de> Scanner<'de> {
         is_next
     }
 
-    /// The next key of the object that was entered, with its quotes, its colon read too; `None` behind the last member. `fresh` is true before
-    /// the first.
+    /// The next key of the object that was entered, with its quotes, its colon read too; `None` behind the last member.
+    /// `fresh` is true before the first.
     pub(super) fn key(&mut self, fresh: &mut bool) -> Result<Option<&'de str>, Stop> {
         if !self.next(fresh, b'}')? {
             return Ok(None);

@@ -33,7 +33,8 @@ pub(crate) struct StopRow {
 /// The rows as one batch in the order of the contract.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract has other columns than these, which a test of this crate rules out.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract has other columns than these, which a test of
+/// this crate rules out.
 pub(crate) fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
     let mut rows: Vec<&StopRow> = rows.iter().collect();
     rows.sort_unstable();

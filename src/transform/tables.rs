@@ -14,7 +14,8 @@ const SUMMED: &str = "real_num";
 /// The version of the data contract, as manifests and files carry it.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules
+/// out.
 pub(crate) fn contract_version() -> Result<FormatVersion> {
     FormatVersion::parse(Contract::get()?.version())
         .ok_or_else(|| Error::internal("the contract's version is not major.minor"))
@@ -23,7 +24,8 @@ pub(crate) fn contract_version() -> Result<FormatVersion> {
 /// What writing needs to know of the two tables of requisitions, headers first, from the contract.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules
+/// out.
 pub fn table_specs() -> Result<[Arc<TableSpec>; 2]> {
     let contract = Contract::get()?;
     Ok([

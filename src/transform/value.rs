@@ -2,13 +2,14 @@
 //!
 //! Numbers come as JSON numbers or as JSON strings; both are read from their text and never pass through a float.
 //!
-//! - **Decimal**: an optional sign, digits, optionally a point with digits on both sides of it, optionally an exponent. Leading
-//!   zeros, trailing zeros and exponents are fine as long as the value is exactly a decimal(19,4); surplus non-zero digits and
-//!   overflow are not. Blanks, `1.`, `.5`, separators of thousands, `NaN` and hexadecimal are not numbers.
+//! - **Decimal**: an optional sign, digits, optionally a point with digits on both sides of it, optionally an exponent.
+//!   Leading zeros, trailing zeros and exponents are fine as long as the value is exactly a decimal(19,4); surplus
+//!   non-zero digits and overflow are not. Blanks, `1.`, `.5`, separators of thousands, `NaN` and hexadecimal are not
+//!   numbers.
 //! - **Integer**: the same texts, when the value is whole and in range.
-//! - **Instant**: `YYYY-MM-DD HH:MM:SS` or `YYYY-MM-DD` (midnight) on the wall clock of Beijing; the zero dates mean "no time".
-//!   Anything finer than a second, any impossible time and any other spelling does not fit. Not every reader holds times before 1900-01-01 in UTC
-//!   or after 9999: such a time has no value in a column, see [`timestamp`].
+//! - **Instant**: `YYYY-MM-DD HH:MM:SS` or `YYYY-MM-DD` (midnight) on the wall clock of Beijing; the zero dates mean
+//!   "no time". Anything finer than a second, any impossible time and any other spelling does not fit. Not every reader
+//!   holds times before 1900-01-01 in UTC or after 9999: such a time has no value in a column, see [`timestamp`].
 
 use std::fmt;
 
@@ -161,7 +162,8 @@ fn is_of_another_era(text: &str) -> bool {
         && years.is_ok_and(|year| matches!(instant(&format!("{year}-{rest}")), Ok(Some(_))))
 }
 
-/// The everyday shape, `-?digits[.d{1,4}]` of at most 18 digits, which cannot overflow; `None` sends the text to [`exact`].
+/// The everyday shape, `-?digits[.d{1,4}]` of at most 18 digits, which cannot overflow; `None` sends the text to
+/// [`exact`].
 fn plain_decimal(text: &[u8]) -> Option<i128> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -210,7 +212,8 @@ fn exact(text: &[u8], scale: i64, precision: i64) -> Result<i128, SchemaViolatio
     }
     let exponent = if exponent.is_empty() { 0 } else { exponent_value(&exponent[1..])? };
 
-    // The value is 0.d1 d2 d3 ... times 10^magnitude. Only the digits between the first and the last that are not zero count.
+    // The value is 0.d1 d2 d3 ... times 10^magnitude. Only the digits between the first and the last that are not zero
+    // count.
     let digits: Vec<u8> = whole.iter().chain(fraction.unwrap_or_default()).map(|byte| byte - b'0').collect();
     let Some(first) = digits.iter().position(|digit| *digit != 0) else { return Ok(0) };
     let last = digits.iter().rposition(|digit| *digit != 0).unwrap_or(first);

@@ -1,23 +1,26 @@
-//! SQL for the latest state of a lake, for DuckDB and Spark. Pure: text from the contract, the lake's root and an account.
+//! SQL for the latest state of a lake, for DuckDB and Spark. Pure: text from the contract, the lake's root and an
+//! account.
 //!
-//! Every row of the lake is a version of a requisition, and a new version replaces all its details. The views read by glob, so they may see
-//! more than the committed set: files of a commit in progress, the old and the new files of a refresh, what a crash left. All of it is
-//! versions that the ERP really held, but a version may stand twice, with other details if it was edited twice within its second, and the details
-//! of a header may not have been written yet. Hence:
+//! Every row of the lake is a version of a requisition, and a new version replaces all its details. The views read by
+//! glob, so they may see more than the committed set: files of a commit in progress, the old and the new files of a
+//! refresh, what a crash left. All of it is versions that the ERP really held, but a version may stand twice, with
+//! other details if it was edited twice within its second, and the details of a header may not have been written yet.
+//! Hence:
 //!
-//! - a header counts only when as many details of its own answer are there as it says it has. Its own are those of the same version with
-//!   the same `_run_id` and `_extracted_at`: header and details of one answer share them, whatever file holds them;
-//! - of these the latest `modified` wins, and of one version and id the one that was read last. Two requisitions can share number and second:
-//!   rows with other ids all stay. An id that is not positive is none;
+//! - a header counts only when as many details of its own answer are there as it says it has. Its own are those of the
+//!   same version with the same `_run_id` and `_extracted_at`: header and details of one answer share them, whatever
+//!   file holds them;
+//! - of these the latest `modified` wins, and of one version and id the one that was read last. Two requisitions can
+//!   share number and second: rows with other ids all stay. An id that is not positive is none;
 //! - the details are those of the selected row's own response, each position once.
 //!
-//! No engine reads a table without any file. Then an empty relation with the table's columns stands in its place, and the script says so. Outcomes
-//! of stops have a view only where there are any. A stop that was unknown and is settled has two
-//! rows, and a result that a dead process could not commit may stand beside the one that another found out: the one that tells most, and then the
-//! latest, counts.
+//! No engine reads a table without any file. Then an empty relation with the table's columns stands in its place, and
+//! the script says so. Outcomes of stops have a view only where there are any. A stop that was unknown and is settled
+//! has two rows, and a result that a dead process could not commit may stand beside the one that another found out: the
+//! one that tells most, and then the latest, counts.
 //!
-//! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months, because a later month may
-//! hold a newer version; the example shows how to read one month.
+//! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months,
+//! because a later month may hold a newer version; the example shows how to read one month.
 
 use super::contract::{ColumnType, Contract, TableContract};
 use super::docs::{duckdb_type, spark_type};
@@ -71,8 +74,8 @@ impl Engine {
                 let path = path.replace('\'', "''");
                 format!("read_parquet('{path}/{}/**/*.parquet', hive_partitioning = true)", table.name())
             }
-            // Spark lists the folder anew with each query, and finds the partitions below it. The path is a pattern for it too. It reaches
-            // buckets by Hadoop's client, whose name for them is another.
+            // Spark lists the folder anew with each query, and finds the partitions below it. The path is a pattern for
+            // it too. It reaches buckets by Hadoop's client, whose name for them is another.
             Self::Spark => {
                 let lake = lake.strip_prefix("s3://").map_or_else(|| lake.to_owned(), |path| format!("s3a://{path}"));
                 let path: String = lake
@@ -148,7 +151,8 @@ impl Views {
 /// The views over the lake at `lake` (the absolute path of a folder, or a URI), of all its accounts or one.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules out.
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract is broken, which a test of this crate rules
+/// out.
 pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
     let sql = Sql {

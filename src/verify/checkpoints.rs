@@ -1,4 +1,5 @@
-//! Checkpoints against the state that the manifests add up to. Readers believe them, so one that says something else is a defect.
+//! Checkpoints against the state that the manifests add up to. Readers believe them, so one that says something else is
+//! a defect.
 
 use super::{Defect, RESTORE_LOG};
 use crate::error::Result;
@@ -10,7 +11,8 @@ use crate::store::Store;
 /// What to do about a checkpoint.
 const DELETE: &str = "delete it: the log is read without it as well";
 
-/// What is wrong with a checkpoint of a log of which the manifests add up to `known`; `None`: they have defects, and nobody knows what they add up to.
+/// What is wrong with a checkpoint of a log of which the manifests add up to `known`; `None`: they have defects, and
+/// nobody knows what they add up to.
 pub(super) async fn check(
     store: &Store,
     layout: &Layout,
@@ -29,7 +31,8 @@ pub(super) async fn check(
     })
 }
 
-/// What is wrong with a checkpoint of a manifest that was not listed. One that was added after the listing is for the next verification.
+/// What is wrong with a checkpoint of a manifest that was not listed. One that was added after the listing is for the
+/// next verification.
 pub(super) async fn check_beyond(
     store: &Store,
     layout: &Layout,

@@ -25,8 +25,8 @@ pub(super) struct Examined {
     pub(super) wrong: Vec<String>,
 }
 
-/// Examines a Parquet file and shows its rows to `visit`. Without a `shape` only the footer is read. `window` is where the rows must lie;
-/// `counted` is one more column that `visit` needs, where the table has it.
+/// Examines a Parquet file and shows its rows to `visit`. Without a `shape` only the footer is read. `window` is where
+/// the rows must lie; `counted` is one more column that `visit` needs, where the table has it.
 pub(super) fn examine(
     bytes: Bytes,
     entry: &FileEntry,

@@ -1,4 +1,5 @@
-//! Headers and details of one commit, set against each other; and the versions of the whole committed set, each of which stands once.
+//! Headers and details of one commit, set against each other; and the versions of the whole committed set, each of
+//! which stands once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -52,8 +53,8 @@ pub(super) struct Ledger {
     headers: BTreeMap<Version, Held>,
     /// Whether a file of the commit at hand could not be read: then nothing is set against anything.
     has_holes: bool,
-    /// The files whose headers were read, and by the digest of each version the file that holds it. Only when reading deep: windows never
-    /// overlap, so two files that hold one version are found by their windows too.
+    /// The files whose headers were read, and by the digest of each version the file that holds it. Only when reading
+    /// deep: windows never overlap, so two files that hold one version are found by their windows too.
     files: Vec<String>,
     versions: HashMap<[u8; 16], usize>,
     doubled: Told,
@@ -105,7 +106,8 @@ impl Ledger {
         doubled.into_iter().chain(orphans).collect()
     }
 
-    /// Takes in rows. Their columns were compared with the contract before, so rows that lack one are not expected, and passed over.
+    /// Takes in rows. Their columns were compared with the contract before, so rows that lack one are not expected, and
+    /// passed over.
     pub(super) fn take_in(&mut self, expected: &Expected, table: &str, batch: &RecordBatch) {
         let is_header = table == expected.headers.spec.table.name();
         if !is_header && table != expected.details.spec.table.name() {

@@ -63,7 +63,8 @@ fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
         wrong.push(format!("holds {quarantined} quarantined records, and its proof counts {proved}"));
     }
     let kept = proof.rows_landed.saturating_add(proof.rows_quarantined);
-    // The flagship interval is not closed: a row of the second after the window is seen, counted, and left to the next window.
+    // The flagship interval is not closed: a row of the second after the window is seen, counted, and left to the next
+    // window.
     let adds_up = if manifest.account.edition == Edition::Flagship {
         proof.distinct_rows >= kept
     } else {
@@ -78,8 +79,9 @@ fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
     wrong
 }
 
-/// What the rule implies of the numbers: the walk accepted the window by the same function. The totals of a window that was proved by the
-/// boundary rule may be those of a larger one, out of which seconds were cut: they say nothing of this one.
+/// What the rule implies of the numbers: the walk accepted the window by the same function. The totals of a window that
+/// was proved by the boundary rule may be those of a larger one, out of which seconds were cut: they say nothing of
+/// this one.
 fn check_rule(kind: CommitKind, proof: &Proof) -> Vec<String> {
     let mut wrong = Vec::new();
     if !proof.rule.accepts(&proof.grounds) {

@@ -1,4 +1,5 @@
-//! Parquet files in a table's folder that are not the lake's. Engines read a table by a glob, and a glob asks nobody whose a file is.
+//! Parquet files in a table's folder that are not the lake's. Engines read a table by a glob, and a glob asks nobody
+//! whose a file is.
 
 use super::Defect;
 use crate::error::Result;

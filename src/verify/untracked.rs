@@ -1,4 +1,5 @@
-//! What lies in a lake that no lake makes: of consoles, of other programs, under names of any shape. It stops nothing and is told of.
+//! What lies in a lake that no lake makes: of consoles, of other programs, under names of any shape. It stops nothing
+//! and is told of.
 
 use crate::error::Result;
 use crate::log::layout::is_of_a_lake;

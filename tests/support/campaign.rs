@@ -1,4 +1,5 @@
-//! A small ERP and the commands by which crash tests bring a lake up to date with it: many windows, each of a few small pages.
+//! A small ERP and the commands by which crash tests bring a lake up to date with it: many windows, each of a few small
+//! pages.
 
 use std::process::Command;
 
@@ -65,7 +66,8 @@ impl Campaign {
         lake
     }
 
-    /// Edits into the past, which only a refresh finds, and edits that leave the range, so that only the lake still has what was.
+    /// Edits into the past, which only a refresh finds, and edits that leave the range, so that only the lake still has
+    /// what was.
     pub(crate) fn rewrite_history(&self) {
         let mut world = self.erp.world().lock();
         let all: Vec<_> = world.requisitions().cloned().collect();
@@ -86,15 +88,16 @@ impl Campaign {
         world
     }
 
-    /// The lake is as it has to be when it was begun after all edits: every current version of the range once, and nothing beside them.
+    /// The lake is as it has to be when it was begun after all edits: every current version of the range once, and
+    /// nothing beside them.
     pub(crate) fn assert_current(&self, lake: &LakeDir, about: &str) {
         let versions = self.versions();
         let current = versions.iter().filter(|version| version.died.is_none());
         assert_whole(lake, Self::range(), current, about);
     }
 
-    /// The lake is as it has to be when it was filled before all edits and refreshed after them: every version that the ERP ever held in
-    /// the range once, and nothing beside them.
+    /// The lake is as it has to be when it was filled before all edits and refreshed after them: every version that the
+    /// ERP ever held in the range once, and nothing beside them.
     pub(crate) fn assert_whole(&self, lake: &LakeDir, about: &str) {
         assert_whole(lake, Self::range(), &self.versions(), about);
     }

@@ -1,4 +1,5 @@
-//! What the committed set of a lake holds, row by row, read with the Parquet reader, against what the sandbox's journal says.
+//! What the committed set of a lake holds, row by row, read with the Parquet reader, against what the sandbox's journal
+//! says.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! A small store that speaks S3, in memory, inside the test process, and does on demand what stores in the field do: listings that break off, repeat
-//! themselves or are none, refusals with any code, answers that never come. It holds keys of any shape and checks no signatures.
+//! A small store that speaks S3, in memory, inside the test process, and does on demand what stores in the field do:
+//! listings that break off, repeat themselves or are none, refusals with any code, answers that never come. It holds
+//! keys of any shape and checks no signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

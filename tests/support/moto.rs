@@ -1,4 +1,5 @@
-//! An S3 server of another make beside the test process, which every reader knows how to talk to. It checks no signatures.
+//! An S3 server of another make beside the test process, which every reader knows how to talk to. It checks no
+//! signatures.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};

@@ -1,4 +1,5 @@
-//! How much memory the program takes at most, as the kernel has counted it when the program ends: no moment is missed, and nothing is polled.
+//! How much memory the program takes at most, as the kernel has counted it when the program ends: no moment is missed,
+//! and nothing is polled.
 
 use std::path::Path;
 use std::process::Command;

@@ -36,7 +36,8 @@ pub(crate) fn told<T>(by: &Receiver<T>) -> T {
     by.recv_timeout(HANG).expect("told in time")
 }
 
-/// Calls `act` when the sandbox has worked on the `nth` call from now on and has not answered it yet. The world stands still meanwhile.
+/// Calls `act` when the sandbox has worked on the `nth` call from now on and has not answered it yet. The world stands
+/// still meanwhile.
 pub(crate) fn at_call(sandbox: &Sandbox, nth: u64, act: impl FnOnce() + Send + 'static) {
     let (calls, act) = (AtomicU64::new(0), Mutex::new(Some(act)));
     sandbox.after_call(move |_, _| {
@@ -48,8 +49,8 @@ pub(crate) fn at_call(sandbox: &Sandbox, nth: u64, act: impl FnOnce() + Send + '
     });
 }
 
-/// Runs the program and sends it a signal at its `nth` call, which is answered only after the program has ended. When it makes fewer
-/// calls, it just runs.
+/// Runs the program and sends it a signal at its `nth` call, which is answered only after the program has ended. When
+/// it makes fewer calls, it just runs.
 pub(crate) fn run_signalled(sandbox: &Sandbox, command: &mut Command, nth: u64, name: &'static str) -> Said {
     run_signalled_once(|| true, sandbox, command, nth, name)
 }

@@ -1,5 +1,5 @@
-//! A real S3 server inside the test process, on a loopback port of its own: it checks signatures and keeps objects in a temporary
-//! folder. A hook may break any request before or after its effect.
+//! A real S3 server inside the test process, on a loopback port of its own: it checks signatures and keeps objects in a
+//! temporary folder. A hook may break any request before or after its effect.
 //!
 //! The server beneath checks a condition and writes in two steps, so conditional writes are let in one at a time.
 

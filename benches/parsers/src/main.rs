@@ -1,5 +1,6 @@
-//! The page decoder beside serde_json, sonic-rs and simd-json, which drive one visitor: `cargo run --release -- [FOLDER]`, with `page_*.json`
-//! of an enterprise ERP in the folder; without one, pages of the sandbox. What it says: `../README.md`.
+//! The page decoder beside serde_json, sonic-rs and simd-json, which drive one visitor: `cargo run --release --
+//! [FOLDER]`, with `page_*.json` of an enterprise ERP in the folder; without one, pages of the sandbox. What it says:
+//! `../README.md`.
 
 mod seam;
 
@@ -14,8 +15,8 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Decimal128Type;
 use serde::de::DeserializeSeed as _;
-use wdt_lake::{AccountSettings, CallPolicy, Edition, Gateway, Query, RunId};
 use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
+use wdt_lake::{AccountSettings, CallPolicy, Edition, Gateway, Query, RunId};
 use wdt_lake::{BeijingTime, Contract, Page, PageContext, PageDecoder, Window, assemble};
 
 use seam::{Answer, Tables};
@@ -24,8 +25,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const ROUNDS: usize = 15;
 
-/// What every candidate has to agree on: the rows of both tables, and the sum of `real_num` of all details in ten-thousandths, if it is
-/// known without assembling.
+/// What every candidate has to agree on: the rows of both tables, and the sum of `real_num` of all details in
+/// ten-thousandths, if it is known without assembling.
 type Outcome = (usize, usize, Option<i128>);
 
 /// A way from the bytes of all pages to columns.

@@ -1,8 +1,9 @@
 //! The seam: one set of serde visitors that writes a page straight into Arrow builders, whichever parser drives it.
 //!
-//! It knows the fields and types of the contract (enterprise) and means what the page decoder means by everyday values: numbers as text or
-//! JSON number, `""` and the zero dates as null, unknown fields left out. It checks nothing else of the contract. A fraction that is a
-//! JSON number comes through `f64`, because that is all that serde hands over; answers of the ERP write numbers as text.
+//! It knows the fields and types of the contract (enterprise) and means what the page decoder means by everyday values:
+//! numbers as text or JSON number, `""` and the zero dates as null, unknown fields left out. It checks nothing else of
+//! the contract. A fraction that is a JSON number comes through `f64`, because that is all that serde hands over;
+//! answers of the ERP write numbers as text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -113,8 +114,8 @@ struct Rows {
     kinds: Vec<ColumnType>,
     columns: Vec<Builder>,
     fields: Vec<(String, Field)>,
-    /// For each field, counted from 1, and for the start of an object at 0: the field that followed last time. The page decoder guesses the
-    /// next key in the same way.
+    /// For each field, counted from 1, and for the start of an object at 0: the field that followed last time. The
+    /// page decoder guesses the next key in the same way.
     follower: Vec<usize>,
     last: usize,
     /// Columns that the current row has filled, one bit each.

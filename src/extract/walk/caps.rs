@@ -1,5 +1,5 @@
-//! Caps that a server does not tell of: pages shorter than asked for with a total to match, and a search that lists and counts no more than
-//! so many rows. In both, total and list agree on a part of the window.
+//! Caps that a server does not tell of: pages shorter than asked for with a total to match, and a search that lists and
+//! counts no more than so many rows. In both, total and list agree on a part of the window.
 
 use std::sync::atomic::Ordering;
 
@@ -23,8 +23,8 @@ impl<S: Pages> Walker<'_, S> {
 }
 
 impl<S: Pages> Walk<'_, S> {
-    /// A short page 0 that is as long as its total may be all that the server gives at once, where no longer page was seen in the run and
-    /// its length is round: the page behind it, at that length, tells.
+    /// A short page 0 that is as long as its total may be all that the server gives at once, where no longer page was
+    /// seen in the run and its length is round: the page behind it, at that length, tells.
     pub(super) async fn check_hidden_page_cap(&mut self, place: usize) -> Step<()> {
         let rows = self.evidence.rows(place).len();
         if rows.is_multiple_of(ROUND) && !self.walker.is_page_known(rows) {
@@ -33,9 +33,9 @@ impl<S: Pages> Walk<'_, S> {
         Ok(())
     }
 
-    /// A short page 0 shows the end of the list only where nothing follows it. Where no total says so, that is asked for, whatever its length. A
-    /// page behind it that repeats it may be what a server gives for want of another, or page 0 again where pages are counted from 1: then the
-    /// next one tells.
+    /// A short page 0 shows the end of the list only where nothing follows it. Where no total says so, that is asked
+    /// for, whatever its length. A page behind it that repeats it may be what a server gives for want of another,
+    /// or page 0 again where pages are counted from 1: then the next one tells.
     pub(super) async fn check_nothing_follows(&mut self, place: usize) -> Step<()> {
         let size = u32::try_from(self.evidence.rows(place).len()).unwrap_or(u32::MAX);
         if size == 0 || self.walker.source.is_kept() {
@@ -65,8 +65,8 @@ impl<S: Pages> Walk<'_, S> {
         Ok(fetched.page.rows().to_vec())
     }
 
-    /// A page behind page 0 that repeats it shows the end of the list, or that the server does not go by the number of the page, or counts pages
-    /// from 1: the second of smaller pages tells.
+    /// A page behind page 0 that repeats it shows the end of the list, or that the server does not go by the number of
+    /// the page, or counts pages from 1: the second of smaller pages tells.
     pub(super) async fn check_pages_advance(&mut self, first: usize) -> Step<()> {
         let rows = self.evidence.rows(first);
         let Some(size) =
@@ -84,7 +84,8 @@ impl<S: Pages> Walk<'_, S> {
         Ok(())
     }
 
-    /// One full page that is all there is by its total: its end is shown by a page behind it that has less, not by one that repeats it.
+    /// One full page that is all there is by its total: its end is shown by a page behind it that has less, not by one
+    /// that repeats it.
     pub(super) async fn check_single_page(&mut self) -> Step<()> {
         let size = self.page_size;
         if self.total() != u64::from(size) || self.evidence.has_short_page(size) {
@@ -102,8 +103,8 @@ impl<S: Pages> Walk<'_, S> {
         total < self.walker.limits.least_list_cap || total <= self.walker.highest_total.load(Ordering::Relaxed)
     }
 
-    /// List and total together may be capped, which a new highest total of the run can be: the totals before, at and after the second in
-    /// the middle must not be above the rows that are held there.
+    /// List and total together may be capped, which a new highest total of the run can be: the totals before, at and
+    /// after the second in the middle must not be above the rows that are held there.
     pub(super) async fn check_list_cap(&mut self) -> Step<()> {
         let total = self.total();
         let highest = &self.walker.highest_total;
@@ -130,7 +131,8 @@ impl<S: Pages> Walk<'_, S> {
             self.calls += 1;
             self.retries += fetched.retries;
             let last = part.end().plus_seconds(self.walker.source.extra_seconds());
-            // By the boundary rule some seconds are left to be walked on their own: the rows that are missing lie in them.
+            // By the boundary rule some seconds are left to be walked on their own: the rows that are missing lie in
+            // them.
             let held = self.evidence.rows_within(part.start(), last).saturating_add(total.saturating_sub(seen));
             if fetched.page.total().is_some_and(|total| total > held) {
                 return Err(Halt::Contradicted("a part of the window holds more rows than the whole gave"));

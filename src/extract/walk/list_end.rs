@@ -1,6 +1,6 @@
-//! A window without a total: page 0 cannot be read, or the server states none. Its end is found by doubling the page number; two equal list
-//! bounds, one before and one after a full backward reading, prove it. No total says then that a search gives no more than so many rows: a
-//! list that is as long as such a cap may be is cut.
+//! A window without a total: page 0 cannot be read, or the server states none. Its end is found by doubling the page
+//! number; two equal list bounds, one before and one after a full backward reading, prove it. No total says then that a
+//! search gives no more than so many rows: a list that is as long as such a cap may be is cut.
 
 use std::collections::BTreeSet;
 
@@ -49,8 +49,8 @@ impl<S: Pages> Walk<'_, S> {
         Err(Halt::Unproved("no total, and the end of the list moves"))
     }
 
-    /// Into how many pieces the window is cut because a list of so many rows may be all that a search gives. Of one second there is no
-    /// smaller window that could tell.
+    /// Into how many pieces the window is cut because a list of so many rows may be all that a search gives. Of one
+    /// second there is no smaller window that could tell.
     fn pieces_below_a_cap(&self, rows: u64) -> Option<u64> {
         let cap = self.walker.limits.least_list_cap;
         let may_be_capped = rows >= cap && self.window.seconds() > 1 && !self.walker.source.is_kept();

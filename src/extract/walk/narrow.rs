@@ -1,7 +1,9 @@
-//! A response that stays unreadable is no outage: it is asked for in smaller pages, down to the record that nobody can read.
+//! A response that stays unreadable is no outage: it is asked for in smaller pages, down to the record that nobody can
+//! read.
 //!
-//! That record counts as one row, whatever it is, and only between two equal totals or list bounds with all other rows read between them
-//! (`evidence`). Several are never told apart by their places or bytes: the window is cut until each stands alone.
+//! That record counts as one row, whatever it is, and only between two equal totals or list bounds with all other rows
+//! read between them (`evidence`). Several are never told apart by their places or bytes: the window is cut until each
+//! stands alone.
 
 use std::collections::VecDeque;
 
@@ -49,7 +51,8 @@ impl<S: Pages> Walk<'_, S> {
         Ok(page)
     }
 
-    /// Puts the smaller pages of an unreadable one before what is left to do, or keeps the one record that cannot be read.
+    /// Puts the smaller pages of an unreadable one before what is left to do, or keeps the one record that cannot be
+    /// read.
     fn narrow_once(
         &mut self,
         asked: PageRequest,
@@ -81,7 +84,8 @@ impl<S: Pages> Walk<'_, S> {
         Ok(())
     }
 
-    /// Asks once more for the one record that could not be read: it may have been so for a moment only. Gives whether it can be read now.
+    /// Asks once more for the one record that could not be read: it may have been so for a moment only. Gives whether
+    /// it can be read now.
     pub(super) async fn read_again(&mut self) -> Step<bool> {
         self.was_read_again = true;
         let Some(place) = self.evidence.unreadable_place() else { return Ok(false) };

@@ -1,9 +1,10 @@
 //! What is kept of a window when the run ends before all of its pages were read.
 //!
-//! A pass reads its pages in blocks, each page by page from its end backwards. Consecutive pages that were read so, each asked for after the one
-//! behind it had arrived, are a *stretch*. Rows only move to lower places, so that a row whose second lies between the first and the last row of a
-//! stretch was on one of its pages when that was read: the boundary rule holds within it, and up to the end of the window where the stretch holds the
-//! end of the list. Where page 0, asked once more, states the same total as before, nothing has left, and stretches that touch are one.
+//! A pass reads its pages in blocks, each page by page from its end backwards. Consecutive pages that were read so,
+//! each asked for after the one behind it had arrived, are a *stretch*. Rows only move to lower places, so that a row
+//! whose second lies between the first and the last row of a stretch was on one of its pages when that was read: the
+//! boundary rule holds within it, and up to the end of the window where the stretch holds the end of the list. Where
+//! page 0, asked once more, states the same total as before, nothing has left, and stretches that touch are one.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The passes over the pages of a window. Each begins with the last page, because it shows the end of the list, and ends with page 0, whose
-//! total starts the next count; between them the pages are asked for from the end backwards.
+//! The passes over the pages of a window. Each begins with the last page, because it shows the end of the list, and
+//! ends with page 0, whose total starts the next count; between them the pages are asked for from the end backwards.
 
 use std::future;
 use std::ops::Range;
@@ -52,8 +52,9 @@ impl<S: Pages> Walk<'_, S> {
         Ok(read)
     }
 
-    /// Asks for the page that shows the end of the list: the last one, or the one behind it where that must be full. Gives the page from which
-    /// the others follow towards page 0; `None` when the list is shorter than the total by pages, so that a pass by another total is due.
+    /// Asks for the page that shows the end of the list: the last one, or the one behind it where that must be full.
+    /// Gives the page from which the others follow towards page 0; `None` when the list is shorter than the total
+    /// by pages, so that a pass by another total is due.
     async fn end_of_list(&mut self, pages: u32, total: u64) -> Step<Option<u32>> {
         let is_full = self.is_full(total);
         // More pages than a walk is planned for are those of one second, or of a total that is not true.
@@ -99,8 +100,8 @@ impl<S: Pages> Walk<'_, S> {
         total > 0 && total.is_multiple_of(u64::from(self.page_size))
     }
 
-    /// The pages before `behind` and behind page 0, several at once: in blocks, each of which is read page by page from its end backwards, so that
-    /// what is read of it proves something by itself (`partial`).
+    /// The pages before `behind` and behind page 0, several at once: in blocks, each of which is read page by page from
+    /// its end backwards, so that what is read of it proves something by itself (`partial`).
     async fn read_at_once(&mut self, behind: u32) -> Step<Vec<(u32, PageRead)>> {
         let (window, page_size, ticks) = (self.window, self.page_size, self.evidence.ticks());
         let (source, quit) = (self.walker.source, &self.walker.quit);

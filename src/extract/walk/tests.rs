@@ -1,7 +1,9 @@
-//! The rules of the walk on a small model: every schedule of departures and tie orders of tiny worlds, and random larger ones.
+//! The rules of the walk on a small model: every schedule of departures and tie orders of tiny worlds, and random
+//! larger ones.
 //!
-//! The model's server lists by modified time with unstable ties (or by nothing at all), and lists and counts in two statements. Rows
-//! leave before, between and after them. The oracle is the model's own record of which rows never left.
+//! The model's server lists by modified time with unstable ties (or by nothing at all), and lists and counts in two
+//! statements. Rows leave before, between and after them. The oracle is the model's own record of which rows never
+//! left.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
@@ -70,7 +72,8 @@ struct Model<C> {
     /// One call in this many sees a departure; 0: never.
     departs_in: usize,
     cap: u32,
-    /// How many seconds more than the window the server is asked for: 1 where the interval is not documented as closed.
+    /// How many seconds more than the window the server is asked for: 1 where the interval is not documented as
+    /// closed.
     extra: i64,
     state: Mutex<State<C>>,
 }
@@ -178,7 +181,8 @@ impl<C: Choices> Pages for Model<C> {
         let rows = listed[from..(from + size).min(listed.len())].iter().copied().map(key).collect();
         let mut total = None;
         if page_no == 0 {
-            // A cap that never showed itself cannot be told from a short list, were rows to leave between list and count.
+            // A cap that never showed itself cannot be told from a short list, were rows to leave between list and
+            // count.
             if self.cap == u32::MAX {
                 self.maybe_depart(state);
             }
@@ -204,7 +208,8 @@ const LIMITS: Limits = Limits {
     min_ordered_steps: 0,
 };
 
-/// Pages as small as the model's are in order by chance: a server that orders by nothing is told apart by more steps than they have.
+/// Pages as small as the model's are in order by chance: a server that orders by nothing is told apart by more steps
+/// than they have.
 fn believing(order: Order, limits: Limits) -> Limits {
     Limits { min_ordered_steps: if order == Order::None { 1_000 } else { 0 }, ..limits }
 }

@@ -1,6 +1,7 @@
-//! The walk in hostile worlds: totals that lie, capped pages and lists, repeated pages, rows twice, records that nobody can read or that read
-//! differently each time, and drift besides. The walk's own code runs against a model of such a server; the model knows which rows
-//! never left. `WDT_WALK_WORLDS` says how many worlds of each kind are tried (40), `WDT_SEED` where their seeds begin.
+//! The walk in hostile worlds: totals that lie, capped pages and lists, repeated pages, rows twice, records that nobody
+//! can read or that read differently each time, and drift besides. The walk's own code runs against a model of such a
+//! server; the model knows which rows never left. `WDT_WALK_WORLDS` says how many worlds of each kind are tried (40),
+//! `WDT_SEED` where their seeds begin.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -527,8 +528,8 @@ fn a_total_that_is_one_too_high_costs_few_calls() {
 fn caps_of_pages_and_lists_are_seen() {
     for page_cap in [2, 3] {
         for (name, nature) in variants(Nature { page_cap, ..HONEST }) {
-            // A cap that never showed itself cannot be told from a short list, were rows to leave between list and count; real caps are
-            // round, and a round page is looked behind.
+            // A cap that never showed itself cannot be told from a short list, were rows to leave between list and
+            // count; real caps are round, and a round page is looked behind.
             let nature = Nature { leaves: (nature.leaves.0, 0.0, nature.leaves.2), ..nature };
             many(&format!("page cap {page_cap} {name}"), nature, PLAIN);
         }
@@ -544,8 +545,8 @@ fn caps_of_pages_and_lists_are_seen() {
         }
     }
     for total in [Total::True, Total::Missing, Total::OfThePage] {
-        // Of four rows two may leave, or those of one second change places, just so that pages seem to follow one another; of a hundred fifty do
-        // not.
+        // Of four rows two may leave, or those of one second change places, just so that pages seem to follow one
+        // another; of a hundred fifty do not.
         let keeps_ties = total == Total::OfThePage;
         let is_large = |(name, _): &(String, Nature)| !keeps_ties || name.ends_with("quiet");
         for (name, nature) in

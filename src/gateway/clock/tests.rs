@@ -47,7 +47,8 @@ impl Clock for Machine {
     }
 }
 
-/// One server behind a balancer: how far ahead its clock is by which it judges, and the one by which it writes `Date`, in seconds.
+/// One server behind a balancer: how far ahead its clock is by which it judges, and the one by which it writes `Date`,
+/// in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     judges: i64,
@@ -66,7 +67,8 @@ fn clock_of(machine: &Arc<Machine>) -> ServerClock {
     ServerClock::new(Arc::clone(machine) as Arc<dyn Clock>, TOLERANCE)
 }
 
-/// One call, signed anew until it is accepted, of which the tries meet one of `nodes` after the other. Gives how many requests it took.
+/// One call, signed anew until it is accepted, of which the tries meet one of `nodes` after the other. Gives how many
+/// requests it took.
 fn call(clock: &ServerClock, machine: &Machine, nodes: &mut impl Iterator<Item = Node>) -> Result<u32, &'static str> {
     let mut refusals = ClockRefusals::default();
     for requests in 1.. {
@@ -219,7 +221,8 @@ fn a_permanent_contradiction_ends_after_few_requests() {
     }
 }
 
-/// Two servers behind one address, one of them a day off: each call is answered in the end, and what is covered is right.
+/// Two servers behind one address, one of them a day off: each call is answered in the end, and what is covered is
+/// right.
 #[test]
 fn a_balancer_of_clocks_that_are_days_apart_is_survived() {
     let right = Node::of(0);

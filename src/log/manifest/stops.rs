@@ -1,4 +1,5 @@
-//! What the stops of one manifest must be in themselves; how they follow those before them is the [ledger](crate::log::stop_ledger)'s.
+//! What the stops of one manifest must be in themselves; how they follow those before them is the
+//! [ledger](crate::log::stop_ledger)'s.
 
 use std::collections::BTreeSet;
 

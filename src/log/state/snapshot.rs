@@ -1,4 +1,5 @@
-//! The state as data: what a checkpoint holds of it. What follows from the rest (coverage, the windows in order) is not written.
+//! The state as data: what a checkpoint holds of it. What follows from the rest (coverage, the windows in order) is not
+//! written.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -54,7 +55,8 @@ impl<'a> CheckpointState<'a> {
 }
 
 impl LogState {
-    /// The state that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by them.
+    /// The state that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by
+    /// them.
     pub(crate) fn restore(snapshot: CheckpointState<'_>) -> std::result::Result<Self, String> {
         let CheckpointState { account, newest, log_format, last, wanted_from, live, removed, fenced, stops } = snapshot;
         let (account, last, live) = (account.into_owned(), last.into_owned(), live.into_owned());

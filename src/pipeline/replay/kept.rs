@@ -1,4 +1,5 @@
-//! Raw responses in the place of the gateway: what a walk asked for is given again, in the order in which the walk took it in.
+//! Raw responses in the place of the gateway: what a walk asked for is given again, in the order in which the walk took
+//! it in.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;

@@ -31,11 +31,12 @@ use crate::worker::blocking;
 /// What to do about a window that cannot be rebuilt.
 const SYNC: &str = "`wdt-lake sync` into the new lake walks the window again";
 
-/// Lands in `store` every window of `from` whose answers were kept, with the same coverage and proofs. A window that `store` covers already is
-/// left as it is, so that a replay which was cut short can be run again.
+/// Lands in `store` every window of `from` whose answers were kept, with the same coverage and proofs. A window that
+/// `store` covers already is left as it is, so that a replay which was cut short can be run again.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when `from` was never synced; whatever stops the run. Windows that cannot be rebuilt are part of the report.
+/// [`ErrorKind::Usage`] when `from` was never synced; whatever stops the run. Windows that cannot be rebuilt are part
+/// of the report.
 pub(crate) async fn replay_lake(
     from: &Lake,
     store: Store,
@@ -208,8 +209,8 @@ impl Rebuild<'_> {
     }
 }
 
-/// Walks what the commit of `window` was made of. It may have been a part of a larger window, whose responses are all there; or several walks, one
-/// after the other, when a refresh had to cut it.
+/// Walks what the commit of `window` was made of. It may have been a part of a larger window, whose responses are all
+/// there; or several walks, one after the other, when a refresh had to cut it.
 async fn walk(kept: &Kept, window: Window) -> Result<Whole<BufferedPage>> {
     // All pages of a pass are asked for at once: they are given in the order in which they came then.
     let limits = Limits { concurrency: u32::MAX, ..Limits::default() };

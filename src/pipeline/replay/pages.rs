@@ -1,8 +1,9 @@
 //! Bare page files to one commit: rows of both tables by month, without a window, because nobody can prove one.
 //!
-//! The files are read in the order of their names, from the last to the first: so the version that is met first is the one that wins, and
-//! rows can land before all files are read. What is kept of a version that was met is a digest of its identity, some 30 bytes. Decoded pages are
-//! held up to the run's memory, then they land, a file for each month that they hold.
+//! The files are read in the order of their names, from the last to the first: so the version that is met first is the
+//! one that wins, and rows can land before all files are read. What is kept of a version that was met is a digest of
+//! its identity, some 30 bytes. Decoded pages are held up to the run's memory, then they land, a file for each month
+//! that they hold.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash as _, Hasher};
@@ -31,7 +32,8 @@ use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined, contract_version, table_specs};
 use crate::worker::Worker;
 
-/// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no `sid` is called so.
+/// Stands for `sid` and host of a lake that was made of page files: nobody knows from where they came. No host and no
+/// `sid` is called so.
 const NOWHERE: &str = "(pages)";
 /// How many unreadable pages are named in the report.
 const UNREADABLE_NAMED: u64 = 10;
@@ -47,10 +49,12 @@ pub(crate) struct PageFiles {
     pub files: Vec<PathBuf>,
 }
 
-/// Makes the lake of an account hold exactly what is on the pages: one commit, in the place of that of an earlier replay.
+/// Makes the lake of an account hold exactly what is on the pages: one commit, in the place of that of an earlier
+/// replay.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a commit.
+/// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a
+/// commit.
 pub(crate) async fn replay_pages(
     pages: PageFiles,
     store: Store,

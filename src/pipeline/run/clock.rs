@@ -27,8 +27,8 @@ impl Run<'_> {
         }
     }
 
-    /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock stands, or falls back, it
-    /// would else be too early again and again.
+    /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock
+    /// stands, or falls back, it would else be too early again and again.
     pub(super) fn cut_back(&mut self, window: Window, is_missing: bool) {
         let Some(reached) = self.source.gateway().reached() else { return };
         if is_missing {

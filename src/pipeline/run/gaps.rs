@@ -1,4 +1,5 @@
-//! What a run does not cover, and why: windows that failed, a gateway that contradicts itself or cannot be read, a run that ends early.
+//! What a run does not cover, and why: windows that failed, a gateway that contradicts itself or cannot be read, a run
+//! that ends early.
 
 use std::collections::VecDeque;
 
@@ -83,7 +84,8 @@ impl Run<'_> {
         self.planner.forget(is_dropped);
     }
 
-    /// When the budget of a window is spent, its other pieces are given up with it; gives the window from the first to the last of them.
+    /// When the budget of a window is spent, its other pieces are given up with it; gives the window from the first to
+    /// the last of them.
     pub(super) fn give_up(&mut self, window: Window, budget: Option<Budget>) -> Window {
         let Some(budget) = budget.filter(Budget::is_spent) else { return window };
         let (lost, kept) =

@@ -54,7 +54,8 @@ pub(super) const KINDS: &[OddityKind] = &[
 const LAST_SECOND: i64 = 253_402_300_799;
 
 impl Oddities {
-    /// The `Date` of the answer to the call `nth` in seconds since 1970, where the server's clock says `now`; none when it has none.
+    /// The `Date` of the answer to the call `nth` in seconds since 1970, where the server's clock says `now`; none when
+    /// it has none.
     pub(in crate::sandbox) fn date(&self, now: BeijingTime, nth: u64) -> Option<i64> {
         let mut date = Some(now.unix());
         for oddity in &self.0 {

@@ -174,7 +174,8 @@ fn bend(requisition: &mut Requisition, oddity: &Oddity, edition: Edition, dice: 
     }
 }
 
-/// Makes a requisition one that does not fit the contract: in its time, without which it has no place, or in a quantity.
+/// Makes a requisition one that does not fit the contract: in its time, without which it has no place, or in a
+/// quantity.
 fn misread(requisition: &mut Requisition, edition: Edition, dice: &mut Dice) {
     match requisition.details.last_mut() {
         Some(line) if dice.happens(0.5) => {

@@ -66,7 +66,8 @@ const BUSY_SUCCESS_TEXTS: &[&str] = &["系统繁忙，请稍后再试", "数据�
 const UNKNOWN: &[(i64, &str)] = &[(4711, "未知错误"), (-1, "error"), (90_001, "E90001"), (7777, "")];
 
 impl Oddities {
-    /// The fault that the call `nth` meets before the gateway does anything. Several take their turns at different calls.
+    /// The fault that the call `nth` meets before the gateway does anything. Several take their turns at different
+    /// calls.
     pub(in crate::sandbox) fn fault(&self, nth: u64, edition: Edition) -> Option<Fault> {
         if self.is_html(nth) {
             return Some(Fault::Html);

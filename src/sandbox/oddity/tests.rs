@@ -1,4 +1,5 @@
-//! How oddities are written and read, and whom they strike. What they do to answers is tried in `sandbox/tests/oddities.rs`.
+//! How oddities are written and read, and whom they strike. What they do to answers is tried in
+//! `sandbox/tests/oddities.rs`.
 
 use std::collections::BTreeSet;
 

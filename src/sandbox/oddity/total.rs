@@ -63,7 +63,8 @@ impl Oddities {
     }
 }
 
-/// How many requisitions `window` held when the call before the last so many began; of the first calls, the first one's.
+/// How many requisitions `window` held when the call before the last so many began; of the first calls, the first
+/// one's.
 fn earlier(world: &World, window: Window, calls: u64) -> u64 {
     let journal = world.journal();
     let back = usize::try_from(calls).unwrap_or(usize::MAX);

@@ -25,8 +25,8 @@ fn small(kind: &OddityKind) -> String {
     }
 }
 
-/// All that a client can see of some calls: pages, some beyond the end, the first one again, an empty window, a timestamp that is off. One requisition
-/// leaves the window before each.
+/// All that a client can see of some calls: pages, some beyond the end, the first one again, an empty window, a
+/// timestamp that is off. One requisition leaves the window before each.
 async fn seen(edition: Edition, oddities: &str) -> Vec<String> {
     let bench = Bench::new(edition, 30, oddities);
     bench.sandbox.before_call(|world, info| {

@@ -1,8 +1,8 @@
 //! What an S3 store or its client says when something fails, made fit to be shown.
 //!
-//! The client puts the address of a request into its errors, and the body of the answer. A body may echo the key id, the string to sign
-//! and the signature, and an address may carry them in its query. So of a body only code and message stay, of an address only
-//! scheme, host and path, and whatever is left of a known secret is struck out.
+//! The client puts the address of a request into its errors, and the body of the answer. A body may echo the key id,
+//! the string to sign and the signature, and an address may carry them in its query. So of a body only code and message
+//! stay, of an address only scheme, host and path, and whatever is left of a known secret is struck out.
 
 use std::error::Error;
 

@@ -1,13 +1,14 @@
 //! How a request reaches the store, and what its answer is taken for.
 //!
-//! The client of object_store signs requests and reads answers; between it and the network stands this service, for two reasons. It looks
-//! at every answer to a listing as it came (see [`listing`](super::listing)) and hands what it found to whoever asked, so that a
-//! name that the client cannot hold stops nothing. And it alone repeats what failed: which answers are worth it depends on their codes, which the client does
-//! not read, and for how long is for the user to say.
+//! The client of object_store signs requests and reads answers; between it and the network stands this service, for two
+//! reasons. It looks at every answer to a listing as it came (see [`listing`](super::listing)) and hands what it found
+//! to whoever asked, so that a name that the client cannot hold stops nothing. And it alone repeats what failed: which
+//! answers are worth it depends on their codes, which the client does not read, and for how long is for the user to
+//! say.
 //!
-//! A store that never answered is probably not there, which people want to hear within seconds; one that has is waited for. What a repeated
-//! request may do twice is for the callers of [`Store`](crate::store::Store): a conditional put whose answer was lost is not repeated here, unless
-//! it certainly never arrived.
+//! A store that never answered is probably not there, which people want to hear within seconds; one that has is waited
+//! for. What a repeated request may do twice is for the callers of [`Store`](crate::store::Store): a conditional put
+//! whose answer was lost is not repeated here, unless it certainly never arrived.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};

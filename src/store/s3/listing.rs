@@ -1,8 +1,9 @@
 //! One answer to a listing, read from the bytes that the store sent.
 //!
-//! The client of object_store keeps of such an answer what it understands, and is content with nothing: a web page, an answer of the first
-//! version of the request and a page that is cut off all look like a lake that ends here. So the answer is read a second time, strictly: it is a
-//! `ListBucketResult` that is whole and says whether more follows. Names are bytes, because anybody may have put anything into the bucket.
+//! The client of object_store keeps of such an answer what it understands, and is content with nothing: a web page, an
+//! answer of the first version of the request and a page that is cut off all look like a lake that ends here. So the
+//! answer is read a second time, strictly: it is a `ListBucketResult` that is whole and says whether more follows.
+//! Names are bytes, because anybody may have put anything into the bucket.
 
 use std::borrow::Cow;
 
@@ -147,7 +148,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Takes in `&amp;` and the like. Names may hold characters that XML forbids, and stores write them as numbers all the same.
+    /// Takes in `&amp;` and the like. Names may hold characters that XML forbids, and stores write them as numbers all
+    /// the same.
     fn refer(&mut self, name: &[u8]) -> Result<(), String> {
         let unknown = || format!("the answer holds `&{};`", shown(name));
         let text = std::str::from_utf8(name).map_err(|_| unknown())?;

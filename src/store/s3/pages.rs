@@ -1,9 +1,9 @@
 //! A listing, page after page, of which nothing is believed that can be checked.
 //!
-//! Every name begins with what was asked for, stands after the one before it and after where the listing was to begin; a page after which more
-//! follows says how to ask for it, and never twice the same way. So a listing that breaks off, repeats itself or goes in circles is an
-//! error that says what the store did, and every listing ends. What no page can show is that names were left out of it: who needs to know that
-//! asks for them by name.
+//! Every name begins with what was asked for, stands after the one before it and after where the listing was to begin;
+//! a page after which more follows says how to ask for it, and never twice the same way. So a listing that breaks off,
+//! repeats itself or goes in circles is an error that says what the store did, and every listing ends. What no page can
+//! show is that names were left out of it: who needs to know that asks for them by name.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,9 @@
-//! Refusals of a store, told apart: which pass, which mean that it knows no conditional put, and what a user can do about the others.
+//! Refusals of a store, told apart: which pass, which mean that it knows no conditional put, and what a user can do
+//! about the others.
 //!
-//! S3 answers an error with a status, a code and a sentence. The code counts: one status stands for an expired token, a body that came too
-//! slowly and a lock alike. The client of object_store gives status and body as text, so they are read back out of it.
+//! S3 answers an error with a status, a code and a sentence. The code counts: one status stands for an expired token, a
+//! body that came too slowly and a lock alike. The client of object_store gives status and body as text, so they are
+//! read back out of it.
 
 use std::fmt;
 

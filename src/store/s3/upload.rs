@@ -1,9 +1,10 @@
 //! An upload in parts, for objects that are too big for one request.
 //!
-//! It is completed, or it is aborted: parts that are neither cost money and are seen by nobody. The upload runs as a task of its own, so
-//! that a caller which goes away does not leave it half way. Only the death of the process does; so before the first part a **note** is
-//! written where local disk has its half-written files, `{"object": ..., "upload": ...}`, and who sweeps there [aborts](abort_noted) the
-//! upload. Nothing stands under the object's name before the upload is complete.
+//! It is completed, or it is aborted: parts that are neither cost money and are seen by nobody. The upload runs as a
+//! task of its own, so that a caller which goes away does not leave it half way. Only the death of the process does; so
+//! before the first part a **note** is written where local disk has its half-written files, `{"object": ..., "upload":
+//! ...}`, and who sweeps there [aborts](abort_noted) the upload. Nothing stands under the object's name before the
+//! upload is complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,8 @@ pub(crate) async fn put_in_parts(
         let id = uploads.create_multipart(&object).await?;
         let upload = Upload { objects, uploads, object, id, note, fail_points };
         let mut ended = upload.send(&bytes, part_bytes).await;
-        // The answer to a completion may be lost, and the repeated request finds no upload: then the object is there, whole.
+        // The answer to a completion may be lost, and the repeated request finds no upload: then the object is there,
+        // whole.
         if ended.is_err() && upload.is_there(bytes.len()).await {
             ended = Ok(());
         }

@@ -4,7 +4,8 @@ use super::super::{PageContext, PageDecoder, assemble};
 use super::*;
 use crate::id::RunId;
 
-/// A window of requisitions, each (number, minute of its modified time, apply_id, rec_ids); a rec_id below 0 spoils the requisition.
+/// A window of requisitions, each (number, minute of its modified time, apply_id, rec_ids); a rec_id below 0 spoils the
+/// requisition.
 fn window(requisitions: &[(&str, u32, i64, &[i64])]) -> WindowRows {
     let list: Vec<String> = requisitions
         .iter()

@@ -1,4 +1,5 @@
-//! A second reader of answers: `serde_json` behind the lenient rules, one level at a time. It knows nothing of the decoder's code.
+//! A second reader of answers: `serde_json` behind the lenient rules, one level at a time. It knows nothing of the
+//! decoder's code.
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -8,8 +9,8 @@ use serde_json::value::RawValue;
 pub(super) struct Node(String);
 
 impl Node {
-    /// The value of an answer; `None` when it is none, even by the lenient rules: marks and blank lines around it do not count, and control
-    /// characters may stand in strings as they are.
+    /// The value of an answer; `None` when it is none, even by the lenient rules: marks and blank lines around it do
+    /// not count, and control characters may stand in strings as they are.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
         let text = text.trim_matches(|letter: char| letter == '\u{feff}' || letter.is_ascii_whitespace());
@@ -55,7 +56,8 @@ impl Node {
         is_ascending.then(|| members.into_iter().map(|(_, item)| item).collect())
     }
 
-    /// The text of a scalar: of a string what it says, else what is written. `None` for null; an error for what is no text.
+    /// The text of a scalar: of a string what it says, else what is written. `None` for null; an error for what is no
+    /// text.
     pub(super) fn scalar(&self) -> Result<Option<String>, ()> {
         match self.0.as_bytes().first() {
             Some(b'"') => serde_json::from_str(&self.0).map(Some).map_err(drop),

@@ -1,5 +1,5 @@
-//! The page decoder against `serde_json` with the lenient rules: it reads what that reads and nothing else, no row is lost, what lands is what its text
-//! says, and what does not fit is set aside.
+//! The page decoder against `serde_json` with the lenient rules: it reads what that reads and nothing else, no row is
+//! lost, what lands is what its text says, and what does not fit is set aside.
 
 use std::collections::HashSet;
 

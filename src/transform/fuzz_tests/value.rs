@@ -39,7 +39,8 @@ const WORDS: [&str; 32] = [
     ".000001",
 ];
 
-/// The sign, the digits without zeros at their front, and the power of ten of the last of them, of a text that is a number.
+/// The sign, the digits without zeros at their front, and the power of ten of the last of them, of a text that is a
+/// number.
 fn number(text: &str) -> Option<(bool, String, Exponent)> {
     let (is_negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

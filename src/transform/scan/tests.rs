@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// The text with the control characters escaped that stand behind an odd number of quotes: what the scanner is more lenient in than JSON.
+/// The text with the control characters escaped that stand behind an odd number of quotes: what the scanner is more
+/// lenient in than JSON.
 fn strict(text: &str) -> String {
     let mut letters = text.chars();
     let (mut strict, mut quotes) = (String::new(), 0);

@@ -1,5 +1,5 @@
-//! The decoder as a whole: the vendor's example, answers that differ a little from the documented ones, and random requisitions
-//! against a model.
+//! The decoder as a whole: the vendor's example, answers that differ a little from the documented ones, and random
+//! requisitions against a model.
 
 mod broken;
 mod dress;
@@ -18,8 +18,8 @@ use crate::edition::Edition;
 use crate::id::RunId;
 use crate::time::{BeijingTime, Window};
 
-/// The vendor's example answer, verbatim from the page of purchase_apply_query.php, section 6.1. (The page shows its blanks as HTML's
-/// no-break spaces, which JSON does not have; they are blanks again here.)
+/// The vendor's example answer, verbatim from the page of purchase_apply_query.php, section 6.1. (The page shows its
+/// blanks as HTML's no-break spaces, which JSON does not have; they are blanks again here.)
 const EXAMPLE: &str = include_str!("../../../tests/fixtures/enterprise_example.json");
 /// When the answers of these tests arrive: 2026-10-01 00:00:00 UTC and half a second.
 const RECEIVED_AT: i64 = 1_790_812_800_500_000;

@@ -1,7 +1,7 @@
 //! Random requisitions, written as JSON in a random way, come out as the model holds them.
 //!
-//! The model and its writer share nothing with the decoder: values start as integers and characters, and the columns that they
-//! belong to are listed here by hand. What has no column is compared as serde_json's tree.
+//! The model and its writer share nothing with the decoder: values start as integers and characters, and the columns
+//! that they belong to are listed here by hand. What has no column is compared as serde_json's tree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
