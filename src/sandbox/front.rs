@@ -86,10 +86,11 @@ impl Front {
             Self::OpenApi2 => openapi2::query(params).map(Question::List),
             Self::Qjb => qjb::question(method, params, behaviour),
         }?;
-        match &question {
-            Question::List(query) => behaviour.oddities.refused_page(query, edition).map_or(Ok(question), Err),
-            Question::Stop(_) => Ok(question),
-        }
+        let refused = match &question {
+            Question::List(query) => behaviour.oddities.refused_page(query.page_no, query.page_size, edition),
+            Question::Stop(_) => None,
+        };
+        refused.map_or(Ok(question), |(code, message)| Err(Refusal::new(code, message)))
     }
 
     /// The JSON of an answer.

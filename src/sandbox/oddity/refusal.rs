@@ -3,8 +3,6 @@
 use crate::edition::Edition;
 
 use super::super::fault::{Fault, RetryAfter};
-use super::super::listing::Query;
-use super::super::request::Refusal;
 use super::{Oddities, Oddity, OddityKind, Takes, Unit};
 
 const SOME: Takes = Takes::Every(5);
@@ -77,11 +75,16 @@ impl Oddities {
         struck.and_then(|(oddity, place)| fault_of(oddity, (nth + place) / oddity.every, edition))
     }
 
-    /// The refusal of a page that lies too deep in its list.
-    pub(in crate::sandbox) fn refused_page(&self, query: &Query, edition: Edition) -> Option<Refusal> {
-        let begin = query.page_no.saturating_mul(query.page_size as u64);
+    /// Code and text by which a page is refused that lies too deep in its list.
+    pub(in crate::sandbox) fn refused_page(
+        &self,
+        page_no: u64,
+        page_size: usize,
+        edition: Edition,
+    ) -> Option<(i64, &'static str)> {
+        let begin = page_no.saturating_mul(page_size as u64);
         let is_too_deep = self.amount(&DEEP_PAGES).is_some_and(|rows| begin >= rows.max(1));
-        is_too_deep.then(|| Refusal::new(code_of(edition), "分页过深，请缩小查询范围"))
+        is_too_deep.then(|| (code_of(edition), "分页过深，请缩小查询范围"))
     }
 }
 
