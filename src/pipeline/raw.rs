@@ -166,7 +166,7 @@ pub(super) fn join(records: Vec<Record>) -> Result<Option<Raw>> {
 
 fn failed(error: &io::Error) -> Error {
     Error::new(ErrorKind::Lake, "cannot keep the raw responses of the window")
-        .with("why", error)
+        .because(error.to_string())
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }
 
@@ -204,7 +204,7 @@ fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
 /// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what
 /// this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
-    let broken = |why: String| Error::new(ErrorKind::Defect, "cannot read the raw responses").with("why", why);
+    let broken = |why: String| Error::new(ErrorKind::Defect, "cannot read the raw responses").because(why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;
     let mut lines = BufReader::new(decoder);
     let mut line = Vec::new();

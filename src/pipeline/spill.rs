@@ -233,7 +233,7 @@ impl BufferedPage {
         let Residency::Spilled(Spilled { buffer, span, context, .. }) = &self.columns else {
             return Err(Error::internal("a page that is in memory was read again"));
         };
-        let failed = |why| Error::internal("cannot read a spilled page again").with("why", why);
+        let failed = |why: String| Error::internal("cannot read a spilled page again").because(why);
         let body = buffer.load(span).map_err(|error| failed(error.to_string()))?;
         let page = decoder.decode(&body, context).map_err(|error| failed(error.to_string()))?;
         // The answer lies there as it came; what is kept of its invalid records does not say everything.
