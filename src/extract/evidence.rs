@@ -59,7 +59,7 @@ struct Response {
     lacks_list: bool,
 }
 
-/// Where a row was last seen.
+/// Where a row was received last, and when it was asked for last.
 #[derive(Clone, Copy, Debug)]
 struct Observation {
     page: usize,
@@ -151,7 +151,8 @@ impl<P: PageRows> Evidence<P> {
 
     /// Takes in the response to a request; returns its place among the responses.
     ///
-    /// Of two observations of one identity the later asked wins.
+    /// Of two observations of one identity the one that was received later is kept. Pages that are asked for at once may
+    /// be asked for in another order when their responses are replayed, but they are received in the same.
     pub(super) fn observe(&mut self, asked: PageRequest, page: P) -> Result<usize, Rose> {
         let received = self.ticks.next();
         let place = self.pages.len();
@@ -197,14 +198,14 @@ impl<P: PageRows> Evidence<P> {
                 self.latest[now.page] += 1;
                 None
             }
-            Entry::Occupied(mut entry) if entry.get().asked <= now.asked => {
+            Entry::Occupied(mut entry) => {
                 self.lists_rows_twice |= entry.get().page == now.page;
-                let before = entry.insert(now).page;
+                let asked = now.asked.max(entry.get().asked);
+                let before = entry.insert(Observation { asked, ..now }).page;
                 self.latest[now.page] += 1;
                 self.latest[before] -= 1;
                 Some(before)
             }
-            Entry::Occupied(_) => None,
         }
     }
 

@@ -136,7 +136,7 @@ impl Gateway {
 
     /// Stops the reference of requisitions by one call, signed with the timestamp `requested_at` and no other, and
     /// reads its answer with `read`. It is sent again only after a refusal for a limit, or when nothing was sent;
-    /// see [`Once`].
+    /// see `Once`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an edition that has no such method; nothing was sent.

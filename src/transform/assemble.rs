@@ -50,7 +50,7 @@ impl AddAssign for Remarks {
 /// both tables are empty and have their schemas all the same.
 ///
 /// # Errors
-/// As [`Assembly::new`] and [`Gathered::column`].
+/// As [`Assembly::new`] and `Gathered::column`.
 pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, selected: &[(usize, usize)]) -> Result<WindowRows> {
     let assembly = Assembly::new(pages.into(), selected)?;
     let all = |rows: &Gathered<P>| {

@@ -59,7 +59,7 @@ impl PageDecoder {
     /// closed, rows in that second are skipped.
     ///
     /// # Errors
-    /// [`PageError`] when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list
+    /// `PageError` when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list
     /// where one must be. An answer without rows proves something, so it must be one of the method (see
     /// `check_nothing`): the list may be missing only with a total that has no row for this page, and on a page
     /// behind the first in a success that says nothing at all.
