@@ -43,7 +43,7 @@ pub(crate) mod testing;
 
 pub(crate) use commit::{Writer, WriterOptions};
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
-pub(crate) use lease::Lease;
 pub use lease::LeaseWait;
-pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw};
-pub(crate) use sweep::{Leftovers, leftovers};
+pub(crate) use lease::{CleanEnd, LastRun, Lease, last_run};
+pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, Quarantine, Raw};
+pub(crate) use sweep::{Leftovers, Swept, leftovers};

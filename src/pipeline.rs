@@ -41,7 +41,7 @@ pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
-use lease_session::LeaseSession;
+use lease_session::{HeldLease, Left, LeaseSession, is_swept};
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
@@ -57,7 +57,7 @@ use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Writer, WriterOptions, leftovers};
+use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
@@ -207,12 +207,12 @@ async fn sync_in(
     let Some(lease) = session.begin(options.wait, interrupt).await? else {
         return Ok(report.interrupted().after(began));
     };
-    let work = async {
+    let work = async |lease: &HeldLease| {
         let mut report = Box::pin(async {
-            let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
+            let Some(swept) = interrupt.unless_asked(lease.sweep(&writer)).await.transpose()? else {
                 return Ok(report.interrupted());
             };
-            report.warnings.extend(swept.untracked.iter().map(|name| {
+            report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
                 format!(
                     "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
                     name.escape_debug()
@@ -227,7 +227,8 @@ async fn sync_in(
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
         Ok(report)
     };
-    Ok(Box::pin(lease.during(interrupt, work)).await?.after(began))
+    let left = |report: &SyncReport| Left { is_clean: !report.interrupted, checked_until: report.checked_until };
+    Ok(Box::pin(lease.during(interrupt, &writer, work, left)).await?.after(began))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -248,11 +249,9 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
 /// covered. Where the log does not know yet from which start it was asked for, it is put there.
 async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
-    let lake = writer.view().await;
-    let account = lake.account().clone();
-    let left = leftovers(&lake).await?;
-    let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty() && !writer.lacks_start().await;
-    if is_tidy && !Lease::lies_in(&store, account.clone()).await? {
+    let account = writer.layout().account().clone();
+    let before = last_run(&store, account.clone(), clock.now()).await?;
+    if is_swept(&before, writer).await && !writer.lacks_start().await {
         return Ok(());
     }
     let never = Interrupt::never();
@@ -263,11 +262,11 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
         lease => lease?,
     };
     let Some(lease) = lease else { return Ok(()) };
-    let tidied = async {
-        writer.sweep().await?;
+    let tidied = async |lease: &HeldLease| {
+        lease.sweep(writer).await?;
         writer.remember_start().await
     };
-    lease.during(&never, tidied).await
+    lease.during(&never, writer, tidied, |()| Left { is_clean: true, checked_until: None }).await
 }
 
 fn writer_options(
@@ -282,7 +281,8 @@ fn writer_options(
         sid: account.sid.clone(),
         host: account.gateway_host(),
     };
-    Ok(WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock })
+    let contract = contract_version()?;
+    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, clock })
 }
 
 /// A page size that the gateways accept.
@@ -309,12 +309,7 @@ fn recent_density(lake: &Lake) -> Option<(u64, u64)> {
     let (mut rows, mut seconds) = (0, 0);
     for (window, live) in recent {
         seconds += window.seconds();
-        rows += live
-            .files
-            .iter()
-            .filter(|file| file.table == Table::PurchaseApply.name())
-            .map(|file| file.rows)
-            .sum::<u64>();
+        rows += live.rows(Table::PurchaseApply);
     }
     (seconds > 0).then_some((rows, seconds))
 }

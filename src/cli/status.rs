@@ -7,7 +7,7 @@ use super::render;
 use crate::error::{Result, exit};
 use crate::land::{Leftovers, leftovers};
 use crate::log::{Lake, PendingStop, Table};
-use crate::time::Window;
+use crate::time::{Clock as _, SystemClock, Window};
 use crate::units::{plural, thousands};
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let mut shown = Vec::new();
     for account in lake.accounts().await? {
         let part = Lake::open(lake.store.clone(), account).await?;
-        let leftovers = leftovers(&part).await?;
+        let leftovers = leftovers(&part, SystemClock.now()).await?;
         shown.push((part, leftovers));
     }
     let to_json = || {
@@ -131,7 +131,7 @@ fn held(lake: &Lake) -> Vec<String> {
     }
     if lake.quarantined() > 0 {
         lines.push(format!("  quarantine  {}", plural(lake.quarantined(), "record")));
-        let files = lake.with_quarantine().filter_map(|(_, live)| live.quarantine.as_ref());
+        let files = lake.with_quarantine().flat_map(|(_, live)| &live.quarantine);
         lines.extend(files.map(|file| format!("              {} in {}", file.rows, lake.store().uri(&file.path))));
     }
     lines

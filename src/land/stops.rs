@@ -13,7 +13,7 @@ impl Writer {
     pub(crate) async fn intend(&self, intent: StopIntent) -> Result<CommitOutcome> {
         // Others settle meanwhile what this writer still takes for pending.
         self.follow().await?;
-        self.commit(self.begin(CommitKind::StopIntent, None, Vec::new()).intending(intent), None).await
+        self.commit(self.stage(Vec::new()).await.intending(intent)).await
     }
 
     /// Writes down what became of stops, and the same as rows of the table.
@@ -21,10 +21,10 @@ impl Writer {
     /// # Errors
     /// As [`Writer::land`].
     pub(crate) async fn settle(&self, results: Vec<StopResult>, rows: NewFile) -> Result<CommitOutcome> {
-        let mut staged = self.begin(CommitKind::StopResult, None, Vec::new()).settling(results);
+        let mut staged = self.begin(CommitKind::StopResult, None, Vec::new()).await.settling(results);
         match self.write(&mut staged, rows).await {
-            Ok(()) => self.commit(staged, None).await,
-            Err(error) => self.dropped_by_a_sweep(staged.commit(), error).await,
+            Ok(()) => self.commit(staged).await,
+            Err(error) => self.dropped_by_a_sweep(&staged, error).await,
         }
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! It lists first and reads the log after, so that nothing which was committed before the listing looks unfinished.
 //! Then:
-//! - objects of removed and of fenced commits are deleted: neither can ever come back to life;
+//! - objects of removed and of fenced commits are deleted, once they are kept no longer: neither can ever come back to
+//!   life. What a live commit names stays, whosever it was;
 //! - objects of unknown commit ids are unfinished work, and the manifest that would make them count may still be on its
-//!   way, however old they are and however dead their process is. So a `fence` manifest names these ids, under the very
-//!   number that such a late manifest would need, and only then are they deleted. When that late manifest wins the
-//!   number instead, its id is known and its objects stay;
+//!   way, however old they are and however dead their process is. So a fence names these ids, under the very number
+//!   that such a late manifest would need, and only then are they deleted. When that late manifest wins the number
+//!   instead, its id is known and its objects stay. What this process has staged itself is left alone;
 //! - half-written local files, and in a bucket half-done uploads, go as soon as their commit is known or fenced;
 //! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - untracked objects are reported and never touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -22,9 +23,11 @@ use super::stage::CommitOutcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
 use crate::log::layout::{LEASE_ROOT, Name};
+use crate::log::read::ManifestNames;
 use crate::log::state::Standing;
-use crate::log::{CommitKind, Conflict, Lake, Layout, LogState, Table, checkpoint, read};
+use crate::log::{Conflict, Lake, Layout, LogState, Table, checkpoint, read};
 use crate::store::Store;
+use crate::time::BeijingTime;
 
 /// How many objects are deleted at once.
 const DELETES_AT_ONCE: usize = 8;
@@ -49,63 +52,99 @@ pub(crate) struct Leftovers {
     pub unfinished: Vec<(CommitId, Vec<String>)>,
     /// Objects of removed or fenced commits whose deletion is not finished, and half-written leases.
     pub deletable: Vec<String>,
+    /// Objects of removed or fenced commits that are kept for readers, and until when the last of them is.
+    pub kept: Vec<String>,
+    /// Until when the last of these is kept.
+    pub kept_until: Option<BeijingTime>,
     /// Untracked objects in the account's folders.
     pub untracked: Vec<String>,
 }
 
-/// What lies in the account's folders beside the committed set, found by listing them. Touches nothing.
+/// What lies in the account's folders beside the committed set at `now`, found by listing them. Touches nothing.
 ///
 /// # Errors
 /// As [`Lake::open`]. The log is read again after the listing, so that what was committed in between does not look
 /// unfinished.
-pub(crate) async fn leftovers(lake: &Lake) -> Result<Leftovers> {
+pub(crate) async fn leftovers(lake: &Lake, now: BeijingTime) -> Result<Leftovers> {
     let objects = list_owned(lake.store(), lake.layout()).await?;
     let mut lake = lake.clone();
     lake.follow().await?;
-    let Found { unknown, mut deletable, leases, untracked } = sort_out(lake.state(), lake.layout(), objects);
+    let Found { unknown, deletable, kept, kept_until, leases, untracked } =
+        sort_out(lake.state(), lake.layout(), objects, now);
+    let mut deletable: Vec<String> = deletable.into_iter().map(|dead| dead.path).collect();
     deletable.extend(leases.into_iter().map(|(_, path)| path));
-    Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, untracked })
+    Ok(Leftovers { unfinished: unknown.into_iter().collect(), deletable, kept, kept_until, untracked })
+}
+
+/// An object that may be deleted. The lesser goes first: of headers those that never counted, then the oldest, so that
+/// no older version of a requisition outlives a newer one; then all else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeadObject {
+    pub(crate) is_no_header: bool,
+    pub(crate) has_counted: bool,
+    /// The number of the manifest that removed or fenced its commit.
+    pub(crate) number: u64,
+    /// Its name, which begins with its window within a month.
+    pub(crate) path: String,
 }
 
 /// A listing, sorted out by what the log says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Objects of commit ids that the log does not know.
+    /// Objects of commits that the log does not know.
     pub(crate) unknown: BTreeMap<CommitId, Vec<String>>,
     /// Objects of commits that can never count again, and half-written ones of commits that count.
-    pub(crate) deletable: Vec<String>,
+    pub(crate) deletable: Vec<DeadObject>,
+    /// Objects of removed or fenced commits that are kept for readers.
+    pub(crate) kept: Vec<String>,
+    /// Until when the last of these is kept.
+    pub(crate) kept_until: Option<BeijingTime>,
     /// Half-written leases.
     pub(crate) leases: Vec<(RunId, String)>,
     /// Untracked objects.
     pub(crate) untracked: Vec<String>,
 }
 
-/// Sorts out the objects of an account's folders.
-pub(crate) fn sort_out(state: &LogState, layout: &Layout, objects: Vec<String>) -> Found {
+/// Sorts out the objects of an account's folders at `now`.
+pub(crate) fn sort_out(state: &LogState, layout: &Layout, objects: Vec<String>, now: BeijingTime) -> Found {
     let mut found = Found::default();
+    let named: HashSet<&str> = state.named();
     for path in objects {
         match layout.parse(&path) {
             Some(Name::StagedLease(run)) => found.leases.push((run, path)),
+            Some(Name::Data { .. } | Name::Quarantine(_) | Name::Raw(_)) if named.contains(&*path) => {}
             Some(name @ (Name::Data { .. } | Name::Quarantine(_) | Name::Raw(_) | Name::Staged(_))) => {
                 let Some(commit) = name.commit() else { continue };
-                match state.standing(commit) {
-                    None => found.unknown.entry(commit).or_default().push(path),
-                    Some(Standing::Removed | Standing::Fenced) => found.deletable.push(path),
-                    Some(Standing::Live) if matches!(name, Name::Staged(_)) => found.deletable.push(path),
-                    Some(Standing::Live) => {
-                        let named = state.live().get(&commit).is_some_and(|live| live.paths().any(|own| own == path));
-                        if !named {
-                            found.untracked.push(path);
-                        }
-                    }
-                }
+                sort_in(state, &mut found, name, commit, path, now);
             }
             Some(Name::Manifest(_) | Name::SoleManifest { .. } | Name::Checkpoint { .. })
             | Some(Name::Lease | Name::Probe(_))
             | None => found.untracked.push(path),
         }
     }
+    found.deletable.sort_unstable();
     found
+}
+
+/// Sorts in an object of a commit that no live commit names.
+fn sort_in(state: &LogState, found: &mut Found, name: Name, commit: CommitId, path: String, now: BeijingTime) {
+    let is_staged = matches!(name, Name::Staged(_));
+    let is_no_header = !matches!(name, Name::Data { table: Table::PurchaseApply, .. });
+    match state.standing(commit) {
+        None => found.unknown.entry(commit).or_default().push(path),
+        Some(Standing::Live) if !is_staged => found.untracked.push(path),
+        Some(standing) => {
+            let kept_until = state.keep_until(commit).filter(|until| *until >= now && !is_staged);
+            if kept_until.is_some() {
+                found.kept_until = found.kept_until.max(kept_until);
+                found.kept.push(path);
+                return;
+            }
+            let number = state.died_at(commit).unwrap_or(u64::MAX);
+            let has_counted = standing != Standing::Fenced;
+            found.deletable.push(DeadObject { is_no_header, has_counted, number, path });
+        }
+    }
 }
 
 /// The names of all objects in the account's folders of data, quarantine, raw responses and half-written files.
@@ -132,24 +171,35 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer; it is safe to sweep again.
     pub(crate) async fn sweep(&self) -> Result<Swept> {
+        let began = self.now();
         let objects = list_owned(self.store(), self.layout()).await?;
         let probes = list_old_probes(self.store(), self.layout()).await?;
         let checkpoints = checkpoint::list_outdated(self.store(), self.layout()).await?;
+        if self.names() == ManifestNames::WithCommit {
+            read::check_whole(self.store(), self.layout()).await?;
+        }
         self.store().point("sweep.listed").await?;
         let mut swept = Swept::default();
+        // An id that this sweep has seen dead stays dead for it: its own fence may make the log forget the id.
+        let mut dead: BTreeMap<String, DeadObject> = BTreeMap::new();
         loop {
             self.follow().await?;
-            let found = self.with_state(|state| sort_out(state, self.layout(), objects.clone())).await;
-            if found.unknown.is_empty() {
+            let left: Vec<String> = objects.iter().filter(|path| !dead.contains_key(*path)).cloned().collect();
+            let now = self.now();
+            let found = self.with_state(|state| sort_out(state, self.layout(), left, now)).await;
+            dead.extend(found.deletable.into_iter().map(|object| (object.path.clone(), object)));
+            let own = self.with_state(|state| pinned(state, found.unknown.keys())).await;
+            let unknown: Vec<CommitId> = found.unknown.into_keys().filter(|id| !own.contains(id)).collect();
+            if unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
-                let unneeded = leases.chain(probes).chain(checkpoints);
-                swept.deleted = self.delete_all(found.deletable.into_iter().chain(unneeded).collect()).await?;
+                let unneeded = leases.chain(probes).chain(checkpoints).collect();
+                swept.deleted = self.delete_all(dead.into_values().collect(), unneeded).await?;
                 swept.untracked = found.untracked;
+                self.note_swept(began);
                 return Ok(swept);
             }
-            let unknown: Vec<CommitId> = found.unknown.into_keys().collect();
-            let fence = self.begin(CommitKind::Fence, None, Vec::new()).fencing(unknown.clone());
-            match self.commit(fence, None).await? {
+            let fence = self.stage(Vec::new()).await.fencing(unknown.clone());
+            match self.commit(fence).await? {
                 CommitOutcome::Committed(_) => {
                     self.store().point("sweep.fenced").await?;
                     swept.fenced.extend(unknown);
@@ -164,17 +214,17 @@ impl Writer {
         }
     }
 
-    /// Deletes headers first: whoever sees one by a glob sees its details too.
-    async fn delete_all(&self, paths: Vec<String>) -> Result<Vec<String>> {
-        let is_header =
-            |path: &String| matches!(self.layout().parse(path), Some(Name::Data { table: Table::PurchaseApply, .. }));
-        let (headers, others) = paths.into_iter().partition(is_header);
-        let mut deleted = self.delete_at_once(headers).await?;
-        deleted.extend(self.delete_at_once(others).await?);
+    /// Deletes headers one after the other in their order, then all else.
+    async fn delete_all(&self, mut dead: Vec<DeadObject>, unneeded: Vec<String>) -> Result<Vec<String>> {
+        dead.sort_unstable();
+        let (others, headers): (Vec<_>, Vec<_>) = dead.into_iter().partition(|object| object.is_no_header);
+        let mut deleted = self.delete_some(headers.into_iter().map(|object| object.path).collect(), 1).await?;
+        let others = others.into_iter().map(|object| object.path).chain(unneeded).collect();
+        deleted.extend(self.delete_some(others, DELETES_AT_ONCE).await?);
         Ok(deleted)
     }
 
-    async fn delete_at_once(&self, paths: Vec<String>) -> Result<Vec<String>> {
+    async fn delete_some(&self, paths: Vec<String>, at_once: usize) -> Result<Vec<String>> {
         let deletes = stream::iter(paths).map(|path| async move {
             match self.layout().parse(&path) {
                 Some(Name::Staged(_)) => self.store().delete_staged(&path).await?,
@@ -183,7 +233,7 @@ impl Writer {
             self.store().point("sweep.deleted_one").await?;
             Ok::<_, Error>(path)
         });
-        deletes.buffered(DELETES_AT_ONCE).try_collect().await
+        deletes.buffered(at_once).try_collect().await
     }
 
     /// Reads what others have added to the log.
@@ -195,6 +245,11 @@ impl Writer {
         read::follow(self.store(), self.layout(), self.names(), &mut state).await?;
         state.writable()
     }
+}
+
+/// Those of `ids` that this process has staged.
+fn pinned<'a>(state: &LogState, ids: impl Iterator<Item = &'a CommitId>) -> BTreeSet<CommitId> {
+    ids.filter(|id| state.is_pinned(**id)).copied().collect()
 }
 
 #[cfg(test)]
@@ -223,12 +278,12 @@ mod tests {
         let mut state = LogState::new(layout.account().clone());
         let add = |state: &mut LogState, manifest: Manifest| {
             state.apply(&manifest, Sha256::of(b"x")).expect("follows");
-            manifest.commit
+            manifest.id
         };
         let gone = chain(&state, CommitKind::Sync);
         let gone = add(&mut state, gone);
         let live = Manifest { removes: vec![gone], ..chain(&state, CommitKind::Refresh) };
-        let live_path = live.files[0].path.clone();
+        let live_path = live.commits[0].files[0].path.clone();
         let live = add(&mut state, live);
         let unknown = CommitId::generate();
 
@@ -249,12 +304,13 @@ mod tests {
             stray.clone(),
             "purchase_apply/account=acme/README".to_owned(),
         ];
-        let found = sort_out(&state, &layout, objects.to_vec());
+        let found = sort_out(&state, &layout, objects.to_vec(), window(0, 9).start());
         assert_eq!(
             found.unknown.into_iter().collect::<Vec<_>>(),
             vec![(unknown, vec![data(unknown), staged(unknown), layout.quarantine(unknown)])]
         );
-        assert_eq!(found.deletable, vec![data(gone), staged(live), staged(gone)]);
+        let deletable: Vec<String> = found.deletable.into_iter().map(|dead| dead.path).collect();
+        assert_eq!(deletable, vec![data(gone), staged(gone), staged(live)]);
         assert_eq!(found.leases, vec![(run, lease)]);
         assert_eq!(found.untracked, vec![stray, "purchase_apply/account=acme/README".to_owned()]);
     }

@@ -2,22 +2,31 @@
 //!
 //! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and
 //! [`apply`](LogState::apply) asks the same of every manifest that it reads, so that a log which breaks the rules is a
-//! defect and never half understood. The rules: the binding is the log's, the commit's id is neither fenced nor used,
-//! everything it removes is live, nothing live that stays overlaps its window, what it fences is unknown to the log,
-//! and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows are therefore always
-//! disjoint.
+//! defect and never half understood. The rules: the binding is the log's, no id of the manifest is known, everything it
+//! removes is live, its windows and expired ranges overlap nothing live but what it removes, what it fences is unknown
+//! and no live commit names an object of it, and its stops follow those before them (see
+//! [`stops`](crate::log::stop_ledger)). Live windows and expired ranges are therefore always disjoint.
+//!
+//! The state does not grow with the age of the log: dead ids are forgotten (see [`standing`]), and what has no objects
+//! is not part of it.
 
 mod snapshot;
+mod standing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::snapshot::CheckpointState;
+pub(crate) use self::standing::Standing;
+use self::standing::{DeadId, Standings};
 use super::conflict::Conflict;
 use super::digest::Sha256;
-use super::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
-use super::stop_ledger::{StopIntent, StopResult, Stops};
+use super::layout::Layout;
+use super::manifest::{
+    self, Binding, CarriedRange, Commit, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry,
+};
+use super::stop_ledger::Stops;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
@@ -33,54 +42,65 @@ pub struct LiveCommit {
     /// The seconds that it covers. Where the field is missing they are not known, which is not the same as none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<Window>,
+    /// The parts of the window that its walk did not cover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedRange>,
+    /// The seconds that are covered and not kept any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Window>,
     /// Its files.
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
-    pub quarantine: Option<QuarantineEntry>,
-    /// The answers from which it was made, if they were kept.
-    pub raw: Option<RawEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<QuarantineEntry>,
+    /// The responses from which it was made, as far as they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw: Vec<RawEntry>,
 }
 
 impl LiveCommit {
+    fn of(number: u64, commit: &Commit) -> Self {
+        Self {
+            number,
+            kind: commit.kind,
+            window: commit.window,
+            carried: commit.carried.clone(),
+            expired: commit.expired.clone(),
+            files: commit.files.clone(),
+            quarantine: commit.quarantine.clone(),
+            raw: commit.raw.clone(),
+        }
+    }
+
     /// Every object of the commit.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
+        manifest::paths(&self.files, &self.quarantine, &self.raw)
+    }
+
+    /// Its rows in the table of this name.
+    pub fn rows(&self, table: super::Table) -> u64 {
+        self.files.iter().filter(|file| file.table == table.name()).map(|file| file.rows).sum()
+    }
+
+    /// The seconds that nothing else may cover.
+    fn claims(&self) -> impl Iterator<Item = Window> {
+        self.window.into_iter().chain(self.expired.iter().copied())
     }
 }
 
-/// The newest commit of a log.
+/// The newest manifest of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastCommit {
-    /// The number of its manifest.
+pub struct LastManifest {
+    /// Its number.
     pub number: u64,
     /// Its id.
-    pub commit: CommitId,
+    pub id: CommitId,
     /// The run that made it.
     pub run: RunId,
     /// What it is for.
     pub kind: CommitKind,
     /// When it was begun.
     pub created_at: BeijingTime,
-}
-
-/// What a commit asks of the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CommitRequest<'a> {
-    pub(crate) commit: CommitId,
-    pub(crate) account: &'a Binding,
-    pub(crate) window: Option<Window>,
-    pub(crate) removes: &'a [CommitId],
-    pub(crate) fences: &'a [CommitId],
-    pub(crate) intent: Option<&'a StopIntent>,
-    pub(crate) results: &'a [StopResult],
-}
-
-/// What the log says of a commit id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Live,
-    Removed,
-    Fenced,
 }
 
 /// The state that the manifests read so far add up to.
@@ -90,11 +110,11 @@ pub struct LogState {
     binding: Option<Binding>,
     newest: Option<Previous>,
     format: FormatVersion,
-    last: Option<LastCommit>,
-    standing: HashMap<CommitId, Standing>,
+    last: Option<LastManifest>,
+    standings: Standings,
     live: BTreeMap<CommitId, LiveCommit>,
-    /// The windows of live commits by their first second; they are disjoint.
-    windows: BTreeMap<BeijingTime, (Window, CommitId)>,
+    /// The windows and expired ranges of live commits by their first second; they are disjoint.
+    claims: BTreeMap<BeijingTime, (Window, CommitId)>,
     coverage: Coverage,
     wanted_from: Option<BeijingTime>,
     stops: Stops,
@@ -109,9 +129,9 @@ impl LogState {
             newest: None,
             format: FormatVersion::LAKE,
             last: None,
-            standing: HashMap::new(),
+            standings: Standings::default(),
             live: BTreeMap::new(),
-            windows: BTreeMap::new(),
+            claims: BTreeMap::new(),
             coverage: Coverage::default(),
             wanted_from: None,
             stops: Stops::default(),
@@ -140,8 +160,8 @@ impl LogState {
         self.newest.map_or(0, |newest| newest.number) + 1
     }
 
-    /// The newest commit.
-    pub fn last(&self) -> Option<&LastCommit> {
+    /// The newest manifest.
+    pub fn last(&self) -> Option<&LastManifest> {
         self.last.as_ref()
     }
 
@@ -150,9 +170,14 @@ impl LogState {
         &self.live
     }
 
-    /// The union of their windows.
+    /// The union of their windows and expired ranges.
     pub fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+
+    /// The live expire commit, if months were expired.
+    pub fn expired(&self) -> Option<(CommitId, &LiveCommit)> {
+        self.live.iter().find(|(_, live)| live.kind == CommitKind::Expire).map(|(id, live)| (*id, live))
     }
 
     /// The stop references whose outcome is not known yet.
@@ -162,7 +187,10 @@ impl LogState {
 
     /// The live commits whose windows share a second with `window`, in the order of time.
     pub fn touching(&self, window: Window) -> Vec<(CommitId, Window)> {
-        let mut touched: Vec<_> = self.overlapping(window).collect();
+        let mut touched: Vec<_> = self
+            .overlapping(window)
+            .filter(|(commit, held)| self.live.get(commit).is_some_and(|live| live.window == Some(*held)))
+            .collect();
         touched.reverse();
         touched
     }
@@ -181,69 +209,138 @@ impl LogState {
     }
 
     pub(crate) fn standing(&self, commit: CommitId) -> Option<Standing> {
-        self.standing.get(&commit).copied()
+        if self.live.contains_key(&commit) { Some(Standing::Live) } else { self.standings.of(commit) }
+    }
+
+    /// Until when the objects of a removed or fenced id are kept.
+    pub(crate) fn keep_until(&self, commit: CommitId) -> Option<BeijingTime> {
+        self.standings.keep_until(commit)
+    }
+
+    /// The number of the manifest that removed or fenced an id, while it is known.
+    pub(crate) fn died_at(&self, commit: CommitId) -> Option<u64> {
+        self.standings.dead().get(&commit).map(|dead| dead.number)
+    }
+
+    /// The objects that live commits name.
+    pub(crate) fn named(&self) -> std::collections::HashSet<&str> {
+        self.live.values().flat_map(LiveCommit::paths).collect()
+    }
+
+    /// Keeps the standing of an id that this process has staged, whatever the log forgets.
+    pub(crate) fn pin(&mut self, commit: CommitId) {
+        self.standings.pin(commit);
+    }
+
+    /// The id was given up, and nothing of it can arrive any more.
+    pub(crate) fn unpin(&mut self, commit: CommitId) {
+        self.standings.unpin(commit);
+    }
+
+    /// Whether this process has staged something of which it is not known what became of it.
+    pub(crate) fn has_pins(&self) -> bool {
+        self.standings.has_pins()
+    }
+
+    /// Whether this process has staged the id.
+    pub(crate) fn is_pinned(&self, commit: CommitId) -> bool {
+        self.standings.is_pinned(commit)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_after(&mut self, manifests: u64) {
+        self.standings.forget_after(manifests);
     }
 
     /// The check before every try at a number.
-    pub(crate) fn check(&self, request: CommitRequest<'_>) -> std::result::Result<(), Conflict> {
-        if let Some(bound) = self.binding.as_ref().filter(|bound| *bound != request.account) {
+    pub(crate) fn check(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        if let Some(bound) = self.binding.as_ref().filter(|bound| **bound != request.account) {
             return Err(Conflict::OtherAccount { bound: Box::new(bound.clone()) });
         }
-        match self.standing(request.commit) {
-            Some(Standing::Fenced) => return Err(Conflict::Fenced),
-            Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: request.commit }),
-            None => {}
+        let own = request.commits.iter().map(|commit| commit.id);
+        for id in std::iter::once(request.id).chain(own) {
+            match self.standing(id) {
+                Some(Standing::Fenced) => return Err(Conflict::Fenced),
+                Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: id }),
+                None => {}
+            }
         }
         for (i, commit) in request.removes.iter().enumerate() {
-            // Windows take the place of windows, and page files of page files: fences and stops are for ever.
-            let may_go =
-                self.live.get(commit).is_some_and(|live| live.window.is_some() || live.kind == CommitKind::Replay);
-            if !may_go || request.removes[..i].contains(commit) {
+            if !self.live.get(commit).is_some_and(|live| may_go(live, request)) || request.removes[..i].contains(commit)
+            {
                 return Err(Conflict::NotLive { commit: *commit });
             }
         }
-        for commit in request.fences {
-            if self.standing(*commit).is_some() || *commit == request.commit {
-                return Err(Conflict::Known { commit: *commit });
+        for id in &request.fences {
+            if self.standing(*id).is_some() || *id == request.id || self.names_object_of(*id) {
+                return Err(Conflict::Known { commit: *id });
             }
         }
-        self.stops.check(request.intent, request.results)?;
-        let overlap = request.window.and_then(|window| {
-            self.overlapping(window).find(|(commit, _)| !request.removes.contains(commit)).map(|(_, window)| window)
-        });
-        overlap.map_or(Ok(()), |window| Err(Conflict::Overlap { window }))
+        let results: Vec<_> = request.commits.iter().flat_map(|commit| &commit.results).collect();
+        self.stops.check(request.intent.as_ref(), &results)?;
+        self.check_overlap(request)
     }
 
-    /// Live windows that share a second with `window`, the latest first.
+    /// Whether a live commit names an object that was written for another id.
+    pub(crate) fn names_object_of(&self, id: CommitId) -> bool {
+        self.standings.is_named(id)
+    }
+
+    /// What a manifest covers must be covered by nothing that stays, and by no two of its commits.
+    fn check_overlap(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        let mut own = Coverage::default();
+        let claims = request.commits.iter().flat_map(|commit| commit.window.iter().chain(&commit.expired));
+        for claim in claims {
+            let mut stays = self.overlapping(*claim).filter(|(commit, _)| !request.removes.contains(commit));
+            if let Some((_, window)) = stays.next() {
+                return Err(Conflict::Overlap { window });
+            }
+            if own.gaps(*claim) != [*claim] {
+                return Err(Conflict::Overlap { window: *claim });
+            }
+            own.insert(*claim);
+        }
+        Ok(())
+    }
+
+    /// What live commits cover of the seconds of `window`, the latest first.
     fn overlapping(&self, window: Window) -> impl Iterator<Item = (CommitId, Window)> {
         // Disjoint windows end in the order in which they start.
-        self.windows
+        self.claims
             .range(..=window.end())
             .rev()
             .take_while(move |(_, (held, _))| held.end() >= window.start())
             .map(|(_, (held, commit))| (*commit, *held))
     }
 
-    /// Takes live commits out.
-    fn remove(&mut self, commits: &[CommitId]) -> Vec<LiveCommit> {
-        let mut removed = Vec::with_capacity(commits.len());
-        for commit in commits {
-            self.standing.insert(*commit, Standing::Removed);
-            let Some(gone) = self.live.remove(commit) else { continue };
-            if let Some(window) = gone.window {
-                self.windows.remove(&window.start());
-                self.coverage.remove(window);
-            }
-            removed.push(gone);
+    /// Takes a live commit out.
+    fn remove(&mut self, commit: CommitId, dead: DeadId) -> Option<(CommitId, LiveCommit)> {
+        let gone = self.live.remove(&commit)?;
+        for claim in gone.claims() {
+            self.claims.remove(&claim.start());
+            self.coverage.remove(claim);
         }
-        removed
+        let foreign = foreign_ids(&self.name, commit, gone.paths());
+        self.standings.bury(commit, dead, foreign.into_iter());
+        Some((commit, gone))
+    }
+
+    fn add(&mut self, number: u64, commit: &Commit) {
+        let live = LiveCommit::of(number, commit);
+        for claim in live.claims() {
+            self.claims.insert(claim.start(), (claim, commit.id));
+            self.coverage.insert(claim);
+        }
+        let foreign = foreign_ids(&self.name, commit.id, live.paths());
+        self.standings.live(commit.id, foreign.into_iter());
+        self.live.insert(commit.id, live);
     }
 
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
     /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the state is then unchanged.
-    pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<LiveCommit>> {
+    pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<(CommitId, LiveCommit)>> {
         let defect = |why: String| {
             Error::new(ErrorKind::Defect, why)
                 .with("account", &self.name)
@@ -256,52 +353,63 @@ impl LogState {
         if manifest.number != self.next_number() || manifest.previous != self.newest {
             return Err(defect("a manifest that does not follow the one before it".into()));
         }
-        let request = CommitRequest {
-            commit: manifest.commit,
-            account: &manifest.account,
-            window: manifest.window,
-            removes: &manifest.removes,
-            fences: &manifest.fences,
-            intent: manifest.intent.as_ref(),
-            results: &manifest.results,
-        };
-        self.check(request).map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
+        self.check(manifest).map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
 
-        let removed = self.remove(&manifest.removes);
-        self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));
-        self.standing.insert(manifest.commit, Standing::Live);
-        self.stops.apply(manifest.commit, manifest.intent.as_ref(), &manifest.results);
-        if let Some(window) = manifest.window {
-            self.windows.insert(window.start(), (window, manifest.commit));
-            self.coverage.insert(window);
+        let Manifest { number, keep_until, .. } = *manifest;
+        let removed = DeadId { number, is_fenced: false, keep_until };
+        let removed = manifest.removes.iter().filter_map(|commit| self.remove(*commit, removed)).collect();
+        for id in &manifest.fences {
+            self.standings.bury(*id, DeadId { number, is_fenced: true, keep_until }, std::iter::empty());
         }
-        if manifest.window.is_some() || manifest.kind == CommitKind::Start {
+        for commit in &manifest.commits {
+            self.add(number, commit);
+            self.stops.settle(number, &commit.results);
+        }
+        if let Some(intent) = &manifest.intent {
+            self.stops.intend(manifest.id, intent);
+        }
+        let has_window = manifest.commits.iter().any(|commit| commit.window.is_some());
+        if has_window || manifest.kind() == CommitKind::Start {
             self.wanted_from = self.wanted_from.into_iter().chain(manifest.wanted_from).min();
         }
-        let live = LiveCommit {
-            number: manifest.number,
-            kind: manifest.kind,
-            window: manifest.window,
-            files: manifest.files.clone(),
-            quarantine: manifest.quarantine.clone(),
-            raw: manifest.raw.clone(),
-        };
-        self.live.insert(manifest.commit, live);
         // A run that proved nothing may have been told a wrong account.
-        if manifest.kind != CommitKind::Start {
+        if manifest.kind() != CommitKind::Start {
             self.binding.get_or_insert_with(|| manifest.account.clone());
         }
-        self.newest = Some(Previous { number: manifest.number, sha256 });
+        self.newest = Some(Previous { number, sha256 });
         self.format = self.format.max(manifest.format);
-        self.last = Some(LastCommit {
-            number: manifest.number,
-            commit: manifest.commit,
+        self.last = Some(LastManifest {
+            number,
+            id: manifest.id,
             run: manifest.run,
-            kind: manifest.kind,
+            kind: manifest.kind(),
             created_at: manifest.created_at,
         });
+        self.standings.forget(number, manifest.created_at);
+        self.stops.forget(number.saturating_sub(self.standings.forgotten_after()));
         Ok(removed)
     }
+}
+
+/// Whether a live commit may give its place to a commit of `request`: windows to windows, page files to page files,
+/// outcomes of stops to their compaction.
+fn may_go(live: &LiveCommit, request: &Manifest) -> bool {
+    let has_window = |commit: &Commit| commit.window.is_some() || !commit.expired.is_empty();
+    let covers = live.window.is_some() || !live.expired.is_empty();
+    match live.kind {
+        _ if covers => request.commits.iter().any(has_window),
+        CommitKind::Replay => request.kind() == CommitKind::Replay,
+        CommitKind::StopResult | CommitKind::Compaction => {
+            request.kind() == CommitKind::Compaction && !request.commits.iter().any(has_window)
+        }
+        _ => false,
+    }
+}
+
+/// The other ids for which the objects of a commit were written.
+fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<Item = &'a str>) -> Vec<CommitId> {
+    let layout = Layout::new(account.clone());
+    paths.filter_map(|path| manifest::commit_of(&layout, path)).filter(|id| *id != own).collect()
 }
 
 #[cfg(test)]

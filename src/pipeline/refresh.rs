@@ -45,7 +45,7 @@ pub(super) fn plan(lake: &Lake, options: &SyncOptions) -> Vec<Replacement> {
         .map(|(lookback, span)| span.end().plus_seconds(1 - i64::try_from(lookback.as_secs()).unwrap_or(i64::MAX)));
     let is_wanted = |_, window: Window, live: &LiveCommit| {
         let is_recent = since.is_some_and(|since| window.end() >= since);
-        let is_quarantined = options.again == Again::Quarantined && live.quarantine.is_some();
+        let is_quarantined = options.again == Again::Quarantined && !live.quarantine.is_empty();
         is_recent || is_quarantined
     };
     group(candidates(lake, is_wanted), options.max_rows())
@@ -63,8 +63,8 @@ fn candidates(
 ) -> BTreeMap<BeijingTime, Candidate> {
     let candidate = |(commit, live): (&CommitId, &LiveCommit)| {
         let window = live.window.filter(|window| is_wanted(*commit, *window, live))?;
-        let headers = live.files.iter().filter(|file| file.table == Table::PurchaseApply.name());
-        Some((window.start(), Candidate { window, commit: *commit, rows: headers.map(|file| file.rows).sum() }))
+        let rows = live.rows(Table::PurchaseApply);
+        Some((window.start(), Candidate { window, commit: *commit, rows }))
     };
     lake.state().live().iter().filter_map(candidate).collect()
 }
@@ -96,7 +96,7 @@ pub(super) async fn replaced_rows(lake: &Lake, commits: &[CommitId]) -> Result<R
     let mut files = Vec::new();
     for commit in live {
         files.extend(commit.files.iter().cloned());
-        if let Some(quarantine) = &commit.quarantine {
+        for quarantine in &commit.quarantine {
             let bytes = lake.read(quarantine).await?;
             let text = String::from_utf8_lossy(&bytes).into_owned();
             held.quarantined.extend(text.lines().map(str::to_owned));

@@ -11,8 +11,8 @@ use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
 use crate::id::CommitId;
-use crate::land::{NewCommit, NewFile, Quarantine};
-use crate::log::CommitKind;
+use crate::land::{NewCommit, NewFile, NewManifest, Quarantine};
+use crate::log::{CommitKind, Walk};
 use crate::proof::Proof;
 use crate::transform::{Refreshed, assemble, carry_over};
 use crate::worker::blocking;
@@ -52,7 +52,7 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
         pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
         let fresh = assemble(pages, &selected)?;
         let refreshed = carry_over(&fresh, &replaced)?;
-        Ok((fresh, refreshed, raw::join(records)?, extra))
+        Ok((fresh, refreshed, raw::join(records, window)?, extra))
     })
     .await?;
     let Refreshed { headers, details, quarantined, carried_headers, carried_quarantined, remarks } = refreshed;
@@ -62,16 +62,14 @@ pub(super) async fn replace(task: &Task<'_>, Replacement { window, removes }: Re
     proof.quarantined_carried = carried_quarantined;
     let files = task.specs.iter().zip([headers, details]);
     let files =
-        files.map(|(spec, rows)| NewFile { spec: spec.clone(), span: None, part: None, rows: vec![rows].into() });
+        files.map(|(spec, rows)| NewFile { spec: spec.clone(), span: None, part: None, carried: false, rows: vec![rows].into() });
     let new = NewCommit {
-        kind: CommitKind::Refresh,
-        window: Some(window),
-        removes,
         files: files.collect(),
         quarantine: Quarantine::of_lines(quarantined.into_iter()),
-        proof: Some(proof),
         raw,
+        ..NewCommit::of(CommitKind::Refresh, Some(window))
     };
+    let new = NewManifest { walk: Some(Walk { window, proof }), commits: vec![new], removes };
     let mut outcome = TaskOutcome::default();
     let first_invalid = fresh.quarantined.first().map(|record| record.message());
     task.commit(new, remarks, first_invalid, &Budget::default(), &mut outcome).await?;

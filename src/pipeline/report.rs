@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
-use crate::time::Window;
+use crate::time::{BeijingTime, Window};
 use crate::transform::Remarks;
 
 /// What a sync did. Rows, files and bytes are those that this run committed.
@@ -25,6 +25,8 @@ pub struct SyncReport {
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
+    /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
+    pub checked_until: Option<BeijingTime>,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
@@ -67,6 +69,7 @@ impl SyncReport {
             tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
+            checked_until: None,
             gaps: Vec::new(),
             warnings: Vec::new(),
             stopped: None,

@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
         let spill = SpillBuffer::new(resources.page_memory);
         let replacements = refresh::plan(lake, options);
         // Raw responses go with the commits that are replaced: those of the new walk take their place.
-        let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| live.raw.is_some());
+        let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| !live.raw.is_empty());
         let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
             true => KeepRaw::Yes,
             false => options.raw,
@@ -175,6 +175,9 @@ impl<'a> Run<'a> {
         };
         if is_done {
             self.name_uncovered();
+            if self.report.stopped.is_none() && self.report.gaps.is_empty() {
+                self.report.checked_until = Some(self.planned_end);
+            }
         }
         let report = self.finish();
         if is_done { report } else { report.interrupted() }
@@ -325,14 +328,14 @@ impl<'a> Run<'a> {
     }
 
     fn count(&mut self, committed: &Committed) {
-        let Some(window) = committed.window else { return };
-        self.coverage.insert(window);
+        let Some(window) = committed.window() else { return };
+        committed.commits.iter().filter_map(|commit| commit.window).for_each(|window| self.coverage.insert(window));
         match committed.kind {
-            CommitKind::Refresh => self.report.refreshed += 1,
+            CommitKind::Refresh => self.report.refreshed += committed.commits.len() as u64,
             _ => self.report.windows += 1,
         }
         self.report.tally.add(committed);
-        tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
+        tracing::info!(%window, number = committed.number, id = %committed.id, "committed");
         (self.progress)(Progress {
             window,
             range: self.range,

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::ask::{ping, query_number, rows_of};
 use super::latest::{Known, knows_present};
-use super::lease_session::LeaseSession;
+use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::{Interrupt, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
@@ -150,11 +150,12 @@ async fn stop_in(
     let report = match lease {
         None => stopper.stop(numbers.list()).await,
         Some(lease) => {
-            let swept = async {
-                writer.sweep().await?;
+            let swept = async |lease: &HeldLease| {
+                lease.sweep(&writer).await?;
                 Ok(stopper.stop(numbers.list()).await)
             };
-            lease.during(&never, swept).await?
+            let left = |_: &StopReport| Left { is_clean: true, checked_until: None };
+            lease.during(&never, &writer, swept, left).await?
         }
     };
     for warning in erp.gateway.clock_warnings() {

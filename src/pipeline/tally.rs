@@ -3,7 +3,7 @@
 use crate::land::Committed;
 use crate::log::Table;
 
-/// Rows, files and bytes of commits.
+/// New rows of commits, with their files and bytes; what was carried over does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rows of `purchase_apply`.
@@ -24,7 +24,7 @@ pub struct Tally {
 impl Tally {
     /// Adds a commit.
     pub(super) fn add(&mut self, committed: &Committed) {
-        for file in &committed.files {
+        for file in committed.files().filter(|file| !file.carried) {
             self.files += 1;
             self.bytes += file.bytes;
             match Table::from_name(&file.table) {
@@ -33,7 +33,8 @@ impl Tally {
                 _ => {}
             }
         }
-        self.quarantined += committed.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
+        let quarantined = committed.commits.iter().flat_map(|commit| &commit.quarantine);
+        self.quarantined += quarantined.map(|quarantine| quarantine.rows).sum::<u64>();
         let sum = |table| committed.sums.get(&table).copied();
         self.real_num_scaled += sum(Table::PurchaseApply).or_else(|| sum(Table::PurchaseApplyDetail)).unwrap_or(0);
     }

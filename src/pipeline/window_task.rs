@@ -13,8 +13,8 @@ use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
 use crate::extract::walk::{Part, Proved, WalkOutcome, Walked, Walker};
 use crate::gateway::ServerMoment;
-use crate::land::{CommitOutcome, Committed, NewCommit, Quarantine, Writer};
-use crate::log::CommitKind;
+use crate::land::{CommitOutcome, Committed, NewCommit, NewManifest, Quarantine, Raw, Writer};
+use crate::log::{CommitKind, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Clock, Window};
@@ -138,7 +138,11 @@ impl Task<'_> {
         let pages: Arc<[BufferedPage]> = proved.pages.into();
         let hours = Some(hours(&pages, &proved.parts));
         let mut outcome = TaskOutcome { pieces, hours, ..TaskOutcome::default() };
-        let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
+        let whole = proved.parts.iter().map(|part| part.window).reduce(Window::hull);
+        let raw = match whole {
+            Some(whole) => blocking(move || raw::join(record.into_iter().collect(), whole)).await?,
+            None => None,
+        };
         for Part { window, mut selected, proof } in proved.parts {
             selected.retain(|(page, row)| !pages[*page].is_extra(*row));
             let is_tail = latest <= window.end().plus_seconds(TAIL_SLACK_SECONDS);
@@ -155,15 +159,14 @@ impl Task<'_> {
             .await?;
             let quarantined = assembly.quarantined();
             let first_invalid = quarantined.first().map(|record| record.message());
+            let proof = recorded(proof, assembly.header_rows(), quarantined.len());
             let new = NewCommit {
-                kind: CommitKind::Sync,
-                window: Some(window),
-                removes: Vec::new(),
-                proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
                 files,
                 quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
-                raw: raw.clone(),
+                raw: raw.clone().map(|raw| Raw { window, ..raw }),
+                ..NewCommit::of(CommitKind::Sync, Some(window))
             };
+            let new = NewManifest { walk: Some(Walk { window, proof }), commits: vec![new], removes: Vec::new() };
             if let Err(error) = self.commit(new, assembly.remarks(), first_invalid, budget, &mut outcome).await {
                 // What is committed stays and is told.
                 outcome.stopped = Some(error);
@@ -195,15 +198,17 @@ impl Task<'_> {
     /// invalid; `first_invalid` says what is wrong with the first of them.
     pub(super) async fn commit(
         &self,
-        new: NewCommit,
+        new: NewManifest,
         remarks: Remarks,
         first_invalid: Option<String>,
         budget: &Budget,
         outcome: &mut TaskOutcome,
     ) -> Result<()> {
-        let window = new.window.ok_or_else(|| Error::internal("a commit of a run has no window"))?;
-        let own_invalid = new.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
-        let own_distinct = new.proof.as_ref().map_or(0, |proof| proof.distinct_rows);
+        let walk = new.walk.as_ref().ok_or_else(|| Error::internal("a manifest of a run has no walk"))?;
+        let window = walk.window;
+        let quarantined = new.commits.iter().filter_map(|commit| commit.quarantine.as_ref());
+        let own_invalid = quarantined.map(|quarantine| quarantine.rows).sum::<u64>();
+        let own_distinct = walk.proof.distinct_rows;
         let (before_invalid, before_distinct) = budget.set_aside();
         let (invalid, distinct) = (own_invalid + before_invalid, own_distinct + before_distinct);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));

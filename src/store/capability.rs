@@ -14,7 +14,7 @@ use object_store::{ObjectStoreExt as _, PutMode, PutPayload};
 
 use super::s3::{Bucket, is_taken, refuses_condition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Store, Writers, local};
+use crate::store::{Created, Store, Writers, local};
 
 /// What to do about a store without conditional puts.
 pub(crate) const SINGLE_WRITER: &str = "give `--single-writer` and schedule one run at a time on this lake, or use a store that \
@@ -35,11 +35,16 @@ pub(crate) enum Condition {
 }
 
 /// Fails when several may write and the store cannot keep them apart. Memory is known to.
-pub(crate) async fn check(store: &Store, name: ProbeName<'_>) -> Result<()> {
+///
+/// `standing` is an object that stands already, mostly: then one create, which must find it taken, tells enough.
+pub(crate) async fn check(store: &Store, standing: &str, name: ProbeName<'_>) -> Result<()> {
     if store.writers() == Writers::Single {
         return Ok(());
     }
     let Some(bucket) = store.bucket() else { return try_link(store, name).await };
+    if finds_taken(store, standing).await? {
+        return Ok(());
+    }
     let refused = match create_twice(store, bucket, name).await? {
         Condition::Kept => return Ok(()),
         Condition::Refused(why) => {
@@ -51,6 +56,20 @@ pub(crate) async fn check(store: &Store, name: ProbeName<'_>) -> Result<()> {
         ),
     };
     Err(refused.with("lake", store.root()).hint(SINGLE_WRITER))
+}
+
+/// Whether a create of what stands finds it taken. What goes wrong tells nothing: whoever asks tries more.
+async fn finds_taken(store: &Store, standing: &str) -> Result<bool> {
+    // Somebody may have deleted it in between, once.
+    for _ in 0..2 {
+        let Some(bytes) = store.get(standing).await? else { return Ok(false) };
+        match store.create(standing, bytes, standing).await {
+            Ok(Created::Taken) => return Ok(true),
+            Ok(Created::New) => {}
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the file system of a local lake knows hard links.

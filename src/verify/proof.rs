@@ -1,45 +1,37 @@
-//! What a manifest must be in itself: only what its kind may hold, and a proof that its rule can have given. Pure.
+//! What a manifest must be in itself, and beside what it removes: a proof that its rule can have given, the rows that it
+//! counts, and for every second of a window a manifest that proved it. Pure.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use super::is_within;
 use crate::edition::Edition;
+use crate::id::CommitId;
 use crate::log::layout::Name;
-use crate::log::{CommitKind, Layout, Manifest, Table};
+use crate::log::{Commit, CommitKind, FileEntry, Layout, LiveCommit, Manifest, Table};
 use crate::proof::{Proof, Rule};
+use crate::time::{Coverage, Window};
 
-/// What is wrong with a live manifest beyond what reading it refuses.
+/// What is wrong with a manifest in itself beyond what reading it refuses.
 pub(super) fn check(manifest: &Manifest) -> Vec<String> {
-    let mut wrong = check_kind(manifest);
-    if let Some(proof) = &manifest.proof {
-        wrong.extend(check_counts(manifest, proof));
-        wrong.extend(check_rule(manifest.kind, proof));
+    let mut wrong: Vec<String> = manifest.commits.iter().flat_map(|commit| check_commit(manifest, commit)).collect();
+    if let Some(walk) = &manifest.walk {
+        wrong.extend(check_counts(manifest, &walk.proof));
+        wrong.extend(check_rule(manifest.kind(), &walk.proof));
     }
     wrong
 }
 
-fn check_kind(manifest: &Manifest) -> Vec<String> {
+fn check_commit(manifest: &Manifest, commit: &Commit) -> Vec<String> {
     let mut wrong = Vec::new();
-    match manifest.kind {
-        CommitKind::Sync | CommitKind::Refresh if !manifest.fences.is_empty() => {
-            wrong.push("is a commit of rows that fences".to_owned());
-        }
-        CommitKind::Fence if manifest.proof.is_some() => wrong.push("is a fence with a proof".to_owned()),
-        _ => {}
-    }
-    if manifest.quarantine.as_ref().is_some_and(|held| held.rows == 0) {
+    if commit.quarantine.iter().any(|held| held.rows == 0) {
         wrong.push("names a quarantine file without records".to_owned());
     }
     let layout = Layout::new(manifest.account.name.clone());
-    let mut seen = HashSet::new();
-    for file in &manifest.files {
-        if !seen.insert(&file.path) {
-            wrong.push(format!("names `{}` twice", file.path));
-        }
+    for file in &commit.files {
         if file.min_modified > file.max_modified {
             wrong.push(format!("says that the rows of `{}` end before they begin", file.path));
         }
-        if let (Some(Name::Data { span: Some(span), .. }), Some(window)) = (layout.parse(&file.path), manifest.window)
+        if let (Some(Name::Data { span: Some(span), .. }), Some(window)) = (layout.parse(&file.path), commit.window)
             && !is_within(span, window)
         {
             wrong.push(format!("covers {window}, and `{}` is outside", file.path));
@@ -48,21 +40,27 @@ fn check_kind(manifest: &Manifest) -> Vec<String> {
     wrong
 }
 
-/// Rows in files and records in quarantine are those that the walk saw and a refresh carried over.
+fn rows<'a>(files: impl Iterator<Item = &'a FileEntry>, table: Table) -> u64 {
+    files.filter(|file| file.table == table.name()).map(|file| file.rows).sum()
+}
+
+/// Rows in files and records in quarantine are those that the walk saw and those that were carried over.
 fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
     let mut wrong = Vec::new();
-    let headers = manifest.files.iter().filter(|file| file.table == Table::PurchaseApply.name());
-    let rows: u64 = headers.map(|file| file.rows).sum();
+    let commits = || manifest.commits.iter();
+    // An expire beside a rewalk carries rows of other seconds.
+    let walked = || commits().filter(|commit| commit.kind != CommitKind::Expire);
+    let headers = rows(walked().flat_map(|commit| &commit.files), Table::PurchaseApply);
     let proved = proof.rows_landed.saturating_add(proof.rows_carried);
-    if rows != proved {
-        wrong.push(format!("holds {rows} headers, and its proof counts {proved}"));
+    if headers != proved {
+        wrong.push(format!("holds {headers} headers, and its proof counts {proved}"));
     }
-    let quarantined = manifest.quarantine.as_ref().map_or(0, |held| held.rows);
+    let quarantined: u64 = walked().flat_map(|commit| &commit.quarantine).map(|held| held.rows).sum();
     let proved = proof.rows_quarantined.saturating_add(proof.quarantined_carried);
     if quarantined != proved {
         wrong.push(format!("holds {quarantined} quarantined records, and its proof counts {proved}"));
     }
-    let kept = proof.rows_landed.saturating_add(proof.rows_quarantined);
+    let kept = [proof.rows_landed, proof.rows_quarantined, proof.rows_unchanged].into_iter().fold(0, u64::saturating_add);
     // The flagship interval is not closed: a row of the second after the window is seen, counted, and left to the next
     // window.
     let adds_up = if manifest.account.edition == Edition::Flagship {
@@ -73,10 +71,72 @@ fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
     if !adds_up {
         wrong.push(format!("saw {} distinct rows, and its proof keeps {kept} of them", proof.distinct_rows));
     }
-    if manifest.kind == CommitKind::Sync && proof.rows_carried + proof.quarantined_carried > 0 {
+    let carried = proof.rows_carried + proof.quarantined_carried + proof.rows_unchanged;
+    if matches!(manifest.kind(), CommitKind::Sync | CommitKind::Replay) && carried > 0 {
         wrong.push("carries rows over, which only a refresh may".to_owned());
     }
     wrong
+}
+
+/// The seconds that a manifest proves by itself: those of its walk, and where its rows were proved by others, as in a
+/// compaction, those of its commits.
+pub(super) fn proved_by(manifest: &Manifest) -> Vec<Window> {
+    match &manifest.walk {
+        Some(walk) => vec![walk.window],
+        None => manifest.commits.iter().filter_map(|commit| commit.window).collect(),
+    }
+}
+
+/// What is wrong with a manifest beside what it removes, and the manifests to which it refers for carried ranges.
+pub(super) fn check_against(
+    manifest: &Manifest,
+    removed: &[(CommitId, LiveCommit)],
+    proves: &BTreeMap<u64, Vec<Window>>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for range in manifest.commits.iter().flat_map(|commit| &commit.carried) {
+        let proved: Coverage = proves.get(&range.manifest).into_iter().flatten().copied().collect();
+        if !proved.gaps(range.window).is_empty() {
+            let (window, number) = (range.window, range.manifest);
+            wrong.push(format!("says that manifest {number} proved {window}, which it did not"));
+        }
+    }
+    if manifest.kind() == CommitKind::Compaction {
+        wrong.extend(check_compaction(manifest, removed));
+    }
+    wrong
+}
+
+/// A compaction changes no row, no quarantined record and no coverage.
+fn check_compaction(manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let removed = || removed.iter().map(|(_, live)| live);
+    for table in Table::ALL {
+        let before: u64 = removed().map(|live| live.rows(table)).sum();
+        let after = rows(manifest.commits.iter().flat_map(|commit| &commit.files), table);
+        if before != after {
+            wrong.push(format!("compacts {before} rows of {table} into {after}"));
+        }
+    }
+    let covered = |windows: &mut dyn Iterator<Item = Window>| windows.collect::<Coverage>();
+    let before = covered(&mut removed().filter_map(|live| live.window));
+    let after = covered(&mut manifest.commits.iter().filter_map(|commit| commit.window));
+    if before != after {
+        wrong.push("covers other seconds than what it compacts".to_owned());
+    }
+    let mut before: Vec<&str> = removed().flat_map(|live| live.paths()).filter(|path| is_kept(path)).collect();
+    let mut after: Vec<&str> = manifest.paths().filter(|path| is_kept(path)).collect();
+    before.sort_unstable();
+    after.sort_unstable();
+    if before != after {
+        wrong.push("names other quarantined records or responses than what it compacts".to_owned());
+    }
+    wrong
+}
+
+/// Whether a compaction names an object as it is, and does not write it anew.
+fn is_kept(path: &str) -> bool {
+    !Table::ALL.into_iter().any(|table| path.split('/').next() == Some(table.name()))
 }
 
 /// What the rule implies of the numbers: the walk accepted the window by the same function. The totals of a window that

@@ -3,33 +3,43 @@
 
 use std::collections::BTreeSet;
 
-use super::CommitKind;
+use super::{CommitKind, Manifest};
 use crate::log::stop_ledger::{StopIntent, StopOutcome, StopResult};
 
-/// What is wrong with the stops of one manifest in themselves.
-pub(crate) fn check(
-    kind: CommitKind,
-    intent: Option<&StopIntent>,
-    results: &[StopResult],
-) -> std::result::Result<(), &'static str> {
-    let numbers: Vec<&String> = match (kind, intent, results) {
-        (CommitKind::StopIntent, Some(intent), []) => intent.numbers.iter().collect(),
-        (CommitKind::StopResult, None, results) => results.iter().map(|result| &result.number).collect(),
-        (CommitKind::StopIntent, ..) => return Err("an intent to stop that does more or less than intend"),
-        (_, None, []) => return Ok(()),
-        _ => return Err("stops in a commit of another kind"),
-    };
-    if intent.is_some_and(|StopIntent { by, reason, .. }| {
-        [&by.user, &by.host].into_iter().chain(reason).any(|text| text.trim().is_empty())
-    }) {
-        return Err("an intent to stop of nobody, or an empty reason for it");
+/// What is wrong with the stops of one manifest in themselves, if something is.
+pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
+    for commit in &manifest.commits {
+        check_results(commit.kind, &commit.results)?;
     }
-    let distinct: BTreeSet<&String> = numbers.iter().copied().collect();
-    if numbers.is_empty() || distinct.len() < numbers.len() || numbers.iter().any(|number| number.is_empty()) {
-        return Err("stops of no number, of an empty one, or of one twice");
+    manifest.intent.as_ref().map_or(Ok(()), check_intent)
+}
+
+fn check_intent(intent: &StopIntent) -> Result<(), String> {
+    let StopIntent { by, reason, numbers, .. } = intent;
+    if [&by.user, &by.host].into_iter().chain(reason).any(|text| text.trim().is_empty()) {
+        return Err("an intent to stop of nobody, or an empty reason for it".into());
+    }
+    check_numbers(numbers.iter())
+}
+
+fn check_results(kind: CommitKind, results: &[StopResult]) -> Result<(), String> {
+    if results.is_empty() && kind != CommitKind::StopResult {
+        return Ok(());
+    }
+    if kind != CommitKind::StopResult {
+        return Err("outcomes of stops in a commit of another kind".into());
     }
     if results.iter().any(|result| result.evidence.is_none() != (result.outcome == StopOutcome::Unknown)) {
-        return Err("an outcome of a stop without evidence, or evidence of none");
+        return Err("an outcome of a stop without evidence, or evidence of none".into());
+    }
+    check_numbers(results.iter().map(|result| &result.number))
+}
+
+fn check_numbers<'a>(numbers: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let numbers: Vec<&String> = numbers.collect();
+    let distinct: BTreeSet<&String> = numbers.iter().copied().collect();
+    if numbers.is_empty() || distinct.len() < numbers.len() || numbers.iter().any(|number| number.is_empty()) {
+        return Err("stops of no number, of an empty one, or of one twice".into());
     }
     Ok(())
 }

@@ -85,6 +85,7 @@ async fn replay_pages_as(
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
+            keep_removed: std::time::Duration::ZERO,
             clock: Arc::clone(&clock),
         },
     )
@@ -113,7 +114,7 @@ async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
 async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: &mut ReplayReport) -> Result<()> {
     let replaced = replays(writer.view().await.state());
     report.replaced = replaced.len() as u64;
-    let mut staged = writer.begin(CommitKind::Replay, None, replaced);
+    let mut staged = writer.begin(CommitKind::Replay, None, replaced).await;
     let specs = table_specs()?;
     let thread = Worker::start("reader")?;
     for number in 1.. {
@@ -137,7 +138,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     report.warnings.append(&mut reader.warnings);
     let quarantine = Quarantine { lines: Bytes::from(reader.quarantined), rows: reader.quarantined_rows };
     writer.quarantine(&mut staged, quarantine).await?;
-    match writer.commit(staged, None).await? {
+    match writer.commit(staged).await? {
         CommitOutcome::Committed(committed) => report.count(&committed),
         CommitOutcome::Dropped(conflict) => {
             return Err(Error::new(ErrorKind::Conflict, "cannot commit the pages")
@@ -310,6 +311,7 @@ impl Group {
                 spec: Arc::clone(spec),
                 span: Some(span),
                 part: Some(number),
+                carried: false,
                 rows,
             }));
         }
