@@ -142,7 +142,7 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
     let sound = std::fs::read_to_string(&manifest).unwrap();
     for format in ["1.0", "0.10", "0.8"] {
         for field in ["format", "contract"] {
-            let other = sound.replacen(&format!("\"{field}\":\"0.9\""), &format!("\"{field}\":\"{format}\""), 1);
+            let other = sound.replacen(&format!("\"{field}\":\"0.10\""), &format!("\"{field}\":\"{format}\""), 1);
             assert_ne!(other, sound);
             std::fs::write(&manifest, other).unwrap();
             let lake_text = lake.text();
@@ -155,7 +155,7 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
                 let calls = sandbox.world().calls().len();
                 let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
                 assert!(said.stderr.contains(format) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
-                assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.9"), "{arguments:?} {said:?}");
+                assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.10"), "{arguments:?} {said:?}");
                 assert_eq!(sandbox.world().calls().len(), calls, "{arguments:?}");
             }
         }

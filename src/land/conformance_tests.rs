@@ -13,11 +13,9 @@ use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, Lists};
 use super::lease::{Lease, LeaseWait};
 use super::s3_server::S3Server;
-use super::stage::{CommitOutcome, NewCommit};
+use super::stage::CommitOutcome;
 use super::sweep::leftovers;
-use super::testing::{
-    HeldClock, binding, everything, new_commit, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
-};
+use super::testing::{HeldClock, binding, everything, new_commit, replacing, stop_rows, stopped, to_stop, try_writer, window, writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;
@@ -134,7 +132,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let (mut won, mut lost) = (Vec::new(), 0);
     for outcome in outcomes {
         match outcome.expect("the store answers") {
-            CommitOutcome::Committed(committed) => won.push(committed.commit),
+            CommitOutcome::Committed(committed) => won.push(committed.id),
             CommitOutcome::Dropped(refusal) => {
                 assert_eq!(refusal, Conflict::Stop(StopConflict::Pending { number: "CG1".to_owned() }));
                 lost += 1;
@@ -146,7 +144,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let rows = || stop_rows("CG1", 0);
     let result = stopped(won[0], "CG1");
     let settled = writers[1].settle(vec![result.clone()], rows()).await.expect("the store answers");
-    assert!(matches!(&settled, CommitOutcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
+    assert!(matches!(&settled, CommitOutcome::Committed(committed) if committed.files().count() == 1), "{settled:?}");
     let again = writers[2].settle(vec![result], rows()).await.expect("the store answers");
     assert!(matches!(again, CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { .. }))), "{again:?}");
 
@@ -154,7 +152,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     assert!(matches!(writers[3].land(new_commit(0, 9)).await, Ok(CommitOutcome::Committed(_))));
     let removes =
         writers[3].view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
-    let refreshed = NewCommit { kind: CommitKind::Refresh, removes, ..new_commit(0, 9) };
+    let refreshed = replacing(CommitKind::Refresh, 0, 9, removes);
     assert!(matches!(writers[3].land(refreshed).await, Ok(CommitOutcome::Committed(_))));
     let swept = writers[3].sweep().await.expect("swept").deleted;
     assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
@@ -222,9 +220,9 @@ async fn one_run_holds_the_lease(place: &Place) {
     };
     let lease = acquire().await.expect("free");
     assert_eq!(acquire().await.expect_err("held").kind(), ErrorKind::Conflict);
-    lease.release().await;
-    acquire().await.expect("free again").release().await;
-    assert_eq!(everything(&store).await, Vec::<String>::new());
+    lease.release(None).await;
+    acquire().await.expect("free again").release(None).await;
+    assert_eq!(everything(&store).await, [Layout::new(binding().name).lease()]);
 }
 
 async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
@@ -270,14 +268,14 @@ async fn an_answer_that_was_lost_is_found_out(place: &Place) {
 async fn what_a_dead_writer_left_is_fenced(place: &Place) {
     let (store, _folder) = place.lake();
     let slow = writer(&store).await;
-    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut staged, new_commit(0, 9).files.remove(0)).await.expect("written");
+    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]).await.proved_by(new_commit(0, 9).walk);
+    slow.write(&mut staged, new_commit(0, 9).commits.remove(0).files.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     let swept = writer(&store).await.sweep().await.expect("swept");
-    assert_eq!((swept.fenced, swept.deleted), (vec![staged.commit()], vec![file.clone()]));
+    assert_eq!((swept.fenced, swept.deleted), (vec![staged.id], vec![file.clone()]));
     // It was only slow: it may not commit, and what it puts late goes with the next sweep.
-    assert_eq!(dropped(slow.commit(staged, Some(proof(10))).await), Conflict::Fenced);
+    assert_eq!(dropped(slow.commit(staged).await), Conflict::Fenced);
     store.put(&file, bytes, "_staging/i").await.expect("the late put");
     assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, vec![file]);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
@@ -292,7 +290,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     work(&one).await.expect("alone");
     let lake = Lake::open(plain.clone(), binding().name).await.expect("anybody may read it");
     assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
-    let left = leftovers(&lake).await.expect("listed");
+    let left = leftovers(&lake, window(0, 9).start()).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty());
     let numbers = lake.state().next_number();
     let manifests = manifests_of(&plain).await;

@@ -31,7 +31,7 @@ use super::stage::CommitOutcome;
 use super::testing::{binding, checkpoints, proof, state_of_every_manifest, stopped, to_stop, try_writer, window};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::append::Patience;
-use crate::log::{CommitKind, Layout, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table, read};
+use crate::log::{CommitKind, Layout, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table, Walk, read};
 use crate::parquet::EncodedFile;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Created, Store};
@@ -191,6 +191,7 @@ async fn live(world: Arc<World>, store: Store) -> Result<()> {
             }
         }
     }
+    writer.leave_checkpoint().await;
     Ok(())
 }
 
@@ -201,9 +202,11 @@ async fn land(
     window: Window,
     removes: Vec<crate::id::CommitId>,
 ) -> Result<()> {
-    let mut staged = writer.begin(kind, Some(window), removes);
     let tick = world.tick.fetch_add(1, Ordering::SeqCst);
-    let id = staged.commit().to_string();
+    // The proof carries the tick to the oracle.
+    let walk = Some(Walk { window, proof: proof(tick) });
+    let mut staged = writer.begin(kind, Some(window), removes).await.proved_by(walk);
+    let id = staged.id.to_string();
     for table in [Table::PurchaseApply, Table::PurchaseApplyDetail] {
         // Some windows are empty; some have headers only.
         if world.chance(20) {
@@ -220,8 +223,7 @@ async fn land(
         };
         writer.write_encoded(&mut staged, table, file).await?;
     }
-    // The proof carries the tick to the oracle.
-    let outcome = writer.commit(staged, Some(proof(tick))).await?;
+    let outcome = writer.commit(staged).await?;
     let committed = matches!(outcome, CommitOutcome::Committed(_));
     world.told.lock().expect("no panic").push((id, committed));
     Ok(())
@@ -245,7 +247,7 @@ async fn stop(world: &World, writer: &Writer) -> Result<()> {
     else {
         return Ok(());
     };
-    let id = intent.commit.to_string();
+    let id = intent.id.to_string();
     world.told.lock().expect("no panic").push((id.clone(), true));
     world.called.lock().expect("no panic").extend(numbers.into_iter().map(|number| (id.clone(), number)));
     step_aside().await;
@@ -264,12 +266,12 @@ async fn settle(world: &World, writer: &Writer, outcome: StopOutcome) -> Result<
         return Ok(());
     }
     let rows = results.len() as u64;
-    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
-    let id = staged.commit().to_string();
+    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).await.settling(results);
+    let id = staged.id.to_string();
     let (bytes, at) = (Bytes::from(format!("stops {id}")), window(0, 0).start());
     let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at, sum: None };
     writer.write_encoded(&mut staged, Table::StopReference, file).await?;
-    let committed = matches!(writer.commit(staged, None).await?, CommitOutcome::Committed(_));
+    let committed = matches!(writer.commit(staged).await?, CommitOutcome::Committed(_));
     world.told.lock().expect("no panic").push((id, committed));
     Ok(())
 }

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::land::testing::{binding, chain, window, writer};
     use crate::log::layout::probe;
-    use crate::log::{Manifest, Sha256};
+    use crate::log::{CommitKind, Manifest, Sha256};
 
     #[tokio::test]
     async fn a_probe_goes_when_it_is_an_hour_old() {

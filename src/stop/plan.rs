@@ -193,7 +193,7 @@ mod tests {
         let (requested_at, intent) = (at(), CommitId::generate());
         let open = |is_unknown: bool| json!({"intent": intent, "requested_at": requested_at, "is_unknown": is_unknown});
         let stops = json!({
-            "unsettled": {"B": open(false), "C": open(true)},
+            "pending": {"B": open(false), "C": open(true)},
             "stopped": {"A": {"requested_at": requested_at, "evidence": "answer"}},
         });
         serde_json::from_value(stops).expect("a log")

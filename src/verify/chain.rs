@@ -30,8 +30,10 @@ pub(super) struct Chain {
     pub(super) paths: BTreeMap<u64, String>,
     /// The commits that no later manifest removes, with the number and the contract of theirs.
     pub(super) live: BTreeMap<CommitId, Live>,
-    /// The manifests that have live commits, or had when they were read, by number.
+    /// The manifests that have live commits, by number.
     pub(super) by_number: BTreeMap<u64, Manifest>,
+    /// The id of every manifest, by number.
+    ids: BTreeMap<u64, CommitId>,
     /// The seconds that each manifest proves by itself, by its number.
     proves: BTreeMap<u64, Vec<Window>>,
     /// The state of those manifests that may follow one another.
@@ -62,6 +64,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         paths: BTreeMap::new(),
         live: BTreeMap::new(),
         by_number: BTreeMap::new(),
+        ids: BTreeMap::new(),
         proves: BTreeMap::new(),
         state: LogState::new(layout.account().clone()),
         damaged: false,
@@ -99,9 +102,9 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     for held in listed.checkpoints().iter().filter(|held| held.number > newest) {
         untrue.extend(checkpoints::check_beyond(store, layout, *held, chain.names).await?);
     }
-    let misnamed = chain.by_number.iter().filter_map(|(number, manifest)| {
+    let misnamed = chain.ids.iter().filter_map(|(number, id)| {
         let path = paths.get(number)?;
-        let own = [layout.manifest(*number), layout.sole_manifest(*number, manifest.id)];
+        let own = [layout.manifest(*number), layout.sole_manifest(*number, *id)];
         (!own.contains(path)).then(|| store.uri(path))
     });
     for uri in misnamed.collect::<Vec<_>>() {
@@ -164,6 +167,15 @@ impl Chain {
         self.defects.push(Defect { object, what, remedy: RESTORE_LOG, commit: None });
     }
 
+    /// Takes out a commit that is live no more, and its manifest when that has no other.
+    fn forget(&mut self, commit: CommitId) {
+        let Some(gone) = self.live.remove(&commit) else { return };
+        let has_live = |manifest: &Manifest| manifest.commits.iter().any(|commit| self.live.contains_key(&commit.id));
+        if self.by_number.get(&gone.number).is_some_and(|manifest| !has_live(manifest)) {
+            self.by_number.remove(&gone.number);
+        }
+    }
+
     /// Adds the manifest that stands under `number`.
     fn take(&mut self, number: u64, bytes: &Bytes, uri: impl Fn(u64) -> String) -> Result<()> {
         let own = uri(number);
@@ -202,7 +214,7 @@ impl Chain {
         match self.state.apply(&follower, sha256) {
             Ok(removed) => {
                 for commit in &manifest.removes {
-                    self.live.remove(commit);
+                    self.forget(*commit);
                 }
                 let wrong = proof::check_against(&manifest, &removed, &self.proves);
                 let wrong = wrong.into_iter().filter(|_| !self.damaged);
@@ -220,7 +232,10 @@ impl Chain {
             let live = Live { number, contract: manifest.contract, commit: commit.clone() };
             self.live.insert(commit.id, live);
         }
-        self.by_number.insert(number, manifest);
+        self.ids.insert(number, manifest.id);
+        if !manifest.commits.is_empty() {
+            self.by_number.insert(number, manifest);
+        }
         Ok(())
     }
 }

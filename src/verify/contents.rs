@@ -238,6 +238,7 @@ mod tests {
             rows: file.rows,
             min_modified: file.min_modified,
             max_modified: file.max_modified,
+            carried: false,
         };
         (file, entry)
     }

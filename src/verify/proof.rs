@@ -174,14 +174,18 @@ fn check_rule(kind: CommitKind, proof: &Proof) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::testing::{binding, chain, proof};
-    use crate::log::LogState;
+    use crate::land::testing::{binding, chain, covering, proof, window};
+    use crate::log::{CarriedRange, LogState, QuarantineEntry, Sha256, Walk};
     use crate::proof::Grounds;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
         let mut manifest = chain(&LogState::new(binding().name), CommitKind::Sync);
         change(&mut manifest);
         manifest
+    }
+
+    fn prove(manifest: &mut Manifest, proof: Proof) {
+        manifest.walk.as_mut().expect("a walk").proof = proof;
     }
 
     fn with_grounds(change: impl FnOnce(&mut Grounds)) -> Proof {
@@ -193,12 +197,13 @@ mod tests {
     #[test]
     fn a_proof_must_add_up_and_fit_its_rule() {
         assert_eq!(check(&manifest(|_| ())), Vec::<String>::new());
-        let with = |proof: Proof| check(&manifest(|manifest| manifest.proof = Some(proof)));
+        let with = |proof: Proof| check(&manifest(|manifest| prove(manifest, proof)));
         for (bad, word) in [
             (Proof { rows_landed: 2, ..proof(3) }, "holds 3 headers"),
             (Proof { rows_quarantined: 1, ..proof(3) }, "quarantined"),
             (Proof { distinct_rows: 4, ..proof(3) }, "keeps 3"),
             (Proof { rows_carried: 1, rows_landed: 2, ..proof(3) }, "carries"),
+            (Proof { rows_unchanged: 1, distinct_rows: 4, ..proof(3) }, "carries"),
             (Proof { totals: vec![5, 4], rows_left: 1, ..proof(3) }, "did not state"),
             (with_grounds(|grounds| grounds.total = Some(4)), "meet its rule"),
             (with_grounds(|grounds| grounds.rows_after_total = 4), "meet its rule"),
@@ -226,7 +231,7 @@ mod tests {
         let flagship = |distinct_rows| {
             manifest(|manifest| {
                 manifest.account.edition = Edition::Flagship;
-                manifest.proof = Some(Proof { distinct_rows, ..proof(3) });
+                prove(manifest, Proof { distinct_rows, ..proof(3) });
             })
         };
         assert_eq!(check(&flagship(4)), Vec::<String>::new());
@@ -234,13 +239,63 @@ mod tests {
     }
 
     #[test]
-    fn files_stand_once_and_within_the_window() {
-        let twice = manifest(|manifest| {
-            manifest.files.push(manifest.files[0].clone());
-            manifest.proof = Some(proof(6));
-        });
-        assert!(check(&twice)[0].contains("twice"));
-        let outside = manifest(|manifest| manifest.window = Some(crate::land::testing::window(1, 9)));
+    fn files_stand_within_the_window() {
+        let outside = manifest(|manifest| manifest.commits[0].window = Some(window(1, 9)));
         assert!(check(&outside)[0].contains("outside"));
+    }
+
+    /// A log of two windows; gives the state, and what each manifest proves.
+    fn two() -> (LogState, Vec<CommitId>, BTreeMap<u64, Vec<Window>>) {
+        let (mut state, mut ids, mut proves) = (LogState::new(binding().name), Vec::new(), BTreeMap::new());
+        for (start, end) in [(0, 9), (10, 19)] {
+            let manifest = covering(&state, CommitKind::Sync, window(start, end));
+            state.apply(&manifest, Sha256::of(b"x")).expect("follows");
+            proves.insert(manifest.number, proved_by(&manifest));
+            ids.push(manifest.id);
+        }
+        (state, ids, proves)
+    }
+
+    fn check_next(change: impl FnOnce(&mut Manifest, &LogState)) -> Vec<String> {
+        let (mut state, ids, proves) = two();
+        let mut manifest = covering(&state, CommitKind::Compaction, window(0, 19));
+        (manifest.removes, manifest.walk) = (ids, None);
+        manifest.commits[0].files[0].rows = 6;
+        change(&mut manifest, &state);
+        manifest.to_bytes().expect("in itself it is right");
+        let removed = state.apply(&manifest, Sha256::of(b"x")).expect("follows");
+        check_against(&manifest, &removed, &proves)
+    }
+
+    #[test]
+    fn a_compaction_changes_no_row_and_no_second() {
+        assert_eq!(check_next(|_, _| ()), Vec::<String>::new());
+        let told = check_next(|manifest, _| manifest.commits[0].files[0].rows = 5);
+        assert_eq!(told, ["compacts 6 rows of purchase_apply into 5"]);
+        let told = check_next(|manifest, _| manifest.commits[0].window = Some(window(0, 25)));
+        assert_eq!(told, ["covers other seconds than what it compacts"]);
+        let told = check_next(|manifest, _| {
+            let path = Layout::new(binding().name).quarantine(manifest.removes[0]);
+            let held = QuarantineEntry { path, bytes: 1, sha256: Sha256::of(b"x"), rows: 1 };
+            manifest.commits[0].quarantine.push(held);
+        });
+        assert_eq!(told, ["names other quarantined records or responses than what it compacts"]);
+    }
+
+    #[test]
+    fn a_carried_range_is_followed_to_the_manifest_that_proved_it() {
+        let carrying = |number, start| {
+            check_next(move |manifest, state| {
+                let carried = vec![CarriedRange { window: window(start, 19), manifest: number }];
+                *manifest = Manifest { removes: manifest.removes.clone(), ..covering(state, CommitKind::Refresh, window(0, 19)) };
+                let walked = window(0, start - 1);
+                manifest.walk = Some(Walk { window: walked, proof: proof(3) });
+                manifest.commits[0].carried = carried;
+            })
+        };
+        assert_eq!(carrying(2, 10), Vec::<String>::new());
+        assert_eq!(carrying(2, 5).len(), 1, "it proved a part of it only");
+        assert_eq!(carrying(1, 10).len(), 1, "it proved other seconds");
+        assert_eq!(carrying(9, 10).len(), 1, "there is no such manifest");
     }
 }

@@ -8,10 +8,10 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, new_commit, proof, stop_rows, stopped, to_stop, window, writer,
+    binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window, writer,
 };
-use crate::land::{CommitOutcome, NewCommit};
-use crate::log::{CommitKind, Sha256};
+use crate::land::CommitOutcome;
+use crate::log::{CommitKind, Sha256, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
@@ -49,8 +49,8 @@ impl FaultInjection for Refresher {
             if is_first_read {
                 let writer = writer(&self.store).await;
                 let removes = writer.view().await.state().live().keys().copied().collect();
-                let proof = Proof { rows_carried: 20, ..proof(0) };
-                let landed = NewCommit { kind: CommitKind::Refresh, removes, proof: Some(proof), ..new_commit(0, 19) };
+                let mut landed = replacing(CommitKind::Refresh, 0, 19, removes);
+                landed.walk = Some(Walk { window: window(0, 19), proof: Proof { rows_carried: 20, ..proof(0) } });
                 assert!(matches!(writer.land(landed).await, Ok(CommitOutcome::Committed(_))));
             }
             Ok(())
@@ -65,10 +65,10 @@ async fn rows_of_stops_are_those_of_their_manifest() {
         let writer = writer(&store).await;
         let intent = to_stop(window(0, 0).start(), &["CG1"]);
         let Ok(CommitOutcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
-        let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
+        let settled = writer.settle(vec![stopped(intent.id, "CG1")], stop_rows(row, 0)).await;
         assert!(matches!(settled, Ok(CommitOutcome::Committed(_))));
         let verified = verified(&store).await;
-        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (2, 1));
+        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (1, 1));
         assert_eq!(verified.defects.len(), defects, "{:?}", verified.defects);
         assert!(verified.defects.iter().all(|defect| defect.what.contains("does not say that the stop of CG1")));
     }
@@ -96,6 +96,7 @@ async fn a_checkpoint_that_lies_is_found() {
     let one = writer(&store).await;
     for start in [0, 10, 20, 30] {
         assert!(matches!(one.land(new_commit(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
+        one.leave_checkpoint().await;
     }
     assert_eq!(verified(&store).await.defects, []);
     let names = checkpoints(&store).await;
@@ -104,9 +105,9 @@ async fn a_checkpoint_that_lies_is_found() {
     // The very first lines of another log with the same numbers: whole, and its digest is right.
     let text = String::from_utf8(first.to_vec()).expect("UTF-8");
     let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
-    let lie = format!("{{\"format\":\"0.9\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    let lie = format!("{{\"format\":\"0.10\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
     assert_ne!(lie, text);
-    let newer = text.replacen("\"format\":\"0.9\"", "\"format\":\"2.0\"", 1);
+    let newer = text.replacen("\"format\":\"0.10\"", "\"format\":\"2.0\"", 1);
     let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
     for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
         put(&names[0], held).expect("at once").expect("put");

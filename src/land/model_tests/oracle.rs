@@ -29,8 +29,9 @@ impl Entry {
         let strings = |list: &Value| -> Vec<String> {
             list.as_array().expect("a list").iter().map(|id| id.as_str().expect("text").to_owned()).collect()
         };
+        let commit = &value["commits"][0];
         let second = |end: &str| {
-            let text = value["window"][end].as_str()?;
+            let text = commit["window"][end].as_str()?;
             Some(chrono::DateTime::parse_from_rfc3339(text).expect("a time").timestamp())
         };
         let file = |file: &Value| {
@@ -41,17 +42,17 @@ impl Entry {
             (text("intent"), text("number"), text("outcome"))
         };
         Self {
-            id: value["commit"].as_str().expect("text").to_owned(),
-            tick: value["proof"]["distinct_rows"].as_u64().unwrap_or(0),
+            id: value["id"].as_str().expect("text").to_owned(),
+            tick: value["walk"]["proof"]["distinct_rows"].as_u64().unwrap_or(0),
             seconds: second("start").zip(second("end")),
             removes: strings(&value["removes"]),
             fences: strings(&value["fences"]),
-            files: value["files"].as_array().expect("a list").iter().map(file).collect(),
+            files: commit["files"].as_array().into_iter().flatten().map(file).collect(),
             intent: value["intent"]["numbers"]
                 .as_array()
                 .map(|_| strings(&value["intent"]["numbers"]))
                 .unwrap_or_default(),
-            results: value["results"].as_array().into_iter().flatten().map(result).collect(),
+            results: commit["results"].as_array().into_iter().flatten().map(result).collect(),
             text,
         }
     }

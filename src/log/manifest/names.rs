@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::commit::{Commit, FileEntry, QuarantineEntry, RawEntry};
+use super::commit::{Commit, CommitKind, FileEntry, QuarantineEntry, RawEntry};
 use crate::id::CommitId;
 use crate::log::layout::{Layout, Name};
 
@@ -26,14 +26,19 @@ pub(crate) fn commit_of(layout: &Layout, path: &str) -> Option<CommitId> {
 }
 
 /// What is wrong with the names of a commit's objects, if something is: its files were written for it, and its
-/// quarantined records and responses for it or for a commit whose place it takes.
+/// quarantined records and responses for it, or for a commit whose place it takes.
 pub(crate) fn check_names(layout: &Layout, commit: &Commit) -> Result<(), String> {
     let is_data = |file: &FileEntry| match layout.parse(&file.path) {
         Some(Name::Data { table, commit: own, .. }) => own == commit.id && table.name() == file.table,
         _ => false,
     };
-    let is_quarantine = |path: &str| matches!(layout.parse(path), Some(Name::Quarantine(_)));
-    let is_raw = |path: &str| matches!(layout.parse(path), Some(Name::Raw(_)));
+    let keeps = matches!(
+        commit.kind,
+        CommitKind::Refresh | CommitKind::Rewalk | CommitKind::Compaction | CommitKind::Other
+    );
+    let is_own = |id: CommitId| keeps || id == commit.id;
+    let is_quarantine = |path: &str| matches!(layout.parse(path), Some(Name::Quarantine(id)) if is_own(id));
+    let is_raw = |path: &str| matches!(layout.parse(path), Some(Name::Raw(id)) if is_own(id));
     let files = commit.files.iter().filter(|file| !is_data(file)).map(|file| &file.path);
     let quarantine = commit.quarantine.iter().map(|held| &held.path).filter(|path| !is_quarantine(path));
     let raw = commit.raw.iter().map(|raw| &raw.path).filter(|path| !is_raw(path));
