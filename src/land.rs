@@ -20,6 +20,9 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+#[path = "../tests/support/creates.rs"]
+mod creates;
+#[cfg(test)]
 #[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
 #[path = "../tests/support/fake_s3.rs"]
 mod fake_s3;

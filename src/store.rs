@@ -186,10 +186,16 @@ impl Store {
             None => {
                 let target = Path::from(path);
                 self.fail_points.point("create.sending").await?;
-                let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await;
+                let put = match &self.bucket {
+                    Some(bucket) => bucket.create(&target, bytes.clone().into()).await,
+                    None => {
+                        let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into());
+                        put.await.map(|_| ())
+                    }
+                };
                 self.fail_points.point("create.sent").await?;
                 match put {
-                    Ok(_) => Created::New,
+                    Ok(()) => Created::New,
                     Err(error) if is_taken(&error) => Created::Taken,
                     Err(error) => return Err(self.failed("create", path, &error)),
                 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use wdt_lake::sandbox::Sandbox;
 
+use crate::support::creates::Creates;
 use crate::support::s3::{Fault, KEY_ID, S3Server, SECRET};
 use crate::support::{LakeDir, Said, check_with_readers, erp, program, program_at, run};
 
@@ -109,6 +110,34 @@ fn missing_and_wrong_keys_are_said_soon_and_cost_no_call() {
 
 fn read_with(server: &S3Server, name: &str, value: &str, arguments: &[&str]) -> Said {
     run(program().envs(server.environment()).env(name, value).args(arguments))
+}
+
+/// A server that is as Alibaba OSS and checks signatures, and one whose bucket has versions, which cannot keep two
+/// writers apart.
+#[test]
+fn oss_is_for_many_writers_where_its_bucket_has_no_versions() {
+    let (sandbox, server) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start_as(Creates::LikeOss));
+    let lake = format!("s3://{}/lake", server.bucket());
+    let said = run(sync_to(&sandbox, &server, &lake).args(["--log-level", "trace"])).expect_code(0);
+    tells_no_key(&said);
+    assert_eq!(said.json()["rows"]["purchase_apply"], 120);
+    read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
+    // Nobody has said which header this store knows.
+    let said = run(sync_to(&sandbox, &server, &lake).env_remove("AWS_CONDITIONAL_PUT"));
+    refused(said, 6, &["AWS_CONDITIONAL_PUT=oss", "--single-writer"]);
+    let said = run(sync_to(&sandbox, &server, &lake).env("AWS_CONDITIONAL_PUT", "OSS"));
+    refused(said, 2, &["AWS_CONDITIONAL_PUT", "`OSS`", "`oss`"]);
+
+    let (sandbox, versioned) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start_as(Creates::LikeVersionedOss));
+    let lake = format!("s3://{}/lake", versioned.bucket());
+    refused(
+        run(&mut sync_to(&sandbox, &versioned, &lake)),
+        6,
+        &["x-oss-forbid-overwrite", "versions", "--single-writer"],
+    );
+    assert!(sandbox.world().calls().is_empty());
+    run(sync_to(&sandbox, &versioned, &lake).arg("--single-writer")).expect_code(0);
+    read(&versioned, &["verify", "--deep", "--lake", &lake]).expect_code(0);
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) struct Args {
     /// stopped.
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = span)]
     margin: Duration,
-    /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
     #[command(flatten)]

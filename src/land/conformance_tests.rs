@@ -1,4 +1,5 @@
-//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures:
+//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures,
+//! also where it creates objects as Alibaba OSS does:
 //! what a store must do, commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and
 //! lost answers at the steps of it all.
 
@@ -9,6 +10,7 @@ use futures::future::{BoxFuture, join_all};
 use tempfile::TempDir;
 
 use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
+use super::creates::Creates;
 use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, Lists};
 use super::lease::{Lease, LeaseWait};
@@ -88,6 +90,17 @@ async fn local_disk_conforms() {
 async fn s3_conforms() {
     // A put has four moments there; five meets all of them in turn.
     suite(&Place::s3(), 5).await;
+}
+
+/// A real server that refuses `If-None-Match` and knows the header of OSS, which it wants to be signed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_creates_like_oss_conforms() {
+    suite(&Place::S3(S3Server::start_as(Creates::LikeOss)), 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fake_that_creates_like_oss_conforms() {
+    suite(&Place::Fake(FakeS3::start_as(Creates::LikeOss)), 7).await;
 }
 
 /// The same on a store that gives two names a page at most.
