@@ -268,7 +268,7 @@ fn as_text(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// Every row of both tables, all columns but the run's id.
+/// Every row of both tables, all columns but the ids of the run and of the commit.
 fn all_rows(lake: &LakeDir) -> Vec<String> {
     let mut found = Vec::new();
     for table in ["purchase_apply", "purchase_apply_detail"] {
@@ -282,7 +282,7 @@ fn all_rows(lake: &LakeDir) -> Vec<String> {
                     .fields()
                     .iter()
                     .zip(batch.columns())
-                    .filter(|(field, _)| field.name() != "_run_id")
+                    .filter(|(field, _)| !["_run_id", "_commit_id"].contains(&field.name().as_str()))
                     .map(|(_, column)| as_text(column))
                     .collect();
                 for row in 0..batch.num_rows() {

@@ -34,6 +34,8 @@ pub(super) struct Chain {
     damaged: bool,
     pub(super) defects: Vec<Defect>,
     numbers: HashMap<CommitId, u64>,
+    /// The number of every manifest that can be read, by its commit; what was removed meanwhile included.
+    landed: HashMap<CommitId, u64>,
     newest: Option<Previous>,
 }
 
@@ -50,6 +52,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         damaged: false,
         defects: Vec::new(),
         numbers: HashMap::new(),
+        landed: HashMap::new(),
         newest: None,
     };
     for (first, last) in gaps(&numbers) {
@@ -144,6 +147,11 @@ impl Chain {
         Some(&self.state).filter(|_| self.defects.is_empty())
     }
 
+    /// Whether rows of the commit can stand in a file of manifest `number`. Where manifests are missing nobody knows.
+    pub(super) fn may_have_landed(&self, commit: CommitId, number: u64) -> bool {
+        self.landed.get(&commit).map_or(self.damaged, |landed| *landed <= number)
+    }
+
     fn defect(&mut self, object: String, what: String) {
         self.defects.push(Defect { object, what, remedy: RESTORE_LOG, commit: None });
     }
@@ -190,6 +198,7 @@ impl Chain {
             Err(error) => self.defect(own, error.message().to_owned()),
         }
         self.numbers.insert(manifest.commit, number);
+        self.landed.insert(manifest.commit, number);
         self.live.insert(number, manifest);
         Ok(())
     }
