@@ -4,6 +4,7 @@
 //! time.
 
 mod check;
+mod commit_id;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod rows;

@@ -9,6 +9,8 @@
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the
 //!   columns of its contract, its rows, its earliest and latest modified time, all within its window, in the order that
 //!   it claims;
+//! - **the origin of rows** (`commit_ids`): a row's `_commit_id` is its file's commit, or in a commit that took the
+//!   place of others an earlier one;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
 //! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a
 //!   glob would read it;
@@ -25,6 +27,7 @@
 
 mod chain;
 mod checkpoints;
+mod commit_ids;
 mod contents;
 mod expected;
 mod ledger;
@@ -39,6 +42,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::chain::{Chain, Live};
+use self::commit_ids::CommitIds;
 use self::expected::{Expected, TableShape};
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
@@ -157,6 +161,7 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     let chain = chain::read(store, &layout).await?;
     let mut verifier = Verifier {
         store,
+        chain: &chain,
         expected,
         depth,
         ledger: Ledger::new(depth),
@@ -236,6 +241,7 @@ fn unfinished(store: &Store, found: &Found) -> Option<String> {
 /// The work on one account.
 struct Verifier<'a> {
     store: &'a Store,
+    chain: &'a Chain,
     expected: Arc<Expected>,
     depth: Depth,
     ledger: Ledger,
@@ -291,17 +297,18 @@ impl Verifier<'_> {
         let (expected, depth, of) = (Arc::clone(&self.expected), self.depth, entry.clone());
         let mut ledger = std::mem::replace(&mut self.ledger, Ledger::new(depth));
         ledger.begin_file(self.store.uri(&entry.path));
-        let mut stops = StopRows::default();
+        let (mut stops, mut ids) = (StopRows::default(), CommitIds::default());
         let task = tokio::task::spawn_blocking(move || {
             let examined =
                 contents::examine(bytes, &of, shape.as_ref(), window, depth, &expected.detail_count, |batch| {
                     ledger.take_in(&expected, &of.table, batch);
                     stops.take_in(&expected, &of.table, batch);
+                    ids.take_in(shape.as_ref(), batch);
                 });
-            (ledger, stops, examined)
+            (ledger, stops, ids, examined)
         });
-        let (examined, stops);
-        (self.ledger, stops, examined) = task.await.map_err(|error| {
+        let (examined, stops, ids);
+        (self.ledger, stops, ids, examined) = task.await.map_err(|error| {
             Error::internal("cannot check a file: its thread ended").with("path", &entry.path).because(error)
         })?;
         if !examined.is_read {
@@ -311,7 +318,8 @@ impl Verifier<'_> {
             *self.verified.rows.entry(table).or_default() += examined.rows;
         }
         let untold = stops.compare(&live.commit.results).filter(|_| examined.is_read && shape_is_known);
-        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold) {
+        let misattributed = ids.compare(live, entry, self.chain);
+        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold).chain(misattributed) {
             self.defect(live.commit.id, &entry.path, what, REPORT);
         }
         Ok(())

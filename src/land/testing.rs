@@ -225,6 +225,7 @@ pub(crate) fn header_spec() -> TableSpec {
         distinct: vec!["purchase_apply_no".into()],
         modified: "modified".into(),
         summed: Some("real_num".into()),
+        commit_id: None,
     }
 }
 

@@ -34,6 +34,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::check::{bounds, check_order};
+use super::commit_id;
 use super::rows::{Columns, RowSource};
 use super::spec::{FileOrigin, TableSpec};
 use crate::error::{Error, Result};
@@ -73,7 +74,10 @@ pub struct EncodedFile {
 /// rows are not sorted as claimed, or a modified time is null or outside the span; what their source says when it
 /// cannot go on.
 pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<Option<EncodedFile>> {
-    let columns = rows.open()?;
+    let columns = match &spec.commit_id {
+        Some(field) => commit_id::complete(rows.open()?, field, origin.commit)?,
+        None => rows.open()?,
+    };
     let (schema, rows) = (columns.schema(), columns.rows());
     if rows == 0 {
         return Ok(None);

@@ -238,6 +238,7 @@ fn spec() -> Arc<TableSpec> {
         bloom: vec![],
         modified: "requested_at".into(),
         summed: None,
+        commit_id: None,
     })
 }
 

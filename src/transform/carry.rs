@@ -5,18 +5,19 @@
 //! header and details together, whether it fitted or not. Rows that differ in their id are different rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array as _, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_array::{Array as _, RecordBatch, new_null_array};
+use arrow_schema::{FieldRef, Fields, Schema};
 use arrow_select::interleave::interleave;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::{Remarks, WindowRows};
-use super::contract::{Contract, TableContract};
+use super::contract::{COMMIT_ID, Contract, TableContract};
 use super::value::SchemaViolation;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
@@ -100,8 +101,8 @@ pub(crate) fn carry_over(fresh: &WindowRows, held: &ReplacedRows) -> Result<Refr
     quarantined.extend(standing_lines(fresh, held, &held_keys, &set_aside)?);
     Ok(Refreshed {
         carried_quarantined: (quarantined.len() - fresh_lines) as u64,
-        headers: gather(contract.headers().schema(), &headers, &header_rows)?,
-        details: gather(contract.details().schema(), &details, &detail_rows)?,
+        headers: gather(contract.headers(), &headers, &header_rows)?,
+        details: gather(contract.details(), &details, &detail_rows)?,
         quarantined,
         carried_headers,
         remarks: Remarks { with_and_without_id, ..fresh.remarks },
@@ -187,13 +188,22 @@ fn integers(rows: &RecordBatch, name: &str) -> Result<HashSet<i64>> {
     Ok(column.ok_or_else(|| mismatched(&format!("no column `{name}` of integers")))?.iter().flatten().collect())
 }
 
-fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
+/// Rows that the new walk returned have no commit yet: their `_commit_id` is null, and is filled when they are encoded.
+fn gather(table: &TableContract, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
+    let nullable = |field: &FieldRef| match field.name() == COMMIT_ID {
+        true => Arc::new(field.as_ref().clone().with_nullable(true)),
+        false => Arc::clone(field),
+    };
+    let schema = Arc::new(Schema::new(table.schema().fields().iter().map(nullable).collect::<Fields>()));
     if rows.is_empty() {
         return Ok(RecordBatch::new_empty(schema));
     }
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
-        let column = |batch: &&RecordBatch| batch.column_by_name(field.name()).cloned();
+        let no_commit = |batch: &RecordBatch| {
+            (field.name() == COMMIT_ID).then(|| new_null_array(field.data_type(), batch.num_rows()))
+        };
+        let column = |batch: &&RecordBatch| batch.column_by_name(field.name()).cloned().or_else(|| no_commit(batch));
         let parts: Option<Vec<_>> = batches.iter().map(column).collect();
         let parts = parts.ok_or_else(|| mismatched(&format!("no column `{}`", field.name())))?;
         let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();

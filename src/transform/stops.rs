@@ -30,7 +30,7 @@ pub(crate) struct StopRow {
     pub observed_status: Option<i16>,
 }
 
-/// The rows as one batch in the order of the contract.
+/// The rows as one batch in the order of the contract, without `_commit_id`, which the encoder adds.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract has other columns than these, which a test of
@@ -51,7 +51,7 @@ pub(crate) fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
         Arc::new(Int16Array::from_iter(rows.iter().map(|row| row.observed_status))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| &run))),
     ];
-    RecordBatch::try_new(Contract::get()?.stops().schema(), columns)
+    RecordBatch::try_new(Contract::get()?.stops().fresh_schema(), columns)
         .map_err(|error| Error::internal("rows of stop references do not fit their contract").because(error))
 }
 
@@ -77,7 +77,7 @@ mod tests {
         };
         let batch =
             stop_rows(&[row("B", 2, Some(0)), row("A", 2, None), row("B", 1, None)], RunId::generate()).expect("rows");
-        assert_eq!(batch.schema(), Contract::get().expect("a contract").stops().schema());
+        assert_eq!(batch.schema(), Contract::get().expect("a contract").stops().fresh_schema());
         let numbers: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
         assert_eq!(numbers, ["A", "B", "B"]);
         let codes = batch.column(5).as_primitive::<Int64Type>();

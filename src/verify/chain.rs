@@ -41,6 +41,8 @@ pub(super) struct Chain {
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
     pub(super) defects: Vec<Defect>,
+    /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile included.
+    landed: BTreeMap<CommitId, u64>,
     newest: Option<Previous>,
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         state: LogState::new(layout.account().clone()),
         damaged: false,
         defects: Vec::new(),
+        landed: BTreeMap::new(),
         newest: None,
     };
     for (first, last) in gaps(&numbers) {
@@ -163,6 +166,11 @@ impl Chain {
         Some(&self.state).filter(|_| self.defects.is_empty())
     }
 
+    /// Whether rows of the commit can stand in a file of manifest `number`. Where manifests are missing nobody knows.
+    pub(super) fn may_have_landed(&self, commit: CommitId, number: u64) -> bool {
+        self.landed.get(&commit).map_or(self.damaged, |landed| *landed <= number)
+    }
+
     fn defect(&mut self, object: String, what: String) {
         self.defects.push(Defect { object, what, remedy: RESTORE_LOG, commit: None });
     }
@@ -231,6 +239,7 @@ impl Chain {
         for commit in &manifest.commits {
             let live = Live { number, contract: manifest.contract, commit: commit.clone() };
             self.live.insert(commit.id, live);
+            self.landed.insert(commit.id, number);
         }
         self.ids.insert(number, manifest.id);
         if !manifest.commits.is_empty() {

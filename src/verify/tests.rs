@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -10,7 +12,7 @@ use super::*;
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window, writer,
 };
-use crate::land::CommitOutcome;
+use crate::land::{CommitOutcome, NewFile};
 use crate::log::{CommitKind, Sha256, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
@@ -88,6 +90,60 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     let after = verified(&store).await;
     assert_eq!((after.commits, after.objects, &after.defects), (1, 2, &vec![]));
     assert_eq!(after.rows[&Table::PurchaseApply], 20);
+}
+
+/// Headers whose `_commit_id` is said, or left to the encoder.
+fn rows_of(said: Option<&str>, carried: bool) -> NewFile {
+    let field = Arc::new(Field::new("_commit_id", DataType::Utf8, false));
+    let spec = TableSpec { commit_id: Some(Arc::clone(&field)), ..header_spec() };
+    let mut rows = header_batch(&[("A", 1, 5), ("B", 2, 6)]);
+    if let Some(said) = said {
+        let columns = [rows.columns(), &[Arc::new(StringArray::from(vec![said; 2])) as ArrayRef]].concat();
+        let fields = [&rows.schema().fields()[..], &[field]].concat();
+        rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("rows");
+    }
+    NewFile { spec: Arc::new(spec), span: None, part: None, carried, rows: vec![rows].into() }
+}
+
+#[tokio::test]
+async fn rows_name_the_commit_that_landed_them() {
+    let mut expected = Expected::clone(&expected());
+    let field = Field::new("_commit_id", DataType::Utf8, false);
+    let fields = [&expected.headers.schema.fields()[..], &[Arc::new(field.clone())]].concat();
+    expected.headers.schema = Arc::new(Schema::new(fields));
+    expected.headers.spec = Arc::new(TableSpec { commit_id: Some(Arc::new(field)), ..header_spec() });
+    let expected = Arc::new(expected);
+    let stranger = CommitId::generate().to_string();
+    for (again, said, wanted) in [
+        (false, None, None),
+        (false, Some(&*stranger), Some("not of its own")),
+        (true, None, None),
+        (true, Some("first"), None),
+        (true, Some(&*stranger), Some("which no earlier manifest of the log made")),
+        (true, Some("mine"), Some("which is no id of a commit")),
+    ] {
+        let store = Store::memory();
+        let writer = writer(&store).await;
+        let land = async |kind, removes, file| {
+            let mut new = replacing(kind, 0, 9, removes);
+            new.commits[0].files = vec![file];
+            new.walk = Some(Walk { window: window(0, 9), proof: proof(2) });
+            match writer.land(new).await {
+                Ok(CommitOutcome::Committed(landed)) => landed.id,
+                other => panic!("nobody else is here: {other:?}"),
+            }
+        };
+        let first = land(CommitKind::Sync, vec![], rows_of(said.filter(|_| !again), false)).await;
+        if again {
+            let first_text = first.to_string();
+            let said = said.map(|said| if said == "first" { &*first_text } else { said });
+            land(CommitKind::Refresh, vec![first], rows_of(said, said.is_some())).await;
+        }
+        let account = "acme".parse().expect("a name");
+        let found = verify_as(&store, account, Arc::clone(&expected), Depth::Shallow).await.expect("verified").defects;
+        let told: Vec<bool> = found.iter().map(|defect| wanted.is_some_and(|why| defect.what.contains(why))).collect();
+        assert_eq!(told, vec![true; usize::from(wanted.is_some())], "{again} {said:?}: {found:?}");
+    }
 }
 
 #[tokio::test]
