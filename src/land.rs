@@ -48,5 +48,5 @@ pub(crate) use commit::{Writer, WriterOptions};
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
 pub use lease::LeaseWait;
 pub(crate) use lease::{CleanEnd, LastRun, Lease, last_run};
-pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, Quarantine, Raw};
+pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw};
 pub(crate) use sweep::{Leftovers, Swept, leftovers};

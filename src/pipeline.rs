@@ -219,7 +219,9 @@ async fn sync_in(
                 )
             }));
             let lake = writer.view().await;
-            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+            let again = refresh::plan(&lake, options).await?;
+            let run =
+                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, again, progress, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;

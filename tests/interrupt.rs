@@ -20,7 +20,7 @@ fn an_interrupted_run_keeps_what_is_committed() {
         let about = format!("{name} at call {call}");
         let lake = LakeDir::new();
         // At the last call every other window has all its answers and is committed without another call.
-        let (is_last, first) = (call == whole, lake.path().join(format!("_manifest/account=sandbox/{:020}.json", 1)));
+        let (is_last, first) = (call == whole, lake.path().join(format!("_manifest/account=sandbox/{:016}/{:020}.json", 0, 1)));
         let is_so = move || !is_last || first.exists();
         let said = run_signalled_once(is_so, &campaign.erp, &mut campaign.sync(&lake, Job::Fill), call, name);
         let said = said.expect_code(7);
@@ -112,7 +112,7 @@ fn a_disk_that_hangs_does_not_hold_up_the_end() {
     let campaign = Campaign::new();
     let lake = campaign.lake();
     // Who opens a pipe waits until somebody writes to it.
-    let first = lake.path().join(format!("_manifest/account=sandbox/{:020}.json", 1));
+    let first = lake.path().join(format!("_manifest/account=sandbox/{:016}/{:020}.json", 0, 1));
     std::fs::remove_file(&first).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&first).status().unwrap().success());
     let waiting = start(&mut campaign.sync(&lake, Job::Fill));

@@ -138,7 +138,7 @@ fn a_replay_makes_nothing_of_changed_answers() {
 #[test]
 fn a_lake_of_another_format_is_refused_with_what_to_do() {
     let (sandbox, lake) = june();
-    let manifest = lake.path().join("_manifest/account=sandbox/00000000000000000001.json");
+    let manifest = lake.path().join("_manifest/account=sandbox/0000000000000000/00000000000000000001.json");
     let sound = std::fs::read_to_string(&manifest).unwrap();
     for format in ["1.0", "0.10", "0.8"] {
         for field in ["format", "contract"] {
@@ -170,7 +170,7 @@ fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touc
     let outside = lake.path().parent().unwrap().join("precious.parquet");
     std::fs::write(&outside, b"precious").unwrap();
     let newest = lake.manifests().len();
-    let manifest = lake.path().join(format!("_manifest/account=sandbox/{newest:020}.json"));
+    let manifest = lake.path().join(format!("_manifest/account=sandbox/{:016}/{newest:020}.json", 0));
     let sound: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
     let own = sound["files"][0]["path"].as_str().unwrap();
     for name in [
@@ -179,7 +179,7 @@ fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touc
         own.replace("account=sandbox", "account=other"),
         own.replace("account=sandbox", "account=sandbox/../../.."),
         own.replace('/', "%2F"),
-        "_manifest/account=sandbox/00000000000000000001.json".to_owned(),
+        "_manifest/account=sandbox/0000000000000000/00000000000000000001.json".to_owned(),
         String::new(),
         "\u{1b}[2J".to_owned(),
     ] {

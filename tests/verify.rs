@@ -35,7 +35,7 @@ fn object(lake: &LakeDir, start: &str, end: &str) -> PathBuf {
 }
 
 fn manifest(lake: &LakeDir, number: u64) -> PathBuf {
-    lake.path().join(format!("_manifest/account=sandbox/{number:020}.json"))
+    lake.path().join(format!("_manifest/account=sandbox/{:016}/{number:020}.json", 0))
 }
 
 /// Edits the text of a manifest.

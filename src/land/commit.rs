@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::stage::{
-    CommitOutcome, Committed, NewCommit, NewFile, NewManifest, Quarantine, Raw, StagedManifest, WrittenFile,
+    CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
@@ -34,12 +34,13 @@ use crate::log::append::{AppendOutcome, LogEnd, Patience};
 use crate::log::checkpoint::CheckpointPolicy;
 use crate::log::layout;
 use crate::log::manifest::commit_of;
+use crate::log::object;
 use crate::log::read::{self, ManifestNames};
 use crate::log::{
     Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
     RawEntry, Sha256, Table,
 };
-use crate::parquet::{EncodedFile, FileOrigin, encode};
+use crate::parquet::{EncodedFile, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
@@ -57,6 +58,8 @@ pub(crate) struct WriterOptions {
     pub contract: FormatVersion,
     /// How long the objects of removed and fenced commits are kept.
     pub keep_removed: Duration,
+    /// The memory that merging carried rows may take, and how large their files are to be.
+    pub merge: MergeLimits,
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -160,14 +163,22 @@ impl Writer {
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their
     /// table.
     pub(crate) async fn land(&self, new: NewManifest) -> Result<CommitOutcome> {
-        let NewManifest { walk, commits, removes } = new;
+        let NewManifest { walk, commits, removes, raw } = new;
         let mut staged = self.stage(removes).await.proved_by(walk);
-        for new in commits {
-            if let Err(error) = self.write_commit(&mut staged, new).await {
-                return self.dropped_by_a_sweep(&staged, error).await;
+        let written = async {
+            for new in commits {
+                self.write_commit(&mut staged, new).await?;
             }
+            if let Some(raw) = raw {
+                let entry = self.write_raw(staged.id, raw).await?;
+                staged.commits.iter_mut().for_each(|commit| commit.raw.push(entry.clone()));
+            }
+            Ok(())
+        };
+        match written.await {
+            Ok(()) => self.commit(staged).await,
+            Err(error) => self.dropped_by_a_sweep(&staged, error).await,
         }
-        self.commit(staged).await
     }
 
     /// Writes everything of one more commit of a staged manifest.
@@ -175,20 +186,21 @@ impl Writer {
         // The details of a part before its headers: whoever sees a header by a glob sees its details too.
         new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
         let id = self.add_commit(staged, new.kind, new.window).await;
-        for file in self.write_files(id, new.window, new.files).await? {
-            staged.add(file);
+        let is_carried = |file: &NewFile| matches!(file.rows, NewRows::Carried { .. });
+        let (carried, files): (Vec<_>, Vec<_>) = new.files.into_iter().partition(is_carried);
+        let mut written = Vec::new();
+        for file in carried {
+            written.extend(self.write_carried(id, new.window, file).await?);
         }
+        written.extend(self.write_files(id, new.window, files).await?);
+        written.into_iter().for_each(|file| staged.add(file));
         let mut quarantine = new.kept_quarantine;
         if let Some(new) = new.quarantine {
             quarantine.extend(self.write_quarantine(id, new).await?);
         }
-        let mut raw = new.kept_raw;
-        if let Some(new) = new.raw {
-            raw.push(self.write_raw(id, new).await?);
-        }
         if let Some(commit) = staged.commits.iter_mut().find(|commit| commit.id == id) {
             (commit.carried, commit.expired) = (new.carried, new.expired);
-            (commit.quarantine, commit.raw) = (quarantine, raw);
+            (commit.quarantine, commit.raw) = (quarantine, new.kept_raw);
         }
         Ok(())
     }
@@ -441,7 +453,9 @@ impl Writer {
 
     /// The bytes of a file, and where it goes; none without rows.
     async fn encode_file(&self, id: CommitId, window: Option<Window>, file: NewFile) -> Result<Option<ReadyFile>> {
-        let NewFile { spec, span, part, carried, rows } = file;
+        let NewFile { spec, span, part, rows: NewRows::New(rows) } = file else {
+            return Err(Error::internal("carried rows are merged, not encoded"));
+        };
         let table = spec.table;
         let path = self.data_path(table, span.or(window), id, part)?;
         let origin = FileOrigin {
@@ -451,7 +465,41 @@ impl Writer {
             span: span.or(window),
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
-        Ok(encoded.map(|file| ReadyFile { table, path, carried, file }))
+        Ok(encoded.map(|file| ReadyFile { table, path, file }))
+    }
+
+    /// Merges carried rows and writes them as so many files as their size asks for; no rows, no file.
+    async fn write_carried(&self, id: CommitId, window: Option<Window>, file: NewFile) -> Result<Vec<WrittenFile>> {
+        let NewFile { spec, span, part, rows: NewRows::Carried { files, filter } } = file else {
+            return Err(Error::internal("new rows are encoded, not merged"));
+        };
+        let mut inputs = Vec::with_capacity(files.len());
+        for file in &files {
+            inputs.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
+        }
+        let (table, span) = (spec.table, span.or(window));
+        let origin = FileOrigin {
+            account: self.layout.account().clone(),
+            commit: id,
+            contract: self.options.contract,
+            span,
+        };
+        let limits = self.options.merge;
+        let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
+        let count = merged.len();
+        let mut written = Vec::with_capacity(count);
+        for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
+            let part = (part.is_some() || count > 1).then_some(number);
+            let path = self.data_path(table, span, id, part)?;
+            let SpooledFile { file, bytes, rows, sha256, min_modified, max_modified, sum: _ } = merged;
+            self.store.put_unique_file(&path, file, &self.layout.staging(id)).await?;
+            self.store.point("land.file_written").await?;
+            let table_name = table.name().to_owned();
+            let entry =
+                FileEntry { table: table_name, path, bytes, sha256, rows, min_modified, max_modified, carried: true };
+            written.push(WrittenFile { table, commit: id, entry, sum: None });
+        }
+        Ok(written)
     }
 
     fn data_path(&self, table: Table, span: Option<Window>, id: CommitId, part: Option<u32>) -> Result<String> {
@@ -464,12 +512,13 @@ impl Writer {
     }
 
     async fn put_file(&self, id: CommitId, ready: ReadyFile) -> Result<WrittenFile> {
-        let ReadyFile { table, path, carried, file } = ready;
+        let ReadyFile { table, path, file } = ready;
         let EncodedFile { bytes, rows, sha256, min_modified, max_modified, sum } = file;
         let size = bytes.len() as u64;
         self.store.put_unique(&path, bytes, &self.layout.staging(id)).await?;
         self.store.point("land.file_written").await?;
         let name = table.name().to_owned();
+        let carried = false;
         let entry = FileEntry { table: name, path, bytes: size, sha256, rows, min_modified, max_modified, carried };
         Ok(WrittenFile { table, commit: id, entry, sum })
     }
@@ -504,7 +553,7 @@ impl Writer {
     ) -> Result<()> {
         let (id, window) = (staged.commits[0].id, staged.commits[0].window);
         let path = self.data_path(table, window, id, None)?;
-        let file = self.put_file(id, ReadyFile { table, path, carried: false, file }).await?;
+        let file = self.put_file(id, ReadyFile { table, path, file }).await?;
         staged.add(file);
         Ok(())
     }
@@ -591,7 +640,6 @@ impl Writer {
 struct ReadyFile {
     table: Table,
     path: String,
-    carried: bool,
     file: EncodedFile,
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use crate::id::CommitId;
 use crate::log::{
     CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table, Walk,
 };
-use crate::parquet::{RowSource, TableSpec};
+use crate::parquet::{RowFilter, RowSource, TableSpec};
 use crate::time::{BeijingTime, Window};
 
 /// A manifest in the making. When it is given up, the files of its commits are left to the next sweep.
@@ -74,12 +75,39 @@ pub(crate) struct NewFile {
     pub spec: Arc<TableSpec>,
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
     pub span: Option<Window>,
-    /// The number of the part, from 1, when a table of the commit has several files of one span.
+    /// The number of the part, from 1, when a table of the commit has several files of one span. Carried rows may take
+    /// several files, of which it is the first; without it they have parts only when they are several.
     pub part: Option<u32>,
-    /// Whether all its rows stand in commits that are removed.
-    pub carried: bool,
     /// The rows.
-    pub rows: RowSource,
+    pub rows: NewRows,
+}
+
+/// Where the rows of a file come from.
+pub(crate) enum NewRows {
+    /// They are new.
+    New(RowSource),
+    /// They stand in commits that the manifest removes.
+    Carried {
+        /// The files, each sorted as its table is.
+        files: Vec<FileEntry>,
+        /// Which of their rows stay; none: all.
+        filter: Option<Arc<dyn RowFilter>>,
+    },
+}
+
+impl std::fmt::Debug for NewRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::New(rows) => f.debug_tuple("New").field(rows).finish(),
+            Self::Carried { files, .. } => f.debug_struct("Carried").field("files", files).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl From<Vec<RecordBatch>> for NewRows {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        Self::New(batches.into())
+    }
 }
 
 /// A file of a commit that was written.
@@ -139,8 +167,6 @@ pub(crate) struct NewCommit {
     pub files: Vec<NewFile>,
     /// Its quarantined records.
     pub quarantine: Option<Quarantine>,
-    /// The responses from which it is made, if they are kept.
-    pub raw: Option<Raw>,
     /// The quarantined records of commits that are removed, named and not written again.
     pub kept_quarantine: Vec<QuarantineEntry>,
     /// The responses of commits that are removed.
@@ -157,7 +183,6 @@ impl NewCommit {
             expired: Vec::new(),
             files: Vec::new(),
             quarantine: None,
-            raw: None,
             kept_quarantine: Vec::new(),
             kept_raw: Vec::new(),
         }
@@ -173,6 +198,8 @@ pub(crate) struct NewManifest {
     pub commits: Vec<NewCommit>,
     /// The commits whose place it takes.
     pub removes: Vec<CommitId>,
+    /// The responses of the walk, if they are kept. All its commits name them.
+    pub raw: Option<Raw>,
 }
 
 /// A manifest that counts.

@@ -17,7 +17,7 @@ use crate::id::{CommitId, RunId};
 use crate::log::append::Patience;
 use crate::log::manifest::*;
 use crate::log::{Layout, LogState, Requester, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table};
-use crate::parquet::TableSpec;
+use crate::parquet::{MergeLimits, TableSpec};
 use crate::proof::{Grounds, Proof, Rule};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Window};
@@ -182,7 +182,7 @@ pub(crate) fn stopped(intent: CommitId, number: &str) -> StopResult {
 /// A row of stops in the columns that writing looks at.
 pub(crate) fn stop_rows(number: &str, second: i64) -> NewFile {
     let spec = Arc::new(TableSpec { table: Table::StopReference, ..header_spec() });
-    NewFile { spec, span: None, part: None, carried: false, rows: vec![header_batch(&[(number, second, 0)])].into() }
+    NewFile { spec, span: None, part: None, rows: vec![header_batch(&[(number, second, 0)])].into() }
 }
 
 /// Whether the published schema accepts a manifest.
@@ -242,7 +242,6 @@ pub(crate) fn replacing(kind: CommitKind, start: i64, end: i64, removes: Vec<Com
         spec: Arc::new(TableSpec { table, ..header_spec() }),
         span: None,
         part: None,
-        carried: false,
         rows: vec![header_batch(&rows)].into(),
     };
     let window = window(start, end);
@@ -251,7 +250,7 @@ pub(crate) fn replacing(kind: CommitKind, start: i64, end: i64, removes: Vec<Com
         ..NewCommit::of(kind, Some(window))
     };
     let walk = Some(Walk { window, proof: proof(rows.len() as u64) });
-    NewManifest { walk, commits: vec![commit], removes }
+    NewManifest { walk, commits: vec![commit], removes, raw: None }
 }
 
 /// A clock that moves only when told.
@@ -280,6 +279,7 @@ pub(crate) fn options() -> WriterOptions {
         wanted_from: None,
         contract: FormatVersion::LAKE,
         keep_removed: std::time::Duration::ZERO,
+        merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::accounts::RunResources;
 use super::raw::KeepRaw;
-use super::refresh::{self, Replacement};
+use super::refresh;
 use super::replace::replace;
 use super::report::{Progress, SyncReport};
 use super::source::Source;
@@ -44,15 +44,14 @@ const WINDOWS_AT_ONCE: usize = 4;
 enum Work {
     /// A window that the lake lacks, and what may still be spent on it.
     Missing(Window, Budget),
-    /// Committed windows to walk again.
-    Again(Replacement),
+    /// Covered seconds to walk again.
+    Again(Window),
 }
 
 impl Work {
     fn window(&self) -> Window {
         match self {
-            Self::Missing(window, _) => *window,
-            Self::Again(replacement) => replacement.window,
+            Self::Missing(window, _) | Self::Again(window) => *window,
         }
     }
 
@@ -76,7 +75,8 @@ pub(super) struct Run<'a> {
     planner: Planner,
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
-    replacements: VecDeque<Replacement>,
+    /// Covered seconds to walk again.
+    again: VecDeque<Window>,
     /// What the lake covers, as far as this run knows.
     coverage: Coverage,
     /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were
@@ -114,6 +114,7 @@ impl<'a> Run<'a> {
         wanted: Range,
         range: Window,
         lake: &Lake,
+        again: Vec<Window>,
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
@@ -124,10 +125,12 @@ impl<'a> Run<'a> {
             Arc::clone(&clock),
         )?;
         let spill = SpillBuffer::new(resources.page_memory);
-        let replacements = refresh::plan(lake, options);
-        // Raw responses go with the commits that are replaced: those of the new walk take their place.
-        let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| !live.raw.is_empty());
-        let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
+        // What was kept of a commit stays whole: the responses of what is walked again are kept too.
+        let had_responses = |range: &Window| {
+            let touched = lake.state().touching(*range);
+            touched.iter().any(|(id, _)| lake.state().live().get(id).is_some_and(|live| !live.raw.is_empty()))
+        };
+        let raw = match again.iter().any(had_responses) {
             true => KeepRaw::Yes,
             false => options.raw,
         };
@@ -137,7 +140,7 @@ impl<'a> Run<'a> {
             source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
-            replacements: replacements.into(),
+            again: again.into(),
             specs: table_specs()?,
             options,
             writer,
@@ -206,7 +209,7 @@ impl<'a> Run<'a> {
                 let work = async move {
                     let (totals, outcome) = match work.clone() {
                         Work::Missing(window, budget) => task.fill(window, budget).await,
-                        Work::Again(replacement) => (StatedTotals::default(), replace(&task, replacement).await),
+                        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
                     };
                     (work, totals, outcome)
                 };
@@ -265,14 +268,14 @@ impl<'a> Run<'a> {
         self.planner.set_max_rows(self.max_rows());
         let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
         let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
-        piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
+        piece.or_else(missing).or_else(|| self.again.pop_front().map(Work::Again))
     }
 
     /// Keeps work for later.
     fn put_back(&mut self, work: Work) {
         match work {
             Work::Missing(window, budget) => self.pieces.push_front((window, budget)),
-            Work::Again(replacement) => self.replacements.push_front(replacement),
+            Work::Again(range) => self.again.push_front(range),
         }
     }
 
@@ -306,7 +309,7 @@ impl<'a> Run<'a> {
         if let Some(total) = outcome.cut_total {
             self.cuts.cut(window, total);
         }
-        self.has_proved |= outcome.hours.is_some() || !outcome.commits.is_empty();
+        self.has_proved |= outcome.hours.is_some() || outcome.has_proved || !outcome.commits.is_empty();
         self.planner.put_back(outcome.replan);
         if outcome.is_too_late {
             self.cut_back(window, work.budget().is_some());
@@ -315,7 +318,7 @@ impl<'a> Run<'a> {
             self.planner.put_back_too_large(window, total, pieces);
         }
         self.pieces.extend(outcome.pieces);
-        self.replacements.extend(outcome.replace_again);
+        self.again.extend(outcome.walk_again);
         self.report.gaps.extend(outcome.gaps);
         self.report.remarks += outcome.remarks;
         for committed in &outcome.commits {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::raw::{self, Record};
-use super::refresh::{self, Replacement};
+use super::refresh;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};
@@ -51,12 +51,14 @@ pub(super) struct TaskOutcome {
     pub(super) pieces: Vec<(Window, Budget)>,
     /// What the server stated for the whole of a window that was cut.
     pub(super) cut_total: Option<u64>,
-    /// Committed windows that must still be walked again.
-    pub(super) replace_again: Vec<Replacement>,
+    /// Covered seconds that must still be walked again.
+    pub(super) walk_again: Vec<Window>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     /// At which hours of the day its rows were modified, if it was proved.
     pub(super) hours: Option<Hours>,
+    /// Whether a walk was proved although nothing was committed.
+    pub(super) has_proved: bool,
     pub(super) gaps: Vec<Gap>,
     /// The window ends later than the server's clock allows, and nothing of it was committed.
     pub(super) is_too_late: bool,
@@ -163,10 +165,10 @@ impl Task<'_> {
             let new = NewCommit {
                 files,
                 quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
-                raw: raw.clone().map(|raw| Raw { window, ..raw }),
                 ..NewCommit::of(CommitKind::Sync, Some(window))
             };
-            let new = NewManifest { walk: Some(Walk { window, proof }), commits: vec![new], removes: Vec::new() };
+            let (walk, raw) = (Walk { window, proof }, raw.clone().map(|raw| Raw { window, ..raw }));
+            let new = NewManifest { walk: Some(walk), commits: vec![new], removes: Vec::new(), raw };
             if let Err(error) = self.commit(new, assembly.remarks(), first_invalid, budget, &mut outcome).await {
                 // What is committed stays and is told.
                 outcome.stopped = Some(error);
@@ -206,9 +208,7 @@ impl Task<'_> {
     ) -> Result<()> {
         let walk = new.walk.as_ref().ok_or_else(|| Error::internal("a manifest of a run has no walk"))?;
         let window = walk.window;
-        let quarantined = new.commits.iter().filter_map(|commit| commit.quarantine.as_ref());
-        let own_invalid = quarantined.map(|quarantine| quarantine.rows).sum::<u64>();
-        let own_distinct = walk.proof.distinct_rows;
+        let (own_invalid, own_distinct) = (walk.proof.rows_quarantined, walk.proof.distinct_rows);
         let (before_invalid, before_distinct) = budget.set_aside();
         let (invalid, distinct) = (own_invalid + before_invalid, own_distinct + before_distinct);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
@@ -223,7 +223,7 @@ impl Task<'_> {
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
-        let removes = new.removes.clone();
+        let is_again = !new.removes.is_empty();
         match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
                 budget.note_set_aside(own_invalid, own_distinct);
@@ -235,7 +235,9 @@ impl Task<'_> {
                 tracing::warn!(%conflict, "the commit was dropped and is planned again");
                 let lake = self.writer.view().await;
                 outcome.replan.extend(lake.coverage().gaps(window));
-                outcome.replace_again.extend(refresh::plan_again(&lake, &removes, self.options));
+                if is_again {
+                    outcome.walk_again.extend(refresh::plan_again(&lake, window, self.options));
+                }
             }
         }
         Ok(())

@@ -254,7 +254,7 @@ impl<E: Erp> Stopper<'_, E> {
         let mut fenced = 0;
         while !found.is_empty() {
             let batches = vec![stop_rows(&found.iter().map(row).collect::<Vec<_>>(), self.run)?];
-            let rows = NewFile { spec: Arc::clone(&self.spec), span: None, part: None, carried: false, rows: batches.into() };
+            let rows = NewFile { spec: Arc::clone(&self.spec), span: None, part: None, rows: batches.into() };
             match self.writer.settle(found.iter().map(result).collect(), rows).await? {
                 CommitOutcome::Committed(_) => return Ok(()),
                 CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { number })) => {

@@ -93,7 +93,7 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
 }
 
 /// Headers whose `_commit_id` is said, or left to the encoder.
-fn rows_of(said: Option<&str>, carried: bool) -> NewFile {
+fn rows_of(said: Option<&str>) -> NewFile {
     let field = Arc::new(Field::new("_commit_id", DataType::Utf8, false));
     let spec = TableSpec { commit_id: Some(Arc::clone(&field)), ..header_spec() };
     let mut rows = header_batch(&[("A", 1, 5), ("B", 2, 6)]);
@@ -102,7 +102,7 @@ fn rows_of(said: Option<&str>, carried: bool) -> NewFile {
         let fields = [&rows.schema().fields()[..], &[field]].concat();
         rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("rows");
     }
-    NewFile { spec: Arc::new(spec), span: None, part: None, carried, rows: vec![rows].into() }
+    NewFile { spec: Arc::new(spec), span: None, part: None, rows: vec![rows].into() }
 }
 
 #[tokio::test]
@@ -133,11 +133,11 @@ async fn rows_name_the_commit_that_landed_them() {
                 other => panic!("nobody else is here: {other:?}"),
             }
         };
-        let first = land(CommitKind::Sync, vec![], rows_of(said.filter(|_| !again), false)).await;
+        let first = land(CommitKind::Sync, vec![], rows_of(said.filter(|_| !again))).await;
         if again {
             let first_text = first.to_string();
             let said = said.map(|said| if said == "first" { &*first_text } else { said });
-            land(CommitKind::Refresh, vec![first], rows_of(said, said.is_some())).await;
+            land(CommitKind::Refresh, vec![first], rows_of(said)).await;
         }
         let account = "acme".parse().expect("a name");
         let found = verify_as(&store, account, Arc::clone(&expected), Depth::Shallow).await.expect("verified").defects;

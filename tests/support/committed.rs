@@ -125,7 +125,7 @@ fn names(lake: &Lake) -> Vec<String> {
     let quarantine = lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path);
     let raw = lake.state().live().values().flat_map(|live| live.raw.clone()).map(|raw| raw.path);
     let manifests =
-        (1..lake.state().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
+        (1..lake.state().next_number()).map(|number| format!("_manifest/account=sandbox/{:016}/{number:020}.json", 0));
     let mut names: Vec<String> = files.chain(quarantine).chain(raw).chain(manifests).collect();
     names.sort();
     names

@@ -190,10 +190,10 @@ impl Rebuild<'_> {
         let commit = NewCommit {
             files,
             quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
-            raw: Some(raw),
             ..NewCommit::of(CommitKind::Replay, Some(window))
         };
-        let new = NewManifest { walk: Some(Walk { window, proof }), commits: vec![commit], removes: Vec::new() };
+        let walk = Some(Walk { window, proof });
+        let new = NewManifest { walk, commits: vec![commit], removes: Vec::new(), raw: Some(raw) };
         match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
                 report.count(&committed);

@@ -23,7 +23,7 @@ use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{CommitOutcome, NewFile, Quarantine, Writer, WriterOptions};
+use crate::land::{CommitOutcome, NewFile, NewRows, Quarantine, Writer, WriterOptions};
 use crate::log::{Binding, CommitKind, Lake, LogState};
 use crate::parquet::{RowSource, TableSpec};
 use crate::requisition::Identity;
@@ -311,8 +311,7 @@ impl Group {
                 spec: Arc::clone(spec),
                 span: Some(span),
                 part: Some(number),
-                carried: false,
-                rows,
+                rows: NewRows::New(rows),
             }));
         }
         Ok(parts)
