@@ -8,6 +8,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod rows;
 pub(crate) mod spec;
+mod writer;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
