@@ -5,9 +5,14 @@
 
 mod check;
 pub(crate) mod decode;
+mod disk;
 pub(crate) mod encode;
+#[cfg_attr(not(test), expect(dead_code, reason = "what merges files of the lake comes with compaction"))]
+pub(crate) mod merge;
 pub(crate) mod rows;
 pub(crate) mod spec;
+#[cfg_attr(not(test), expect(dead_code, reason = "what merges files of the lake comes with compaction"))]
+mod spool;
 mod writer;
 
 pub(crate) use check::{bounds, check_order};

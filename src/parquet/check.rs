@@ -62,6 +62,11 @@ enum SortKey {
 }
 
 impl SortKeys {
+    /// The keys of no rows.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     pub(super) fn of(spec: &TableSpec, batch: &RecordBatch) -> std::result::Result<Self, String> {
         let key = |name: &String| {
             let column = column(batch, name)?;

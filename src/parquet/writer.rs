@@ -39,6 +39,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::check::time_bounds;
+use super::disk::of_disk_or;
 use super::rows::Columns;
 use super::spec::{FileOrigin, TableSpec};
 use crate::error::{Error, Result};
@@ -51,6 +52,10 @@ pub(super) const ROW_GROUP_ROWS: usize = 131_072;
 /// The rows of a column that are in memory as an array at a time: few enough to cost little memory, enough that their
 /// making costs little time.
 pub(super) const CHUNK_ROWS: usize = 4_096;
+
+/// The largest dictionary of a decimal column. In memory each of its values takes some hundred bytes: the usual limit
+/// of 1 MiB would be 11 MiB there, for columns whose values hardly ever repeat.
+const DECIMAL_DICTIONARY_BYTES: usize = 256 << 10;
 
 /// How many rows are written at a time.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +219,9 @@ pub(super) fn mismatched(spec: &TableSpec, why: &str) -> Error {
 }
 
 fn cannot_encode(spec: &TableSpec, error: ParquetError) -> Error {
-    Error::internal("cannot encode the Parquet file").with("table", spec.table).because(error)
+    of_disk_or(error, |error| {
+        Error::internal("cannot encode the Parquet file").with("table", spec.table).because(error)
+    })
 }
 
 /// `rows` in pieces of at most `size`.
@@ -262,6 +269,10 @@ fn properties(
     for field in schema.fields().iter().filter(|field| is_text(field) && !is_found_by(field.name())) {
         let column = ColumnPath::from(field.name().as_str());
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    for field in schema.fields().iter().filter(|field| matches!(field.data_type(), DataType::Decimal128(..))) {
+        let column = ColumnPath::from(field.name().as_str());
+        properties = properties.set_column_dictionary_page_size_limit(column, DECIMAL_DICTIONARY_BYTES);
     }
     for name in &spec.distinct {
         index(name)?;
