@@ -9,7 +9,6 @@
 pub(crate) mod append;
 pub(crate) mod checkpoint;
 pub(crate) mod conflict;
-pub(crate) mod digest;
 pub(crate) mod lake;
 pub(crate) mod layout;
 pub(crate) mod manifest;
@@ -21,8 +20,8 @@ pub(crate) mod stop_ledger;
 #[cfg(test)]
 mod fuzz_tests;
 
+pub(crate) use crate::digest::{self, Sha256};
 pub(crate) use conflict::Conflict;
-pub(crate) use digest::Sha256;
 pub(crate) use lake::LakeFile;
 pub use lake::{Lake, accounts};
 pub(crate) use layout::Layout;

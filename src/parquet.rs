@@ -6,9 +6,15 @@
 mod check;
 mod commit_id;
 pub(crate) mod decode;
+mod disk;
 pub(crate) mod encode;
+#[cfg_attr(not(test), expect(dead_code, reason = "what merges files of the lake comes with compaction"))]
+pub(crate) mod merge;
 pub(crate) mod rows;
 pub(crate) mod spec;
+#[cfg_attr(not(test), expect(dead_code, reason = "what merges files of the lake comes with compaction"))]
+mod spool;
+mod writer;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;

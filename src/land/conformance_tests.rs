@@ -3,7 +3,10 @@
 //! what a store must do, commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and
 //! lost answers at the steps of it all.
 
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -21,8 +24,9 @@ use super::testing::{HeldClock, binding, everything, new_commit, replacing, stop
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;
-use crate::log::{CommitKind, Conflict, Lake, Layout, Table, accounts, read};
+use crate::log::{CommitKind, Conflict, Lake, Layout, Sha256, Table, accounts, read};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
+use crate::store::s3::upload::{PART_BYTES, THRESHOLD_BYTES};
 use crate::store::{Access, Created, Object, Store, Writers};
 
 /// Where the suite runs.
@@ -64,6 +68,7 @@ async fn suite(place: &Place, stride: usize) {
     of_many_creators_one_wins(place).await;
     a_working_life_is_whole(place).await;
     a_big_object_arrives_whole(place).await;
+    files_are_put_and_fetched(place).await;
     one_run_holds_the_lease(place).await;
     two_writers_that_overlap_commit_each_second_once(place).await;
     of_many_stops_of_one_number_one_may_call(place).await;
@@ -215,11 +220,106 @@ async fn a_working_life_is_whole(place: &Place) {
 
 async fn a_big_object_arrives_whole(place: &Place) {
     let (store, _folder) = place.lake();
-    let bytes: Vec<u8> = (0..crate::store::s3::upload::THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
+    let bytes: Vec<u8> = (0..THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
     let bytes = Bytes::from(bytes);
     store.put_unique("a/big", bytes.clone(), "_staging/i").await.expect("put");
     assert!(store.get("a/big").await.expect("an answer").expect("there") == bytes);
     assert_eq!(everything(&store).await, vec!["a/big".to_owned()]);
+}
+
+/// A file under no name that holds these bytes, and stands at its end.
+fn spooled(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("written");
+    file
+}
+
+async fn files_are_put_and_fetched(place: &Place) {
+    let (store, _folder) = place.lake();
+    assert!(store.get_to_file("a/x").await.expect("an answer").is_none());
+    let big: Vec<u8> = (0..THRESHOLD_BYTES + 7).map(|i| (i / 5) as u8).collect();
+    for (name, bytes) in [("a/empty", &[][..]), ("a/small", b"small"), ("a/part", &big[..PART_BYTES]), ("a/big", &big)]
+    {
+        store.put_unique_file(name, spooled(bytes), "_staging/i").await.expect("put");
+        assert!(store.get(name).await.expect("an answer").expect("there") == bytes, "{name}");
+        let mut fetched = store.get_to_file(name).await.expect("an answer").expect("there");
+        assert_eq!((fetched.bytes, fetched.sha256), (bytes.len() as u64, Sha256::of(bytes)), "{name}");
+        let mut read = Vec::new();
+        fetched.file.rewind().and_then(|()| fetched.file.read_to_end(&mut read)).expect("read");
+        assert!(read == bytes, "{name}");
+    }
+    // Over its like, as after an answer that was lost.
+    store.put_unique_file("a/small", spooled(b"small"), "_staging/i").await.expect("the same again");
+    assert_eq!(everything(&store).await, ["a/big", "a/empty", "a/part", "a/small"]);
+
+    // What is fetched stays, whatever becomes of its object.
+    let mut fetched = store.get_to_file("a/small").await.expect("an answer").expect("there");
+    store.delete("a/small").await.expect("deleted");
+    let mut read = String::new();
+    fetched.file.rewind().and_then(|()| fetched.file.read_to_string(&mut read)).expect("read");
+    assert_eq!(read, "small");
+
+    // A file passes the same moments as bytes in memory, and leaves the same when its writer dies at one of them.
+    let big = &big[..3_500];
+    let mut moments = Vec::new();
+    for is_file in [false, true] {
+        let watched = Arc::new(Watch::default());
+        let store = store.with_fail_points(FailPoints::new(Arc::clone(&watched) as _).in_parts_of(3_500));
+        put_either(&store, "a/watched", big, is_file).await.expect("put");
+        moments.push(std::mem::take(&mut *watched.0.lock().expect("no panic")));
+    }
+    assert!(!moments[0].is_empty());
+    assert_eq!(moments[0], moments[1]);
+    for nth in 0..moments[0].len() {
+        let mut left = Vec::new();
+        for is_file in [false, true] {
+            let (store, _folder) = place.lake();
+            let dying =
+                store.with_fail_points(FailPoints::new(Arc::new(DieAt(AtomicUsize::new(nth)))).in_parts_of(3_500));
+            put_either(&dying, "a/big", big, is_file).await.expect_err("dead");
+            let mut held = Vec::new();
+            for folder in ["_staging", "a"] {
+                let objects = store.list(folder).await.expect("listed").into_iter();
+                held.push(objects.map(|object| object.bytes).collect::<Vec<_>>());
+            }
+            left.push(held);
+        }
+        assert_eq!(left[0], left[1], "{}", moments[0][nth]);
+    }
+}
+
+async fn put_either(store: &Store, path: &str, bytes: &[u8], is_file: bool) -> Result<()> {
+    if is_file {
+        store.put_unique_file(path, spooled(bytes), "_staging/i").await
+    } else {
+        store.put_unique(path, Bytes::copy_from_slice(bytes), "_staging/i").await
+    }
+}
+
+/// Notes what is done to a store.
+#[derive(Default)]
+struct Watch(Mutex<Vec<String>>);
+
+impl FaultInjection for Watch {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let said = match moment {
+            InjectedAt::Before(effect) => format!("before {:?} {:?}", effect.op, effect.body.map(Bytes::len)),
+            InjectedAt::After(effect) => format!("after {:?} {:?}", effect.op, effect.body.map(Bytes::len)),
+            InjectedAt::Point(name) => name.to_owned(),
+        };
+        self.0.lock().expect("no panic").push(said);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Fails at one moment and at all after it.
+struct DieAt(AtomicUsize);
+
+impl FaultInjection for DieAt {
+    fn at<'a>(&'a self, _: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let is_dead = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        Box::pin(async move { if is_dead { Err(Error::new(ErrorKind::Lake, "dead")) } else { Ok(()) } })
+    }
 }
 
 async fn one_run_holds_the_lease(place: &Place) {

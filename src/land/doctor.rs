@@ -270,7 +270,7 @@ impl Trial<'_> {
         let size = bytes.len() as u64;
         let told = |error| self.store.failed("upload", &name, &error);
         let note = self.name("note");
-        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, FailPoints::default());
+        let put = upload::put_in_parts(bucket, &name, bytes.into(), SMALLEST_PART_BYTES, &note, FailPoints::default());
         put.await.map_err(told)?;
         let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {

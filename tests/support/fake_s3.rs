@@ -249,7 +249,7 @@ async fn answer(state: Arc<Mutex<State>>, parts: Parts, body: Bytes) -> Answered
     let mut state = lock(&state);
     Ok(match (&parts.method, query.get("uploadId")) {
         (&Method::GET, _) if key.is_empty() => listing(&mut state, &query),
-        (&Method::GET | &Method::HEAD, _) => read(&state, &key, &parts.method),
+        (&Method::GET | &Method::HEAD, _) => read(&state, &key, &parts),
         (&Method::POST, None) => {
             state.begun += 1;
             let id = format!("u{}", state.begun);
@@ -297,16 +297,29 @@ async fn answer(state: Arc<Mutex<State>>, parts: Parts, body: Bytes) -> Answered
     })
 }
 
-fn read(state: &State, key: &[u8], method: &Method) -> Response<s3s::Body> {
+fn read(state: &State, key: &[u8], asked: &Parts) -> Response<s3s::Body> {
     let Some(body) = state.objects.get(key) else {
         return refusal(404, "NoSuchKey", "The specified key does not exist.");
     };
-    let mut response = said(200, "");
-    let length = body.len();
-    if *method == Method::GET {
-        *response.body_mut() = s3s::Body::from(body.clone());
+    let range = asked.headers.get("range").map(|range| range.to_str().expect("text"));
+    let part = range.map(|range| {
+        let (start, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).expect("a range");
+        let [start, last] = [start, last].map(|text| text.parse::<usize>().expect("a number"));
+        start..body.len().min(last + 1)
+    });
+    if part.as_ref().is_some_and(|part| part.start >= part.end) {
+        return refusal(416, "InvalidRange", "The requested range is not satisfiable");
     }
-    response.headers_mut().insert("content-length", length.into());
+    let mut response = said(if part.is_some() { 206 } else { 200 }, "");
+    let shown = part.clone().unwrap_or(0..body.len());
+    response.headers_mut().insert("content-length", shown.len().into());
+    if let Some(part) = part {
+        let range = format!("bytes {}-{}/{}", part.start, part.end - 1, body.len());
+        response.headers_mut().insert("content-range", range.parse().expect("a value"));
+    }
+    if asked.method == Method::GET {
+        *response.body_mut() = s3s::Body::from(body.slice(shown));
+    }
     response
 }
 
