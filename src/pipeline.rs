@@ -59,6 +59,7 @@ use crate::gateway::CallPolicy;
 use crate::id::RunId;
 use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
+use crate::parquet::MergeLimits;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 use crate::transform::contract_version;
@@ -95,6 +96,8 @@ pub struct SyncOptions {
     pub max_memory: u64,
     /// Whether the answers of landed windows are kept.
     pub raw: KeepRaw,
+    /// How large files of rows that are put together are to be, in bytes.
+    pub target_file_bytes: u64,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -122,6 +125,7 @@ impl Default for SyncOptions {
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
+            target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
         }
     }
 }
@@ -130,9 +134,17 @@ impl SyncOptions {
     /// What a run may take in memory unless told otherwise.
     pub const DEFAULT_MAX_MEMORY: u64 = 64 << 20;
 
+    /// How large files of rows that are put together are unless told otherwise.
+    pub const DEFAULT_TARGET_FILE_BYTES: u64 = 128 << 20;
+
     /// The wanted range.
     pub fn range(&self) -> Range {
         Range { from: self.from, to: self.to, lag: self.lag }
+    }
+
+    /// How rows are merged in so much memory.
+    fn merge_limits(&self, memory_bytes: usize) -> MergeLimits {
+        MergeLimits { memory_bytes, target_bytes: self.target_file_bytes }
     }
 
     /// The rows that a window should hold at most.
@@ -185,7 +197,7 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
+    let writer_options = writer_options(account, report.run, options.from, options.merge_limits(resources.page_memory), Arc::clone(&clock))?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -271,10 +283,16 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
     lease.during(&never, writer, tidied, |()| Left { is_clean: true, checked_until: None }).await
 }
 
+/// Of a command that puts no files together.
+fn no_merge() -> MergeLimits {
+    MergeLimits { memory_bytes: 0, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES }
+}
+
 fn writer_options(
     account: &AccountSettings,
     run: RunId,
     wanted_from: Option<BeijingTime>,
+    merge: MergeLimits,
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
     let binding = Binding {
@@ -284,7 +302,7 @@ fn writer_options(
         host: account.gateway_host(),
     };
     let contract = contract_version()?;
-    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, clock })
+    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
 }
 
 /// A page size that the gateways accept.

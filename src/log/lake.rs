@@ -135,6 +135,15 @@ impl Lake {
         object::read(&self.store, entry.into()).await
     }
 
+    /// A committed object as a file of local disk, for what may be too large for memory; checked as by
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and when no temporary file can be written.
+    pub(crate) async fn fetch<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<std::fs::File> {
+        object::fetch(&self.store, entry.into()).await
+    }
+
     /// Where it lies in the store.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout

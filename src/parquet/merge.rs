@@ -20,7 +20,6 @@ use std::sync::Arc;
 use self::columns::MergedColumns;
 use self::order::{MergeOrder, key_places};
 pub(crate) use self::source::MergeInput;
-#[cfg_attr(not(test), expect(unused_imports, reason = "what filters rows of the lake comes with refresh"))]
 pub(crate) use self::source::RowFilter;
 use self::source::Source;
 use super::spec::{FileOrigin, TableSpec};

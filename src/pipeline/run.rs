@@ -13,7 +13,6 @@ use tracing::Instrument as _;
 
 use super::accounts::RunResources;
 use super::raw::KeepRaw;
-use super::refresh;
 use super::replace::replace;
 use super::report::{Progress, SyncReport};
 use super::source::Source;

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::ask::{ping, query_number, rows_of};
 use super::latest::{Known, knows_present};
 use super::lease_session::{HeldLease, LeaseSession, Left};
-use super::{Interrupt, requester, tidy_up, writer_options};
+use super::{Interrupt, no_merge, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
@@ -124,7 +124,7 @@ async fn stop_in(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer = Writer::open(store.clone(), writer_options(account, run, None, Arc::clone(&clock))?).await?;
+    let writer = Writer::open(store.clone(), writer_options(account, run, None, no_merge(), Arc::clone(&clock))?).await?;
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {

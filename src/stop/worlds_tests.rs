@@ -255,6 +255,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         wanted_from: None,
         contract: crate::format::FormatVersion::LAKE,
         keep_removed: std::time::Duration::ZERO,
+        merge: crate::parquet::MergeLimits { memory_bytes: 0, target_bytes: 0 },
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");

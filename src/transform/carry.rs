@@ -12,7 +12,6 @@
 mod lines;
 mod quarantine;
 mod versions;
-mod whole;
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,10 +22,10 @@ use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
 pub(crate) use self::quarantine::Touched;
+use self::lines::Line;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
 use self::versions::{Key, SameRow, by_version, is_in, keys, mismatched, second, unreadable_times};
-pub(crate) use self::whole::{Refreshed, ReplacedRows, carry_over};
 use super::assemble::{Remarks, WindowRows};
 use super::contract::Contract;
 use crate::error::{Error, Result};
@@ -164,6 +163,15 @@ pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String]) -> 
         },
         remarks,
     })
+}
+
+/// The seconds that must be walked again for the record of a quarantine line to be read again, in the window of its
+/// commit.
+///
+/// # Errors
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no line of a quarantine file.
+pub(crate) fn refresh_range(line: &str, window: Window) -> Result<Window> {
+    Ok(Line::read(line)?.refresh_range(window))
 }
 
 /// Shares what a walk over several commits returned out among them: rows by their second, an invalid record without a

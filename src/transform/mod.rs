@@ -37,8 +37,7 @@ mod tests;
 pub use assemble::{Assembly, assemble};
 pub(crate) use assemble::{Gathered, Remarks, WindowRows};
 #[expect(unused_imports, reason = "refreshes are switched to them next")]
-pub(crate) use carry::{Changes, OldRows, Reconciled, ReplacedVersions, Touched, reconcile, share_out};
-pub(crate) use carry::{Refreshed, ReplacedRows, carry_over};
+pub(crate) use carry::{OldRows, Reconciled, ReplacedVersions, Touched, reconcile, refresh_range, share_out};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
 pub use decode::PageDecoder;

@@ -12,7 +12,7 @@ use super::super::lease_session::LeaseSession;
 use super::super::replace::drop_extra_rows;
 use super::super::spill::{BufferedPage, SpillBuffer};
 use super::super::window_task::recorded;
-use super::super::{Gap, Tried, parts};
+use super::super::{Gap, Tried, no_merge, parts};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
@@ -67,7 +67,7 @@ async fn replay_lake_as(
     let edition = binding.edition;
     let (contract, wanted_from) = (contract_version()?, from.state().start());
     let keep_removed = Duration::ZERO;
-    let writer_options = WriterOptions { binding, run, wanted_from, contract, keep_removed, clock: Arc::clone(&clock) };
+    let writer_options = WriterOptions { binding, run, wanted_from, contract, keep_removed, merge: no_merge(), clock: Arc::clone(&clock) };
     let writer = Writer::open(store.clone(), writer_options).await?;
     let rebuild = Rebuild {
         from,

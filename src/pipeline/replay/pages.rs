@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
+use super::super::no_merge;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
@@ -86,6 +87,7 @@ async fn replay_pages_as(
             wanted_from: None,
             contract: contract_version()?,
             keep_removed: std::time::Duration::ZERO,
+            merge: no_merge(),
             clock: Arc::clone(&clock),
         },
     )
