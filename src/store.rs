@@ -28,8 +28,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::body::Body;
 pub(crate) use self::file::FetchedFile;
+use crate::store::body::ObjectBody;
 use crate::store::failpoint::{Effect, FailPoints, Op};
 use crate::store::s3::{Bucket, Contact, Explained, is_taken, misses_bucket};
 
@@ -126,10 +126,10 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
     pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
-        self.put_unique_body(path, Body::Memory(bytes), staging).await
+        self.put_unique_body(path, ObjectBody::Memory(bytes), staging).await
     }
 
-    async fn put_unique_body(&self, path: &str, body: Body, staging: &str) -> Result<()> {
+    async fn put_unique_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
         let size = body.size();
         self.put_body(path, body, staging).await?;
         let held = self.objects.head(&Path::from(path)).await.map_err(|error| self.failed("check", path, &error))?.size;
@@ -143,16 +143,16 @@ impl Store {
 
     /// Puts `bytes` under a name, over whatever stands there, in one step.
     pub(crate) async fn put(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
-        self.put_body(path, Body::Memory(bytes), staging).await
+        self.put_body(path, ObjectBody::Memory(bytes), staging).await
     }
 
-    async fn put_body(&self, path: &str, body: Body, staging: &str) -> Result<()> {
+    async fn put_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
         let cannot_read = |error| self.failure("write", path).because(error);
         let shown = match &body {
-            Body::Memory(bytes) => Some(bytes.clone()),
+            ObjectBody::Memory(bytes) => Some(bytes.clone()),
             // A test that interferes wants to see the bytes.
             file if self.fail_points.are_watched() => Some(file.whole().await.map_err(cannot_read)?),
-            Body::File(..) => None,
+            ObjectBody::File(..) => None,
         };
         let effect = Effect { op: Op::Put, path, body: shown.as_ref() };
         self.fail_points.before(effect).await?;
@@ -193,7 +193,7 @@ impl Store {
         self.fail_points.before(effect).await?;
         let created = match &self.folder {
             Some(folder) => {
-                let staged = self.stage(folder, path, Body::Memory(bytes.clone()), staging).await?;
+                let staged = self.stage(folder, path, ObjectBody::Memory(bytes.clone()), staging).await?;
                 self.fail_points.point("create.staged").await?;
                 let (from, target) = (staged.clone(), folder.join(path));
                 let new = self.blocking("create", path, move || local::publish_new(&from, &target)).await;
@@ -278,11 +278,11 @@ impl Store {
         Self { fail_points, ..self.clone() }
     }
 
-    async fn stage(&self, folder: &Arc<PathBuf>, path: &str, body: Body, staging: &str) -> Result<PathBuf> {
+    async fn stage(&self, folder: &Arc<PathBuf>, path: &str, body: ObjectBody, staging: &str) -> Result<PathBuf> {
         let (folder, staging) = (Arc::clone(folder), staging.to_owned());
         let stage = move || match &body {
-            Body::Memory(bytes) => local::stage(&folder, &staging, bytes),
-            Body::File(file, _) => local::stage_file(&folder, &staging, file),
+            ObjectBody::Memory(bytes) => local::stage(&folder, &staging, bytes),
+            ObjectBody::File(file, _) => local::stage_file(&folder, &staging, file),
         };
         self.blocking("write", path, stage).await
     }

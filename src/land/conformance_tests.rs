@@ -270,7 +270,7 @@ async fn files_are_put_and_fetched(place: &Place) {
     }
     assert!(!moments[0].is_empty());
     assert_eq!(moments[0], moments[1]);
-    for nth in 0..moments[0].len() {
+    for (nth, moment) in moments[0].iter().enumerate() {
         let mut left = Vec::new();
         for is_file in [false, true] {
             let (store, _folder) = place.lake();
@@ -284,7 +284,7 @@ async fn files_are_put_and_fetched(place: &Place) {
             }
             left.push(held);
         }
-        assert_eq!(left[0], left[1], "{}", moments[0][nth]);
+        assert_eq!(left[0], left[1], "{moment}");
     }
 }
 

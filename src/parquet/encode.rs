@@ -209,6 +209,13 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes.clone()).expect("parquet");
         let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
         assert_eq!(groups, [ROW_GROUP_ROWS as i64, (CHUNK_ROWS + 5) as i64]);
+        // Numbers that never repeat soon get no dictionary any more.
+        let pages = SerializedFileReader::new(file.bytes.clone()).expect("parquet");
+        let place = reader.schema().index_of("real_num").expect("a column");
+        let mut pages = pages.get_row_group(0).expect("a group").get_column_page_reader(place).expect("pages");
+        let first = pages.get_next_page().expect("a page");
+        let Some(Page::DictionaryPage { buf, .. }) = first else { panic!("{first:?}") };
+        assert!(buf.len() < 300 << 10, "{} bytes", buf.len());
         let mut row = 0;
         for batch in decode(file.bytes).expect("readable") {
             let numbers = batch.column_by_name("purchase_apply_no").expect("a column").as_string::<i32>();

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use self::columns::MergedColumns;
 use self::order::{MergeOrder, key_places};
 pub(crate) use self::source::MergeInput;
+use self::source::MergeSource;
 pub(crate) use self::source::RowFilter;
-use self::source::Source;
 use super::spec::{FileOrigin, TableSpec};
 use super::spool::{DigestedFile, PageSpool, SpooledFile};
 use super::writer::{CHUNK_ROWS, FileWriter, ROW_GROUP_ROWS, RowSteps, chunks};
@@ -83,7 +83,7 @@ impl Merge<'_> {
         loop {
             let mut merged = Vec::new();
             let mut rest = inputs.into_iter();
-            let mut next = rest.next().map(Source::open).transpose()?;
+            let mut next = rest.next().map(MergeSource::open).transpose()?;
             while next.is_some() {
                 let group = self.group(&mut next, &mut rest)?;
                 if next.is_none() && merged.is_empty() {
@@ -99,8 +99,12 @@ impl Merge<'_> {
     }
 
     /// The sources from the next one on that can be merged at once: at least two, if there are so many.
-    fn group(self, next: &mut Option<Source>, rest: &mut impl Iterator<Item = MergeInput>) -> Result<Vec<Source>> {
-        let mut group: Vec<Source> = Vec::new();
+    fn group(
+        self,
+        next: &mut Option<MergeSource>,
+        rest: &mut impl Iterator<Item = MergeInput>,
+    ) -> Result<Vec<MergeSource>> {
+        let mut group: Vec<MergeSource> = Vec::new();
         while let Some(source) = next.take() {
             if group.first().is_some_and(|first| first.schema() != source.schema()) {
                 return Err(
@@ -112,22 +116,22 @@ impl Merge<'_> {
                 *next = group.pop();
                 break;
             }
-            *next = rest.next().map(Source::open).transpose()?;
+            *next = rest.next().map(MergeSource::open).transpose()?;
         }
         Ok(group)
     }
 
     /// A group as one temporary file; nothing when no row stays.
-    fn shrink(self, mut group: Vec<Source>) -> Result<Option<MergeInput>> {
+    fn shrink(self, mut group: Vec<MergeSource>) -> Result<Option<MergeInput>> {
         if group.len() == 1 {
-            return Ok(group.pop().map(Source::into_input));
+            return Ok(group.pop().map(MergeSource::into_input));
         }
         let files = self.pass(group, u64::MAX)?;
         Ok(files.into_iter().next().map(|merged| MergeInput::new(merged.file, None)))
     }
 
     /// Merges these sources at once.
-    fn pass(self, sources: Vec<Source>, target_bytes: u64) -> Result<Vec<SpooledFile>> {
+    fn pass(self, sources: Vec<MergeSource>, target_bytes: u64) -> Result<Vec<SpooledFile>> {
         let Some(schema) = sources.first().map(|source| Arc::clone(source.schema())) else { return Ok(Vec::new()) };
         let spool_bytes = self.memory_bytes / SPOOL_PART;
         let key_rows = self.key_batch_rows(&sources)?;
@@ -170,10 +174,10 @@ impl Merge<'_> {
     }
 
     /// What merging these sources at once may take.
-    fn needed_bytes(self, sources: &[Source]) -> Result<usize> {
-        let standing: usize = sources.iter().map(Source::standing_bytes).sum();
+    fn needed_bytes(self, sources: &[MergeSource]) -> Result<usize> {
+        let standing: usize = sources.iter().map(MergeSource::standing_bytes).sum();
         // A source that fits one batch is not read any further.
-        let reading = |source: &Source, place: usize, batch_rows: usize| {
+        let reading = |source: &MergeSource, place: usize, batch_rows: usize| {
             if source.rows > batch_rows { source.costs[place].pages + READER_BYTES } else { 0 }
         };
         let batch_rows = self.key_batch_rows(sources)?;
@@ -195,7 +199,7 @@ impl Merge<'_> {
     }
 
     /// How many rows of each source are read at a time while their order is found.
-    fn key_batch_rows(self, sources: &[Source]) -> Result<usize> {
+    fn key_batch_rows(self, sources: &[MergeSource]) -> Result<usize> {
         let mut row_bytes = 0;
         for source in sources {
             row_bytes += key_places(self.spec, source)?.iter().map(|place| source.costs[*place].width).sum::<usize>();
@@ -204,7 +208,7 @@ impl Merge<'_> {
     }
 
     /// How many values of a column are read at a time from each source.
-    fn batch_rows(self, sources: &[Source], place: usize) -> usize {
+    fn batch_rows(self, sources: &[MergeSource], place: usize) -> usize {
         self.rows_in_memory(sources.iter().filter_map(|source| source.costs.get(place)).map(|cost| cost.width).sum())
     }
 

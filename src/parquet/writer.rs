@@ -4,7 +4,7 @@
 //! - zstd(1): on this data level 3 saves 3% of the bytes for 11% of the speed, and no compression at all doubles them.
 //! - Pages are plain or dictionary-encoded, of version 1, and nothing else: Spark up to 3.2, fastparquet, Iceberg's
 //!   reader and older StarRocks know no other encoding. Columns whose values are nearly all distinct have no
-//!   dictionary, which would be for nothing.
+//!   dictionary, which would be for nothing; decimals have a small one, because it takes much memory.
 //! - `created_by` in the form that parquet-java parses; it distrusts the statistics of files of an unknown maker.
 //! - Field ids, by which table formats tell columns apart.
 //! - Statistics by page, column and offset index, so that a reader skips pages and not only files. Text has them where

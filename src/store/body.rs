@@ -9,14 +9,14 @@ use bytes::Bytes;
 
 /// The bytes of an object to be. A clone is the same bytes.
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
+pub(crate) enum ObjectBody {
     /// Held in memory.
     Memory(Bytes),
     /// All bytes of a file, and how many they are. Nobody else reads or writes the file meanwhile.
     File(Arc<File>, u64),
 }
 
-impl Body {
+impl ObjectBody {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -46,7 +46,7 @@ impl Body {
     }
 }
 
-impl From<Bytes> for Body {
+impl From<Bytes> for ObjectBody {
     fn from(bytes: Bytes) -> Self {
         Self::Memory(bytes)
     }

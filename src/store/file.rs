@@ -8,7 +8,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _};
 
-use super::body::Body;
+use super::body::ObjectBody;
 use super::failpoint::{Effect, Op};
 use super::s3::upload::PART_BYTES;
 use super::{Store, is_absent};
@@ -55,7 +55,7 @@ impl Store {
     /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
     pub(crate) async fn put_unique_file(&self, path: &str, file: File, staging: &str) -> Result<()> {
         let size = file.metadata().map_err(temporary)?.len();
-        self.put_unique_body(path, Body::File(Arc::new(file), size), staging).await
+        self.put_unique_body(path, ObjectBody::File(Arc::new(file), size), staging).await
     }
 
     async fn download(&self, path: &str) -> Result<Option<FetchedFile>> {

@@ -14,13 +14,13 @@ use tempfile::SpooledTempFile;
 use super::super::disk::disk_failed;
 use super::super::rows::Columns;
 use super::order::{MergeOrder, PICK_BYTES, SourcePosition};
-use super::source::{Batches, Source};
+use super::source::{Batches, MergeSource};
 use crate::error::{Error, Result};
 
 /// Merged rows. Any part of any column can be had; a column is read once where its parts are asked for in order.
 pub(super) struct MergedColumns {
     schema: SchemaRef,
-    sources: Vec<Source>,
+    sources: Vec<MergeSource>,
     rows: usize,
     group_rows: usize,
     starts: Vec<Vec<SourcePosition>>,
@@ -39,7 +39,7 @@ impl MergedColumns {
     /// Rows of `schema` in an order that was found with row groups of `group_rows`.
     pub(super) fn new(
         schema: SchemaRef,
-        sources: Vec<Source>,
+        sources: Vec<MergeSource>,
         order: MergeOrder,
         group_rows: usize,
         batch_rows: Vec<usize>,

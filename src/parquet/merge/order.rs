@@ -15,7 +15,7 @@ use super::super::check::SortKeys;
 use super::super::disk::disk_failed;
 use super::super::spec::TableSpec;
 use super::super::writer::mismatched;
-use super::source::{Batches, Source};
+use super::source::{Batches, MergeSource};
 use crate::error::{Error, Result};
 
 /// The bytes of a pick: the number of a source.
@@ -51,7 +51,7 @@ impl MergeOrder {
     /// claims; what reading and filtering say.
     pub(super) fn find(
         spec: &TableSpec,
-        sources: &[Source],
+        sources: &[MergeSource],
         batch_rows: usize,
         group_rows: usize,
         memory_bytes: usize,
@@ -124,7 +124,7 @@ impl Eq for Head {}
 /// The sort keys of one source, row by row, without the rows that its filter drops.
 struct KeyStream<'a> {
     spec: &'a TableSpec,
-    source: &'a Source,
+    source: &'a MergeSource,
     batches: Batches,
     kept: Option<BooleanBufferBuilder>,
     keys: Rc<SortKeys>,
@@ -137,7 +137,7 @@ struct KeyStream<'a> {
 }
 
 impl<'a> KeyStream<'a> {
-    fn open(spec: &'a TableSpec, source: &'a Source, batch_rows: usize) -> Result<Self> {
+    fn open(spec: &'a TableSpec, source: &'a MergeSource, batch_rows: usize) -> Result<Self> {
         let places = key_places(spec, source)?;
         let batches = source.batches(&places, 0, batch_rows)?;
         let kept = source.filter.is_some().then(|| BooleanBufferBuilder::new(source.rows));
@@ -177,7 +177,7 @@ impl<'a> KeyStream<'a> {
 }
 
 /// The places of the columns that decide which row comes next, and whether it comes at all.
-pub(super) fn key_places(spec: &TableSpec, source: &Source) -> Result<Vec<usize>> {
+pub(super) fn key_places(spec: &TableSpec, source: &MergeSource) -> Result<Vec<usize>> {
     let place = |name: &String| source.schema().index_of(name);
     let places = spec.sorted_by.iter().map(place).collect::<Result<Vec<_>, _>>();
     let mut places = places.map_err(|error| mismatched(spec, &error.to_string()))?;

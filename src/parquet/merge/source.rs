@@ -44,7 +44,7 @@ impl MergeInput {
 }
 
 /// An input whose footer was read.
-pub(super) struct Source {
+pub(super) struct MergeSource {
     file: Arc<File>,
     metadata: ArrowReaderMetadata,
     pub(super) filter: Option<Arc<dyn RowFilter>>,
@@ -65,7 +65,7 @@ pub(super) struct ColumnCost {
     pub(super) width: usize,
 }
 
-impl Source {
+impl MergeSource {
     pub(super) fn open(input: MergeInput) -> Result<Self> {
         let MergeInput { file, filter } = input;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -114,7 +114,7 @@ fn input(rows: &[Row], group_rows: usize, filter: Option<Arc<dyn RowFilter>>) ->
 struct Dropping(i64, [String; 1]);
 
 impl Dropping {
-    fn new(remainder: i64) -> Arc<dyn RowFilter> {
+    fn filter(remainder: i64) -> Arc<dyn RowFilter> {
         Arc::new(Self(remainder, ["modified".to_owned()]))
     }
 }
@@ -191,7 +191,7 @@ proptest! {
             sort(&mut rows);
             for files in &mut files {
                 // No second leaves a remainder of three.
-                files.extend(input(&rows, group_rows, (remainder < 3).then(|| Dropping::new(remainder))));
+                files.extend(input(&rows, group_rows, (remainder < 3).then(|| Dropping::filter(remainder))));
             }
             wanted.extend(rows.into_iter().filter(|row| stays(row, remainder)));
         }
@@ -229,12 +229,12 @@ fn many_inputs_are_merged_in_several_passes() {
     let inputs = || {
         (0..65).filter_map(|source| {
             let rows: Vec<Row> = (0..40).map(|n| row(source, n)).collect();
-            input(&rows, 16, (source % 5 == 0).then(|| Dropping::new(if source == 0 { 2 } else { 1 })))
+            input(&rows, 16, (source % 5 == 0).then(|| Dropping::filter(if source == 0 { 2 } else { 1 })))
         })
     };
     let one_by_one = merging(&spec, &origin, 512, 1);
     let mut rest = inputs();
-    let mut next = rest.next().map(|first| Source::open(first).expect("readable"));
+    let mut next = rest.next().map(|first| MergeSource::open(first).expect("readable"));
     let first = one_by_one.group(&mut next, &mut rest).expect("two sources");
     assert_eq!((first.len(), next.is_some(), rest.count()), (2, true, 62), "two at a time, and nothing is lost");
 

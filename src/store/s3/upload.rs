@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 
 use super::Bucket;
-use crate::store::body::Body;
+use crate::store::body::ObjectBody;
 use crate::store::failpoint::FailPoints;
 
 /// From this size on an object is put in parts.
@@ -54,7 +54,7 @@ struct Upload {
 pub(crate) async fn put_in_parts(
     bucket: &Bucket,
     object: &str,
-    body: Body,
+    body: ObjectBody,
     part_bytes: usize,
     staging: &str,
     fail_points: FailPoints,
@@ -84,7 +84,7 @@ pub(crate) async fn put_in_parts(
 }
 
 impl Upload {
-    async fn send(&self, body: &Body, part_bytes: usize) -> object_store::Result<()> {
+    async fn send(&self, body: &ObjectBody, part_bytes: usize) -> object_store::Result<()> {
         let note = Note { object: self.object.to_string(), upload: self.id.clone() };
         let note = serde_json::to_vec(&note).map_err(|error| failed(error.into()))?;
         self.objects.put(&self.note, note.into()).await?;
