@@ -11,7 +11,7 @@ use arrow_array::{RecordBatch, new_null_array};
 use arrow_schema::{FieldRef, Fields, Schema};
 use arrow_select::interleave::interleave;
 
-use super::lines::{Line, ReadAgain};
+use super::lines::{ReadAgain, RecordLine};
 use super::versions::{Key, is_in, keys, mismatched};
 use crate::error::Result;
 use crate::requisition::Identity;
@@ -107,7 +107,7 @@ fn standing_lines(
     held_keys: &HashSet<Key<'_>>,
     set_aside: &HashSet<&Identity>,
 ) -> Result<Vec<String>> {
-    let lines: Vec<Line> = held.quarantined.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+    let lines: Vec<RecordLine> = held.quarantined.iter().map(|line| RecordLine::read(line)).collect::<Result<_>>()?;
     let mut again = ReadAgain::new(fresh, &lines, held_keys, set_aside)?;
     let standing = lines.iter().zip(&held.quarantined).filter(|(line, _)| !again.replaces(line));
     Ok(standing.map(|(_, text)| text.clone()).collect())
