@@ -22,11 +22,11 @@ use crate::transform::value::SchemaViolation;
 pub(super) type Reading<'a> = (&'a Identity, Option<&'a str>, &'a str, &'a str);
 
 /// An id and a number, at least one of which is known.
-pub(super) type Name<'a> = (Option<ApplyId>, Option<&'a str>);
+pub(super) type IdAndNumber<'a> = (Option<ApplyId>, Option<&'a str>);
 
 /// A quarantined record, read back from its line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct RecordLine {
     pub(super) identity: Identity,
     modified: Option<BeijingTime>,
     number: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Line {
     raw: String,
 }
 
-impl Line {
+impl RecordLine {
     /// # Errors
     /// [`ErrorKind::Defect`] when it is no line of a quarantine file.
     pub(super) fn read(line: &str) -> Result<Self> {
@@ -82,7 +82,7 @@ impl Line {
     }
 
     /// Its id and its number, where it has either.
-    pub(super) fn name(&self) -> Option<Name<'_>> {
+    pub(super) fn name(&self) -> Option<IdAndNumber<'_>> {
         Some((self.identity.apply_id(), self.number.as_deref())).filter(|name| *name != (None, None))
     }
 
@@ -116,7 +116,7 @@ pub(super) struct ReadAgain<'a> {
     mended_details: HashSet<i64>,
     /// Invalid records that are new and have no known second, by id and number. Several may share both, so that they
     /// are counted.
-    again: HashMap<Name<'a>, usize>,
+    again: HashMap<IdAndNumber<'a>, usize>,
     contract: &'static Contract,
 }
 
@@ -124,7 +124,7 @@ impl<'a> ReadAgain<'a> {
     /// `lines` are all old ones, of which some may be among the records of `fresh`.
     pub(super) fn new(
         fresh: &'a WindowRows,
-        lines: impl IntoIterator<Item = &'a Line>,
+        lines: impl IntoIterator<Item = &'a RecordLine>,
         old_keys: &'a HashSet<Key<'a>>,
         set_aside: &'a HashSet<&'a Identity>,
     ) -> Result<Self> {
@@ -133,7 +133,7 @@ impl<'a> ReadAgain<'a> {
             landed.entry((number, micros)).or_default().push(apply_id);
         }
         let known: HashSet<&Identity> = lines.into_iter().map(|line| &line.identity).collect();
-        let mut again: HashMap<Name<'_>, usize> = HashMap::new();
+        let mut again: HashMap<IdAndNumber<'_>, usize> = HashMap::new();
         for record in fresh.quarantined.iter().filter(|record| !known.contains(&record.identity)) {
             if let Identity::Record { apply_id, .. } = record.identity {
                 *again.entry((apply_id, record.purchase_apply_no.as_deref())).or_default() += 1;
@@ -145,7 +145,7 @@ impl<'a> ReadAgain<'a> {
     }
 
     /// Whether something that was read takes the place of a line whose seconds were all walked.
-    pub(super) fn replaces(&mut self, line: &'a Line) -> bool {
+    pub(super) fn replaces(&mut self, line: &'a RecordLine) -> bool {
         if self.set_aside.contains(&line.identity) {
             return true;
         }
@@ -172,7 +172,7 @@ impl<'a> ReadAgain<'a> {
     }
 
     /// Takes one of the fresh records of the line's id and number for it, where it has either and one is left.
-    fn takes_one(&mut self, line: &'a Line) -> bool {
+    fn takes_one(&mut self, line: &'a RecordLine) -> bool {
         let left = line.name().and_then(|name| self.again.get_mut(&name)).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::lines::{Line, Name, ReadAgain, Reading};
+use super::lines::{IdAndNumber, ReadAgain, Reading, RecordLine};
 use super::versions::Key;
 use super::{OldRows, window_of};
 use crate::error::Result;
@@ -42,12 +42,12 @@ pub(super) fn standing(
     old_keys: &HashSet<Key<'_>>,
     set_aside: &HashSet<&Identity>,
 ) -> Result<Lines> {
-    let lines: Vec<Line> = texts.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+    let lines: Vec<RecordLine> = texts.iter().map(|line| RecordLine::read(line)).collect::<Result<_>>()?;
     let fresh_texts: Vec<String> = fresh.quarantined.iter().map(Quarantined::to_json_line).collect();
-    let records: Vec<Line> = fresh_texts.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+    let records: Vec<RecordLine> = fresh_texts.iter().map(|line| RecordLine::read(line)).collect::<Result<_>>()?;
 
     let mut readings: HashMap<Reading<'_>, Vec<usize>> = HashMap::new();
-    let unwalked = |line: &Line| old.walked.gaps(line.refresh_range(old.window));
+    let unwalked = |line: &RecordLine| old.walked.gaps(line.refresh_range(old.window));
     // The last one first, since they are taken from the end.
     for (place, line) in lines.iter().enumerate().rev() {
         let range = line.refresh_range(old.window);
@@ -91,11 +91,11 @@ pub(super) fn place_of_each(records: &[Quarantined], touched: &[Touched<'_>]) ->
     let mut lines = Vec::new();
     for (place, touched) in touched.iter().enumerate() {
         for line in touched.lines {
-            lines.push((place, Line::read(line)?));
+            lines.push((place, RecordLine::read(line)?));
         }
     }
     let mut readings: HashMap<Reading<'_>, usize> = HashMap::new();
-    let mut names: HashMap<Name<'_>, usize> = HashMap::new();
+    let mut names: HashMap<IdAndNumber<'_>, usize> = HashMap::new();
     for (place, line) in &lines {
         readings.entry(line.reading()).or_insert(*place);
         if let Some(name) = line.name().filter(|_| line.second().is_none()) {
@@ -103,7 +103,7 @@ pub(super) fn place_of_each(records: &[Quarantined], touched: &[Touched<'_>]) ->
         }
     }
     let place = |record: &Quarantined| {
-        let line = Line::read(&record.to_json_line())?;
+        let line = RecordLine::read(&record.to_json_line())?;
         let requested = || {
             let requested = record.window?;
             touched.iter().position(|touched| touched.window.overlaps(requested))
