@@ -151,8 +151,8 @@ impl<P: PageRows> Evidence<P> {
 
     /// Takes in the response to a request; returns its place among the responses.
     ///
-    /// Of two observations of one identity the one that was received later is kept. Pages that are asked for at once may
-    /// be asked for in another order when their responses are replayed, but they are received in the same.
+    /// Of two observations of one identity the one that was received later is kept. Pages that are asked for at once
+    /// may be asked for in another order when their responses are replayed, but they are received in the same.
     pub(super) fn observe(&mut self, asked: PageRequest, page: P) -> Result<usize, Rose> {
         let received = self.ticks.next();
         let place = self.pages.len();
