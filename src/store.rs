@@ -12,7 +12,6 @@
 mod body;
 pub(crate) mod capability;
 pub(crate) mod failpoint;
-#[cfg_attr(not(test), expect(dead_code, reason = "what merges files of the lake comes with compaction"))]
 mod file;
 mod list;
 mod local;

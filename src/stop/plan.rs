@@ -194,7 +194,7 @@ mod tests {
         let open = |is_unknown: bool| json!({"intent": intent, "requested_at": requested_at, "is_unknown": is_unknown});
         let stops = json!({
             "pending": {"B": open(false), "C": open(true)},
-            "stopped": {"A": {"requested_at": requested_at, "evidence": "answer"}},
+            "stopped": {"A": {"requested_at": requested_at, "evidence": "answer", "manifest": 1}},
         });
         serde_json::from_value(stops).expect("a log")
     }

@@ -22,7 +22,7 @@ use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
 pub(crate) use self::quarantine::Touched;
-use self::lines::Line;
+use self::lines::RecordLine;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
 use self::versions::{Key, SameRow, by_version, is_in, keys, mismatched, second, unreadable_times};
@@ -171,7 +171,7 @@ pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String]) -> 
 /// # Errors
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no line of a quarantine file.
 pub(crate) fn refresh_range(line: &str, window: Window) -> Result<Window> {
-    Ok(Line::read(line)?.refresh_range(window))
+    Ok(RecordLine::read(line)?.refresh_range(window))
 }
 
 /// Shares what a walk over several commits returned out among them: rows by their second, an invalid record without a

@@ -5,7 +5,6 @@
 //! contract is [`Quarantined`], whole, with its reason and its exact source text.
 
 mod assemble;
-#[cfg_attr(not(test), expect(dead_code, reason = "refreshes are switched to it next"))]
 mod carry;
 mod columns;
 mod compact;
@@ -36,7 +35,6 @@ mod tests;
 
 pub use assemble::{Assembly, assemble};
 pub(crate) use assemble::{Gathered, Remarks, WindowRows};
-#[expect(unused_imports, reason = "refreshes are switched to them next")]
 pub(crate) use carry::{OldRows, Reconciled, ReplacedVersions, Touched, reconcile, refresh_range, share_out};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};

@@ -12,7 +12,7 @@ use super::*;
 use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window, writer,
 };
-use crate::land::{CommitOutcome, NewFile};
+use crate::land::{CommitOutcome, NewFile, NewRows};
 use crate::log::{CommitKind, Sha256, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
@@ -114,11 +114,10 @@ async fn rows_name_the_commit_that_landed_them() {
     expected.headers.spec = Arc::new(TableSpec { commit_id: Some(Arc::new(field)), ..header_spec() });
     let expected = Arc::new(expected);
     let stranger = CommitId::generate().to_string();
-    for (again, said, wanted) in [
+    for (is_carried, said, wanted) in [
         (false, None, None),
         (false, Some(&*stranger), Some("not of its own")),
         (true, None, None),
-        (true, Some("first"), None),
         (true, Some(&*stranger), Some("which no earlier manifest of the log made")),
         (true, Some("mine"), Some("which is no id of a commit")),
     ] {
@@ -129,20 +128,20 @@ async fn rows_name_the_commit_that_landed_them() {
             new.commits[0].files = vec![file];
             new.walk = Some(Walk { window: window(0, 9), proof: proof(2) });
             match writer.land(new).await {
-                Ok(CommitOutcome::Committed(landed)) => landed.id,
+                Ok(CommitOutcome::Committed(landed)) => landed,
                 other => panic!("nobody else is here: {other:?}"),
             }
         };
-        let first = land(CommitKind::Sync, vec![], rows_of(said.filter(|_| !again))).await;
-        if again {
-            let first_text = first.to_string();
-            let said = said.map(|said| if said == "first" { &*first_text } else { said });
-            land(CommitKind::Refresh, vec![first], rows_of(said)).await;
+        let first = land(CommitKind::Sync, vec![], rows_of(said)).await;
+        if is_carried {
+            let files = first.files().cloned().collect();
+            let carried = NewFile { rows: NewRows::Carried { files, filter: None }, ..rows_of(None) };
+            land(CommitKind::Refresh, vec![first.id], carried).await;
         }
         let account = "acme".parse().expect("a name");
         let found = verify_as(&store, account, Arc::clone(&expected), Depth::Shallow).await.expect("verified").defects;
         let told: Vec<bool> = found.iter().map(|defect| wanted.is_some_and(|why| defect.what.contains(why))).collect();
-        assert_eq!(told, vec![true; usize::from(wanted.is_some())], "{again} {said:?}: {found:?}");
+        assert_eq!(told, vec![true; usize::from(wanted.is_some())], "{is_carried} {said:?}: {found:?}");
     }
 }
 
