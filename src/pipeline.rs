@@ -7,6 +7,7 @@
 
 mod accounts;
 mod ask;
+mod compact;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -35,13 +36,16 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
+use compact::AfterSync;
+pub use compact::{Compact, Compacted};
+pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
-use lease_session::{HeldLease, Left, LeaseSession, is_swept};
+use lease_session::{HeldLease, LeaseSession, Left, is_swept};
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
@@ -96,6 +100,8 @@ pub struct SyncOptions {
     pub max_memory: u64,
     /// Whether the answers of landed windows are kept.
     pub raw: KeepRaw,
+    /// Whether small commits are put together at the end.
+    pub compact: Compact,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
 }
@@ -125,6 +131,7 @@ impl Default for SyncOptions {
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
+            compact: Compact::Auto(Compact::DEFAULT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
         }
     }
@@ -197,7 +204,13 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(account, report.run, options.from, options.merge_limits(resources.page_memory), Arc::clone(&clock))?;
+    let writer_options = writer_options(
+        account,
+        report.run,
+        options.from,
+        options.merge_limits(resources.page_memory),
+        Arc::clone(&clock),
+    )?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -210,7 +223,9 @@ async fn sync_in(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None;
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        let tidied = Box::pin(interrupt.unless_over(tidy_up(&writer, store, report.run, clock))).await.transpose()?;
+        let compaction = AfterSync { options, interrupt, report: &mut report };
+        let tidying = tidy_up(&writer, store, clock, Some(compaction));
+        let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
         let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
     };
@@ -239,6 +254,7 @@ async fn sync_in(
         .await?;
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
+        AfterSync { options, interrupt, report: &mut report }.compact(&writer).await;
         Ok(report)
     };
     let left = |report: &SyncReport| Left { is_clean: !report.interrupted, checked_until: report.checked_until };
@@ -261,15 +277,25 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 }
 
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
-/// covered. Where the log does not know yet from which start it was asked for, it is put there.
-async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
+/// covered. Where the log does not know yet from which start it was asked for, it is put there; small commits are put
+/// together.
+async fn tidy_up(
+    writer: &Writer,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    compaction: Option<AfterSync<'_>>,
+) -> Result<()> {
     let account = writer.layout().account().clone();
     let before = last_run(&store, account.clone(), clock.now()).await?;
-    if is_swept(&before, writer).await && !writer.lacks_start().await {
+    let is_worth_it = match &compaction {
+        Some(compaction) => compaction.is_worth_it(writer).await,
+        None => false,
+    };
+    if is_swept(&before, writer).await && !writer.lacks_start().await && !is_worth_it {
         return Ok(());
     }
     let never = Interrupt::never();
-    let session = LeaseSession { store, account, run, clock };
+    let session = LeaseSession { store, account, run: writer.run(), clock };
     let lease = match session.begin(LeaseWait::No, &never).await {
         // Another run is at work: it has swept, and what lies there now may be its own.
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
@@ -278,7 +304,11 @@ async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock
     let Some(lease) = lease else { return Ok(()) };
     let tidied = async |lease: &HeldLease| {
         lease.sweep(writer).await?;
-        writer.remember_start().await
+        writer.remember_start().await?;
+        if let Some(compaction) = compaction {
+            compaction.compact(writer).await;
+        }
+        Ok(())
     };
     lease.during(&never, writer, tidied, |()| Left { is_clean: true, checked_until: None }).await
 }

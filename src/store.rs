@@ -26,8 +26,8 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use crate::error::{Error, ErrorKind, Result};
 pub(crate) use self::file::FetchedFile;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::body::ObjectBody;
 use crate::store::failpoint::{Effect, FailPoints, Op};
 use crate::store::s3::{Bucket, Contact, Explained, is_taken, misses_bucket};

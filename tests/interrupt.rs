@@ -20,7 +20,8 @@ fn an_interrupted_run_keeps_what_is_committed() {
         let about = format!("{name} at call {call}");
         let lake = LakeDir::new();
         // At the last call every other window has all its answers and is committed without another call.
-        let (is_last, first) = (call == whole, lake.path().join(format!("_manifest/account=sandbox/{:016}/{:020}.json", 0, 1)));
+        let (is_last, first) =
+            (call == whole, lake.path().join(format!("_manifest/account=sandbox/{:016}/{:020}.json", 0, 1)));
         let is_so = move || !is_last || first.exists();
         let said = run_signalled_once(is_so, &campaign.erp, &mut campaign.sync(&lake, Job::Fill), call, name);
         let said = said.expect_code(7);

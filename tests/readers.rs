@@ -246,9 +246,9 @@ fn assert_random(engine: &str, seeds: std::ops::Range<u32>) {
     let lake = lake.path().canonicalize().unwrap();
     for seed in seeds {
         let random = folder.path().join(seed.to_string());
-        let (seed, paths) = (seed.to_string(), [lake.as_path(), file.path(), &random].map(|path| path.to_str().unwrap()));
-        let said =
-            answer(&mut python::LOCAL.script("random_views.py", &[engine, &seed, paths[0], paths[1], paths[2]]));
+        let (seed, paths) =
+            (seed.to_string(), [lake.as_path(), file.path(), &random].map(|path| path.to_str().unwrap()));
+        let said = answer(&mut python::LOCAL.script("random_views.py", &[engine, &seed, paths[0], paths[1], paths[2]]));
         for (what, at_least) in [("requisitions", 1000), ("torn", 500), ("copied", 300), ("long", 20)] {
             assert!(said[what].as_u64().unwrap() >= at_least, "{what}: {said}");
         }

@@ -155,7 +155,10 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
                 let calls = sandbox.world().calls().len();
                 let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
                 assert!(said.stderr.contains(format) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
-                assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.10"), "{arguments:?} {said:?}");
+                assert!(
+                    said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.10"),
+                    "{arguments:?} {said:?}"
+                );
                 assert_eq!(sandbox.world().calls().len(), calls, "{arguments:?}");
             }
         }

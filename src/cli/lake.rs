@@ -46,9 +46,14 @@ pub(super) struct LakeArgs {
 impl LakeArgs {
     /// Opens the lake.
     pub(super) fn open(&self) -> Result<OpenedLake> {
+        self.open_for(Access::Read)
+    }
+
+    /// Opens the lake to read it, or to write it as well.
+    pub(super) fn open_for(&self, access: Access) -> Result<OpenedLake> {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
-        Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted, known })
+        Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, access)?, wanted, known })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod check;
+mod compact;
 mod demo;
 mod doctor;
 mod files;
@@ -78,6 +79,8 @@ enum Command {
     Stop(stop::Args),
     /// Rebuild a lake without the ERP, from pages that were kept.
     Replay(replay::Args),
+    /// Put the small commits of a lake together; `sync` does so at its end.
+    Compact(compact::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -172,6 +175,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
+            Command::Compact(args) => Box::pin(compact::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
-use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
+use crate::pipeline::{self, Again, Compact, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -39,18 +39,59 @@ pub(super) struct Args {
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
-    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in
-    /// TMPDIR; a window that is walked again is put together in memory, whatever it takes.
+    /// The memory that the run may take, the program itself and all accounts included. What is above it waits on disk,
+    /// in TMPDIR.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
     #[command(flatten)]
+    compact: CompactArgs,
+    #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Whether and how small commits are put together at the end.
+#[derive(Clone, Debug, clap::Args)]
+struct CompactArgs {
+    /// Put small commits together at the end of the run where it is worth it, or leave them.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = CompactWhen::Auto, help_heading = "Compaction")]
+    compact: CompactWhen,
+    /// After how long no more of them are begun in this run; the next one goes on.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = span, help_heading = "Compaction")]
+    compact_time: Duration,
+    #[command(flatten)]
+    target: TargetFileSize,
+}
+
+/// When a run puts small commits together.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CompactWhen {
+    /// At its end, where it is worth it.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// How large files are to be; shared by `sync` and `compact`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TargetFileSize {
+    /// How large the files are to be that small ones are put together in.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, help_heading = "Compaction")]
+    pub(super) target_file_size: u64,
+}
+
+impl CompactArgs {
+    fn choice(&self) -> Compact {
+        match self.compact {
+            CompactWhen::Auto => Compact::Auto(self.compact_time),
+            CompactWhen::Off => Compact::Off,
+        }
+    }
 }
 
 /// Which lake, and what of the ERP it should cover; shared by `sync` and `plan`.
@@ -147,6 +188,8 @@ impl Args {
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+            compact: self.compact.choice(),
+            target_file_bytes: self.compact.target.target_file_size,
             ..SyncOptions::default()
         })
     }

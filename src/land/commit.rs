@@ -18,8 +18,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -199,7 +199,7 @@ impl Writer {
             quarantine.extend(self.write_quarantine(id, new).await?);
         }
         if let Some(commit) = staged.commits.iter_mut().find(|commit| commit.id == id) {
-            (commit.carried, commit.expired) = (new.carried, new.expired);
+            (commit.compacted, commit.carried, commit.expired) = (new.compacted, new.carried, new.expired);
             (commit.quarantine, commit.raw) = (quarantine, new.kept_raw);
         }
         Ok(())
@@ -278,6 +278,7 @@ impl Writer {
             id,
             kind,
             window,
+            compacted: 0,
             carried: Vec::new(),
             expired: Vec::new(),
             files: Vec::new(),
@@ -392,8 +393,8 @@ impl Writer {
         }
     }
 
-    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may not
-    /// follow.
+    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may
+    /// not follow.
     async fn append(
         &self,
         state: &mut LogState,
@@ -478,12 +479,8 @@ impl Writer {
             inputs.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
         }
         let (table, span) = (spec.table, span.or(window));
-        let origin = FileOrigin {
-            account: self.layout.account().clone(),
-            commit: id,
-            contract: self.options.contract,
-            span,
-        };
+        let origin =
+            FileOrigin { account: self.layout.account().clone(), commit: id, contract: self.options.contract, span };
         let limits = self.options.merge;
         let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
         let count = merged.len();
@@ -491,7 +488,7 @@ impl Writer {
         for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
             let part = (part.is_some() || count > 1).then_some(number);
             let path = self.data_path(table, span, id, part)?;
-            let SpooledFile { file, bytes, rows, sha256, min_modified, max_modified, sum: _ } = merged;
+            let SpooledFile { file, bytes, rows, sha256, min_modified, max_modified } = merged;
             self.store.put_unique_file(&path, file, &self.layout.staging(id)).await?;
             self.store.point("land.file_written").await?;
             let table_name = table.name().to_owned();
@@ -643,8 +640,8 @@ struct ReadyFile {
     file: EncodedFile,
 }
 
-/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits that
-/// it removed which no live commit names. None while they are kept for readers.
+/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
+/// that it removed which no live commit names. None while they are kept for readers.
 fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
     if removed.is_empty() || manifest.keep_until.is_some() {
         return Vec::new();

@@ -20,7 +20,9 @@ use super::lease::{Lease, LeaseWait};
 use super::s3_server::S3Server;
 use super::stage::CommitOutcome;
 use super::sweep::leftovers;
-use super::testing::{HeldClock, binding, everything, new_commit, replacing, stop_rows, stopped, to_stop, try_writer, window, writer};
+use super::testing::{
+    HeldClock, binding, everything, new_commit, replacing, stop_rows, stopped, to_stop, try_writer, window, writer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;

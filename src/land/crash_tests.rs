@@ -13,7 +13,10 @@ use serde_json::Value;
 use super::commit::Writer;
 use super::stage::{CommitOutcome, Committed, Quarantine};
 use super::sweep::leftovers;
-use super::testing::{binding, everything, new_commit, options, replacing, schema_accepts, state_of_every_manifest, try_writer, window, writer};
+use super::testing::{
+    binding, everything, new_commit, options, replacing, schema_accepts, state_of_every_manifest, try_writer, window,
+    writer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Binding, CommitKind, Conflict, Lake, Layout, Sha256, Table};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op, POINTS};
@@ -455,9 +458,8 @@ async fn a_refresh_takes_the_place_of_what_it_removes_and_comes_once() {
     let (one, two) = (writer(&store).await, writer(&store).await);
     let first = committed(one.land(new_commit(0, 9)).await).id;
     two.sweep().await.expect("swept");
-    let again = |writer: Arc<Writer>| async move {
-        writer.land(replacing(CommitKind::Refresh, 0, 14, vec![first])).await
-    };
+    let again =
+        |writer: Arc<Writer>| async move { writer.land(replacing(CommitKind::Refresh, 0, 14, vec![first])).await };
     let (one, two) = (Arc::new(one), Arc::new(two));
     committed(again(Arc::clone(&one)).await);
     assert_eq!(dropped(again(two).await), Conflict::NotLive { commit: first });

@@ -194,8 +194,11 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
 
 /// Tries a lake whose newest manifest is `value`, beside what belongs to others.
 fn try_it(store: &Store, layout: &Layout, hostile: CommitId, is_right: bool) {
-    let others =
-        ["README", "purchase_apply/account=other/x.parquet", "_manifest/account=other/0000000000000000/00000000000000000001.json"];
+    let others = [
+        "README",
+        "purchase_apply/account=other/x.parquet",
+        "_manifest/account=other/0000000000000000/00000000000000000001.json",
+    ];
     for path in others {
         now(store.put(path, Bytes::from_static(b"theirs"), "_staging/x")).expect("put");
     }

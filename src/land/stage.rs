@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::id::CommitId;
 use crate::log::{
-    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table, Walk,
+    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table,
+    Walk,
 };
 use crate::parquet::{RowFilter, RowSource, TableSpec};
 use crate::time::{BeijingTime, Window};
@@ -49,8 +50,8 @@ impl StagedManifest {
         Self { walk, ..self }
     }
 
-    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is carried
-    /// first: removed files go in that order.
+    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is
+    /// carried first: removed files go in that order.
     pub(crate) fn add(&mut self, WrittenFile { table, commit, entry, sum }: WrittenFile) {
         if let Some(sum) = sum.filter(|_| !entry.carried) {
             *self.sums.entry(table).or_default() += sum;
@@ -159,6 +160,8 @@ pub(crate) struct NewCommit {
     pub kind: CommitKind,
     /// The seconds that it covers.
     pub window: Option<Window>,
+    /// How many commits were put together in it, or in the one whose place it takes; 0 where none were.
+    pub compacted: u64,
     /// The parts of the window that the manifest's walk does not cover.
     pub carried: Vec<CarriedRange>,
     /// The seconds that are covered and not kept any more.
@@ -179,6 +182,7 @@ impl NewCommit {
         Self {
             kind,
             window,
+            compacted: 0,
             carried: Vec::new(),
             expired: Vec::new(),
             files: Vec::new(),

@@ -109,16 +109,12 @@ pub(crate) fn covering(state: &LogState, kind: CommitKind, window: Window) -> Ma
 }
 
 /// A commit with nothing but a window and files.
-pub(crate) fn commit_of_kind(
-    id: CommitId,
-    kind: CommitKind,
-    window: Option<Window>,
-    files: Vec<FileEntry>,
-) -> Commit {
+pub(crate) fn commit_of_kind(id: CommitId, kind: CommitKind, window: Option<Window>, files: Vec<FileEntry>) -> Commit {
     Commit {
         id,
         kind,
         window,
+        compacted: 0,
         carried: vec![],
         expired: vec![],
         files,

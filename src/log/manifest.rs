@@ -16,6 +16,7 @@ mod stops;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::commit::is_zero;
 pub(crate) use self::commit::{CarriedRange, Commit, CommitKind, FileEntry, QuarantineEntry, RawEntry};
 pub(crate) use self::names::{check_names, commit_of, paths};
 use super::digest::Sha256;

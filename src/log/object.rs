@@ -112,13 +112,17 @@ pub(crate) async fn fetch(store: &Store, entry: ObjectEntry<'_>) -> Result<File>
 }
 
 fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Error {
-        let hint = match mismatch {
-            Mismatch::Missing => "if another run replaced it just now, run again; else restore it from a backup of the lake, or sync into a new one",
-            _ => "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or sync into a new one",
-        };
-        Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))
-            .with("object", store.uri(entry.path))
-            .hint(hint)
+    let hint = match mismatch {
+        Mismatch::Missing => {
+            "if another run replaced it just now, run again; else restore it from a backup of the lake, or sync into a new one"
+        }
+        _ => {
+            "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or sync into a new one"
+        }
+    };
+    Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))
+        .with("object", store.uri(entry.path))
+        .hint(hint)
 }
 
 #[cfg(test)]

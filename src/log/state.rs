@@ -42,6 +42,9 @@ pub struct LiveCommit {
     /// The seconds that it covers. Where the field is missing they are not known, which is not the same as none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<Window>,
+    /// How many commits were put together in it; 0 where none were.
+    #[serde(default, skip_serializing_if = "manifest::is_zero")]
+    pub compacted: u64,
     /// The parts of the window that its walk did not cover.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<CarriedRange>,
@@ -64,12 +67,18 @@ impl LiveCommit {
             number,
             kind: commit.kind,
             window: commit.window,
+            compacted: commit.compacted,
             carried: commit.carried.clone(),
             expired: commit.expired.clone(),
             files: commit.files.clone(),
             quarantine: commit.quarantine.clone(),
             raw: commit.raw.clone(),
         }
+    }
+
+    /// How many commits it stands for: one, or those that were put together in it.
+    pub(crate) fn weight(&self) -> u64 {
+        self.compacted.max(1)
     }
 
     /// Every object of the commit.
@@ -415,9 +424,7 @@ fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<It
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::testing::{
-        bare, binding, covering, sample_manifest, stop_intent, stop_result, window,
-    };
+    use crate::land::testing::{bare, binding, covering, sample_manifest, stop_intent, stop_result, window};
 
     fn empty() -> LogState {
         LogState::new("acme".parse().expect("a name"))
@@ -467,7 +474,10 @@ mod tests {
         let (mut state, first, second) = two();
         let manifest = request(&state, (0, 12), &[first]);
         let removed = state.apply(&manifest, Sha256::of(b"y")).expect("follows");
-        assert_eq!(removed.iter().map(|(id, gone)| (*id, gone.window)).collect::<Vec<_>>(), [(first, Some(window(0, 9)))]);
+        assert_eq!(
+            removed.iter().map(|(id, gone)| (*id, gone.window)).collect::<Vec<_>>(),
+            [(first, Some(window(0, 9)))]
+        );
         assert_eq!(state.coverage().windows(), [window(0, 12), window(20, 29)]);
         assert_eq!(state.standing(first), Some(Standing::Removed));
         assert_eq!(state.standing(second), Some(Standing::Live));

@@ -32,9 +32,6 @@ pub(crate) struct SpooledFile {
     pub(crate) min_modified: BeijingTime,
     /// The latest.
     pub(crate) max_modified: BeijingTime,
-    /// The exact sum over the column that its table wants summed, in units of the last decimal; none where no row has
-    /// a value.
-    pub(crate) sum: Option<i128>,
 }
 
 /// A temporary file whose bytes are digested as they are written.
@@ -51,9 +48,9 @@ impl DigestedFile {
 
     /// The file, with what is known of its rows.
     pub(super) fn finish(self, facts: RowFacts) -> SpooledFile {
-        let RowFacts { rows, min_modified, max_modified, sum } = facts;
+        let RowFacts { rows, min_modified, max_modified, sum: _ } = facts;
         let (bytes, sha256) = (self.bytes, self.digest.finish());
-        SpooledFile { file: self.file, bytes, rows, sha256, min_modified, max_modified, sum }
+        SpooledFile { file: self.file, bytes, rows, sha256, min_modified, max_modified }
     }
 }
 

@@ -97,6 +97,11 @@ impl Interrupt {
         }
     }
 
+    /// Whether the run was asked to end.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.borrow().asked_at.is_some()
+    }
+
     async fn asked_at(&self) -> Instant {
         wait_for(&mut self.0.clone(), |told| told.asked_at).await
     }

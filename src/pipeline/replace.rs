@@ -102,7 +102,9 @@ async fn read_old(lake: &Lake, range: Window, specs: &[Arc<TableSpec>; 2]) -> Re
         for file in &live.files {
             let held = Window::new(file.min_modified, file.max_modified);
             let spec = specs.iter().find(|spec| spec.table.name() == file.table);
-            let Some(spec) = spec.filter(|_| held.is_some_and(|held| held.intersect(range).is_some())) else { continue };
+            let Some(spec) = spec.filter(|_| held.is_some_and(|held| held.intersect(range).is_some())) else {
+                continue;
+            };
             let (bytes, modified, path) = (lake.fetch(file).await?, spec.modified.clone(), file.path.clone());
             let (table, mut taken) = (spec.table, rows);
             rows = blocking(move || {
@@ -120,8 +122,7 @@ async fn read_old(lake: &Lake, range: Window, specs: &[Arc<TableSpec>; 2]) -> Re
 }
 
 fn reconcile_all(fresh: &WindowRows, old: &[OldCommit]) -> Result<Vec<Reconciled>> {
-    let touched: Vec<Touched<'_>> =
-        old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
+    let touched: Vec<Touched<'_>> = old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
     let shares = share_out(fresh, &touched)?;
     shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines)).collect()
 }
@@ -176,6 +177,7 @@ fn changed(
             })
         });
         commits.push(NewCommit {
+            compacted: old.live.compacted,
             carried: carried_ranges(&old, walk.window),
             files: files.collect(),
             quarantine: Quarantine::of_lines(reconciled.quarantined.into_iter()),
@@ -191,9 +193,10 @@ fn changed(
 fn carried_ranges(old: &OldCommit, walked: Window) -> Vec<CarriedRange> {
     let mut ranges = Vec::new();
     for rest in std::iter::once(walked).collect::<crate::time::Coverage>().gaps(old.window) {
-        let elsewhere = old.live.carried.iter().filter_map(|range| {
-            Some(CarriedRange { window: range.window.intersect(rest)?, manifest: range.manifest })
-        });
+        let elsewhere =
+            old.live.carried.iter().filter_map(|range| {
+                Some(CarriedRange { window: range.window.intersect(rest)?, manifest: range.manifest })
+            });
         let elsewhere: Vec<CarriedRange> = elsewhere.collect();
         let proved: crate::time::Coverage = elsewhere.iter().map(|range| range.window).collect();
         let own = proved.gaps(rest).into_iter().map(|window| CarriedRange { window, manifest: old.live.number });
@@ -275,6 +278,7 @@ mod tests {
             number: 7,
             kind: CommitKind::Refresh,
             window: Some(window(0, 99)),
+            compacted: 0,
             carried,
             expired: vec![],
             files: vec![],
@@ -284,7 +288,8 @@ mod tests {
         let range = |start, end, manifest| CarriedRange { window: window(start, end), manifest };
         let of = |carried, walked| {
             let rows = OldRows::new(window(0, 99), [walked]);
-            let old = OldCommit { id: CommitId::generate(), window: window(0, 99), live: live(carried), lines: vec![], rows };
+            let old =
+                OldCommit { id: CommitId::generate(), window: window(0, 99), live: live(carried), lines: vec![], rows };
             carried_ranges(&old, walked)
         };
         assert_eq!(of(vec![], window(0, 99)), []);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::compact::Compacted;
 use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
@@ -27,6 +28,8 @@ pub struct SyncReport {
     pub calls: u64,
     /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
     pub checked_until: Option<BeijingTime>,
+    /// What was put together at the end.
+    pub compacted: Compacted,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
@@ -70,6 +73,7 @@ impl SyncReport {
             remarks: Remarks::default(),
             calls: 0,
             checked_until: None,
+            compacted: Compacted::default(),
             gaps: Vec::new(),
             warnings: Vec::new(),
             stopped: None,

@@ -124,11 +124,12 @@ async fn stop_in(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer = Writer::open(store.clone(), writer_options(account, run, None, no_merge(), Arc::clone(&clock))?).await?;
+    let writer =
+        Writer::open(store.clone(), writer_options(account, run, None, no_merge(), Arc::clone(&clock))?).await?;
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {
-            tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
+            tidy_up(&writer, store, Arc::clone(&clock), None).await?;
             None
         }
         Writers::Single => {

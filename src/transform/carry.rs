@@ -21,8 +21,8 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
-pub(crate) use self::quarantine::Touched;
 use self::lines::RecordLine;
+pub(crate) use self::quarantine::Touched;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
 use self::versions::{Key, SameRow, by_version, is_in, keys, mismatched, second, unreadable_times};

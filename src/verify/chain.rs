@@ -41,7 +41,8 @@ pub(super) struct Chain {
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
     pub(super) defects: Vec<Defect>,
-    /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile included.
+    /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile
+    /// included.
     landed: BTreeMap<CommitId, u64>,
     newest: Option<Previous>,
 }

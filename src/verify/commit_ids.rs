@@ -27,11 +27,14 @@ impl CommitIds {
         }
     }
 
-    /// What is wrong with the ids of a file of a live commit: only what was carried has rows that an earlier one landed.
+    /// What is wrong with the ids of a file of a live commit: only what was carried has rows that an earlier one
+    /// landed.
     pub(super) fn compare(&self, live: &Live, file: &FileEntry, chain: &Chain) -> Vec<String> {
         let wrong = |id: &String| match CommitId::parse(id) {
             None => Some(format!("has rows of a commit `{id}`, which is no id of a commit")),
-            Some(id) if !file.carried => (id != live.commit.id).then(|| format!("has rows of commit {id}, not of its own")),
+            Some(id) if !file.carried => {
+                (id != live.commit.id).then(|| format!("has rows of commit {id}, not of its own"))
+            }
             Some(id) => (!chain.may_have_landed(id, live.number))
                 .then(|| format!("has rows of commit {id}, which no earlier manifest of the log made")),
         };

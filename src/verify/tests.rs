@@ -10,7 +10,8 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window, writer,
+    binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window,
+    writer,
 };
 use crate::land::{CommitOutcome, NewFile, NewRows};
 use crate::log::{CommitKind, Sha256, Walk};

@@ -76,6 +76,9 @@ fn check_kind(manifest: &Manifest, commit: &Commit) -> Checked {
     if (!may_carry && !commit.carried.is_empty()) || (commit.kind != CommitKind::Expire && !commit.expired.is_empty()) {
         return Err(format!("ranges that a commit of kind {} does not have", commit.kind.name()));
     }
+    if commit.compacted > 0 && !may_carry && commit.kind != CommitKind::Compaction {
+        return Err(format!("commits that were put together in one of kind {}", commit.kind.name()));
+    }
     if !commit.raw.is_empty() && window.is_none() {
         return Err("responses of a commit without a window".into());
     }

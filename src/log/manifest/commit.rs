@@ -125,6 +125,10 @@ pub struct Commit {
     /// The seconds of modified time that it covers; none where it covers none by itself.
     #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<Window>,
+    /// How many commits were put together in it, each counted by how many were put together in that one; 0 where it is
+    /// none of a compaction and takes the place of none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compacted: u64,
     /// The parts of the window that were not walked for it, in the order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<CarriedRange>,
@@ -142,6 +146,11 @@ pub struct Commit {
     /// What became of stops; in their results only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<StopResult>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Commit {

@@ -1,5 +1,5 @@
-//! The names of objects in a manifest. Reading and deleting go by them, so each must be one that the layout gives to the
-//! account: nothing else in the store, nor outside of it, is ever touched for a manifest's sake.
+//! The names of objects in a manifest. Reading and deleting go by them, so each must be one that the layout gives to
+//! the account: nothing else in the store, nor outside of it, is ever touched for a manifest's sake.
 
 use std::collections::BTreeSet;
 
@@ -32,10 +32,8 @@ pub(crate) fn check_names(layout: &Layout, commit: &Commit) -> Result<(), String
         Some(Name::Data { table, commit: own, .. }) => own == commit.id && table.name() == file.table,
         _ => false,
     };
-    let keeps = matches!(
-        commit.kind,
-        CommitKind::Refresh | CommitKind::Rewalk | CommitKind::Compaction | CommitKind::Other
-    );
+    let keeps =
+        matches!(commit.kind, CommitKind::Refresh | CommitKind::Rewalk | CommitKind::Compaction | CommitKind::Other);
     let is_own = |id: CommitId| keeps || id == commit.id;
     let is_quarantine = |path: &str| matches!(layout.parse(path), Some(Name::Quarantine(id)) if is_own(id));
     let is_raw = |path: &str| matches!(layout.parse(path), Some(Name::Raw(id)) if is_own(id));

@@ -187,9 +187,8 @@ fn names_of_objects_are_those_of_the_account_and_commit_in_every_version() {
     read(&whole).expect("valid");
     // Right in themselves, and each in the place of another.
     const NAMES: [&str; 3] = ["/commits/0/files/0/path", "/commits/0/quarantine/0/path", "/commits/0/raw/0/path"];
-    let ours: Vec<String> = NAMES
-        .map(|at| whole.pointer(at).and_then(Value::as_str).expect("a name").to_owned())
-        .to_vec();
+    let ours: Vec<String> =
+        NAMES.map(|at| whole.pointer(at).and_then(Value::as_str).expect("a name").to_owned()).to_vec();
     let swapped = [&ours[1..], &ours[..2]].concat();
     for pointer in NAMES {
         let own = whole.pointer(pointer).and_then(Value::as_str).expect("a name").to_owned();

@@ -98,6 +98,7 @@ fn named(id: CommitId, live: &LiveCommit) -> Commit {
         id,
         kind: live.kind,
         window: live.window,
+        compacted: live.compacted,
         carried: Vec::new(),
         expired: Vec::new(),
         files: live.files.clone(),

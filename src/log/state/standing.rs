@@ -149,9 +149,8 @@ impl Standings {
     /// Forgets what is old enough at a manifest of this number and time.
     pub(super) fn forget(&mut self, number: u64, created_at: BeijingTime) {
         let Some(last) = number.checked_sub(self.forgotten_after) else { return };
-        let is_over = |dead: &DeadId| {
-            dead.keep_until.is_none_or(|until| until.plus_seconds(KEPT_LONGER_SECONDS) < created_at)
-        };
+        let is_over =
+            |dead: &DeadId| dead.keep_until.is_none_or(|until| until.plus_seconds(KEPT_LONGER_SECONDS) < created_at);
         let old = self.by_number.iter().take_while(|(number, _)| *number <= last);
         let forgotten: Vec<(u64, CommitId)> = old
             .filter(|(_, id)| !self.named.contains_key(id) && self.dead.get(id).is_none_or(is_over))

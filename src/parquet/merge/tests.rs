@@ -160,9 +160,6 @@ fn check_facts(files: &[SpooledFile]) -> Vec<Vec<i64>> {
             (file.min_modified.unix(), file.max_modified.unix()),
             (seconds().min().unwrap(), seconds().max().unwrap())
         );
-        let sums = rows.column_by_name("real_num").expect("a column");
-        let sums = sums.as_primitive::<arrow_array::types::Decimal128Type>();
-        assert_eq!(file.sum, sums.iter().flatten().fold(None, |sum, value| Some(sum.unwrap_or(0) + value)));
     }
     groups
 }
@@ -201,7 +198,7 @@ proptest! {
         match (&*merged, encoded(&wanted, &origin)) {
             ([], None) => {}
             ([merged], Some(wanted)) => {
-                prop_assert_eq!(merged.sum, wanted.sum);
+                prop_assert_eq!(merged.rows, wanted.rows);
                 // In chunks of few rows, pages end elsewhere.
                 prop_assert!(memory_bytes == 1 || read(&merged.file) == wanted.bytes);
             }
