@@ -31,4 +31,4 @@ pub(crate) use manifest::{Binding, CarriedRange, Commit, CommitKind, FileEntry, 
 pub(crate) use object::ObjectEntry;
 pub(crate) use state::{LiveCommit, LogState};
 pub use stop_ledger::StopOutcome;
-pub(crate) use stop_ledger::{PendingStop, Requester, StopEvidence, StopIntent, StopResult, Stops};
+pub(crate) use stop_ledger::{PendingStop, Requester, StopEvidence, StopIntent, StopResult};

@@ -140,7 +140,7 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
     let (sandbox, lake) = june();
     let manifest = lake.path().join("_manifest/account=sandbox/0000000000000000/00000000000000000001.json");
     let sound = std::fs::read_to_string(&manifest).unwrap();
-    for format in ["1.0", "0.10", "0.8"] {
+    for format in ["1.0", "0.11", "0.9"] {
         for field in ["format", "contract"] {
             let other = sound.replacen(&format!("\"{field}\":\"0.10\""), &format!("\"{field}\":\"{format}\""), 1);
             assert_ne!(other, sound);
@@ -175,7 +175,7 @@ fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touc
     let newest = lake.manifests().len();
     let manifest = lake.path().join(format!("_manifest/account=sandbox/{:016}/{newest:020}.json", 0));
     let sound: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
-    let own = sound["files"][0]["path"].as_str().unwrap();
+    let own = sound["commits"][0]["files"][0]["path"].as_str().unwrap();
     for name in [
         "../precious.parquet".to_owned(),
         outside.to_str().unwrap().to_owned(),
@@ -187,7 +187,7 @@ fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touc
         "\u{1b}[2J".to_owned(),
     ] {
         let mut odd = sound.clone();
-        odd["files"][0]["path"] = name.clone().into();
+        odd["commits"][0]["files"][0]["path"] = name.clone().into();
         std::fs::write(&manifest, format!("{odd}\n")).unwrap();
         let before = lake.files();
         for said in [

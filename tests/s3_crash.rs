@@ -63,12 +63,6 @@ impl Coast {
     fn assert_mended(&self, lake: &str, begun: Job, about: &str) {
         let last = run(&mut self.sync(lake, Job::Refresh));
         assert_eq!(last.code, 0, "{about}: {last:?}");
-        // Who dies while it tries the store leaves a probe, which a sweep clears away an hour later.
-        let probes = std::fs::read_dir(self.server.folder(lake).join("lake/_lease")).into_iter().flatten();
-        for probe in probes.map(|entry| entry.unwrap()) {
-            assert!(probe.file_name().to_str().unwrap().starts_with("probe-"), "{about}: {probe:?} is no probe");
-            std::fs::remove_file(probe.path()).unwrap();
-        }
         let held = LakeDir::of(&self.server.folder(lake).join("lake"));
         match begun {
             Job::Fill => self.campaign.assert_current(&held, about),

@@ -72,7 +72,7 @@ fn a_lake_in_a_bucket_holds_what_the_erp_held() {
     listed.sort();
     let held: Vec<String> = local.files().into_iter().filter(|name| name.ends_with(".parquet")).collect();
     assert_eq!(listed, held, "exactly the committed files");
-    assert!(local.files().iter().all(|name| !name.starts_with("_lease")), "neither lease nor probe stays");
+    assert!(local.lease_is_free(), "the run has ended");
 }
 
 #[test]

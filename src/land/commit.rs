@@ -376,7 +376,8 @@ impl Writer {
                 self.store.point("commit.done").await?;
                 let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
                 let StagedManifest { sums, .. } = staged;
-                let committed = Committed { number, id, kind, commits: manifest.commits, sums, undeleted };
+                let committed =
+                    Committed { number, id, kind, walk: manifest.walk, commits: manifest.commits, sums, undeleted };
                 Ok(CommitOutcome::Committed(committed))
             }
             Err(conflict) => {

@@ -6,6 +6,12 @@ use crate::error::Result;
 use crate::log::{CommitKind, StopIntent, StopResult};
 
 impl Writer {
+    /// From now on an intent to stop one of `numbers` is dropped when another writer has intended one before it,
+    /// whatever the log forgets.
+    pub(crate) async fn pin_stops(&self, numbers: &[String]) {
+        self.log().lock().await.pin_stops(numbers);
+    }
+
     /// Writes down that requisitions are about to be stopped. Only after this has committed may the call be made.
     ///
     /// # Errors

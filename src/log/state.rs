@@ -256,6 +256,11 @@ impl LogState {
         self.standings.is_pinned(commit)
     }
 
+    /// Remembers who intends to stop one of `numbers` from now on.
+    pub(crate) fn pin_stops(&mut self, numbers: &[String]) {
+        self.stops.pin(numbers);
+    }
+
     #[cfg(test)]
     pub(crate) fn forget_after(&mut self, manifests: u64) {
         self.standings.forget_after(manifests);

@@ -107,6 +107,11 @@ impl StopEvidence {
             Self::Query => "query",
         }
     }
+
+    /// The evidence of this word.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Answer, Self::Query].into_iter().find(|evidence| evidence.name() == name)
+    }
 }
 
 /// A number whose intent has no known outcome yet.

@@ -77,8 +77,10 @@ pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcom
     })
     .await?;
     let first_invalid = fresh.quarantined.first().map(|record| record.message());
+    let left = reconciled.iter().filter(|of_commit| of_commit.changes.are_none());
+    let still_invalid = left.map(|of_commit| of_commit.changes.quarantined_unchanged).sum();
     let proof = proof_of(Proof::of_pieces(proofs), &fresh, &old, &reconciled, extra);
-    let mut outcome = TaskOutcome::default();
+    let mut outcome = TaskOutcome { still_invalid, ..TaskOutcome::default() };
     let Some((new, remarks)) = changed(task.specs, Walk { window: range, proof }, old, reconciled, raw) else {
         outcome.has_proved = true;
         return Ok(outcome);

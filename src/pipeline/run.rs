@@ -320,6 +320,7 @@ impl<'a> Run<'a> {
         self.again.extend(outcome.walk_again);
         self.report.gaps.extend(outcome.gaps);
         self.report.remarks += outcome.remarks;
+        self.report.tally.quarantined += outcome.still_invalid;
         for committed in &outcome.commits {
             self.count(committed);
         }

@@ -18,7 +18,9 @@ use crate::id::RunId;
 use crate::land::{LeaseWait, Writer};
 use crate::log::{Lake, Requester};
 use crate::requisition::ApplyId;
-use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
+use crate::stop::{
+    EarlierStops, Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper,
+};
 use crate::store::{Store, Writers};
 use crate::time::{BeijingTime, Clock};
 use crate::transform::{
@@ -74,11 +76,11 @@ pub(crate) enum LakeWord {
 pub(crate) fn plan_stops(
     numbers: &Numbers,
     lake: Option<&Lake>,
+    earlier: &EarlierStops,
     known: &BTreeMap<String, Vec<Known>>,
     word: LakeWord,
     now: BeijingTime,
 ) -> StopPlan {
-    let stops = lake.map(|lake| lake.state().stops().clone()).unwrap_or_default();
     let is_heard = word == LakeWord::Counts && lake.is_some_and(|lake| knows_present(lake, now));
     let in_lake = |number: &str| match known.get(number) {
         _ if !is_heard => None,
@@ -87,7 +89,7 @@ pub(crate) fn plan_stops(
         Some(versions) if versions.iter().any(Known::is_partly_referenced) => Some(InLake::PartlyReferenced),
         Some(_) => Some(InLake::OtherStatus),
     };
-    StopPlan::of(numbers.list(), &stops, in_lake)
+    StopPlan::of(numbers.list(), earlier, in_lake)
 }
 
 /// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait

@@ -10,7 +10,7 @@ pub struct Tally {
     pub headers: u64,
     /// Rows of `purchase_apply_detail`.
     pub details: u64,
-    /// Invalid records.
+    /// Invalid records that were found, those included that stood in the lake already.
     pub quarantined: u64,
     /// Parquet files.
     pub files: u64,
@@ -33,8 +33,7 @@ impl Tally {
                 _ => {}
             }
         }
-        let quarantined = committed.commits.iter().flat_map(|commit| &commit.quarantine);
-        self.quarantined += quarantined.map(|quarantine| quarantine.rows).sum::<u64>();
+        self.quarantined += committed.quarantined();
         let sum = |table| committed.sums.get(&table).copied();
         self.real_num_scaled += sum(Table::PurchaseApply).or_else(|| sum(Table::PurchaseApplyDetail)).unwrap_or(0);
     }

@@ -59,6 +59,8 @@ pub(super) struct TaskOutcome {
     pub(super) hours: Option<Hours>,
     /// Whether a walk was proved although nothing was committed.
     pub(super) has_proved: bool,
+    /// Invalid records that were found as they stand in the lake already, in commits that stay as they are.
+    pub(super) still_invalid: u64,
     pub(super) gaps: Vec<Gap>,
     /// The window ends later than the server's clock allows, and nothing of it was committed.
     pub(super) is_too_late: bool,

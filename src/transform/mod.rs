@@ -43,7 +43,7 @@ pub(crate) use docs::{SchemaFormat, render as render_schema};
 pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
 pub use page::Page;
 pub(crate) use quarantine::Quarantined;
-pub(crate) use stops::{StopRow, stop_rows};
+pub(crate) use stops::{StopRow, landed_stops, stop_rows};
 pub use tables::table_specs;
 pub(crate) use tables::{contract_version, stop_spec};
 pub use value::decimal;

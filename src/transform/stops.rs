@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int16Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array as _, ArrayRef, Int16Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
 use super::contract::Contract;
 use crate::error::{Error, Result};
@@ -53,6 +55,37 @@ pub(crate) fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
     ];
     RecordBatch::try_new(Contract::get()?.stops().fresh_schema(), columns)
         .map_err(|error| Error::internal("rows of stop references do not fit their contract").because(error))
+}
+
+/// A row of `stop_reference`, read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LandedStop<'a> {
+    /// The number.
+    pub number: &'a str,
+    /// The timestamp of the call.
+    pub requested_at: BeijingTime,
+    /// The word for what became of it.
+    pub outcome: &'a str,
+    /// The word for how that is known.
+    pub evidence: Option<&'a str>,
+}
+
+/// The rows of a batch; none of one that lacks their columns.
+pub(crate) fn landed_stops(batch: &RecordBatch) -> impl Iterator<Item = LandedStop<'_>> {
+    let text = |name: &str| batch.column_by_name(name)?.as_string_opt::<i32>();
+    let times =
+        batch.column_by_name("requested_at").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    let columns = text("purchase_apply_no").zip(times).zip(text("outcome").zip(text("evidence")));
+    columns.into_iter().flat_map(|((numbers, times), (outcomes, evidence))| {
+        (0..numbers.len()).filter_map(move |row| {
+            Some(LandedStop {
+                number: numbers.value(row),
+                requested_at: BeijingTime::from_unix(times.value(row).div_euclid(1_000_000))?,
+                outcome: outcomes.value(row),
+                evidence: evidence.is_valid(row).then(|| evidence.value(row)),
+            })
+        })
+    })
 }
 
 #[cfg(test)]

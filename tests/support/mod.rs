@@ -93,6 +93,19 @@ impl LakeDir {
         found
     }
 
+    /// Whether no run is at work: none has ever been, or the last one has ended.
+    pub(crate) fn lease_is_free(&self) -> bool {
+        let names = self.files();
+        let leases = names.iter().filter(|name| name.starts_with("_lease/account="));
+        let read = |name| std::fs::read(self.path().join(name)).expect("a lease");
+        leases.map(read).all(|lease| serde_json::from_slice::<Value>(&lease).is_ok_and(|lease| lease["ended"] == true))
+    }
+
+    /// As if the last run had died: what it has left is not known, and the next one looks for it.
+    pub(crate) fn forget_the_end(&self) {
+        std::fs::remove_dir_all(self.path().join("_lease")).expect("a lease");
+    }
+
     /// Whether nothing was committed but the start that a run was told.
     pub(crate) fn holds_no_more_than_a_start(&self) -> bool {
         self.manifests().iter().all(|manifest| manifest["kind"] == "start")
