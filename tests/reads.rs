@@ -168,6 +168,28 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_lake_whose_manifests_lie_as_before_format_0_10_is_no_empty_one() {
+    let (sandbox, lake) = june();
+    let root = lake.path().join("_manifest/account=sandbox");
+    for manifest in lake.whole_manifests() {
+        let name = format!("{:020}.json", manifest["number"].as_u64().unwrap());
+        let older = manifest.to_string().replacen("\"format\":\"0.10\"", "\"format\":\"0.9\"", 1);
+        std::fs::write(root.join(name), older).unwrap();
+    }
+    std::fs::remove_dir_all(root.join(format!("{:016}", 0))).unwrap();
+    let (before, lake_text) = (lake.files(), lake.text());
+    for arguments in [
+        &["status", "--lake", &lake_text][..],
+        &["verify", "--lake", &lake_text],
+        &["sync", "--calls-per-minute", "0", "--lake", &lake_text, "--from", "2026-06-01", "--to", "2026-06-30"],
+    ] {
+        let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
+        assert!(said.stderr.contains("0.9") && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
+    }
+    assert_eq!(lake.files(), before, "nothing was deleted");
+}
+
+#[test]
 fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touched() {
     let (sandbox, lake) = june();
     let outside = lake.path().parent().unwrap().join("precious.parquet");

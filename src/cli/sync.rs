@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Walk the newest so much of the coverage again: for an ERP that writes into the past. Off by default.
     #[arg(long, value_name = "DURATION", value_parser = some_span)]
     lookback: Option<Duration>,
-    /// Walk the windows again that hold quarantined records.
+    /// Walk the seconds again in which quarantined records lie.
     #[arg(long)]
     refresh_quarantined: bool,
     /// Wait for another run on the same account instead of stopping with exit code 6.
@@ -39,8 +39,8 @@ pub(super) struct Args {
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
-    /// The memory that the run may take, the program itself and all accounts included. What is above it waits on disk,
-    /// in TMPDIR.
+    /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in
+    /// TMPDIR; what is walked again is put together in memory, fifty pages at a time.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.

@@ -189,6 +189,14 @@ impl Layout {
         format!("{MANIFEST_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
+    /// Whether `path` is where formats before 0.10 have a manifest: directly in the folder of the log.
+    pub(crate) fn is_older_manifest(&self, path: &str) -> bool {
+        let file = path.strip_prefix(&self.manifest_root()).and_then(|rest| rest.strip_prefix('/'));
+        let stem = file.and_then(|file| file.strip_suffix(".json")).unwrap_or_default();
+        stem.get(..20).is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+            && parse_manifest(stem).is_some()
+    }
+
     /// The folder of the manifest of this number.
     pub(crate) fn manifest_folder(&self, number: u64) -> String {
         format!("{}/{:016}", self.manifest_root(), number / NUMBERS_IN_FOLDER)
@@ -469,6 +477,24 @@ mod tests {
             "购/日.parquet".to_owned(),
         ] {
             assert_eq!(layout().parse(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn manifests_of_older_formats_lie_directly_in_the_folder_of_the_log() {
+        let older = "_manifest/account=acme/00000000000000000042.json".to_owned();
+        let sole = format!("_manifest/account=acme/00000000000000000042-{}.json", commit());
+        for (path, is_older) in [
+            (&older, true),
+            (&sole, true),
+            (&layout().manifest(42), false),
+            (&layout().checkpoint(42, commit()), false),
+            (&older.replace("acme", "other"), false),
+            (&older.replace("000042", "42"), false),
+            (&older.replace("042", "04x"), false),
+            (&older.replace("json", "txt"), false),
+        ] {
+            assert_eq!(layout().is_older_manifest(path), is_older, "{path}");
         }
     }
 

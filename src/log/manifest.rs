@@ -153,6 +153,20 @@ impl Manifest {
         Ok(read)
     }
 
+    /// Refuses the bytes of a manifest of a version that this program does not read. What is no manifest is none of a
+    /// lake's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] for such a version.
+    pub(crate) fn refuse_other_format(bytes: &[u8], path: &str) -> Result<()> {
+        match serde_json::from_slice::<Head>(bytes) {
+            Ok(head) if !FormatVersion::LAKE.reads(head.format) => {
+                Err(FormatVersion::LAKE.refuse("the lake has format", head.format).with("manifest", path))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it is for: the kind of its first commit, or what a manifest without commits does.
     pub fn kind(&self) -> CommitKind {
         match self.commits.first() {

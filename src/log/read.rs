@@ -180,7 +180,22 @@ fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
 
 /// Lists the whole log, up to its proved end.
 pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<ListedLog> {
-    ListedLog::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
+    let names = store.names(&layout.manifest_root()).await?;
+    let older = names.iter().find(|name| layout.is_older_manifest(name)).cloned();
+    let listed = ListedLog::of(layout, names).proved(store, layout).await?;
+    if let Some(older) = older.filter(|_| listed.manifests.is_empty()) {
+        refuse_older(store, &older).await?;
+    }
+    Ok(listed)
+}
+
+/// Refuses a log of a format that has its manifests elsewhere. Taken for an empty one it would be begun anew, and a
+/// sweep would delete all that it names.
+async fn refuse_older(store: &Store, path: &str) -> Result<()> {
+    match store.get(path).await? {
+        Some(bytes) => Manifest::refuse_other_format(&bytes, &store.uri(path)),
+        None => Ok(()),
+    }
 }
 
 /// Lists the whole log and looks for forks and missing manifests, wherever they are.
@@ -212,6 +227,9 @@ pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<OpenedLog> {
         }
     }
     let opened = open_from(store, layout, LogState::new(layout.account().clone())).await?;
+    if opened.as_ref().is_ok_and(|opened| opened.state.last().is_none()) {
+        list(store, layout).await?;
+    }
     opened.map_err(|why| Error::internal(format!("an empty log is not believed: {why}")))
 }
 
@@ -302,4 +320,28 @@ fn fork(store: &Store, one: &str, other: &str) -> Error {
         .with("other", store.uri(other))
         .with("one", store.uri(one))
         .hint("stop all runs; of the two keep the one that a later manifest follows, else the one that removes or fences commits, else either; delete the other and run `sync` again: it lands what is then missing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_of_an_older_format_is_no_empty_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new("acme".parse().expect("a name"));
+        let older = format!("{}/{:020}.json", layout.manifest_root(), 1);
+        for store in [Store::memory(), Store::local(folder.path(), crate::store::Access::Write).expect("made")] {
+            let put = |bytes: &'static [u8]| store.put(&older, bytes.into(), "_staging/x");
+            put(br#"{"note":"of somebody else"}"#).await.expect("put");
+            assert!(open(&store, &layout).await.expect("untracked").state.last().is_none());
+            put(br#"{"format":"0.9","number":1}"#).await.expect("put");
+            let said = [open(&store, &layout).await.err(), list(&store, &layout).await.err()];
+            for error in said {
+                let error = error.expect("refused");
+                assert_eq!(error.kind(), ErrorKind::Lake);
+                assert!(error.to_string().contains("0.9"), "{error}");
+            }
+        }
+    }
 }
