@@ -98,7 +98,7 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
     for point in points() {
         let found = match point {
             "commit.removed_one" => vec![(&coast.filled, Job::Refresh)],
-            "sweep.fenced" | "sweep.deleted_one" => vec![(&orphaned, Job::Fill)],
+            "sweep.listed" | "sweep.fenced" | "sweep.deleted_one" => vec![(&orphaned, Job::Fill)],
             _ => vec![(&orphaned, Job::Fill), (&coast.filled, Job::Refresh)],
         };
         for (found, job) in found {

@@ -123,7 +123,8 @@ fn oss_is_for_many_writers_where_its_bucket_has_no_versions() {
     assert_eq!(said.json()["rows"]["purchase_apply"], 120);
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
     // Nobody has said which header this store knows.
-    let said = run(sync_to(&sandbox, &server, &lake).env_remove("AWS_CONDITIONAL_PUT"));
+    let other = format!("{lake}-of-another");
+    let said = run(sync_to(&sandbox, &server, &other).env_remove("AWS_CONDITIONAL_PUT"));
     refused(said, 6, &["AWS_CONDITIONAL_PUT=oss", "--single-writer"]);
     let said = run(sync_to(&sandbox, &server, &lake).env("AWS_CONDITIONAL_PUT", "OSS"));
     refused(said, 2, &["AWS_CONDITIONAL_PUT", "`OSS`", "`oss`"]);

@@ -36,6 +36,7 @@ use crate::log::layout;
 use crate::log::manifest::commit_of;
 use crate::log::object;
 use crate::log::read::{self, ManifestNames};
+use crate::log::state::Standing;
 use crate::log::{
     Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
     RawEntry, Sha256, Table,
@@ -177,7 +178,7 @@ impl Writer {
         };
         match written.await {
             Ok(()) => self.commit(staged).await,
-            Err(error) => self.dropped_by_a_sweep(&staged, error).await,
+            Err(error) => self.dropped_meanwhile(&staged, error).await,
         }
     }
 
@@ -188,12 +189,10 @@ impl Writer {
         let id = self.add_commit(staged, new.kind, new.window).await;
         let is_carried = |file: &NewFile| matches!(file.rows, NewRows::Carried { .. });
         let (carried, files): (Vec<_>, Vec<_>) = new.files.into_iter().partition(is_carried);
-        let mut written = Vec::new();
         for file in carried {
-            written.extend(self.write_carried(id, new.window, file).await?);
+            self.write_carried(staged, id, new.window, file).await?;
         }
-        written.extend(self.write_files(id, new.window, files).await?);
-        written.into_iter().for_each(|file| staged.add(file));
+        self.write_files(staged, id, new.window, files).await?;
         let mut quarantine = new.kept_quarantine;
         if let Some(new) = new.quarantine {
             quarantine.extend(self.write_quarantine(id, new).await?);
@@ -207,42 +206,57 @@ impl Writer {
 
     /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded
     /// meanwhile.
-    async fn write_files(&self, id: CommitId, window: Option<Window>, files: Vec<NewFile>) -> Result<Vec<WrittenFile>> {
-        let mut written = Vec::new();
-        let mut files = files.into_iter();
-        let mut next = match files.next() {
-            Some(file) => self.encode_file(id, window, file).await?,
-            None => return Ok(written),
-        };
-        loop {
+    async fn write_files(
+        &self,
+        staged: &mut StagedManifest,
+        id: CommitId,
+        window: Option<Window>,
+        files: Vec<NewFile>,
+    ) -> Result<()> {
+        let mut ready = None;
+        for file in files.into_iter().map(Some).chain([None]) {
             let put = async {
-                match next.take() {
-                    Some(file) => Ok::<_, Error>(Some(self.put_file(id, file).await?)),
+                match ready.take() {
+                    Some(file) => Ok(Some(self.put_file(id, file).await?)),
+                    None => Ok::<_, Error>(None),
+                }
+            };
+            let encode = async {
+                match file {
+                    Some(file) => self.encode_file(id, window, file).await,
                     None => Ok(None),
                 }
             };
-            let Some(file) = files.next() else {
-                written.extend(put.await?);
-                return Ok(written);
-            };
-            let (put, encoded) = tokio::try_join!(put, self.encode_file(id, window, file))?;
-            written.extend(put);
-            next = encoded;
+            // What was put is known of even where the next file fails.
+            let (put, encoded) = tokio::join!(put, encode);
+            put?.into_iter().for_each(|file| staged.add(file));
+            ready = encoded?;
         }
+        Ok(())
     }
 
     /// What became of a manifest whose files could not be written. A sweep that took this run for dead deletes what it
-    /// half wrote: that is not a broken disk, and committing again helps.
-    pub(super) async fn dropped_by_a_sweep(&self, staged: &StagedManifest, error: Error) -> Result<CommitOutcome> {
-        let is_fenced = async || {
+    /// half wrote, and whoever removes the same commits first deletes what they hold: that is not a broken disk, and
+    /// planning again helps.
+    pub(super) async fn dropped_meanwhile(&self, staged: &StagedManifest, error: Error) -> Result<CommitOutcome> {
+        let conflict = async || {
             let state = self.log.lock().await;
-            staged.commits.iter().any(|commit| state.standing(commit.id) == Some(crate::log::state::Standing::Fenced))
+            let is_fenced = |commit: &Commit| state.standing(commit.id) == Some(Standing::Fenced);
+            if staged.commits.iter().any(is_fenced) {
+                return Some(Conflict::Fenced);
+            }
+            let gone = staged.removes.iter().find(|id| !state.live().contains_key(id));
+            gone.map(|commit| Conflict::NotLive { commit: *commit })
         };
-        if self.follow().await.is_err() || !is_fenced().await {
+        if self.follow().await.is_err() {
             return Err(error);
         }
-        tracing::debug!(id = %staged.id, %error, "a fenced commit lost its files");
-        Ok(CommitOutcome::Dropped(Conflict::Fenced))
+        let Some(conflict) = conflict().await else { return Err(error) };
+        // What could not be written may still arrive: the ids stay pinned, and the run has left something.
+        let own: Vec<String> = staged.own_paths(|path| commit_of(&self.layout, path)).map(str::to_owned).collect();
+        self.delete_quietly(own).await;
+        tracing::debug!(id = %staged.id, %error, %conflict, "the files of a commit could not be written");
+        Ok(CommitOutcome::Dropped(conflict))
     }
 
     /// Begins a manifest without commits, under a new id.
@@ -471,7 +485,13 @@ impl Writer {
     }
 
     /// Merges carried rows and writes them as so many files as their size asks for; no rows, no file.
-    async fn write_carried(&self, id: CommitId, window: Option<Window>, file: NewFile) -> Result<Vec<WrittenFile>> {
+    async fn write_carried(
+        &self,
+        staged: &mut StagedManifest,
+        id: CommitId,
+        window: Option<Window>,
+        file: NewFile,
+    ) -> Result<()> {
         let NewFile { spec, span, part, rows: NewRows::Carried { files, filter } } = file else {
             return Err(Error::internal("new rows are encoded, not merged"));
         };
@@ -485,7 +505,6 @@ impl Writer {
         let limits = self.options.merge;
         let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
         let count = merged.len();
-        let mut written = Vec::with_capacity(count);
         for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
             let part = (part.is_some() || count > 1).then_some(number);
             let path = self.data_path(table, span, id, part)?;
@@ -495,9 +514,9 @@ impl Writer {
             let table_name = table.name().to_owned();
             let entry =
                 FileEntry { table: table_name, path, bytes, sha256, rows, min_modified, max_modified, carried: true };
-            written.push(WrittenFile { table, commit: id, entry, sum: None });
+            staged.add(WrittenFile { table, commit: id, entry, sum: None });
         }
-        Ok(written)
+        Ok(())
     }
 
     fn data_path(&self, table: Table, span: Option<Window>, id: CommitId, part: Option<u32>) -> Result<String> {

@@ -30,7 +30,7 @@ impl Writer {
         let mut staged = self.begin(CommitKind::StopResult, None, Vec::new()).await.settling(results);
         match self.write(&mut staged, rows).await {
             Ok(()) => self.commit(staged).await,
-            Err(error) => self.dropped_by_a_sweep(&staged, error).await,
+            Err(error) => self.dropped_meanwhile(&staged, error).await,
         }
     }
 }

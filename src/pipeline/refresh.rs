@@ -6,6 +6,7 @@
 
 use super::{Again, SyncOptions};
 use crate::error::Result;
+use crate::extract::plan::MAX_SPAN_SECONDS;
 use crate::log::{Lake, LiveCommit, Table};
 use crate::time::{Coverage, Window};
 use crate::transform::refresh_range;
@@ -23,12 +24,20 @@ pub(super) async fn plan(lake: &Lake, options: &SyncOptions) -> Result<Vec<Windo
         let since = span.end().plus_seconds(1_i64.saturating_sub(seconds)).max(span.start());
         Window::new(since, span.end()).into_iter().for_each(|range| wanted.insert(range));
     }
+    // A record whose second is not known is told to be gone only by a walk over all that was requested with it: that is
+    // not cut, however many rows it has. It was one walk before.
+    let mut whole = Vec::new();
     if options.again == Again::Quarantined {
         let ranges = quarantined(lake).await?;
         let is_cheap = |hull| expected_rows(lake, hull) < u64::from(options.page_size);
-        joined(ranges, is_cheap).into_iter().for_each(|range| wanted.insert(range));
+        let of_range = |range| pieces(lake, &std::iter::once(range).collect(), u64::MAX);
+        whole = joined(ranges, is_cheap).into_iter().flat_map(of_range).collect();
+        whole.iter().for_each(|range| wanted.remove(*range));
     }
-    Ok(pieces(lake, &wanted, options.max_rows()))
+    let mut ranges = pieces(lake, &wanted, options.max_rows());
+    ranges.append(&mut whole);
+    ranges.sort_unstable();
+    Ok(ranges)
 }
 
 /// What is left to do of a range, after another run has committed in it.
@@ -73,20 +82,22 @@ fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     for window in wanted.windows() {
         for held in covered.windows().iter().filter_map(|held| held.intersect(*window)) {
             for month in months(held) {
-                let parts = expected_rows(lake, month).div_ceil(most.max(1)).max(1);
-                pieces.extend(month.pieces(parts));
+                match expected_rows(lake, month).div_ceil(most.max(1)) {
+                    0 | 1 => pieces.push(month),
+                    parts => pieces.extend(month.pieces(parts)),
+                }
             }
         }
     }
     pieces
 }
 
-/// A window, cut where a Beijing month ends.
+/// A window, cut where a Beijing month ends, and where it is longer than the gateways allow.
 fn months(window: Window) -> Vec<Window> {
     let mut months = Vec::new();
     let mut rest = Some(window);
     while let Some(window) = rest {
-        let (first, later) = window.split_calendar(31 * 86_400);
+        let (first, later) = window.split_calendar(MAX_SPAN_SECONDS);
         months.push(first);
         rest = later;
     }
@@ -115,15 +126,16 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_where_a_month_ends() {
-        let cut = months(window("2026-05-30 12:00:00", "2026-07-01 00:00:00"));
+    fn a_range_is_cut_where_a_month_ends_and_after_thirty_days() {
+        let cut = months(window("2026-04-30 12:00:00", "2026-06-01 00:00:00"));
         let shown: Vec<String> = cut.iter().map(Window::to_string).collect();
         assert_eq!(
             shown,
             [
-                "2026-05-30 12:00:00 .. 2026-05-31 23:59:59",
-                "2026-06-01 00:00:00 .. 2026-06-30 23:59:59",
-                "2026-07-01 00:00:00 .. 2026-07-01 00:00:00",
+                "2026-04-30 12:00:00 .. 2026-04-30 23:59:59",
+                "2026-05-01 00:00:00 .. 2026-05-30 23:59:59",
+                "2026-05-31 00:00:00 .. 2026-05-31 23:59:59",
+                "2026-06-01 00:00:00 .. 2026-06-01 00:00:00",
             ]
         );
     }

@@ -118,7 +118,10 @@ pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
         assert_eq!(size, file.entry.bytes, "{about}: {}", file.uri);
     }
     assert!(dir.lease_is_free(), "{about}: the lease was given back");
-    assert_eq!(without_advisory(dir.files()), names(&lake), "{about}");
+    let (held, named) = (without_advisory(dir.files()), names(&lake));
+    let left: Vec<_> = held.iter().filter(|name| !named.contains(name)).collect();
+    assert!(left.is_empty(), "{about}: left over: {left:?}");
+    assert_eq!(held, named, "{about}");
 }
 
 /// The names of all objects that the log of a lake speaks for, and of its manifests.
