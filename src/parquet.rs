@@ -11,6 +11,7 @@ pub(crate) mod spec;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
+pub(crate) use decode::decode_batches;
 pub(crate) use encode::EncodedFile;
 pub use encode::encode;
 pub(crate) use rows::Columns;
