@@ -52,7 +52,7 @@ pub(crate) struct Refreshed {
 }
 
 /// What both tables are sorted by first: number, modified time in microseconds, and id, none first.
-type Key<'a> = (&'a str, i64, Option<ApplyId>);
+pub(super) type Key<'a> = (&'a str, i64, Option<ApplyId>);
 
 /// Adds to `fresh` what `held` has and `fresh` has not, by identity. `fresh` is all that a walk of the held windows
 /// returned.
@@ -122,7 +122,8 @@ fn standing_lines(
     }
     let mended: HashSet<ApplyId> = integers(&fresh.headers, "apply_id")?.into_iter().filter_map(ApplyId::new).collect();
     let mended_lines = integers(&fresh.details, "rec_id")?;
-    let lines: Vec<Line> = held.quarantined.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+    let lines: Vec<QuarantineLine> =
+        held.quarantined.iter().map(|line| QuarantineLine::read(line)).collect::<Result<_>>()?;
 
     // Records without a readable time that have an id or a number were read again when the walk returned as many of
     // that id and number that are new. Several may share both, so that they are counted.
@@ -170,7 +171,8 @@ fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): Key<'_>) ->
         })
 }
 
-fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
+/// The keys of the rows, in their order; `modified` is the column of their modified time.
+pub(super) fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| mismatched(&format!("no column `{name}`")));
     let numbers =
         column("purchase_apply_no")?.as_string_opt::<i32>().ok_or_else(|| mismatched("numbers are not text"))?;
@@ -209,16 +211,16 @@ fn mismatched(why: &str) -> Error {
 
 /// A quarantined record, read back from its line.
 #[derive(Debug)]
-struct Line {
-    identity: Identity,
+pub(super) struct QuarantineLine {
+    pub(super) identity: Identity,
     number: Option<String>,
     is_unreadable: bool,
     edition: Edition,
-    raw: String,
+    pub(super) raw: String,
 }
 
-impl Line {
-    fn read(line: &str) -> Result<Self> {
+impl QuarantineLine {
+    pub(super) fn read(line: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
             edition: Edition,

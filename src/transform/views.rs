@@ -24,6 +24,7 @@
 
 use super::contract::{ColumnType, Contract, TableContract};
 use super::docs::{duckdb_type, spark_type};
+use crate::edition::OPEN_STATUS_NAMES;
 use crate::error::Result;
 use crate::id::AccountName;
 
@@ -278,7 +279,8 @@ SELECT {of_headers},
 FROM purchase_apply_latest h
 LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
              AND own.apply_id IS NOT DISTINCT FROM h.apply_id
-WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
+WHERE h.status_name IN ({})",
+            OPEN_STATUS_NAMES.map(|name| format!("'{name}'")).join(", ")
         )
     }
 
