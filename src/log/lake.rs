@@ -12,7 +12,7 @@ use super::state::{LiveCommit, LogState};
 use crate::error::Result;
 use crate::id::{AccountName, CommitId};
 use crate::store::Store;
-use crate::time::{BeijingTime, Coverage};
+use crate::time::Coverage;
 
 /// The accounts that have a commit log in this lake, in the order of names.
 ///
@@ -124,15 +124,6 @@ impl Lake {
     pub async fn manifest(&self, number: u64) -> Result<Option<Manifest>> {
         let manifest = read::load(&self.store, &self.layout, self.names, number).await?;
         Ok(manifest.map(|(manifest, _)| manifest))
-    }
-
-    /// When the commit with that number was begun: what it covers had been read by then.
-    ///
-    /// # Errors
-    /// As [`Lake::open`].
-    pub(crate) async fn created_at(&self, number: u64) -> Result<Option<BeijingTime>> {
-        let manifest = read::load(&self.store, &self.layout, self.names, number).await?;
-        Ok(manifest.map(|(manifest, _)| manifest.created_at))
     }
 
     /// The bytes of a committed object, checked against what its manifest says of it.

@@ -70,8 +70,10 @@ pub(crate) struct Comparison {
     pub gone: u64,
     /// Invalid records that the lake does not have and that have no readable number or modified time.
     pub unidentified: u64,
-    /// When the first of the landed rows was read, in microseconds since 1970-01-01 00:00:00 UTC.
+    /// When the first of the landed headers was read, in microseconds since 1970-01-01 00:00:00 UTC.
     pub first_read_micros: Option<i64>,
+    /// The earliest modified time of the landed headers, likewise.
+    pub first_modified_micros: Option<i64>,
 }
 
 impl LandedRows {
@@ -112,8 +114,9 @@ impl LandedRows {
         Ok(())
     }
 
-    fn first_read_micros(&self) -> Option<i64> {
-        let times = self.headers.iter().filter_map(|rows| rows.column_by_name(EXTRACTED_AT));
+    /// The earliest time of a column of the headers.
+    fn first_micros(&self, column: &str) -> Option<i64> {
+        let times = self.headers.iter().filter_map(|rows| rows.column_by_name(column));
         let times = times.filter_map(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         times.flat_map(|column| column.iter().flatten()).min()
     }
@@ -131,7 +134,11 @@ pub(crate) fn compare(fresh: &WindowRows, landed: &LandedRows) -> Result<Compari
         landed.invalid.iter().map(|line| (&line.identity, line)).collect();
     let mut seen: HashSet<&Identity> = HashSet::new();
     let mut seen_rows: HashSet<Key<'_>> = HashSet::new();
-    let mut found = Comparison { first_read_micros: landed.first_read_micros(), ..Comparison::default() };
+    let mut found = Comparison {
+        first_read_micros: landed.first_micros(EXTRACTED_AT),
+        first_modified_micros: landed.first_micros("modified"),
+        ..Comparison::default()
+    };
 
     for (key, header) in &fresh_rows.headers {
         let Some((version, identity)) = version(*key) else { continue };

@@ -1,5 +1,6 @@
 //! Random covered windows, walked again in memory and compared with the lake.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -10,12 +11,12 @@ use crate::extract::budget::Limits;
 use crate::extract::pages::Pages as _;
 use crate::extract::walk::{Quit, Walker};
 use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
-use crate::log::{Lake, Table};
+use crate::log::{CommitKind, Lake, Table};
 use crate::parquet::decode_span;
 use crate::pipeline::SyncOptions;
 use crate::pipeline::source::Source;
 use crate::pipeline::spill::BufferedPage;
-use crate::time::{BeijingTime, Clock, Window};
+use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::{Comparison, LandedRows, assemble, compare, table_specs};
 use crate::worker::blocking;
 
@@ -36,7 +37,8 @@ pub(crate) struct SampleAudit {
 pub(crate) struct WindowAudit {
     /// The window.
     pub window: Window,
-    /// When its commit was begun; of several, the first.
+    /// When the commit was begun for which its rows were walked; of several, the first. None where that is not known any
+    /// more, because commits were put together since, or their rows came from raw responses.
     pub committed_at: Option<BeijingTime>,
     /// When it was walked again.
     pub walked_at: BeijingTime,
@@ -82,12 +84,16 @@ impl SampleAudit {
 impl WindowAudit {
     /// How many seconds after `modified` a version came that the lake does not have: at least and at most. It was not
     /// there yet when the window was read, and is there now. The window was read when the first of its rows was, or,
-    /// for all that is known, when it was committed.
+    /// for all that is known, when it was committed. Where that is not known, the rows tell only of versions behind the
+    /// first of them: what comes before it may have been read earlier.
     pub(crate) fn lateness(&self, found: &Comparison, modified: BeijingTime) -> (u64, u64) {
         let first_read =
             found.first_read_micros.and_then(|micros| BeijingTime::from_unix(micros.div_euclid(1_000_000)));
         let since = |time: BeijingTime| u64::try_from(time.unix() - modified.unix()).unwrap_or(0);
-        let read_at = self.committed_at.into_iter().chain(first_read).min();
+        let read_at = match self.committed_at {
+            Some(committed_at) => Some(first_read.map_or(committed_at, |read| read.min(committed_at))),
+            None => first_read.filter(|_| found.first_modified_micros.is_some_and(|first| first <= modified.micros())),
+        };
         (read_at.map_or(0, since), since(self.walked_at))
     }
 }
@@ -154,14 +160,30 @@ fn random(seed: u32, window: Window) -> f64 {
     (f64::from(bits) + 1.0) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// When the commits were begun that cover the window: the first of them.
+/// When the first of the commits was begun for which the seconds of the window were walked; none where a walk is not
+/// known any more.
 async fn committed_at(lake: &Lake, window: Window) -> Result<Option<BeijingTime>> {
     let mut first: Option<BeijingTime> = None;
-    for (commit, _) in lake.state().touching(window) {
-        let Some(live) = lake.state().live().get(&commit) else { continue };
-        first = first.into_iter().chain(lake.created_at(live.number).await?).min();
+    for number in proved_by(lake, window) {
+        let walked = lake.manifest(number).await?.filter(|manifest| manifest.walk.is_some());
+        let Some(manifest) = walked.filter(|manifest| manifest.kind() != CommitKind::Replay) else { return Ok(None) };
+        first = first.into_iter().chain([manifest.created_at]).min();
     }
     Ok(first)
+}
+
+/// The numbers of the manifests that say why the seconds of the window are complete.
+fn proved_by(lake: &Lake, window: Window) -> BTreeSet<u64> {
+    let mut numbers = BTreeSet::new();
+    for (commit, held) in lake.state().touching(window) {
+        let Some(live) = lake.state().live().get(&commit) else { continue };
+        let elsewhere = live.carried.iter().filter(|range| range.window.overlaps(window));
+        numbers.extend(elsewhere.map(|range| range.manifest));
+        let carried: Coverage = live.carried.iter().map(|range| range.window).collect();
+        let is_own = held.intersect(window).is_some_and(|seconds| !carried.gaps(seconds).is_empty());
+        numbers.extend(is_own.then_some(live.number));
+    }
+    numbers
 }
 
 /// What the lake holds of the window, out of every file that may have rows of it. What page files gave has no window of
@@ -255,5 +277,8 @@ mod tests {
         assert_eq!(audited.lateness(&read(900), at(50)), (450, 9_950), "rows that were read again later");
         audited.committed_at = None;
         assert_eq!(audited.lateness(&Comparison::default(), at(50)), (0, 9_950), "nothing is known");
+        let behind = |first: i64| Comparison { first_modified_micros: Some(at(first).micros()), ..read(480) };
+        assert_eq!(audited.lateness(&behind(40), at(50)), (430, 9_950));
+        assert_eq!(audited.lateness(&behind(60), at(50)), (0, 9_950), "rows before the first may be older");
     }
 }
