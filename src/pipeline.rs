@@ -45,7 +45,7 @@ pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
-use lease_session::{HeldLease, Left, LeaseSession, is_swept};
+use lease_session::{HeldLease, LeaseSession, Left, is_swept};
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
@@ -201,7 +201,13 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(account, report.run, options.from, options.merge_limits(resources.page_memory), Arc::clone(&clock))?;
+    let writer_options = writer_options(
+        account,
+        report.run,
+        options.from,
+        options.merge_limits(resources.page_memory),
+        Arc::clone(&clock),
+    )?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));

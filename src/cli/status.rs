@@ -157,7 +157,7 @@ fn runs(account: &Account) -> Vec<String> {
     let mut lines: Vec<String> = checked.into_iter().collect();
     lines.push(match account.last_success_at() {
         Some(at) => format!("  succeeded   at {at}"),
-        None => "  succeeded   when is not known".to_owned(),
+        None => "  succeeded   not known".to_owned(),
     });
     if let Some((run, seen_at)) = account.last_run.at_work {
         lines.push(format!("  at work     run {run}, seen at {seen_at}"));
@@ -304,12 +304,9 @@ mod tests {
             checked_until: Some(at(400)),
             succeeded_at: Some(at(300)),
         };
-        for (newest, ended, at_work, is_last) in [
-            (3, true, false, true),
-            (2, true, false, false),
-            (3, false, false, false),
-            (3, true, true, false),
-        ] {
+        for (newest, ended, at_work, is_last) in
+            [(3, true, false, true), (2, true, false, false), (3, false, false, false), (3, true, true, false)]
+        {
             let end = end(newest);
             account.last_run = LastRun {
                 clean_end: ended.then(|| end.clone()),

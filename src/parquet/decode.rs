@@ -97,7 +97,12 @@ mod tests {
             numbers.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(read(window(0, 99)), names);
-        let some: Vec<String> = names.iter().enumerate().filter(|(row, _)| (7..=8).contains(&(row % 100))).map(|(_, name)| name.clone()).collect();
+        let some: Vec<String> = names
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| (7..=8).contains(&(row % 100)))
+            .map(|(_, name)| name.clone())
+            .collect();
         assert_eq!(read(window(7, 8)), some);
         assert!(read(window(100, 200)).is_empty());
         for (bytes, column) in [(&b"no file"[..], "modified"), (&bytes, "created")] {

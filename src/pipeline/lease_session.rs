@@ -41,7 +41,8 @@ pub(super) struct HeldLease(Lease);
 pub(super) struct Left {
     /// Whether nothing is unknown and nothing left over, as far as the run knows.
     pub(super) is_clean: bool,
-    /// The last second that it has asked the ERP for without a gap; none when it was no sync, or left a gap or an error.
+    /// The last second that it has asked the ERP for without a gap; none when it was no sync, or left a gap or an
+    /// error.
     pub(super) checked_until: Option<BeijingTime>,
 }
 

@@ -130,8 +130,7 @@ pub(crate) fn compare(fresh: &WindowRows, landed: &LandedRows) -> Result<Compari
     let contract = Contract::get()?;
     let fresh_rows = Versions::of([&fresh.headers], [&fresh.details])?;
     let landed_rows = Versions::of(&landed.headers, &landed.details)?;
-    let invalid: HashMap<&Identity, &RecordLine> =
-        landed.invalid.iter().map(|line| (&line.identity, line)).collect();
+    let invalid: HashMap<&Identity, &RecordLine> = landed.invalid.iter().map(|line| (&line.identity, line)).collect();
     let mut seen: HashSet<&Identity> = HashSet::new();
     let mut seen_rows: HashSet<Key<'_>> = HashSet::new();
     let mut found = Comparison {

@@ -37,8 +37,8 @@ pub(crate) struct SampleAudit {
 pub(crate) struct WindowAudit {
     /// The window.
     pub window: Window,
-    /// When the commit was begun for which its rows were walked; of several, the first. None where that is not known any
-    /// more, because commits were put together since, or their rows came from raw responses.
+    /// When the commit was begun for which its rows were walked; of several, the first. None where that is not known
+    /// any more, because commits were put together since, or their rows came from raw responses.
     pub committed_at: Option<BeijingTime>,
     /// When it was walked again.
     pub walked_at: BeijingTime,
