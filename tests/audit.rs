@@ -257,6 +257,28 @@ fn a_lake_that_is_refreshed_meanwhile_is_read_again() {
     assert!(changes.len() == 1 && changes[0]["purchase_apply_no"] == *changed[1].purchase_apply_no, "{account}");
 }
 
+/// Rows that came from raw responses were read before their commit was begun; nothing says when the window was.
+#[test]
+fn a_lake_that_was_rebuilt_knows_no_time_of_its_walks() {
+    let sandbox = erp(60, 20, "2026-06-30 23:59:59");
+    let (kept, rebuilt) = (LakeDir::new(), LakeDir::new());
+    sync(&sandbox, &kept, &[&JUNE[..], &["--keep-raw"]].concat()).expect_code(0);
+    run(program_at(&sandbox).args(["replay", "--from-raw", &kept.text(), "--lake", &rebuilt.text()])).expect_code(0);
+    let first = requisition(sandbox.world(), 0).modified;
+    let (before, after) = (first.plus_seconds(-1), first.plus_seconds(1));
+    for (id, number, modified) in [(900_001, "POA-FIRST", before), (900_002, "POA-NEXT", after)] {
+        sandbox.world().lock().add_as_is(Requisition::plain(id, number, modified));
+    }
+    for (lake, is_known) in [(&kept, true), (&rebuilt, false)] {
+        let account = account(&sandbox, lake, &["--sample", "1000"], 3);
+        let windows = account["sample"]["windows"].as_array().unwrap();
+        assert!(windows.iter().all(|window| window["committed_at"].is_null() != is_known), "{account}");
+        let late = found(&account, "late");
+        let bounds: Vec<bool> = late.iter().map(|late| late["late_at_least_s"].as_u64().unwrap() > 0).collect();
+        assert_eq!(bounds, [is_known, true], "{account}");
+    }
+}
+
 /// A window that is not proved is named, and says nothing of its rows.
 #[test]
 fn a_window_that_is_not_proved_is_named() {

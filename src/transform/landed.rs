@@ -5,7 +5,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 
-use crate::edition::OPEN_STATUS_NAMES;
+use crate::edition::OPEN_STATUSES;
 use crate::requisition::ApplyId;
 use crate::time::BeijingTime;
 
@@ -33,7 +33,7 @@ pub struct LandedHeader {
 impl LandedHeader {
     /// Whether it waits for purchase orders, as the view of open requisitions has it.
     pub(crate) fn is_open(&self) -> bool {
-        self.status_name.as_deref().is_some_and(|name| OPEN_STATUS_NAMES.contains(&name))
+        self.status_name.as_deref().is_some_and(|name| OPEN_STATUSES.contains(&name))
     }
 }
 

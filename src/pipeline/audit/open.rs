@@ -12,7 +12,7 @@ use crate::pipeline::ask::{query_number, rows_of};
 use crate::pipeline::source::Source;
 use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
-use crate::transform::{LandedHeader, LandedHeaders, OpenVersion, OpenVersions, Page, Quarantined, assemble};
+use crate::transform::{LandedHeader, LandedHeaders, OldestOpen, OpenRequisition, Page, Quarantined, assemble};
 
 /// What the ERP says of the oldest open requisitions of the lake.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) struct OpenAudit {
 #[derive(Debug)]
 pub(crate) struct OpenFinding {
     /// What the lake says last.
-    pub lake: OpenVersion,
+    pub lake: OpenRequisition,
     /// What the ERP says.
     pub difference: OpenDifference,
 }
@@ -99,15 +99,15 @@ pub(super) async fn ask_for_oldest(
 }
 
 /// The oldest open requisitions of the lake by number, in two passes over the files of headers.
-async fn oldest_open(lake: &Lake, wanted: usize) -> Result<Vec<Vec<OpenVersion>>> {
-    let mut search = OpenVersions::wanting(wanted);
+async fn oldest_open(lake: &Lake, wanted: usize) -> Result<Vec<Vec<OpenRequisition>>> {
+    let mut search = OldestOpen::wanting(wanted);
     let files = lake.files(Table::PurchaseApply);
     for file in &files {
-        search = show(lake, file, search, OpenVersions::note).await?;
+        search = show(lake, file, search, OldestOpen::note).await?;
     }
     let Some(last) = search.last_wanted() else { return Ok(Vec::new()) };
     for file in files.iter().filter(|file| file.entry.min_modified <= last) {
-        search = show(lake, file, search, OpenVersions::pick).await?;
+        search = show(lake, file, search, OldestOpen::pick).await?;
     }
     Ok(search.picked())
 }
@@ -116,11 +116,11 @@ async fn oldest_open(lake: &Lake, wanted: usize) -> Result<Vec<Vec<OpenVersion>>
 async fn show(
     lake: &Lake,
     file: &LakeFile,
-    mut search: OpenVersions,
-    pass: fn(&mut OpenVersions, &RecordBatch),
-) -> Result<OpenVersions> {
+    mut search: OldestOpen,
+    pass: fn(&mut OldestOpen, &RecordBatch),
+) -> Result<OldestOpen> {
     read_file(lake, &file.entry, move |file| {
-        for batch in decode_columns(file, &OpenVersions::COLUMNS)? {
+        for batch in decode_columns(file, &OldestOpen::COLUMNS)? {
             pass(&mut search, &batch?);
         }
         Ok(search)

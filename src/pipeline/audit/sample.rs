@@ -11,7 +11,7 @@ use crate::extract::budget::Limits;
 use crate::extract::pages::Pages as _;
 use crate::extract::walk::{Quit, Walker};
 use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
-use crate::log::{CommitKind, Lake, Table};
+use crate::log::{CommitKind, Lake, LogState, Table};
 use crate::parquet::decode_span;
 use crate::pipeline::SyncOptions;
 use crate::pipeline::source::Source;
@@ -164,7 +164,7 @@ fn random(seed: u32, window: Window) -> f64 {
 /// known any more.
 async fn committed_at(lake: &Lake, window: Window) -> Result<Option<BeijingTime>> {
     let mut first: Option<BeijingTime> = None;
-    for number in proved_by(lake, window) {
+    for number in proved_by(lake.state(), window) {
         let walked = lake.manifest(number).await?.filter(|manifest| manifest.walk.is_some());
         let Some(manifest) = walked.filter(|manifest| manifest.kind() != CommitKind::Replay) else { return Ok(None) };
         first = first.into_iter().chain([manifest.created_at]).min();
@@ -173,10 +173,10 @@ async fn committed_at(lake: &Lake, window: Window) -> Result<Option<BeijingTime>
 }
 
 /// The numbers of the manifests that say why the seconds of the window are complete.
-fn proved_by(lake: &Lake, window: Window) -> BTreeSet<u64> {
+fn proved_by(state: &LogState, window: Window) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
-    for (commit, held) in lake.state().touching(window) {
-        let Some(live) = lake.state().live().get(&commit) else { continue };
+    for (commit, held) in state.touching(window) {
+        let Some(live) = state.live().get(&commit) else { continue };
         let elsewhere = live.carried.iter().filter(|range| range.window.overlaps(window));
         numbers.extend(elsewhere.map(|range| range.manifest));
         let carried: Coverage = live.carried.iter().map(|range| range.window).collect();
@@ -235,6 +235,8 @@ async fn compare_window(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::land::testing::{binding, covering};
+    use crate::log::{CarriedRange, Manifest};
 
     fn window(first: i64, last: i64) -> Window {
         let at = |second| BeijingTime::from_unix(1_790_000_000 + second).expect("a time");
@@ -260,6 +262,25 @@ mod tests {
         let covered = || (1..100).map(|n| (window(n * 10, n * 10 + 9), 0)).chain([(full, 900)]);
         let times = (0..200).filter(|seed| choose(covered(), 1, *seed) == [full]).count();
         assert!((150..200).contains(&times), "{times} of 200, nine in ten are expected");
+    }
+
+    #[test]
+    fn a_carried_second_was_walked_for_the_manifest_that_proved_it() {
+        let mut state = LogState::new(binding().name);
+        let add = |state: &mut LogState, manifest: &Manifest| {
+            state.apply(manifest, crate::log::Sha256::of(b"x")).expect("follows");
+            manifest.id
+        };
+        let sync = covering(&state, CommitKind::Sync, window(0, 9));
+        let removes = vec![add(&mut state, &sync)];
+        let mut refresh = Manifest { removes, ..covering(&state, CommitKind::Refresh, window(0, 9)) };
+        refresh.commits[0].carried = vec![CarriedRange { window: window(0, 4), manifest: 1 }];
+        add(&mut state, &refresh);
+        let next = covering(&state, CommitKind::Sync, window(10, 19));
+        add(&mut state, &next);
+        for (first, last, numbers) in [(0, 4, vec![1]), (5, 9, vec![2]), (4, 5, vec![1, 2]), (8, 30, vec![2, 3])] {
+            assert_eq!(proved_by(&state, window(first, last)).into_iter().collect::<Vec<_>>(), numbers);
+        }
     }
 
     #[test]

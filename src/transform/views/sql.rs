@@ -17,7 +17,7 @@
 
 use super::super::contract::Contract;
 use super::{Engine, Extent, columns};
-use crate::edition::OPEN_STATUS_NAMES;
+use crate::edition::OPEN_STATUSES;
 use crate::id::AccountName;
 
 /// So many positions have a bit of their own in an integer of 64 bits that is never negative.
@@ -116,7 +116,7 @@ WHERE d.place = 1"
     /// The view of the requisitions that wait for purchase orders.
     pub(super) fn open(&self) -> String {
         let Self { create, headers, details, of_headers, .. } = self;
-        let names = OPEN_STATUS_NAMES.map(|name| format!("'{name}'")).join(", ");
+        let names = OPEN_STATUSES.map(|name| format!("'{name}'")).join(", ");
         let is_open = format!("h.status_name IN ({names})");
         let candidates = where_all(&[is_open.clone(), self.of_account("h")]);
         let chosen = self.chosen("candidate");

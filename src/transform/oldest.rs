@@ -14,7 +14,7 @@ use crate::time::BeijingTime;
 
 /// What the lake says last of an open requisition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OpenVersion {
+pub(crate) struct OpenRequisition {
     /// Its number.
     pub number: String,
     /// Its row, without quantities.
@@ -23,12 +23,12 @@ pub(crate) struct OpenVersion {
 
 /// The search for the oldest open requisitions.
 #[derive(Debug)]
-pub(crate) struct OpenVersions {
+pub(crate) struct OldestOpen {
     hasher: RandomState,
     latest: HashMap<u64, Latest, RandomState>,
     wanted: usize,
     /// By modified time in microseconds and number; several where requisitions share their number and that second.
-    oldest: BTreeMap<(i64, String), Vec<OpenVersion>>,
+    oldest: BTreeMap<(i64, String), Vec<OpenRequisition>>,
 }
 
 /// The greatest modified time of a number, and whether a row of that time is open.
@@ -38,7 +38,7 @@ struct Latest {
     is_open: bool,
 }
 
-impl OpenVersions {
+impl OldestOpen {
     /// The columns that both passes read.
     pub(crate) const COLUMNS: [&str; 5] = ["purchase_apply_no", "apply_id", "status", "status_name", "modified"];
 
@@ -88,7 +88,7 @@ impl OpenVersions {
                 && is_old
                 && let Some(header) = headers.header(row).filter(LandedHeader::is_open)
             {
-                let version = OpenVersion { number: number.to_owned(), header };
+                let version = OpenRequisition { number: number.to_owned(), header };
                 self.oldest.entry((modified_micros, number.to_owned())).or_default().push(version);
                 if self.oldest.len() > self.wanted {
                     self.oldest.pop_last();
@@ -98,7 +98,7 @@ impl OpenVersions {
     }
 
     /// What was picked, the oldest first, by number.
-    pub(crate) fn picked(self) -> Vec<Vec<OpenVersion>> {
+    pub(crate) fn picked(self) -> Vec<Vec<OpenRequisition>> {
         self.oldest.into_values().collect()
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn oldest(wanted: usize, batches: &[RecordBatch]) -> Vec<(String, usize)> {
-        let mut search = OpenVersions::wanting(wanted);
+        let mut search = OldestOpen::wanting(wanted);
         batches.iter().for_each(|batch| search.note(batch));
         batches.iter().for_each(|batch| search.pick(batch));
         search.picked().into_iter().map(|found| (found[0].number.clone(), found.len())).collect()
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(oldest(2, &batches), named(&[("D", 1), ("B", 1)]));
         let backwards: Vec<RecordBatch> = batches.iter().rev().cloned().collect();
         assert_eq!(oldest(3, &backwards), oldest(3, &batches), "the order of files does not count");
-        let mut search = OpenVersions::wanting(2);
+        let mut search = OldestOpen::wanting(2);
         assert_eq!(search.last_wanted(), None);
         batches.iter().for_each(|batch| search.note(batch));
         assert_eq!(search.last_wanted().map(BeijingTime::unix), Some(20));
