@@ -54,7 +54,16 @@ fn the_same_content_is_the_same_whoever_read_it_and_whatever_the_order_of_extra(
         requisition("A", 1, r#","x2":null,"x1":{"b":[1,{"c":"中"}], "a":1}"#, r#","y2":2,"y1":1.0"#),
     ];
     let found = compared(&before, &now);
-    assert_eq!(found, Comparison { given: 2, first_read_micros: Some(5), ..Comparison::default() });
+    let first = BeijingTime::parse(&format!("{MINUTE}:01")).expect("a time").micros();
+    assert_eq!(
+        found,
+        Comparison {
+            given: 2,
+            first_read_micros: Some(5),
+            first_modified_micros: Some(first),
+            ..Comparison::default()
+        }
+    );
 }
 
 #[test]
