@@ -7,6 +7,7 @@
 
 mod accounts;
 mod ask;
+mod audit;
 mod compact;
 mod forecast;
 mod interrupt;
@@ -36,6 +37,9 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
+pub(crate) use audit::{
+    AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
+};
 use compact::AfterSync;
 pub use compact::{Compact, Compacted};
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
@@ -325,14 +329,18 @@ fn writer_options(
     merge: MergeLimits,
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
-    let binding = Binding {
+    let (binding, contract) = (binding(account), contract_version()?);
+    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
+}
+
+/// What a lake binds the account's name to.
+fn binding(account: &AccountSettings) -> Binding {
+    Binding {
         name: account.name.clone(),
         edition: account.edition,
         sid: account.sid.clone(),
         host: account.gateway_host(),
-    };
-    let contract = contract_version()?;
-    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
+    }
 }
 
 /// A page size that the gateways accept.

@@ -7,6 +7,7 @@
 mod support;
 
 mod accounts;
+mod audit;
 mod bad_input;
 mod completeness;
 #[cfg(unix)]
@@ -45,6 +46,7 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod status;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;

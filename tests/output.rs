@@ -36,6 +36,7 @@ fn every_command_that_cannot_write_its_output_says_so() {
         &["plan", "--lake", &path, "--to", "2026-06-30"],
         &["check"],
         &["get", "CG1"],
+        &["audit", "--sample", "1", "--lake", &path],
         &["sync", "--lake", &path],
         &["sync", "--json", "--lake", &path],
         &["replay", "--from-raw", &raw.text(), "--lake", &LakeDir::new().text()],

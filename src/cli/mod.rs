@@ -4,6 +4,8 @@
 //! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
+mod audit;
+mod audit_text;
 mod check;
 mod compact;
 mod demo;
@@ -59,9 +61,9 @@ Any number of accounts, and the lake, by a file: --config, else WDT_CONFIG, else
 A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
 and other AWS_* names; see the README, \"Lakes on S3\".
 
-Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records or with stops that are
-not known to have stopped, 4 credentials or address refused, 5 gateway unavailable, 6 lake unavailable, held or in
-conflict, 7 incomplete (safe to run again), 8 defect found.";
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are
+not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake
+unavailable, held or in conflict, 7 incomplete (safe to run again), 8 defect found.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -75,6 +77,8 @@ enum Command {
     Check(check::Args),
     /// Ask the ERP for requisitions by number and print them.
     Get(get::Args),
+    /// Compare random windows and old open requisitions with the ERP; exit code 3 when something differs.
+    Audit(audit::Args),
     /// Stop partly referenced requisitions, with every outcome on record; flagship only.
     Stop(stop::Args),
     /// Rebuild a lake without the ERP, from pages that were kept.
@@ -147,6 +151,7 @@ impl Command {
                 | Self::Views(_)
                 | Self::Schema(_)
                 | Self::Verify(_)
+                | Self::Audit(_)
                 | Self::Check(_)
                 | Self::Doctor(_)
         )
@@ -173,6 +178,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Plan(args) => Box::pin(plan::run(&args)).await,
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
+            Command::Audit(args) => Box::pin(audit::run(&args)).await,
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
             Command::Compact(args) => Box::pin(compact::run(&args)).await,

@@ -57,10 +57,13 @@ pub(crate) struct CleanEnd {
     pub(crate) newest: Option<u64>,
     /// When data files were last listed and swept.
     pub(crate) last_sweep: BeijingTime,
-    /// The last second of modified time that it has asked the ERP for, where it asked without a gap: an empty end of
-    /// the range is not committed.
+    /// The last second of modified time that it or a run before has asked the ERP for, where that asked without a gap:
+    /// an empty end of the range is not committed.
     #[serde(default)]
     pub(crate) checked_until: Option<BeijingTime>,
+    /// When it or a run before ended as a sync that left no gap in its range.
+    #[serde(default)]
+    pub(crate) succeeded_at: Option<BeijingTime>,
 }
 
 /// The object. Unknown fields are ignored: a lease is never worth an error.
@@ -389,7 +392,8 @@ mod tests {
         let at_work = last_run(&store, account(), now).await.expect("read").at_work;
         assert_eq!(at_work, Some((lease.keeper.run, now)));
         let (run, checked_until) = (lease.keeper.run, Some(now.plus_seconds(-60)));
-        let end = CleanEnd { run, ended_at: now, newest: Some(7), last_sweep: now, checked_until };
+        let end =
+            CleanEnd { run, ended_at: now, newest: Some(7), last_sweep: now, checked_until, succeeded_at: Some(now) };
         lease.release(Some(end.clone())).await;
         let told = last_run(&store, account(), now).await.expect("read");
         assert_eq!(told, LastRun { clean_end: Some(end.clone()), last_end: Some(end.clone()), at_work: None });

@@ -24,6 +24,18 @@ pub fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>> {
     reader.map(|batch| batch.map_err(|error| damaged(error.into()))).collect()
 }
 
+/// The rows of a file, a batch at a time, with no other columns than those named. Takes its time: call it off the async
+/// threads.
+///
+/// # Errors
+/// As [`decode`]; what is broken further on is the error of its batch.
+pub(crate) fn decode_columns(file: File, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(damaged)?;
+    Ok(reader.map(|batch| batch.map_err(|error| damaged(error.into()))))
+}
+
 /// The rows of a file whose `modified` lies in `span`, a batch at a time; of the others no more than that column is
 /// read. Takes its time: call it off the async threads.
 ///

@@ -41,7 +41,8 @@ pub(super) struct HeldLease(Lease);
 pub(super) struct Left {
     /// Whether nothing is unknown and nothing left over, as far as the run knows.
     pub(super) is_clean: bool,
-    /// The last second that it has asked the ERP for without a gap, if it has.
+    /// The last second that it has asked the ERP for without a gap; none when it was no sync, or left a gap or an
+    /// error.
     pub(super) checked_until: Option<BeijingTime>,
 }
 
@@ -89,9 +90,11 @@ impl HeldLease {
         let ended_at = writer.now();
         let before = self.0.last_run().last_end.as_ref();
         let last_sweep = writer.swept_at().or_else(|| before.map(|end| end.last_sweep))?;
-        let checked_until = left.checked_until.or_else(|| before.and_then(|end| end.checked_until));
+        // An earlier run may have asked further, and a run of an old range takes nothing from that.
+        let checked_until = left.checked_until.max(before.and_then(|end| end.checked_until));
+        let succeeded_at = left.checked_until.map(|_| ended_at).or_else(|| before.and_then(|end| end.succeeded_at));
         let newest = writer.with_state(|state| state.newest().map(|newest| newest.number)).await;
-        Some(CleanEnd { run: writer.run(), ended_at, newest, last_sweep, checked_until })
+        Some(CleanEnd { run: writer.run(), ended_at, newest, last_sweep, checked_until, succeeded_at })
     }
 }
 

@@ -21,11 +21,12 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
-use self::lines::RecordLine;
+pub(super) use self::lines::RecordLine;
 pub(crate) use self::quarantine::Touched;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
-use self::versions::{Key, SameRow, by_version, is_in, keys, mismatched, second, unreadable_times};
+pub(super) use self::versions::{Key, keys};
+use self::versions::{SameRow, by_version, is_in, mismatched, second, unreadable_times};
 use super::assemble::{Remarks, WindowRows};
 use super::contract::Contract;
 use crate::error::{Error, Result};

@@ -5,6 +5,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 
+use crate::edition::OPEN_STATUSES;
 use crate::requisition::ApplyId;
 use crate::time::BeijingTime;
 
@@ -27,6 +28,13 @@ pub struct LandedHeader {
     pub ref_scaled: Option<i128>,
     /// The quantity not referenced yet.
     pub open_scaled: Option<i128>,
+}
+
+impl LandedHeader {
+    /// Whether it waits for purchase orders, as the view of open requisitions has it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.status_name.as_deref().is_some_and(|name| OPEN_STATUSES.contains(&name))
+    }
 }
 
 /// Rows of `purchase_apply`.

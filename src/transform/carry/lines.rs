@@ -26,21 +26,21 @@ pub(super) type IdAndNumber<'a> = (Option<ApplyId>, Option<&'a str>);
 
 /// A quarantined record, read back from its line.
 #[derive(Debug)]
-pub(super) struct RecordLine {
-    pub(super) identity: Identity,
+pub(in crate::transform) struct RecordLine {
+    pub(in crate::transform) identity: Identity,
     modified: Option<BeijingTime>,
     number: Option<String>,
     reason: String,
     edition: Edition,
     /// The window that was requested when it was read.
     window: Option<Window>,
-    raw: String,
+    pub(in crate::transform) raw: String,
 }
 
 impl RecordLine {
     /// # Errors
     /// [`ErrorKind::Defect`] when it is no line of a quarantine file.
-    pub(super) fn read(line: &str) -> Result<Self> {
+    pub(in crate::transform) fn read(line: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
             edition: Edition,
