@@ -7,6 +7,7 @@
 
 mod accounts;
 mod ask;
+mod changes;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -20,6 +21,7 @@ mod replay;
 mod report;
 mod requester;
 mod run;
+mod runs;
 mod source;
 mod spill;
 mod stop;
@@ -35,6 +37,7 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
+pub(crate) use changes::{Changes, ChangesTable, ChangesToken, RowSink, changes};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -49,6 +52,7 @@ pub use report::Progress;
 pub use report::SyncReport;
 pub(crate) use report::{Gap, Tried};
 use run::Run;
+pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 
