@@ -8,6 +8,7 @@ mod support;
 
 mod accounts;
 mod bad_input;
+mod changes;
 mod completeness;
 #[cfg(unix)]
 mod crash;

@@ -30,8 +30,8 @@ pub(super) struct Args {
     /// The token that the last run printed; without it all rows are given.
     #[arg(long, value_name = "TOKEN")]
     since: Option<String>,
-    /// Where the rows go; `-` is standard output, and the token then goes to standard error. A file that stands there is
-    /// replaced.
+    /// Where the rows go; `-` is standard output, and the token then goes to standard error. A file that stands there
+    /// is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// As what; without it as the name of the file ends, and to standard output as `arrows`.

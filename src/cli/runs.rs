@@ -81,7 +81,8 @@ fn to_text(run: &PastRun) -> String {
         format!("{} purchase_apply_detail", thousands(rows(run, Table::PurchaseApplyDetail))),
     ];
     let others = [(rows(run, Table::StopReference), Table::StopReference.name()), (run.quarantined, "quarantined")];
-    landed.extend(others.iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{} {what}", thousands(*rows))));
+    landed
+        .extend(others.iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{} {what}", thousands(*rows))));
     lines.push(format!("  rows        {}", landed.join(", ")));
     lines.push(format!("  calls       {}", thousands(run.calls)));
     let manifests = plural(run.manifests, "manifest");

@@ -51,8 +51,8 @@ pub(crate) fn decode_span(
     batches(keeping(builder, modified, is_in)?)
 }
 
-/// The rows of a file that one of `commits` first landed, by the column `commit_id`, a batch at a time; of the others no
-/// more than that column is read. Without `commits` it is all rows. Takes its time: call it off the async threads.
+/// The rows of a file that one of `commits` first landed, by the column `commit_id`, a batch at a time; of the others
+/// no more than that column is read. Without `commits` it is all rows. Takes its time: call it off the async threads.
 ///
 /// # Errors
 /// As [`decode_span`]; also for an id that is none.
@@ -131,7 +131,12 @@ mod tests {
             numbers.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(read(window(0, 99)), names);
-        let some: Vec<String> = names.iter().enumerate().filter(|(row, _)| (7..=8).contains(&(row % 100))).map(|(_, name)| name.clone()).collect();
+        let some: Vec<String> = names
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| (7..=8).contains(&(row % 100)))
+            .map(|(_, name)| name.clone())
+            .collect();
         assert_eq!(read(window(7, 8)), some);
         assert!(read(window(100, 200)).is_empty());
         for (bytes, column) in [(&b"no file"[..], "modified"), (&bytes, "created")] {

@@ -91,7 +91,9 @@ impl ChangesTable {
         let column = |field: &Arc<Field>| -> ArrayRef {
             match rows.column_by_name(field.name()) {
                 Some(column) => Arc::clone(column),
-                None if field.name() == ACCOUNT => Arc::new(StringArray::new_repeated(account.as_str(), rows.num_rows())),
+                None if field.name() == ACCOUNT => {
+                    Arc::new(StringArray::new_repeated(account.as_str(), rows.num_rows()))
+                }
                 None => new_null_array(field.data_type(), rows.num_rows()),
             }
         };

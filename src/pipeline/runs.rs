@@ -175,3 +175,114 @@ impl PastRun {
         self.last_at = self.last_at.max(manifest.created_at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::land::testing::{HeldClock, binding, checkpoints, new_commit, options};
+    use crate::land::{
+        CleanEnd, CommitOutcome, Lease, LeaseWait, NewCommit, NewFile, NewManifest, NewRows, Writer, WriterOptions,
+    };
+    use crate::store::Store;
+
+    const NOW: i64 = 1_790_000_000;
+
+    async fn writer_at(store: &Store, seconds: i64) -> Writer {
+        let options = WriterOptions { clock: Arc::new(HeldClock::at(seconds)), ..options() };
+        Writer::open(store.clone(), options).await.expect("opened").with_checkpoints_every(2)
+    }
+
+    async fn land(writer: &Writer, new: NewManifest) {
+        assert!(matches!(writer.land(new).await, Ok(CommitOutcome::Committed(_))));
+    }
+
+    /// One that carries all rows of the live commits that begin in these seconds.
+    async fn compaction(writer: &Writer, seconds: std::ops::RangeInclusive<i64>) -> NewManifest {
+        let lake = writer.view().await;
+        let is_in = |window: Window| seconds.contains(&window.start().unix());
+        let live = lake.state().live().iter();
+        let live: Vec<_> = live.filter(|(_, live)| live.window.is_some_and(is_in)).collect();
+        let files = |table: Table| {
+            let files = live.iter().flat_map(|(_, live)| &live.files);
+            files.filter(|file| file.table == table.name()).cloned().collect()
+        };
+        let file = |table| {
+            let spec = crate::parquet::TableSpec { table, ..crate::land::testing::header_spec() };
+            let rows = NewRows::Carried { files: files(table), filter: None };
+            NewFile { spec: Arc::new(spec), span: None, part: None, rows }
+        };
+        let window = live.iter().filter_map(|(_, live)| live.window).reduce(Window::hull);
+        let files = vec![file(Table::PurchaseApply), file(Table::PurchaseApplyDetail)];
+        let commit = NewCommit { files, ..NewCommit::of(CommitKind::Compaction, window) };
+        let removes = live.iter().map(|(id, _)| **id).collect();
+        NewManifest { walk: None, commits: vec![commit], removes, raw: None }
+    }
+
+    async fn listed(store: &Store, limit: usize) -> Result<Vec<PastRun>> {
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        runs(&lake, limit, BeijingTime::from_unix(NOW).expect("a time")).await
+    }
+
+    #[tokio::test]
+    async fn runs_are_told_apart_and_no_more_is_read_than_they_need() {
+        let store = Store::memory();
+        let old = writer_at(&store, NOW - 86_400).await;
+        for nth in 0..i64::try_from(CHUNK).expect("few") + 6 {
+            land(&old, new_commit(nth * 10, nth * 10 + 9)).await;
+        }
+        let (one, other) = (writer_at(&store, NOW - 60).await, writer_at(&store, NOW - 30).await);
+        land(&one, new_commit(2_000, 2_009)).await;
+        land(&other, new_commit(3_000, 3_004)).await;
+        land(&one, new_commit(2_010, 2_019)).await;
+        land(&one, compaction(&one, 2_000..=2_019).await).await;
+
+        let found = listed(&store, 3).await.expect("listed");
+        assert_eq!(found.iter().map(|run| run.run).collect::<Vec<_>>(), [one.run(), other.run(), old.run()]);
+        let window = crate::land::testing::window;
+        assert_eq!(found[0].kinds, [CommitKind::Sync, CommitKind::Compaction]);
+        assert_eq!((found[0].range(), found[0].calls, found[0].manifests), (Some(window(2_000, 2_019)), 2, 3));
+        assert_eq!((found[0].rows[&Table::PurchaseApply], found[0].rows[&Table::PurchaseApplyDetail]), (20, 20));
+        assert_eq!((found[1].rows[&Table::PurchaseApply], found[1].range()), (5, Some(window(3_000, 3_004))));
+        assert_eq!((found[2].manifests, found[2].range()), (CHUNK + 6, Some(window(0, (70 - 1) * 10 + 9))));
+        assert_eq!((found[2].first_at, found[2].last_at), (found[2].last_at, found[2].first_at));
+
+        // What the newest two do not need may be gone.
+        one.leave_checkpoint().await;
+        assert!(!checkpoints(&store).await.is_empty());
+        let lake = Lake::open(store.clone(), binding().name).await.expect("opened");
+        store.delete(&lake.layout().manifest(1)).await.expect("deleted");
+        assert_eq!(listed(&store, 2).await.expect("listed"), found[..2]);
+        assert_eq!(listed(&store, 3).await.expect_err("missing").kind(), ErrorKind::Defect);
+    }
+
+    #[tokio::test]
+    async fn the_lease_tells_of_the_end_of_the_last_run_alone() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(NOW)));
+        let (first, second) = (writer_at(&store, NOW).await, writer_at(&store, NOW).await);
+        let lease = async |writer: &Writer| {
+            let never = std::future::pending();
+            let (clock, name) = (Arc::clone(&clock) as _, binding().name);
+            Lease::acquire(store.clone(), name, writer.run(), clock, LeaseWait::No, never).await
+        };
+        let ends = async || listed(&store, 9).await.expect("listed").iter().map(|run| run.end).collect::<Vec<_>>();
+        assert_eq!(ends().await, []);
+        let ended_at = BeijingTime::from_unix(NOW + 5).expect("a time");
+        let clean = |writer: &Writer| {
+            let (run, last_sweep) = (writer.run(), ended_at);
+            Some(CleanEnd { run, ended_at, newest: None, last_sweep, checked_until: None })
+        };
+        land(&first, new_commit(0, 9)).await;
+        let held = lease(&first).await.expect("an answer").expect("free");
+        assert_eq!(ends().await, [RunEnd::AtWork]);
+        held.release(clean(&first)).await;
+        assert_eq!(ends().await, [RunEnd::At(ended_at)]);
+        land(&second, new_commit(10, 19)).await;
+        let held = lease(&second).await.expect("an answer").expect("free");
+        assert_eq!(ends().await, [RunEnd::AtWork, RunEnd::At(ended_at)], "it is the last that has ended");
+        held.release(clean(&second)).await;
+        assert_eq!(ends().await, [RunEnd::At(ended_at), RunEnd::Unknown]);
+    }
+}

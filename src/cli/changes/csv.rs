@@ -118,7 +118,12 @@ mod tests {
         let expected = format!(
             "\"text, of a row\",time,num,small,large\nplain 采购,{},-0.0005,0,\n\"\",{},0.0000,-1,\n\"a,b\",{},1.2345,-2,\n\
              \"say \"\"so\"\"\",{},999999999999999.9999,-3,\n\"two\nlines\r\",{},-1.0000,-4,\n blank ,{},0.0001,-5,\n,,0.0000,-6,\n",
-            at(0), at(1), at(2), at(3), at(4), at(5)
+            at(0),
+            at(1),
+            at(2),
+            at(3),
+            at(4),
+            at(5)
         );
         assert_eq!(String::from_utf8(csv.into_inner()).expect("UTF-8"), expected);
     }

@@ -69,9 +69,7 @@ impl RowsWriter {
     pub(super) fn begin(format: RowsFormat, schema: &SchemaRef, file: File) -> Result<Self> {
         let buffered = |file| BufWriter::with_capacity(1 << 16, file);
         Ok(match format {
-            RowsFormat::Arrow => {
-                Self::Arrow(Box::new(FileWriter::try_new(buffered(file), schema).map_err(of_arrow)?))
-            }
+            RowsFormat::Arrow => Self::Arrow(Box::new(FileWriter::try_new(buffered(file), schema).map_err(of_arrow)?)),
             RowsFormat::Arrows => {
                 Self::Arrows(Box::new(StreamWriter::try_new(buffered(file), schema).map_err(of_arrow)?))
             }

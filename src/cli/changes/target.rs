@@ -25,7 +25,8 @@ impl NewFileAt {
                 .with("path", path.display())
                 .hint("name a file, or `-` for standard output"));
         }
-        let name = path.file_name().ok_or_else(|| Error::usage("this is no name of a file").with("path", path.display()))?;
+        let name =
+            path.file_name().ok_or_else(|| Error::usage("this is no name of a file").with("path", path.display()))?;
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
         builder.prefix(&prefix).suffix(".tmp");

@@ -91,8 +91,7 @@ impl World {
     async fn live(&self) -> Vec<(Window, CommitId, Vec<FileEntry>)> {
         let lake = self.writer.view().await;
         let live = lake.state().live().iter();
-        let mut live: Vec<_> =
-            live.filter_map(|(id, live)| Some((live.window?, *id, live.files.clone()))).collect();
+        let mut live: Vec<_> = live.filter_map(|(id, live)| Some((live.window?, *id, live.files.clone()))).collect();
         live.sort_by_key(|(window, ..)| *window);
         live
     }
@@ -154,7 +153,9 @@ struct Given(Vec<String>);
 
 impl RowSink for Given {
     fn take(&mut self, rows: &RecordBatch) -> Result<()> {
-        assert!(rows.column_by_name("account").expect("accounts").as_string::<i32>().iter().all(|one| one == Some("acme")));
+        assert!(
+            rows.column_by_name("account").expect("accounts").as_string::<i32>().iter().all(|one| one == Some("acme"))
+        );
         self.0.extend(numbers_of(rows));
         Ok(())
     }
@@ -227,7 +228,10 @@ async fn files_without_new_rows_are_not_read() {
     assert!(none.is_empty() && same.next == before.next);
     world.sync(2).await;
     let (new, next) = read(&store, Some(&before.next)).await;
-    assert_eq!((new, next.accounts[0].after), (world.new_after(before.accounts[0].newest), Some(before.accounts[0].newest)));
+    assert_eq!(
+        (new, next.accounts[0].after),
+        (world.new_after(before.accounts[0].newest), Some(before.accounts[0].newest))
+    );
 }
 
 #[tokio::test]
@@ -287,7 +291,8 @@ struct Compactor {
 
 impl FaultInjection for Compactor {
     fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
-        let is_read = matches!(moment, InjectedAt::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"));
+        let is_read =
+            matches!(moment, InjectedAt::Before(Effect { op: Op::Get, path, .. }) if path.ends_with(".parquet"));
         let is_due = is_read && {
             let mut left = self.left.lock().expect("no panic");
             let is_due = *left > 0;
