@@ -37,7 +37,7 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
-pub(crate) use changes::{Changes, ChangesTable, ChangesToken, RowSink, changes};
+pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;

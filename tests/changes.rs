@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wdt_lake::sandbox::{Credentials, Options, Quantity, Sandbox, generate};
 
+use crate::stop::{flagship, partly, stop};
 use crate::support::{LakeDir, Said, at, erp, program, python, run, sync};
 
 /// A reader of a lake with a folder for what it gets.
@@ -80,14 +81,13 @@ fn every_row_is_given_once_whatever_sync_does() {
         let quantity = Quantity(quantity);
         sandbox.world().lock().edit_at(number, at(modified), |one| one.details[0].real_num = quantity).unwrap();
     };
+    std::fs::create_dir(lake.path()).unwrap();
     for table in ["purchase_apply", "purchase_apply_detail"] {
-        let lake = lake.copy();
-        let reader = Reader { lake: lake.text(), ..Reader::of(&lake) };
         let (none, token) = reader.rows(table, None);
         assert_eq!((none, token.as_str()), (vec![], table), "a lake without anything has a token too");
     }
     sync(&sandbox, &lake, &to("2026-06-10")).expect_code(0);
-    let (first, token) = reader.rows("purchase_apply", None);
+    let (first, token) = reader.rows("purchase_apply", Some("purchase_apply"));
     let (first_details, details_token) = reader.rows("purchase_apply_detail", None);
     assert!(first.len() > 50 && first_details.len() > first.len());
     let (none, same) = reader.rows("purchase_apply", Some(&token));
@@ -232,7 +232,7 @@ fn what_cannot_be_given_whole_is_not_given() {
     refused(try_with("purchase_apply_detail", Some(&token), &["--out", &out]), 2, "of another table");
     refused(try_with("purchase", None, &["--out", &out]), 2, "no table");
     refused(try_with("purchase_apply", None, &["--out", &reader.text("new.txt")]), 2, "--format");
-    refused(try_with("purchase_apply", None, &["--out", &reader.text("")]), 2, "is no file");
+    refused(try_with("purchase_apply", None, &["--out", &reader.text(""), "--format", "csv"]), 2, "is no file");
     refused(try_with("purchase_apply", None, &["--out", &reader.text("none/new.csv")]), 1, "cannot write the file");
     refused(try_with("purchase_apply", None, &["--json", "--out", "-"]), 2, "standard output");
     refused(try_with("purchase_apply", None, &["--out", &out, "--token-file", &out]), 2, "the same file");
@@ -243,7 +243,9 @@ fn what_cannot_be_given_whole_is_not_given() {
     let of_other = Reader { lake: other.text(), folder: TempDir::new().unwrap() };
     let said = run(&mut of_other.command("purchase_apply", Some(&token), &["--out", &out]));
     refused(said, 2, "of another lake");
-    let empty = Reader::of(&LakeDir::new());
+    let empty = LakeDir::new();
+    std::fs::create_dir(empty.path()).unwrap();
+    let empty = Reader::of(&empty);
     refused(run(&mut empty.command("purchase_apply", Some(&token), &["--out", &out])), 2, "of another lake");
 
     // A damaged file is named, and nothing of the sound ones is given.
@@ -286,11 +288,28 @@ fn standard_output_takes_rows_and_the_token_comes_after_them() {
     assert!(!reader.path("token").exists());
 }
 
+/// Outcomes of stops are rows like others.
+#[test]
+fn outcomes_of_stops_can_be_followed() {
+    let (sandbox, lake) = (flagship(vec![partly(1, "CG1", 30), partly(2, "CG2", 20)]), LakeDir::new());
+    let reader = Reader::of(&lake);
+    stop(&sandbox, &lake, &["CG1", "--yes"]);
+    let (first, token) = reader.rows("stop_reference", None);
+    stop(&sandbox, &lake, &["CG2", "--yes"]);
+    let (second, _) = reader.rows("stop_reference", Some(&token));
+    let numbers = |rows: &[Value]| rows.iter().map(|row| row["purchase_apply_no"].clone()).collect::<Vec<_>>();
+    assert_eq!((numbers(&first), numbers(&second)), (vec!["CG1".into()], vec!["CG2".into()]));
+    let runs = run(program().args(["runs", "--json", "--lake", &lake.text()])).expect_code(0).json();
+    assert_eq!(runs["runs"][0]["kinds"], serde_json::json!(["stop_intent", "stop_result"]));
+    assert_eq!(runs["runs"][0]["rows"]["stop_reference"], 1);
+}
+
 #[test]
 fn runs_are_listed_from_the_log() {
     let (sandbox, lake) = (erp(120, 10, "2026-06-10 23:59:59"), LakeDir::new());
     let runs =
         |arguments: &[&str]| run(program().args(["runs", "--lake", &lake.text()]).args(arguments)).expect_code(0);
+    std::fs::create_dir(lake.path()).unwrap();
     assert_eq!(runs(&[]).stdout, "no run has committed yet\n");
     let mut calls = Vec::new();
     for day in ["2026-06-05", "2026-06-10"] {

@@ -19,7 +19,7 @@ use super::lake::{LakeArgs, OpenedLake, TableName};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::log::{Lake, Table};
-use crate::pipeline::{Changes, ChangesTable, ChangesToken, RowSink, changes};
+use crate::pipeline::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -104,7 +104,7 @@ impl Request {
     }
 
     /// Writes the rows to where they go.
-    async fn write(&self, lake: &OpenedLake) -> Result<Changes> {
+    async fn write(&self, lake: &OpenedLake) -> Result<ReadChanges> {
         let lakes = self.lakes(lake).await?;
         match &self.target {
             Target::File(path) => {
@@ -141,7 +141,7 @@ impl Request {
     }
 
     /// Writes the rows to a file that `begin` gives without anything in it.
-    async fn read(&self, lakes: Vec<Lake>, begin: impl Fn() -> Result<File>) -> Result<Changes> {
+    async fn read(&self, lakes: Vec<Lake>, begin: impl Fn() -> Result<File>) -> Result<ReadChanges> {
         let table = ChangesTable::of(self.table)?;
         let begin = || RowsWriter::begin(self.format, table.schema(), begin()?);
         let (writer, changes) = changes(lakes, &table, self.since.as_ref(), begin).await?;
@@ -173,7 +173,7 @@ fn temporary(error: io::Error) -> Error {
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }
 
-fn to_json(changes: &Changes, table: Table, path: &std::path::Path, format: RowsFormat) -> Value {
+fn to_json(changes: &ReadChanges, table: Table, path: &std::path::Path, format: RowsFormat) -> Value {
     let accounts = changes.accounts.iter().map(|one| {
         json!({"account": one.account, "after_manifest": one.after, "newest_manifest": one.newest, "rows": one.rows})
     });

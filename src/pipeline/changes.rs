@@ -118,14 +118,14 @@ pub(crate) struct AccountChanges {
 
 /// What was new.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct ReadChanges {
     /// Account by account, in the order in which they were given.
     pub(crate) accounts: Vec<AccountChanges>,
     /// The token to go on with.
     pub(crate) next: ChangesToken,
 }
 
-impl Changes {
+impl ReadChanges {
     /// The rows of all accounts.
     pub(crate) fn rows(&self) -> u64 {
         self.accounts.iter().map(|account| account.rows).sum()
@@ -146,7 +146,7 @@ pub(crate) async fn changes<S: RowSink>(
     table: &ChangesTable,
     since: Option<&ChangesToken>,
     begin: impl Fn() -> Result<S>,
-) -> Result<(S, Changes)> {
+) -> Result<(S, ReadChanges)> {
     if let Some(token) = since.filter(|token| token.table() != table.table) {
         return Err(Error::usage("the token is of another table")
             .with("wanted", table.table)
@@ -156,8 +156,8 @@ pub(crate) async fn changes<S: RowSink>(
     for _ in 0..TRIES {
         match Box::pin(read_new(&lakes, table, since, begin()?)).await {
             Ok(read) => return Ok(read),
-            // A file that a later manifest removed is no defect.
-            Err(error) if error.kind() == ErrorKind::Defect => {
+            // A file that a later manifest removed is no defect, nor is one that went while it was fetched in parts.
+            Err(error) if matches!(error.kind(), ErrorKind::Defect | ErrorKind::Lake) => {
                 if !follow(&mut lakes).await? {
                     return Err(error);
                 }
@@ -186,7 +186,7 @@ async fn read_new<S: RowSink>(
     table: &ChangesTable,
     since: Option<&ChangesToken>,
     mut sink: S,
-) -> Result<(S, Changes)> {
+) -> Result<(S, ReadChanges)> {
     let mut next = since.cloned().unwrap_or_else(|| ChangesToken::of_nothing(table.table));
     let mut accounts = Vec::new();
     for lake in lakes {
@@ -201,7 +201,7 @@ async fn read_new<S: RowSink>(
         let newest = lake.state().newest().map_or(0, |newest| newest.number);
         accounts.push(AccountChanges { account: lake.account().clone(), after, newest, rows });
     }
-    Ok((sink, Changes { accounts, next }))
+    Ok((sink, ReadChanges { accounts, next }))
 }
 
 /// Whether the manifest of a position is one of this log.

@@ -12,8 +12,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 
 use super::super::render;
-use super::format::cannot_write;
-use crate::error::{Error, Result};
 use crate::time::rfc3339_beijing;
 
 /// Writes rows of one schema.
@@ -33,22 +31,22 @@ impl<W: Write> CsvWriter<W> {
     }
 
     /// Adds rows.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
         for row in 0..rows.num_rows() {
             for (place, column) in rows.columns().iter().enumerate() {
-                separate(&mut self.output, place).map_err(cannot_write)?;
+                separate(&mut self.output, place)?;
                 if column.is_valid(row) {
                     self.write_value(column, row)?;
                 }
             }
-            self.output.write_all(b"\n").map_err(cannot_write)?;
+            self.output.write_all(b"\n")?;
         }
         Ok(())
     }
 
-    fn write_value(&mut self, column: &ArrayRef, row: usize) -> Result<()> {
+    fn write_value(&mut self, column: &ArrayRef, row: usize) -> io::Result<()> {
         let output = &mut self.output;
-        let written = match column.data_type() {
+        match column.data_type() {
             DataType::Utf8 => write_text(output, column.as_string::<i32>().value(row)),
             DataType::Int16 => write!(output, "{}", column.as_primitive::<Int16Type>().value(row)),
             DataType::Int32 => write!(output, "{}", column.as_primitive::<Int32Type>().value(row)),
@@ -60,9 +58,8 @@ impl<W: Write> CsvWriter<W> {
                 let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
                 output.write_all(rfc3339_beijing(micros).as_bytes())
             }
-            other => return Err(Error::internal(format!("cannot write a column of type {other} as CSV"))),
-        };
-        written.map_err(cannot_write)
+            other => Err(io::Error::other(format!("CSV has no form for a column of type {other}"))),
+        }
     }
 
     /// Where the rows went.

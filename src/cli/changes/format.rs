@@ -92,7 +92,7 @@ impl RowsWriter {
                 writer.write(rows).map_err(of_parquet)?;
                 if writer.memory_size() < ROW_GROUP_BYTES { Ok(()) } else { writer.flush().map_err(of_parquet) }
             }
-            Self::Csv(writer) => writer.write(rows),
+            Self::Csv(writer) => writer.write(rows).map_err(cannot_write),
         }
     }
 
@@ -128,7 +128,7 @@ fn of_parquet(error: ParquetError) -> Error {
 }
 
 /// That rows were not taken.
-pub(super) fn cannot_write(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn cannot_write(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Output, "cannot write the rows")
         .because(error)
         .hint("see that there is space left where they go; then run again with the same `--since`")

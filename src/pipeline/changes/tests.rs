@@ -16,8 +16,8 @@ use crate::land::testing::{header_batch, header_spec, proof, window, writer};
 use crate::land::{CommitOutcome, NewCommit, NewFile, NewManifest, NewRows, Writer};
 use crate::log::{CommitKind, FileEntry, Walk};
 use crate::parquet::{RowFilter, TableSpec};
-use crate::store::Store;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
+use crate::store::{Store, Writers};
 use crate::time::Window;
 
 fn commit_id() -> Arc<Field> {
@@ -58,10 +58,12 @@ fn carried_file(files: Vec<FileEntry>, without: &[String]) -> NewFile {
     file(2, NewRows::Carried { files, filter: Some(Arc::new(filter)) })
 }
 
-async fn land(writer: &Writer, kind: CommitKind, window: Window, files: Vec<NewFile>, removes: Vec<CommitId>) -> u64 {
-    let walk = (kind != CommitKind::Compaction).then(|| Walk { window, proof: proof(0) });
-    let commit = NewCommit { files, ..NewCommit::of(kind, Some(window)) };
-    let new = NewManifest { walk, commits: vec![commit], removes, raw: None };
+/// Lands a manifest of commits, each with its window; its number.
+async fn land(writer: &Writer, kind: CommitKind, commits: Vec<(Window, Vec<NewFile>)>, removes: Vec<CommitId>) -> u64 {
+    let walked = commits.iter().map(|(window, _)| *window).reduce(Window::hull).expect("a commit");
+    let walk = (kind != CommitKind::Compaction).then(|| Walk { window: walked, proof: proof(0) });
+    let commit = |(window, files)| NewCommit { files, ..NewCommit::of(kind, Some(window)) };
+    let new = NewManifest { walk, commits: commits.into_iter().map(commit).collect(), removes, raw: None };
     match writer.land(new).await.expect("landed") {
         CommitOutcome::Committed(committed) => committed.number,
         CommitOutcome::Dropped(conflict) => panic!("{conflict}"),
@@ -100,7 +102,8 @@ impl World {
         let numbers = self.numbers(rows);
         let window = window(self.next_second, self.next_second + 9);
         self.next_second += 10;
-        let number = land(&self.writer, CommitKind::Sync, window, vec![new_file(window, &numbers)], vec![]).await;
+        let number =
+            land(&self.writer, CommitKind::Sync, vec![(window, vec![new_file(window, &numbers)])], vec![]).await;
         self.landed.extend(numbers.into_iter().map(|name| (name, number)));
     }
 
@@ -110,19 +113,27 @@ impl World {
         let Some(window) = run.iter().map(|(window, ..)| *window).reduce(Window::hull) else { return };
         let files: Vec<_> = run.iter().flat_map(|(.., files)| files.clone()).collect();
         let removes = run.iter().map(|(_, id, _)| *id).collect();
-        land(&self.writer, CommitKind::Compaction, window, vec![carried_file(files, &[])], removes).await;
+        land(&self.writer, CommitKind::Compaction, vec![(window, vec![carried_file(files, &[])])], removes).await;
     }
 
-    /// Replaces some rows of a commit, adds others, and carries the rest.
-    async fn refresh(&mut self, nth: usize, rows: usize, mut drops: impl FnMut(&str) -> bool) {
-        let live = self.live().await;
-        let Some((window, id, files)) = live.get(nth).cloned() else { return };
-        let gone: Vec<String> = self.rows_of(&files).await.into_iter().filter(|name| drops(name)).collect();
-        let numbers = self.numbers(rows);
-        let new = [new_file(window, &numbers), carried_file(files, &gone)];
-        let number = land(&self.writer, CommitKind::Refresh, window, new.into(), vec![id]).await;
+    /// In one manifest: replaces some rows of so many commits, adds others to each, and carries the rest.
+    async fn refresh(&mut self, from: usize, count: usize, rows: usize, mut drops: impl FnMut(&str) -> bool) {
+        let (mut commits, mut removes) = (Vec::new(), Vec::new());
+        let (mut gone, mut added) = (BTreeSet::new(), Vec::new());
+        for (window, id, files) in self.live().await.into_iter().skip(from).take(count) {
+            let dropped: Vec<String> = self.rows_of(&files).await.into_iter().filter(|name| drops(name)).collect();
+            let numbers = self.numbers(rows);
+            commits.push((window, vec![new_file(window, &numbers), carried_file(files, &dropped)]));
+            removes.push(id);
+            gone.extend(dropped);
+            added.extend(numbers);
+        }
+        if commits.is_empty() {
+            return;
+        }
+        let number = land(&self.writer, CommitKind::Refresh, commits, removes).await;
         self.landed.retain(|name, _| !gone.contains(name));
-        self.landed.extend(numbers.into_iter().map(|name| (name, number)));
+        self.landed.extend(added.into_iter().map(|name| (name, number)));
     }
 
     async fn rows_of(&self, files: &[FileEntry]) -> BTreeSet<String> {
@@ -165,7 +176,7 @@ async fn lake(store: &Store) -> Lake {
     Lake::open(store.clone(), "acme".parse().expect("a name")).await.expect("opened")
 }
 
-async fn try_read(store: &Store, since: Option<&ChangesToken>) -> Result<(Vec<String>, Changes)> {
+async fn try_read(store: &Store, since: Option<&ChangesToken>) -> Result<(Vec<String>, ReadChanges)> {
     let (given, changes) = changes(vec![lake(store).await], &table(), since, || Ok(Given::default())).await?;
     assert_eq!(changes.rows(), given.0.len() as u64);
     let mut given = given.0;
@@ -173,7 +184,7 @@ async fn try_read(store: &Store, since: Option<&ChangesToken>) -> Result<(Vec<St
     Ok((given, changes))
 }
 
-async fn read(store: &Store, since: Option<&ChangesToken>) -> (Vec<String>, Changes) {
+async fn read(store: &Store, since: Option<&ChangesToken>) -> (Vec<String>, ReadChanges) {
     try_read(store, since).await.expect("read")
 }
 
@@ -181,6 +192,8 @@ async fn read(store: &Store, since: Option<&ChangesToken>) -> (Vec<String>, Chan
 async fn every_reader_gets_every_row_once_whatever_happens_to_files() {
     for seed in 0..12 {
         let (mut dice, store) = (StdRng::seed_from_u64(seed), Store::memory());
+        // Names of manifests carry their commit where there is a single writer.
+        let store = store.written_by(if seed % 2 == 0 { Writers::Many } else { Writers::Single });
         let mut world = World::new(&store).await;
         let mut readers: Vec<(Option<ChangesToken>, u64, BTreeSet<String>)> = vec![(None, 0, BTreeSet::new()); 3];
         for _ in 0..40 {
@@ -190,7 +203,8 @@ async fn every_reader_gets_every_row_once_whatever_happens_to_files() {
                 2 => world.compact(dice.random_range(0..commits.max(1)), dice.random_range(1..6)).await,
                 3 => {
                     let (nth, rows) = (dice.random_range(0..commits.max(1)), dice.random_range(0..3));
-                    world.refresh(nth, rows, |_| dice.random_range(0..3) == 0).await;
+                    let count = dice.random_range(1..3);
+                    world.refresh(nth, count, rows, |_| dice.random_range(0..3) == 0).await;
                 }
                 _ => {
                     let nth = dice.random_range(0..readers.len());
@@ -241,7 +255,7 @@ async fn what_came_and_went_between_two_reads_is_not_given() {
     world.sync(2).await;
     let (_, before) = read(&store, None).await;
     world.sync(1).await;
-    world.refresh(1, 1, |name| name == "CG000002").await;
+    world.refresh(1, 1, 1, |name| name == "CG000002").await;
     world.compact(0, 2).await;
     assert_eq!(read(&store, Some(&before.next)).await.0, ["CG000003"]);
 }
@@ -313,7 +327,7 @@ impl FaultInjection for Compactor {
 }
 
 /// Reads while files are replaced so many times; how often it was begun.
-async fn read_while_compacted(times: usize) -> (Result<(Given, Changes)>, usize) {
+async fn read_while_compacted(times: usize) -> (Result<(Given, ReadChanges)>, usize) {
     let store = Store::memory();
     let mut world = World::new(&store).await;
     for _ in 0..3 {
@@ -369,4 +383,14 @@ fn rows_fit_the_columns_of_the_program() {
     let error = table().fit(&fitted.project(&[0, 1, 2, 3]).expect("columns"), &account).expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Lake, "{error}");
     assert_eq!(table().fit(&rows, &account).expect_err("no ids").kind(), ErrorKind::Defect);
+}
+
+#[test]
+fn every_table_of_the_contract_can_be_followed() {
+    for table in Table::ALL {
+        let followed = ChangesTable::of(table).expect("a table");
+        assert_eq!(followed.commit_id, "_commit_id");
+        assert_eq!(followed.schema().fields().last().map(|field| field.name().as_str()), Some(ACCOUNT));
+        assert!(followed.schema().fields().len() > 5, "{table}");
+    }
 }
