@@ -8,6 +8,7 @@
 mod accounts;
 mod ask;
 mod audit;
+mod changes;
 mod compact;
 mod forecast;
 mod interrupt;
@@ -22,6 +23,7 @@ mod replay;
 mod report;
 mod requester;
 mod run;
+mod runs;
 mod source;
 mod spill;
 mod stop;
@@ -40,6 +42,7 @@ pub(crate) use ask::{Queried, check, get};
 pub(crate) use audit::{
     AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
 };
+pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
 use compact::AfterSync;
 pub use compact::{Compact, Compacted};
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
@@ -57,6 +60,7 @@ pub use report::Progress;
 pub use report::SyncReport;
 pub(crate) use report::{Gap, Tried};
 use run::Run;
+pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 

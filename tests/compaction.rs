@@ -53,7 +53,7 @@ fn a_month_that_is_over_is_put_together_and_reads_the_same() {
     assert_nothing_left(&lake, "compacted");
     crate::manifest::assert_follow_their_schema(&lake.whole_manifests());
     verify(&lake);
-    let commit = &lake.whole_manifests().last().unwrap()["commits"][0];
+    let commit = lake.whole_manifests().last().unwrap()["commits"][0].clone();
     assert_eq!((&commit["kind"], &commit["compacted"]), (&json!("compaction"), &json!(RUNS)));
     assert_eq!(compact(&lake, &[])["accounts"][0]["into"], 0, "once");
     let text = run(program().args(["compact", "--lake", &lake.text()])).expect_code(0).stdout;

@@ -26,8 +26,9 @@ fn read(server: &FakeS3, arguments: &[&str], lake: &str) -> Said {
     said
 }
 
-const READERS: [&[&str]; 4] =
-    [&["files", "purchase_apply"], &["status"], &["verify"], &["views", "--engine", "duckdb"]];
+const CHANGES: [&str; 6] = ["changes", "purchase_apply", "--out", "-", "--format", "csv"];
+const READERS: [&[&str]; 6] =
+    [&["files", "purchase_apply"], &["status"], &["verify"], &["views", "--engine", "duckdb"], &CHANGES, &["runs"]];
 
 #[test]
 fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
@@ -36,6 +37,8 @@ fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
     run(&mut sync_to(&sandbox, &server, &lake)).expect_code(0);
     let files = read(&server, READERS[0], &lake).expect_code(0).stdout;
     assert!(files.lines().count() >= 4, "{files}");
+    let rows = read(&server, &CHANGES, &lake).expect_code(0);
+    assert!(rows.stdout.lines().count() > 300, "{}", rows.stdout);
     let keys = server.keys();
     for lists in Lists::CONTRADICTIONS.into_iter().filter(|lists| *lists != Lists::Invented) {
         server.list_so(lists, 2);
@@ -46,6 +49,7 @@ fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
             // A command whose listings have one page is right, every other one is not taken in.
             if said.code == 0 {
                 assert!(arguments[0] != "files" || said.stdout == files, "{lists:?}: {}", said.stdout);
+                assert!(arguments[0] != "changes" || said.stdout == rows.stdout, "{lists:?}: {}", said.stdout);
                 continue;
             }
             assert_eq!(said.code, 6, "{lists:?} {arguments:?}: {}", said.stderr);
@@ -65,7 +69,9 @@ fn a_listing_that_hides_the_end_hides_nothing() {
     let lake = server.lake("lake");
     run(&mut sync_to(&sandbox, &server, &lake)).expect_code(0);
     let files = read(&server, READERS[0], &lake).expect_code(0).stdout;
+    let rows = read(&server, &CHANGES, &lake).expect_code(0);
     server.list_so(Lists::FirstPageOnly, 1);
+    assert_eq!(read(&server, &CHANGES, &lake).expect_code(0).stdout, rows.stdout);
     assert_eq!(read(&server, READERS[0], &lake).expect_code(0).stdout, files);
     read(&server, &["verify", "--deep"], &lake).expect_code(0);
     let again = run(&mut sync_to(&sandbox, &server, &lake)).expect_code(0).json();
@@ -73,6 +79,10 @@ fn a_listing_that_hides_the_end_hides_nothing() {
     // Where nothing is listed at all, who names the account is told of it.
     server.list_so(Lists::NothingThere, 1_000);
     assert_eq!(read(&server, &["files", "purchase_apply", "--account", "sandbox"], &lake).expect_code(0).stdout, files);
+    // A token names accounts, too.
+    let token = rows.stderr.trim().strip_prefix("next token: ").unwrap();
+    let none = read(&server, &[&CHANGES[..], &["--since", token]].concat(), &lake).expect_code(0);
+    assert_eq!((none.stdout.lines().count(), none.stderr), (1, rows.stderr));
     let mut of_environment = program_at(&sandbox);
     of_environment.envs(server.environment()).args(["files", "purchase_apply", "--lake", &lake]);
     assert_eq!(run(&mut of_environment).expect_code(0).stdout, files);

@@ -9,6 +9,7 @@ mod support;
 mod accounts;
 mod audit;
 mod bad_input;
+mod changes;
 mod compaction;
 mod completeness;
 #[cfg(unix)]

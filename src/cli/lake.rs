@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
-use crate::log::{Lake, accounts};
+use crate::log::{Lake, Table, accounts};
 use crate::store::{Access, Store};
 
 /// How many accounts that are not listed are asked for, beside others that are.
@@ -20,12 +20,36 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Whether the answer is to be JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the answer in the wanted form. An empty text is no line.
     pub(super) fn print(&self, to_json: impl FnOnce() -> Value, to_text: impl FnOnce() -> String) {
         let answer = if self.json { to_json().to_string() } else { to_text() };
         if !answer.is_empty() {
             super::print(&answer);
         }
+    }
+}
+
+/// Which table is read.
+#[derive(Debug, clap::Args)]
+pub(super) struct TableName {
+    /// `purchase_apply`, `purchase_apply_detail` or `stop_reference`.
+    #[arg(value_name = "TABLE")]
+    table: String,
+}
+
+impl TableName {
+    /// The table of this name.
+    pub(super) fn get(&self) -> Result<Table> {
+        Table::from_name(&self.table).ok_or_else(|| {
+            let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
+            Error::usage(format!("there is no table `{}`", self.table))
+                .hint(format!("the tables are {}", names.join(", ")))
+        })
     }
 }
 

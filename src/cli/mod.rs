@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod audit_text;
+mod changes;
 mod check;
 mod compact;
 mod demo;
@@ -18,6 +19,7 @@ mod plan;
 mod progress;
 mod render;
 mod replay;
+mod runs;
 mod sandbox;
 mod schema;
 mod side_by_side;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::output::print;
-use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_warning};
+use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
@@ -91,6 +93,10 @@ enum Command {
     Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
+    /// Write the rows of a table that are new since a token, and print the next token.
+    Changes(changes::Args),
+    /// List the runs that committed, the newest first.
+    Runs(runs::Args),
     /// Print SQL that makes views of a lake's latest state.
     Views(views::Args),
     /// Find out what the store of a lake can do.
@@ -148,6 +154,8 @@ impl Command {
                 | Self::Get(_)
                 | Self::Status(_)
                 | Self::Files(_)
+                | Self::Changes(_)
+                | Self::Runs(_)
                 | Self::Views(_)
                 | Self::Schema(_)
                 | Self::Verify(_)
@@ -185,6 +193,8 @@ fn run(command: Command) -> Result<u8> {
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
+            Command::Changes(args) => Box::pin(changes::run(&args)).await,
+            Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
             Command::Schema(args) => schema::run(&args),

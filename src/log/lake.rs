@@ -1,9 +1,12 @@
 //! The committed set of one account, for whoever only reads: never writes, never sweeps.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use futures::Stream;
 
+use super::digest::Sha256;
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
 use super::manifest::{FileEntry, Manifest};
 use super::object::{self, ObjectEntry};
@@ -124,6 +127,17 @@ impl Lake {
     pub async fn manifest(&self, number: u64) -> Result<Option<Manifest>> {
         let manifest = read::load(&self.store, &self.layout, self.names, number).await?;
         Ok(manifest.map(|(manifest, _)| manifest))
+    }
+
+    /// The manifests of these numbers with the digests of their bytes, in order.
+    ///
+    /// # Errors
+    /// As [`Lake::open`]; also for a manifest that is missing.
+    pub(crate) async fn manifests(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>>> {
+        read::manifests(&self.store, &self.layout, self.names, numbers).await
     }
 
     /// The bytes of a committed object, checked against what its manifest says of it.

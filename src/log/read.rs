@@ -15,8 +15,9 @@
 //! [`check_whole`] and by `verify` only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::checkpoint::{self, InvalidCheckpoint};
 use super::digest::Sha256;
@@ -281,6 +282,28 @@ pub(crate) async fn follow(store: &Store, layout: &Layout, names: ManifestNames,
         state.apply(&manifest, sha256)?;
     }
     Ok(())
+}
+
+/// The manifests of these numbers with the digests of their bytes, in order, several read at once. One that is missing
+/// is an error.
+pub(crate) async fn manifests<'a>(
+    store: &'a Store,
+    layout: &'a Layout,
+    names: ManifestNames,
+    numbers: RangeInclusive<u64>,
+) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>> + 'a> {
+    let listed = match names {
+        ManifestNames::Plain => ListedLog::default(),
+        ManifestNames::WithCommit => {
+            let before = layout.before_manifest(*numbers.start());
+            ListedLog::of(layout, store.names_after(&layout.manifest_root(), &before).await?)
+        }
+    };
+    let read = move |number| {
+        let name = listed.one(store, layout, number);
+        async move { load_named(store, name?).await?.ok_or_else(|| missing(store, layout, number)) }
+    };
+    Ok(stream::iter(numbers).map(read).buffered(READ_AHEAD))
 }
 
 /// The manifest of a number and the digest of its bytes, when there is one.

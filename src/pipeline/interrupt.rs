@@ -73,7 +73,7 @@ impl Interrupt {
     }
 
     /// The outcome of `work`, unless the run is asked to end before.
-    pub(super) async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
             () = self.asked() => None,
