@@ -85,9 +85,7 @@ pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_P
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
-pub use pipeline::{
-    Again, Compact, Compacted, Interrupt, Progress, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync,
-};
+pub use pipeline::{Again, Interrupt, Progress, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

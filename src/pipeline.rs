@@ -44,7 +44,7 @@ pub(crate) use audit::{
 };
 pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
 use compact::AfterSync;
-pub use compact::{Compact, Compacted};
+pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
@@ -108,8 +108,9 @@ pub struct SyncOptions {
     pub max_memory: u64,
     /// Whether the answers of landed windows are kept.
     pub raw: KeepRaw,
-    /// Whether small commits are put together at the end.
-    pub compact: Compact,
+    /// How long small commits are put together at the end, where it is worth it; none: not at all. Nothing is begun
+    /// after that time.
+    pub compact_time: Option<Duration>,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
 }
@@ -139,7 +140,7 @@ impl Default for SyncOptions {
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
-            compact: Compact::Auto(Compact::DEFAULT_TIME),
+            compact_time: Some(Self::DEFAULT_COMPACT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
         }
     }
@@ -148,6 +149,9 @@ impl Default for SyncOptions {
 impl SyncOptions {
     /// What a run may take in memory unless told otherwise.
     pub const DEFAULT_MAX_MEMORY: u64 = 64 << 20;
+
+    /// How long a run puts commits together unless told otherwise.
+    pub const DEFAULT_COMPACT_TIME: Duration = Duration::from_secs(120);
 
     /// How large files of rows that are put together are unless told otherwise.
     pub const DEFAULT_TARGET_FILE_BYTES: u64 = 128 << 20;

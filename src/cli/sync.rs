@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
-use crate::pipeline::{self, Again, Compact, KeepRaw, SyncOptions, SyncRequest};
+use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -86,10 +86,11 @@ pub(super) struct TargetFileSize {
 }
 
 impl CompactArgs {
-    fn choice(&self) -> Compact {
+    /// How long, if at all.
+    fn time(&self) -> Option<Duration> {
         match self.compact {
-            CompactWhen::Auto => Compact::Auto(self.compact_time),
-            CompactWhen::Off => Compact::Off,
+            CompactWhen::Auto => Some(self.compact_time),
+            CompactWhen::Off => None,
         }
     }
 }
@@ -188,7 +189,7 @@ impl Args {
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
-            compact: self.compact.choice(),
+            compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
             ..SyncOptions::default()
         })

@@ -29,20 +29,6 @@ use crate::transform::{contract_version, stop_spec, table_specs};
 /// What ends within the newest so many seconds is left alone at least.
 const QUIET_SECONDS: i64 = 2 * 3_600;
 
-/// Whether a run puts small commits together at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compact {
-    /// It does where it is worth it, and begins nothing new after so long.
-    Auto(Duration),
-    /// It does not.
-    Off,
-}
-
-impl Compact {
-    /// How long a run puts commits together unless told otherwise.
-    pub const DEFAULT_TIME: Duration = Duration::from_secs(120);
-}
-
 /// What was put together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
@@ -141,14 +127,14 @@ impl AfterSync<'_> {
 
     /// Whether there is something to put together.
     pub(super) async fn is_worth_it(&self, writer: &Writer) -> bool {
-        self.options.compact != Compact::Off
+        self.options.compact_time.is_some()
             && writer.with_state(|state| !steps(state, self.policy(writer)).is_empty()).await
     }
 
     /// Puts together what a run that went well finds. What goes wrong here is a warning: the sync is done, and the next
     /// run tries again. A run that is interrupted meanwhile ends as the sync did.
     pub(super) async fn compact(self, writer: &Writer) {
-        let Compact::Auto(time) = self.options.compact else { return };
+        let Some(time) = self.options.compact_time else { return };
         if self.report.interrupted || self.report.stopped.is_some() {
             return;
         }

@@ -13,7 +13,7 @@ use crate::worker::blocking;
 
 /// A number whose last call has stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoppedBefore {
+pub(crate) struct EarlierStop {
     /// The timestamp of that call.
     pub requested_at: BeijingTime,
     /// How that is known.
@@ -26,7 +26,7 @@ pub(crate) struct EarlierStops {
     /// All whose outcome is not known yet, by number.
     pub pending: BTreeMap<String, PendingStop>,
     /// Those of the numbers whose last call has stopped them.
-    pub stopped: BTreeMap<String, StoppedBefore>,
+    pub stopped: BTreeMap<String, EarlierStop>,
 }
 
 impl EarlierStops {
@@ -45,16 +45,16 @@ impl EarlierStops {
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a committed file is missing or was changed.
-pub(super) async fn stopped_before(lake: &Lake, numbers: &[String]) -> Result<BTreeMap<String, StoppedBefore>> {
+pub(super) async fn stopped_before(lake: &Lake, numbers: &[String]) -> Result<BTreeMap<String, EarlierStop>> {
     let numbers: BTreeSet<&str> = numbers.iter().map(String::as_str).collect();
-    let mut last: BTreeMap<String, (BeijingTime, Option<StoppedBefore>)> = BTreeMap::new();
+    let mut last: BTreeMap<String, (BeijingTime, Option<EarlierStop>)> = BTreeMap::new();
     for file in lake.files(Table::StopReference) {
         let bytes = lake.read(&file.entry).await?;
         let batches = blocking(move || decode(bytes)).await.map_err(|error: Error| error.with("object", &file.uri))?;
         for stop in batches.iter().flat_map(landed_stops).filter(|stop| numbers.contains(stop.number)) {
             let is_stopped = stop.outcome == StopOutcome::Stopped.name();
             let evidence = stop.evidence.and_then(StopEvidence::from_name);
-            let before = is_stopped.then_some(StoppedBefore { requested_at: stop.requested_at, evidence });
+            let before = is_stopped.then_some(EarlierStop { requested_at: stop.requested_at, evidence });
             let held = last.entry(stop.number.to_owned()).or_insert((stop.requested_at, None));
             // An attempt that was unknown first and known later has two rows with one time.
             if stop.requested_at > held.0 {

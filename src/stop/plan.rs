@@ -179,7 +179,7 @@ fn is_unfit(letter: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::before::StoppedBefore;
+    use super::super::before::EarlierStop;
     use super::*;
     use crate::id::CommitId;
     use crate::log::PendingStop;
@@ -192,7 +192,7 @@ mod tests {
     fn earlier() -> EarlierStops {
         let (requested_at, intent) = (at(), CommitId::generate());
         let pending = |number: &str, is_unknown| (number.to_owned(), PendingStop { intent, requested_at, is_unknown });
-        let stopped = |number: &str| (number.to_owned(), StoppedBefore { requested_at, evidence: None });
+        let stopped = |number: &str| (number.to_owned(), EarlierStop { requested_at, evidence: None });
         EarlierStops {
             pending: [pending("B", false), pending("C", true)].into(),
             stopped: [stopped("A"), stopped("B")].into(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::before::{StoppedBefore, stopped_before};
+use super::before::{EarlierStop, stopped_before};
 use super::judge::{self, StopFinding};
 use super::plan::{self, Planned};
 use super::{Erp, Reply};
@@ -192,7 +192,7 @@ impl<E: Erp> Stopper<'_, E> {
 
     /// What rows say that earlier calls have stopped. Whoever intends to stop one of `numbers` from now on goes before
     /// this run: its results may be forgotten by the log before this run has seen them.
-    async fn stopped_before(&self, numbers: &[String]) -> Result<BTreeMap<String, StoppedBefore>> {
+    async fn stopped_before(&self, numbers: &[String]) -> Result<BTreeMap<String, EarlierStop>> {
         self.writer.pin_stops(numbers).await;
         loop {
             let lake = self.writer.view().await;

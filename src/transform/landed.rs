@@ -45,6 +45,19 @@ pub(crate) struct LandedHeaders<'a> {
 }
 
 impl<'a> LandedHeaders<'a> {
+    /// The columns that are looked at.
+    pub(crate) const COLUMNS: [&'static str; 9] = [
+        "purchase_apply_no",
+        "modified",
+        "apply_id",
+        "status",
+        "status_name",
+        "warehouse_no",
+        "real_num",
+        "ref_num",
+        "unref_num",
+    ];
+
     pub(crate) fn of(batch: &'a RecordBatch) -> Option<Self> {
         let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
         Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "modified")? })
@@ -90,6 +103,10 @@ pub(crate) struct LandedDetails<'a> {
 }
 
 impl<'a> LandedDetails<'a> {
+    /// The columns that are looked at.
+    pub(crate) const COLUMNS: [&'static str; 5] =
+        ["purchase_apply_no", "apply_modified", "apply_id", "real_num", "ref_num"];
+
     pub(crate) fn of(batch: &'a RecordBatch) -> Option<Self> {
         let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
         Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "apply_modified")? })
