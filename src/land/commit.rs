@@ -390,8 +390,11 @@ impl Writer {
                 self.store.point("commit.done").await?;
                 let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
                 let StagedManifest { sums, .. } = staged;
-                let committed =
-                    Committed { number, id, kind, walk: manifest.walk, commits: manifest.commits, sums, undeleted };
+                let quarantined = match &manifest.walk {
+                    Some(walk) => walk.proof.rows_quarantined,
+                    None => manifest.commits.iter().flat_map(|commit| &commit.quarantine).map(|held| held.rows).sum(),
+                };
+                let committed = Committed { number, id, kind, quarantined, commits: manifest.commits, sums, undeleted };
                 Ok(CommitOutcome::Committed(committed))
             }
             Err(conflict) => {
@@ -445,7 +448,8 @@ impl Writer {
     }
 
     fn manifest(&self, state: &LogState, staged: &StagedManifest) -> Manifest {
-        let keeps = !self.options.keep_removed.is_zero() && !(staged.removes.is_empty() && staged.fences.is_empty());
+        let makes_dead = !staged.removes.is_empty() || !staged.fences.is_empty();
+        let keeps = makes_dead && !self.options.keep_removed.is_zero();
         let kept_seconds = i64::try_from(self.options.keep_removed.as_secs()).unwrap_or(i64::MAX);
         Manifest {
             format: FormatVersion::LAKE,

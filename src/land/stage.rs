@@ -215,8 +215,8 @@ pub(crate) struct Committed {
     pub id: CommitId,
     /// What it is for.
     pub kind: CommitKind,
-    /// The walk whose rows it landed.
-    pub walk: Option<Walk>,
+    /// The invalid records that its walk has found; without one, all that it holds.
+    pub quarantined: u64,
     /// What it added.
     pub commits: Vec<Commit>,
     /// The exact sums over its new rows, by table; see [`TableSpec::summed`].
@@ -229,14 +229,6 @@ impl Committed {
     /// Its files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &FileEntry> {
         self.commits.iter().flat_map(|commit| &commit.files)
-    }
-
-    /// The invalid records that its walk has found; without one, all that it holds.
-    pub(crate) fn quarantined(&self) -> u64 {
-        match &self.walk {
-            Some(walk) => walk.proof.rows_quarantined,
-            None => self.commits.iter().flat_map(|commit| &commit.quarantine).map(|held| held.rows).sum(),
-        }
     }
 
     /// From the first to the last second that its commits cover.

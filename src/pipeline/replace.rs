@@ -169,7 +169,7 @@ fn changed(
         let files = fresh.flat_map(|(spec, rows)| {
             let new = NewRows::New(vec![rows].into());
             let own = old.live.files.iter().filter(|file| file.table == spec.table.name());
-            let filter = KeptVersions::new(&replaced, spec);
+            let filter = KeptVersions::filter(&replaced, spec);
             let carried = NewRows::Carried { files: own.cloned().collect(), filter };
             [(NEW_PART, new), (NEW_PART + 1, carried)].map(|(part, rows)| NewFile {
                 spec: Arc::clone(spec),
@@ -224,7 +224,7 @@ struct KeptVersions {
 }
 
 impl KeptVersions {
-    fn new(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
+    fn filter(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
         if replaced.is_empty() {
             return None;
         }

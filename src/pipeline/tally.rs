@@ -33,7 +33,7 @@ impl Tally {
                 _ => {}
             }
         }
-        self.quarantined += committed.quarantined();
+        self.quarantined += committed.quarantined;
         let sum = |table| committed.sums.get(&table).copied();
         self.real_num_scaled += sum(Table::PurchaseApply).or_else(|| sum(Table::PurchaseApplyDetail)).unwrap_or(0);
     }

@@ -135,10 +135,13 @@ fn a_log_that_was_never_compacted_is_compacted_with_few_files_open() {
     assert_eq!(fed.compact(policy(time("2025-07-01 00:00:00"))), 0, "once");
 }
 
+/// Changes what the run of this place lands.
+type Change = dyn Fn(i64, &mut Vec<(Window, u64)>);
+
 #[test]
 fn what_is_recent_large_or_apart_is_left_alone() {
     let start = time("2025-03-01 00:00:00");
-    let with = |count: i64, now: BeijingTime, change: &dyn Fn(i64, &mut Vec<(Window, u64)>)| {
+    let with = |count: i64, now: BeijingTime, change: &Change| {
         let mut fed = Fed::default();
         for nth in 0..count {
             let mut adding = vec![(run(start, nth), ROWS)];
