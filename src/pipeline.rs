@@ -7,6 +7,7 @@
 
 mod accounts;
 mod ask;
+mod expire;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -19,6 +20,7 @@ mod replace;
 mod replay;
 mod report;
 mod requester;
+mod rewalk;
 mod run;
 mod source;
 mod spill;
@@ -35,6 +37,7 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
+pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -47,8 +50,8 @@ pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::Progress;
 pub use report::SyncReport;
-pub(crate) use report::{Gap, Tried};
-use run::Run;
+pub(crate) use report::{Damage, Gap, Tried};
+use run::{Run, WalkAgain};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 
@@ -61,7 +64,7 @@ use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::parquet::MergeLimits;
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock};
+use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
@@ -90,6 +93,9 @@ pub struct SyncOptions {
     pub lookback: Option<Duration>,
     /// Which committed windows are walked again besides.
     pub again: Again,
+    /// A range that is read anew: it takes the place of `from` and `to`, and all that is covered of it is walked and
+    /// replaced, expired seconds and damaged commits too.
+    pub rewalk: Option<Window>,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself and other accounts of the run included.
@@ -98,6 +104,8 @@ pub struct SyncOptions {
     pub raw: KeepRaw,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How long the files of commits that gave their place to others are kept for readers.
+    pub keep_removed: Duration,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -122,10 +130,12 @@ impl Default for SyncOptions {
             max_quarantine: None,
             lookback: None,
             again: Again::None,
+            rewalk: None,
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            keep_removed: Duration::ZERO,
         }
     }
 }
@@ -139,7 +149,8 @@ impl SyncOptions {
 
     /// The wanted range.
     pub fn range(&self) -> Range {
-        Range { from: self.from, to: self.to, lag: self.lag }
+        let (from, to) = self.rewalk.map(|range| (range.start(), range.end())).unzip();
+        Range { from: from.or(self.from), to: to.or(self.to), lag: self.lag }
     }
 
     /// How rows are merged in so much memory.
@@ -197,7 +208,11 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(account, report.run, options.from, options.merge_limits(resources.page_memory), Arc::clone(&clock))?;
+    let merge = options.merge_limits(resources.page_memory);
+    // A rewalk says nothing of what is wanted from now on.
+    let wanted_from = options.from.filter(|_| options.rewalk.is_none());
+    let writer_options = writer_options(account, report.run, wanted_from, merge, Arc::clone(&clock))?;
+    let writer_options = WriterOptions { keep_removed: options.keep_removed, ..writer_options };
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -208,7 +223,7 @@ async fn sync_in(
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
-    let wants_again = options.lookback.is_some() || options.again != Again::None;
+    let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
         let tidied = Box::pin(interrupt.unless_over(tidy_up(&writer, store, report.run, clock))).await.transpose()?;
         let report = if tidied.is_some() { report } else { report.interrupted() };
@@ -232,8 +247,14 @@ async fn sync_in(
             }));
             let lake = writer.view().await;
             let again = refresh::plan(&lake, options).await?;
+            let planned = match options.rewalk {
+                Some(_) => rewalk::plan(&lake, range, options).await?,
+                None => rewalk::Planned::default(),
+            };
+            report.damage = planned.damage;
+            let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
             let run =
-                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, again, progress, report)?;
+                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;

@@ -7,6 +7,7 @@ mod accounts;
 mod check;
 mod demo;
 mod doctor;
+mod expire;
 mod files;
 mod get;
 mod lake;
@@ -78,6 +79,8 @@ enum Command {
     Stop(stop::Args),
     /// Rebuild a lake without the ERP, from pages that were kept.
     Replay(replay::Args),
+    /// Remove whole months from a lake; requisitions that are still open stay.
+    Expire(expire::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -172,6 +175,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
+            Command::Expire(args) => Box::pin(expire::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,

@@ -64,8 +64,8 @@ fn joined(ranges: Vec<Window>, is_cheap: impl Fn(Window) -> bool) -> Vec<Window>
     all
 }
 
-/// The covered seconds of `wanted`, each piece within one Beijing month, and with no more than `most` rows expected.
-fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
+/// The seconds of `wanted` that are covered and kept, each piece within one Beijing month, and with no more than `most` rows expected.
+pub(super) fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     let expired = lake.state().expired().map(|(_, live)| live.expired.clone()).unwrap_or_default();
     let mut covered = lake.coverage().clone();
     expired.into_iter().for_each(|range| covered.remove(range));
@@ -82,7 +82,7 @@ fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
 }
 
 /// A window, cut where a Beijing month ends.
-fn months(window: Window) -> Vec<Window> {
+pub(super) fn months(window: Window) -> Vec<Window> {
     let mut months = Vec::new();
     let mut rest = Some(window);
     while let Some(window) = rest {

@@ -16,7 +16,7 @@ use crate::transform::contract::{COMMIT_ID, Column, ColumnType, TableContract};
 use crate::transform::json::{is_same_json, names};
 
 /// What both tables are sorted by first: number, modified time in microseconds, and id, none first.
-pub(super) type Key<'a> = (&'a str, i64, Option<ApplyId>);
+pub(in crate::transform) type Key<'a> = (&'a str, i64, Option<ApplyId>);
 
 /// Columns that say when and by whom a row was read, and nothing of the requisition.
 const OF_THE_READING: [&str; 3] = ["_extracted_at", "_run_id", COMMIT_ID];
@@ -27,7 +27,7 @@ const EXTRA: &str = "extra";
 ///
 /// # Errors
 /// [`ErrorKind::Defect`] when the columns are not those of the contract.
-pub(super) fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
+pub(in crate::transform) fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| mismatched(&format!("no column `{name}`")));
     let numbers =
         column("purchase_apply_no")?.as_string_opt::<i32>().ok_or_else(|| mismatched("numbers are not text"))?;
@@ -52,7 +52,7 @@ pub(super) fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): 
         })
 }
 
-pub(super) fn mismatched(why: &str) -> Error {
+pub(in crate::transform) fn mismatched(why: &str) -> Error {
     Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
         .hint("`wdt-lake verify` says which file is damaged")
 }

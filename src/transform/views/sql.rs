@@ -17,10 +17,8 @@
 
 use super::super::contract::Contract;
 use super::{Engine, Extent, columns};
+use crate::edition::OPEN_STATUSES;
 use crate::id::AccountName;
-
-/// The status names of requisitions that wait for purchase orders.
-const OPEN: &str = "('to_confirm', 'to_reference', 'partly_referenced')";
 
 /// So many positions have a bit of their own in an integer of 64 bits that is never negative.
 const BITS: u32 = 62;
@@ -118,7 +116,7 @@ WHERE d.place = 1"
     /// The view of the requisitions that wait for purchase orders.
     pub(super) fn open(&self) -> String {
         let Self { create, headers, details, of_headers, .. } = self;
-        let is_open = format!("h.status_name IN {OPEN}");
+        let is_open = format!("h.status_name IN ('{}')", OPEN_STATUSES.join("', '"));
         let candidates = where_all(&[is_open.clone(), self.of_account("h")]);
         let chosen = self.chosen("candidate");
         let (of_header, of_detail) = (lineage("h", "modified"), lineage("d", "apply_modified"));
