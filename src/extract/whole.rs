@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::budget::Budget;
 use super::cuts::Cuts;
+use super::plan::MAX_SPAN_SECONDS;
 use super::walk::{WalkOutcome, Walked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::Proof;
@@ -52,7 +53,14 @@ pub(crate) async fn walk_whole<P>(
     };
     let belongs = |piece: Window| wanted.intersect(piece) == Some(piece);
     let mut cuts = Cuts::default();
-    let mut todo = VecDeque::from([(window, Budget::default())]);
+    // A commit may cover a whole month, which is more than a gateway gives at once.
+    let mut todo = VecDeque::new();
+    let mut rest = Some(window);
+    while let Some(window) = rest {
+        let (piece, after) = window.split_at(MAX_SPAN_SECONDS);
+        todo.push_back((piece, Budget::default()));
+        rest = after;
+    }
     while let Some((piece, budget)) = todo.pop_front() {
         if whole.is_interrupted && at_interrupt == AtInterrupt::End {
             break;

@@ -6,6 +6,7 @@
 
 use super::{Again, SyncOptions};
 use crate::error::Result;
+use crate::extract::plan::MAX_SPAN_SECONDS;
 use crate::log::{Lake, LiveCommit, Table};
 use crate::time::{Coverage, Window};
 use crate::transform::refresh_range;
@@ -81,12 +82,12 @@ pub(super) fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     pieces
 }
 
-/// A window, cut where a Beijing month ends.
+/// A window, cut where a Beijing month ends, and where it is longer than a gateway allows.
 pub(super) fn months(window: Window) -> Vec<Window> {
     let mut months = Vec::new();
     let mut rest = Some(window);
     while let Some(window) = rest {
-        let (first, later) = window.split_calendar(31 * 86_400);
+        let (first, later) = window.split_calendar(MAX_SPAN_SECONDS);
         months.push(first);
         rest = later;
     }
@@ -126,6 +127,13 @@ mod tests {
                 "2026-06-01 00:00:00 .. 2026-06-30 23:59:59",
                 "2026-07-01 00:00:00 .. 2026-07-01 00:00:00",
             ]
+        );
+        let cut = months(window("2026-07-01 00:00:00", "2026-07-31 23:59:59"));
+        let shown: Vec<String> = cut.iter().map(Window::to_string).collect();
+        assert_eq!(
+            shown,
+            ["2026-07-01 00:00:00 .. 2026-07-30 23:59:59", "2026-07-31 00:00:00 .. 2026-07-31 23:59:59"],
+            "a gateway refuses more than 30 days"
         );
     }
 

@@ -25,7 +25,7 @@ use crate::parquet::{RowFilter, TableSpec, decode_span};
 use crate::proof::Proof;
 use crate::time::Window;
 use crate::transform::{
-    Changes, OldRows, Reading, Reconciled, Remarks, ReplacedVersions, Touched, WindowRows, assemble, reconcile, share_out,
+    Changes, OldRows, Reconciled, Remarks, ReplacedVersions, Touched, Unchanged, WindowRows, assemble, reconcile, share_out,
 };
 use crate::worker::blocking;
 
@@ -89,10 +89,10 @@ pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcom
         }
         Err(error) => return Err(error),
     };
-    let compared = compare(task, walked, old, Reading::Again).await?;
+    let compared = compare(task, walked, old, Unchanged::Keep).await?;
     let mut outcome = TaskOutcome::default();
     let first_invalid = compared.first_invalid.clone();
-    let Some((new, remarks)) = changed(task.specs, compared, Reading::Again) else {
+    let Some((new, remarks)) = changed(task.specs, compared, Unchanged::Keep) else {
         outcome.has_proved = true;
         return Ok(outcome);
     };
@@ -144,7 +144,7 @@ pub(super) async fn compare(
     task: &Task<'_>,
     walked: WalkedAgain,
     old: Vec<OldCommit>,
-    reading: Reading,
+    unchanged: Unchanged,
 ) -> Result<Compared> {
     let WalkedAgain { range, mut pages, mut selected, proofs, records } = walked;
     let decoder = task.source.decoder().clone();
@@ -154,8 +154,8 @@ pub(super) async fn compare(
         let extra = drop_extra_rows(&pages, &mut selected);
         pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
         let fresh = assemble(pages, &selected)?;
-        let reconciled = reconcile_all(&fresh, &old, reading)?;
-        let proof = proof_of(Proof::of_pieces(proofs), &fresh, &old, &reconciled, extra, reading);
+        let reconciled = reconcile_all(&fresh, &old, unchanged)?;
+        let proof = proof_of(Proof::of_pieces(proofs), &fresh, &old, &reconciled, extra, unchanged);
         Ok(Compared {
             old,
             reconciled,
@@ -214,11 +214,11 @@ pub(super) fn holds_some_of(file: &FileEntry, range: Window) -> bool {
     Window::new(file.min_modified, file.max_modified).is_some_and(|held| held.overlaps(range))
 }
 
-fn reconcile_all(fresh: &WindowRows, old: &[OldCommit], reading: Reading) -> Result<Vec<Reconciled>> {
+fn reconcile_all(fresh: &WindowRows, old: &[OldCommit], unchanged: Unchanged) -> Result<Vec<Reconciled>> {
     let touched: Vec<Touched<'_>> =
         old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
     let shares = share_out(fresh, &touched)?;
-    shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines, reading)).collect()
+    shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines, unchanged)).collect()
 }
 
 /// The proof of the walk, with the rows of all commits that change.
@@ -228,7 +228,7 @@ fn proof_of(
     old: &[OldCommit],
     reconciled: &[Reconciled],
     extra: u64,
-    reading: Reading,
+    unchanged: Unchanged,
 ) -> Proof {
     let mut proof = Proof {
         distinct_rows: (fresh.headers.num_rows() + fresh.quarantined.len()) as u64 + extra,
@@ -238,7 +238,7 @@ fn proof_of(
     };
     for (old, Reconciled { changes, .. }) in old.iter().zip(reconciled) {
         proof.rows_unchanged += changes.unchanged;
-        if stays(changes, reading) {
+        if stays(changes, unchanged) {
             proof.rows_unchanged += changes.quarantined_unchanged;
             continue;
         }
@@ -251,24 +251,24 @@ fn proof_of(
 }
 
 /// Whether a commit keeps its place. What is read anew takes it in any case.
-fn stays(changes: &Changes, reading: Reading) -> bool {
-    reading == Reading::Again && changes.are_none()
+fn stays(changes: &Changes, unchanged: Unchanged) -> bool {
+    unchanged == Unchanged::Keep && changes.are_none()
 }
 
 /// What is to be committed, and what is to be said of the new rows; nothing where nothing changed.
 pub(super) fn changed(
     specs: &[Arc<TableSpec>; 2],
     compared: Compared,
-    reading: Reading,
+    unchanged: Unchanged,
 ) -> Option<(NewManifest, Remarks)> {
     let Compared { old, reconciled, walk, raw, .. } = compared;
-    let kind = match reading {
-        Reading::Again => CommitKind::Refresh,
-        Reading::Anew => CommitKind::Rewalk,
+    let kind = match unchanged {
+        Unchanged::Keep => CommitKind::Refresh,
+        Unchanged::Replace => CommitKind::Rewalk,
     };
     let (mut commits, mut removes) = (Vec::new(), Vec::new());
     let mut remarks = Remarks::default();
-    for (old, reconciled) in old.into_iter().zip(reconciled).filter(|(_, done)| !stays(&done.changes, reading)) {
+    for (old, reconciled) in old.into_iter().zip(reconciled).filter(|(_, done)| !stays(&done.changes, unchanged)) {
         remarks += reconciled.remarks;
         removes.push(old.id);
         let replaced = Arc::new(reconciled.replaced);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array as _, BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, RecordBatch};
 
 use super::expire::open::by_month;
 use super::replace::{
@@ -31,7 +31,7 @@ use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, ObjectEntry, Table, Wa
 use crate::parquet::{RowFilter, TableSpec};
 use crate::proof::Proof;
 use crate::time::{Coverage, Month, Window};
-use crate::transform::{Assembly, OldRows, Reading, ReplacedVersions};
+use crate::transform::{Assembly, OldRows, ReplacedVersions, Unchanged};
 use crate::worker::blocking;
 
 /// A part of a rewalk.
@@ -186,10 +186,10 @@ async fn live(task: &Task<'_>, range: Window) -> Result<TaskOutcome> {
         Err(outcome) => return Ok(outcome),
     };
     let old = read_old(&task.writer.view().await, range, task.specs).await?;
-    let compared = compare(task, walked, old, Reading::Anew).await?;
+    let compared = compare(task, walked, old, Unchanged::Replace).await?;
     let first_invalid = compared.first_invalid.clone();
     let mut outcome = TaskOutcome::default();
-    if let Some((new, remarks)) = changed(task.specs, compared, Reading::Anew) {
+    if let Some((new, remarks)) = changed(task.specs, compared, Unchanged::Replace) {
         task.commit(new, remarks, first_invalid, &Budget::default(), &mut outcome).await?;
     }
     Ok(outcome)
@@ -254,7 +254,7 @@ async fn expired(task: &Task<'_>, range: Window, unread: &[String]) -> Result<Ta
     let rows = read_rows(&lake, &live.files, OldRows::new(range, [range]), range, task.specs).await?;
     let headers = rows.headers();
     let old = OldCommit { id, window: range, live: live.clone(), lines: Vec::new(), rows, headers };
-    let mut compared = compare(task, walked, vec![old], Reading::Anew).await?;
+    let mut compared = compare(task, walked, vec![old], Unchanged::Replace).await?;
     let (first_invalid, mut outcome) = (compared.first_invalid.take(), TaskOutcome::default());
     let Some(reconciled) = compared.reconciled.pop() else { return Ok(outcome) };
 

@@ -214,7 +214,9 @@ impl<'a> Run<'a> {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
-        let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
+        // Of a damaged commit the whole window is read anew, whatever was asked for of it.
+        let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
+        let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
@@ -346,7 +348,11 @@ impl<'a> Run<'a> {
         self.pieces.extend(outcome.pieces);
         self.again.extend(outcome.walk_again);
         self.rewalk.extend(outcome.rewalk);
-        self.report.damage.extend(outcome.damage);
+        for damage in outcome.damage {
+            if !self.report.damage.iter().any(|known| known.objects == damage.objects) {
+                self.report.damage.push(damage);
+            }
+        }
         self.report.gaps.extend(outcome.gaps);
         self.report.remarks += outcome.remarks;
         for committed in &outcome.commits {

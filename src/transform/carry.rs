@@ -129,13 +129,13 @@ pub(crate) struct Reconciled {
     pub remarks: Remarks,
 }
 
-/// How what was read again counts.
+/// What becomes of a version that is read again as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// A version that is read as before keeps its rows.
-    Again,
-    /// Every version that is read lands, in the place of the rows that it had.
-    Anew,
+pub(crate) enum Unchanged {
+    /// It keeps its rows.
+    Keep,
+    /// It lands like one that has changed, in the place of the rows that it had.
+    Replace,
 }
 
 /// Sets what a walk returned against what a commit holds. `fresh` is all that was returned of the commit's part of the
@@ -145,12 +145,12 @@ pub(crate) enum Reading {
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the old rows do not have the contract's columns or a line
 /// cannot be read, [`ErrorKind::Internal`](crate::ErrorKind::Internal) when `fresh` has rows outside the walked
 /// seconds.
-pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String], reading: Reading) -> Result<Reconciled> {
+pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String], unchanged: Unchanged) -> Result<Reconciled> {
     let contract = Contract::get()?;
     let headers = joined(contract.headers().schema(), &old.headers)?;
     let details = joined(contract.details().schema(), &old.details)?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
-    let judged = judge(contract, fresh, [&headers, &details], &set_aside, reading)?;
+    let judged = judge(contract, fresh, [&headers, &details], &set_aside, unchanged)?;
     if judged.fresh.iter().any(|(_, micros, _)| !holds(&old.walked, second(*micros))) {
         return Err(Error::internal("a row was returned that does not lie in the walked seconds"));
     }
@@ -247,7 +247,7 @@ fn judge<'a>(
     fresh: &'a WindowRows,
     old: [&'a RecordBatch; 2],
     set_aside: &HashSet<&Identity>,
-    reading: Reading,
+    unchanged: Unchanged,
 ) -> Result<Judged<'a>> {
     let same_header = SameRow::new(contract.headers(), old[0], &fresh.headers)?;
     let same_detail = SameRow::new(contract.details(), old[1], &fresh.details)?;
@@ -261,7 +261,7 @@ fn judge<'a>(
         let own = |details: &HashMap<Key<'_>, _>| details.get(key).cloned().unwrap_or(0..0);
         match old_headers.get(key) {
             Some(held)
-                if reading == Reading::Again && same_header.all(held.clone(), row.clone()) && same_detail.all(own(&old_details), own(&details)) =>
+                if unchanged == Unchanged::Keep && same_header.all(held.clone(), row.clone()) && same_detail.all(own(&old_details), own(&details)) =>
             {
                 changes.unchanged += 1;
                 continue;
