@@ -44,7 +44,7 @@ pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
-use lease_session::{HeldLease, Left, LeaseSession, is_swept};
+use lease_session::{HeldLease, LeaseSession, Left, is_swept};
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};

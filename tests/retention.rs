@@ -89,10 +89,14 @@ fn without_yes_it_is_said_and_not_done() {
     let total = &account["total"];
     assert_eq!(total["open_kept"], open.len());
     assert_eq!(total["rows"]["purchase_apply"], old - open.len());
-    let months: Vec<&str> = account["months"].as_array().unwrap().iter().map(|one| one["month"].as_str().unwrap()).collect();
+    let months: Vec<&str> =
+        account["months"].as_array().unwrap().iter().map(|one| one["month"].as_str().unwrap()).collect();
     assert_eq!(months, ["2026-05"]);
     let text = expire(&lake, &["--before", "2026-06"]).expect_code(0).stdout;
-    assert!(text.contains("would be removed") && text.contains("2026-05") && text.ends_with("add --yes to do it\n"), "{text}");
+    assert!(
+        text.contains("would be removed") && text.contains("2026-05") && text.ends_with("add --yes to do it\n"),
+        "{text}"
+    );
     let dropped = expire(&lake, &["--before", "2026-06", "--drop-open", "--json"]).expect_code(0).json();
     assert_eq!(dropped["accounts"][0]["total"]["rows"]["purchase_apply"], old);
     assert_eq!(lake.files(), files, "nothing was written");
@@ -168,13 +172,19 @@ fn what_expires_goes_and_what_is_open_stays_until_it_is_closed() {
         .collect();
     drop(world);
     let numbers = |rows: std::collections::BTreeMap<(String, BeijingTime), _>| {
-        rows.into_keys().filter(|(_, modified)| *modified < at("2026-07-01 00:00:00")).map(|(number, _)| number).collect::<BTreeSet<_>>()
+        rows.into_keys()
+            .filter(|(_, modified)| *modified < at("2026-07-01 00:00:00"))
+            .map(|(number, _)| number)
+            .collect::<BTreeSet<_>>()
     };
     assert_eq!(numbers(held(&lake)), still_open);
     assert_eq!(live_expires(&lake).len(), 1);
     assert_sound(&lake);
     expire(&lake, &["--before", "2026-05", "--yes", "--drop-open"]).expect_code(0);
-    assert_eq!(coverage(&lake).gaps(wdt_lake::Window::new(at("2026-05-02 00:00:00"), at("2026-07-05 23:59:59")).unwrap()), []);
+    assert_eq!(
+        coverage(&lake).gaps(wdt_lake::Window::new(at("2026-05-02 00:00:00"), at("2026-07-05 23:59:59")).unwrap()),
+        []
+    );
     assert_eq!(numbers(held(&lake)), BTreeSet::new(), "without open ones");
     assert_sound(&lake);
 }
@@ -211,15 +221,20 @@ fn an_expired_range_comes_back_by_a_rewalk() {
     let (first, last) = (at("2026-05-10 00:00:00"), at("2026-05-12 23:59:59"));
     let of_range = |modified: &BeijingTime| (first..=last).contains(modified);
     let after = held(&lake);
-    for (key, row) in before.iter().filter(|((number, modified), _)| {
-        of_range(modified) || *modified >= at(JUNE) || open.contains(number)
-    }) {
+    for (key, row) in before
+        .iter()
+        .filter(|((number, modified), _)| of_range(modified) || *modified >= at(JUNE) || open.contains(number))
+    {
         assert_eq!(after.get(key), Some(row), "{key:?}");
     }
     let others = after.keys().filter(|(_, modified)| *modified < at(JUNE) && !of_range(modified));
     assert!(others.into_iter().all(|(number, _)| open.contains(number)));
     let live = live_expires(&lake);
-    assert_eq!((live.len(), live[0]["expired"].as_array().map(Vec::len)), (1, Some(2)), "the range is cut out: {live:?}");
+    assert_eq!(
+        (live.len(), live[0]["expired"].as_array().map(Vec::len)),
+        (1, Some(2)),
+        "the range is cut out: {live:?}"
+    );
     assert_sound(&lake);
 
     // The lifted range is like any other, and expires again.
@@ -245,7 +260,10 @@ fn a_version_that_the_erp_holds_no_more_outlives_a_rewalk() {
     sandbox.world().lock().edit_at(&number, at("2026-07-03 10:00:00"), |one| one.remark = "later".into());
     let day = modified.to_string()[..10].to_owned();
     sync(&sandbox, &lake, &["--rewalk", &format!("{day}..{day}")]).expect_code(0);
-    assert_eq!(held(&lake).get(&(number, modified)), before.get(&before.keys().find(|key| key.1 == modified).unwrap().clone()));
+    assert_eq!(
+        held(&lake).get(&(number, modified)),
+        before.get(&before.keys().find(|key| key.1 == modified).unwrap().clone())
+    );
     assert_sound(&lake);
 }
 
@@ -277,7 +295,11 @@ fn a_live_range_is_read_anew() {
     }
     let empty = LakeDir::new();
     sync(&sandbox, &empty, &["--rewalk", "2026-06-10..2026-06-12"]).expect_code(0);
-    assert_exact(&empty, sandbox.world().lock().journal().versions().iter().filter(|one| one.died.is_none()), "a range that is not covered is walked as by any run");
+    assert_exact(
+        &empty,
+        sandbox.world().lock().journal().versions().iter().filter(|one| one.died.is_none()),
+        "a range that is not covered is walked as by any run",
+    );
 }
 
 /// The Parquet file of a table that holds the rows of a day.
@@ -316,9 +338,14 @@ fn damaged_and_missing_files_are_replaced_by_a_rewalk() {
     std::fs::remove_file(&path).unwrap();
     let gone = before.keys().find(|(_, modified)| modified.to_string().starts_with("2026-06-15")).unwrap().clone();
     sandbox.world().lock().purge(&gone.0);
-    let said = run(program_at(&sandbox).args(["sync", "--calls-per-minute", "0", "--lake", &lake.text()]).args(["--rewalk", "2026-06-15..2026-06-15 12:00"]));
+    let said = run(program_at(&sandbox)
+        .args(["sync", "--calls-per-minute", "0", "--lake", &lake.text()])
+        .args(["--rewalk", "2026-06-15..2026-06-15 12:00"]));
     let said = said.expect_code(3);
-    assert!(said.stdout.contains("NOT ALL CAME BACK") && said.stdout.contains(path.file_name().unwrap().to_str().unwrap()), "{said:?}");
+    assert!(
+        said.stdout.contains("NOT ALL CAME BACK") && said.stdout.contains(path.file_name().unwrap().to_str().unwrap()),
+        "{said:?}"
+    );
     let after = held(&lake);
     assert_eq!((after.len(), after.contains_key(&gone)), (before.len() - 1, false));
     assert_sound(&lake);
@@ -404,7 +431,8 @@ fn removed_files_are_kept_for_readers_as_long_as_the_manifest_says() {
     assert!(parquet_files(&lake) > committed() + 2);
     assert!(keep_until() > Some(SystemClock.now().plus_seconds(7_000)));
     verify(&lake).expect_code(0);
-    run(program().env("WDT_KEEP_REMOVED", "soon").args(["expire", "--before", "2026-06", "--lake", &lake.text()])).expect_code(2);
+    run(program().env("WDT_KEEP_REMOVED", "soon").args(["expire", "--before", "2026-06", "--lake", &lake.text()]))
+        .expect_code(2);
 }
 
 #[test]
@@ -416,7 +444,9 @@ fn each_account_expires_by_itself() {
         command.env("WDT_ACCOUNT", name).args(["sync", "--calls-per-minute", "0", "--lake", &lake.text()]).args(RANGE);
         run(&mut command).expect_code(0);
     }
-    let of = |name: &str| lake.files().into_iter().filter(|path| path.contains(&format!("account={name}/"))).collect::<Vec<_>>();
+    let of = |name: &str| {
+        lake.files().into_iter().filter(|path| path.contains(&format!("account={name}/"))).collect::<Vec<_>>()
+    };
     let before = of("other");
     expire(&lake, &["--before", "2026-06", "--account", "one", "--yes"]).expect_code(0);
     assert_eq!(of("other"), before, "the other is as it was");
@@ -426,19 +456,35 @@ fn each_account_expires_by_itself() {
     verify(&lake).expect_code(0);
     let may = |path: &String| path.starts_with("purchase_apply/") && path.contains("modified_month=2026-05");
     for (sandbox, name) in [(&one, "one"), (&other, "other")] {
-        assert_eq!(of(name).iter().filter(|path| may(path)).count(), usize::from(!before_june(sandbox).0.is_empty()), "{name}");
+        assert_eq!(
+            of(name).iter().filter(|path| may(path)).count(),
+            usize::from(!before_june(sandbox).0.is_empty()),
+            "{name}"
+        );
     }
 }
 
 #[cfg(unix)]
 #[test]
 fn an_expire_that_dies_is_finished_by_the_next_run() {
-    for (point, is_committed) in [("land.file_written", false), ("commit.files_written", false), ("commit.created", true), ("sweep.deleted_one", true)] {
+    for (point, is_committed) in [
+        ("land.file_written", false),
+        ("commit.files_written", false),
+        ("commit.created", true),
+        ("sweep.deleted_one", true),
+    ] {
         let (sandbox, lake) = two_months();
         let before = held(&lake);
         let (open, _) = before_june(&sandbox);
         let mut command = program();
-        command.env("WDT_LAKE_FAILPOINT", point).args(["expire", "--before", "2026-06", "--yes", "--lake", &lake.text()]);
+        command.env("WDT_LAKE_FAILPOINT", point).args([
+            "expire",
+            "--before",
+            "2026-06",
+            "--yes",
+            "--lake",
+            &lake.text(),
+        ]);
         assert!(run(&mut command).code < 0, "{point}: it died");
         sync(&sandbox, &lake, &RANGE).expect_code(0);
         assert_eq!(held_before_june(&lake) == open, is_committed, "{point}");

@@ -29,9 +29,9 @@ pub(super) struct Args {
     /// Do it; else it is only said what would be done.
     #[arg(long)]
     yes: bool,
-    /// Keep the files of what is removed for so long, for readers that have listed them. Until they are gone a glob, and
-    /// so the views, may show a closed requisition as open [default: WDT_KEEP_REMOVED, else what the file says, else
-    /// 0s].
+    /// Keep the files of what is removed for so long, for readers that have listed them. Until they are gone a glob,
+    /// and so the views, may show a closed requisition as open [default: WDT_KEEP_REMOVED, else what the file
+    /// says, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
@@ -143,7 +143,8 @@ fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> Stri
     let total = report.total();
     lines.push(row(&cells("all".to_owned(), &total)));
     if total.quarantined > 0 || total.responses > 0 {
-        let (records, responses) = (plural(total.quarantined, "quarantined record"), plural(total.responses, "raw response"));
+        let (records, responses) =
+            (plural(total.quarantined, "quarantined record"), plural(total.responses, "raw response"));
         lines.push(format!("  {records} and {responses} of these months go with them"));
     }
     if report.without_window > 0 {
@@ -151,7 +152,9 @@ fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> Stri
         lines.push(format!("  {rows} of page files that were replayed stay: they have no window"));
     }
     if let Some(until) = report.kept_until {
-        lines.push(format!("  the files are kept until {until}; until they are gone a glob may show closed requisitions as open"));
+        lines.push(format!(
+            "  the files are kept until {until}; until they are gone a glob may show closed requisitions as open"
+        ));
     }
     lines.join("\n")
 }

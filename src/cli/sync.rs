@@ -51,9 +51,9 @@ pub(super) struct Args {
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
-    /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A bare
-    /// glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says,
-    /// else 0s].
+    /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A
+    /// bare glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the
+    /// file says, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     #[command(flatten)]
@@ -166,7 +166,8 @@ impl Args {
 
 /// Reads `FROM..TO`: two times as `--from` and `--to` take them, both included.
 fn rewalk_range(text: &str) -> Result<Window, String> {
-    let (from, to) = text.split_once("..").ok_or_else(|| "write FROM..TO, for example 2026-01-01..2026-01-31".to_owned())?;
+    let (from, to) =
+        text.split_once("..").ok_or_else(|| "write FROM..TO, for example 2026-01-01..2026-01-31".to_owned())?;
     let read = |text, means| {
         parse_user_time(text, means)
             .map_err(|error| format!("{error}; {}", error.hint_text().unwrap_or("that is no time")))

@@ -25,8 +25,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration, env,
-    name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
+    env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};

@@ -104,3 +104,25 @@ pub(crate) fn contradicted() -> Error {
     )
     .hint("its totals do not count what its pages list: show this to the vendor")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::BeijingTime;
+
+    #[tokio::test]
+    async fn no_piece_is_longer_than_a_gateway_allows() {
+        let at = |text| BeijingTime::parse(text).expect("a time");
+        let month = Window::new(at("2026-07-01 00:00:00"), at("2026-07-31 23:59:59")).expect("a window");
+        let mut asked = Vec::new();
+        let walk = async |piece: Window, _: &Budget| {
+            asked.push(piece.to_string());
+            let walked = Ok(Walked::Interrupted(None));
+            Ok(WalkOutcome { walked, first_total: None, extra_rows: None, is_contradicted: false })
+        };
+        walk_whole::<()>(month, month, 0, AtInterrupt::GoOn, walk).await.expect("walked");
+        let (first, rest) =
+            ("2026-07-01 00:00:00 .. 2026-07-30 23:59:59", "2026-07-31 00:00:00 .. 2026-07-31 23:59:59");
+        assert_eq!(asked, [first, rest]);
+    }
+}

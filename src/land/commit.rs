@@ -18,8 +18,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -394,8 +394,8 @@ impl Writer {
         }
     }
 
-    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may not
-    /// follow.
+    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may
+    /// not follow.
     async fn append(
         &self,
         state: &mut LogState,
@@ -480,12 +480,8 @@ impl Writer {
             inputs.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
         }
         let (table, span) = (spec.table, span.or(window));
-        let origin = FileOrigin {
-            account: self.layout.account().clone(),
-            commit: id,
-            contract: self.options.contract,
-            span,
-        };
+        let origin =
+            FileOrigin { account: self.layout.account().clone(), commit: id, contract: self.options.contract, span };
         let limits = self.options.merge;
         let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
         let count = merged.len();
@@ -651,8 +647,8 @@ struct ReadyFile {
     file: EncodedFile,
 }
 
-/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits that
-/// it removed which no live commit names. None while they are kept for readers.
+/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
+/// that it removed which no live commit names. None while they are kept for readers.
 fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
     // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
     // what earlier removals have left, too, and all of it in the order of time.

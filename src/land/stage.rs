@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::id::CommitId;
 use crate::log::{
-    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table, Walk,
+    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table,
+    Walk,
 };
 use crate::parquet::{RowFilter, RowSource, TableSpec};
 use crate::time::{BeijingTime, Window};
@@ -49,8 +50,8 @@ impl StagedManifest {
         Self { walk, ..self }
     }
 
-    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is carried
-    /// first: removed files go in that order.
+    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is
+    /// carried first: removed files go in that order.
     pub(crate) fn add(&mut self, WrittenFile { table, commit, entry, sum }: WrittenFile) {
         if let Some(sum) = sum.filter(|_| !entry.carried) {
             *self.sums.entry(table).or_default() += sum;

@@ -306,9 +306,10 @@ impl LogState {
         let expires = request.commits.iter().any(|commit| commit.kind == CommitKind::Expire);
         if let Some((id, live)) = self.expired().filter(|(id, _)| expires && !request.removes.contains(id)) {
             // One says what has expired; a second one beside it would carry rows that the first has replaced.
-            return Err(live.expired.first().map_or(Conflict::NotLive { commit: id }, |window| Conflict::Overlap {
-                window: *window,
-            }));
+            return Err(live
+                .expired
+                .first()
+                .map_or(Conflict::NotLive { commit: id }, |window| Conflict::Overlap { window: *window }));
         }
         let mut own = Coverage::default();
         let claims = request.commits.iter().flat_map(|commit| commit.window.iter().chain(&commit.expired));
@@ -437,9 +438,7 @@ fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<It
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::testing::{
-        bare, binding, covering, sample_manifest, stop_intent, stop_result, window,
-    };
+    use crate::land::testing::{bare, binding, covering, sample_manifest, stop_intent, stop_result, window};
 
     fn empty() -> LogState {
         LogState::new("acme".parse().expect("a name"))
@@ -489,7 +488,10 @@ mod tests {
         let (mut state, first, second) = two();
         let manifest = request(&state, (0, 12), &[first]);
         let removed = state.apply(&manifest, Sha256::of(b"y")).expect("follows");
-        assert_eq!(removed.iter().map(|(id, gone)| (*id, gone.window)).collect::<Vec<_>>(), [(first, Some(window(0, 9)))]);
+        assert_eq!(
+            removed.iter().map(|(id, gone)| (*id, gone.window)).collect::<Vec<_>>(),
+            [(first, Some(window(0, 9)))]
+        );
         assert_eq!(state.coverage().windows(), [window(0, 12), window(20, 29)]);
         assert_eq!(state.standing(first), Some(Standing::Removed));
         assert_eq!(state.standing(second), Some(Standing::Live));

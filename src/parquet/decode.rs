@@ -55,7 +55,10 @@ pub(crate) fn decode_span(
 ///
 /// # Errors
 /// As [`decode`], also for a file that lacks one of the columns.
-pub(crate) fn decode_columns(file: File, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+pub(crate) fn decode_columns(
+    file: File,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
     if let Some(column) = columns.iter().find(|column| builder.schema().index_of(column).is_err()) {
         return Err(damaged(ParquetError::General(format!("there is no column `{column}`"))));
@@ -99,7 +102,12 @@ mod tests {
             numbers.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(read(window(0, 99)), names);
-        let some: Vec<String> = names.iter().enumerate().filter(|(row, _)| (7..=8).contains(&(row % 100))).map(|(_, name)| name.clone()).collect();
+        let some: Vec<String> = names
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| (7..=8).contains(&(row % 100)))
+            .map(|(_, name)| name.clone())
+            .collect();
         assert_eq!(read(window(7, 8)), some);
         assert!(read(window(100, 200)).is_empty());
         let narrow: Vec<RecordBatch> =

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use self::plan::{Plan, plan};
 use super::accounts::page_memory;
-use super::lease_session::{HeldLease, Left, LeaseSession};
+use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::{Interrupt, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;

@@ -46,8 +46,8 @@ pub(super) struct Left {
 }
 
 impl HeldLease {
-    /// Sweeps, unless the last run is known to have left nothing: it said so, the log ends where it ended, that was less
-    /// than a day ago, and nothing that was kept for readers has come due since.
+    /// Sweeps, unless the last run is known to have left nothing: it said so, the log ends where it ended, that was
+    /// less than a day ago, and nothing that was kept for readers has come due since.
     pub(super) async fn sweep(&self, writer: &Writer) -> Result<Option<Swept>> {
         if is_swept(self.0.last_run(), writer).await {
             return Ok(None);
@@ -101,9 +101,7 @@ pub(super) async fn is_swept(last_run: &LastRun, writer: &Writer) -> bool {
     let Some(end) = &last_run.clean_end else { return false };
     let now = writer.now();
     let (newest, has_kept) = writer
-        .with_state(|state| {
-            (state.newest().map(|newest| newest.number), state.has_kept_until(end.last_sweep, now))
-        })
+        .with_state(|state| (state.newest().map(|newest| newest.number), state.has_kept_until(end.last_sweep, now)))
         .await;
     let age = now.unix() - end.last_sweep.unix();
     end.newest == newest && !has_kept && (0..SWEPT_SECONDS).contains(&age)

@@ -1,8 +1,8 @@
 //! Which seconds are walked again: those that were asked for, and no more.
 //!
-//! A refresh walks the lookback, or the seconds in which quarantined records lie, and never whole commits for the sake of
-//! a few of their seconds. Ranges lie in one Beijing month, hold no more rows than a walk should read, and are joined
-//! where one walk over both costs no more calls.
+//! A refresh walks the lookback, or the seconds in which quarantined records lie, and never whole commits for the sake
+//! of a few of their seconds. Ranges lie in one Beijing month, hold no more rows than a walk should read, and are
+//! joined where one walk over both costs no more calls.
 
 use super::{Again, SyncOptions};
 use crate::error::Result;
@@ -65,7 +65,8 @@ fn joined(ranges: Vec<Window>, is_cheap: impl Fn(Window) -> bool) -> Vec<Window>
     all
 }
 
-/// The seconds of `wanted` that are covered and kept, each piece within one Beijing month, and with no more than `most` rows expected.
+/// The seconds of `wanted` that are covered and kept, each piece within one Beijing month, and with no more than `most`
+/// rows expected.
 pub(super) fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     let expired = lake.state().expired().map(|(_, live)| live.expired.clone()).unwrap_or_default();
     let mut covered = lake.coverage().clone();
@@ -101,8 +102,7 @@ fn expected_rows(lake: &Lake, range: Window) -> u64 {
         (u128::from(live.rows(Table::PurchaseApply)) * u128::from(own)).div_ceil(u128::from(window.seconds().max(1)))
     };
     let touched = lake.state().touching(range);
-    let rows: u128 =
-        touched.iter().filter_map(|(id, window)| Some(share(lake.state().live().get(id)?, *window))).sum();
+    let rows: u128 = touched.iter().filter_map(|(id, window)| Some(share(lake.state().live().get(id)?, *window))).sum();
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn neighbours_are_joined_where_that_is_cheap() {
-        let at = |second: u32| window(&format!("2026-05-30 12:00:{second:02}"), &format!("2026-05-30 12:00:{second:02}"));
+        let at =
+            |second: u32| window(&format!("2026-05-30 12:00:{second:02}"), &format!("2026-05-30 12:00:{second:02}"));
         let ranges = vec![at(1), at(1), at(3), at(40)];
         let all = joined(ranges, |hull| hull.seconds() < 10);
         assert_eq!(all, [at(1).hull(at(3)), at(40)]);

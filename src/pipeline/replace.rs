@@ -25,7 +25,8 @@ use crate::parquet::{RowFilter, TableSpec, decode_span};
 use crate::proof::Proof;
 use crate::time::Window;
 use crate::transform::{
-    Changes, OldRows, Reconciled, Remarks, ReplacedVersions, Touched, Unchanged, WindowRows, assemble, reconcile, share_out,
+    Changes, OldRows, Reconciled, Remarks, ReplacedVersions, Touched, Unchanged, WindowRows, assemble, reconcile,
+    share_out,
 };
 use crate::worker::blocking;
 
@@ -215,8 +216,7 @@ pub(super) fn holds_some_of(file: &FileEntry, range: Window) -> bool {
 }
 
 fn reconcile_all(fresh: &WindowRows, old: &[OldCommit], unchanged: Unchanged) -> Result<Vec<Reconciled>> {
-    let touched: Vec<Touched<'_>> =
-        old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
+    let touched: Vec<Touched<'_>> = old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
     let shares = share_out(fresh, &touched)?;
     shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines, unchanged)).collect()
 }
@@ -276,7 +276,7 @@ pub(super) fn changed(
         let files = fresh.flat_map(|(spec, rows)| {
             let new = NewRows::New(vec![rows].into());
             let own = old.live.files.iter().filter(|file| file.table == spec.table.name());
-            let filter = KeptVersions::new(&replaced, spec);
+            let filter = KeptVersions::of(&replaced, spec);
             let carried = NewRows::Carried { files: own.cloned().collect(), filter };
             parts(spec, new, carried)
         });
@@ -306,9 +306,10 @@ pub(super) fn parts(spec: &Arc<TableSpec>, new: NewRows, carried: NewRows) -> [N
 fn carried_ranges(old: &OldCommit, walked: Window) -> Vec<CarriedRange> {
     let mut ranges = Vec::new();
     for rest in std::iter::once(walked).collect::<crate::time::Coverage>().gaps(old.window) {
-        let elsewhere = old.live.carried.iter().filter_map(|range| {
-            Some(CarriedRange { window: range.window.intersect(rest)?, manifest: range.manifest })
-        });
+        let elsewhere =
+            old.live.carried.iter().filter_map(|range| {
+                Some(CarriedRange { window: range.window.intersect(rest)?, manifest: range.manifest })
+            });
         let elsewhere: Vec<CarriedRange> = elsewhere.collect();
         let proved: crate::time::Coverage = elsewhere.iter().map(|range| range.window).collect();
         let own = proved.gaps(rest).into_iter().map(|window| CarriedRange { window, manifest: old.live.number });
@@ -334,7 +335,7 @@ struct KeptVersions {
 }
 
 impl KeptVersions {
-    fn new(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
+    fn of(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
         if replaced.is_empty() {
             return None;
         }

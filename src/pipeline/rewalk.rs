@@ -2,8 +2,8 @@
 //!
 //! - **Live seconds** are read as by a refresh, but every version that is returned lands as a new row, in the place of
 //!   what stood there; rows of other seconds and versions that are not returned are carried over.
-//! - **A commit of which an object is missing or was changed** is not read: its whole window is walked, and its place is
-//!   taken by what the walk returned.
+//! - **A commit of which an object is missing or was changed** is not read: its whole window is walked, and its place
+//!   is taken by what the walk returned.
 //! - **Expired seconds** become a window again. The manifest takes the place of the live expire commit by two commits:
 //!   the window, and an expire commit of the other ranges with the other rows.
 //!
@@ -262,7 +262,7 @@ async fn expired(task: &Task<'_>, range: Window, unread: &[String]) -> Result<Ta
     let fresh = task.specs.iter().zip([reconciled.headers, reconciled.details]);
     let files = fresh.flat_map(|(spec, rows)| {
         let own = live.files.iter().filter(|file| file.table == spec.table.name() && holds_some_of(file, range));
-        let filter = SecondsFilter::new(spec, range, Side::Within, Some(&replaced));
+        let filter = SecondsFilter::of(spec, range, Side::Within, Some(&replaced));
         let carried = NewRows::Carried { files: own.cloned().collect(), filter: Some(filter) };
         parts(spec, NewRows::New(vec![rows].into()), carried)
     });
@@ -282,7 +282,7 @@ fn rest(specs: &[Arc<TableSpec>; 2], live: LiveCommit, range: Window) -> Option<
     let mut left: Coverage = live.expired.iter().copied().collect();
     left.remove(range);
     let expired = left.windows().to_vec();
-    let filter = |spec: &TableSpec| Some(SecondsFilter::new(spec, range, Side::Outside, None));
+    let filter = |spec: &TableSpec| Some(SecondsFilter::of(spec, range, Side::Outside, None));
     let files = by_month(specs, live.files, filter);
     (!expired.is_empty()).then(|| NewCommit { expired, files, ..NewCommit::of(CommitKind::Expire, None) })
 }
@@ -304,7 +304,7 @@ struct SecondsFilter {
 }
 
 impl SecondsFilter {
-    fn new(
+    fn of(
         spec: &TableSpec,
         range: Window,
         side: Side,
@@ -326,9 +326,8 @@ impl RowFilter for SecondsFilter {
         let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.ok_or_else(|| Error::new(ErrorKind::Defect, "modified times are no timestamps"))?;
         let seconds = self.range.start().unix()..=self.range.end().unix();
-        let is_on_side = |row: usize| {
-            seconds.contains(&times.value(row).div_euclid(1_000_000)) == (self.side == Side::Within)
-        };
+        let is_on_side =
+            |row: usize| seconds.contains(&times.value(row).div_euclid(1_000_000)) == (self.side == Side::Within);
         Ok((0..times.len()).map(|row| Some(stays.value(row) && is_on_side(row))).collect())
     }
 }

@@ -21,8 +21,8 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
-pub(crate) use self::quarantine::Touched;
 use self::lines::RecordLine;
+pub(crate) use self::quarantine::Touched;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
 pub(super) use self::versions::{Key, keys, mismatched};
@@ -145,7 +145,12 @@ pub(crate) enum Unchanged {
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the old rows do not have the contract's columns or a line
 /// cannot be read, [`ErrorKind::Internal`](crate::ErrorKind::Internal) when `fresh` has rows outside the walked
 /// seconds.
-pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String], unchanged: Unchanged) -> Result<Reconciled> {
+pub(crate) fn reconcile(
+    fresh: &WindowRows,
+    old: &OldRows,
+    lines: &[String],
+    unchanged: Unchanged,
+) -> Result<Reconciled> {
     let contract = Contract::get()?;
     let headers = joined(contract.headers().schema(), &old.headers)?;
     let details = joined(contract.details().schema(), &old.details)?;
@@ -261,7 +266,9 @@ fn judge<'a>(
         let own = |details: &HashMap<Key<'_>, _>| details.get(key).cloned().unwrap_or(0..0);
         match old_headers.get(key) {
             Some(held)
-                if unchanged == Unchanged::Keep && same_header.all(held.clone(), row.clone()) && same_detail.all(own(&old_details), own(&details)) =>
+                if unchanged == Unchanged::Keep
+                    && same_header.all(held.clone(), row.clone())
+                    && same_detail.all(own(&old_details), own(&details)) =>
             {
                 changes.unchanged += 1;
                 continue;

@@ -36,7 +36,9 @@ mod tests;
 
 pub use assemble::{Assembly, assemble};
 pub(crate) use assemble::{Gathered, Remarks, WindowRows};
-pub(crate) use carry::{Changes, OldRows, Reconciled, ReplacedVersions, Touched, Unchanged, reconcile, refresh_range, share_out};
+pub(crate) use carry::{
+    Changes, OldRows, Reconciled, ReplacedVersions, Touched, Unchanged, reconcile, refresh_range, share_out,
+};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
 pub use decode::PageDecoder;

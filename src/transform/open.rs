@@ -56,7 +56,8 @@ impl OpenVersions {
         let counts = headers.column_by_name("detail_count").and_then(|column| column.as_primitive_opt::<Int32Type>());
         let counts = counts.ok_or_else(|| mismatched("numbers of details are not integers"))?;
         let is_open = |row: usize| names.is_valid(row) && OPEN_STATUSES.contains(&names.value(row));
-        for (row, (number, micros, apply_id)) in keys(headers, "modified")?.enumerate().filter(|(row, _)| is_open(*row)) {
+        for (row, (number, micros, apply_id)) in keys(headers, "modified")?.enumerate().filter(|(row, _)| is_open(*row))
+        {
             let details = if counts.is_valid(row) { u64::try_from(counts.value(row)).unwrap_or(0) } else { 0 };
             let version = OpenVersion { apply_id, micros, details, place };
             match self.0.get_mut(number) {

@@ -1,5 +1,5 @@
-//! What a manifest must be in itself, and beside what it removes: a proof that its rule can have given, the rows that it
-//! counts, and for every second of a window a manifest that proved it. Pure.
+//! What a manifest must be in itself, and beside what it removes: a proof that its rule can have given, the rows that
+//! it counts, and for every second of a window a manifest that proved it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,8 @@ fn check_counts(manifest: &Manifest, proof: &Proof) -> Vec<String> {
     if quarantined != proved {
         wrong.push(format!("holds {quarantined} quarantined records, and its proof counts {proved}"));
     }
-    let kept = [proof.rows_landed, proof.rows_quarantined, proof.rows_unchanged].into_iter().fold(0, u64::saturating_add);
+    let kept =
+        [proof.rows_landed, proof.rows_quarantined, proof.rows_unchanged].into_iter().fold(0, u64::saturating_add);
     // The flagship interval is not closed: a row of the second after the window is seen, counted, and left to the next
     // window.
     let adds_up = if manifest.account.edition == Edition::Flagship {
@@ -357,7 +358,10 @@ mod tests {
         let carrying = |number, start| {
             check_next(move |manifest, state| {
                 let carried = vec![CarriedRange { window: window(start, 19), manifest: number }];
-                *manifest = Manifest { removes: manifest.removes.clone(), ..covering(state, CommitKind::Refresh, window(0, 19)) };
+                *manifest = Manifest {
+                    removes: manifest.removes.clone(),
+                    ..covering(state, CommitKind::Refresh, window(0, 19))
+                };
                 let walked = window(0, start - 1);
                 manifest.walk = Some(Walk { window: walked, proof: proof(3) });
                 manifest.commits[0].carried = carried;

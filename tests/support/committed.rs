@@ -114,7 +114,8 @@ fn assert_rows<'a>(lake: &Lake, versions: impl IntoIterator<Item = &'a Version>,
     assert!(held == expected, "{about}: a row is not as the ERP held it");
 }
 
-/// On disk there is the committed set and its log, whole, and nothing else but the lease: no orphan, nothing half written.
+/// On disk there is the committed set and its log, whole, and nothing else but the lease: no orphan, nothing half
+/// written.
 pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
     let lake = on_disk(dir);
     for file in Table::ALL.into_iter().flat_map(|table| lake.files(table)) {

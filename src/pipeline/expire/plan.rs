@@ -73,9 +73,8 @@ async fn latest_open(lake: &Lake, removed: &[(CommitId, &LiveCommit)]) -> Result
         own.cloned().collect::<Vec<_>>()
     };
     let candidates = removed.iter().enumerate();
-    let candidates: Vec<(usize, FileEntry)> = candidates
-        .flat_map(|(place, (_, live))| headers(live).into_iter().map(move |file| (place, file)))
-        .collect();
+    let candidates: Vec<(usize, FileEntry)> =
+        candidates.flat_map(|(place, (_, live))| headers(live).into_iter().map(move |file| (place, file))).collect();
     let open = OpenVersions::default();
     let take_in = |open: &mut OpenVersions, headers: &_, place| open.take_in(headers, place);
     let open = read_narrow(lake, candidates, &OpenVersions::CANDIDATE_COLUMNS, open, take_in).await?;
@@ -91,9 +90,15 @@ fn carried(removed: &[(CommitId, &LiveCommit)], kept: &OpenVersions) -> Vec<File
     let places: BTreeSet<(usize, Month)> =
         kept.iter().map(|version| (version.place, BeijingTime::from_micros(version.micros).month())).collect();
     let files = removed.iter().enumerate().flat_map(|(place, (_, live))| {
-        live.files.iter().filter(move |file| file.min_modified.month() == file.max_modified.month()).map(move |file| (place, file))
+        live.files
+            .iter()
+            .filter(move |file| file.min_modified.month() == file.max_modified.month())
+            .map(move |file| (place, file))
     });
-    files.filter(|(place, file)| places.contains(&(*place, file.min_modified.month()))).map(|(_, file)| file.clone()).collect()
+    files
+        .filter(|(place, file)| places.contains(&(*place, file.min_modified.month())))
+        .map(|(_, file)| file.clone())
+        .collect()
 }
 
 /// What stands in commits, by month. An object that several of them name counts once.

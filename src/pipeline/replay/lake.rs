@@ -25,8 +25,8 @@ use crate::land::{CommitOutcome, NewCommit, NewManifest, Quarantine, Raw, Writer
 use crate::log::{CommitKind, Lake, LiveCommit, RawEntry, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
-use crate::store::Store;
 use crate::requisition::Identity;
+use crate::store::Store;
 use crate::time::{Clock, Coverage, Window};
 use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
@@ -67,7 +67,15 @@ async fn replay_lake_as(
     let edition = binding.edition;
     let (contract, wanted_from) = (contract_version()?, from.state().start());
     let keep_removed = Duration::ZERO;
-    let writer_options = WriterOptions { binding, run, wanted_from, contract, keep_removed, merge: no_merge(), clock: Arc::clone(&clock) };
+    let writer_options = WriterOptions {
+        binding,
+        run,
+        wanted_from,
+        contract,
+        keep_removed,
+        merge: no_merge(),
+        clock: Arc::clone(&clock),
+    };
     let writer = Writer::open(store.clone(), writer_options).await?;
     let rebuild = Rebuild {
         from,
@@ -102,6 +110,12 @@ impl Rebuild<'_> {
             report
                 .warnings
                 .push("the lake holds page files, which are replayed by `--pages`: they were passed over".to_owned());
+        }
+        if self.from.state().expired().is_some() {
+            report.warnings.push(
+                "months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"
+                    .to_owned(),
+            );
         }
         for (window, commit, live) in commits {
             let parts = parts_of(window, &live.raw);
@@ -157,7 +171,8 @@ impl Rebuild<'_> {
             packed.extend_from_slice(&bytes);
         }
         // A version that came with two walks counts once.
-        let is_joined = entries.len() > 1 || wholes.iter().any(|whole| whole.proofs.len() > 1) || kind == CommitKind::Refresh;
+        let is_joined =
+            entries.len() > 1 || wholes.iter().any(|whole| whole.proofs.len() > 1) || kind == CommitKind::Refresh;
         let responses = entries.iter().map(|entry| entry.responses).sum();
         let raw = Raw { packed: Bytes::from(packed), responses, window };
         self.land(window, joined(wholes, window), is_joined, raw, report).await

@@ -314,7 +314,10 @@ fn an_unreadable_response_stands_only_as_long_as_it_is_unreadable() {
 #[test]
 fn rows_outside_the_walked_seconds_and_damaged_ones_are_errors() {
     let held = Held::of(&enterprise(&[&one("A", "1", &[1])]));
-    assert!(reconcile(&enterprise(&[&one("A", "1", &[1])]), &held.old_rows(&[minutes(1, 59)]), &[], Unchanged::Keep).is_err());
+    assert!(
+        reconcile(&enterprise(&[&one("A", "1", &[1])]), &held.old_rows(&[minutes(1, 59)]), &[], Unchanged::Keep)
+            .is_err()
+    );
     assert!(reconcile(&enterprise(&[]), &held.old_rows(&[hour()]), &["{}".to_owned()], Unchanged::Keep).is_err());
     let other = RecordBatch::new_empty(Arc::new(Schema::empty()));
     assert!(OldRows::new(hour(), [hour()]).take_in(Table::PurchaseApply, &other).is_err());
