@@ -21,6 +21,7 @@ mod replay;
 mod report;
 mod requester;
 mod rewalk;
+mod rewalk_plan;
 mod run;
 mod source;
 mod spill;
@@ -248,8 +249,8 @@ async fn sync_in(
             let lake = writer.view().await;
             let again = refresh::plan(&lake, options).await?;
             let planned = match options.rewalk {
-                Some(_) => rewalk::plan(&lake, range, options).await?,
-                None => rewalk::Planned::default(),
+                Some(_) => rewalk_plan::plan(&lake, range, options).await?,
+                None => rewalk_plan::RewalkPlan::default(),
             };
             report.damage = planned.damage;
             let todo = WalkAgain { refresh: again, rewalk: planned.pieces };

@@ -9,8 +9,9 @@ use serde_json::Value;
 use wdt_lake::sandbox::{Sandbox, Status};
 use wdt_lake::{BeijingTime, Clock as _, SystemClock};
 
+use crate::manifest::assert_follow_their_schema;
 use crate::support::committed::{assert_exact, assert_nothing_left, coverage, held};
-use crate::support::{LakeDir, Said, at, erp, program, program_at, run, sync};
+use crate::support::{LakeDir, Said, at, erp, program, program_at, python, run, sync};
 
 const JUNE: &str = "2026-06-01 00:00:00";
 const RANGE: [&str; 4] = ["--from", "2026-05-02", "--to", "2026-06-30"];
@@ -35,6 +36,7 @@ fn verify(lake: &LakeDir) -> Said {
 fn assert_sound(lake: &LakeDir) {
     verify(lake).expect_code(0);
     assert_nothing_left(lake, "the committed set and no more");
+    assert_follow_their_schema(&lake.whole_manifests());
 }
 
 fn is_open(status: Status) -> bool {
@@ -205,7 +207,7 @@ fn quarantine_and_responses_of_expired_months_go_with_them() {
     assert!(!lake.files().iter().any(|name| name.starts_with("_quarantine/")));
     assert!(lake.files().iter().any(|name| name.starts_with("_raw/")), "those of June stay");
     assert_sound(&lake);
-    sync(&sandbox, &lake, &["--rewalk", "2026-05-20..2026-05-20"]).expect_code(3);
+    sync(&sandbox, &lake, &["--keep-raw", "--rewalk", "2026-05-20..2026-05-20"]).expect_code(3);
     assert!(lake.files().iter().any(|name| name.starts_with("_quarantine/")), "it is read again");
     verify(&lake).expect_code(0);
 }
@@ -377,6 +379,39 @@ fn parquet_files(lake: &LakeDir) -> usize {
     lake.files().iter().filter(|name| name.ends_with(".parquet")).count()
 }
 
+/// What DuckDB counts by a glob and by the views: headers of all files, latest versions, open ones, and details.
+fn seen(lake: &LakeDir) -> [u64; 4] {
+    let views = tempfile::NamedTempFile::new().unwrap();
+    let said = run(program().args(["views", "--engine", "duckdb", "--json", "--lake", &lake.text()])).expect_code(0);
+    std::fs::write(views.path(), said.stdout).unwrap();
+    let output = python::run("kept.py", &[&lake.text(), views.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    ["glob", "latest", "open", "details"].map(|name| counts[name].as_u64().unwrap())
+}
+
+#[test]
+fn a_glob_counts_kept_rows_twice_and_the_views_do_not() {
+    let (sandbox, lake) = two_months();
+    {
+        let mut world = sandbox.world().lock();
+        let number = world.requisitions().last().unwrap().purchase_apply_no.clone();
+        world.edit_at(&number, at("2026-06-30 12:00:00"), |one| one.remark = "edited".into());
+    }
+    let before = seen(&lake);
+    sync(&sandbox, &lake, &["--to", "2026-06-30", "--lookback", "30d", "--keep-removed", "1h"]).expect_code(0);
+    let after = seen(&lake);
+    assert_eq!(after[1..], before[1..], "no requisition more or less");
+    assert!(after[0] > before[0] + 1, "{after:?} {before:?}");
+    let committed = held(&lake).len() as u64;
+    assert!(after[0] > committed);
+    // After an expire the open ones are the same, by whatever file.
+    expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0);
+    let expired = seen(&lake);
+    assert_eq!(expired[2], before[2], "what is open stays open, and nothing else is");
+    assert!(expired[1] < before[1] && expired[3] < before[3]);
+}
+
 #[test]
 fn removed_files_are_kept_for_readers_as_long_as_the_manifest_says() {
     let (sandbox, lake) = two_months();
@@ -462,6 +497,23 @@ fn each_account_expires_by_itself() {
             "{name}"
         );
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_expire_does_not_work_beside_a_run() {
+    let (sandbox, lake) = two_months();
+    let (tell, told) = std::sync::mpsc::channel();
+    let text = lake.text();
+    crate::support::process::at_call(&sandbox, 1, move || {
+        let said = run(program().args(["expire", "--before", "2026-06", "--yes", "--lake", &text]));
+        tell.send(said).unwrap();
+    });
+    sync(&sandbox, &lake, &["--to", "2026-06-30", "--lookback", "2d"]).expect_code(0);
+    sandbox.forget_script();
+    let said = crate::support::process::told(&told).expect_code(6);
+    assert!(said.stderr.contains("another run is at work"), "{said:?}");
+    assert_sound(&lake);
 }
 
 #[cfg(unix)]

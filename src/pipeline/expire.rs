@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use self::plan::{Plan, plan};
+use self::plan::{ExpirePlan, plan};
 use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::{Interrupt, SyncOptions};
@@ -111,7 +111,7 @@ impl ExpireReport {
         })
     }
 
-    fn of(plan: Option<&Plan>, lake: &Lake) -> Self {
+    fn of(plan: Option<&ExpirePlan>, lake: &Lake) -> Self {
         let replayed = lake.state().live().values();
         let without_window = replayed.filter(|live| live.kind == CommitKind::Replay && live.window.is_none());
         Self {
@@ -234,8 +234,8 @@ async fn commit(writer: &Writer, options: &ExpireOptions) -> Result<ExpireReport
     }
 }
 
-fn new_manifest(plan: Plan) -> Result<NewManifest> {
-    let Plan { removes, expired, open, carried, .. } = plan;
+fn new_manifest(plan: ExpirePlan) -> Result<NewManifest> {
+    let ExpirePlan { removes, expired, open, carried, .. } = plan;
     let files = open::files(carried, &open)?;
     let commit = NewCommit { expired, files, ..NewCommit::of(CommitKind::Expire, None) };
     Ok(NewManifest { walk: None, commits: vec![commit], removes, raw: None })

@@ -10,7 +10,6 @@ use arrow_array::{BooleanArray, RecordBatch};
 
 use super::raw::{self, Record};
 use super::refresh;
-use super::rewalk::Piece;
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome};
 use crate::error::{Error, Result};
@@ -127,8 +126,7 @@ pub(super) async fn walk_again(
     };
     let whole = walk_whole(range, range, task.source.extra_seconds(), AtInterrupt::End, walk).await;
     if let Some(pieces) = given_back {
-        let rewalk = range.pieces(pieces).into_iter().map(Piece::Unplanned).collect();
-        return Ok(Err(TaskOutcome { rewalk, ..TaskOutcome::default() }));
+        return Ok(Err(TaskOutcome { walk_again: range.pieces(pieces), ..TaskOutcome::default() }));
     }
     let Whole { pages, selected, proofs, is_interrupted, .. } = whole?;
     if is_interrupted {

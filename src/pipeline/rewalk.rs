@@ -9,7 +9,6 @@
 //!
 //! Seconds that are not covered are walked as by any run.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -22,127 +21,18 @@ use super::replace::{
     read_rows, walk_again,
 };
 use super::report::Damage;
+use super::rewalk_plan::{Piece, RewalkPlan, plan};
 use super::window_task::{Task, TaskOutcome, recorded};
-use super::{SyncOptions, parts as large, raw, refresh};
+use super::{parts as large, raw};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::land::{Committed, NewCommit, NewManifest, NewRows, Quarantine};
-use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, ObjectEntry, Table, Walk};
+use crate::log::{CommitKind, LiveCommit, Table, Walk};
 use crate::parquet::{RowFilter, TableSpec};
 use crate::proof::Proof;
-use crate::time::{Coverage, Month, Window};
+use crate::time::{Coverage, Window};
 use crate::transform::{Assembly, OldRows, ReplacedVersions, Unchanged};
 use crate::worker::blocking;
-
-/// A part of a rewalk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// What it is must be found out.
-    Unplanned(Window),
-    /// Seconds of commits that are whole.
-    Live(Window),
-    /// Expired seconds, and the damaged files of the expire commit: all that these held is walked in this run.
-    Expired(Window, Arc<[String]>),
-    /// The window of a commit of which an object is damaged.
-    Damaged(Window),
-}
-
-impl Piece {
-    pub(super) fn window(&self) -> Window {
-        match self {
-            Self::Unplanned(window) | Self::Live(window) | Self::Expired(window, _) | Self::Damaged(window) => *window,
-        }
-    }
-}
-
-/// What a rewalk is made of.
-#[derive(Debug, Default)]
-pub(super) struct Planned {
-    /// In the order of time.
-    pub(super) pieces: Vec<Piece>,
-    pub(super) damage: Vec<Damage>,
-}
-
-/// Plans to walk what is covered of `range`. Every object of the commits in it is read, to find damage.
-///
-/// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer.
-pub(super) async fn plan(lake: &Lake, range: Window, options: &SyncOptions) -> Result<Planned> {
-    let mut planned = Planned::default();
-    let mut whole: Coverage = std::iter::once(range).collect();
-    for (id, window) in lake.state().touching(range) {
-        let Some(live) = lake.state().live().get(&id) else { continue };
-        let objects = damaged_objects(lake, live).await?;
-        if objects.is_empty() {
-            continue;
-        }
-        whole.remove(window);
-        let rows = [Table::PurchaseApply, Table::PurchaseApplyDetail].map(|table| live.rows(table));
-        planned.damage.push(Damage { objects, window, rows, read: [0; 2] });
-        planned.pieces.push(Piece::Damaged(window));
-    }
-    if let Some((_, live)) = lake.state().expired() {
-        plan_expired(lake, live, range, &mut planned).await?;
-    }
-    planned.pieces.extend(refresh::pieces(lake, &whole, options.max_rows()).into_iter().map(Piece::Live));
-    planned.pieces.sort_by_key(Piece::window);
-    Ok(planned)
-}
-
-/// Adds the expired seconds of `range`. Where a file of what is left of a month is damaged, the seconds of all files of
-/// that month are added: they are not read, because header and details of a version may stand in several.
-async fn plan_expired(lake: &Lake, live: &LiveCommit, range: Window, planned: &mut Planned) -> Result<()> {
-    let expired = |window: Window| live.expired.iter().filter_map(move |range| range.intersect(window));
-    let mut wanted: Coverage = expired(range).collect();
-    let mut months: BTreeMap<Month, Vec<&FileEntry>> = BTreeMap::new();
-    for file in &live.files {
-        months.entry(file.min_modified.month()).or_default().push(file);
-    }
-    let mut unread = Vec::new();
-    for files in months.values() {
-        let spans = files.iter().filter_map(|file| Window::new(file.min_modified, file.max_modified));
-        let Some(span) = spans.reduce(Window::hull) else { continue };
-        if wanted.gaps(span) == [span] {
-            continue;
-        }
-        let mut objects = Vec::new();
-        for file in files {
-            objects.extend(damaged(lake, (*file).into()).await?);
-        }
-        if objects.is_empty() {
-            continue;
-        }
-        expired(span).for_each(|window| wanted.insert(window));
-        let rows = |table: Table| files.iter().filter(|file| file.table == table.name()).map(|file| file.rows).sum();
-        let rows = [Table::PurchaseApply, Table::PurchaseApplyDetail].map(rows);
-        unread.extend(files.iter().map(|file| file.path.clone()));
-        planned.damage.push(Damage { objects, window: span, rows, read: [0; 2] });
-    }
-    let unread: Arc<[String]> = unread.into();
-    let pieces = wanted.windows().iter().flat_map(|window| refresh::months(*window));
-    planned.pieces.extend(pieces.map(|window| Piece::Expired(window, Arc::clone(&unread))));
-    Ok(())
-}
-
-/// The objects of a commit that are not what was committed.
-async fn damaged_objects(lake: &Lake, live: &LiveCommit) -> Result<Vec<String>> {
-    let files = live.files.iter().map(ObjectEntry::from);
-    let others = live.quarantine.iter().map(ObjectEntry::from).chain(live.raw.iter().map(ObjectEntry::from));
-    let mut found = Vec::new();
-    for entry in files.chain(others) {
-        found.extend(damaged(lake, entry).await?);
-    }
-    Ok(found)
-}
-
-/// The name of an object when it is not what was committed.
-async fn damaged(lake: &Lake, entry: ObjectEntry<'_>) -> Result<Option<String>> {
-    match lake.fetch(entry).await {
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Defect => Ok(Some(entry.path.to_owned())),
-        Err(error) => Err(error),
-    }
-}
 
 /// Notes the rows that a commit of `window` has read in the place of damaged ones.
 pub(super) fn note_read(damage: &mut [Damage], window: Window, committed: &Committed) {
@@ -161,7 +51,7 @@ pub(super) async fn rewalk(task: &Task<'_>, piece: Piece) -> Result<TaskOutcome>
     let window = piece.window();
     let done = match &piece {
         Piece::Unplanned(_) => {
-            let Planned { pieces, damage } = plan(&task.writer.view().await, window, task.options).await?;
+            let RewalkPlan { pieces, damage } = plan(&task.writer.view().await, window, task.options).await?;
             return Ok(TaskOutcome { rewalk: pieces, damage, ..TaskOutcome::default() });
         }
         Piece::Live(_) => live(task, window).await,
@@ -238,9 +128,8 @@ async fn expired(task: &Task<'_>, range: Window, unread: &[String]) -> Result<Ta
         Ok(walked) => walked,
         // The pieces of a month whose files are damaged do not find that again.
         Err(mut outcome) => {
-            for piece in &mut outcome.rewalk {
-                *piece = Piece::Expired(piece.window(), unread.into());
-            }
+            let pieces = std::mem::take(&mut outcome.walk_again).into_iter();
+            outcome.rewalk.extend(pieces.map(|window| Piece::Expired(window, unread.into())));
             return Ok(outcome);
         }
     };
@@ -304,12 +193,7 @@ struct SecondsFilter {
 }
 
 impl SecondsFilter {
-    fn of(
-        spec: &TableSpec,
-        range: Window,
-        side: Side,
-        replaced: Option<&Arc<ReplacedVersions>>,
-    ) -> Arc<dyn RowFilter> {
+    fn of(spec: &TableSpec, range: Window, side: Side, replaced: Option<&Arc<ReplacedVersions>>) -> Arc<dyn RowFilter> {
         let (modified, columns) = (spec.modified.clone(), spec.sorted_by.clone());
         Arc::new(Self { range, side, replaced: replaced.cloned().unwrap_or_default(), modified, columns })
     }

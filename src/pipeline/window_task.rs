@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::raw::{self, Record};
 use super::refresh;
 use super::report::Damage;
-use super::rewalk::Piece;
+use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};

@@ -12,7 +12,7 @@ use crate::time::{BeijingTime, Coverage, Month, Window};
 use crate::transform::OpenVersions;
 
 /// What is to be done.
-pub(super) struct Plan {
+pub(super) struct ExpirePlan {
     /// The commits that go, the expire commit before this one among them.
     pub(super) removes: Vec<CommitId>,
     /// The expired ranges, in the order of time.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
 }
 
 /// Plans to expire everything before `cutoff`; nothing when that would change nothing.
-pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisitions) -> Result<Option<Plan>> {
+pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisitions) -> Result<Option<ExpirePlan>> {
     let state = lake.state();
     let is_over = |live: &LiveCommit| live.window.is_some_and(|window| window.end() < cutoff);
     let goes = |live: &LiveCommit| live.kind == CommitKind::Expire || is_over(live);
@@ -56,7 +56,7 @@ pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisition
         month.headers = month.headers.saturating_sub(1);
         month.details = month.details.saturating_sub(version.details);
     }
-    Ok(Some(Plan {
+    Ok(Some(ExpirePlan {
         removes: removed.iter().map(|(id, _)| *id).collect(),
         expired,
         carried: carried(&removed, &kept),
