@@ -70,6 +70,8 @@ use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
+/// What a requisition with its details takes while it is read anew: its page, its rows and those that it replaces.
+const REWALKED_ROW_BYTES: usize = 10 << 10;
 /// How long an interrupted run waits for the store to take its start.
 const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
@@ -159,6 +161,14 @@ impl SyncOptions {
         MergeLimits { memory_bytes, target_bytes: self.target_file_bytes }
     }
 
+    /// The same with windows so small that what is read anew of one fits in memory beside what stood there.
+    fn within_memory(&self, memory_bytes: usize) -> Self {
+        let rows = u64::try_from(memory_bytes / REWALKED_ROW_BYTES).unwrap_or(u64::MAX);
+        let pages = u32::try_from(rows / u64::from(self.page_size.max(1))).unwrap_or(u32::MAX);
+        let max_pages = self.limits.max_pages.min(pages.max(1));
+        Self { limits: Limits { max_pages, ..self.limits }, ..self.clone() }
+    }
+
     /// The rows that a window should hold at most.
     fn max_rows(&self) -> u64 {
         u64::from(self.limits.max_pages) * u64::from(self.page_size)
@@ -209,6 +219,8 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
+    let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
+    let options = bounded.as_ref().unwrap_or(options);
     let merge = options.merge_limits(resources.page_memory);
     // A rewalk says nothing of what is wanted from now on.
     let wanted_from = options.from.filter(|_| options.rewalk.is_none());
