@@ -71,7 +71,7 @@ use crate::transform::contract_version;
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
 /// What a requisition with its details takes while it is read anew: its page, its rows and those that it replaces.
-const REWALKED_ROW_BYTES: usize = 10 << 10;
+const REWALKED_ROW_BYTES: usize = 12 << 10;
 /// How long an interrupted run waits for the store to take its start.
 const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
