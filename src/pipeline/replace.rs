@@ -12,7 +12,7 @@ use super::raw::{self, Record};
 use super::refresh;
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::walk::Walked;
@@ -80,15 +80,18 @@ pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcom
         Err(outcome) => return Ok(outcome),
     };
     let lake = task.writer.view().await;
-    let old = match read_old(&lake, range, task.specs).await {
-        Ok(old) => old,
-        Err(error) if is_overtaken(task, range).await? => {
+    match commit_changes(task, walked, &lake).await {
+        Err(error) if error.kind() == ErrorKind::Defect && is_overtaken(task, &lake, range).await? => {
             tracing::debug!(%error, "another run has replaced some of the commits");
             let walk_again = refresh::plan_again(&task.writer.view().await, range, task.options);
-            return Ok(TaskOutcome { walk_again, ..TaskOutcome::default() });
+            Ok(TaskOutcome { walk_again, ..TaskOutcome::default() })
         }
-        Err(error) => return Err(error),
-    };
+        done => done,
+    }
+}
+
+async fn commit_changes(task: &Task<'_>, walked: WalkedAgain, lake: &Lake) -> Result<TaskOutcome> {
+    let old = read_old(lake, walked.range, task.specs).await?;
     let compared = compare(task, walked, old, Unchanged::Keep).await?;
     let mut outcome = TaskOutcome::default();
     let first_invalid = compared.first_invalid.clone();
@@ -352,12 +355,11 @@ impl RowFilter for KeptVersions {
     }
 }
 
-/// Whether another run has replaced some of the commits of `range` meanwhile, and may have deleted their files.
-pub(super) async fn is_overtaken(task: &Task<'_>, range: Window) -> Result<bool> {
+/// Whether another run has replaced some of the commits of `range` since `before`, and may have deleted their files.
+pub(super) async fn is_overtaken(task: &Task<'_>, before: &Lake, range: Window) -> Result<bool> {
     let of_range = |lake: &Lake| (lake.state().touching(range), lake.state().expired().map(|(id, _)| id));
-    let before = of_range(&task.writer.view().await);
     task.writer.follow().await?;
-    Ok(before != of_range(&task.writer.view().await))
+    Ok(of_range(before) != of_range(&task.writer.view().await))
 }
 
 /// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and

@@ -49,9 +49,10 @@ pub(super) fn note_read(damage: &mut [Damage], window: Window, committed: &Commi
 /// Walks a piece, and commits what it returned in the place of what is there.
 pub(super) async fn rewalk(task: &Task<'_>, piece: Piece) -> Result<TaskOutcome> {
     let window = piece.window();
+    let before = task.writer.view().await;
     let done = match &piece {
         Piece::Unplanned(_) => {
-            let RewalkPlan { pieces, damage } = plan(&task.writer.view().await, window, task.options).await?;
+            let RewalkPlan { pieces, damage } = plan(&before, window, task.options).await?;
             return Ok(TaskOutcome { rewalk: pieces, damage, ..TaskOutcome::default() });
         }
         Piece::Live(_) => live(task, window).await,
@@ -59,7 +60,7 @@ pub(super) async fn rewalk(task: &Task<'_>, piece: Piece) -> Result<TaskOutcome>
         Piece::Damaged(_) => restore(task, window).await,
     };
     let mut outcome = match done {
-        Err(error) if error.kind() == ErrorKind::Defect && is_overtaken(task, window).await? => {
+        Err(error) if error.kind() == ErrorKind::Defect && is_overtaken(task, &before, window).await? => {
             tracing::debug!(%error, "another run has replaced some of the commits");
             TaskOutcome { walk_again: vec![window], ..TaskOutcome::default() }
         }
