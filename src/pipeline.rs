@@ -10,6 +10,7 @@ mod ask;
 mod audit;
 mod changes;
 mod compact;
+mod expire;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -22,6 +23,8 @@ mod replace;
 mod replay;
 mod report;
 mod requester;
+mod rewalk;
+mod rewalk_plan;
 mod run;
 mod runs;
 mod source;
@@ -46,6 +49,7 @@ pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, chang
 use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
+pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -58,8 +62,8 @@ pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::Progress;
 pub use report::SyncReport;
-pub(crate) use report::{Gap, Tried};
-use run::Run;
+pub(crate) use report::{Damage, Gap, Tried};
+use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
@@ -73,11 +77,13 @@ use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::parquet::MergeLimits;
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock};
+use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
+/// What a requisition with its details takes while it is read anew: its page, its rows and those that it replaces.
+const REWALKED_ROW_BYTES: usize = 12 << 10;
 /// How long an interrupted run waits for the store to take its start.
 const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
@@ -102,6 +108,9 @@ pub struct SyncOptions {
     pub lookback: Option<Duration>,
     /// Which committed windows are walked again besides.
     pub again: Again,
+    /// A range that is read anew: it takes the place of `from` and `to`, and all that is covered of it is walked and
+    /// replaced, expired seconds and damaged commits too.
+    pub rewalk: Option<Window>,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself and other accounts of the run included.
@@ -113,6 +122,8 @@ pub struct SyncOptions {
     pub compact_time: Option<Duration>,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How long the files of commits that gave their place to others are kept for readers.
+    pub keep_removed: Duration,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -137,11 +148,13 @@ impl Default for SyncOptions {
             max_quarantine: None,
             lookback: None,
             again: Again::None,
+            rewalk: None,
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
             compact_time: Some(Self::DEFAULT_COMPACT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            keep_removed: Duration::ZERO,
         }
     }
 }
@@ -158,12 +171,21 @@ impl SyncOptions {
 
     /// The wanted range.
     pub fn range(&self) -> Range {
-        Range { from: self.from, to: self.to, lag: self.lag }
+        let (from, to) = self.rewalk.map(|range| (range.start(), range.end())).unzip();
+        Range { from: from.or(self.from), to: to.or(self.to), lag: self.lag }
     }
 
     /// How rows are merged in so much memory.
     fn merge_limits(&self, memory_bytes: usize) -> MergeLimits {
         MergeLimits { memory_bytes, target_bytes: self.target_file_bytes }
+    }
+
+    /// The same with windows so small that what is read anew of one fits in memory beside what stood there.
+    fn within_memory(&self, memory_bytes: usize) -> Self {
+        let rows = u64::try_from(memory_bytes / REWALKED_ROW_BYTES).unwrap_or(u64::MAX);
+        let pages = u32::try_from(rows / u64::from(self.page_size.max(1))).unwrap_or(u32::MAX);
+        let max_pages = self.limits.max_pages.min(pages.max(1));
+        Self { limits: Limits { max_pages, ..self.limits }, ..self.clone() }
     }
 
     /// The rows that a window should hold at most.
@@ -216,13 +238,13 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(
-        account,
-        report.run,
-        options.from,
-        options.merge_limits(resources.page_memory),
-        Arc::clone(&clock),
-    )?;
+    let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
+    let options = bounded.as_ref().unwrap_or(options);
+    let merge = options.merge_limits(resources.page_memory);
+    // A rewalk says nothing of what is wanted from now on.
+    let wanted_from = options.from.filter(|_| options.rewalk.is_none());
+    let writer_options = writer_options(account, report.run, wanted_from, merge, Arc::clone(&clock))?;
+    let writer_options = WriterOptions { keep_removed: options.keep_removed, ..writer_options };
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -233,7 +255,7 @@ async fn sync_in(
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
-    let wants_again = options.lookback.is_some() || options.again != Again::None;
+    let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
         let compaction = AfterSync { options, interrupt, report: &mut report };
         let tidying = tidy_up(&writer, store, clock, Some(compaction));
@@ -259,8 +281,14 @@ async fn sync_in(
             }));
             let lake = writer.view().await;
             let again = refresh::plan(&lake, options).await?;
+            let planned = match options.rewalk {
+                Some(_) => rewalk_plan::plan(&lake, range, options).await?,
+                None => rewalk_plan::RewalkPlan::default(),
+            };
+            report.damage = planned.damage;
+            let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
             let run =
-                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, again, progress, report)?;
+                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;

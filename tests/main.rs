@@ -41,6 +41,7 @@ mod peak_memory;
 mod readers;
 mod reads;
 mod replay;
+mod retention;
 #[cfg(unix)]
 mod s3_crash;
 mod s3_lake;

@@ -1,5 +1,7 @@
 //! What the commands that read a lake share: which lake, whose part of it, and in what form they answer.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::accounts::{ConfigArgs, LakeUri};
@@ -78,6 +80,18 @@ impl LakeArgs {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
         Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, access)?, wanted, known })
+    }
+}
+
+impl LakeArgs {
+    /// Opens the lake to write it.
+    pub(super) fn open_to_write(&self) -> Result<Store> {
+        Store::open(&self.lake.find(&self.config)?, Access::Write)
+    }
+
+    /// How long the files of removed commits of an account are kept, where that is set.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+        self.config.keep_removed(account)
     }
 }
 

@@ -11,6 +11,7 @@ mod check;
 mod compact;
 mod demo;
 mod doctor;
+mod expire;
 mod files;
 mod get;
 mod lake;
@@ -87,6 +88,8 @@ enum Command {
     Replay(replay::Args),
     /// Put the small commits of a lake together; `sync` does so at its end.
     Compact(compact::Args),
+    /// Remove whole months from a lake; requisitions that are still open stay.
+    Expire(expire::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -190,6 +193,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
             Command::Compact(args) => Box::pin(compact::run(&args)).await,
+            Command::Expire(args) => Box::pin(expire::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,

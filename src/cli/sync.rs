@@ -15,7 +15,7 @@ use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
 use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
-use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
+use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,11 @@ pub(super) struct Args {
     /// Walk the seconds again in which quarantined records lie.
     #[arg(long)]
     refresh_quarantined: bool,
+    /// Read a range anew and replace what the lake holds of it: FROM..TO, times as of --from and --to, both included.
+    /// Expired months come back, and damaged files are replaced.
+    #[arg(long, value_name = "FROM..TO", value_parser = rewalk_range,
+          conflicts_with_all = ["from", "to", "lookback", "refresh_quarantined"])]
+    rewalk: Option<Window>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
     #[arg(long)]
     wait: bool,
@@ -46,6 +51,11 @@ pub(super) struct Args {
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
+    /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A
+    /// bare glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the
+    /// file says, else 0s].
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    keep_removed: Option<Duration>,
     #[command(flatten)]
     compact: CompactArgs,
     #[command(flatten)]
@@ -185,15 +195,29 @@ impl Args {
             calls,
             max_quarantine: self.max_quarantine,
             lookback: self.lookback,
+            rewalk: self.rewalk,
             again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
             compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
+            keep_removed: self.keep_removed.or(terms.keep_removed).unwrap_or_default(),
             ..SyncOptions::default()
         })
     }
+}
+
+/// Reads `FROM..TO`: two times as `--from` and `--to` take them, both included.
+fn rewalk_range(text: &str) -> Result<Window, String> {
+    let (from, to) =
+        text.split_once("..").ok_or_else(|| "write FROM..TO, for example 2026-01-01..2026-01-31".to_owned())?;
+    let read = |text, means| {
+        parse_user_time(text, means)
+            .map_err(|error| format!("{error}; {}", error.hint_text().unwrap_or("that is no time")))
+    };
+    let (from, to) = (read(from, DateMeans::FirstSecond)?, read(to, DateMeans::LastSecond)?);
+    Window::new(from, to).ok_or_else(|| format!("the range ends at {to}, before it starts at {from}"))
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {

@@ -10,7 +10,7 @@ use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::Error;
 use crate::id::AccountName;
-use crate::pipeline::{Compacted, SyncReport, Tried};
+use crate::pipeline::{Compacted, Damage, SyncReport, Tried};
 use crate::transform::Remarks;
 use crate::units::{plural, thousands};
 
@@ -57,6 +57,13 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "range": report.range.map(window),
         "windows": report.windows,
         "refreshed": report.refreshed,
+        "rewalked": report.rewalked,
+        "damaged": report.damage.iter().map(|damage| json!({
+            "objects": damage.objects,
+            "window": window(damage.window),
+            "rows": by_table(damage.rows),
+            "rows_read_again": by_table(damage.read),
+        })).collect::<Vec<_>>(),
         "rows": {"purchase_apply": report.tally.headers, "purchase_apply_detail": report.tally.details, "quarantined": report.tally.quarantined},
         "unreadable_times": report.remarks.unreadable_times,
         "landed_with_and_without_id": report.remarks.with_and_without_id,
@@ -102,6 +109,10 @@ pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
     })
 }
 
+fn by_table([headers, details]: [u64; 2]) -> Value {
+    json!({"purchase_apply": headers, "purchase_apply_detail": details})
+}
+
 /// Seconds to the millisecond.
 pub(super) fn seconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
@@ -142,6 +153,17 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     lines.join("\n")
 }
 
+/// What was damaged, and what came back.
+fn damaged(damage: &Damage) -> String {
+    let Damage { objects, window, rows: [headers, details], read: [headers_read, details_read] } = damage;
+    let shown: Vec<String> = objects.iter().map(|name| format!("`{name}`")).collect();
+    let told = if damage.has_lost() { "NOT ALL CAME BACK" } else { "replaced" };
+    format!(
+        "  damaged: {}, {told}: {window} held {headers} and {details} rows, {headers_read} and {details_read} were read again",
+        shown.join(", ")
+    )
+}
+
 /// What of a run is worth a line.
 fn remarks(report: &SyncReport) -> Vec<String> {
     let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
@@ -151,6 +173,10 @@ fn remarks(report: &SyncReport) -> Vec<String> {
             plural(report.refreshed, "window")
         ));
     }
+    if report.rewalked > 0 {
+        lines.push(format!("  {} read anew and replaced", plural(report.rewalked, "window")));
+    }
+    lines.extend(report.damage.iter().map(damaged));
     if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",

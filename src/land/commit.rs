@@ -172,7 +172,9 @@ impl Writer {
             }
             if let Some(raw) = raw {
                 let entry = self.write_raw(staged.id, raw).await?;
-                staged.commits.iter_mut().for_each(|commit| commit.raw.push(entry.clone()));
+                // What is left of expired months was not walked.
+                let walked = staged.commits.iter_mut().filter(|commit| commit.window.is_some());
+                walked.for_each(|commit| commit.raw.push(entry.clone()));
             }
             Ok(())
         };
@@ -389,12 +391,13 @@ impl Writer {
                 self.has_left.fetch_or(!undeleted.is_empty(), Ordering::Relaxed);
                 self.store.point("commit.done").await?;
                 let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
-                let StagedManifest { sums, .. } = staged;
+                let StagedManifest { sums, removes: removed, .. } = staged;
                 let quarantined = match &manifest.walk {
                     Some(walk) => walk.proof.rows_quarantined,
                     None => manifest.commits.iter().flat_map(|commit| &commit.quarantine).map(|held| held.rows).sum(),
                 };
-                let committed = Committed { number, id, kind, quarantined, commits: manifest.commits, sums, undeleted };
+                let committed =
+                    Committed { number, id, kind, quarantined, commits: manifest.commits, removed, sums, undeleted };
                 Ok(CommitOutcome::Committed(committed))
             }
             Err(conflict) => {
@@ -637,6 +640,12 @@ impl Writer {
         self.options.clock.now()
     }
 
+    /// Until when the objects of what a manifest of this run has removed are kept.
+    pub(crate) async fn kept_until(&self, committed: &Committed) -> Option<BeijingTime> {
+        let log = self.log.lock().await;
+        committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
+    }
+
     /// When this run has swept, if it has.
     pub(crate) fn swept_at(&self) -> Option<BeijingTime> {
         self.swept_at.get().copied()
@@ -667,7 +676,9 @@ struct ReadyFile {
 /// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
 /// that it removed which no live commit names. None while they are kept for readers.
 fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
-    if removed.is_empty() || manifest.keep_until.is_some() {
+    // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
+    // what earlier removals have left, too, and all of it in the order of time.
+    if removed.is_empty() || manifest.keep_until.is_some() || manifest.kind() == CommitKind::Expire {
         return Vec::new();
     }
     let named = state.named();

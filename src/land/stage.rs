@@ -219,6 +219,8 @@ pub(crate) struct Committed {
     pub quarantined: u64,
     /// What it added.
     pub commits: Vec<Commit>,
+    /// The commits whose place it took.
+    pub removed: Vec<CommitId>,
     /// The exact sums over its new rows, by table; see [`TableSpec::summed`].
     pub sums: BTreeMap<Table, i128>,
     /// Objects of removed commits that could not be deleted yet; the next sweep does it.

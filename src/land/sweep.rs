@@ -254,10 +254,14 @@ fn pinned<'a>(state: &LogState, ids: impl Iterator<Item = &'a CommitId>) -> BTre
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::land::testing::{binding, chain, window, writer};
+    use crate::land::testing::{HeldClock, binding, chain, new_commit, options, replacing, window, writer};
+    use crate::land::{Committed, NewCommit, NewManifest, WriterOptions};
     use crate::log::layout::probe;
     use crate::log::{CommitKind, Manifest, Sha256};
+    use crate::time::Clock as _;
 
     #[tokio::test]
     async fn a_probe_goes_when_it_is_an_hour_old() {
@@ -270,6 +274,83 @@ mod tests {
         store.put(&Layout::new(binding().name).lease(), bytes::Bytes::new(), "_staging/x").await.expect("put");
         assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, names[..1]);
         assert_eq!(store.list(LEASE_ROOT).await.expect("listed").len(), 3);
+    }
+
+    /// A writer of its own run that keeps what is removed for so many seconds.
+    async fn keeping(store: &Store, seconds: u64, clock: &Arc<HeldClock>) -> Writer {
+        let keep_removed = std::time::Duration::from_secs(seconds);
+        let clock: Arc<dyn crate::time::Clock> = Arc::clone(clock) as _;
+        Writer::open(store.clone(), WriterOptions { keep_removed, clock, ..options() }).await.expect("opened")
+    }
+
+    async fn landed(writer: &Writer, new: NewManifest) -> Committed {
+        match writer.land(new).await.expect("landed") {
+            CommitOutcome::Committed(committed) => committed,
+            CommitOutcome::Dropped(conflict) => panic!("dropped: {conflict}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_goes_when_its_time_is_over_whatever_later_runs_are_told() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_790_000_000)));
+        let first = landed(&keeping(&store, 0, &clock).await, new_commit(0, 9)).await;
+        let writer = keeping(&store, 60, &clock).await;
+        let second = landed(&writer, replacing(CommitKind::Refresh, 0, 9, vec![first.id])).await;
+        let until = clock.now().plus_seconds(60);
+        assert_eq!((second.removed.clone(), writer.kept_until(&second).await), (vec![first.id], Some(until)));
+        let kept: Vec<String> = first.files().map(|file| file.path.clone()).collect();
+        let are_there = async || {
+            let all = crate::land::testing::everything(&store).await;
+            kept.iter().filter(|path| all.contains(path)).count()
+        };
+        let later = keeping(&store, 0, &clock).await;
+        assert!(later.sweep().await.expect("swept").deleted.is_empty());
+        clock.advance(60);
+        assert!(later.sweep().await.expect("swept").deleted.is_empty(), "to its last second");
+        assert_eq!(are_there().await, kept.len());
+        let has_kept = async |since| later.with_state(|state| state.has_kept_until(since, clock.now())).await;
+        assert!(!has_kept(until.plus_seconds(-9)).await);
+        clock.advance(1);
+        assert!(has_kept(until.plus_seconds(-9)).await && !has_kept(until.plus_seconds(1)).await);
+        assert_eq!(later.sweep().await.expect("swept").deleted.len(), kept.len());
+        assert_eq!(are_there().await, 0);
+        // Without it they go at once.
+        let third = landed(&later, replacing(CommitKind::Refresh, 0, 9, vec![second.id])).await;
+        assert_eq!((third.undeleted.len(), later.kept_until(&third).await), (0, None));
+        assert!(later.sweep().await.expect("swept").deleted.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_expire_leaves_its_files_to_the_sweep_that_follows() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_790_000_000)));
+        let writer = keeping(&store, 0, &clock).await;
+        let (first, second) = (landed(&writer, new_commit(0, 9)).await, landed(&writer, new_commit(20, 29)).await);
+        let expiring = |end, removes| {
+            let commit = NewCommit { expired: vec![window(-99, end)], ..NewCommit::of(CommitKind::Expire, None) };
+            NewManifest { walk: None, commits: vec![commit], removes, raw: None }
+        };
+        let expire = landed(&writer, expiring(15, vec![first.id])).await;
+        assert_eq!(
+            crate::land::testing::everything(&store).await.iter().filter(|path| path.ends_with("parquet")).count(),
+            4
+        );
+        let deleted = writer.sweep().await.expect("swept").deleted;
+        assert_eq!(deleted, first.files().map(|file| file.path.clone()).collect::<Vec<_>>(), "headers first");
+        let view = writer.view().await;
+        assert_eq!(view.state().kept_span(), Some(window(20, 29)));
+        assert_eq!(view.state().start(), Some(window(20, 29).start()), "not the beginning of time");
+        assert_eq!(view.coverage().windows(), [window(-99, 15), window(20, 29)]);
+        // There is one at most.
+        let beside = writer.land(expiring(19, vec![second.id])).await.expect("tried");
+        assert!(matches!(beside, CommitOutcome::Dropped(Conflict::Overlap { .. })), "{beside:?}");
+        let mut apart = expiring(35, vec![second.id]);
+        apart.commits[0].expired = vec![window(20, 35)];
+        let apart = writer.land(apart).await.expect("tried");
+        assert!(matches!(apart, CommitOutcome::Dropped(Conflict::Overlap { .. })), "{apart:?}");
+        let next = landed(&writer, expiring(35, vec![expire.id, second.id])).await;
+        assert_eq!(writer.view().await.state().expired().map(|(id, _)| id), Some(next.id));
+        let kept = writer.view().await;
+        assert_eq!(kept.state().start(), Some(window(35, 35).start()), "nothing is kept: the end of what has expired");
     }
 
     #[test]

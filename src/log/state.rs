@@ -150,8 +150,17 @@ impl LogState {
     /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no
     /// start begins.
     pub fn start(&self) -> Option<BeijingTime> {
-        let covered = self.coverage.span().map(Window::start);
-        self.wanted_from.into_iter().chain(covered).min()
+        self.wanted_from.into_iter().chain(self.kept_span().map(Window::start)).min()
+    }
+
+    /// From the first second that is covered and kept to the last that is covered, gaps included. Expired ranges reach
+    /// back to the beginning of time, when nobody asked for anything: where nothing is kept it is their last second.
+    pub fn kept_span(&self) -> Option<Window> {
+        let last = self.coverage.span()?.end();
+        let kept = |(window, id): &(Window, CommitId)| {
+            self.live.get(id).is_some_and(|live| live.window.is_some()).then_some(window.start())
+        };
+        Window::new(self.claims.values().find_map(kept).unwrap_or(last), last)
     }
 
     /// What the account is bound to; none while the log is empty, or knows a start only.
@@ -224,6 +233,12 @@ impl LogState {
     /// Until when the objects of a removed or fenced id are kept.
     pub(crate) fn keep_until(&self, commit: CommitId) -> Option<BeijingTime> {
         self.standings.keep_until(commit)
+    }
+
+    /// Whether the objects of some dead id were kept at `since`, and are not at `now`.
+    pub(crate) fn has_kept_until(&self, since: BeijingTime, now: BeijingTime) -> bool {
+        let is_over = |until: BeijingTime| since <= until && until < now;
+        self.standings.dead().values().any(|dead| dead.keep_until.is_some_and(is_over))
     }
 
     /// The number of the manifest that removed or fenced an id, while it is known.
@@ -302,6 +317,14 @@ impl LogState {
 
     /// What a manifest covers must be covered by nothing that stays, and by no two of its commits.
     fn check_overlap(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        let expires = request.commits.iter().any(|commit| commit.kind == CommitKind::Expire);
+        if let Some((id, live)) = self.expired().filter(|(id, _)| expires && !request.removes.contains(id)) {
+            // One says what has expired; a second one beside it would carry rows that the first has replaced.
+            return Err(live
+                .expired
+                .first()
+                .map_or(Conflict::NotLive { commit: id }, |window| Conflict::Overlap { window: *window }));
+        }
         let mut own = Coverage::default();
         let claims = request.commits.iter().flat_map(|commit| commit.window.iter().chain(&commit.expired));
         for claim in claims {

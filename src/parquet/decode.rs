@@ -35,18 +35,6 @@ pub fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>> {
     reader.map(|batch| batch.map_err(|error| damaged(error.into()))).collect()
 }
 
-/// The rows of a file, a batch at a time, with no other columns than those named. Takes its time: call it off the async
-/// threads.
-///
-/// # Errors
-/// As [`decode`]; what is broken further on is the error of its batch.
-pub(crate) fn decode_columns(file: File, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let reader = builder.with_projection(mask).build().map_err(damaged)?;
-    Ok(reader.map(|batch| batch.map_err(|error| damaged(error.into()))))
-}
-
 /// The rows of a file whose `modified` lies in `span`, a batch at a time; of the others no more than that column is
 /// read. Takes its time: call it off the async threads.
 ///
@@ -130,6 +118,23 @@ fn batches(
     Ok(reader.map(|batch| batch.map_err(|error| damaged(error.into()))))
 }
 
+/// Some columns of a file, a batch at a time. Takes its time: call it off the async threads.
+///
+/// # Errors
+/// As [`decode`], also for a file that lacks one of the columns.
+pub(crate) fn decode_columns(
+    file: File,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+    if let Some(column) = columns.iter().find(|column| builder.schema().index_of(column).is_err()) {
+        return Err(damaged(ParquetError::General(format!("there is no column `{column}`"))));
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(damaged)?;
+    Ok(reader.map(|batch| batch.map_err(|error| damaged(error.into()))))
+}
+
 fn damaged(error: ParquetError) -> Error {
     Error::new(ErrorKind::Defect, "a committed file cannot be read").because(error)
 }
@@ -172,6 +177,11 @@ mod tests {
             .collect();
         assert_eq!(read(window(7, 8)), some);
         assert!(read(window(100, 200)).is_empty());
+        let narrow: Vec<RecordBatch> =
+            decode_columns(file(&bytes), &["modified"]).expect("readable").collect::<Result<_>>().expect("read");
+        assert_eq!(narrow.iter().map(RecordBatch::num_rows).sum::<usize>(), 10_000);
+        assert!(narrow.iter().all(|batch| batch.num_columns() == 1));
+        assert_eq!(decode_columns(file(&bytes), &["created"]).err().expect("refused").kind(), ErrorKind::Defect);
         for (bytes, column) in [(&b"no file"[..], "modified"), (&bytes, "created")] {
             let error = decode_span(file(bytes), column, window(0, 9)).err().expect("refused");
             assert_eq!(error.kind(), ErrorKind::Defect);

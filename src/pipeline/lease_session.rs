@@ -47,8 +47,8 @@ pub(super) struct Left {
 }
 
 impl HeldLease {
-    /// Sweeps, unless the last run is known to have left nothing: it said so, the log ends where it ended, and that was
-    /// less than a day ago.
+    /// Sweeps, unless the last run is known to have left nothing: it said so, the log ends where it ended, that was
+    /// less than a day ago, and nothing that was kept for readers has come due since.
     pub(super) async fn sweep(&self, writer: &Writer) -> Result<Option<Swept>> {
         if is_swept(self.0.last_run(), writer).await {
             return Ok(None);
@@ -98,10 +98,14 @@ impl HeldLease {
     }
 }
 
-/// Whether nothing needs to be swept, by what the last run has left.
+/// Whether nothing needs to be swept, by what the last run has left; what was kept for readers must go when its time is
+/// over.
 pub(super) async fn is_swept(last_run: &LastRun, writer: &Writer) -> bool {
     let Some(end) = &last_run.clean_end else { return false };
-    let newest = writer.with_state(|state| state.newest().map(|newest| newest.number)).await;
-    let age = writer.now().unix() - end.last_sweep.unix();
-    end.newest == newest && (0..SWEPT_SECONDS).contains(&age)
+    let now = writer.now();
+    let (newest, has_kept) = writer
+        .with_state(|state| (state.newest().map(|newest| newest.number), state.has_kept_until(end.last_sweep, now)))
+        .await;
+    let age = now.unix() - end.last_sweep.unix();
+    end.newest == newest && !has_kept && (0..SWEPT_SECONDS).contains(&age)
 }

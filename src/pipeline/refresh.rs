@@ -73,8 +73,9 @@ fn joined(ranges: Vec<Window>, is_cheap: impl Fn(Window) -> bool) -> Vec<Window>
     all
 }
 
-/// The covered seconds of `wanted`, each piece within one Beijing month, and with no more than `most` rows expected.
-fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
+/// The seconds of `wanted` that are covered and kept, each piece within one Beijing month, and with no more than `most`
+/// rows expected.
+pub(super) fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     let expired = lake.state().expired().map(|(_, live)| live.expired.clone()).unwrap_or_default();
     let mut covered = lake.coverage().clone();
     expired.into_iter().for_each(|range| covered.remove(range));
@@ -92,8 +93,8 @@ fn pieces(lake: &Lake, wanted: &Coverage, most: u64) -> Vec<Window> {
     pieces
 }
 
-/// A window, cut where a Beijing month ends, and where it is longer than the gateways allow.
-fn months(window: Window) -> Vec<Window> {
+/// A window, cut where a Beijing month ends, and where it is longer than a gateway allows.
+pub(super) fn months(window: Window) -> Vec<Window> {
     let mut months = Vec::new();
     let mut rest = Some(window);
     while let Some(window) = rest {
@@ -137,6 +138,13 @@ mod tests {
                 "2026-05-31 00:00:00 .. 2026-05-31 23:59:59",
                 "2026-06-01 00:00:00 .. 2026-06-01 00:00:00",
             ]
+        );
+        let cut = months(window("2026-07-01 00:00:00", "2026-07-31 23:59:59"));
+        let shown: Vec<String> = cut.iter().map(Window::to_string).collect();
+        assert_eq!(
+            shown,
+            ["2026-07-01 00:00:00 .. 2026-07-30 23:59:59", "2026-07-31 00:00:00 .. 2026-07-31 23:59:59"],
+            "a gateway refuses more than 30 days"
         );
     }
 

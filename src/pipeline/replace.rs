@@ -8,80 +8,96 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 
-use super::raw;
+use super::raw::{self, Record};
 use super::refresh;
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
+use crate::extract::walk::Walked;
 use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
 use crate::id::CommitId;
-use crate::land::{NewCommit, NewFile, NewManifest, NewRows, Quarantine};
-use crate::log::{CarriedRange, CommitKind, Lake, LiveCommit, Table, Walk};
+use crate::land::{NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw};
+use crate::log::{CarriedRange, CommitKind, FileEntry, Lake, LiveCommit, Table, Walk};
 use crate::parquet::{RowFilter, TableSpec, decode_span};
 use crate::proof::Proof;
 use crate::time::Window;
-use crate::transform::{OldRows, Reconciled, ReplacedVersions, Touched, WindowRows, assemble, reconcile, share_out};
+use crate::transform::{
+    Changes, OldRows, Reconciled, Remarks, ReplacedVersions, Touched, Unchanged, WindowRows, assemble, reconcile,
+    share_out,
+};
 use crate::worker::blocking;
 
 /// The part of the files with new rows; those with carried rows follow.
 const NEW_PART: u32 = 1;
 
 /// A commit of which seconds were walked again.
-struct OldCommit {
-    id: CommitId,
-    window: Window,
-    live: LiveCommit,
+pub(super) struct OldCommit {
+    pub(super) id: CommitId,
+    pub(super) window: Window,
+    pub(super) live: LiveCommit,
     /// Its lines of quarantine.
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
     /// Its rows in the walked seconds.
-    rows: OldRows,
+    pub(super) rows: OldRows,
+    /// The header rows that its successor has, but for those that are replaced.
+    pub(super) headers: u64,
+}
+
+/// What a walk over covered seconds has returned.
+pub(super) struct WalkedAgain {
+    pub(super) range: Window,
+    pub(super) pages: Vec<BufferedPage>,
+    pub(super) selected: Vec<(usize, usize)>,
+    pub(super) proofs: Vec<Proof>,
+    pub(super) records: Vec<Record>,
+}
+
+/// What was returned, set against what commits hold.
+pub(super) struct Compared {
+    pub(super) old: Vec<OldCommit>,
+    pub(super) reconciled: Vec<Reconciled>,
+    pub(super) walk: Walk,
+    pub(super) raw: Option<Raw>,
+    /// What is wrong with the first record that is invalid.
+    pub(super) first_invalid: Option<String>,
+}
+
+/// What is done about a range that is more than one walk should read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooLarge {
+    /// It is walked in pieces, and they are put together.
+    Join,
+    /// It is given back in pieces, each to be committed by itself.
+    GiveBack,
 }
 
 /// Walks `range` again, which is covered, and commits what has changed.
 pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcome> {
-    let begun = task.source.gateway().moment();
-    let too_late = || TaskOutcome { is_too_late: true, ..TaskOutcome::default() };
-    if task.latest(begun) < range.end() {
-        return Ok(too_late());
-    }
-    let mut records = Vec::new();
-    let walk = async |piece, budget: &_| {
-        let (outcome, record) = task.walk(piece, budget).await?;
-        records.extend(record);
-        Ok(outcome)
+    let walked = match walk_again(task, range, TooLarge::Join).await? {
+        Ok(walked) => walked,
+        Err(outcome) => return Ok(outcome),
     };
-    let Whole { mut pages, mut selected, proofs, is_interrupted, .. } =
-        walk_whole(range, range, task.source.extra_seconds(), AtInterrupt::End, walk).await?;
-    if is_interrupted {
-        return Ok(TaskOutcome::default());
-    }
-    if task.latest(begun) < range.end() {
-        return Ok(too_late());
-    }
     let lake = task.writer.view().await;
-    let old = match read_old(&lake, range, task.specs).await {
-        Ok(old) => old,
-        Err(error) => return overtaken(task, range, error).await,
-    };
-    let decoder = task.source.decoder().clone();
-    let (fresh, old, reconciled, raw, extra) = blocking(move || {
-        // A row of the second after a piece lands with the next piece; a record without a readable modified time may
-        // have come with both.
-        let extra = drop_extra_rows(&pages, &mut selected);
-        pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
-        let fresh = assemble(pages, &selected)?;
-        let reconciled = reconcile_all(&fresh, &old)?;
-        Ok((fresh, old, reconciled, raw::join(records, range)?, extra))
-    })
-    .await?;
-    let first_invalid = fresh.quarantined.first().map(|record| record.message());
-    let left = reconciled.iter().filter(|of_commit| of_commit.changes.are_none());
+    match commit_changes(task, walked, &lake).await {
+        Err(error) if error.kind() == ErrorKind::Defect && is_overtaken(task, &lake, range).await? => {
+            tracing::debug!(%error, "another run has replaced some of the commits");
+            let walk_again = refresh::plan_again(&task.writer.view().await, range, task.options);
+            Ok(TaskOutcome { walk_again, ..TaskOutcome::default() })
+        }
+        done => done,
+    }
+}
+
+async fn commit_changes(task: &Task<'_>, walked: WalkedAgain, lake: &Lake) -> Result<TaskOutcome> {
+    let old = read_old(lake, walked.range, task.specs).await?;
+    let compared = compare(task, walked, old, Unchanged::Keep).await?;
+    let left = compared.reconciled.iter().filter(|of_commit| of_commit.changes.are_none());
     let still_invalid = left.map(|of_commit| of_commit.changes.quarantined_unchanged).sum();
-    let proof = proof_of(Proof::of_pieces(proofs), &fresh, &old, &reconciled, extra);
     let mut outcome = TaskOutcome { still_invalid, ..TaskOutcome::default() };
-    let Some((new, remarks)) = changed(task.specs, Walk { window: range, proof }, old, reconciled, raw) else {
+    let first_invalid = compared.first_invalid.clone();
+    let Some((new, remarks)) = changed(task.specs, compared, Unchanged::Keep) else {
         outcome.has_proved = true;
         return Ok(outcome);
     };
@@ -89,9 +105,75 @@ pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcom
     Ok(outcome)
 }
 
+/// Walks `range`, which is covered; the other outcome says why there is nothing to commit.
+pub(super) async fn walk_again(
+    task: &Task<'_>,
+    range: Window,
+    too_large: TooLarge,
+) -> Result<std::result::Result<WalkedAgain, TaskOutcome>> {
+    let begun = task.source.gateway().moment();
+    let too_late = || TaskOutcome { is_too_late: true, ..TaskOutcome::default() };
+    if task.latest(begun) < range.end() {
+        return Ok(Err(too_late()));
+    }
+    let (mut records, mut given_back) = (Vec::new(), None);
+    let walk = async |piece: Window, budget: &_| {
+        let (outcome, record) = task.walk(piece, budget).await?;
+        if let (TooLarge::GiveBack, Ok(Walked::TooLarge { pieces, .. })) = (too_large, &outcome.walked)
+            && piece == range
+            && piece.seconds() > 1
+        {
+            given_back = Some(*pieces);
+            return Err(Error::internal("the range is given back in pieces"));
+        }
+        records.extend(record);
+        Ok(outcome)
+    };
+    let whole = walk_whole(range, range, task.source.extra_seconds(), AtInterrupt::End, walk).await;
+    if let Some(pieces) = given_back {
+        return Ok(Err(TaskOutcome { walk_again: range.pieces(pieces), ..TaskOutcome::default() }));
+    }
+    let Whole { pages, selected, proofs, is_interrupted, .. } = whole?;
+    if is_interrupted {
+        return Ok(Err(TaskOutcome::default()));
+    }
+    if task.latest(begun) < range.end() {
+        return Ok(Err(too_late()));
+    }
+    Ok(Ok(WalkedAgain { range, pages, selected, proofs, records }))
+}
+
+/// Sets what a walk has returned against what commits hold.
+pub(super) async fn compare(
+    task: &Task<'_>,
+    walked: WalkedAgain,
+    old: Vec<OldCommit>,
+    unchanged: Unchanged,
+) -> Result<Compared> {
+    let WalkedAgain { range, mut pages, mut selected, proofs, records } = walked;
+    let decoder = task.source.decoder().clone();
+    blocking(move || {
+        // A row of the second after a piece lands with the next piece; a record without a readable modified time may
+        // have come with both.
+        let extra = drop_extra_rows(&pages, &mut selected);
+        pages.iter_mut().try_for_each(|page: &mut BufferedPage| page.restore(&decoder))?;
+        let fresh = assemble(pages, &selected)?;
+        let reconciled = reconcile_all(&fresh, &old, unchanged)?;
+        let proof = proof_of(Proof::of_pieces(proofs), &fresh, &old, &reconciled, extra, unchanged);
+        Ok(Compared {
+            old,
+            reconciled,
+            walk: Walk { window: range, proof },
+            raw: raw::join(records, range)?,
+            first_invalid: fresh.quarantined.first().map(|record| record.message()),
+        })
+    })
+    .await
+}
+
 /// What the commits that cover a part of `range` hold. What is damaged is an error: it must not be carried over, nor
 /// replaced.
-async fn read_old(lake: &Lake, range: Window, specs: &[Arc<TableSpec>; 2]) -> Result<Vec<OldCommit>> {
+pub(super) async fn read_old(lake: &Lake, range: Window, specs: &[Arc<TableSpec>; 2]) -> Result<Vec<OldCommit>> {
     let mut all = Vec::new();
     for (id, window) in lake.state().touching(range) {
         let Some(live) = lake.state().live().get(&id).cloned() else { continue };
@@ -100,37 +182,57 @@ async fn read_old(lake: &Lake, range: Window, specs: &[Arc<TableSpec>; 2]) -> Re
             let bytes = lake.read(entry).await?;
             lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
         }
-        let mut rows = OldRows::new(window, [range]);
-        for file in &live.files {
-            let held = Window::new(file.min_modified, file.max_modified);
-            let spec = specs.iter().find(|spec| spec.table.name() == file.table);
-            let Some(spec) = spec.filter(|_| held.is_some_and(|held| held.intersect(range).is_some())) else {
-                continue;
-            };
-            let (bytes, modified, path) = (lake.fetch(file).await?, spec.modified.clone(), file.path.clone());
-            let (table, mut taken) = (spec.table, rows);
-            rows = blocking(move || {
-                for batch in decode_span(bytes, &modified, range)? {
-                    taken.take_in(table, &batch?)?;
-                }
-                Ok(taken)
-            })
-            .await
-            .map_err(|error: Error| error.with("path", path))?;
-        }
-        all.push(OldCommit { id, window, live, lines, rows });
+        let rows = read_rows(lake, &live.files, OldRows::new(window, [range]), range, specs).await?;
+        let headers = live.rows(Table::PurchaseApply);
+        all.push(OldCommit { id, window, live, lines, rows, headers });
     }
     Ok(all)
 }
 
-fn reconcile_all(fresh: &WindowRows, old: &[OldCommit]) -> Result<Vec<Reconciled>> {
+/// Adds the rows of `files` in the seconds of `range` to `rows`.
+pub(super) async fn read_rows(
+    lake: &Lake,
+    files: &[FileEntry],
+    mut rows: OldRows,
+    range: Window,
+    specs: &[Arc<TableSpec>; 2],
+) -> Result<OldRows> {
+    for file in files.iter().filter(|file| holds_some_of(file, range)) {
+        let Some(spec) = specs.iter().find(|spec| spec.table.name() == file.table) else { continue };
+        let (bytes, modified, path) = (lake.fetch(file).await?, spec.modified.clone(), file.path.clone());
+        let (table, mut taken) = (spec.table, rows);
+        rows = blocking(move || {
+            for batch in decode_span(bytes, &modified, range)? {
+                taken.take_in(table, &batch?)?;
+            }
+            Ok(taken)
+        })
+        .await
+        .map_err(|error: Error| error.with("path", path))?;
+    }
+    Ok(rows)
+}
+
+/// Whether a file can have rows in these seconds.
+pub(super) fn holds_some_of(file: &FileEntry, range: Window) -> bool {
+    Window::new(file.min_modified, file.max_modified).is_some_and(|held| held.overlaps(range))
+}
+
+fn reconcile_all(fresh: &WindowRows, old: &[OldCommit], unchanged: Unchanged) -> Result<Vec<Reconciled>> {
     let touched: Vec<Touched<'_>> = old.iter().map(|old| Touched { window: old.window, lines: &old.lines }).collect();
     let shares = share_out(fresh, &touched)?;
-    shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines)).collect()
+    shares.iter().zip(old).map(|(fresh, old)| reconcile(fresh, &old.rows, &old.lines, unchanged)).collect()
 }
 
 /// The proof of the walk, with the rows of all commits that change.
-fn proof_of(proof: Proof, fresh: &WindowRows, old: &[OldCommit], reconciled: &[Reconciled], extra: u64) -> Proof {
+fn proof_of(
+    proof: Proof,
+    fresh: &WindowRows,
+    old: &[OldCommit],
+    reconciled: &[Reconciled],
+    extra: u64,
+    unchanged: Unchanged,
+) -> Proof {
     let mut proof = Proof {
         distinct_rows: (fresh.headers.num_rows() + fresh.quarantined.len()) as u64 + extra,
         rows_landed: 0,
@@ -139,29 +241,37 @@ fn proof_of(proof: Proof, fresh: &WindowRows, old: &[OldCommit], reconciled: &[R
     };
     for (old, Reconciled { changes, .. }) in old.iter().zip(reconciled) {
         proof.rows_unchanged += changes.unchanged;
-        if changes.are_none() {
+        if stays(changes, unchanged) {
             proof.rows_unchanged += changes.quarantined_unchanged;
             continue;
         }
         proof.rows_landed += changes.new + changes.changed;
         proof.rows_quarantined += changes.quarantined_new + changes.quarantined_unchanged;
-        proof.rows_carried += old.live.rows(Table::PurchaseApply).saturating_sub(changes.replaced_headers());
+        proof.rows_carried += old.headers.saturating_sub(changes.replaced_headers());
         proof.quarantined_carried += changes.quarantined_standing;
     }
     proof
 }
 
+/// Whether a commit keeps its place. What is read anew takes it in any case.
+fn stays(changes: &Changes, unchanged: Unchanged) -> bool {
+    unchanged == Unchanged::Keep && changes.are_none()
+}
+
 /// What is to be committed, and what is to be said of the new rows; nothing where nothing changed.
-fn changed(
+pub(super) fn changed(
     specs: &[Arc<TableSpec>; 2],
-    walk: Walk,
-    old: Vec<OldCommit>,
-    reconciled: Vec<Reconciled>,
-    raw: Option<crate::land::Raw>,
-) -> Option<(NewManifest, crate::transform::Remarks)> {
+    compared: Compared,
+    unchanged: Unchanged,
+) -> Option<(NewManifest, Remarks)> {
+    let Compared { old, reconciled, walk, raw, .. } = compared;
+    let kind = match unchanged {
+        Unchanged::Keep => CommitKind::Refresh,
+        Unchanged::Replace => CommitKind::Rewalk,
+    };
     let (mut commits, mut removes) = (Vec::new(), Vec::new());
-    let mut remarks = crate::transform::Remarks::default();
-    for (old, reconciled) in old.into_iter().zip(reconciled).filter(|(_, reconciled)| !reconciled.changes.are_none()) {
+    let mut remarks = Remarks::default();
+    for (old, reconciled) in old.into_iter().zip(reconciled).filter(|(_, done)| !stays(&done.changes, unchanged)) {
         remarks += reconciled.remarks;
         removes.push(old.id);
         let replaced = Arc::new(reconciled.replaced);
@@ -169,14 +279,9 @@ fn changed(
         let files = fresh.flat_map(|(spec, rows)| {
             let new = NewRows::New(vec![rows].into());
             let own = old.live.files.iter().filter(|file| file.table == spec.table.name());
-            let filter = KeptVersions::filter(&replaced, spec);
+            let filter = KeptVersions::of(&replaced, spec);
             let carried = NewRows::Carried { files: own.cloned().collect(), filter };
-            [(NEW_PART, new), (NEW_PART + 1, carried)].map(|(part, rows)| NewFile {
-                spec: Arc::clone(spec),
-                span: None,
-                part: Some(part),
-                rows,
-            })
+            parts(spec, new, carried)
         });
         commits.push(NewCommit {
             compacted: old.live.compacted,
@@ -184,11 +289,21 @@ fn changed(
             files: files.collect(),
             quarantine: Quarantine::of_lines(reconciled.quarantined.into_iter()),
             kept_raw: old.live.raw,
-            ..NewCommit::of(CommitKind::Refresh, Some(old.window))
+            ..NewCommit::of(kind, Some(old.window))
         });
     }
     let new = NewManifest { walk: Some(walk), commits, removes, raw };
     (!new.commits.is_empty()).then_some((new, remarks))
+}
+
+/// The files of a table: new rows apart from carried ones.
+pub(super) fn parts(spec: &Arc<TableSpec>, new: NewRows, carried: NewRows) -> [NewFile; 2] {
+    [(NEW_PART, new), (NEW_PART + 1, carried)].map(|(part, rows)| NewFile {
+        spec: Arc::clone(spec),
+        span: None,
+        part: Some(part),
+        rows,
+    })
 }
 
 /// The parts of a commit's window that were not walked, each with the manifest that proved it.
@@ -224,7 +339,7 @@ struct KeptVersions {
 }
 
 impl KeptVersions {
-    fn filter(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
+    fn of(replaced: &Arc<ReplacedVersions>, spec: &TableSpec) -> Option<Arc<dyn RowFilter>> {
         if replaced.is_empty() {
             return None;
         }
@@ -243,16 +358,11 @@ impl RowFilter for KeptVersions {
     }
 }
 
-/// What is left to do when another run has replaced some of the same commits meanwhile, and deleted their files; else
-/// `error` stands.
-async fn overtaken(task: &Task<'_>, range: Window, error: Error) -> Result<TaskOutcome> {
-    let before = task.writer.view().await;
+/// Whether another run has replaced some of the commits of `range` since `before`, and may have deleted their files.
+pub(super) async fn is_overtaken(task: &Task<'_>, before: &Lake, range: Window) -> Result<bool> {
+    let of_range = |lake: &Lake| (lake.state().touching(range), lake.state().expired().map(|(id, _)| id));
     task.writer.follow().await?;
-    let lake = task.writer.view().await;
-    if before.state().touching(range) == lake.state().touching(range) {
-        return Err(error);
-    }
-    Ok(TaskOutcome { walk_again: refresh::plan_again(&lake, range, task.options), ..TaskOutcome::default() })
+    Ok(of_range(before) != of_range(&task.writer.view().await))
 }
 
 /// Of rows that several walks have given: drops those of the second after a piece, which land with the next piece, and
@@ -290,8 +400,14 @@ mod tests {
         let range = |start, end, manifest| CarriedRange { window: window(start, end), manifest };
         let of = |carried, walked| {
             let rows = OldRows::new(window(0, 99), [walked]);
-            let old =
-                OldCommit { id: CommitId::generate(), window: window(0, 99), live: live(carried), lines: vec![], rows };
+            let old = OldCommit {
+                id: CommitId::generate(),
+                window: window(0, 99),
+                live: live(carried),
+                lines: vec![],
+                rows,
+                headers: 0,
+            };
             carried_ranges(&old, walked)
         };
         assert_eq!(of(vec![], window(0, 99)), []);

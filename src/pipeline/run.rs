@@ -15,6 +15,8 @@ use super::accounts::RunResources;
 use super::raw::KeepRaw;
 use super::replace::replace;
 use super::report::{Progress, SyncReport};
+use super::rewalk::{self, rewalk};
+use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::SpillBuffer;
 use super::window_task::{StatedTotals, Task, TaskOutcome};
@@ -45,12 +47,30 @@ enum Work {
     Missing(Window, Budget),
     /// Covered seconds to walk again.
     Again(Window),
+    /// Covered seconds to read anew.
+    Rewalk(Piece),
+}
+
+/// The covered seconds that a run is to walk.
+#[derive(Debug, Default)]
+pub(super) struct WalkAgain {
+    /// For what has changed in them.
+    pub(super) refresh: Vec<Window>,
+    /// To take the place of what is there.
+    pub(super) rewalk: Vec<Piece>,
+}
+
+impl WalkAgain {
+    fn windows(&self) -> impl Iterator<Item = Window> {
+        self.refresh.iter().copied().chain(self.rewalk.iter().map(Piece::window))
+    }
 }
 
 impl Work {
     fn window(&self) -> Window {
         match self {
             Self::Missing(window, _) | Self::Again(window) => *window,
+            Self::Rewalk(piece) => piece.window(),
         }
     }
 
@@ -58,7 +78,7 @@ impl Work {
     fn budget(&self) -> Option<Budget> {
         match self {
             Self::Missing(_, budget) => Some(budget.clone()),
-            Self::Again(_) => None,
+            Self::Again(_) | Self::Rewalk(_) => None,
         }
     }
 }
@@ -76,6 +96,8 @@ pub(super) struct Run<'a> {
     pieces: VecDeque<(Window, Budget)>,
     /// Covered seconds to walk again.
     again: VecDeque<Window>,
+    /// Covered seconds to read anew.
+    rewalk: VecDeque<Piece>,
     /// What the lake covers, as far as this run knows.
     coverage: Coverage,
     /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were
@@ -113,7 +135,7 @@ impl<'a> Run<'a> {
         wanted: Range,
         range: Window,
         lake: &Lake,
-        again: Vec<Window>,
+        again: WalkAgain,
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
@@ -125,11 +147,11 @@ impl<'a> Run<'a> {
         )?;
         let spill = SpillBuffer::new(resources.page_memory);
         // What was kept of a commit stays whole: the responses of what is walked again are kept too.
-        let had_responses = |range: &Window| {
-            let touched = lake.state().touching(*range);
+        let had_responses = |range: Window| {
+            let touched = lake.state().touching(range);
             touched.iter().any(|(id, _)| lake.state().live().get(id).is_some_and(|live| !live.raw.is_empty()))
         };
-        let raw = match again.iter().any(had_responses) {
+        let raw = match again.windows().any(had_responses) {
             true => KeepRaw::Yes,
             false => options.raw,
         };
@@ -139,7 +161,8 @@ impl<'a> Run<'a> {
             source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
-            again: again.into(),
+            again: again.refresh.into(),
+            rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
             writer,
@@ -177,7 +200,9 @@ impl<'a> Run<'a> {
         };
         if is_done {
             self.name_uncovered();
-            if self.report.stopped.is_none() && self.report.gaps.is_empty() {
+            // What is read anew ends anywhere: it says nothing of the present.
+            let asks_on = self.options.rewalk.is_none();
+            if asks_on && self.report.stopped.is_none() && self.report.gaps.is_empty() {
                 self.report.checked_until = Some(self.planned_end);
             }
         }
@@ -190,7 +215,9 @@ impl<'a> Run<'a> {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
-        let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
+        // Of a damaged commit the whole window is read anew, whatever was asked for of it.
+        let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
+        let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
@@ -209,6 +236,7 @@ impl<'a> Run<'a> {
                     let (totals, outcome) = match work.clone() {
                         Work::Missing(window, budget) => task.fill(window, budget).await,
                         Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
+                        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
                     };
                     (work, totals, outcome)
                 };
@@ -267,7 +295,8 @@ impl<'a> Run<'a> {
         self.planner.set_max_rows(self.max_rows());
         let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
         let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
-        piece.or_else(missing).or_else(|| self.again.pop_front().map(Work::Again))
+        let again = || self.again.pop_front().map(Work::Again);
+        piece.or_else(missing).or_else(again).or_else(|| self.rewalk.pop_front().map(Work::Rewalk))
     }
 
     /// Keeps work for later.
@@ -275,6 +304,7 @@ impl<'a> Run<'a> {
         match work {
             Work::Missing(window, budget) => self.pieces.push_front((window, budget)),
             Work::Again(range) => self.again.push_front(range),
+            Work::Rewalk(piece) => self.rewalk.push_front(piece),
         }
     }
 
@@ -289,7 +319,7 @@ impl<'a> Run<'a> {
     fn expected_bytes(&self, work: &Work) -> usize {
         // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way
         // then.
-        if let Work::Again(_) = work {
+        if let Work::Again(_) | Work::Rewalk(_) = work {
             return self.source.spill().limit_bytes().saturating_add(1);
         }
         let most = self.max_rows();
@@ -318,6 +348,12 @@ impl<'a> Run<'a> {
         }
         self.pieces.extend(outcome.pieces);
         self.again.extend(outcome.walk_again);
+        self.rewalk.extend(outcome.rewalk);
+        for damage in outcome.damage {
+            if !self.report.damage.iter().any(|known| known.objects == damage.objects) {
+                self.report.damage.push(damage);
+            }
+        }
         self.report.gaps.extend(outcome.gaps);
         self.report.remarks += outcome.remarks;
         self.report.tally.quarantined += outcome.still_invalid;
@@ -335,6 +371,11 @@ impl<'a> Run<'a> {
         committed.commits.iter().filter_map(|commit| commit.window).for_each(|window| self.coverage.insert(window));
         match committed.kind {
             CommitKind::Refresh => self.report.refreshed += committed.commits.len() as u64,
+            CommitKind::Rewalk => {
+                let windows = committed.commits.iter().filter(|commit| commit.window.is_some());
+                self.report.rewalked += windows.count() as u64;
+                rewalk::note_read(&mut self.report.damage, window, committed);
+            }
             _ => self.report.windows += 1,
         }
         self.report.tally.add(committed);
@@ -362,7 +403,7 @@ fn planner(range: Window, lake: &Lake, options: &SyncOptions) -> (Planner, Optio
     if let Some((rows, seconds)) = recent_density(lake) {
         planner.expect(rows, seconds);
     }
-    let tried = lake.coverage().span().map(|span| {
+    let tried = lake.state().kept_span().map(|span| {
         let start = lake.state().start().map_or(span.start(), |start| start.min(span.start()));
         Window::new(start, span.end()).unwrap_or(span)
     });

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::raw::{self, Record};
 use super::refresh;
+use super::report::Damage;
+use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};
@@ -53,6 +55,10 @@ pub(super) struct TaskOutcome {
     pub(super) cut_total: Option<u64>,
     /// Covered seconds that must still be walked again.
     pub(super) walk_again: Vec<Window>,
+    /// What of a rewalk is left to do.
+    pub(super) rewalk: Vec<Piece>,
+    /// What was found damaged while a rewalk was planned.
+    pub(super) damage: Vec<Damage>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     /// At which hours of the day its rows were modified, if it was proved.

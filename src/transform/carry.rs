@@ -25,8 +25,8 @@ pub(super) use self::lines::RecordLine;
 pub(crate) use self::quarantine::Touched;
 use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
-pub(super) use self::versions::{Key, keys};
-use self::versions::{SameRow, by_version, is_in, mismatched, second, unreadable_times};
+pub(super) use self::versions::{Key, keys, mismatched};
+use self::versions::{SameRow, by_version, is_in, second, unreadable_times};
 use super::assemble::{Remarks, WindowRows};
 use super::contract::Contract;
 use crate::error::{Error, Result};
@@ -49,6 +49,11 @@ impl OldRows {
     pub(crate) fn new(window: Window, walked: impl IntoIterator<Item = Window>) -> Self {
         let walked = walked.into_iter().filter_map(|walked| walked.intersect(window)).collect();
         Self { window, walked, headers: Vec::new(), details: Vec::new() }
+    }
+
+    /// How many header rows were kept.
+    pub(crate) fn headers(&self) -> u64 {
+        self.headers.iter().map(|batch| batch.num_rows() as u64).sum()
     }
 
     /// Takes in a batch of one of the commit's files, and keeps of it the rows in the walked seconds.
@@ -124,6 +129,15 @@ pub(crate) struct Reconciled {
     pub remarks: Remarks,
 }
 
+/// What becomes of a version that is read again as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unchanged {
+    /// It keeps its rows.
+    Keep,
+    /// It lands like one that has changed, in the place of the rows that it had.
+    Replace,
+}
+
 /// Sets what a walk returned against what a commit holds. `fresh` is all that was returned of the commit's part of the
 /// walked seconds, see [`share_out`]; `lines` are the old lines of quarantine.
 ///
@@ -131,12 +145,17 @@ pub(crate) struct Reconciled {
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the old rows do not have the contract's columns or a line
 /// cannot be read, [`ErrorKind::Internal`](crate::ErrorKind::Internal) when `fresh` has rows outside the walked
 /// seconds.
-pub(crate) fn reconcile(fresh: &WindowRows, old: &OldRows, lines: &[String]) -> Result<Reconciled> {
+pub(crate) fn reconcile(
+    fresh: &WindowRows,
+    old: &OldRows,
+    lines: &[String],
+    unchanged: Unchanged,
+) -> Result<Reconciled> {
     let contract = Contract::get()?;
     let headers = joined(contract.headers().schema(), &old.headers)?;
     let details = joined(contract.details().schema(), &old.details)?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
-    let judged = judge(contract, fresh, [&headers, &details], &set_aside)?;
+    let judged = judge(contract, fresh, [&headers, &details], &set_aside, unchanged)?;
     if judged.fresh.iter().any(|(_, micros, _)| !holds(&old.walked, second(*micros))) {
         return Err(Error::internal("a row was returned that does not lie in the walked seconds"));
     }
@@ -233,6 +252,7 @@ fn judge<'a>(
     fresh: &'a WindowRows,
     old: [&'a RecordBatch; 2],
     set_aside: &HashSet<&Identity>,
+    unchanged: Unchanged,
 ) -> Result<Judged<'a>> {
     let same_header = SameRow::new(contract.headers(), old[0], &fresh.headers)?;
     let same_detail = SameRow::new(contract.details(), old[1], &fresh.details)?;
@@ -246,7 +266,9 @@ fn judge<'a>(
         let own = |details: &HashMap<Key<'_>, _>| details.get(key).cloned().unwrap_or(0..0);
         match old_headers.get(key) {
             Some(held)
-                if same_header.all(held.clone(), row.clone()) && same_detail.all(own(&old_details), own(&details)) =>
+                if unchanged == Unchanged::Keep
+                    && same_header.all(held.clone(), row.clone())
+                    && same_detail.all(own(&old_details), own(&details)) =>
             {
                 changes.unchanged += 1;
                 continue;

@@ -19,6 +19,7 @@ mod fuzz_tests;
 mod json;
 mod landed;
 mod oldest;
+mod open;
 mod page;
 mod plan;
 mod quarantine;
@@ -37,7 +38,9 @@ mod tests;
 
 pub use assemble::{Assembly, assemble};
 pub(crate) use assemble::{Gathered, Remarks, WindowRows};
-pub(crate) use carry::{OldRows, Reconciled, ReplacedVersions, Touched, reconcile, refresh_range, share_out};
+pub(crate) use carry::{
+    Changes, OldRows, Reconciled, ReplacedVersions, Touched, Unchanged, reconcile, refresh_range, share_out,
+};
 pub(crate) use compare::{Change, Comparison, LandedRows, Version, compare};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
@@ -45,6 +48,7 @@ pub use decode::PageDecoder;
 pub(crate) use docs::{SchemaFormat, render as render_schema};
 pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
 pub(crate) use oldest::{OldestOpen, OpenRequisition};
+pub(crate) use open::OpenVersions;
 pub use page::Page;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use stops::{StopRow, landed_stops, stop_rows};

@@ -102,8 +102,39 @@ pub(super) fn check_against(
             wrong.push(format!("says that manifest {number} proved {window}, which it did not"));
         }
     }
-    if manifest.kind() == CommitKind::Compaction {
-        wrong.extend(check_compaction(manifest, removed));
+    match manifest.kind() {
+        CommitKind::Compaction => wrong.extend(check_compaction(manifest, removed)),
+        CommitKind::Expire | CommitKind::Rewalk => wrong.extend(check_expired(manifest, removed)),
+        _ => {}
+    }
+    wrong
+}
+
+/// What is left of expired months stood before, all of it, and nothing that was covered is covered no more.
+fn check_expired(manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let after: Coverage =
+        manifest.commits.iter().flat_map(|commit| commit.window.iter().chain(&commit.expired)).copied().collect();
+    let before = removed.iter().flat_map(|(_, live)| live.window.iter().chain(&live.expired));
+    if let Some(lost) = before.flat_map(|window| after.gaps(*window)).next() {
+        wrong.push(format!("covers {lost} no more, which what it removes covered"));
+    }
+    let kept = || manifest.commits.iter().filter(|commit| commit.kind == CommitKind::Expire);
+    let is_expire = manifest.kind() == CommitKind::Expire;
+    // Beside a rewalk only what had expired before can be left of it.
+    let sources = || removed.iter().map(|(_, live)| live).filter(|live| is_expire || live.kind == CommitKind::Expire);
+    for table in Table::ALL {
+        let before: u64 = sources().map(|live| live.rows(table)).sum();
+        let after = rows(kept().flat_map(|commit| &commit.files), table);
+        if after > before {
+            wrong.push(format!("keeps {after} rows of {table} of {before} that expire"));
+        }
+    }
+    let is_new = |commit: &Commit| {
+        commit.files.iter().any(|file| !file.carried) || !commit.quarantine.is_empty() || !commit.raw.is_empty()
+    };
+    if kept().any(is_new) {
+        wrong.push("has more than rows that stood before in what is left of expired months".to_owned());
     }
     wrong
 }
@@ -289,6 +320,45 @@ mod tests {
             manifest.commits[0].quarantine.push(held);
         });
         assert_eq!(told, ["names other quarantined records or responses than what it compacts"]);
+    }
+
+    /// An expire commit beside others.
+    fn expiring(state: &LogState, end: i64, rows: u64) -> Commit {
+        let of = covering(state, CommitKind::Sync, window(0, 9));
+        let files = of.commits[0].files.iter().cloned().map(|file| FileEntry { rows, carried: true, ..file });
+        let expired = vec![window(-9, end)];
+        Commit { kind: CommitKind::Expire, window: None, expired, files: files.collect(), ..of.commits[0].clone() }
+    }
+
+    #[test]
+    fn an_expire_keeps_no_more_than_there_was_and_uncovers_nothing() {
+        let next = |end, rows, change: fn(&mut Manifest)| {
+            check_next(move |manifest, state| {
+                let commit = expiring(state, end, rows);
+                (manifest.id, manifest.commits) = (commit.id, vec![commit]);
+                change(manifest);
+            })
+        };
+        assert_eq!(next(19, 6, |_| ()), Vec::<String>::new());
+        assert_eq!(next(19, 7, |_| ()), ["keeps 7 rows of purchase_apply of 6 that expire"]);
+        let (first, last) = (window(19, 19).start(), window(19, 19).end());
+        assert_eq!(next(18, 6, |_| ()), [format!("covers {first} .. {last} no more, which what it removes covered")]);
+        let told = next(19, 6, |manifest| manifest.commits[0].files[0].carried = false);
+        assert_eq!(told, ["has more than rows that stood before in what is left of expired months"]);
+    }
+
+    #[test]
+    fn beside_a_rewalk_only_what_had_expired_is_left() {
+        let told = check_next(|manifest, state| {
+            let rewalk = covering(state, CommitKind::Rewalk, window(0, 9));
+            manifest.walk = rewalk.walk;
+            manifest.removes.truncate(1);
+            let mut left = expiring(state, -1, 1);
+            left.files[0].min_modified = window(0, 0).start();
+            manifest.id = rewalk.id;
+            manifest.commits = vec![rewalk.commits[0].clone(), left];
+        });
+        assert_eq!(told, ["keeps 1 rows of purchase_apply of 0 that expire"]);
     }
 
     #[test]

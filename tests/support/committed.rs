@@ -73,6 +73,11 @@ fn on_disk(dir: &LakeDir) -> Lake {
     block_on(open(Store::open(&dir.text(), Access::Read).expect("a lake")))
 }
 
+/// Every row of the committed set on disk.
+pub(crate) fn held(dir: &LakeDir) -> BTreeMap<VersionKey, Row> {
+    block_on(rows(on_disk(dir).store()))
+}
+
 /// What the lake covers.
 pub(crate) fn coverage(dir: &LakeDir) -> Coverage {
     on_disk(dir).coverage().clone()

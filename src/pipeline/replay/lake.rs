@@ -111,6 +111,12 @@ impl Rebuild<'_> {
                 .warnings
                 .push("the lake holds page files, which are replayed by `--pages`: they were passed over".to_owned());
         }
+        if self.from.state().expired().is_some() {
+            report.warnings.push(
+                "months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"
+                    .to_owned(),
+            );
+        }
         for (window, commit, live) in commits {
             let parts = parts_of(window, &live.raw);
             let kept: Coverage = parts.iter().map(|part| part.window).collect();

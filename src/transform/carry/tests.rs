@@ -81,7 +81,7 @@ impl Held {
 
     /// The commit that takes its place, and what became of its rows.
     fn refreshed(&self, walked: &[Window], fresh: &WindowRows) -> (Self, Reconciled) {
-        let found = reconcile(fresh, &self.old_rows(walked), &self.lines).expect("reconciled");
+        let found = reconcile(fresh, &self.old_rows(walked), &self.lines, Unchanged::Keep).expect("reconciled");
         let kept = |batches: &[RecordBatch], modified: &str| {
             let kept = batches.iter().map(|batch| {
                 let keep = found.replaced.keep(batch, modified).expect("a mask");
@@ -314,8 +314,11 @@ fn an_unreadable_response_stands_only_as_long_as_it_is_unreadable() {
 #[test]
 fn rows_outside_the_walked_seconds_and_damaged_ones_are_errors() {
     let held = Held::of(&enterprise(&[&one("A", "1", &[1])]));
-    assert!(reconcile(&enterprise(&[&one("A", "1", &[1])]), &held.old_rows(&[minutes(1, 59)]), &[]).is_err());
-    assert!(reconcile(&enterprise(&[]), &held.old_rows(&[hour()]), &["{}".to_owned()]).is_err());
+    assert!(
+        reconcile(&enterprise(&[&one("A", "1", &[1])]), &held.old_rows(&[minutes(1, 59)]), &[], Unchanged::Keep)
+            .is_err()
+    );
+    assert!(reconcile(&enterprise(&[]), &held.old_rows(&[hour()]), &["{}".to_owned()], Unchanged::Keep).is_err());
     let other = RecordBatch::new_empty(Arc::new(Schema::empty()));
     assert!(OldRows::new(hour(), [hour()]).take_in(Table::PurchaseApply, &other).is_err());
     assert!(ReplacedVersions::default().keep(&other, "modified").is_err());

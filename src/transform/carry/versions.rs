@@ -52,7 +52,7 @@ pub(super) fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): 
         })
 }
 
-pub(super) fn mismatched(why: &str) -> Error {
+pub(in crate::transform) fn mismatched(why: &str) -> Error {
     Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
         .hint("`wdt-lake verify` says which file is damaged")
 }

@@ -116,8 +116,7 @@ WHERE d.place = 1"
     /// The view of the requisitions that wait for purchase orders.
     pub(super) fn open(&self) -> String {
         let Self { create, headers, details, of_headers, .. } = self;
-        let names = OPEN_STATUSES.map(|name| format!("'{name}'")).join(", ");
-        let is_open = format!("h.status_name IN ({names})");
+        let is_open = format!("h.status_name IN ('{}')", OPEN_STATUSES.join("', '"));
         let candidates = where_all(&[is_open.clone(), self.of_account("h")]);
         let chosen = self.chosen("candidate");
         let (of_header, of_detail) = (lineage("h", "modified"), lineage("d", "apply_modified"));
