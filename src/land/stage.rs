@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::id::CommitId;
 use crate::log::{
-    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table, Walk,
+    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table,
+    Walk,
 };
 use crate::parquet::{RowFilter, RowSource, TableSpec};
 use crate::time::{BeijingTime, Window};
@@ -49,8 +50,8 @@ impl StagedManifest {
         Self { walk, ..self }
     }
 
-    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is carried
-    /// first: removed files go in that order.
+    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is
+    /// carried first: removed files go in that order.
     pub(crate) fn add(&mut self, WrittenFile { table, commit, entry, sum }: WrittenFile) {
         if let Some(sum) = sum.filter(|_| !entry.carried) {
             *self.sums.entry(table).or_default() += sum;
@@ -76,7 +77,8 @@ pub(crate) struct NewFile {
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
     pub span: Option<Window>,
     /// The number of the part, from 1, when a table of the commit has several files of one span. Carried rows may take
-    /// several files, of which it is the first; without it they have parts only when they are several.
+    /// several files, of which it is the first; without it they have parts only when they are several. New rows have a
+    /// lower part than carried ones: of a removed commit a sweep deletes the last part first.
     pub part: Option<u32>,
     /// The rows.
     pub rows: NewRows,
