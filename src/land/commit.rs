@@ -80,6 +80,8 @@ pub(crate) struct Writer {
     swept_at: OnceLock<BeijingTime>,
     /// Whether something that this run should have deleted is still there.
     has_left: AtomicBool,
+    /// Whether a manifest of this run may still arrive, where nothing keeps another one from its number.
+    has_lost_sight: AtomicBool,
     patience: Patience,
     encoder: Worker,
 }
@@ -118,6 +120,7 @@ impl Writer {
             is_probed: AtomicBool::new(false),
             swept_at: OnceLock::new(),
             has_left: AtomicBool::new(false),
+            has_lost_sight: AtomicBool::new(false),
             names,
             checkpoints: CheckpointPolicy::since(checkpoint, behind),
             has_added: AtomicBool::new(false),
@@ -406,7 +409,7 @@ impl Writer {
             if let Err(conflict) = state.check(&manifest) {
                 return Ok(Err(conflict));
             }
-            match self.end().append(manifest).await? {
+            match self.try_append(manifest).await? {
                 AppendOutcome::Ours(manifest, sha256) => {
                     let removed = state.apply(&manifest, sha256)?;
                     return Ok(Ok((manifest, removed)));
@@ -416,6 +419,20 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Tries to put a manifest under its number. A single writer who does not know what became of an earlier one puts
+    /// no other: nothing on its store would keep the two from standing under one number.
+    async fn try_append(&self, manifest: Manifest) -> Result<AppendOutcome> {
+        if self.has_lost_sight.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Lake, "the outcome of an earlier commit of this run is unknown")
+                .with("log", self.store.uri(&self.layout.manifest_root()))
+                .hint("run the same command again: it finds out, and lands only what is missing"));
+        }
+        let appended = self.end().append(manifest).await;
+        let is_lost = appended.is_err() && self.store.writers() == Writers::Single;
+        self.has_lost_sight.fetch_or(is_lost, Ordering::Relaxed);
+        appended
     }
 
     /// Leaves a checkpoint at the end of a run, when one is due. What goes wrong costs the next reader some manifests,
