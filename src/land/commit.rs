@@ -174,7 +174,9 @@ impl Writer {
             }
             if let Some(raw) = raw {
                 let entry = self.write_raw(staged.id, raw).await?;
-                staged.commits.iter_mut().for_each(|commit| commit.raw.push(entry.clone()));
+                // What is left of expired months was not walked.
+                let walked = staged.commits.iter_mut().filter(|commit| commit.window.is_some());
+                walked.for_each(|commit| commit.raw.push(entry.clone()));
             }
             Ok(())
         };
@@ -663,7 +665,9 @@ struct ReadyFile {
 /// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits that
 /// it removed which no live commit names. None while they are kept for readers.
 fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
-    if removed.is_empty() || manifest.keep_until.is_some() {
+    // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
+    // what earlier removals have left, too, and all of it in the order of time.
+    if removed.is_empty() || manifest.keep_until.is_some() || manifest.kind() == CommitKind::Expire {
         return Vec::new();
     }
     let named = state.named();
