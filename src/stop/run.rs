@@ -171,7 +171,8 @@ impl<E: Erp> Stopper<'_, E> {
     /// unless it does not look stopped any more: then somebody has opened it again, or the ERP will say what is the
     /// matter.
     async fn pass_over_stopped(&self, numbers: &[String], report: &mut StopReport) -> Result<()> {
-        let stopped = self.writer.view().await.state().stops().stopped().clone();
+        // Whatever another run stops from here on drops the intent of this one.
+        let stopped = self.writer.pin_stops(numbers).await?.state().stops().stopped().clone();
         for number in numbers {
             let Some(before) = stopped.get(number).filter(|_| !report.told.contains_key(number)) else { continue };
             let seen = self.erp.query(number).await.map_err(|error| error.with("number", number))?;
