@@ -18,8 +18,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -277,7 +277,12 @@ impl Writer {
     }
 
     /// Adds a commit to a staged manifest; gives its id.
-    async fn add_commit(&self, staged: &mut StagedManifest, kind: CommitKind, window: Option<Window>) -> CommitId {
+    pub(super) async fn add_commit(
+        &self,
+        staged: &mut StagedManifest,
+        kind: CommitKind,
+        window: Option<Window>,
+    ) -> CommitId {
         let id = if staged.commits.is_empty() { staged.id } else { self.new_id().await };
         staged.commits.push(Commit {
             id,
@@ -397,8 +402,8 @@ impl Writer {
         }
     }
 
-    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may not
-    /// follow.
+    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may
+    /// not follow.
     async fn append(
         &self,
         state: &mut LogState,
@@ -448,7 +453,8 @@ impl Writer {
     }
 
     fn manifest(&self, state: &LogState, staged: &StagedManifest) -> Manifest {
-        let keeps = !self.options.keep_removed.is_zero() && !(staged.removes.is_empty() && staged.fences.is_empty());
+        let ends = !staged.removes.is_empty() || !staged.fences.is_empty();
+        let keeps = ends && !self.options.keep_removed.is_zero();
         let kept_seconds = i64::try_from(self.options.keep_removed.as_secs()).unwrap_or(i64::MAX);
         Manifest {
             format: FormatVersion::LAKE,
@@ -497,12 +503,8 @@ impl Writer {
             inputs.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
         }
         let (table, span) = (spec.table, span.or(window));
-        let origin = FileOrigin {
-            account: self.layout.account().clone(),
-            commit: id,
-            contract: self.options.contract,
-            span,
-        };
+        let origin =
+            FileOrigin { account: self.layout.account().clone(), commit: id, contract: self.options.contract, span };
         let limits = self.options.merge;
         let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
         let count = merged.len();
@@ -542,7 +544,11 @@ impl Writer {
         Ok(WrittenFile { table, commit: id, entry, sum })
     }
 
-    async fn write_quarantine(&self, id: CommitId, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+    pub(super) async fn write_quarantine(
+        &self,
+        id: CommitId,
+        quarantine: Quarantine,
+    ) -> Result<Option<QuarantineEntry>> {
         let Quarantine { lines, rows } = quarantine;
         if rows == 0 {
             return Ok(None);
@@ -554,7 +560,7 @@ impl Writer {
         Ok(Some(entry))
     }
 
-    async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
+    pub(super) async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
         let path = self.layout.raw(id);
         let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), responses, window };
         self.store.put_unique(&entry.path, packed, &self.layout.staging(id)).await?;
@@ -574,6 +580,22 @@ impl Writer {
         let path = self.data_path(table, window, id, None)?;
         let file = self.put_file(id, ReadyFile { table, path, file }).await?;
         staged.add(file);
+        Ok(())
+    }
+
+    /// Puts an already encoded file of a commit of a staged manifest, new or carried.
+    #[cfg(test)]
+    pub(super) async fn write_encoded_part(
+        &self,
+        staged: &mut StagedManifest,
+        (commit, table, part): (CommitId, Table, u32),
+        (span, carried): (Option<Window>, bool),
+        file: EncodedFile,
+    ) -> Result<()> {
+        let path = self.data_path(table, span, commit, Some(part))?;
+        let mut written = self.put_file(commit, ReadyFile { table, path, file }).await?;
+        written.entry.carried = carried;
+        staged.add(written);
         Ok(())
     }
 
@@ -662,8 +684,8 @@ struct ReadyFile {
     file: EncodedFile,
 }
 
-/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits that
-/// it removed which no live commit names. None while they are kept for readers.
+/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
+/// that it removed which no live commit names. None while they are kept for readers.
 fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
     // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
     // what earlier removals have left, too, and all of it in the order of time.
