@@ -172,7 +172,7 @@ impl Run {
     pub(super) async fn plan_refresh(&self, lake: &Lake) -> Option<Plan> {
         let now = self.world.with(|inner| inner.now);
         let first = (now - 8).max(0) + self.world.below(now.min(8).max(1));
-        let walked = (first, (first + self.world.below(6)).min(now - 1).max(first));
+        let walked = (first, (first + self.world.below(6)).clamp(first, now - 1));
         self.point().await;
         let (walk, versions) = self.world.walk(self.place, walked);
         let (mut commits, mut removes, mut parts) = (vec![], vec![], vec![]);
