@@ -171,7 +171,7 @@ impl Run {
     /// Each commit of which something changed gives its place to one of the same window.
     pub(super) async fn plan_refresh(&self, lake: &Lake) -> Option<Plan> {
         let now = self.world.with(|inner| inner.now);
-        let first = (now - 8).max(0) + self.world.below(now.min(8).max(1));
+        let first = (now - 8).max(0) + self.world.below(now.clamp(1, 8));
         let walked = (first, (first + self.world.below(6)).clamp(first, now - 1));
         self.point().await;
         let (walk, versions) = self.world.walk(self.place, walked);
