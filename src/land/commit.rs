@@ -81,6 +81,8 @@ pub(crate) struct Writer {
     swept_at: OnceLock<BeijingTime>,
     /// Whether something that this run should have deleted is still there.
     has_left: AtomicBool,
+    /// Whether a manifest of this run may still arrive, where nothing keeps another one from its number.
+    has_lost_sight: AtomicBool,
     patience: Patience,
     encoder: Worker,
 }
@@ -119,6 +121,7 @@ impl Writer {
             is_probed: AtomicBool::new(false),
             swept_at: OnceLock::new(),
             has_left: AtomicBool::new(false),
+            has_lost_sight: AtomicBool::new(false),
             names,
             checkpoints: CheckpointPolicy::since(checkpoint, behind),
             has_added: AtomicBool::new(false),
@@ -288,7 +291,12 @@ impl Writer {
     }
 
     /// Adds a commit to a staged manifest; gives its id.
-    async fn add_commit(&self, staged: &mut StagedManifest, kind: CommitKind, window: Option<Window>) -> CommitId {
+    pub(super) async fn add_commit(
+        &self,
+        staged: &mut StagedManifest,
+        kind: CommitKind,
+        window: Option<Window>,
+    ) -> CommitId {
         let id = if staged.commits.is_empty() { staged.id } else { self.new_id().await };
         staged.commits.push(Commit {
             id,
@@ -428,7 +436,7 @@ impl Writer {
             if let Err(conflict) = state.check(&manifest) {
                 return Ok(Err(conflict));
             }
-            match self.end().append(manifest).await? {
+            match self.try_append(manifest).await? {
                 AppendOutcome::Ours(manifest, sha256) => {
                     let removed = state.apply(&manifest, sha256)?;
                     return Ok(Ok((manifest, removed)));
@@ -438,6 +446,20 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Tries to put a manifest under its number. A single writer who does not know what became of an earlier one puts
+    /// no other: nothing on its store would keep the two from standing under one number.
+    async fn try_append(&self, manifest: Manifest) -> Result<AppendOutcome> {
+        if self.has_lost_sight.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Lake, "the outcome of an earlier commit of this run is unknown")
+                .with("log", self.store.uri(&self.layout.manifest_root()))
+                .hint("run the same command again: it finds out, and lands only what is missing"));
+        }
+        let appended = self.end().append(manifest).await;
+        let is_lost = appended.is_err() && self.store.writers() == Writers::Single;
+        self.has_lost_sight.fetch_or(is_lost, Ordering::Relaxed);
+        appended
     }
 
     /// Leaves a checkpoint at the end of a run, when one is due. What goes wrong costs the next reader some manifests,
@@ -547,7 +569,11 @@ impl Writer {
         Ok(WrittenFile { table, commit: id, entry, sum })
     }
 
-    async fn write_quarantine(&self, id: CommitId, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+    pub(super) async fn write_quarantine(
+        &self,
+        id: CommitId,
+        quarantine: Quarantine,
+    ) -> Result<Option<QuarantineEntry>> {
         let Quarantine { lines, rows } = quarantine;
         if rows == 0 {
             return Ok(None);
@@ -559,7 +585,7 @@ impl Writer {
         Ok(Some(entry))
     }
 
-    async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
+    pub(super) async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
         let path = self.layout.raw(id);
         let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), responses, window };
         self.store.put_unique(&entry.path, packed, &self.layout.staging(id)).await?;
@@ -579,6 +605,22 @@ impl Writer {
         let path = self.data_path(table, window, id, None)?;
         let file = self.put_file(id, ReadyFile { table, path, file }).await?;
         staged.add(file);
+        Ok(())
+    }
+
+    /// Puts an already encoded file of a commit of a staged manifest, new or carried.
+    #[cfg(test)]
+    pub(super) async fn write_encoded_part(
+        &self,
+        staged: &mut StagedManifest,
+        (commit, table, part): (CommitId, Table, u32),
+        (span, carried): (Option<Window>, bool),
+        file: EncodedFile,
+    ) -> Result<()> {
+        let path = self.data_path(table, span, commit, Some(part))?;
+        let mut written = self.put_file(commit, ReadyFile { table, path, file }).await?;
+        written.entry.carried = carried;
+        staged.add(written);
         Ok(())
     }
 

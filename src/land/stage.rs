@@ -77,7 +77,8 @@ pub(crate) struct NewFile {
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
     pub span: Option<Window>,
     /// The number of the part, from 1, when a table of the commit has several files of one span. Carried rows may take
-    /// several files, of which it is the first; without it they have parts only when they are several.
+    /// several files, of which it is the first; without it they have parts only when they are several. New rows have a
+    /// lower part than carried ones: of a removed commit a sweep deletes the last part first.
     pub part: Option<u32>,
     /// The rows.
     pub rows: NewRows,

@@ -3,13 +3,19 @@
 use super::commit::Writer;
 use super::stage::{CommitOutcome, NewFile};
 use crate::error::Result;
-use crate::log::{CommitKind, StopIntent, StopResult};
+use crate::log::{CommitKind, Lake, StopIntent, StopResult};
 
 impl Writer {
-    /// From now on an intent to stop one of `numbers` is dropped when another writer has intended one before it,
-    /// whatever the log forgets.
-    pub(crate) async fn pin_stops(&self, numbers: &[String]) {
+    /// The committed set from which it is to be read whether requisitions were stopped: the log forgets settled stops.
+    /// Between this and the intent nobody else can stop one of `numbers` unseen; a later call lets go of the numbers of
+    /// an earlier one.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub(crate) async fn pin_stops(&self, numbers: &[String]) -> Result<Lake> {
+        self.follow().await?;
         self.log().lock().await.pin_stops(numbers);
+        Ok(self.view().await)
     }
 
     /// Writes down that requisitions are about to be stopped. Only after this has committed may the call be made.

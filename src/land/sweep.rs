@@ -13,6 +13,7 @@
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - untracked objects are reported and never touched.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,7 +23,7 @@ use super::commit::Writer;
 use super::stage::CommitOutcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CommitId, RunId};
-use crate::log::layout::{LEASE_ROOT, Name};
+use crate::log::layout::{self, LEASE_ROOT, Name};
 use crate::log::read::ManifestNames;
 use crate::log::state::Standing;
 use crate::log::{Conflict, Lake, Layout, LogState, Table, checkpoint, read};
@@ -77,14 +78,18 @@ pub(crate) async fn leftovers(lake: &Lake, now: BeijingTime) -> Result<Leftovers
 }
 
 /// An object that may be deleted. The lesser goes first: of headers those that never counted, then the oldest, so that
-/// no older version of a requisition outlives a newer one; then all else.
+/// no older version of a requisition outlives a newer one; then all else. Of a commit's files of one span the last part
+/// goes first: carried rows stand in later parts than new ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeadObject {
     pub(crate) is_no_header: bool,
     pub(crate) has_counted: bool,
     /// The number of the manifest that removed or fenced its commit.
     pub(crate) number: u64,
-    /// Its name, which begins with its window within a month.
+    /// Its name without the part, which begins with its window within a month.
+    stem: String,
+    later_part: Reverse<u32>,
+    /// Its name.
     pub(crate) path: String,
 }
 
@@ -142,7 +147,10 @@ fn sort_in(state: &LogState, found: &mut Found, name: Name, commit: CommitId, pa
             }
             let number = state.died_at(commit).unwrap_or(u64::MAX);
             let has_counted = standing != Standing::Fenced;
-            found.deletable.push(DeadObject { is_no_header, has_counted, number, path });
+            let part = layout::part_of(&path).unwrap_or(0);
+            let stem = path.strip_suffix(&format!("-{part}.parquet")).unwrap_or(&path).to_owned();
+            let later_part = Reverse(part);
+            found.deletable.push(DeadObject { is_no_header, has_counted, number, stem, later_part, path });
         }
     }
 }
@@ -351,6 +359,21 @@ mod tests {
         assert_eq!(writer.view().await.state().expired().map(|(id, _)| id), Some(next.id));
         let kept = writer.view().await;
         assert_eq!(kept.state().start(), Some(window(35, 35).start()), "nothing is kept: the end of what has expired");
+    }
+
+    /// Carried rows stand in the later parts, and may be older versions.
+    #[test]
+    fn of_a_removed_commit_the_last_part_goes_first() {
+        let layout = Layout::new("acme".parse().expect("a name"));
+        let mut state = LogState::new(layout.account().clone());
+        let gone = chain(&state, CommitKind::Sync);
+        state.apply(&gone, Sha256::of(b"x")).expect("follows");
+        let next = Manifest { removes: vec![gone.id], ..chain(&state, CommitKind::Refresh) };
+        state.apply(&next, Sha256::of(b"x")).expect("follows");
+        let part = |part| layout.data(Table::PurchaseApply, window(0, 9), gone.id, Some(part)).expect("one month");
+        let found = sort_out(&state, &layout, [1, 2, 10].map(part).to_vec(), window(0, 9).start());
+        let order: Vec<String> = found.deletable.into_iter().map(|dead| dead.path).collect();
+        assert_eq!(order, [10, 2, 1].map(part));
     }
 
     #[test]

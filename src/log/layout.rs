@@ -361,7 +361,9 @@ fn parse_data(table: Table, rest: &str, file: &str) -> Option<Name> {
     Some(Name::Data { table, span: Some(Window::new(start, end)?), commit })
 }
 
-fn part_of(file: &str) -> Option<u32> {
+/// The number of a data file's part, if its name has one; `file` is the name with or without its folders.
+pub(crate) fn part_of(file: &str) -> Option<u32> {
+    let file = file.rsplit('/').next()?;
     let part = file.strip_suffix(".parquet")?.get(2 * COMPACT + 2 + UUID..)?;
     part.strip_prefix('-')?.parse().ok().filter(|part| *part > 0)
 }

@@ -11,7 +11,7 @@
 //! is not part of it.
 
 mod snapshot;
-mod standing;
+pub(crate) mod standing;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use super::layout::Layout;
 use super::manifest::{
     self, Binding, CarriedRange, Commit, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry,
 };
-use super::stop_ledger::Stops;
+use super::stop_ledger::{StopResult, Stops};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
@@ -230,6 +230,11 @@ impl LogState {
         if self.live.contains_key(&commit) { Some(Standing::Live) } else { self.standings.of(commit) }
     }
 
+    /// The same as far as the log says, whatever this process has pinned.
+    fn logged(&self, commit: CommitId) -> Option<Standing> {
+        if self.live.contains_key(&commit) { Some(Standing::Live) } else { self.standings.logged(commit) }
+    }
+
     /// Until when the objects of a removed or fenced id are kept.
     pub(crate) fn keep_until(&self, commit: CommitId) -> Option<BeijingTime> {
         self.standings.keep_until(commit)
@@ -261,6 +266,11 @@ impl LogState {
         self.standings.unpin(commit);
     }
 
+    /// Drops every intent to stop one of these requisitions that follows a foreign one from now on.
+    pub(crate) fn pin_stops(&mut self, numbers: &[String]) {
+        self.stops.pin(numbers);
+    }
+
     /// Whether this process has staged something of which it is not known what became of it.
     pub(crate) fn has_pins(&self) -> bool {
         self.standings.has_pins()
@@ -271,11 +281,6 @@ impl LogState {
         self.standings.is_pinned(commit)
     }
 
-    /// Remembers who intends to stop one of `numbers` from now on.
-    pub(crate) fn pin_stops(&mut self, numbers: &[String]) {
-        self.stops.pin(numbers);
-    }
-
     #[cfg(test)]
     pub(crate) fn forget_after(&mut self, manifests: u64) {
         self.standings.forget_after(manifests);
@@ -283,31 +288,48 @@ impl LogState {
 
     /// The check before every try at a number.
     pub(crate) fn check(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        self.check_ids(request, |id| self.standing(id))?;
+        self.stops.check(request.intent.as_ref(), &results_of(request))?;
+        self.check_logged(request)
+    }
+
+    /// The same by what the log alone says. Others know nothing of what this process has pinned, and their manifests
+    /// are right without it.
+    fn check_logged(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
         if let Some(bound) = self.binding.as_ref().filter(|bound| **bound != request.account) {
             return Err(Conflict::OtherAccount { bound: Box::new(bound.clone()) });
         }
-        let own = request.commits.iter().map(|commit| commit.id);
-        for id in std::iter::once(request.id).chain(own) {
-            match self.standing(id) {
-                Some(Standing::Fenced) => return Err(Conflict::Fenced),
-                Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: id }),
-                None => {}
-            }
-        }
+        self.check_ids(request, |id| self.logged(id))?;
         for (i, commit) in request.removes.iter().enumerate() {
             if !self.live.get(commit).is_some_and(|live| may_go(live, request)) || request.removes[..i].contains(commit)
             {
                 return Err(Conflict::NotLive { commit: *commit });
             }
         }
+        self.stops.check_logged(request.intent.as_ref(), &results_of(request))?;
+        self.check_overlap(request)
+    }
+
+    /// The ids of a manifest must be new, and what it fences must be unknown.
+    fn check_ids(
+        &self,
+        request: &Manifest,
+        standing: impl Fn(CommitId) -> Option<Standing>,
+    ) -> std::result::Result<(), Conflict> {
+        let own = request.commits.iter().map(|commit| commit.id);
+        for id in std::iter::once(request.id).chain(own) {
+            match standing(id) {
+                Some(Standing::Fenced) => return Err(Conflict::Fenced),
+                Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: id }),
+                None => {}
+            }
+        }
         for id in &request.fences {
-            if self.standing(*id).is_some() || *id == request.id || self.names_object_of(*id) {
+            if standing(*id).is_some() || *id == request.id || self.names_object_of(*id) {
                 return Err(Conflict::Known { commit: *id });
             }
         }
-        let results: Vec<_> = request.commits.iter().flat_map(|commit| &commit.results).collect();
-        self.stops.check(request.intent.as_ref(), &results)?;
-        self.check_overlap(request)
+        Ok(())
     }
 
     /// Whether a live commit names an object that was written for another id.
@@ -390,7 +412,8 @@ impl LogState {
         if manifest.number != self.next_number() || manifest.previous != self.newest {
             return Err(defect("a manifest that does not follow the one before it".into()));
         }
-        self.check(manifest).map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
+        self.check_logged(manifest)
+            .map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
 
         let Manifest { number, keep_until, .. } = *manifest;
         let removed = DeadId { number, is_fenced: false, keep_until };
@@ -441,6 +464,10 @@ fn may_go(live: &LiveCommit, request: &Manifest) -> bool {
         }
         _ => false,
     }
+}
+
+fn results_of(request: &Manifest) -> Vec<&StopResult> {
+    request.commits.iter().flat_map(|commit| &commit.results).collect()
 }
 
 /// The other ids for which the objects of a commit were written.
@@ -570,6 +597,10 @@ mod tests {
         assert_eq!(state.standing(second), Some(Standing::Live));
         let snapshot = serde_json::to_string(&CheckpointState::of(&state).expect("a state")).expect("json");
         assert!(!snapshot.contains(&own.to_string()), "pins are of no checkpoint");
+        // Who has forgotten it may fence it again, and whoever pinned it reads on.
+        let again = Manifest { fences: vec![own], ..bare(&state) };
+        assert_eq!(state.check(&again), Err(Conflict::Known { commit: own }));
+        add(&mut state, &again);
         age(&mut state, 20);
         assert_eq!(state.standings.dead().len(), 3, "the state does not grow");
     }

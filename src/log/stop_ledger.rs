@@ -179,10 +179,20 @@ impl Stops {
         results: &[&StopResult],
     ) -> std::result::Result<(), StopConflict> {
         let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
-        let is_taken = |number: &&String| {
-            self.pending.contains_key(*number) || self.pinned.get(*number).is_some_and(|is_taken| *is_taken)
-        };
-        if let Some(number) = intended.find(is_taken) {
+        if let Some(number) = intended.find(|number| self.pinned.get(*number).is_some_and(|is_taken| *is_taken)) {
+            return Err(StopConflict::Pending { number: number.clone() });
+        }
+        self.check_logged(intent, results)
+    }
+
+    /// The same by what the log alone says, whatever this process has pinned.
+    pub(crate) fn check_logged(
+        &self,
+        intent: Option<&StopIntent>,
+        results: &[&StopResult],
+    ) -> std::result::Result<(), StopConflict> {
+        let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
+        if let Some(number) = intended.find(|number| self.pending.contains_key(*number)) {
             return Err(StopConflict::Pending { number: number.clone() });
         }
         let is_settled = |result: &&&StopResult| match self.pending.get(&result.number) {
@@ -310,6 +320,7 @@ pub(super) mod tests {
         assert!(stops.stopped().is_empty() && stops.pending().is_empty());
         let refused = Err(StopConflict::Pending { number: "A".to_owned() });
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), refused, "somebody came between");
+        assert_eq!(stops.check_logged(Some(&intent(&["A"])), &[]), Ok(()), "others do not know of that");
         stops.pin(&["A".to_owned()]);
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
     }

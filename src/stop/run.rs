@@ -193,9 +193,8 @@ impl<E: Erp> Stopper<'_, E> {
     /// What rows say that earlier calls have stopped. Whoever intends to stop one of `numbers` from now on goes before
     /// this run: its results may be forgotten by the log before this run has seen them.
     async fn stopped_before(&self, numbers: &[String]) -> Result<BTreeMap<String, EarlierStop>> {
-        self.writer.pin_stops(numbers).await;
+        let mut lake = self.writer.pin_stops(numbers).await?;
         loop {
-            let lake = self.writer.view().await;
             let error = match stopped_before(&lake, numbers).await {
                 Ok(stopped) => return Ok(stopped),
                 Err(error) => error,
@@ -208,6 +207,7 @@ impl<E: Erp> Stopper<'_, E> {
             if names(&lake) == names(&after) {
                 return Err(error);
             }
+            lake = after;
         }
     }
 

@@ -5,6 +5,8 @@
 //! standing of every id that it has staged itself ([`pin`](Standings::pin)): it must never take a commit of its own for
 //! a new one because the log has forgotten that it was fenced.
 
+#[cfg(test)]
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,26 @@ use crate::time::BeijingTime;
 
 /// After so many further manifests a dead id is forgotten.
 pub(crate) const FORGOTTEN_AFTER: u64 = 1_000;
+#[cfg(test)]
+thread_local! {
+    /// The same for the logs that this thread reads, where a test wants ids forgotten sooner.
+    static FORGOTTEN_SOONER: Cell<u64> = const { Cell::new(FORGOTTEN_AFTER) };
+}
+
+/// From now on this thread forgets dead ids, of every log that it reads, so many manifests later.
+#[cfg(test)]
+pub(crate) fn forget_sooner(manifests: u64) {
+    FORGOTTEN_SOONER.set(manifests);
+}
+
+/// How many manifests later a dead id is forgotten.
+fn forgotten_after() -> u64 {
+    #[cfg(test)]
+    return FORGOTTEN_SOONER.get();
+    #[cfg(not(test))]
+    FORGOTTEN_AFTER
+}
+
 /// How much later than its `keep_until`, because clocks of machines differ.
 const KEPT_LONGER_SECONDS: i64 = 86_400;
 
@@ -63,7 +85,7 @@ impl Default for Standings {
             by_number: BTreeSet::new(),
             named: HashMap::new(),
             pinned: BTreeMap::new(),
-            forgotten_after: FORGOTTEN_AFTER,
+            forgotten_after: forgotten_after(),
         }
     }
 }
@@ -79,7 +101,12 @@ impl Eq for Standings {}
 
 impl Standings {
     pub(super) fn of(&self, commit: CommitId) -> Option<Standing> {
-        self.dead.get(&commit).map(|dead| dead.standing()).or_else(|| self.pinned.get(&commit).copied().flatten())
+        self.logged(commit).or_else(|| self.pinned.get(&commit).copied().flatten())
+    }
+
+    /// The same without what only this process knows.
+    pub(super) fn logged(&self, commit: CommitId) -> Option<Standing> {
+        self.dead.get(&commit).map(|dead| dead.standing())
     }
 
     /// Until when the objects of a dead id are kept.
