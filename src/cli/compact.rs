@@ -1,6 +1,7 @@
 //! `wdt-lake compact`: put the small commits of a lake together now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::log::Lake;
 use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
 use crate::store::{Access, Store};
 use crate::time::{Clock as _, SystemClock};
-use crate::units::{plural, size};
+use crate::units::{plural, size, span};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -27,6 +28,10 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     target: TargetFileSize,
+    /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
+    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s].
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
     #[arg(long)]
     wait: bool,
@@ -66,7 +71,12 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 
 async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &Interrupt) -> Result<Compacted> {
     let lake = Lake::open(store.clone(), account.clone()).await?;
+    let kept = match args.keep_removed {
+        Some(kept) => Some(kept),
+        None => args.lake.keep_removed(account)?,
+    };
     let options = CompactOptions {
+        keep_removed: kept.unwrap_or_default(),
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },

@@ -62,6 +62,8 @@ pub(crate) struct CompactOptions {
     pub max_memory: u64,
     /// How large files are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How long the files of commits that gave their place to others are kept for readers.
+    pub keep_removed: Duration,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
 }
@@ -92,7 +94,7 @@ pub(crate) async fn compact_account(
         run,
         wanted_from: None,
         contract: contract_version()?,
-        keep_removed: Duration::ZERO,
+        keep_removed: options.keep_removed,
         merge,
         clock: Arc::clone(&clock),
     };
