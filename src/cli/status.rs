@@ -256,7 +256,7 @@ mod tests {
     /// A lake of which the first seconds have expired, and a commit stands behind a gap.
     fn with_expired() -> Account {
         let mut state = LogState::new(binding().name);
-        let old = covering(&state, CommitKind::Sync, window(0, 9));
+        let old = Manifest { wanted_from: Some(at(0)), ..covering(&state, CommitKind::Sync, window(0, 9)) };
         state.apply(&old, Sha256::of(b"1")).expect("follows");
         let mut expire = bare(&state);
         let commit = commit_of_kind(expire.id, CommitKind::Expire, None, vec![]);
