@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::checkpoint::{self, ListedCheckpoint};
 use super::digest::Sha256;
 use super::layout::{Layout, Name};
-use super::manifest::{Commit, CommitKind, Manifest};
+use super::manifest::{CarriedRange, Commit, CommitKind, Manifest, QuarantineEntry, RawEntry};
 use super::state::{LiveCommit, LogState};
-use crate::fuzzing::{Target, kind};
+use crate::fuzzing::{Target, folder, kind};
 use crate::id::{AccountName, CommitId};
-use crate::land::testing::{commit_of_kind, schema_accepts};
+use crate::land::testing::{bare, binding, commit_of_kind, covering, schema_accepts, stopped, to_stop, window};
 use crate::time::Window;
 
 const WORDS: [&str; 44] = [
@@ -164,4 +164,84 @@ fn manifests_and_checkpoints() {
         let as_manifest = check_manifest(input);
         format!("{as_manifest}; {}", check_checkpoint(input))
     });
+}
+
+/// A log with a manifest of every kind, and the body of its checkpoint.
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let (mut state, mut seeds) = (LogState::new(binding().name), Vec::new());
+    let mut add = |state: &mut LogState, manifest: &Manifest| {
+        let bytes = manifest.to_bytes().expect("it keeps the rules");
+        state.apply(manifest, Sha256::of(&bytes)).expect("it follows");
+        seeds.push((format!("{:02}_{}.json", manifest.number, manifest.kind().name()), bytes));
+    };
+    let layout = Layout::new(binding().name);
+    let held = |manifest: &mut Manifest| {
+        let (id, window) = (manifest.id, manifest.commits[0].window.expect("a window"));
+        let (sha256, bytes) = (Sha256::of(b"x"), 9);
+        manifest.commits[0].quarantine = vec![QuarantineEntry { path: layout.quarantine(id), bytes, sha256, rows: 1 }];
+        manifest.commits[0].raw = vec![RawEntry { path: layout.raw(id), bytes, sha256, responses: 2, window }];
+    };
+    let mut first =
+        Manifest { wanted_from: Some(window(0, 0).start()), ..covering(&state, CommitKind::Sync, window(0, 9)) };
+    held(&mut first);
+    add(&mut state, &first);
+    let second = covering(&state, CommitKind::Sync, window(10, 19));
+    add(&mut state, &second);
+    let mut refresh = covering(&state, CommitKind::Refresh, window(0, 9));
+    refresh.removes = vec![first.id];
+    refresh.keep_until = Some(window(0, 900).end());
+    refresh.walk.as_mut().expect("a walk").window = window(4, 9);
+    refresh.commits[0].carried = vec![CarriedRange { window: window(0, 3), manifest: 1 }];
+    refresh.commits[0].files[0].carried = true;
+    (refresh.commits[0].quarantine, refresh.commits[0].raw) =
+        (first.commits[0].quarantine.clone(), first.commits[0].raw.clone());
+    add(&mut state, &refresh);
+    let mut compaction = Manifest { walk: None, ..covering(&state, CommitKind::Compaction, window(0, 19)) };
+    compaction.removes = vec![refresh.id, second.id];
+    compaction.commits[0].compacted = 2;
+    compaction.commits[0].files[0].carried = true;
+    (compaction.commits[0].quarantine, compaction.commits[0].raw) =
+        (refresh.commits[0].quarantine.clone(), refresh.commits[0].raw.clone());
+    add(&mut state, &compaction);
+    let mut expire = Manifest { walk: None, ..covering(&state, CommitKind::Expire, window(0, 19)) };
+    expire.removes = vec![compaction.id];
+    (expire.commits[0].window, expire.commits[0].expired) = (None, vec![window(-99, 29)]);
+    expire.commits[0].files[0].carried = true;
+    add(&mut state, &expire);
+    let mut rewalk = Manifest { removes: vec![expire.id], ..covering(&state, CommitKind::Rewalk, window(0, 9)) };
+    let mut rest = commit_of_kind(CommitId::generate(), CommitKind::Expire, None, vec![]);
+    rest.expired = vec![window(-99, -1), window(10, 29)];
+    rewalk.commits.push(rest);
+    add(&mut state, &rewalk);
+    let fence = Manifest { fences: vec![CommitId::generate()], ..bare(&state) };
+    add(&mut state, &fence);
+    let stop = to_stop(window(0, 9).end(), &["CG1", "CG2"]);
+    let intent = Manifest { intent: Some(stop), ..bare(&state) };
+    add(&mut state, &intent);
+    let mut result = Manifest { walk: None, ..covering(&state, CommitKind::StopResult, window(0, 9)) };
+    result.commits[0].window = None;
+    let file = &mut result.commits[0].files[0];
+    (file.table, file.path, file.rows) = ("stop_reference".to_owned(), layout.stop_reference(result.id), 1);
+    result.commits[0].results = vec![stopped(intent.id, "CG1")];
+    add(&mut state, &result);
+    seeds.push(("99_checkpoint.json".to_owned(), checkpoint_of(&state)));
+    seeds
+}
+
+/// The seeds stand for every kind, and are what this version writes.
+#[test]
+fn every_kind_of_manifest_is_a_seed() {
+    let folder = folder("manifest");
+    if std::env::var_os("WDT_FUZZ_WRITE_SEEDS").is_some() {
+        for (name, bytes) in seeds() {
+            std::fs::write(folder.join(name), bytes).expect("written");
+        }
+    }
+    for (name, _) in seeds() {
+        let seed = std::fs::read(folder.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (as_manifest, as_checkpoint) = (check_manifest(&seed), check_checkpoint(&seed));
+        let kind = name.trim_end_matches(".json").split_once('_').expect("a name").1;
+        let is_one = as_manifest.starts_with(kind) || as_checkpoint.starts_with(kind);
+        assert!(is_one, "{name}: {as_manifest}; {as_checkpoint}; WDT_FUZZ_WRITE_SEEDS=1 writes the seeds anew");
+    }
 }
