@@ -1,6 +1,6 @@
-//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS]`. One line a month, and
-//! one at the end: runs, files of the table that has most, commits, and what a run took. What reads the lake afterwards
-//! is in `fed.py`; figures in `README.md` here.
+//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS]`. One line a month:
+//! runs, files of the table that has most, commits, and what a run took. At the end the same ERP is synced at once into
+//! `FOLDER-once`. What reads both is `fed.py`; figures are in `README.md` here.
 #![expect(clippy::expect_used, reason = "a bench has nobody to tell of an error")]
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 
@@ -56,13 +56,17 @@ impl Feed {
     }
 
     async fn sync(&self) -> (Duration, bool) {
+        self.sync_into(&self.store).await
+    }
+
+    async fn sync_into(&self, store: &Store) -> (Duration, bool) {
         let options = SyncOptions {
             from: BeijingTime::parse("2025-01-01 00:00:00"),
             calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
             ..SyncOptions::default()
         };
         let clock = Arc::new(self.clock.clone());
-        let report = sync(&self.account, self.store.clone(), &options, clock, Interrupt::never(), &|_| ());
+        let report = sync(&self.account, store.clone(), &options, clock, Interrupt::never(), &|_| ());
         let report = report.await.expect("a run");
         assert_eq!(report.exit_code(), 0, "{report:?}");
         (report.elapsed, report.compacted.into > 0)
@@ -111,6 +115,8 @@ async fn feed(folder: &str, runs: i64) {
         }
     }
     println!("first hundred runs: median {:.1} ms", first.as_secs_f64() * 1e3);
+    let (took, _) = feed.sync_into(&Store::open(&format!("{folder}-once"), Access::Write).expect("a lake")).await;
+    println!("all at once: {:.1} s; covered to {}", took.as_secs_f64(), feed.clock.now());
 }
 
 fn main() {

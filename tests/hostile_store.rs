@@ -213,6 +213,43 @@ mod signals {
         (end(child), began.elapsed())
     }
 
+    /// The sync is done: what is put together after it changes neither its report nor its exit code.
+    #[test]
+    fn a_compaction_that_is_interrupted_ends_as_the_sync_did() {
+        let (sandbox, server) = (erp(60, 20, END), FakeS3::start());
+        let lake = server.lake("lake");
+        let sync = |day: u32, compact: &str| {
+            let mut command = program_at(&sandbox);
+            command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
+            command.args(["--from", "2026-06-11", "--to", &format!("2026-06-{day}"), "--compact", compact]);
+            command
+        };
+        for day in 11..=18 {
+            run(&mut sync(day, "off")).expect_code(0);
+        }
+        let keys = server.keys();
+        let (reached, is_waiting) = channel();
+        server.reply_by(move |asked| {
+            let is_it = asked.method == "PUT" && asked.key.ends_with(".parquet");
+            is_it.then(|| {
+                let _ = reached.send(());
+                Reply::Never
+            })
+        });
+        let child = start(&mut sync(18, "auto"));
+        told(&is_waiting);
+        let began = Instant::now();
+        signal(child.id(), "TERM");
+        let said = end(child).expect_code(0);
+        assert!(began.elapsed() < LONGEST, "{:?}", began.elapsed());
+        let summary = said.json();
+        assert_eq!((&summary["interrupted"], &summary["compacted"]["into"]), (&false.into(), &0.into()), "{summary}");
+        server.behave();
+        assert_eq!(server.keys(), keys);
+        assert_eq!(run(&mut sync(18, "auto")).expect_code(0).json()["compacted"]["into"], 1);
+        read(&server, &["verify", "--deep"], &lake).expect_code(0);
+    }
+
     #[test]
     fn a_run_ends_whatever_it_waits_for() {
         use Waits::*;

@@ -157,3 +157,38 @@ fn a_store_without_conditional_put_needs_a_single_writer() {
     let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
 }
+
+/// What a run asks of a store does not grow with the log: opening reads one checkpoint and what came after it.
+#[test]
+fn a_run_asks_a_store_for_little_whatever_the_age_of_the_log() {
+    let (sandbox, server) = (erp(300, 40, "2026-06-30 23:59:59"), S3Server::start());
+    let lake = format!("s3://{}/lake", server.bucket());
+    let requests = |to: &str| {
+        let before = server.requests();
+        let mut command = program_at(&sandbox);
+        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
+        command.args(["--from", "2026-05-22", "--to", to, "--compact", "off"]);
+        let summary = run(&mut command).expect_code(0).json();
+        (server.requests() - before, summary["windows"].as_u64().unwrap())
+    };
+    let median = |counts: &[u32]| {
+        let mut counts = counts.to_vec();
+        counts.sort_unstable();
+        counts[counts.len() / 2]
+    };
+    let (mut landing, mut idle) = (Vec::new(), Vec::new());
+    for day in 22..=31 {
+        for hour in [0, 6, 12, 18] {
+            let to = format!("2026-05-{day} {hour:02}:30:00");
+            let (count, windows) = requests(&to);
+            assert_eq!(windows, 1);
+            landing.push(count);
+            idle.push(requests(&to).0);
+        }
+    }
+    println!("requests of runs that land a window {landing:?}, of runs that fetch nothing {idle:?}");
+    let (young, old) = (&landing[1..20], &landing[20..]);
+    assert!(median(young) <= 18 && median(old) <= 18, "{landing:?}");
+    assert!(idle[1..].iter().all(|count| *count <= 8), "{idle:?}");
+    assert_eq!(median(young), median(old), "{landing:?}");
+}

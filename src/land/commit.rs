@@ -46,6 +46,9 @@ use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
 
+/// How many files whose rows are carried are open at once. Of more, groups are put together on local disk first.
+const MOST_OPEN: usize = 256;
+
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
 pub(crate) struct WriterOptions {
@@ -524,15 +527,30 @@ impl Writer {
         let NewFile { spec, span, part, rows: NewRows::Carried { files, filter } } = file else {
             return Err(Error::internal("new rows are encoded, not merged"));
         };
-        let mut inputs = Vec::with_capacity(files.len());
-        for file in &files {
-            inputs.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
-        }
         let (table, span) = (spec.table, span.or(window));
-        let origin =
-            FileOrigin { account: self.layout.account().clone(), commit: id, contract: self.options.contract, span };
-        let limits = self.options.merge;
-        let merged = self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await?;
+        let (account, contract) = (self.layout.account().clone(), self.options.contract);
+        let origin = Arc::new(FileOrigin { account, commit: id, contract, span });
+        // Names of outcomes of stops have no part.
+        let target_bytes = if table == Table::StopReference { u64::MAX } else { self.options.merge.target_bytes };
+        let limits = MergeLimits { target_bytes, ..self.options.merge };
+        let merging = async |inputs, limits| {
+            let (spec, origin) = (Arc::clone(&spec), Arc::clone(&origin));
+            self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await
+        };
+        let mut inputs = Vec::new();
+        for group in files.chunks(MOST_OPEN) {
+            let mut fetched = Vec::with_capacity(group.len());
+            for file in group {
+                fetched.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
+            }
+            if files.len() > MOST_OPEN {
+                let whole = merging(fetched, MergeLimits { target_bytes: u64::MAX, ..limits }).await?;
+                inputs.extend(whole.into_iter().map(|merged| MergeInput::new(merged.file, None)));
+            } else {
+                inputs = fetched;
+            }
+        }
+        let merged = merging(inputs, limits).await?;
         let count = merged.len();
         for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
             let part = (part.is_some() || count > 1).then_some(number);

@@ -13,7 +13,7 @@ use crate::land::testing::{
     binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window,
     writer,
 };
-use crate::land::{CommitOutcome, NewFile, NewRows};
+use crate::land::{CommitOutcome, NewFile, NewManifest, NewRows};
 use crate::log::{CommitKind, Sha256, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
@@ -177,4 +177,38 @@ async fn a_checkpoint_that_lies_is_found() {
     store.delete(&Layout::new(binding().name).manifest(4)).await.expect("deleted");
     let found = verified(&store).await.defects;
     assert!(found.iter().any(|defect| defect.what.contains("is of manifest 4, which is missing")), "{found:?}");
+}
+
+#[tokio::test]
+async fn more_files_than_may_be_open_are_carried() {
+    const COMMITS: i64 = 260;
+    let store = Store::memory();
+    let writer = writer(&store).await;
+    let land = async |new: NewManifest| match writer.land(new).await {
+        Ok(CommitOutcome::Committed(landed)) => landed,
+        other => panic!("nobody else is here: {other:?}"),
+    };
+    let (mut removes, mut files) = (Vec::new(), Vec::new());
+    for nth in 0..COMMITS {
+        let mut new = replacing(CommitKind::Sync, nth * 10, nth * 10 + 9, vec![]);
+        let rows = header_batch(&[(&format!("CG{nth:03}"), nth * 10 + 1, 5)]);
+        new.commits[0].files =
+            vec![NewFile { spec: Arc::new(header_spec()), span: None, part: None, rows: vec![rows].into() }];
+        new.walk = Some(Walk { window: window(nth * 10, nth * 10 + 9), proof: proof(1) });
+        let landed = land(new).await;
+        removes.push(landed.id);
+        files.extend(landed.files().cloned());
+    }
+    let mut new = replacing(CommitKind::Compaction, 0, COMMITS * 10 - 1, removes);
+    new.walk = None;
+    new.commits[0].compacted = COMMITS.unsigned_abs();
+    new.commits[0].files = vec![NewFile {
+        spec: Arc::new(header_spec()),
+        span: None,
+        part: None,
+        rows: NewRows::Carried { files, filter: None },
+    }];
+    let landed = land(new).await;
+    assert_eq!(landed.files().map(|file| (file.rows, file.carried)).collect::<Vec<_>>(), [(260, true)]);
+    assert_eq!(verified(&store).await.defects, []);
 }
