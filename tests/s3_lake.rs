@@ -167,7 +167,7 @@ fn a_run_asks_a_store_for_little_whatever_the_age_of_the_log() {
         let before = server.requests();
         let mut command = program_at(&sandbox);
         command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
-        command.args(["--from", "2026-05-22", "--to", to, "--compact", "off"]);
+        command.args(["--from", "2026-05-21", "--to", to, "--compact", "off"]);
         let summary = run(&mut command).expect_code(0).json();
         (server.requests() - before, summary["windows"].as_u64().unwrap())
     };
