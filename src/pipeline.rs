@@ -240,11 +240,7 @@ async fn sync_in(
     let began = Instant::now();
     let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
     let options = bounded.as_ref().unwrap_or(options);
-    let merge = options.merge_limits(resources.page_memory);
-    // A rewalk says nothing of what is wanted from now on.
-    let wanted_from = options.from.filter(|_| options.rewalk.is_none());
-    let writer_options = writer_options(account, report.run, wanted_from, merge, Arc::clone(&clock))?;
-    let writer_options = WriterOptions { keep_removed: options.keep_removed, ..writer_options };
+    let writer_options = sync_writer_options(resources, account, options, report.run, Arc::clone(&clock))?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -299,6 +295,19 @@ async fn sync_in(
     };
     let left = |report: &SyncReport| Left { is_clean: !report.interrupted, checked_until: report.checked_until };
     Ok(Box::pin(lease.during(interrupt, &writer, work, left)).await?.after(began))
+}
+
+fn sync_writer_options(
+    resources: &RunResources,
+    account: &AccountSettings,
+    options: &SyncOptions,
+    run: RunId,
+    clock: Arc<dyn Clock>,
+) -> Result<WriterOptions> {
+    // A rewalk says nothing of what is wanted from now on.
+    let wanted_from = options.from.filter(|_| options.rewalk.is_none());
+    let writer_options = writer_options(account, run, wanted_from, options.merge_limits(resources.page_memory), clock)?;
+    Ok(WriterOptions { keep_removed: options.keep_removed, ..writer_options })
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.

@@ -131,7 +131,7 @@ async fn stop_in(
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {
-            tidy_up(&writer, store, Arc::clone(&clock), None).await?;
+            Box::pin(tidy_up(&writer, store, Arc::clone(&clock), None)).await?;
             None
         }
         Writers::Single => {
