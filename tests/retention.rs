@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wdt_lake::sandbox::{Sandbox, Status};
+use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, Status, generate};
 use wdt_lake::{BeijingTime, Clock as _, SystemClock};
 
 use crate::manifest::assert_follow_their_schema;
@@ -497,6 +497,44 @@ fn each_account_expires_by_itself() {
             "{name}"
         );
     }
+}
+
+/// What was removed cannot be taken back: it is told, whatever stops the other account.
+#[test]
+fn an_account_that_cannot_expire_hides_nothing_of_the_others() {
+    let (one, lake) = (erp(200, 60, "2026-06-30 23:59:59"), LakeDir::new());
+    for name in ["broken", "sound"] {
+        let mut command = program_at(&one);
+        command.env("WDT_ACCOUNT", name).args(["sync", "--calls-per-minute", "0", "--lake", &lake.text()]).args(RANGE);
+        run(&mut command).expect_code(0);
+    }
+    let is_of_may = |name: &&String| name.starts_with("purchase_apply/account=broken/modified_month=2026-05");
+    let files = lake.files();
+    files.iter().filter(is_of_may).for_each(|name| std::fs::remove_file(lake.path().join(name)).unwrap());
+    let said = expire(&lake, &["--before", "2026-06", "--yes", "--json"]).expect_code(8);
+    let json = said.json();
+    let [sound, broken] = &json["accounts"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!((&sound["account"], &sound["done"], &json["exit_code"]), (&"sound".into(), &true.into(), &8.into()));
+    assert_eq!((&broken["account"], &broken["error"]["exit_code"]), (&"broken".into(), &8.into()), "{json}");
+    assert!(said.stderr.contains("account: broken"), "{}", said.stderr);
+}
+
+#[test]
+fn what_is_too_late_to_be_read_anew_is_named_and_the_rest_is_read() {
+    let clock = SandboxClock::held(at("2026-06-30 12:00:00"));
+    let requisitions = generate(11, 300, 20, at("2026-06-30 11:00:00"));
+    let sandbox = Sandbox::start(Options { requisitions, clock, ..Options::default() }).expect("a sandbox");
+    let lake = LakeDir::new();
+    sync(&sandbox, &lake, &["--from", "2026-06-10"]).expect_code(0);
+    let said = sync(&sandbox, &lake, &["--rewalk", "2026-06-25..2026-06-30", "--lag", "2h"]).expect_code(7);
+    let json = said.json();
+    assert!(json["rewalked"].as_u64() > Some(0) && json["rows"]["purchase_apply"].as_u64() > Some(20), "{json}");
+    assert_eq!(json["gaps"].as_array().map(Vec::len), Some(1), "{json}");
+    assert!(said.stderr.contains("later than the gateway's clock allows"), "{}", said.stderr);
+    assert_sound(&lake);
+    // A lookback says so, and walks the rest.
+    let said = sync(&sandbox, &lake, &["--lookback", "3d", "--lag", "3h"]).expect_code(0).json();
+    assert!(said["calls"].as_u64() > Some(0) && said["warnings"].to_string().contains("clock allows"), "{said}");
 }
 
 #[cfg(unix)]

@@ -190,5 +190,4 @@ fn a_run_asks_a_store_for_little_whatever_the_age_of_the_log() {
     let (young, old) = (&landing[1..20], &landing[20..]);
     assert!(median(young) <= 18 && median(old) <= 18, "{landing:?}");
     assert!(idle[1..].iter().all(|count| *count <= 8), "{idle:?}");
-    assert_eq!(median(young), median(old), "{landing:?}");
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let is_interrupted = interrupt.is_asked();
     let interrupted = is_interrupted.then_some(exit::INCOMPLETE);
     let code = exit::combine(failed.iter().map(|error| error.kind().exit_code()).chain(interrupted));
-    args.lake.output.print(|| to_json(&done, code), || to_text(&done));
+    args.lake.output.print(|| to_json(&done, code), || to_text(&done, is_interrupted));
     failed.iter().for_each(super::print_error);
     if is_interrupted {
         print_interrupted();
@@ -93,8 +93,9 @@ fn to_json(done: &[(AccountName, Compacted)], code: u8) -> Value {
     json!({"command": "compact", "accounts": accounts.collect::<Vec<_>>(), "exit_code": code})
 }
 
-fn to_text(done: &[(AccountName, Compacted)]) -> String {
+fn to_text(done: &[(AccountName, Compacted)], is_interrupted: bool) -> String {
     let lines = done.iter().map(|(account, compacted)| match compacted_text(compacted) {
+        None if is_interrupted || compacted.left > 0 => format!("{account}: nothing was put together"),
         None => format!("{account}: nothing is worth to be put together"),
         Some(what) => format!("{account}\n{what}"),
     });

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::render;
 use super::sync::writers;
-use crate::error::{Result, exit};
+use super::talk::error_json;
+use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, ExpireOptions, ExpireReport, Expired, OpenRequisitions};
+use crate::store::Store;
 use crate::time::{BeijingTime, Clock as _, Month, SystemClock};
 use crate::units::{plural, size, span, thousands};
 
@@ -52,16 +54,26 @@ fn month(text: &str) -> Result<Month, String> {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let cutoff = pipeline::check_cutoff(args.before, SystemClock.now())?;
     let opened = args.lake.open()?;
-    let mut told = Vec::new();
+    let (mut told, mut failed) = (Vec::new(), Vec::new());
+    // What was removed cannot be taken back: whatever stops one account, it is told what was done to the others.
     for account in opened.accounts().await? {
-        let report = one(args, cutoff, &Lake::open(opened.store.clone(), account.clone()).await?).await;
-        told.push((account.clone(), report.map_err(|error| error.with("account", &account))?));
+        match Box::pin(one(args, cutoff, &opened.store, &account)).await {
+            Ok(report) => told.push((account, report)),
+            Err(error) => failed.push((account.clone(), error.with("account", &account))),
+        }
     }
-    args.lake.output.print(|| to_json(args, cutoff, &told), || to_text(args, &told));
-    Ok(exit::DONE)
+    let code = exit::combine(failed.iter().map(|(_, error)| error.kind().exit_code()));
+    let is_empty = told.is_empty() && failed.is_empty();
+    args.lake.output.print(
+        || to_json(args, cutoff, &told, &failed, code),
+        || if is_empty { "the lake is empty".to_owned() } else { to_text(args, &told) },
+    );
+    failed.iter().for_each(|(_, error)| super::print_error(error));
+    Ok(code)
 }
 
-async fn one(args: &Args, cutoff: BeijingTime, lake: &Lake) -> Result<ExpireReport> {
+async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountName) -> Result<ExpireReport> {
+    let lake = &Lake::open(store.clone(), account.clone()).await?;
     let kept = match args.keep_removed {
         Some(kept) => Some(kept),
         None => args.lake.keep_removed(lake.account())?,
@@ -80,7 +92,13 @@ async fn one(args: &Args, cutoff: BeijingTime, lake: &Lake) -> Result<ExpireRepo
     pipeline::expire(lake, store, &options, Arc::new(SystemClock)).await
 }
 
-fn to_json(args: &Args, cutoff: BeijingTime, told: &[(AccountName, ExpireReport)]) -> Value {
+fn to_json(
+    args: &Args,
+    cutoff: BeijingTime,
+    told: &[(AccountName, ExpireReport)],
+    failed: &[(AccountName, Error)],
+    code: u8,
+) -> Value {
     let accounts = told.iter().map(|(account, report)| {
         let months = report.months.iter().map(|(month, expired)| {
             let mut told = counts(expired);
@@ -97,12 +115,13 @@ fn to_json(args: &Args, cutoff: BeijingTime, told: &[(AccountName, ExpireReport)
             "kept_until": report.kept_until,
         })
     });
+    let failed = failed.iter().map(|(account, error)| json!({"account": account, "error": error_json(error)}));
     json!({
         "command": "expire",
         "before": cutoff,
         "drop_open": args.drop_open,
-        "accounts": accounts.collect::<Vec<_>>(),
-        "exit_code": exit::DONE,
+        "accounts": accounts.chain(failed).collect::<Vec<_>>(),
+        "exit_code": code,
     })
 }
 
@@ -118,9 +137,6 @@ fn counts(expired: &Expired) -> Value {
 }
 
 fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
-    if told.is_empty() {
-        return "the lake is empty".to_owned();
-    }
     let mut lines: Vec<String> = told.iter().map(|(account, report)| of_account(args, account, report)).collect();
     if !args.yes && told.iter().any(|(_, report)| !report.months.is_empty()) {
         lines.push("nothing was removed: add --yes to do it".to_owned());

@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
         self.has_proved |= outcome.hours.is_some() || outcome.has_proved || !outcome.commits.is_empty();
         self.planner.put_back(outcome.replan);
         if outcome.is_too_late {
-            self.cut_back(window, work.budget().is_some());
+            self.cut_back(work);
         }
         if let Some((total, pieces)) = outcome.too_large {
             self.planner.put_back_too_large(window, total, pieces);
