@@ -173,11 +173,14 @@ fn random_worlds_lose_nothing() {
             // What was put together holds the same.
             let before = rows(&store).await;
             let compacting = SyncOptions { compact_time: Some(Duration::from_secs(60)), ..options() };
-            let compacted = run(&sandbox, &store, &compacting).await.compacted.into;
+            let again = run(&sandbox, &store, &compacting).await;
             let verified = verify(&store, "sandbox".parse().unwrap(), Depth::Deep).await.unwrap();
             assert!(verified.defects.is_empty(), "seed {seed}: {:?}", verified.defects);
-            assert!(report.gaps.is_empty() && rows(&store).await == before || !report.gaps.is_empty(), "seed {seed}");
-            compactions.fetch_add(compacted, std::sync::atomic::Ordering::Relaxed);
+            // The run that puts it together may walk what the first has left.
+            let after = rows(&store).await;
+            assert!(before.iter().all(|(version, row)| after.get(version) == Some(row)), "seed {seed}");
+            assert!(again.calls > 0 || after.len() == before.len(), "seed {seed}");
+            compactions.fetch_add(again.compacted.into, std::sync::atomic::Ordering::Relaxed);
             (edition(seed), owed, report.gaps.len())
         };
         stream::iter(first..first + worlds).map(one).buffer_unordered(4).collect::<Vec<_>>().await
