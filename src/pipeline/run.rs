@@ -256,7 +256,12 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
-            let Some((work, totals, outcome)) = next else { return };
+            let Some((work, totals, outcome)) = next else {
+                if self.plan_hidden() {
+                    continue;
+                }
+                return;
+            };
             is_alone = false;
             reserved.remove(&work.window());
             self.note_totals(work.window(), totals);
