@@ -256,11 +256,10 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
-            let Some((work, totals, outcome)) = next else {
-                if self.plan_hidden() {
-                    continue;
-                }
-                return;
+            let (work, totals, outcome) = match next {
+                Some(done) => done,
+                None if self.plan_hidden() => continue,
+                None => return,
             };
             is_alone = false;
             reserved.remove(&work.window());
