@@ -223,7 +223,11 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
-            let Some((work, totals, outcome)) = next else { return };
+            let (work, totals, outcome) = match next {
+                Some(done) => done,
+                None if self.plan_hidden() => continue,
+                None => return,
+            };
             is_alone = false;
             reserved.remove(&work.window());
             self.note_totals(work.window(), totals);

@@ -13,18 +13,29 @@ impl Run<'_> {
     /// The range was planned by this machine's clock; the server's own clock decides how late it may end.
     pub(super) fn follow_server_clock(&mut self) {
         let Some(reached) = self.source.gateway().reached() else { return };
-        let is_first = !std::mem::replace(&mut self.clock_compared, true);
         let end = self.wanted.latest(reached);
         if end < self.range.end() {
             self.end_at(end, PLANNING_SLACK_SECONDS);
-        } else if is_first && self.range.end().plus_seconds(HIDDEN_SECONDS) < end {
-            // Our clock is behind: what it hid is wanted too.
-            let planned_end = end.plus_seconds(-PLANNING_SLACK_SECONDS);
-            let hidden = Window::new(self.range.end().plus_seconds(1), planned_end);
-            self.planner.extend(hidden.into_iter().flat_map(|hidden| self.coverage.gaps(hidden)));
-            self.planned_end = planned_end;
-            self.set_range_end(end);
         }
+    }
+
+    /// Plans what our clock hid, once, where it is behind the server's. Only when nothing else is left: behind one
+    /// address there may be several servers, and by then the one whose clock is right has most likely answered, too.
+    pub(super) fn plan_hidden(&mut self) -> bool {
+        if self.report.stopped.is_some() || self.quit.is_set() || std::mem::replace(&mut self.clock_compared, true) {
+            return false;
+        }
+        let Some(reached) = self.source.gateway().reached() else { return false };
+        let end = self.wanted.latest(reached);
+        if end <= self.range.end().plus_seconds(HIDDEN_SECONDS) {
+            return false;
+        }
+        let planned_end = end.plus_seconds(-PLANNING_SLACK_SECONDS);
+        let hidden = Window::new(self.range.end().plus_seconds(1), planned_end);
+        self.planner.extend(hidden.into_iter().flat_map(|hidden| self.coverage.gaps(hidden)));
+        self.planned_end = planned_end;
+        self.set_range_end(end);
+        true
     }
 
     /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock
