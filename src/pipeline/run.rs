@@ -26,7 +26,7 @@ use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ServerMoment};
 use crate::land::{Committed, Writer};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
@@ -91,6 +91,8 @@ pub(super) struct Run<'a> {
     unread_walks: u32,
     /// Nothing later than this is planned.
     planned_end: BeijingTime,
+    /// When the range was planned.
+    begun: ServerMoment,
     clock_compared: bool,
     /// How often a window was walked that ended later than the server's clock allows.
     clock_cuts: u32,
@@ -123,6 +125,7 @@ impl<'a> Run<'a> {
             &resources.calls(&options.calls),
             Arc::clone(&clock),
         )?;
+        let begun = gateway.moment();
         let spill = SpillBuffer::new(resources.page_memory);
         let replacements = refresh::plan(lake, options);
         // Raw responses go with the commits that are replaced: those of the new walk take their place.
@@ -149,6 +152,7 @@ impl<'a> Run<'a> {
             quit: Quit::default(),
             unread_walks: 0,
             planned_end: range.end(),
+            begun,
             clock_compared: false,
             clock_cuts: 0,
             tolerance_seconds: account.edition.clock_tolerance_seconds(),
