@@ -27,7 +27,7 @@ use crate::extract::budget::Budget;
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ServerMoment};
 use crate::land::{Committed, Writer};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
@@ -112,6 +112,8 @@ pub(super) struct Run<'a> {
     unread_walks: u32,
     /// Nothing later than this is planned.
     planned_end: BeijingTime,
+    /// When the range was planned.
+    begun: ServerMoment,
     clock_compared: bool,
     /// How often a window was walked that ended later than the server's clock allows.
     clock_cuts: u32,
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
             &resources.calls(&options.calls),
             Arc::clone(&clock),
         )?;
+        let begun = gateway.moment();
         let spill = SpillBuffer::new(resources.page_memory);
         // What was kept of a commit stays whole: the responses of what is walked again are kept too.
         let had_responses = |range: Window| {
@@ -174,6 +177,7 @@ impl<'a> Run<'a> {
             quit: Quit::default(),
             unread_walks: 0,
             planned_end: range.end(),
+            begun,
             clock_compared: false,
             clock_cuts: 0,
             tolerance_seconds: account.edition.clock_tolerance_seconds(),

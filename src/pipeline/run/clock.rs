@@ -28,7 +28,8 @@ impl Run<'_> {
         if self.report.stopped.is_some() || self.quit.is_set() || std::mem::replace(&mut self.clock_compared, true) {
             return false;
         }
-        let Some(reached) = self.source.gateway().reached() else { return false };
+        // As of the beginning: that time has passed since hides nothing.
+        let Some(reached) = self.source.gateway().reached_at(self.begun) else { return false };
         let end = self.wanted.latest(reached);
         if end <= self.range.end().plus_seconds(HIDDEN_SECONDS) {
             return false;
