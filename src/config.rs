@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -19,6 +20,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::id::AccountName;
 use crate::time::BeijingTime;
+use crate::units::span;
 
 pub(crate) use file::{ConfigFile, DEFAULT_PATH, FileAccount};
 pub(crate) use secret::Secret;
@@ -55,11 +57,14 @@ pub(crate) mod env {
     /// The most numbers that one `stop` may call; no limit by default.
     pub(crate) const MAX_STOPS: &str = "WDT_MAX_STOPS";
 
+    /// How long `sync` and `expire` keep the files of removed commits: `15m`, `7d`. They go at once by default.
+    pub(crate) const KEEP_REMOVED: &str = "WDT_KEEP_REMOVED";
+
     /// A configuration file: the place of accounts that are not set by the variables above.
     pub(crate) const CONFIG: &str = "WDT_CONFIG";
 
     /// All that set an account.
-    pub(crate) const ALL: [&str; 11] = [
+    pub(crate) const ALL: [&str; 12] = [
         EDITION,
         SID,
         APPKEY,
@@ -71,6 +76,7 @@ pub(crate) mod env {
         REFUSALS,
         ALLOW_STOP,
         MAX_STOPS,
+        KEEP_REMOVED,
     ];
 }
 
@@ -115,6 +121,8 @@ pub(crate) struct AccountDefaults {
     pub refusals_from: String,
     /// What `stop` may do.
     pub stops: StopTerms,
+    /// How long the files of removed commits are kept.
+    pub keep_removed: Option<Duration>,
 }
 
 /// What `stop` may do of its own accord for an account. What is typed with a command does not go before it.
@@ -146,8 +154,8 @@ impl AccountDefaults {
     /// What the environment says of its account.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops cannot be read: it must not be taken for no
-    /// limit.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when what limits stops or keeps files cannot be read: it must not
+    /// be taken for no limit, nor for nothing.
     pub(crate) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let wrong = |name: &str, what: &str| {
@@ -164,9 +172,24 @@ impl AccountDefaults {
             refusals: variable(env::REFUSALS).unwrap_or_default(),
             refusals_from: env::REFUSALS.to_owned(),
             stops: StopTerms { permission, most: most.transpose()? },
+            keep_removed: keep_removed_of(set(env::KEEP_REMOVED))?,
             ..Self::default()
         })
     }
+}
+
+/// The value of [`env::KEEP_REMOVED`].
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is no duration.
+pub(crate) fn keep_removed_of(set: Option<String>) -> Result<Option<Duration>> {
+    let set = set.filter(|text| !text.trim().is_empty());
+    set.map(|text| duration(text.trim()).map_err(|error| error.with("set in", env::KEEP_REMOVED))).transpose()
+}
+
+/// A duration as a user writes it. What was written is not repeated: it may be a secret in the wrong place.
+fn duration(text: &str) -> Result<Duration> {
+    span(text).map_err(|_| Error::usage("not a duration").hint("write for example 15m, 12h or 7d"))
 }
 
 impl AccountSettings {
@@ -379,11 +402,14 @@ mod tests {
         assert_eq!(terms(&[]).expect("terms").stops, StopTerms::default());
         let limited = terms(&[("WDT_ALLOW_STOP", " False\n"), ("WDT_MAX_STOPS", "20")]).expect("terms").stops;
         assert_eq!(limited, StopTerms { permission: StopPermission::Forbidden, most: Some(20) });
+        let kept = terms(&[("WDT_KEEP_REMOVED", " 15m\n")]).expect("terms").keep_removed;
+        assert_eq!(kept, Some(Duration::from_secs(900)));
         for odd in [
             &[("WDT_ALLOW_STOP", "no")],
             &[("WDT_ALLOW_STOP", "0")],
             &[("WDT_MAX_STOPS", "-1")],
             &[("WDT_MAX_STOPS", "m4ny")],
+            &[("WDT_KEEP_REMOVED", "m4ny")],
         ] {
             let error = terms(odd).expect_err("odd");
             assert_eq!(error.kind().exit_code(), 2);

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// What the status codes of requisitions mean that wait for purchase orders.
+pub(crate) const OPEN_STATUSES: [&str; 3] = ["to_confirm", "to_reference", "partly_referenced"];
+
 /// An edition of the Wangdian ERP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

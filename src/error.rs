@@ -16,7 +16,7 @@ pub(crate) mod exit {
     pub(crate) const INTERNAL: u8 = 1;
     /// The command line, the environment or the configuration is wrong, or there is no secure way to the gateway.
     pub(crate) const USAGE: u8 = 2;
-    /// Done, with quarantined records, or stops that are refused, not stopped or unknown.
+    /// Done, with quarantined records, stops that are refused, not stopped or unknown, or findings of an audit.
     pub(crate) const DONE_WITH_REMAINDER: u8 = 3;
     /// The gateway refused the credentials or the address of this machine.
     pub(crate) const CREDENTIALS: u8 = 4;

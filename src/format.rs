@@ -18,7 +18,7 @@ pub struct FormatVersion {
 impl FormatVersion {
     /// The version of everything that this program keeps in a lake: manifests, checkpoints, raw responses, and the data
     /// contract.
-    pub const LAKE: Self = Self { major: 0, minor: 9 };
+    pub const LAKE: Self = Self { major: 0, minor: 10 };
 
     /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in
     /// anything.

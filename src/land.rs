@@ -20,6 +20,9 @@ mod conformance_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+#[path = "../tests/support/creates.rs"]
+mod creates;
+#[cfg(test)]
 #[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
 #[path = "../tests/support/fake_s3.rs"]
 mod fake_s3;
@@ -43,7 +46,7 @@ pub(crate) mod testing;
 
 pub(crate) use commit::{Writer, WriterOptions};
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
-pub(crate) use lease::Lease;
 pub use lease::LeaseWait;
-pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw};
-pub(crate) use sweep::{Leftovers, leftovers};
+pub(crate) use lease::{CleanEnd, LastRun, Lease, last_run};
+pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw};
+pub(crate) use sweep::{Leftovers, Swept, leftovers};

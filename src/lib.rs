@@ -30,7 +30,7 @@
 //! | `gateway` | signed, rate-limited, retried HTTP |
 //! | `parquet`, `log`, `store` | rows to files, the commit log, the object store |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |
-//! | `edition`, `error`, `format`, `home`, `id`, `proof`, `requisition`, `time`, `units`, `unsaid`, `worker` | the ground |
+//! | `digest`, `edition`, `error`, `format`, `home`, `id`, `proof`, `requisition`, `time`, `units`, `unsaid`, `worker` | the ground |
 //! | `config` | the account of the environment, or those of a file |
 //!
 //! Modules are private; what can be used from outside stands here.
@@ -39,6 +39,7 @@
 
 mod cli;
 mod config;
+mod digest;
 mod edition;
 mod error;
 mod extract;

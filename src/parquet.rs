@@ -4,16 +4,24 @@
 //! time.
 
 mod check;
+mod commit_id;
 pub(crate) mod decode;
+mod disk;
 pub(crate) mod encode;
+pub(crate) mod merge;
 pub(crate) mod rows;
 pub(crate) mod spec;
+mod spool;
+mod writer;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
+pub(crate) use decode::{decode_columns, decode_landed_by, decode_span};
 pub(crate) use encode::EncodedFile;
 pub use encode::encode;
+pub(crate) use merge::{MergeInput, MergeLimits, RowFilter, merge};
 pub(crate) use rows::Columns;
 pub use rows::RowSource;
 pub use spec::FileOrigin;
 pub(crate) use spec::TableSpec;
+pub(crate) use spool::SpooledFile;

@@ -7,6 +7,10 @@
 
 mod accounts;
 mod ask;
+mod audit;
+mod changes;
+mod compact;
+mod expire;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -19,7 +23,10 @@ mod replace;
 mod replay;
 mod report;
 mod requester;
+mod rewalk;
+mod rewalk_plan;
 mod run;
+mod runs;
 mod source;
 mod spill;
 mod stop;
@@ -35,20 +42,29 @@ use tracing::Instrument as _;
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
 pub(crate) use ask::{Queried, check, get};
+pub(crate) use audit::{
+    AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
+};
+pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
+use compact::AfterSync;
+pub(crate) use compact::Compacted;
+pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
+pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
-use lease_session::LeaseSession;
+use lease_session::{HeldLease, LeaseSession, Left, is_swept};
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::Progress;
 pub use report::SyncReport;
-pub(crate) use report::{Gap, Tried};
-use run::Run;
+pub(crate) use report::{Damage, Gap, Tried};
+use run::{Run, WalkAgain};
+pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 
@@ -57,14 +73,17 @@ use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
-use crate::land::{Lease, LeaseWait, Writer, WriterOptions, leftovers};
+use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
+use crate::parquet::MergeLimits;
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock};
+use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
 const DENSITY_SECONDS: i64 = 14 * 86_400;
+/// What a requisition with its details takes while it is read anew: its page, its rows and those that it replaces.
+const REWALKED_ROW_BYTES: usize = 12 << 10;
 /// How long an interrupted run waits for the store to take its start.
 const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
@@ -89,12 +108,22 @@ pub struct SyncOptions {
     pub lookback: Option<Duration>,
     /// Which committed windows are walked again besides.
     pub again: Again,
+    /// A range that is read anew: it takes the place of `from` and `to`, and all that is covered of it is walked and
+    /// replaced, expired seconds and damaged commits too.
+    pub rewalk: Option<Window>,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself and other accounts of the run included.
     pub max_memory: u64,
     /// Whether the answers of landed windows are kept.
     pub raw: KeepRaw,
+    /// How long small commits are put together at the end, where it is worth it; none: not at all. Nothing is begun
+    /// after that time.
+    pub compact_time: Option<Duration>,
+    /// How large files of rows that are put together are to be, in bytes.
+    pub target_file_bytes: u64,
+    /// How long the files of commits that gave their place to others are kept for readers.
+    pub keep_removed: Duration,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -119,9 +148,13 @@ impl Default for SyncOptions {
             max_quarantine: None,
             lookback: None,
             again: Again::None,
+            rewalk: None,
             wait: LeaseWait::No,
             max_memory: Self::DEFAULT_MAX_MEMORY,
             raw: KeepRaw::No,
+            compact_time: Some(Self::DEFAULT_COMPACT_TIME),
+            target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            keep_removed: Duration::ZERO,
         }
     }
 }
@@ -130,9 +163,29 @@ impl SyncOptions {
     /// What a run may take in memory unless told otherwise.
     pub const DEFAULT_MAX_MEMORY: u64 = 64 << 20;
 
+    /// How long a run puts commits together unless told otherwise.
+    pub const DEFAULT_COMPACT_TIME: Duration = Duration::from_secs(120);
+
+    /// How large files of rows that are put together are unless told otherwise.
+    pub const DEFAULT_TARGET_FILE_BYTES: u64 = 128 << 20;
+
     /// The wanted range.
     pub fn range(&self) -> Range {
-        Range { from: self.from, to: self.to, lag: self.lag }
+        let (from, to) = self.rewalk.map(|range| (range.start(), range.end())).unzip();
+        Range { from: from.or(self.from), to: to.or(self.to), lag: self.lag }
+    }
+
+    /// How rows are merged in so much memory.
+    fn merge_limits(&self, memory_bytes: usize) -> MergeLimits {
+        MergeLimits { memory_bytes, target_bytes: self.target_file_bytes }
+    }
+
+    /// The same with windows so small that what is read anew of one fits in memory beside what stood there.
+    fn within_memory(&self, memory_bytes: usize) -> Self {
+        let rows = u64::try_from(memory_bytes / REWALKED_ROW_BYTES).unwrap_or(u64::MAX);
+        let pages = u32::try_from(rows / u64::from(self.page_size.max(1))).unwrap_or(u32::MAX);
+        let max_pages = self.limits.max_pages.min(pages.max(1));
+        Self { limits: Limits { max_pages, ..self.limits }, ..self.clone() }
     }
 
     /// The rows that a window should hold at most.
@@ -185,7 +238,9 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let writer_options = writer_options(account, report.run, options.from, Arc::clone(&clock))?;
+    let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
+    let options = bounded.as_ref().unwrap_or(options);
+    let writer_options = sync_writer_options(resources, account, options, report.run, Arc::clone(&clock))?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
@@ -196,9 +251,11 @@ async fn sync_in(
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
-    let wants_again = options.lookback.is_some() || options.again != Again::None;
+    let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        let tidied = Box::pin(interrupt.unless_over(tidy_up(&writer, store, report.run, clock))).await.transpose()?;
+        let compaction = AfterSync { options, interrupt, report: &mut report };
+        let tidying = tidy_up(&writer, store, clock, Some(compaction));
+        let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
         let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
     };
@@ -207,27 +264,50 @@ async fn sync_in(
     let Some(lease) = session.begin(options.wait, interrupt).await? else {
         return Ok(report.interrupted().after(began));
     };
-    let work = async {
+    let work = async |lease: &HeldLease| {
         let mut report = Box::pin(async {
-            let Some(swept) = interrupt.unless_asked(writer.sweep()).await.transpose()? else {
+            let Some(swept) = interrupt.unless_asked(lease.sweep(&writer)).await.transpose()? else {
                 return Ok(report.interrupted());
             };
-            report.warnings.extend(swept.untracked.iter().map(|name| {
+            report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
                 format!(
                     "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
                     name.escape_debug()
                 )
             }));
             let lake = writer.view().await;
-            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, progress, report)?;
+            let again = refresh::plan(&lake, options).await?;
+            let planned = match options.rewalk {
+                Some(_) => rewalk_plan::plan(&lake, range, options).await?,
+                None => rewalk_plan::RewalkPlan::default(),
+            };
+            report.damage = planned.damage;
+            let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
+            let run =
+                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
+        AfterSync { options, interrupt, report: &mut report }.compact(&writer).await;
         Ok(report)
     };
-    Ok(Box::pin(lease.during(interrupt, work)).await?.after(began))
+    let left = |report: &SyncReport| Left { is_clean: !report.interrupted, checked_until: report.checked_until };
+    Ok(Box::pin(lease.during(interrupt, &writer, work, left)).await?.after(began))
+}
+
+fn sync_writer_options(
+    resources: &RunResources,
+    account: &AccountSettings,
+    options: &SyncOptions,
+    run: RunId,
+    clock: Arc<dyn Clock>,
+) -> Result<WriterOptions> {
+    // A rewalk says nothing of what is wanted from now on.
+    let wanted_from = options.from.filter(|_| options.rewalk.is_none());
+    let writer_options = writer_options(account, run, wanted_from, options.merge_limits(resources.page_memory), clock)?;
+    Ok(WriterOptions { keep_removed: options.keep_removed, ..writer_options })
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -246,43 +326,66 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 }
 
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
-/// covered. Where the log does not know yet from which start it was asked for, it is put there.
-async fn tidy_up(writer: &Writer, store: Store, run: RunId, clock: Arc<dyn Clock>) -> Result<()> {
-    let lake = writer.view().await;
-    let account = lake.account().clone();
-    let left = leftovers(&lake).await?;
-    let is_tidy = left.unfinished.is_empty() && left.deletable.is_empty() && !writer.lacks_start().await;
-    if is_tidy && !Lease::lies_in(&store, account.clone()).await? {
+/// covered. Where the log does not know yet from which start it was asked for, it is put there; small commits are put
+/// together.
+async fn tidy_up(
+    writer: &Writer,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    compaction: Option<AfterSync<'_>>,
+) -> Result<()> {
+    let account = writer.layout().account().clone();
+    let before = last_run(&store, account.clone(), clock.now()).await?;
+    let is_worth_it = match &compaction {
+        Some(compaction) => compaction.is_worth_it(writer).await,
+        None => false,
+    };
+    if is_swept(&before, writer).await && !writer.lacks_start().await && !is_worth_it {
         return Ok(());
     }
     let never = Interrupt::never();
-    let session = LeaseSession { store, account, run, clock };
+    let session = LeaseSession { store, account, run: writer.run(), clock };
     let lease = match session.begin(LeaseWait::No, &never).await {
         // Another run is at work: it has swept, and what lies there now may be its own.
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
         lease => lease?,
     };
     let Some(lease) = lease else { return Ok(()) };
-    let tidied = async {
-        writer.sweep().await?;
-        writer.remember_start().await
+    let tidied = async |lease: &HeldLease| {
+        lease.sweep(writer).await?;
+        writer.remember_start().await?;
+        if let Some(compaction) = compaction {
+            compaction.compact(writer).await;
+        }
+        Ok(())
     };
-    lease.during(&never, tidied).await
+    lease.during(&never, writer, tidied, |()| Left { is_clean: true, checked_until: None }).await
+}
+
+/// Of a command that puts no files together.
+fn no_merge() -> MergeLimits {
+    MergeLimits { memory_bytes: 0, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES }
 }
 
 fn writer_options(
     account: &AccountSettings,
     run: RunId,
     wanted_from: Option<BeijingTime>,
+    merge: MergeLimits,
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
-    let binding = Binding {
+    let (binding, contract) = (binding(account), contract_version()?);
+    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
+}
+
+/// What a lake binds the account's name to.
+fn binding(account: &AccountSettings) -> Binding {
+    Binding {
         name: account.name.clone(),
         edition: account.edition,
         sid: account.sid.clone(),
         host: account.gateway_host(),
-    };
-    Ok(WriterOptions { binding, run, wanted_from, contract: contract_version()?, clock })
+    }
 }
 
 /// A page size that the gateways accept.
@@ -309,12 +412,7 @@ fn recent_density(lake: &Lake) -> Option<(u64, u64)> {
     let (mut rows, mut seconds) = (0, 0);
     for (window, live) in recent {
         seconds += window.seconds();
-        rows += live
-            .files
-            .iter()
-            .filter(|file| file.table == Table::PurchaseApply.name())
-            .map(|file| file.rows)
-            .sum::<u64>();
+        rows += live.rows(Table::PurchaseApply);
     }
     (seconds > 0).then_some((rows, seconds))
 }

@@ -94,13 +94,15 @@ pub struct Proof {
     pub totals: Vec<u64>,
     /// Distinct rows seen in the proved window, told apart as they are kept.
     pub distinct_rows: u64,
-    /// Of these, landed as rows of `purchase_apply`.
+    /// Of these, landed as new rows of `purchase_apply`.
     pub rows_landed: u64,
     /// Of these, quarantined.
     pub rows_quarantined: u64,
-    /// Rows of `purchase_apply` that a refresh carried over from the commits that it removes: not seen by this walk.
+    /// Of these, found as they stand in the lake already: its rows and quarantined records stay what they are.
+    pub rows_unchanged: u64,
+    /// Rows of `purchase_apply` that stood in the commits which the manifest removes, and stand in its own.
     pub rows_carried: u64,
-    /// Quarantined records that were carried over.
+    /// Quarantined records that stood in them, and stand in its own.
     pub quarantined_carried: u64,
     /// Passes over the pages of the window that was asked for.
     pub passes: u64,
@@ -124,6 +126,7 @@ impl Proof {
             distinct_rows: 0,
             rows_landed: 0,
             rows_quarantined: 0,
+            rows_unchanged: 0,
             rows_carried: 0,
             quarantined_carried: 0,
             passes: 0,
@@ -139,6 +142,7 @@ impl Proof {
             all.distinct_rows += piece.distinct_rows;
             all.rows_landed += piece.rows_landed;
             all.rows_quarantined += piece.rows_quarantined;
+            all.rows_unchanged += piece.rows_unchanged;
             all.rows_carried += piece.rows_carried;
             all.quarantined_carried += piece.quarantined_carried;
             all.passes += piece.passes;

@@ -15,6 +15,11 @@ impl ApplyId {
     pub fn new(value: i64) -> Option<Self> {
         u64::try_from(value).ok().and_then(NonZeroU64::new).map(Self)
     }
+
+    /// The number that the source field says.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
 }
 
 /// By what rows are told apart when they are kept: two rows of one identity are one, and the later answer wins. It is

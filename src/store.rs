@@ -9,8 +9,10 @@
 //! An error of any of these means "unknown": the effect may have happened, may still happen, or not. Callers are
 //! written for that. Errors name the object and never a credential.
 
+mod body;
 pub(crate) mod capability;
 pub(crate) mod failpoint;
+mod file;
 mod list;
 mod local;
 mod open;
@@ -24,7 +26,9 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+pub(crate) use self::file::FetchedFile;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::body::ObjectBody;
 use crate::store::failpoint::{Effect, FailPoints, Op};
 use crate::store::s3::{Bucket, Contact, Explained, is_taken, misses_bucket};
 
@@ -121,8 +125,12 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
     pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
-        let size = bytes.len() as u64;
-        self.put(path, bytes, staging).await?;
+        self.put_unique_body(path, ObjectBody::Memory(bytes), staging).await
+    }
+
+    async fn put_unique_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
+        let size = body.size();
+        self.put_body(path, body, staging).await?;
         let held = self.objects.head(&Path::from(path)).await.map_err(|error| self.failed("check", path, &error))?.size;
         if held == size {
             return Ok(());
@@ -134,26 +142,39 @@ impl Store {
 
     /// Puts `bytes` under a name, over whatever stands there, in one step.
     pub(crate) async fn put(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
-        let effect = Effect { op: Op::Put, path, body: Some(&bytes) };
+        self.put_body(path, ObjectBody::Memory(bytes), staging).await
+    }
+
+    async fn put_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
+        let cannot_read = |error| self.failure("write", path).because(error);
+        let shown = match &body {
+            ObjectBody::Memory(bytes) => Some(bytes.clone()),
+            // A test that interferes wants to see the bytes.
+            file if self.fail_points.are_watched() => Some(file.whole().await.map_err(cannot_read)?),
+            ObjectBody::File(..) => None,
+        };
+        let effect = Effect { op: Op::Put, path, body: shown.as_ref() };
         self.fail_points.before(effect).await?;
         match &self.folder {
             Some(folder) => {
-                let staged = self.stage(folder, path, &bytes, staging).await?;
+                let staged = self.stage(folder, path, body, staging).await?;
                 self.fail_points.point("put.staged").await?;
                 let target = folder.join(path);
                 self.blocking("write", path, move || local::publish(&staged, &target)).await?;
                 self.fail_points.point("put.published").await?;
             }
             None => {
-                let target = Path::from(path);
                 self.fail_points.point("put.sending").await?;
-                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(bytes.len(), &self.fail_points));
+                let in_parts = self.bucket.as_ref().zip(s3::upload::part_bytes(body.size(), &self.fail_points));
                 let put = match in_parts {
                     Some((bucket, part_bytes)) => {
-                        let (bytes, fail_points) = (bytes.clone(), self.fail_points.clone());
-                        s3::upload::put_in_parts(bucket, path, bytes, part_bytes, staging, fail_points).await
+                        s3::upload::put_in_parts(bucket, path, body, part_bytes, staging, self.fail_points.clone())
+                            .await
                     }
-                    None => self.objects.put(&target, PutPayload::from(bytes.clone())).await.map(|_| ()),
+                    None => {
+                        let bytes = body.whole().await.map_err(cannot_read)?;
+                        self.objects.put(&Path::from(path), PutPayload::from(bytes)).await.map(|_| ())
+                    }
                 };
                 put.map_err(|error| self.failed("write", path, &error))?;
                 self.fail_points.point("put.sent").await?;
@@ -171,7 +192,7 @@ impl Store {
         self.fail_points.before(effect).await?;
         let created = match &self.folder {
             Some(folder) => {
-                let staged = self.stage(folder, path, &bytes, staging).await?;
+                let staged = self.stage(folder, path, ObjectBody::Memory(bytes.clone()), staging).await?;
                 self.fail_points.point("create.staged").await?;
                 let (from, target) = (staged.clone(), folder.join(path));
                 let new = self.blocking("create", path, move || local::publish_new(&from, &target)).await;
@@ -186,10 +207,16 @@ impl Store {
             None => {
                 let target = Path::from(path);
                 self.fail_points.point("create.sending").await?;
-                let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into()).await;
+                let put = match &self.bucket {
+                    Some(bucket) => bucket.create(&target, bytes.clone().into()).await,
+                    None => {
+                        let put = self.objects.put_opts(&target, bytes.clone().into(), PutMode::Create.into());
+                        put.await.map(|_| ())
+                    }
+                };
                 self.fail_points.point("create.sent").await?;
                 match put {
-                    Ok(_) => Created::New,
+                    Ok(()) => Created::New,
                     Err(error) if is_taken(&error) => Created::Taken,
                     Err(error) => return Err(self.failed("create", path, &error)),
                 }
@@ -250,9 +277,13 @@ impl Store {
         Self { fail_points, ..self.clone() }
     }
 
-    async fn stage(&self, folder: &Arc<PathBuf>, path: &str, bytes: &Bytes, staging: &str) -> Result<PathBuf> {
-        let (folder, bytes, staging) = (Arc::clone(folder), bytes.clone(), staging.to_owned());
-        self.blocking("write", path, move || local::stage(&folder, &staging, &bytes)).await
+    async fn stage(&self, folder: &Arc<PathBuf>, path: &str, body: ObjectBody, staging: &str) -> Result<PathBuf> {
+        let (folder, staging) = (Arc::clone(folder), staging.to_owned());
+        let stage = move || match &body {
+            ObjectBody::Memory(bytes) => local::stage(&folder, &staging, bytes),
+            ObjectBody::File(file, _) => local::stage_file(&folder, &staging, file),
+        };
+        self.blocking("write", path, stage).await
     }
 
     pub(crate) async fn blocking<T: Send + 'static>(
@@ -261,11 +292,7 @@ impl Store {
         path: &str,
         work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let span = tracing::Span::current();
-        let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
-        let done =
-            done.map_err(|error| Error::internal("cannot finish a job on disk: its thread ended").because(error))?;
-        done.map_err(|error| {
+        blocking(work).await?.map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "free some space and run again",
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -316,6 +343,15 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Store").field(&self.name).finish()
     }
+}
+
+/// Does work on local disk off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<std::io::Result<T>> {
+    let span = tracing::Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.map_err(|error| Error::internal("cannot finish a job on disk: its thread ended").because(error))
 }
 
 /// Whether nothing stands there. Where there is no bucket, nobody knows.

@@ -29,9 +29,12 @@ const LAST_SECOND: i64 = 253_402_300_799;
 pub struct BeijingTime(i64);
 
 impl BeijingTime {
+    /// The earliest time that can be written.
+    pub const FIRST: Self = Self(-62_135_596_800 - OFFSET_SECONDS);
+
     /// From Unix seconds. `None` outside the years 1 to 9999, which neither the ERP nor a partition path can write.
     pub fn from_unix(seconds: i64) -> Option<Self> {
-        let (first, last) = (-62_135_596_800 - OFFSET_SECONDS, 253_402_300_799 - OFFSET_SECONDS);
+        let (first, last) = (Self::FIRST.0, 253_402_300_799 - OFFSET_SECONDS);
         (first..=last).contains(&seconds).then_some(Self(seconds))
     }
 
@@ -78,7 +81,7 @@ impl BeijingTime {
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds)).unwrap_or(if seconds < 0 {
-            Self(-62_135_596_800 - OFFSET_SECONDS)
+            Self::FIRST
         } else {
             Self(253_402_300_799 - OFFSET_SECONDS)
         })
@@ -187,6 +190,17 @@ pub struct Month {
 }
 
 impl Month {
+    /// Reads exactly `YYYY-MM`.
+    pub fn parse(text: &str) -> Option<Self> {
+        BeijingTime::parse_date(&format!("{text}-01")).map(BeijingTime::month)
+    }
+
+    /// The first second.
+    pub fn start(self) -> BeijingTime {
+        // A month is that of a time, so its first day can be written.
+        BeijingTime::parse_date(&format!("{self}-01")).unwrap_or(BeijingTime::FIRST)
+    }
+
     /// The first second of the next month.
     pub fn next_start(self) -> BeijingTime {
         let (year, month) = if self.month == 12 { (self.year + 1, 1) } else { (self.year, self.month + 1) };

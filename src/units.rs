@@ -68,6 +68,23 @@ pub(crate) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
+/// A span of at least so many seconds as people write it: in the largest unit of which it has two or more, rounded
+/// down.
+pub(crate) fn at_least(seconds: u64) -> String {
+    let (unit, factor) = readable_unit(seconds);
+    format!("{}{unit}", seconds / factor)
+}
+
+/// A span of at most so many seconds: the same, rounded up.
+pub(crate) fn at_most(seconds: u64) -> String {
+    let (unit, factor) = readable_unit(seconds);
+    format!("{}{unit}", seconds.div_ceil(factor))
+}
+
+fn readable_unit(seconds: u64) -> Unit {
+    SPANS.into_iter().rev().find(|(_, factor)| seconds >= 2 * factor).unwrap_or(SPANS[0])
+}
+
 fn number_and_unit(
     text: &str,
     units: &[Unit],
@@ -112,6 +129,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn spans_are_rounded_so_that_they_stay_true() {
+        for (seconds, low, high) in
+            [(0, "0s", "0s"), (119, "119s", "119s"), (7_199, "119m", "120m"), (200_000, "2d", "3d")]
+        {
+            assert_eq!((&*at_least(seconds), &*at_most(seconds)), (low, high));
+        }
+    }
 
     #[test]
     fn counts_are_grouped_and_have_their_noun() {

@@ -9,6 +9,8 @@
 //! - **the objects** (`contents`): every live object is there with its size and SHA-256; a Parquet file has exactly the
 //!   columns of its contract, its rows, its earliest and latest modified time, all within its window, in the order that
 //!   it claims;
+//! - **the origin of rows** (`commit_ids`): a row's `_commit_id` is its file's commit, or in a commit that took the
+//!   place of others an earlier one;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
 //! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a
 //!   glob would read it;
@@ -25,6 +27,7 @@
 
 mod chain;
 mod checkpoints;
+mod commit_ids;
 mod contents;
 mod expected;
 mod ledger;
@@ -38,7 +41,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::chain::Chain;
+use self::chain::{Chain, Live};
+use self::commit_ids::CommitIds;
 use self::expected::{Expected, TableShape};
 use self::ledger::{Balance, Ledger};
 use self::stops::StopRows;
@@ -50,9 +54,9 @@ use crate::id::{AccountName, CommitId};
 use crate::land::sweep::{Found, list_owned, sort_out};
 use crate::log::layout::{Name, account_of_folder, manifest_folders};
 use crate::log::object;
-use crate::log::{FileEntry, Layout, Manifest, ObjectEntry, QuarantineEntry, Table};
+use crate::log::{FileEntry, Layout, ObjectEntry, QuarantineEntry, Table};
 use crate::store::Store;
-use crate::time::{BeijingTime, Window};
+use crate::time::{BeijingTime, Clock as _, SystemClock, Window};
 use crate::units::plural;
 
 /// What to do about an object that is not what was committed.
@@ -157,6 +161,7 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     let chain = chain::read(store, &layout).await?;
     let mut verifier = Verifier {
         store,
+        chain: &chain,
         expected,
         depth,
         ledger: Ledger::new(depth),
@@ -175,9 +180,17 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
             mismatches: Vec::new(),
         },
     };
-    for (number, manifest) in &chain.live {
+    for (number, manifest) in &chain.by_number {
         let own = chain.paths.get(number).cloned().unwrap_or_else(|| layout.manifest(*number));
-        verifier.commit(&layout, manifest, own).await?;
+        for what in proof::check(manifest) {
+            verifier.defect(manifest.id, &own, what, REPORT);
+        }
+    }
+    let mut live: Vec<&Live> = chain.live.values().collect();
+    live.sort_unstable_by_key(|live| (live.number, live.commit.id));
+    for live in live {
+        let own = chain.paths.get(&live.number).cloned().unwrap_or_else(|| layout.manifest(live.number));
+        verifier.commit(&layout, live, own).await?;
     }
     let mut verified = verifier.finish();
     let removed = chain::removed_since(store, &layout, &chain).await?;
@@ -189,7 +202,7 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     if chain.defects.is_empty() {
         let mut state = chain.state.clone();
         crate::log::read::follow(store, &layout, chain.names, &mut state).await?;
-        let found = sort_out(&state, &layout, objects);
+        let found = sort_out(&state, &layout, objects, SystemClock.now());
         verified.defects.extend(strays::unnamed(store, &layout, &found));
         verified.notes.extend(unfinished(store, &found));
     }
@@ -228,6 +241,7 @@ fn unfinished(store: &Store, found: &Found) -> Option<String> {
 /// The work on one account.
 struct Verifier<'a> {
     store: &'a Store,
+    chain: &'a Chain,
     expected: Arc<Expected>,
     depth: Depth,
     ledger: Ledger,
@@ -237,26 +251,23 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    async fn commit(&mut self, layout: &Layout, manifest: &Manifest, own: String) -> Result<()> {
-        for what in proof::check(manifest) {
-            self.defect(manifest, &own, what, REPORT);
-        }
-        let mut files: Vec<&FileEntry> = manifest.files.iter().collect();
+    async fn commit(&mut self, layout: &Layout, live: &Live, own: String) -> Result<()> {
+        let mut files: Vec<&FileEntry> = live.commit.files.iter().collect();
         // Details are looked up among the headers.
         files.sort_by_key(|file| file.table != self.expected.headers.spec.table.name());
         for file in &files {
-            self.file(layout, manifest, file).await?;
+            self.file(layout, live, file).await?;
         }
-        if let Some(held) = &manifest.quarantine {
-            self.quarantine(manifest, held).await?;
+        for held in &live.commit.quarantine {
+            self.quarantine(live, held).await?;
         }
-        if let Some(raw) = &manifest.raw {
-            self.object(manifest, raw.into()).await?;
+        for raw in &live.commit.raw {
+            self.object(live, raw.into()).await?;
         }
         let Balance { wrong, total_mismatches } = self.ledger.close(&self.expected);
         let blamed = files.first().map_or(own.as_str(), |file| file.path.as_str());
         for what in wrong {
-            self.defect(manifest, blamed, what, REPORT);
+            self.defect(live.commit.id, blamed, what, REPORT);
         }
         self.verified.total_mismatches += total_mismatches.len() as u64;
         let room = MISMATCHES_NAMED.saturating_sub(self.verified.mismatches.len());
@@ -264,39 +275,40 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    async fn file(&mut self, layout: &Layout, manifest: &Manifest, entry: &FileEntry) -> Result<()> {
-        let Some(bytes) = self.object(manifest, entry.into()).await? else {
+    async fn file(&mut self, layout: &Layout, live: &Live, entry: &FileEntry) -> Result<()> {
+        let Some(bytes) = self.object(live, entry.into()).await? else {
             self.ledger.leave_hole();
             return Ok(());
         };
-        let is_known = manifest.contract == self.expected.contract;
+        let is_known = live.contract == self.expected.contract;
         let shape = self.expected.shape(&entry.table).filter(|_| is_known).cloned();
         let shape_is_known = shape.is_some();
         if !is_known {
-            *self.other_contracts.entry(manifest.contract).or_default() += 1;
+            *self.other_contracts.entry(live.contract).or_default() += 1;
         }
         let named = match layout.parse(&entry.path) {
             Some(Name::Data { span, .. }) => span,
             _ => None,
         };
-        let window = match (named, manifest.window) {
+        let window = match (named, live.commit.window) {
             (Some(span), Some(window)) => span.intersect(window),
             (span, window) => span.or(window),
         };
         let (expected, depth, of) = (Arc::clone(&self.expected), self.depth, entry.clone());
         let mut ledger = std::mem::replace(&mut self.ledger, Ledger::new(depth));
         ledger.begin_file(self.store.uri(&entry.path));
-        let mut stops = StopRows::default();
+        let (mut stops, mut ids) = (StopRows::default(), CommitIds::default());
         let task = tokio::task::spawn_blocking(move || {
             let examined =
                 contents::examine(bytes, &of, shape.as_ref(), window, depth, &expected.detail_count, |batch| {
                     ledger.take_in(&expected, &of.table, batch);
                     stops.take_in(&expected, &of.table, batch);
+                    ids.take_in(shape.as_ref(), batch);
                 });
-            (ledger, stops, examined)
+            (ledger, stops, ids, examined)
         });
-        let (examined, stops);
-        (self.ledger, stops, examined) = task.await.map_err(|error| {
+        let (examined, stops, ids);
+        (self.ledger, stops, ids, examined) = task.await.map_err(|error| {
             Error::internal("cannot check a file: its thread ended").with("path", &entry.path).because(error)
         })?;
         if !examined.is_read {
@@ -305,25 +317,26 @@ impl Verifier<'_> {
         if let Some(table) = Table::from_name(&entry.table) {
             *self.verified.rows.entry(table).or_default() += examined.rows;
         }
-        let untold = stops.compare(&manifest.results).filter(|_| examined.is_read && shape_is_known);
-        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold) {
-            self.defect(manifest, &entry.path, what, REPORT);
+        let untold = stops.compare(&live.commit.results).filter(|_| examined.is_read && shape_is_known);
+        let misattributed = ids.compare(live, entry, self.chain);
+        for what in examined.wrong.into_iter().chain(self.ledger.end_file()).chain(untold).chain(misattributed) {
+            self.defect(live.commit.id, &entry.path, what, REPORT);
         }
         Ok(())
     }
 
-    async fn quarantine(&mut self, manifest: &Manifest, held: &QuarantineEntry) -> Result<()> {
-        let Some(bytes) = self.object(manifest, held.into()).await? else { return Ok(()) };
+    async fn quarantine(&mut self, live: &Live, held: &QuarantineEntry) -> Result<()> {
+        let Some(bytes) = self.object(live, held.into()).await? else { return Ok(()) };
         let (records, wrong) = contents::examine_quarantine(&bytes, held.rows);
         self.verified.quarantined += records;
         for what in wrong {
-            self.defect(manifest, &held.path, what, REPORT);
+            self.defect(live.commit.id, &held.path, what, REPORT);
         }
         Ok(())
     }
 
     /// The bytes of a committed object, when they are those that were committed.
-    async fn object(&mut self, manifest: &Manifest, entry: ObjectEntry<'_>) -> Result<Option<Bytes>> {
+    async fn object(&mut self, live: &Live, entry: ObjectEntry<'_>) -> Result<Option<Bytes>> {
         let examined = object::examine(self.store, entry).await?;
         let held_bytes = match &examined {
             Ok(bytes) => Some(bytes.len() as u64),
@@ -332,13 +345,13 @@ impl Verifier<'_> {
         self.verified.objects += u64::from(held_bytes.is_some());
         self.verified.bytes += held_bytes.unwrap_or(0);
         if let Err(mismatch) = &examined {
-            self.defect(manifest, entry.path, mismatch.told(&format!("manifest {}", manifest.number)), RESTORE);
+            self.defect(live.commit.id, entry.path, mismatch.told(&format!("manifest {}", live.number)), RESTORE);
         }
         Ok(examined.ok())
     }
 
-    fn defect(&mut self, manifest: &Manifest, path: &str, what: String, remedy: &'static str) {
-        let commit = Some(manifest.commit);
+    fn defect(&mut self, commit: CommitId, path: &str, what: String, remedy: &'static str) {
+        let commit = Some(commit);
         self.verified.defects.push(Defect { object: self.store.uri(path), what, remedy, commit });
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use serde_json::Value;
 use tempfile::TempDir;
 use wdt_lake::Edition;
-use wdt_lake::sandbox::{Credentials, Options, Sandbox, generate};
+use wdt_lake::sandbox::{Credentials, Options, Requisition, Sandbox, generate};
 use wdt_lake::{Clock as _, SystemClock};
 
 use crate::support::{Said, at, program, run};
@@ -105,6 +105,23 @@ fn accounts_that_find_no_room_wait_for_their_turn() {
     for name in ["acme", "beta", "gamma"] {
         is_whole(&accounts, &summary, name, 120);
     }
+}
+
+/// An audit asks the ERP of each account, and what fails for one stops no other.
+#[test]
+fn all_accounts_of_a_file_are_audited() {
+    let accounts = Accounts::new(60);
+    run(&mut accounts.sync(&[])).expect_code(0);
+    accounts.sandbox("gamma").world().lock().add_as_is(Requisition::plain(900_001, "LATE", at("2026-06-10 10:00:00")));
+    let audit = ["audit", "--json", "--sample", "100"];
+    let said = run(&mut accounts.program(&audit)).expect_code(3).json();
+    let late = |name| of(&said, name)["sample"]["late"].clone();
+    assert_eq!([late("acme"), late("beta"), late("gamma")], [0, 0, 1], "{said}");
+    let said = run(accounts.program(&audit).env("SECRET_OF_beta", "another-secret")).expect_code(4);
+    assert!(said.stderr.contains("account: beta"), "{}", said.stderr);
+    let codes = ["acme", "beta", "gamma"].map(|name| of(&said.json(), name)["exit_code"].clone());
+    assert_eq!(codes, [0, 4, 3]);
+    run(&mut accounts.program(&[&audit[..], &["--account", "acme"]].concat())).expect_code(0);
 }
 
 #[test]

@@ -38,6 +38,11 @@ fn header_quantity(sandbox: &Sandbox, real_num: Quantity) -> Option<i128> {
 pub(crate) async fn check(sandbox: &Sandbox, store: &Store, seed: u64) -> usize {
     let lake = rows(store).await;
     let log = Lake::open(store.clone(), "sandbox".parse().unwrap()).await.unwrap();
+    let mut walked = Vec::new();
+    for number in 1..log.state().next_number() {
+        let manifest = log.manifest(number).await.unwrap().expect("a manifest");
+        walked.extend(manifest.walk.map(|walk| walk.window));
+    }
     let edition = sandbox.dialect().edition;
     let asked_window = |call: &Call| asked_window(call, edition);
     let world = sandbox.world().lock();
@@ -50,8 +55,7 @@ pub(crate) async fn check(sandbox: &Sandbox, store: &Store, seed: u64) -> usize 
         assert!(held, "seed {seed}: the ERP never held {number} of {modified} as it is in the lake");
     }
     let mut owed = HashSet::new();
-    for live in log.state().live().values() {
-        let Some(window) = live.window else { continue };
+    for window in walked {
         // The walk that proved it asked for this window, or for a larger one out of which seconds were cut.
         let is_around = |asked: &Window| asked.start() <= window.start() && window.end() <= asked.end();
         let asked =
@@ -82,6 +86,7 @@ fn options() -> SyncOptions {
             ..CallPolicy::default()
         },
         limits: Limits { max_pages: 8, ..Limits::default() },
+        compact_time: None,
         ..SyncOptions::default()
     }
 }
@@ -153,8 +158,10 @@ fn random_worlds_lose_nothing() {
         |name: &str, default: u64| std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"));
     let (first, worlds) = (number("WDT_SEED", 1), number("WDT_WORLDS", 500));
     println!("seeds {first} to {}", first + worlds - 1);
+    let compactions = std::sync::atomic::AtomicU64::new(0);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let outcomes = runtime.block_on(async {
+        let compactions = &compactions;
         let one = |seed| async move {
             let sandbox = Sandbox::start(hostile(seed)).unwrap();
             let store = Store::memory();
@@ -163,10 +170,22 @@ fn random_worlds_lose_nothing() {
             let owed = check(&sandbox, &store, seed).await;
             let verified = verify(&store, "sandbox".parse().unwrap(), Depth::Deep).await.unwrap();
             assert!(verified.defects.is_empty(), "seed {seed}: {:?}", verified.defects);
+            // What was put together holds the same.
+            let before = rows(&store).await;
+            let compacting = SyncOptions { compact_time: Some(Duration::from_secs(60)), ..options() };
+            let again = run(&sandbox, &store, &compacting).await;
+            let verified = verify(&store, "sandbox".parse().unwrap(), Depth::Deep).await.unwrap();
+            assert!(verified.defects.is_empty(), "seed {seed}: {:?}", verified.defects);
+            // The run that puts it together may walk what the first has left.
+            let after = rows(&store).await;
+            assert!(before.iter().all(|(version, row)| after.get(version) == Some(row)), "seed {seed}");
+            assert!(again.calls > 0 || after.len() == before.len(), "seed {seed}");
+            compactions.fetch_add(again.compacted.into, std::sync::atomic::Ordering::Relaxed);
             (edition(seed), owed, report.gaps.len())
         };
         stream::iter(first..first + worlds).map(one).buffer_unordered(4).collect::<Vec<_>>().await
     });
+    println!("{} commits were put together of others", compactions.into_inner());
     for edition in Edition::ALL {
         let own: Vec<_> = outcomes.iter().filter(|(other, ..)| *other == edition).collect();
         let owed: usize = own.iter().map(|(_, owed, _)| owed).sum();

@@ -47,6 +47,8 @@ impl Beginnings {
         match point {
             "commit.removed_one" => vec![refresh()],
             "sweep.fenced" | "sweep.deleted_one" => vec![tidy_up()],
+            // The run that filled the lake has left nothing: there is no sweep.
+            "sweep.listed" => vec![fill(), tidy_up()],
             _ => vec![fill(), refresh(), tidy_up()],
         }
     }
@@ -88,6 +90,10 @@ fn die_at_each(points: &[&str]) {
                 }
                 let about = format!("{point}@{nth}, {job:?} of {found}");
                 die_at(&format!("{point}@{nth}"), &beginnings.campaign, &lake, job);
+                if *point == "put.staged" && nth == 1 && job == Job::Refresh {
+                    // It had no lease yet, so that nobody knows of it: what it has left is found by the daily sweep.
+                    lake.forget_the_end();
+                }
                 let again = run(&mut beginnings.campaign.sync(&lake, Job::Refresh));
                 assert_eq!(again.code, 0, "{about}: {again:?}");
                 match job {
@@ -109,7 +115,7 @@ fn a_run_that_has_nothing_to_fetch_still_tidies_up() {
     for (point, nth) in [("create.published", commits), ("commit.done", commits), ("commit.created", commits)] {
         let lake = LakeDir::new();
         die_at(&format!("{point}@{nth}"), &campaign, &lake, Job::Fill);
-        assert!(lake.files().iter().any(|name| name.starts_with("_lease")), "it had no time to give its lease back");
+        assert!(!lake.lease_is_free(), "it had no time to give its lease back");
         let summary = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(0).json();
         assert_eq!(summary["calls"], 0, "{point}");
         campaign.assert_whole(&lake, point);

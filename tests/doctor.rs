@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::creates::Creates;
 use crate::support::s3::{Fault, S3Server};
 use crate::support::{LakeDir, erp, program, program_at, run};
 
@@ -50,6 +51,17 @@ fn a_store_is_described_as_it_is() {
     assert_doctor("store_that_ignores_conditions", &server, &[]);
     let left = LakeDir::of(&server.folder(&bucket)).files();
     assert_eq!(left, Vec::<String>::new(), "it clears up");
+}
+
+#[test]
+fn a_store_says_by_which_header_it_creates() {
+    for (name, creates) in [("oss", Creates::LikeOss), ("oss_with_versions", Creates::LikeVersionedOss)] {
+        let server = S3Server::start_as(creates);
+        let bucket = server.bucket();
+        assert_doctor(name, &server, &[]);
+        let left = LakeDir::of(&server.folder(&bucket)).files();
+        assert_eq!(left, Vec::<String>::new(), "it clears up");
+    }
 }
 
 /// Nobody listens at `127.0.0.1:9`, and one that listens and never answers is as dead. With the patience of a run that

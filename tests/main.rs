@@ -7,13 +7,17 @@
 mod support;
 
 mod accounts;
+mod audit;
 mod bad_input;
+mod changes;
+mod compaction;
 mod completeness;
 #[cfg(unix)]
 mod crash;
 mod doctor;
 mod editions;
 mod examples;
+mod fed;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(unix)]
@@ -38,6 +42,7 @@ mod peak_memory;
 mod readers;
 mod reads;
 mod replay;
+mod retention;
 #[cfg(unix)]
 mod s3_crash;
 mod s3_lake;
@@ -45,6 +50,7 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod status;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;

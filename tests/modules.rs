@@ -13,7 +13,8 @@ use syn::{Attribute, Item, UseTree, Visibility};
 type Module = Vec<String>;
 
 /// What stands below everything else.
-const GROUND: [&str; 13] = [
+const GROUND: [&str; 14] = [
+    "digest",
     "edition",
     "error",
     "format",

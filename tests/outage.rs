@@ -104,7 +104,7 @@ fn a_refresh_that_is_cut_off_keeps_what_was() {
     let lake = campaign.lake();
     campaign.rewrite_history();
     let before = campaign.erp.world().calls().len() as u64;
-    campaign.erp.choose_faults(move |call| (call.nth > before + 12).then_some(Fault::Status(502)));
+    campaign.erp.choose_faults(move |call| (call.nth > before + 4).then_some(Fault::Status(502)));
     run(campaign.sync(&lake, Job::Refresh).args(LIMITS)).expect_code(5);
     assert_nothing_left(&lake, "cut off");
     campaign.erp.forget_script();

@@ -23,12 +23,17 @@ fn every_command_that_cannot_write_its_output_says_so() {
     let path = lake.text();
     let raw = LakeDir::new();
     sync(&sandbox, &raw, &[&RANGE[..], &["--keep-raw"]].concat()).expect_code(0);
+    let folder = LakeDir::new();
+    std::fs::create_dir(folder.path()).unwrap();
+    let out = format!("{}/new.csv", folder.text());
     for arguments in [
         &["files", "purchase_apply", "--lake", &path][..],
         &["files", "purchase_apply", "--json", "--lake", &path],
         &["views", "--engine", "duckdb", "--lake", &path],
         &["schema"],
         &["schema", "--format", "json"],
+        &["changes", "purchase_apply", "--lake", &path, "--out", &out],
+        &["runs", "--lake", &path],
         &["status", "--lake", &path],
         &["status", "--json", "--lake", &path],
         &["verify", "--lake", &path],
@@ -36,6 +41,7 @@ fn every_command_that_cannot_write_its_output_says_so() {
         &["plan", "--lake", &path, "--to", "2026-06-30"],
         &["check"],
         &["get", "CG1"],
+        &["audit", "--sample", "1", "--lake", &path],
         &["sync", "--lake", &path],
         &["sync", "--json", "--lake", &path],
         &["replay", "--from-raw", &raw.text(), "--lake", &LakeDir::new().text()],

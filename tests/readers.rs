@@ -237,6 +237,32 @@ fn assert_example_prunes(lake: &LakeDir, said: &Value) {
     assert!(of_month < headers.len());
 }
 
+/// Runs the views of `engine` on random lakes in every state that a glob may find; an oracle in loops says what they
+/// must show.
+fn assert_random(engine: &str, seeds: std::ops::Range<u32>) {
+    let (_sandbox, lake) = healthy();
+    let (folder, file) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(file.path(), views(engine, &lake).to_string()).unwrap();
+    let lake = lake.path().canonicalize().unwrap();
+    for seed in seeds {
+        let random = folder.path().join(seed.to_string());
+        let (seed, paths) =
+            (seed.to_string(), [lake.as_path(), file.path(), &random].map(|path| path.to_str().unwrap()));
+        let said = answer(&mut python::LOCAL.script("random_views.py", &[engine, &seed, paths[0], paths[1], paths[2]]));
+        for (what, at_least) in [("requisitions", 1000), ("torn", 500), ("copied", 300), ("long", 20)] {
+            assert!(said[what].as_u64().unwrap() >= at_least, "{what}: {said}");
+        }
+        for view in ["purchase_apply_latest", "purchase_apply_detail_latest", "purchase_apply_open"] {
+            assert!(said["rows"][view].as_u64().unwrap() > 100, "{view}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_views_are_right_for_every_state_of_random_lakes() {
+    assert_random("duckdb", 0..4);
+}
+
 /// Flagship headers carry no quantity: what is open is the sum over the details.
 #[test]
 fn the_views_of_a_flagship_lake_find_what_is_open_in_the_details() {
@@ -276,6 +302,7 @@ fn spark_reads_the_same_and_its_views_are_the_same() {
     let duckdb = ask("duckdb", &[&healthy, &worst], Some(&views("duckdb", &worst)));
     assert_eq!(spark["lakes"], duckdb["lakes"]);
     assert_eq!(spark["views"], duckdb["views"], "every column of every row");
+    assert_random("spark", 0..1);
 }
 
 #[test]

@@ -138,11 +138,11 @@ fn a_replay_makes_nothing_of_changed_answers() {
 #[test]
 fn a_lake_of_another_format_is_refused_with_what_to_do() {
     let (sandbox, lake) = june();
-    let manifest = lake.path().join("_manifest/account=sandbox/00000000000000000001.json");
+    let manifest = lake.path().join("_manifest/account=sandbox/0000000000000000/00000000000000000001.json");
     let sound = std::fs::read_to_string(&manifest).unwrap();
-    for format in ["1.0", "0.10", "0.8"] {
+    for format in ["1.0", "0.11", "0.9"] {
         for field in ["format", "contract"] {
-            let other = sound.replacen(&format!("\"{field}\":\"0.9\""), &format!("\"{field}\":\"{format}\""), 1);
+            let other = sound.replacen(&format!("\"{field}\":\"0.10\""), &format!("\"{field}\":\"{format}\""), 1);
             assert_ne!(other, sound);
             std::fs::write(&manifest, other).unwrap();
             let lake_text = lake.text();
@@ -155,7 +155,10 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
                 let calls = sandbox.world().calls().len();
                 let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
                 assert!(said.stderr.contains(format) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
-                assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.9"), "{arguments:?} {said:?}");
+                assert!(
+                    said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.10"),
+                    "{arguments:?} {said:?}"
+                );
                 assert_eq!(sandbox.world().calls().len(), calls, "{arguments:?}");
             }
         }
@@ -165,26 +168,48 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_lake_whose_manifests_lie_as_before_format_0_10_is_no_empty_one() {
+    let (sandbox, lake) = june();
+    let root = lake.path().join("_manifest/account=sandbox");
+    for manifest in lake.whole_manifests() {
+        let name = format!("{:020}.json", manifest["number"].as_u64().unwrap());
+        let older = manifest.to_string().replacen("\"format\":\"0.10\"", "\"format\":\"0.9\"", 1);
+        std::fs::write(root.join(name), older).unwrap();
+    }
+    std::fs::remove_dir_all(root.join(format!("{:016}", 0))).unwrap();
+    let (before, lake_text) = (lake.files(), lake.text());
+    for arguments in [
+        &["status", "--lake", &lake_text][..],
+        &["verify", "--lake", &lake_text],
+        &["sync", "--calls-per-minute", "0", "--lake", &lake_text, "--from", "2026-06-01", "--to", "2026-06-30"],
+    ] {
+        let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
+        assert!(said.stderr.contains("0.9") && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
+    }
+    assert_eq!(lake.files(), before, "nothing was deleted");
+}
+
+#[test]
 fn a_manifest_that_names_what_is_not_the_accounts_is_refused_and_nothing_is_touched() {
     let (sandbox, lake) = june();
     let outside = lake.path().parent().unwrap().join("precious.parquet");
     std::fs::write(&outside, b"precious").unwrap();
     let newest = lake.manifests().len();
-    let manifest = lake.path().join(format!("_manifest/account=sandbox/{newest:020}.json"));
+    let manifest = lake.path().join(format!("_manifest/account=sandbox/{:016}/{newest:020}.json", 0));
     let sound: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
-    let own = sound["files"][0]["path"].as_str().unwrap();
+    let own = sound["commits"][0]["files"][0]["path"].as_str().unwrap();
     for name in [
         "../precious.parquet".to_owned(),
         outside.to_str().unwrap().to_owned(),
         own.replace("account=sandbox", "account=other"),
         own.replace("account=sandbox", "account=sandbox/../../.."),
         own.replace('/', "%2F"),
-        "_manifest/account=sandbox/00000000000000000001.json".to_owned(),
+        "_manifest/account=sandbox/0000000000000000/00000000000000000001.json".to_owned(),
         String::new(),
         "\u{1b}[2J".to_owned(),
     ] {
         let mut odd = sound.clone();
-        odd["files"][0]["path"] = name.clone().into();
+        odd["commits"][0]["files"][0]["path"] = name.clone().into();
         std::fs::write(&manifest, format!("{odd}\n")).unwrap();
         let before = lake.files();
         for said in [

@@ -1,6 +1,7 @@
 //! Promise 2 in a bucket: the real program dies at every named step that a lake on S3 has, and at requests and calls of
 //! its own, while it fills and while it refreshes the lake. What it had sent may arrive after its death, or never. Run
-//! again, it leaves every version in the lake once, no orphan, and nothing half written.
+//! again, it leaves every version in the lake once, no orphan, and nothing half written. Some of it is tried again
+//! where objects are created as on Alibaba OSS.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use wdt_lake::{BUCKET_FAIL_POINTS, FAIL_POINTS, Store};
 use crate::crash::{ABORTED, KILLED};
 use crate::support::campaign::{Campaign, Job};
 use crate::support::committed::assert_whole_in;
+use crate::support::creates::Creates;
 use crate::support::moto::Moto;
 use crate::support::process::{at_call, end, run_signalled, signal, start, told};
 use crate::support::s3::{Fault, Held, S3Server};
@@ -33,7 +35,11 @@ struct Coast {
 
 impl Coast {
     fn new() -> Self {
-        let (campaign, server, folder) = (Campaign::new(), S3Server::start(), LakeDir::new());
+        Self::that_creates(Creates::LikeS3)
+    }
+
+    fn that_creates(creates: Creates) -> Self {
+        let (campaign, server, folder) = (Campaign::new(), S3Server::start_as(creates), LakeDir::new());
         std::fs::create_dir_all(folder.path()).unwrap();
         let coast = Self { filled: server.bucket(), campaign, server, folder };
         run(&mut coast.sync(&coast.filled, Job::Fill)).expect_code(0);
@@ -57,12 +63,6 @@ impl Coast {
     fn assert_mended(&self, lake: &str, begun: Job, about: &str) {
         let last = run(&mut self.sync(lake, Job::Refresh));
         assert_eq!(last.code, 0, "{about}: {last:?}");
-        // Who dies while it tries the store leaves a probe, which a sweep clears away an hour later.
-        let probes = std::fs::read_dir(self.server.folder(lake).join("lake/_lease")).into_iter().flatten();
-        for probe in probes.map(|entry| entry.unwrap()) {
-            assert!(probe.file_name().to_str().unwrap().starts_with("probe-"), "{about}: {probe:?} is no probe");
-            std::fs::remove_file(probe.path()).unwrap();
-        }
         let held = LakeDir::of(&self.server.folder(lake).join("lake"));
         match begun {
             Job::Fill => self.campaign.assert_current(&held, about),
@@ -98,7 +98,7 @@ fn death_at_every_named_step_in_a_bucket_is_survived() {
     for point in points() {
         let found = match point {
             "commit.removed_one" => vec![(&coast.filled, Job::Refresh)],
-            "sweep.fenced" | "sweep.deleted_one" => vec![(&orphaned, Job::Fill)],
+            "sweep.listed" | "sweep.fenced" | "sweep.deleted_one" => vec![(&orphaned, Job::Fill)],
             _ => vec![(&orphaned, Job::Fill), (&coast.filled, Job::Refresh)],
         };
         for (found, job) in found {
@@ -190,9 +190,15 @@ fn deaths_at_requests_and_calls_lose_and_double_nothing_in_a_bucket() {
         |name: &str, default: u64| std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"));
     let (first, lives) = (number("WDT_SEED", 1), number("WDT_DEATHS", 12));
     println!("seeds {first} to {}", first + lives - 1);
-    let coast = Coast::new();
+    let deaths = deaths_of(&Coast::new(), first..first + lives);
+    println!("{deaths} deaths");
+    assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
+}
+
+/// Random deaths of one life a seed; gives how many there were.
+fn deaths_of(coast: &Coast, seeds: std::ops::Range<u64>) -> u64 {
     let mut deaths = 0;
-    for seed in first..first + lives {
+    for seed in seeds {
         let mut rng = StdRng::seed_from_u64(seed);
         let begun = if rng.random_bool(0.5) { Job::Fill } else { Job::Refresh };
         let lake = if begun == Job::Fill { coast.server.bucket() } else { coast.copy(&coast.filled) };
@@ -203,7 +209,7 @@ fn deaths_at_requests_and_calls_lose_and_double_nothing_in_a_bucket() {
                 let nth = rng.random_range(1..60);
                 let last = if rng.random_bool(0.5) { Last::Arrives } else { Last::IsLost };
                 story += &format!(", {job:?} until request {nth}, which {last:?}");
-                killed_at_request(&coast, &lake, job, nth, last)
+                killed_at_request(coast, &lake, job, nth, last)
             } else {
                 let nth = rng.random_range(1..15);
                 story += &format!(", {job:?} until call {nth}");
@@ -214,15 +220,35 @@ fn deaths_at_requests_and_calls_lose_and_double_nothing_in_a_bucket() {
         }
         coast.assert_mended(&lake, begun, &story);
     }
-    println!("{deaths} deaths");
-    assert!(deaths >= lives / 2, "most are killed: {deaths} of {lives}");
+    deaths
+}
+
+/// What differs there is how objects are created, so these steps are tried, and a few deaths at random.
+#[test]
+fn death_where_objects_are_created_like_oss_is_survived() {
+    let coast = Coast::that_creates(Creates::LikeOss);
+    let empty = coast.server.bucket();
+    for point in points().into_iter().filter(|point| point.starts_with("create.")) {
+        for (found, job) in [(&empty, Job::Fill), (&coast.filled, Job::Refresh)] {
+            let (lake, about) = (coast.copy(found), format!("{point}, {job:?}"));
+            let said = aborted(&coast, point, &lake, job);
+            assert_eq!(said.code, AT_A_POINT, "{about} is passed: {said:?}");
+            coast.assert_mended(&lake, job, &about);
+        }
+    }
+    assert!(deaths_of(&coast, 1..5) > 0);
 }
 
 /// Two processes that both believe to be alone: the first is frozen within its work, and the second, which finds no
 /// lease, does everything before the first goes on. Only the conditional create keeps them apart.
 #[test]
 fn two_at_once_lose_and_double_nothing_in_a_bucket() {
-    let coast = Coast::new();
+    for creates in [Creates::LikeS3, Creates::LikeOss] {
+        two_at_once_are_kept_apart(&Coast::that_creates(creates));
+    }
+}
+
+fn two_at_once_are_kept_apart(coast: &Coast) {
     for (job, call) in [(Job::Fill, 1), (Job::Fill, 6), (Job::Refresh, 3), (Job::Refresh, 9)] {
         let lake = if job == Job::Fill { coast.server.bucket() } else { coast.copy(&coast.filled) };
         let about = format!("{job:?}, frozen at call {call}");

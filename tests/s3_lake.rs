@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use wdt_lake::sandbox::Sandbox;
 
+use crate::support::creates::Creates;
 use crate::support::s3::{Fault, KEY_ID, S3Server, SECRET};
 use crate::support::{LakeDir, Said, check_with_readers, erp, program, program_at, run};
 
@@ -71,7 +72,7 @@ fn a_lake_in_a_bucket_holds_what_the_erp_held() {
     listed.sort();
     let held: Vec<String> = local.files().into_iter().filter(|name| name.ends_with(".parquet")).collect();
     assert_eq!(listed, held, "exactly the committed files");
-    assert!(local.files().iter().all(|name| !name.starts_with("_lease")), "neither lease nor probe stays");
+    assert!(local.lease_is_free(), "the run has ended");
 }
 
 #[test]
@@ -111,6 +112,35 @@ fn read_with(server: &S3Server, name: &str, value: &str, arguments: &[&str]) -> 
     run(program().envs(server.environment()).env(name, value).args(arguments))
 }
 
+/// A server that is as Alibaba OSS and checks signatures, and one whose bucket has versions, which cannot keep two
+/// writers apart.
+#[test]
+fn oss_is_for_many_writers_where_its_bucket_has_no_versions() {
+    let (sandbox, server) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start_as(Creates::LikeOss));
+    let lake = format!("s3://{}/lake", server.bucket());
+    let said = run(sync_to(&sandbox, &server, &lake).args(["--log-level", "trace"])).expect_code(0);
+    tells_no_key(&said);
+    assert_eq!(said.json()["rows"]["purchase_apply"], 120);
+    read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
+    // Nobody has said which header this store knows.
+    let other = format!("{lake}-of-another");
+    let said = run(sync_to(&sandbox, &server, &other).env_remove("AWS_CONDITIONAL_PUT"));
+    refused(said, 6, &["AWS_CONDITIONAL_PUT=oss", "--single-writer"]);
+    let said = run(sync_to(&sandbox, &server, &lake).env("AWS_CONDITIONAL_PUT", "OSS"));
+    refused(said, 2, &["AWS_CONDITIONAL_PUT", "`OSS`", "`oss`"]);
+
+    let (sandbox, versioned) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start_as(Creates::LikeVersionedOss));
+    let lake = format!("s3://{}/lake", versioned.bucket());
+    refused(
+        run(&mut sync_to(&sandbox, &versioned, &lake)),
+        6,
+        &["x-oss-forbid-overwrite", "versions", "--single-writer"],
+    );
+    assert!(sandbox.world().calls().is_empty());
+    run(sync_to(&sandbox, &versioned, &lake).arg("--single-writer")).expect_code(0);
+    read(&versioned, &["verify", "--deep", "--lake", &lake]).expect_code(0);
+}
+
 #[test]
 fn a_store_without_conditional_put_needs_a_single_writer() {
     let (sandbox, server) = (erp(120, 30, "2026-06-30 23:59:59"), S3Server::start());
@@ -126,4 +156,38 @@ fn a_store_without_conditional_put_needs_a_single_writer() {
     read(&server, &["verify", "--deep", "--lake", &lake]).expect_code(0);
     let local = LakeDir::of(&server.folder(&bucket).join("lake"));
     check_with_readers(&sandbox, &local, sandbox.world().lock().journal().versions());
+}
+
+/// What a run asks of a store does not grow with the log: opening reads one checkpoint and what came after it.
+#[test]
+fn a_run_asks_a_store_for_little_whatever_the_age_of_the_log() {
+    let (sandbox, server) = (erp(300, 40, "2026-06-30 23:59:59"), S3Server::start());
+    let lake = format!("s3://{}/lake", server.bucket());
+    let requests = |to: &str| {
+        let before = server.requests();
+        let mut command = program_at(&sandbox);
+        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
+        command.args(["--from", "2026-05-21", "--to", to, "--compact", "off"]);
+        let summary = run(&mut command).expect_code(0).json();
+        (server.requests() - before, summary["windows"].as_u64().unwrap())
+    };
+    let median = |counts: &[u32]| {
+        let mut counts = counts.to_vec();
+        counts.sort_unstable();
+        counts[counts.len() / 2]
+    };
+    let (mut landing, mut idle) = (Vec::new(), Vec::new());
+    for day in 22..=31 {
+        for hour in [0, 6, 12, 18] {
+            let to = format!("2026-05-{day} {hour:02}:30:00");
+            let (count, windows) = requests(&to);
+            assert_eq!(windows, 1);
+            landing.push(count);
+            idle.push(requests(&to).0);
+        }
+    }
+    println!("requests of runs that land a window {landing:?}, of runs that fetch nothing {idle:?}");
+    let (young, old) = (&landing[1..20], &landing[20..]);
+    assert!(median(young) <= 18 && median(old) <= 18, "{landing:?}");
+    assert!(idle[1..].iter().all(|count| *count <= 8), "{idle:?}");
 }

@@ -277,10 +277,7 @@ fn death_between_intent_and_result_is_shown_and_settled() {
             assert_eq!(results(&lake), ["not_stopped", "stopped"]);
         }
         assert_eq!(status(&lake)["pending_stops"], json!([]), "{point}");
-        assert!(
-            lake.files().iter().all(|name| !name.starts_with("_staging") && !name.starts_with("_lease")),
-            "{point}"
-        );
+        assert!(lake.files().iter().all(|name| !name.starts_with("_staging")) && lake.lease_is_free(), "{point}");
         verify(&lake);
     }
 }

@@ -151,13 +151,13 @@ async fn read_log(store: &Store) -> Log {
     for object in listed.into_iter().filter(|object| !object.path.contains("/_checkpoint/")) {
         let manifest = Manifest::from_bytes(&store.get(&object.path).await.unwrap().unwrap(), &object.path).unwrap();
         if let Some(intent) = manifest.intent {
-            times.insert(manifest.commit, intent.requested_at.unix());
+            times.insert(manifest.id, intent.requested_at.unix());
             for number in intent.numbers {
                 let told = log.told.entry((intent.requested_at.unix(), number)).or_default();
                 told.intents += 1;
             }
         }
-        for result in manifest.results {
+        for result in manifest.commits.into_iter().flat_map(|commit| commit.results) {
             log.results += 1;
             log.told
                 .get_mut(&(times[&result.intent], result.number))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use wdt_lake::sandbox::Quantity;
+use wdt_lake::sandbox::{Quantity, Requisition};
 
 use crate::support::{LakeDir, Said, at, erp, program, run, sync};
 
@@ -35,7 +35,7 @@ fn object(lake: &LakeDir, start: &str, end: &str) -> PathBuf {
 }
 
 fn manifest(lake: &LakeDir, number: u64) -> PathBuf {
-    lake.path().join(format!("_manifest/account=sandbox/{number:020}.json"))
+    lake.path().join(format!("_manifest/account=sandbox/{:016}/{number:020}.json", number / 10_000))
 }
 
 /// Edits the text of a manifest.
@@ -98,6 +98,7 @@ fn a_refreshed_lake_has_no_defect() {
         for number in numbers {
             world.edit_at(&number, at("2026-07-01 10:00:00"), |requisition| requisition.remark = "late".into());
         }
+        world.add_as_is(Requisition::plain(8_000_001, "LATE", at("2026-06-20 00:00:00")));
     }
     sync(&sandbox, &lake, &["--to", "2026-07-02", "--lookback", "30d"]).expect_code(0);
     let manifests = lake.manifests();
@@ -150,16 +151,16 @@ fn swapped_files_are_found() {
 fn an_edited_manifest_is_found() {
     let lake = lake();
     let path = manifest(&lake, 1);
-    edit(&path, |manifest| manifest["proof"]["calls"] = 77.into());
+    edit(&path, |manifest| manifest["walk"]["proof"]["calls"] = 77.into());
     assert_eq!(assert_found(&lake, &path, "its successor"), 1);
     // Nobody vouches for the newest one, but what it says of rows must hold.
     let lake = self::lake();
     let path = manifest(&lake, lake.manifests().len() as u64);
-    edit(&path, |manifest| manifest["proof"]["rows_landed"] = 1.into());
+    edit(&path, |manifest| manifest["walk"]["proof"]["rows_landed"] = 1.into());
     assert_found(&lake, &path, "its proof counts 1");
     let lake = self::lake();
     let path = manifest(&lake, lake.manifests().len() as u64);
-    edit(&path, |manifest| manifest["files"][0]["rows"] = 1.into());
+    edit(&path, |manifest| manifest["commits"][0]["files"][0]["rows"] = 1.into());
     assert_found(
         &lake,
         &lake.path().join(lake.manifests().last().unwrap()["files"][0]["path"].as_str().unwrap()),
@@ -168,7 +169,7 @@ fn an_edited_manifest_is_found() {
     let lake = self::lake();
     let path = manifest(&lake, 2);
     edit(&path, |manifest| manifest["surplus"] = 1.into());
-    assert_found(&lake, &path, "fields or values that format 0.9 does not have");
+    assert_found(&lake, &path, "fields or values that format 0.10 does not have");
 }
 
 #[test]
@@ -176,7 +177,11 @@ fn a_manifest_that_overlaps_is_found() {
     let lake = lake();
     let number = lake.manifests().len() as u64;
     let path = manifest(&lake, number);
-    edit(&path, |manifest| manifest["window"]["start"] = "2026-06-01T00:00:00+08:00".into());
+    edit(&path, |manifest| {
+        let start = Value::from("2026-06-01T00:00:00+08:00");
+        manifest["walk"]["window"]["start"] = start.clone();
+        manifest["commits"][0]["window"]["start"] = start;
+    });
     assert_found(&lake, &path, "is already committed");
 }
 
@@ -205,6 +210,7 @@ fn a_removed_manifest_is_found() {
 fn a_gap_of_numbers_is_found() {
     let lake = lake();
     let manifests = lake.manifests().len() as u64;
+    std::fs::create_dir_all(manifest(&lake, 99_999_999).parent().unwrap()).unwrap();
     std::fs::copy(manifest(&lake, manifests), manifest(&lake, 99_999_999)).unwrap();
     let first_missing = manifest(&lake, manifests + 1);
     assert_found(&lake, &first_missing, "and those up to number 99999998 are missing");

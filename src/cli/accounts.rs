@@ -4,8 +4,11 @@
 //! one. What is typed with a command goes before what the file says.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::config::{AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed};
+use crate::config::{
+    AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
+};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::home;
@@ -93,6 +96,19 @@ impl ConfigArgs {
                     [env::ACCOUNT, env::SID].into_iter().filter_map(variable).map(|text| text.trim().to_owned());
                 named.filter(|text| !text.is_empty()).take(1).filter_map(|text| text.parse().ok()).collect()
             }
+        }
+    }
+}
+
+impl ConfigArgs {
+    /// How long the files of removed commits of an account are kept, where that is set.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+        match self.read()?.filter(|file| !file.accounts().is_empty()) {
+            Some(file) => {
+                let own = file.accounts().iter().find(|one| one.name() == account);
+                Ok(own.and_then(|own| own.terms().keep_removed))
+            }
+            None => keep_removed_of(variable(env::KEEP_REMOVED)),
         }
     }
 }

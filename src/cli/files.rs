@@ -2,24 +2,20 @@
 
 use serde_json::json;
 
-use super::lake::LakeArgs;
-use crate::error::{Error, Result, exit};
-use crate::log::{Lake, Table};
+use super::lake::{LakeArgs, TableName};
+use crate::error::{Result, exit};
+use crate::log::Lake;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// `purchase_apply`, `purchase_apply_detail` or `stop_reference`.
-    #[arg(value_name = "TABLE")]
-    table: String,
+    #[command(flatten)]
+    table: TableName,
     #[command(flatten)]
     lake: LakeArgs,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let table = Table::from_name(&args.table).ok_or_else(|| {
-        let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
-        Error::usage(format!("there is no table `{}`", args.table)).hint(format!("the tables are {}", names.join(", ")))
-    })?;
+    let table = args.table.get()?;
     let lake = args.lake.open()?;
     let mut files = Vec::new();
     for account in lake.accounts().await? {

@@ -1,11 +1,13 @@
 //! What the commands that read a lake share: which lake, whose part of it, and in what form they answer.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::accounts::{ConfigArgs, LakeUri};
 use crate::error::{Error, Result};
 use crate::id::AccountName;
-use crate::log::{Lake, accounts};
+use crate::log::{Lake, Table, accounts};
 use crate::store::{Access, Store};
 
 /// How many accounts that are not listed are asked for, beside others that are.
@@ -20,12 +22,36 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Whether the answer is to be JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the answer in the wanted form. An empty text is no line.
     pub(super) fn print(&self, to_json: impl FnOnce() -> Value, to_text: impl FnOnce() -> String) {
         let answer = if self.json { to_json().to_string() } else { to_text() };
         if !answer.is_empty() {
             super::print(&answer);
         }
+    }
+}
+
+/// Which table is read.
+#[derive(Debug, clap::Args)]
+pub(super) struct TableName {
+    /// `purchase_apply`, `purchase_apply_detail` or `stop_reference`.
+    #[arg(value_name = "TABLE")]
+    table: String,
+}
+
+impl TableName {
+    /// The table of this name.
+    pub(super) fn get(&self) -> Result<Table> {
+        Table::from_name(&self.table).ok_or_else(|| {
+            let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
+            Error::usage(format!("there is no table `{}`", self.table))
+                .hint(format!("the tables are {}", names.join(", ")))
+        })
     }
 }
 
@@ -46,9 +72,26 @@ pub(super) struct LakeArgs {
 impl LakeArgs {
     /// Opens the lake.
     pub(super) fn open(&self) -> Result<OpenedLake> {
+        self.open_for(Access::Read)
+    }
+
+    /// Opens the lake to read it, or to write it as well.
+    pub(super) fn open_for(&self, access: Access) -> Result<OpenedLake> {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
-        Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, Access::Read)?, wanted, known })
+        Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, access)?, wanted, known })
+    }
+}
+
+impl LakeArgs {
+    /// Opens the lake to write it.
+    pub(super) fn open_to_write(&self) -> Result<Store> {
+        Store::open(&self.lake.find(&self.config)?, Access::Write)
+    }
+
+    /// How long the files of removed commits of an account are kept, where that is set.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+        self.config.keep_removed(account)
     }
 }
 

@@ -4,9 +4,14 @@
 //! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
+mod audit;
+mod audit_text;
+mod changes;
 mod check;
+mod compact;
 mod demo;
 mod doctor;
+mod expire;
 mod files;
 mod get;
 mod lake;
@@ -15,6 +20,7 @@ mod plan;
 mod progress;
 mod render;
 mod replay;
+mod runs;
 mod sandbox;
 mod schema;
 mod side_by_side;
@@ -34,7 +40,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::output::print;
-use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_warning};
+use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
@@ -58,9 +64,9 @@ Any number of accounts, and the lake, by a file: --config, else WDT_CONFIG, else
 A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
 and other AWS_* names; see the README, \"Lakes on S3\".
 
-Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records or with stops that are
-not known to have stopped, 4 credentials or address refused, 5 gateway unavailable, 6 lake unavailable, held or in
-conflict, 7 incomplete (safe to run again), 8 defect found.";
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are
+not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake
+unavailable, held or in conflict, 7 incomplete (safe to run again), 8 defect found.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -74,16 +80,26 @@ enum Command {
     Check(check::Args),
     /// Ask the ERP for requisitions by number and print them.
     Get(get::Args),
+    /// Compare random windows and old open requisitions with the ERP; exit code 3 when something differs.
+    Audit(audit::Args),
     /// Stop partly referenced requisitions, with every outcome on record; flagship only.
     Stop(stop::Args),
     /// Rebuild a lake without the ERP, from pages that were kept.
     Replay(replay::Args),
+    /// Put the small commits of a lake together; `sync` does so at its end.
+    Compact(compact::Args),
+    /// Remove whole months from a lake; requisitions that are still open stay.
+    Expire(expire::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
     Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
+    /// Write the rows of a table that are new since a token, and print the next token.
+    Changes(changes::Args),
+    /// List the runs that committed, the newest first.
+    Runs(runs::Args),
     /// Print SQL that makes views of a lake's latest state.
     Views(views::Args),
     /// Find out what the store of a lake can do.
@@ -141,9 +157,12 @@ impl Command {
                 | Self::Get(_)
                 | Self::Status(_)
                 | Self::Files(_)
+                | Self::Changes(_)
+                | Self::Runs(_)
                 | Self::Views(_)
                 | Self::Schema(_)
                 | Self::Verify(_)
+                | Self::Audit(_)
                 | Self::Check(_)
                 | Self::Doctor(_)
         )
@@ -170,11 +189,16 @@ fn run(command: Command) -> Result<u8> {
             Command::Plan(args) => Box::pin(plan::run(&args)).await,
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
+            Command::Audit(args) => Box::pin(audit::run(&args)).await,
             Command::Stop(args) => Box::pin(stop::run(&args)).await,
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
+            Command::Compact(args) => Box::pin(compact::run(&args)).await,
+            Command::Expire(args) => Box::pin(expire::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
+            Command::Changes(args) => Box::pin(changes::run(&args)).await,
+            Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
             Command::Schema(args) => schema::run(&args),

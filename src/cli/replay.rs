@@ -41,7 +41,7 @@ pub(super) struct Args {
     /// Wait for another run on the same account instead of stopping with exit code 6.
     #[arg(long)]
     wait: bool,
-    /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
     /// The memory that the run may take, the program itself included. More makes fewer and larger files of page files.

@@ -1,13 +1,13 @@
-//! `wdt-lake status`: what a lake covers and holds, account by account.
+//! `wdt-lake status`: what a lake covers and holds, and when runs ended, account by account.
 
 use serde_json::{Value, json};
 
 use super::lake::LakeArgs;
 use super::render;
 use crate::error::{Result, exit};
-use crate::land::{Leftovers, leftovers};
+use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
-use crate::time::Window;
+use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
 #[derive(Debug, clap::Args)]
@@ -16,24 +16,64 @@ pub(super) struct Args {
     lake: LakeArgs,
 }
 
+/// What is shown of an account.
+struct Account {
+    lake: Lake,
+    leftovers: Leftovers,
+    last_run: LastRun,
+}
+
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
     let mut shown = Vec::new();
-    for account in lake.accounts().await? {
-        let part = Lake::open(lake.store.clone(), account).await?;
-        let leftovers = leftovers(&part).await?;
-        shown.push((part, leftovers));
+    for name in lake.accounts().await? {
+        // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.
+        let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
+        let part = Lake::open(lake.store.clone(), name).await?;
+        let leftovers = leftovers(&part, SystemClock.now()).await?;
+        shown.push(Account { lake: part, leftovers, last_run });
     }
     let to_json = || {
-        let accounts: Vec<Value> = shown.iter().map(|(part, leftovers)| to_json(part, leftovers)).collect();
+        let accounts: Vec<Value> = shown.iter().map(to_json).collect();
         json!({"command": "status", "lake": lake.store.root(), "accounts": accounts})
     };
     let to_text = || match &*shown {
         [] => "the lake is empty".to_owned(),
-        shown => shown.iter().map(|(part, leftovers)| to_text(part, leftovers)).collect::<Vec<_>>().join("\n\n"),
+        shown => shown.iter().map(to_text).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
     Ok(exit::DONE)
+}
+
+impl Account {
+    /// The last second of modified time that the ERP is known to have been asked for.
+    fn checked_until(&self) -> Option<BeijingTime> {
+        let asked = self.last_run.last_end.as_ref().and_then(|end| end.checked_until);
+        self.lake.coverage().span().map(Window::end).max(asked)
+    }
+
+    /// When a sync last ended that left no gap in its range.
+    fn last_success_at(&self) -> Option<BeijingTime> {
+        self.last_run.last_end.as_ref().and_then(|end| end.succeeded_at)
+    }
+
+    /// Whether the last end that is known is that of the last run: no other has begun or has written to the log since.
+    fn is_last(&self, end: &CleanEnd) -> bool {
+        let newest = self.lake.state().newest().map(|newest| newest.number);
+        self.last_run.at_work.is_none() && self.last_run.clean_end.as_ref() == Some(end) && end.newest == newest
+    }
+}
+
+/// The covered seconds whose rows are not kept any more.
+fn expired(lake: &Lake) -> &[Window] {
+    lake.state().expired().map(|(_, live)| &*live.expired).unwrap_or_default()
+}
+
+/// The covered seconds whose rows are kept.
+fn kept_coverage(lake: &Lake) -> Coverage {
+    let mut coverage = lake.coverage().clone();
+    expired(lake).iter().for_each(|range| coverage.remove(*range));
+    coverage
 }
 
 /// The seconds that are missing between the first one that was ever asked for and the last covered one.
@@ -43,15 +83,23 @@ fn gaps(lake: &Lake) -> Vec<Window> {
     wanted.map(|wanted| lake.coverage().gaps(wanted)).unwrap_or_default()
 }
 
-fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
+fn to_json(account: &Account) -> Value {
+    let Account { lake, leftovers, last_run } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
         "edition": lake.state().binding().map(|binding| binding.edition),
         "sid": lake.state().binding().map(|binding| &binding.sid),
         "host": lake.state().binding().map(|binding| &binding.host),
-        "coverage": lake.coverage().windows().iter().map(window).collect::<Vec<_>>(),
+        "coverage": kept_coverage(lake).windows().iter().map(window).collect::<Vec<_>>(),
         "gaps": gaps(lake).iter().map(window).collect::<Vec<_>>(),
+        "expired": expired(lake).iter().map(window).collect::<Vec<_>>(),
+        "checked_until": account.checked_until(),
+        "last_success_at": account.last_success_at(),
+        "last_end": last_run.last_end.as_ref().map(|end| json!({
+            "run": end.run, "ended_at": end.ended_at, "is_last": account.is_last(end),
+        })),
+        "at_work": last_run.at_work.map(|(run, seen_at)| json!({"run": run, "seen_at": seen_at})),
         "rows": {
             "purchase_apply": lake.rows(Table::PurchaseApply),
             "purchase_apply_detail": lake.rows(Table::PurchaseApplyDetail),
@@ -67,6 +115,8 @@ fn to_json(lake: &Lake, leftovers: &Leftovers) -> Value {
         })),
         "unfinished_commits": leftovers.unfinished.len(),
         "files_to_delete": leftovers.deletable.len(),
+        "kept_objects": leftovers.kept.len(),
+        "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
     })
 }
@@ -76,7 +126,8 @@ fn state(held: &PendingStop) -> &'static str {
     if held.is_unknown { "unknown" } else { "open" }
 }
 
-fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
+fn to_text(account: &Account) -> String {
+    let Account { lake, leftovers, .. } = account;
     let mut lines = vec![match lake.state().binding() {
         Some(binding) => {
             format!("{} ({} edition, sid {}, {})", lake.account(), binding.edition, binding.sid, binding.host)
@@ -84,6 +135,7 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
         None => lake.account().to_string(),
     }];
     lines.extend(covered(lake));
+    lines.extend(runs(account));
     lines.extend(held(lake));
     lines.extend(pending(lake));
     if let Some(last) = lake.state().last() {
@@ -95,6 +147,41 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
             last.run
         ));
     }
+    lines.extend(left(leftovers));
+    lines.join("\n")
+}
+
+/// When runs ended, as far as that is known, and how far they asked.
+fn runs(account: &Account) -> Vec<String> {
+    let checked = account.checked_until().map(|until| format!("  checked     until {until}"));
+    let mut lines: Vec<String> = checked.into_iter().collect();
+    lines.push(match account.last_success_at() {
+        Some(at) => format!("  succeeded   at {at}"),
+        None => "  succeeded   not known".to_owned(),
+    });
+    if let Some((run, seen_at)) = account.last_run.at_work {
+        lines.push(format!("  at work     run {run}, seen at {seen_at}"));
+        return lines;
+    }
+    lines.push(match &account.last_run.last_end {
+        Some(end) if account.is_last(end) => format!("  last run    ended at {} (run {})", end.ended_at, end.run),
+        Some(end) => {
+            format!("  last run    its end is not known; the one before ended at {} (run {})", end.ended_at, end.run)
+        }
+        None => "  last run    its end is not known".to_owned(),
+    });
+    lines
+}
+
+/// Objects beside the committed set.
+fn left(leftovers: &Leftovers) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (false, Some(until)) = (leftovers.kept.is_empty(), leftovers.kept_until) {
+        lines.push(format!(
+            "  kept        {} of removed commits until {until}: a bare glob counts their rows beside those in their place",
+            plural(leftovers.kept.len() as u64, "object")
+        ));
+    }
     if !leftovers.unfinished.is_empty() {
         lines.push(format!(
             "  unfinished  {}: a run is at work, or one died; the next writing command clears it",
@@ -102,19 +189,22 @@ fn to_text(lake: &Lake, leftovers: &Leftovers) -> String {
         ));
     }
     lines.extend(leftovers.untracked.iter().map(|name| format!("  untracked   {}", render::name(name))));
-    lines.join("\n")
+    lines
 }
 
 fn covered(lake: &Lake) -> Vec<String> {
     let listed =
         |windows: &[Window]| windows.iter().map(Window::to_string).collect::<Vec<_>>().join("\n              ");
-    let mut lines = match lake.coverage().windows() {
+    let mut lines = match kept_coverage(lake).windows() {
         [] => vec!["  covers      nothing yet".to_owned()],
         windows => vec![format!("  covers      {}", listed(windows))],
     };
     let gaps = gaps(lake);
     if !gaps.is_empty() {
         lines.push(format!("  gaps        {}", listed(&gaps)));
+    }
+    if !expired(lake).is_empty() {
+        lines.push(format!("  expired     {}", listed(expired(lake))));
     }
     lines
 }
@@ -131,7 +221,7 @@ fn held(lake: &Lake) -> Vec<String> {
     }
     if lake.quarantined() > 0 {
         lines.push(format!("  quarantine  {}", plural(lake.quarantined(), "record")));
-        let files = lake.with_quarantine().filter_map(|(_, live)| live.quarantine.as_ref());
+        let files = lake.with_quarantine().flat_map(|(_, live)| &live.quarantine);
         lines.extend(files.map(|file| format!("              {} in {}", file.rows, lake.store().uri(&file.path))));
     }
     lines
@@ -148,4 +238,88 @@ fn pending(lake: &Lake) -> Vec<String> {
         stops.iter().map(|(number, stop)| format!("              {number} of {}: {}", stop.requested_at, state(stop))),
     );
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RunId;
+    use crate::land::testing::{bare, binding, commit_of_kind, covering, window};
+    use crate::log::read::ManifestNames;
+    use crate::log::{CommitKind, Layout, LogState, Manifest, Sha256};
+    use crate::store::Store;
+
+    fn at(second: i64) -> BeijingTime {
+        window(second, second).start()
+    }
+
+    /// A lake of which the first seconds have expired, and a commit stands behind a gap.
+    fn with_expired() -> Account {
+        let mut state = LogState::new(binding().name);
+        let old = Manifest { wanted_from: Some(at(0)), ..covering(&state, CommitKind::Sync, window(0, 9)) };
+        state.apply(&old, Sha256::of(b"1")).expect("follows");
+        let mut expire = bare(&state);
+        let commit = commit_of_kind(expire.id, CommitKind::Expire, None, vec![]);
+        expire.commits.push(crate::log::Commit { expired: vec![window(0, 29)], ..commit });
+        let expire = Manifest { removes: vec![old.id], keep_until: Some(at(90_000)), ..expire };
+        state.apply(&expire, Sha256::of(b"2")).expect("follows");
+        let new = covering(&state, CommitKind::Sync, window(60, 69));
+        state.apply(&new, Sha256::of(b"3")).expect("follows");
+        let kept = vec!["purchase_apply/x.parquet".to_owned()];
+        Account {
+            lake: Lake::of(Store::memory(), Layout::new(binding().name), state, ManifestNames::Plain),
+            leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
+            last_run: LastRun::default(),
+        }
+    }
+
+    #[test]
+    fn what_has_expired_is_told_from_what_is_covered() {
+        let account = with_expired();
+        let text = to_text(&account);
+        for line in [
+            format!("  covers      {}", window(60, 69)),
+            format!("  gaps        {}", window(30, 59)),
+            format!("  expired     {}", window(0, 29)),
+            format!("  kept        1 object of removed commits until {}: ", at(90_000)),
+        ] {
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        let json = to_json(&account);
+        let shown = |window: Window| json!([{"start": window.start(), "end": window.end()}]);
+        assert_eq!((&json["coverage"], &json["expired"]), (&shown(window(60, 69)), &shown(window(0, 29))));
+        assert_eq!((&json["kept_objects"], &json["kept_until"]), (&1.into(), &json!(at(90_000))));
+    }
+
+    #[test]
+    fn the_end_of_the_last_run_is_known_only_while_nothing_came_after_it() {
+        let mut account = with_expired();
+        assert_eq!(account.checked_until(), Some(at(69)), "what is covered was asked for");
+        assert!(to_text(&account).contains("last run    its end is not known"));
+        let end = |newest| CleanEnd {
+            run: RunId::generate(),
+            ended_at: at(500),
+            newest: Some(newest),
+            last_sweep: at(500),
+            checked_until: Some(at(400)),
+            succeeded_at: Some(at(300)),
+        };
+        for (newest, ended, at_work, is_last) in
+            [(3, true, false, true), (2, true, false, false), (3, false, false, false), (3, true, true, false)]
+        {
+            let end = end(newest);
+            account.last_run = LastRun {
+                clean_end: ended.then(|| end.clone()),
+                last_end: Some(end.clone()),
+                at_work: at_work.then(|| (end.run, at(600))),
+            };
+            let json = to_json(&account);
+            assert_eq!(json["last_end"], json!({"run": end.run, "ended_at": at(500), "is_last": is_last}));
+            assert_eq!((&json["checked_until"], &json["last_success_at"]), (&json!(at(400)), &json!(at(300))));
+            let text = to_text(&account);
+            assert!(text.contains(&format!("  checked     until {}\n  succeeded   at {}", at(400), at(300))), "{text}");
+            assert_eq!(text.contains("last run    ended at"), is_last, "{text}");
+            assert_eq!(text.contains("at work"), at_work, "{text}");
+        }
+    }
 }

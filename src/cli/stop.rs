@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::RunId;
 use crate::log::{Lake, StopOutcome};
 use crate::pipeline::{self, Known, LakeWord, StopOptions};
-use crate::stop::{CallMade, Numbers, Planned, StopFinding, StopReport, Told, read_lines, reason};
+use crate::stop::{CallMade, EarlierStops, Numbers, Planned, StopFinding, StopReport, Told, read_lines, reason};
 use crate::store::{Access, Store};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{some_span, span};
@@ -63,7 +63,7 @@ pub(super) struct Args {
     /// stopped.
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = span)]
     margin: Duration,
-    /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
     #[command(flatten)]
@@ -96,13 +96,16 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         super::print_warning(&format!("{number} was given more than once, and counts once"));
     }
     let now = SystemClock.now();
-    let plan = pipeline::plan_stops(&numbers, lake.as_ref(), &known, word, now);
+    let earlier = match &lake {
+        Some(lake) => EarlierStops::of(lake, numbers.list()).await?,
+        None => EarlierStops::default(),
+    };
+    let plan = pipeline::plan_stops(&numbers, lake.as_ref(), &earlier, &known, word, now);
     if !args.yes {
         let is_lake_heard =
             word == LakeWord::Counts && lake.as_ref().is_some_and(|lake| pipeline::knows_present(lake, now));
-        let stops = lake.map(|lake| lake.state().stops().clone()).unwrap_or_default();
-        let (account, numbers, known, stops, plan, terms) = (&account, &numbers, &known, &stops, &plan, terms.stops);
-        let preview = Preview { account, numbers, known, stops, plan, terms, is_lake_heard };
+        let (account, numbers, known, earlier, plan) = (&account, &numbers, &known, &earlier, &plan);
+        let preview = Preview { account, numbers, known, earlier, plan, terms: terms.stops, is_lake_heard };
         super::print(&if args.json { preview.to_json().to_string() } else { preview.to_text() });
         return Ok(exit::DONE);
     }

@@ -15,7 +15,7 @@ use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
 use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
-use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, parse_user_time};
+use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
 
 #[derive(Debug, clap::Args)]
@@ -30,27 +30,79 @@ pub(super) struct Args {
     /// Walk the newest so much of the coverage again: for an ERP that writes into the past. Off by default.
     #[arg(long, value_name = "DURATION", value_parser = some_span)]
     lookback: Option<Duration>,
-    /// Walk the windows again that hold quarantined records.
+    /// Walk the seconds again in which quarantined records lie.
     #[arg(long)]
     refresh_quarantined: bool,
+    /// Read a range anew and replace what the lake holds of it: FROM..TO, times as of --from and --to, both included.
+    /// Expired months come back, and damaged files are replaced.
+    #[arg(long, value_name = "FROM..TO", value_parser = rewalk_range,
+          conflicts_with_all = ["from", "to", "lookback", "refresh_quarantined"])]
+    rewalk: Option<Window>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
     #[arg(long)]
     wait: bool,
-    /// The store knows no conditional put (Alibaba OSS), and no other run writes this lake at the same time.
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
     /// The memory that the run may take, the program itself and all accounts included. Pages above it wait on disk, in
-    /// TMPDIR; a window that is walked again is put together in memory, whatever it takes.
+    /// TMPDIR; what is walked again is put together in memory, fifty pages at a time.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
+    /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A
+    /// bare glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the
+    /// file says, else 0s].
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    keep_removed: Option<Duration>,
+    #[command(flatten)]
+    compact: CompactArgs,
     #[command(flatten)]
     calls: CallArgs,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Whether and how small commits are put together at the end.
+#[derive(Clone, Debug, clap::Args)]
+struct CompactArgs {
+    /// Put small commits together at the end of the run where it is worth it, or leave them.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = CompactWhen::Auto, help_heading = "Compaction")]
+    compact: CompactWhen,
+    /// After how long no more of them are begun in this run; the next one goes on.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = span, help_heading = "Compaction")]
+    compact_time: Duration,
+    #[command(flatten)]
+    target: TargetFileSize,
+}
+
+/// When a run puts small commits together.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CompactWhen {
+    /// At its end, where it is worth it.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// How large files are to be; shared by `sync` and `compact`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TargetFileSize {
+    /// How large the files are to be that small ones are put together in.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, help_heading = "Compaction")]
+    pub(super) target_file_size: u64,
+}
+
+impl CompactArgs {
+    /// How long, if at all.
+    fn time(&self) -> Option<Duration> {
+        match self.compact {
+            CompactWhen::Auto => Some(self.compact_time),
+            CompactWhen::Off => None,
+        }
+    }
 }
 
 /// Which lake, and what of the ERP it should cover; shared by `sync` and `plan`.
@@ -143,13 +195,29 @@ impl Args {
             calls,
             max_quarantine: self.max_quarantine,
             lookback: self.lookback,
+            rewalk: self.rewalk,
             again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+            compact_time: self.compact.time(),
+            target_file_bytes: self.compact.target.target_file_size,
+            keep_removed: self.keep_removed.or(terms.keep_removed).unwrap_or_default(),
             ..SyncOptions::default()
         })
     }
+}
+
+/// Reads `FROM..TO`: two times as `--from` and `--to` take them, both included.
+fn rewalk_range(text: &str) -> Result<Window, String> {
+    let (from, to) =
+        text.split_once("..").ok_or_else(|| "write FROM..TO, for example 2026-01-01..2026-01-31".to_owned())?;
+    let read = |text, means| {
+        parse_user_time(text, means)
+            .map_err(|error| format!("{error}; {}", error.hint_text().unwrap_or("that is no time")))
+    };
+    let (from, to) = (read(from, DateMeans::FirstSecond)?, read(to, DateMeans::LastSecond)?);
+    Window::new(from, to).ok_or_else(|| format!("the range ends at {to}, before it starts at {from}"))
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {

@@ -10,7 +10,7 @@ use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::Error;
 use crate::id::AccountName;
-use crate::pipeline::{SyncReport, Tried};
+use crate::pipeline::{Compacted, Damage, SyncReport, Tried};
 use crate::transform::Remarks;
 use crate::units::{plural, thousands};
 
@@ -57,6 +57,13 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "range": report.range.map(window),
         "windows": report.windows,
         "refreshed": report.refreshed,
+        "rewalked": report.rewalked,
+        "damaged": report.damage.iter().map(|damage| json!({
+            "objects": damage.objects,
+            "window": window(damage.window),
+            "rows": by_table(damage.rows),
+            "rows_read_again": by_table(damage.read),
+        })).collect::<Vec<_>>(),
         "rows": {"purchase_apply": report.tally.headers, "purchase_apply_detail": report.tally.details, "quarantined": report.tally.quarantined},
         "unreadable_times": report.remarks.unreadable_times,
         "landed_with_and_without_id": report.remarks.with_and_without_id,
@@ -64,6 +71,7 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "calls": report.calls,
         "files": report.tally.files,
         "parquet_bytes": report.tally.bytes,
+        "compacted": compacted_json(&report.compacted),
         "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().map(error_json),
@@ -71,6 +79,38 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "wall_s": seconds(report.elapsed),
         "exit_code": report.exit_code(),
     })
+}
+
+/// What was put together.
+pub(super) fn compacted_json(compacted: &Compacted) -> Value {
+    let Compacted { commits, into, files_removed, files_written, bytes_written, left } = compacted;
+    json!({
+        "commits": commits,
+        "into": into,
+        "files_removed": files_removed,
+        "files_written": files_written,
+        "bytes_written": bytes_written,
+        "steps_left": left,
+    })
+}
+
+/// The same in words, where something was.
+pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
+    let Compacted { commits, into, files_removed, files_written, left, .. } = *compacted;
+    let rest = if left > 0 { ", more is left for the next run" } else { "" };
+    (into > 0).then(|| {
+        format!(
+            "  {} put together in {}, {} in {}{rest}",
+            plural(commits, "commit"),
+            thousands(into),
+            plural(files_removed, "file"),
+            thousands(files_written)
+        )
+    })
+}
+
+fn by_table([headers, details]: [u64; 2]) -> Value {
+    json!({"purchase_apply": headers, "purchase_apply_detail": details})
 }
 
 /// Seconds to the millisecond.
@@ -87,7 +127,8 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     };
     let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
     if is_idle {
-        return format!("{account}: {range} (Beijing time) is covered already: no call was made");
+        let covered = format!("{account}: {range} (Beijing time) is covered already: no call was made");
+        return std::iter::once(covered).chain(compacted_text(&report.compacted)).collect::<Vec<_>>().join("\n");
     }
     let sum = format!(", real_num sums to {}", render::decimal(report.tally.real_num_scaled));
     let (of_headers, of_details) = match edition {
@@ -112,15 +153,30 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     lines.join("\n")
 }
 
+/// What was damaged, and what came back.
+fn damaged(damage: &Damage) -> String {
+    let Damage { objects, window, rows: [headers, details], read: [headers_read, details_read] } = damage;
+    let shown: Vec<String> = objects.iter().map(|name| format!("`{name}`")).collect();
+    let told = if damage.has_lost() { "NOT ALL CAME BACK" } else { "replaced" };
+    format!(
+        "  damaged: {}, {told}: {window} held {headers} and {details} rows, {headers_read} and {details_read} were read again",
+        shown.join(", ")
+    )
+}
+
 /// What of a run is worth a line.
 fn remarks(report: &SyncReport) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
     if report.refreshed > 0 {
         lines.push(format!(
             "  {} walked again, rows that left the ERP's windows carried over",
             plural(report.refreshed, "window")
         ));
     }
+    if report.rewalked > 0 {
+        lines.push(format!("  {} read anew and replaced", plural(report.rewalked, "window")));
+    }
+    lines.extend(report.damage.iter().map(damaged));
     if report.tally.quarantined > 0 {
         lines.push(format!(
             "  {} quarantined: see _quarantine/ in the lake",

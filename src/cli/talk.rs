@@ -86,6 +86,14 @@ pub(super) fn print_hint(hint: &str) {
     let _ = writeln!(io::stderr().lock(), "hint: {hint}");
 }
 
+/// Something to know that is no data of the command: its name and what it is.
+pub(super) fn print_note(name: &str, value: &str) {
+    if is_json() {
+        return say("INFO", json!({"message": format!("{name}: {value}")}));
+    }
+    let _ = writeln!(io::stderr().lock(), "{name}: {value}");
+}
+
 pub(super) fn print_warning(warning: &str) {
     if is_json() {
         return say("WARN", json!({"message": warning}));

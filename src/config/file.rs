@@ -25,8 +25,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, env,
-    name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
+    env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ use crate::time::{DateMeans, parse_user_time};
 pub(crate) const DEFAULT_PATH: &str = "wdt-lake.toml";
 
 const TOP: [&str; 2] = ["lake", "account"];
-const ACCOUNT: [&str; 14] = [
+const ACCOUNT: [&str; 15] = [
     "name",
     "edition",
     "environment",
@@ -52,6 +52,7 @@ const ACCOUNT: [&str; 14] = [
     "refusals",
     "allow_stop",
     "max_stops",
+    "keep_removed",
 ];
 /// What people write who put the secret itself into the file.
 const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "password"];
@@ -201,6 +202,7 @@ impl FileAccount {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
             },
+            keep_removed: keys.parsed("keep_removed", duration)?,
         };
         let appkey = keys.text("appkey")?.unwrap_or_default();
         let place = keys.page.place(Some(keys.span.clone()));
@@ -444,7 +446,7 @@ mod tests {
     fn no_value_and_no_odd_key_is_repeated() {
         const GOOD: &str = "lake = \"lake\"\n[[account]]\nname = \"acme\"\nedition = \"y\"\nsid = \"acme2\"\nappkey = \"k\"\n\
              secret_env = \"S\"\nenvironment = \"test\"\ncalls_per_minute = 9\nconcurrency = 2\nfrom = \"2026-01-01\"\n\
-             refusals = \"9=busy\"\nallow_stop = true\nmax_stops = 5\n";
+             refusals = \"9=busy\"\nallow_stop = true\nmax_stops = 5\nkeep_removed = \"15m\"\n";
         const MARKER: &str = "m4rk:er99z";
         assert!(ConfigFile::parse(GOOD, Path::new("x.toml")).is_ok());
         let lines: Vec<&str> = GOOD.lines().collect();

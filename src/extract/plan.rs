@@ -11,7 +11,7 @@ pub(crate) use super::day::Hours;
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// The longest span that the gateways allow: 2018-11-01 00:00:00 to 2018-11-30 23:59:59.
-const MAX_SPAN_SECONDS: u64 = 30 * 86_400;
+pub(crate) const MAX_SPAN_SECONDS: u64 = 30 * 86_400;
 
 /// A bulk import fills single seconds.
 const SHORTEST_OBSERVED_SECONDS: u64 = 3_600;

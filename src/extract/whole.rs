@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::budget::Budget;
 use super::cuts::Cuts;
+use super::plan::MAX_SPAN_SECONDS;
 use super::walk::{WalkOutcome, Walked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::Proof;
@@ -52,7 +53,14 @@ pub(crate) async fn walk_whole<P>(
     };
     let belongs = |piece: Window| wanted.intersect(piece) == Some(piece);
     let mut cuts = Cuts::default();
-    let mut todo = VecDeque::from([(window, Budget::default())]);
+    // A commit may cover a whole month, which is more than a gateway gives at once.
+    let mut todo = VecDeque::new();
+    let mut rest = Some(window);
+    while let Some(window) = rest {
+        let (piece, after) = window.split_at(MAX_SPAN_SECONDS);
+        todo.push_back((piece, Budget::default()));
+        rest = after;
+    }
     while let Some((piece, budget)) = todo.pop_front() {
         if whole.is_interrupted && at_interrupt == AtInterrupt::End {
             break;
@@ -95,4 +103,26 @@ pub(crate) fn contradicted() -> Error {
         "the gateway contradicts itself: the totals of its pieces sum above that of the window",
     )
     .hint("its totals do not count what its pages list: show this to the vendor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::BeijingTime;
+
+    #[tokio::test]
+    async fn no_piece_is_longer_than_a_gateway_allows() {
+        let at = |text| BeijingTime::parse(text).expect("a time");
+        let month = Window::new(at("2026-07-01 00:00:00"), at("2026-07-31 23:59:59")).expect("a window");
+        let mut asked = Vec::new();
+        let walk = async |piece: Window, _: &Budget| {
+            asked.push(piece.to_string());
+            let walked = Ok(Walked::Interrupted(None));
+            Ok(WalkOutcome { walked, first_total: None, extra_rows: None, is_contradicted: false })
+        };
+        walk_whole::<()>(month, month, 0, AtInterrupt::GoOn, walk).await.expect("walked");
+        let (first, rest) =
+            ("2026-07-01 00:00:00 .. 2026-07-30 23:59:59", "2026-07-31 00:00:00 .. 2026-07-31 23:59:59");
+        assert_eq!(asked, [first, rest]);
+    }
 }

@@ -10,6 +10,7 @@
 //! | `WDT_FUZZ_INPUTS` | how many inputs each target tries; a few seconds' worth by default |
 //! | `WDT_FUZZ_SECONDS` | how long each target tries instead |
 //! | `WDT_FUZZ_SEED` | where the random numbers begin; 1 by default |
+//! | `WDT_FUZZ_WRITE_SEEDS` | whether the seeds of manifests are written anew, after a change of the format |
 //!
 //! The targets are the modules `fuzz_tests` beside what they try. `WDT_FUZZ_INPUTS=10000000 cargo test --release --lib
 //! fuzz_tests:: -- --nocapture` tries as many as before a release.
@@ -18,7 +19,7 @@ mod mutate;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -103,8 +104,13 @@ fn say(text: &str) {
 }
 
 /// The inputs that a target begins with, in the order of their names.
+/// The folder of a target's inputs.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name)
+}
+
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
+    let folder = folder(name);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();

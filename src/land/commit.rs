@@ -18,28 +18,36 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::stage::{CommitOutcome, Committed, NewCommit, NewFile, Quarantine, Raw, StagedCommit, WrittenFile};
+use super::stage::{
+    CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
 use crate::log::append::{AppendOutcome, LogEnd, Patience};
 use crate::log::checkpoint::CheckpointPolicy;
 use crate::log::layout;
+use crate::log::manifest::commit_of;
+use crate::log::object;
 use crate::log::read::{self, ManifestNames};
-use crate::log::state::CommitRequest;
+use crate::log::state::Standing;
 use crate::log::{
-    Binding, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry, RawEntry,
-    Sha256, Table,
+    Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
+    RawEntry, Sha256, Table,
 };
-use crate::parquet::{EncodedFile, FileOrigin, encode};
-use crate::proof::Proof;
+use crate::parquet::{EncodedFile, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
+
+/// How many files whose rows are carried are open at once. Of more, groups are put together on local disk first.
+const MOST_OPEN: usize = 256;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
@@ -52,6 +60,10 @@ pub(crate) struct WriterOptions {
     pub wanted_from: Option<BeijingTime>,
     /// The version of the data contract.
     pub contract: FormatVersion,
+    /// How long the objects of removed and fenced commits are kept.
+    pub keep_removed: Duration,
+    /// The memory that merging carried rows may take, and how large their files are to be.
+    pub merge: MergeLimits,
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -64,6 +76,16 @@ pub(crate) struct Writer {
     log: Mutex<LogState>,
     names: ManifestNames,
     checkpoints: CheckpointPolicy,
+    /// Whether this run has added to the log.
+    has_added: AtomicBool,
+    /// Whether this run has tried if the store keeps writers apart.
+    is_probed: AtomicBool,
+    /// When this run has swept.
+    swept_at: OnceLock<BeijingTime>,
+    /// Whether something that this run should have deleted is still there.
+    has_left: AtomicBool,
+    /// Whether a manifest of this run may still arrive, where nothing keeps another one from its number.
+    has_lost_sight: AtomicBool,
     patience: Patience,
     encoder: Worker,
 }
@@ -83,7 +105,7 @@ impl Writer {
     /// The same, with a thread for its files that others may share.
     pub(crate) async fn encoding_on(encoder: Worker, store: Store, options: WriterOptions) -> Result<Self> {
         let layout = Layout::new(options.binding.name.clone());
-        let read::OpenedLog { state, names: read, checkpoint } = read::open(&store, &layout).await?;
+        let read::OpenedLog { state, names: read, checkpoint, read: behind } = read::open(&store, &layout).await?;
         state.writable()?;
         let names = match (store.writers(), read) {
             (Writers::Single, _) => ManifestNames::WithCommit,
@@ -93,17 +115,37 @@ impl Writer {
         if let Some(bound) = state.binding().filter(|bound| **bound != options.binding) {
             return Err(bound_elsewhere(bound, &options.binding));
         }
-        capability::check(&store, &|what| layout::probe(options.run, what)).await?;
-        Ok(Self {
+        let is_new = state.last().is_none();
+        let writer = Self {
             store,
             layout,
             options,
             log: Mutex::new(state),
+            is_probed: AtomicBool::new(false),
+            swept_at: OnceLock::new(),
+            has_left: AtomicBool::new(false),
+            has_lost_sight: AtomicBool::new(false),
             names,
-            checkpoints: CheckpointPolicy::since(checkpoint),
+            checkpoints: CheckpointPolicy::since(checkpoint, behind),
+            has_added: AtomicBool::new(false),
             patience: Patience::DEFAULT,
             encoder,
-        })
+        };
+        // Before there is anything that could be lost; later, before the first write.
+        if is_new {
+            writer.probe().await?;
+        }
+        Ok(writer)
+    }
+
+    /// Tries once in a run whether the store keeps writers apart.
+    async fn probe(&self) -> Result<()> {
+        if !self.is_probed.load(Ordering::Relaxed) {
+            let lease = self.layout.lease();
+            capability::check(&self.store, &lease, &|what| layout::probe(self.options.run, what)).await?;
+            self.is_probed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     #[cfg(test)]
@@ -121,94 +163,164 @@ impl Writer {
         Lake::of(self.store.clone(), self.layout.clone(), self.log.lock().await.clone(), self.names)
     }
 
-    /// Encodes and writes everything of a commit, then commits it. When this is cancelled or fails, nothing counts or
+    /// Encodes and writes everything of a manifest, then commits it. When this is cancelled or fails, nothing counts or
     /// all of it does, and what does not is left to the next sweep.
     ///
     /// # Errors
     /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their
     /// table.
-    pub(crate) async fn land(&self, mut new: NewCommit) -> Result<CommitOutcome> {
-        // The details of a part before its headers: whoever sees a header by a glob sees its details too.
-        new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
-        let mut staged = self.begin(new.kind, new.window, new.removes);
+    pub(crate) async fn land(&self, new: NewManifest) -> Result<CommitOutcome> {
+        let NewManifest { walk, commits, removes, raw } = new;
+        let mut staged = self.stage(removes).await.proved_by(walk);
         let written = async {
-            let files = self.write_files(&staged, new.files).await?;
-            let quarantine = match new.quarantine {
-                Some(quarantine) => self.write_quarantine(&staged, quarantine).await?,
-                None => None,
-            };
-            let raw = match new.raw {
-                Some(raw) => Some(self.write_raw(&staged, raw).await?),
-                None => None,
-            };
-            Ok::<_, Error>((files, quarantine, raw))
+            for new in commits {
+                self.write_commit(&mut staged, new).await?;
+            }
+            if let Some(raw) = raw {
+                let entry = self.write_raw(staged.id, raw).await?;
+                // What is left of expired months was not walked.
+                let walked = staged.commits.iter_mut().filter(|commit| commit.window.is_some());
+                walked.for_each(|commit| commit.raw.push(entry.clone()));
+            }
+            Ok(())
         };
         match written.await {
-            Ok((files, quarantine, raw)) => {
-                files.into_iter().for_each(|(table, file)| staged.add(table, file));
-                staged.quarantine = quarantine;
-                staged.raw = raw;
-                self.commit(staged, new.proof).await
-            }
-            Err(error) => self.dropped_by_a_sweep(staged.commit, error).await,
+            Ok(()) => self.commit(staged).await,
+            Err(error) => self.dropped_meanwhile(&staged, error).await,
         }
+    }
+
+    /// Writes everything of one more commit of a staged manifest.
+    async fn write_commit(&self, staged: &mut StagedManifest, mut new: NewCommit) -> Result<()> {
+        // The details of a part before its headers: whoever sees a header by a glob sees its details too.
+        new.files.sort_by_key(|file| (file.part, Reverse(file.spec.table)));
+        let id = self.add_commit(staged, new.kind, new.window).await;
+        let is_carried = |file: &NewFile| matches!(file.rows, NewRows::Carried { .. });
+        let (carried, files): (Vec<_>, Vec<_>) = new.files.into_iter().partition(is_carried);
+        for file in carried {
+            self.write_carried(staged, id, new.window, file).await?;
+        }
+        self.write_files(staged, id, new.window, files).await?;
+        let mut quarantine = new.kept_quarantine;
+        if let Some(new) = new.quarantine {
+            quarantine.extend(self.write_quarantine(id, new).await?);
+        }
+        if let Some(commit) = staged.commits.iter_mut().find(|commit| commit.id == id) {
+            (commit.compacted, commit.carried, commit.expired) = (new.compacted, new.carried, new.expired);
+            (commit.quarantine, commit.raw) = (quarantine, new.kept_raw);
+        }
+        Ok(())
     }
 
     /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded
     /// meanwhile.
-    async fn write_files(&self, staged: &StagedCommit, files: Vec<NewFile>) -> Result<Vec<(Table, WrittenFile)>> {
-        let mut written = Vec::new();
-        let mut files = files.into_iter();
-        let mut next = match files.next() {
-            Some(file) => self.encode_file(staged, file).await?,
-            None => return Ok(written),
-        };
-        loop {
+    async fn write_files(
+        &self,
+        staged: &mut StagedManifest,
+        id: CommitId,
+        window: Option<Window>,
+        files: Vec<NewFile>,
+    ) -> Result<()> {
+        let mut ready = None;
+        for file in files.into_iter().map(Some).chain([None]) {
             let put = async {
-                match next.take() {
-                    Some((table, path, file)) => {
-                        Ok::<_, Error>(Some((table, self.put_file(staged.commit, table, path, file).await?)))
-                    }
+                match ready.take() {
+                    Some(file) => Ok(Some(self.put_file(id, file).await?)),
+                    None => Ok::<_, Error>(None),
+                }
+            };
+            let encode = async {
+                match file {
+                    Some(file) => self.encode_file(id, window, file).await,
                     None => Ok(None),
                 }
             };
-            let Some(file) = files.next() else {
-                written.extend(put.await?);
-                return Ok(written);
-            };
-            let (put, encoded) = tokio::try_join!(put, self.encode_file(staged, file))?;
-            written.extend(put);
-            next = encoded;
+            // What was put is known of even where the next file fails.
+            let (put, encoded) = tokio::join!(put, encode);
+            put?.into_iter().for_each(|file| staged.add(file));
+            ready = encoded?;
         }
+        Ok(())
     }
 
-    /// What became of a commit whose files could not be written. A sweep that took this run for dead deletes what it
-    /// half wrote: that is not a broken disk, and committing again helps.
-    pub(crate) async fn dropped_by_a_sweep(&self, commit: CommitId, error: Error) -> Result<CommitOutcome> {
-        let is_fenced = async || self.log.lock().await.standing(commit) == Some(crate::log::state::Standing::Fenced);
-        if self.follow().await.is_err() || !is_fenced().await {
+    /// What became of a manifest whose files could not be written. A sweep that took this run for dead deletes what it
+    /// half wrote, and whoever removes the same commits first deletes what they hold: that is not a broken disk, and
+    /// planning again helps.
+    pub(super) async fn dropped_meanwhile(&self, staged: &StagedManifest, error: Error) -> Result<CommitOutcome> {
+        let conflict = async || {
+            let state = self.log.lock().await;
+            let is_fenced = |commit: &Commit| state.standing(commit.id) == Some(Standing::Fenced);
+            if staged.commits.iter().any(is_fenced) {
+                return Some(Conflict::Fenced);
+            }
+            let gone = staged.removes.iter().find(|id| !state.live().contains_key(id));
+            gone.map(|commit| Conflict::NotLive { commit: *commit })
+        };
+        if self.follow().await.is_err() {
             return Err(error);
         }
-        tracing::debug!(%commit, %error, "a fenced commit lost its files");
-        Ok(CommitOutcome::Dropped(Conflict::Fenced))
+        let Some(conflict) = conflict().await else { return Err(error) };
+        // What could not be written may still arrive: the ids stay pinned, and the run has left something.
+        let own: Vec<String> = staged.own_paths(|path| commit_of(&self.layout, path)).map(str::to_owned).collect();
+        self.delete_quietly(own).await;
+        tracing::debug!(id = %staged.id, %error, %conflict, "the files of a commit could not be written");
+        Ok(CommitOutcome::Dropped(conflict))
     }
 
-    /// Begins a commit under a new id.
-    pub(crate) fn begin(&self, kind: CommitKind, window: Option<Window>, removes: Vec<CommitId>) -> StagedCommit {
-        StagedCommit {
-            commit: CommitId::generate(),
-            kind,
+    /// Begins a manifest without commits, under a new id.
+    pub(crate) async fn stage(&self, removes: Vec<CommitId>) -> StagedManifest {
+        StagedManifest {
+            id: self.new_id().await,
             created_at: self.options.clock.now(),
-            window,
+            walk: None,
+            commits: Vec::new(),
             removes,
             fences: Vec::new(),
-            files: Vec::new(),
-            sums: BTreeMap::new(),
-            quarantine: None,
-            raw: None,
             intent: None,
-            results: Vec::new(),
+            sums: BTreeMap::new(),
         }
+    }
+
+    /// Begins a manifest of one commit.
+    pub(crate) async fn begin(
+        &self,
+        kind: CommitKind,
+        window: Option<Window>,
+        removes: Vec<CommitId>,
+    ) -> StagedManifest {
+        let mut staged = self.stage(removes).await;
+        self.add_commit(&mut staged, kind, window).await;
+        staged
+    }
+
+    /// Adds a commit to a staged manifest; gives its id.
+    pub(super) async fn add_commit(
+        &self,
+        staged: &mut StagedManifest,
+        kind: CommitKind,
+        window: Option<Window>,
+    ) -> CommitId {
+        let id = if staged.commits.is_empty() { staged.id } else { self.new_id().await };
+        staged.commits.push(Commit {
+            id,
+            kind,
+            window,
+            compacted: 0,
+            carried: Vec::new(),
+            expired: Vec::new(),
+            files: Vec::new(),
+            quarantine: Vec::new(),
+            raw: Vec::new(),
+            results: Vec::new(),
+        });
+        id
+    }
+
+    /// An id that this process does not lose sight of, whatever the log forgets.
+    async fn new_id(&self) -> CommitId {
+        let id = CommitId::generate();
+        self.log.lock().await.pin(id);
+        id
     }
 
     /// Whether the log does not know that somebody asked for the start that this run was told.
@@ -224,7 +336,7 @@ impl Writer {
     /// As [`Writer::commit`].
     pub(crate) async fn remember_start(&self) -> Result<()> {
         while self.lacks_start().await {
-            match self.commit(self.begin(CommitKind::Start, None, Vec::new()), None).await? {
+            match self.commit(self.stage(Vec::new()).await).await? {
                 // A sweep that took this run for dead; there is no file that it could have seen, so this does not go on
                 // for long.
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
@@ -237,56 +349,74 @@ impl Writer {
         Ok(())
     }
 
-    /// Encodes rows and writes them as one file of the staged commit; no rows, no file.
+    /// Encodes rows and writes them as one file of the only commit of a staged manifest; no rows, no file.
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub(crate) async fn write(&self, staged: &mut StagedCommit, file: NewFile) -> Result<()> {
-        if let Some((table, path, file)) = self.encode_file(staged, file).await? {
-            let file = self.put_file(staged.commit, table, path, file).await?;
-            staged.add(table, file);
+    pub(crate) async fn write(&self, staged: &mut StagedManifest, file: NewFile) -> Result<()> {
+        let Some((id, window)) = staged.commits.first().map(|commit| (commit.id, commit.window)) else {
+            return Err(Error::internal("a file of a manifest without commits"));
+        };
+        if let Some(file) = self.encode_file(id, window, file).await? {
+            staged.add(self.put_file(id, file).await?);
         }
         Ok(())
     }
 
-    /// Writes the quarantined records of the staged commit, all of them at once; no records, no file.
+    /// Writes the quarantined records of the only commit of a staged manifest, all of them at once.
     ///
     /// # Errors
     /// As [`Writer::land`].
-    pub(crate) async fn quarantine(&self, staged: &mut StagedCommit, quarantine: Quarantine) -> Result<()> {
-        staged.quarantine = self.write_quarantine(staged, quarantine).await?;
+    pub(crate) async fn quarantine(&self, staged: &mut StagedManifest, quarantine: Quarantine) -> Result<()> {
+        let id = staged.id;
+        let entry = self.write_quarantine(id, quarantine).await?;
+        if let Some(commit) = staged.commits.first_mut() {
+            commit.quarantine.extend(entry);
+        }
         Ok(())
     }
 
-    /// Makes a staged commit count, or drops it. See the module documentation.
+    /// Makes a staged manifest count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged commit counts is then unknown, and the
+    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged manifest counts is then unknown, and the
     /// next run finds out. [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in
     /// the meantime.
-    pub(crate) async fn commit(&self, staged: StagedCommit, proof: Option<Proof>) -> Result<CommitOutcome> {
+    pub(crate) async fn commit(&self, staged: StagedManifest) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
-        let (appended, checkpoint) = {
+        let appended = {
             let mut state = self.log.lock().await;
-            let appended = self.append(&mut state, &staged, proof).await?;
-            let checkpoint = appended.is_ok().then(|| self.checkpoints.pending(&state)).flatten();
-            (appended, checkpoint)
+            let appended = self.append(&mut state, &staged).await?;
+            // The manifest stands, or is given up for ever: it is never tried again.
+            staged.commits.iter().map(|commit| commit.id).chain([staged.id]).for_each(|id| state.unpin(id));
+            appended.map(|(manifest, removed)| {
+                let unneeded = unneeded(&state, &manifest, &removed);
+                (manifest, unneeded)
+            })
         };
         match appended {
-            Ok((number, removed)) => {
+            Ok((manifest, unneeded)) => {
+                self.has_added.store(true, Ordering::Relaxed);
                 self.store.point("commit.created").await?;
-                let undeleted = self.delete_removed(&removed).await;
+                let undeleted = self.delete_in_order(unneeded).await;
+                self.has_left.fetch_or(!undeleted.is_empty(), Ordering::Relaxed);
                 self.store.point("commit.done").await?;
-                if let Some(checkpoint) = checkpoint {
-                    checkpoint.write(&self.store, &self.layout).await;
-                }
-                let StagedCommit { commit, kind, window, files, sums, quarantine, .. } = staged;
-                let committed = Committed { number, commit, kind, window, files, sums, quarantine, undeleted };
+                let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
+                let StagedManifest { sums, removes: removed, .. } = staged;
+                let quarantined = match &manifest.walk {
+                    Some(walk) => walk.proof.rows_quarantined,
+                    None => manifest.commits.iter().flat_map(|commit| &commit.quarantine).map(|held| held.rows).sum(),
+                };
+                let committed =
+                    Committed { number, id, kind, quarantined, commits: manifest.commits, removed, sums, undeleted };
                 Ok(CommitOutcome::Committed(committed))
             }
             Err(conflict) => {
-                let dropped = self.delete_quietly(staged.paths()).await;
-                tracing::debug!(commit = %staged.commit, %conflict, left = dropped.len(), "a commit was dropped");
+                let own: Vec<String> =
+                    staged.own_paths(|path| commit_of(&self.layout, path)).map(str::to_owned).collect();
+                let left = self.delete_quietly(own).await;
+                self.has_left.fetch_or(!left.is_empty(), Ordering::Relaxed);
+                tracing::debug!(id = %staged.id, %conflict, left = left.len(), "a commit was dropped");
                 match conflict {
                     Conflict::OtherAccount { bound } => Err(bound_elsewhere(&bound, &self.options.binding)),
                     conflict => Ok(CommitOutcome::Dropped(conflict)),
@@ -295,33 +425,24 @@ impl Writer {
         }
     }
 
-    /// Appends the staged commit's manifest to the log; gives its number and the commits that it removed, or why it may
+    /// Appends the staged manifest to the log; gives what stands there and the commits that it removed, or why it may
     /// not follow.
     async fn append(
         &self,
         state: &mut LogState,
-        staged: &StagedCommit,
-        proof: Option<Proof>,
-    ) -> Result<std::result::Result<(u64, Vec<LiveCommit>), Conflict>> {
-        let request = CommitRequest {
-            commit: staged.commit,
-            account: &self.options.binding,
-            window: staged.window,
-            removes: &staged.removes,
-            fences: &staged.fences,
-            intent: staged.intent.as_ref(),
-            results: &staged.results,
-        };
+        staged: &StagedManifest,
+    ) -> Result<std::result::Result<(Manifest, Vec<(CommitId, LiveCommit)>), Conflict>> {
+        self.probe().await?;
         loop {
             state.writable()?;
-            if let Err(conflict) = state.check(request) {
+            let manifest = self.manifest(state, staged);
+            if let Err(conflict) = state.check(&manifest) {
                 return Ok(Err(conflict));
             }
-            let manifest = self.manifest(state, staged, proof.clone());
-            match self.end().append(manifest).await? {
+            match self.try_append(manifest).await? {
                 AppendOutcome::Ours(manifest, sha256) => {
                     let removed = state.apply(&manifest, sha256)?;
-                    return Ok(Ok((manifest.number, removed)));
+                    return Ok(Ok((manifest, removed)));
                 }
                 AppendOutcome::Other(manifest, sha256) => {
                     state.apply(&manifest, sha256)?;
@@ -330,109 +451,222 @@ impl Writer {
         }
     }
 
-    fn manifest(&self, state: &LogState, staged: &StagedCommit, proof: Option<Proof>) -> Manifest {
+    /// Tries to put a manifest under its number. A single writer who does not know what became of an earlier one puts
+    /// no other: nothing on its store would keep the two from standing under one number.
+    async fn try_append(&self, manifest: Manifest) -> Result<AppendOutcome> {
+        if self.has_lost_sight.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Lake, "the outcome of an earlier commit of this run is unknown")
+                .with("log", self.store.uri(&self.layout.manifest_root()))
+                .hint("run the same command again: it finds out, and lands only what is missing"));
+        }
+        let appended = self.end().append(manifest).await;
+        let is_lost = appended.is_err() && self.store.writers() == Writers::Single;
+        self.has_lost_sight.fetch_or(is_lost, Ordering::Relaxed);
+        appended
+    }
+
+    /// Leaves a checkpoint at the end of a run, when one is due. What goes wrong costs the next reader some manifests,
+    /// and nothing else.
+    pub(crate) async fn leave_checkpoint(&self) {
+        let has_added = self.has_added.load(Ordering::Relaxed);
+        let pending = self.checkpoints.pending(&*self.log.lock().await, has_added);
+        if let Some(checkpoint) = pending {
+            checkpoint.write(&self.store, &self.layout).await;
+        }
+    }
+
+    fn manifest(&self, state: &LogState, staged: &StagedManifest) -> Manifest {
+        let makes_dead = !staged.removes.is_empty() || !staged.fences.is_empty();
+        let keeps = makes_dead && !self.options.keep_removed.is_zero();
+        let kept_seconds = i64::try_from(self.options.keep_removed.as_secs()).unwrap_or(i64::MAX);
         Manifest {
             format: FormatVersion::LAKE,
             contract: self.options.contract,
             number: state.next_number(),
-            commit: staged.commit,
+            id: staged.id,
             run: self.options.run,
-            kind: staged.kind,
             account: self.options.binding.clone(),
             writer: concat!("wdt-lake ", env!("CARGO_PKG_VERSION")).to_owned(),
             created_at: staged.created_at,
             previous: state.newest(),
             wanted_from: self.options.wanted_from,
-            window: staged.window,
-            proof,
+            walk: staged.walk.clone(),
+            commits: staged.commits.clone(),
             removes: staged.removes.clone(),
+            keep_until: keeps.then(|| staged.created_at.plus_seconds(kept_seconds)),
             fences: staged.fences.clone(),
-            files: staged.files.clone(),
-            quarantine: staged.quarantine.clone(),
-            raw: staged.raw.clone(),
             intent: staged.intent.clone(),
-            results: staged.results.clone(),
         }
     }
 
     /// The bytes of a file, and where it goes; none without rows.
-    async fn encode_file(&self, staged: &StagedCommit, file: NewFile) -> Result<Option<(Table, String, EncodedFile)>> {
-        let NewFile { spec, span, part, rows } = file;
-        let table = spec.table;
-        let path = match (table, span.or(staged.window)) {
-            (Table::StopReference, _) => Some(self.layout.stop_reference(staged.commit)),
-            (_, Some(span)) => self.layout.data(table, span, staged.commit, part),
-            (_, None) => None,
+    async fn encode_file(&self, id: CommitId, window: Option<Window>, file: NewFile) -> Result<Option<ReadyFile>> {
+        let NewFile { spec, span, part, rows: NewRows::New(rows) } = file else {
+            return Err(Error::internal("carried rows are merged, not encoded"));
         };
-        let path = path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))?;
+        let table = spec.table;
+        let path = self.data_path(table, span.or(window), id, part)?;
         let origin = FileOrigin {
             account: self.layout.account().clone(),
-            commit: staged.commit,
+            commit: id,
             contract: self.options.contract,
-            span: span.or(staged.window),
+            span: span.or(window),
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
-        Ok(encoded.map(|file| (table, path, file)))
+        Ok(encoded.map(|file| ReadyFile { table, path, file }))
     }
 
-    async fn put_file(&self, commit: CommitId, table: Table, path: String, file: EncodedFile) -> Result<WrittenFile> {
+    /// Merges carried rows and writes them as so many files as their size asks for; no rows, no file.
+    async fn write_carried(
+        &self,
+        staged: &mut StagedManifest,
+        id: CommitId,
+        window: Option<Window>,
+        file: NewFile,
+    ) -> Result<()> {
+        let NewFile { spec, span, part, rows: NewRows::Carried { files, filter } } = file else {
+            return Err(Error::internal("new rows are encoded, not merged"));
+        };
+        let (table, span) = (spec.table, span.or(window));
+        let (account, contract) = (self.layout.account().clone(), self.options.contract);
+        let origin = Arc::new(FileOrigin { account, commit: id, contract, span });
+        // Names of outcomes of stops have no part.
+        let target_bytes = if table == Table::StopReference { u64::MAX } else { self.options.merge.target_bytes };
+        let limits = MergeLimits { target_bytes, ..self.options.merge };
+        let merging = async |inputs, limits| {
+            let (spec, origin) = (Arc::clone(&spec), Arc::clone(&origin));
+            self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await
+        };
+        let mut inputs = Vec::new();
+        for group in files.chunks(MOST_OPEN) {
+            let mut fetched = Vec::with_capacity(group.len());
+            for file in group {
+                fetched.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
+            }
+            if files.len() > MOST_OPEN {
+                let whole = merging(fetched, MergeLimits { target_bytes: u64::MAX, ..limits }).await?;
+                inputs.extend(whole.into_iter().map(|merged| MergeInput::new(merged.file, None)));
+            } else {
+                inputs = fetched;
+            }
+        }
+        let merged = merging(inputs, limits).await?;
+        let count = merged.len();
+        for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
+            let part = (part.is_some() || count > 1).then_some(number);
+            let path = self.data_path(table, span, id, part)?;
+            let SpooledFile { file, bytes, rows, sha256, min_modified, max_modified } = merged;
+            self.store.put_unique_file(&path, file, &self.layout.staging(id)).await?;
+            self.store.point("land.file_written").await?;
+            let table_name = table.name().to_owned();
+            let entry =
+                FileEntry { table: table_name, path, bytes, sha256, rows, min_modified, max_modified, carried: true };
+            staged.add(WrittenFile { table, commit: id, entry, sum: None });
+        }
+        Ok(())
+    }
+
+    fn data_path(&self, table: Table, span: Option<Window>, id: CommitId, part: Option<u32>) -> Result<String> {
+        let path = match (table, span) {
+            (Table::StopReference, _) => Some(self.layout.stop_reference(id)),
+            (_, Some(span)) => self.layout.data(table, span, id, part),
+            (_, None) => None,
+        };
+        path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))
+    }
+
+    async fn put_file(&self, id: CommitId, ready: ReadyFile) -> Result<WrittenFile> {
+        let ReadyFile { table, path, file } = ready;
         let EncodedFile { bytes, rows, sha256, min_modified, max_modified, sum } = file;
         let size = bytes.len() as u64;
-        self.store.put_unique(&path, bytes, &self.layout.staging(commit)).await?;
+        self.store.put_unique(&path, bytes, &self.layout.staging(id)).await?;
         self.store.point("land.file_written").await?;
-        let table = table.name().to_owned();
-        let entry = FileEntry { table, path, bytes: size, sha256, rows, min_modified, max_modified };
-        Ok(WrittenFile { entry, sum })
+        let name = table.name().to_owned();
+        let carried = false;
+        let entry = FileEntry { table: name, path, bytes: size, sha256, rows, min_modified, max_modified, carried };
+        Ok(WrittenFile { table, commit: id, entry, sum })
     }
 
-    async fn write_quarantine(&self, staged: &StagedCommit, quarantine: Quarantine) -> Result<Option<QuarantineEntry>> {
+    pub(super) async fn write_quarantine(
+        &self,
+        id: CommitId,
+        quarantine: Quarantine,
+    ) -> Result<Option<QuarantineEntry>> {
         let Quarantine { lines, rows } = quarantine;
         if rows == 0 {
             return Ok(None);
         }
-        let path = self.layout.quarantine(staged.commit);
+        let path = self.layout.quarantine(id);
         let entry = QuarantineEntry { path, bytes: lines.len() as u64, sha256: Sha256::of(&lines), rows };
-        self.store.put_unique(&entry.path, lines, &self.layout.staging(staged.commit)).await?;
+        self.store.put_unique(&entry.path, lines, &self.layout.staging(id)).await?;
         self.store.point("land.file_written").await?;
         Ok(Some(entry))
     }
 
-    async fn write_raw(&self, staged: &StagedCommit, Raw { packed, answers }: Raw) -> Result<RawEntry> {
-        let path = self.layout.raw(staged.commit);
-        let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), answers };
-        self.store.put_unique(&entry.path, packed, &self.layout.staging(staged.commit)).await?;
+    pub(super) async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
+        let path = self.layout.raw(id);
+        let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), responses, window };
+        self.store.put_unique(&entry.path, packed, &self.layout.staging(id)).await?;
         self.store.point("land.file_written").await?;
         Ok(entry)
     }
 
-    /// Puts an already encoded file and adds it to the staged commit: the model test needs no Parquet.
+    /// Puts an already encoded file of the only commit of a staged manifest: the model test needs no Parquet.
     #[cfg(test)]
-    pub(crate) async fn write_encoded(&self, staged: &mut StagedCommit, table: Table, file: EncodedFile) -> Result<()> {
-        let path = match table {
-            Table::StopReference => Some(self.layout.stop_reference(staged.commit)),
-            _ => staged.window.and_then(|window| self.layout.data(table, window, staged.commit, None)),
-        };
-        let path = path.ok_or_else(|| Error::internal("no window"))?;
-        let file = self.put_file(staged.commit, table, path, file).await?;
-        staged.add(table, file);
+    pub(crate) async fn write_encoded(
+        &self,
+        staged: &mut StagedManifest,
+        table: Table,
+        file: EncodedFile,
+    ) -> Result<()> {
+        let (id, window) = (staged.commits[0].id, staged.commits[0].window);
+        let path = self.data_path(table, window, id, None)?;
+        let file = self.put_file(id, ReadyFile { table, path, file }).await?;
+        staged.add(file);
         Ok(())
     }
 
-    async fn delete_removed(&self, removed: &[LiveCommit]) -> Vec<String> {
-        self.delete_quietly(removed.iter().flat_map(LiveCommit::paths)).await
+    /// Puts an already encoded file of a commit of a staged manifest, new or carried.
+    #[cfg(test)]
+    pub(super) async fn write_encoded_part(
+        &self,
+        staged: &mut StagedManifest,
+        (commit, table, part): (CommitId, Table, u32),
+        (span, carried): (Option<Window>, bool),
+        file: EncodedFile,
+    ) -> Result<()> {
+        let path = self.data_path(table, span, commit, Some(part))?;
+        let mut written = self.put_file(commit, ReadyFile { table, path, file }).await?;
+        written.entry.carried = carried;
+        staged.add(written);
+        Ok(())
     }
 
-    /// Deletes what no longer counts. What cannot be deleted now is harmless and is left to the next sweep.
-    async fn delete_quietly<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+    /// Deletes headers, in their order, before all else: whoever sees one by a glob sees its details too, and no older
+    /// version of a requisition outlives a newer one. The first failure ends it, and the next sweep does the rest.
+    async fn delete_in_order(&self, paths: Vec<String>) -> Vec<String> {
+        let mut paths = paths.into_iter();
+        while let Some(path) = paths.next() {
+            if let Err(error) = self.delete(&path).await {
+                tracing::warn!(object = path, %error, "an object that no longer counts could not be deleted yet");
+                return std::iter::once(path).chain(paths).collect();
+            }
+        }
+        Vec::new()
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.store.delete(path).await?;
+        self.store.point("commit.removed_one").await
+    }
+
+    /// Deletes what never counted. What cannot be deleted now is harmless and is left to the next sweep.
+    async fn delete_quietly(&self, paths: Vec<String>) -> Vec<String> {
         let mut left = Vec::new();
         for path in paths {
-            let deleted = async {
-                self.store.delete(path).await?;
-                self.store.point("commit.removed_one").await
-            };
-            if let Err(error) = deleted.await {
-                tracing::warn!(object = path, %error, "an object that no longer counts could not be deleted yet");
-                left.push(path.to_owned());
+            if let Err(error) = self.delete(&path).await {
+                tracing::warn!(object = path, %error, "an object that does not count could not be deleted yet");
+                left.push(path);
             }
         }
         left
@@ -462,9 +696,58 @@ impl Writer {
         LogEnd { store: &self.store, layout: &self.layout, names: self.names, patience: self.patience }
     }
 
+    pub(crate) fn now(&self) -> BeijingTime {
+        self.options.clock.now()
+    }
+
+    /// Until when the objects of what a manifest of this run has removed are kept.
+    pub(crate) async fn kept_until(&self, committed: &Committed) -> Option<BeijingTime> {
+        let log = self.log.lock().await;
+        committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
+    }
+
+    /// When this run has swept, if it has.
+    pub(crate) fn swept_at(&self) -> Option<BeijingTime> {
+        self.swept_at.get().copied()
+    }
+
+    /// Notes that this run has swept at `now`.
+    pub(super) fn note_swept(&self, now: BeijingTime) {
+        let _ = self.swept_at.set(now);
+    }
+
+    /// Whether something of this run may lie there that no longer counts, or does not yet.
+    pub(crate) async fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed) || self.log.lock().await.has_pins()
+    }
+
     pub(crate) fn run(&self) -> RunId {
         self.options.run
     }
+}
+
+/// A file that is encoded, and where it goes.
+struct ReadyFile {
+    table: Table,
+    path: String,
+    file: EncodedFile,
+}
+
+/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
+/// that it removed which no live commit names. None while they are kept for readers.
+fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
+    // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
+    // what earlier removals have left, too, and all of it in the order of time.
+    if removed.is_empty() || manifest.keep_until.is_some() || manifest.kind() == CommitKind::Expire {
+        return Vec::new();
+    }
+    let named = state.named();
+    let mut removed: Vec<&LiveCommit> = removed.iter().map(|(_, live)| live).collect();
+    removed.sort_by_key(|live| live.window.map(Window::start));
+    let is_header = |path: &&str| path.split('/').next() == Some(Table::PurchaseApply.name());
+    let unneeded = || removed.iter().flat_map(|live| live.paths()).filter(|path| !named.contains(path));
+    let headers = unneeded().filter(is_header);
+    headers.chain(unneeded().filter(|path| !is_header(path))).map(str::to_owned).collect()
 }
 
 fn single_only(store: &Store, layout: &Layout) -> Error {

@@ -1,28 +1,34 @@
-//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures:
+//! One suite of the whole protocol, run alike on memory, on local disk, and on a real S3 server that checks signatures,
+//! also where it creates objects as Alibaba OSS does:
 //! what a store must do, commit, refresh, fence and sweep, lease, readers, two writers at once, and death, errors and
 //! lost answers at the steps of it all.
 
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use tempfile::TempDir;
 
 use super::crash_tests::{Kind, check_whole, committed, dropped, leave_orphans, trouble_at, work};
+use super::creates::Creates;
 use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, Lists};
 use super::lease::{Lease, LeaseWait};
 use super::s3_server::S3Server;
-use super::stage::{CommitOutcome, NewCommit};
+use super::stage::CommitOutcome;
 use super::sweep::leftovers;
 use super::testing::{
-    HeldClock, binding, everything, new_commit, proof, stop_rows, stopped, to_stop, try_writer, window, writer,
+    HeldClock, binding, everything, new_commit, replacing, stop_rows, stopped, to_stop, try_writer, window, writer,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;
-use crate::log::{CommitKind, Conflict, Lake, Layout, Table, accounts, read};
+use crate::log::{CommitKind, Conflict, Lake, Layout, Sha256, Table, accounts, read};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
+use crate::store::s3::upload::{PART_BYTES, THRESHOLD_BYTES};
 use crate::store::{Access, Created, Object, Store, Writers};
 
 /// Where the suite runs.
@@ -64,6 +70,7 @@ async fn suite(place: &Place, stride: usize) {
     of_many_creators_one_wins(place).await;
     a_working_life_is_whole(place).await;
     a_big_object_arrives_whole(place).await;
+    files_are_put_and_fetched(place).await;
     one_run_holds_the_lease(place).await;
     two_writers_that_overlap_commit_each_second_once(place).await;
     of_many_stops_of_one_number_one_may_call(place).await;
@@ -90,6 +97,17 @@ async fn local_disk_conforms() {
 async fn s3_conforms() {
     // A put has four moments there; five meets all of them in turn.
     suite(&Place::s3(), 5).await;
+}
+
+/// A real server that refuses `If-None-Match` and knows the header of OSS, which it wants to be signed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_creates_like_oss_conforms() {
+    suite(&Place::S3(S3Server::start_as(Creates::LikeOss)), 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fake_that_creates_like_oss_conforms() {
+    suite(&Place::Fake(FakeS3::start_as(Creates::LikeOss)), 7).await;
 }
 
 /// The same on a store that gives two names a page at most.
@@ -134,7 +152,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let (mut won, mut lost) = (Vec::new(), 0);
     for outcome in outcomes {
         match outcome.expect("the store answers") {
-            CommitOutcome::Committed(committed) => won.push(committed.commit),
+            CommitOutcome::Committed(committed) => won.push(committed.id),
             CommitOutcome::Dropped(refusal) => {
                 assert_eq!(refusal, Conflict::Stop(StopConflict::Pending { number: "CG1".to_owned() }));
                 lost += 1;
@@ -146,7 +164,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     let rows = || stop_rows("CG1", 0);
     let result = stopped(won[0], "CG1");
     let settled = writers[1].settle(vec![result.clone()], rows()).await.expect("the store answers");
-    assert!(matches!(&settled, CommitOutcome::Committed(committed) if committed.files.len() == 1), "{settled:?}");
+    assert!(matches!(&settled, CommitOutcome::Committed(committed) if committed.files().count() == 1), "{settled:?}");
     let again = writers[2].settle(vec![result], rows()).await.expect("the store answers");
     assert!(matches!(again, CommitOutcome::Dropped(Conflict::Stop(StopConflict::Settled { .. }))), "{again:?}");
 
@@ -154,7 +172,7 @@ async fn of_many_stops_of_one_number_one_may_call(place: &Place) {
     assert!(matches!(writers[3].land(new_commit(0, 9)).await, Ok(CommitOutcome::Committed(_))));
     let removes =
         writers[3].view().await.state().touching(window(0, 9)).into_iter().map(|(commit, _)| commit).collect();
-    let refreshed = NewCommit { kind: CommitKind::Refresh, removes, ..new_commit(0, 9) };
+    let refreshed = replacing(CommitKind::Refresh, 0, 9, removes);
     assert!(matches!(writers[3].land(refreshed).await, Ok(CommitOutcome::Committed(_))));
     let swept = writers[3].sweep().await.expect("swept").deleted;
     assert!(swept.iter().all(|path| path.contains("/_checkpoint/")), "{swept:?}");
@@ -204,11 +222,106 @@ async fn a_working_life_is_whole(place: &Place) {
 
 async fn a_big_object_arrives_whole(place: &Place) {
     let (store, _folder) = place.lake();
-    let bytes: Vec<u8> = (0..crate::store::s3::upload::THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
+    let bytes: Vec<u8> = (0..THRESHOLD_BYTES + 7).map(|i| (i / 3) as u8).collect();
     let bytes = Bytes::from(bytes);
     store.put_unique("a/big", bytes.clone(), "_staging/i").await.expect("put");
     assert!(store.get("a/big").await.expect("an answer").expect("there") == bytes);
     assert_eq!(everything(&store).await, vec!["a/big".to_owned()]);
+}
+
+/// A file under no name that holds these bytes, and stands at its end.
+fn spooled(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("written");
+    file
+}
+
+async fn files_are_put_and_fetched(place: &Place) {
+    let (store, _folder) = place.lake();
+    assert!(store.get_to_file("a/x").await.expect("an answer").is_none());
+    let big: Vec<u8> = (0..THRESHOLD_BYTES + 7).map(|i| (i / 5) as u8).collect();
+    for (name, bytes) in [("a/empty", &[][..]), ("a/small", b"small"), ("a/part", &big[..PART_BYTES]), ("a/big", &big)]
+    {
+        store.put_unique_file(name, spooled(bytes), "_staging/i").await.expect("put");
+        assert!(store.get(name).await.expect("an answer").expect("there") == bytes, "{name}");
+        let mut fetched = store.get_to_file(name).await.expect("an answer").expect("there");
+        assert_eq!((fetched.bytes, fetched.sha256), (bytes.len() as u64, Sha256::of(bytes)), "{name}");
+        let mut read = Vec::new();
+        fetched.file.rewind().and_then(|()| fetched.file.read_to_end(&mut read)).expect("read");
+        assert!(read == bytes, "{name}");
+    }
+    // Over its like, as after an answer that was lost.
+    store.put_unique_file("a/small", spooled(b"small"), "_staging/i").await.expect("the same again");
+    assert_eq!(everything(&store).await, ["a/big", "a/empty", "a/part", "a/small"]);
+
+    // What is fetched stays, whatever becomes of its object.
+    let mut fetched = store.get_to_file("a/small").await.expect("an answer").expect("there");
+    store.delete("a/small").await.expect("deleted");
+    let mut read = String::new();
+    fetched.file.rewind().and_then(|()| fetched.file.read_to_string(&mut read)).expect("read");
+    assert_eq!(read, "small");
+
+    // A file passes the same moments as bytes in memory, and leaves the same when its writer dies at one of them.
+    let big = &big[..3_500];
+    let mut moments = Vec::new();
+    for is_file in [false, true] {
+        let watched = Arc::new(Watch::default());
+        let store = store.with_fail_points(FailPoints::new(Arc::clone(&watched) as _).in_parts_of(3_500));
+        put_either(&store, "a/watched", big, is_file).await.expect("put");
+        moments.push(std::mem::take(&mut *watched.0.lock().expect("no panic")));
+    }
+    assert!(!moments[0].is_empty());
+    assert_eq!(moments[0], moments[1]);
+    for (nth, moment) in moments[0].iter().enumerate() {
+        let mut left = Vec::new();
+        for is_file in [false, true] {
+            let (store, _folder) = place.lake();
+            let dying =
+                store.with_fail_points(FailPoints::new(Arc::new(DieAt(AtomicUsize::new(nth)))).in_parts_of(3_500));
+            put_either(&dying, "a/big", big, is_file).await.expect_err("dead");
+            let mut held = Vec::new();
+            for folder in ["_staging", "a"] {
+                let objects = store.list(folder).await.expect("listed").into_iter();
+                held.push(objects.map(|object| object.bytes).collect::<Vec<_>>());
+            }
+            left.push(held);
+        }
+        assert_eq!(left[0], left[1], "{moment}");
+    }
+}
+
+async fn put_either(store: &Store, path: &str, bytes: &[u8], is_file: bool) -> Result<()> {
+    if is_file {
+        store.put_unique_file(path, spooled(bytes), "_staging/i").await
+    } else {
+        store.put_unique(path, Bytes::copy_from_slice(bytes), "_staging/i").await
+    }
+}
+
+/// Notes what is done to a store.
+#[derive(Default)]
+struct Watch(Mutex<Vec<String>>);
+
+impl FaultInjection for Watch {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let said = match moment {
+            InjectedAt::Before(effect) => format!("before {:?} {:?}", effect.op, effect.body.map(Bytes::len)),
+            InjectedAt::After(effect) => format!("after {:?} {:?}", effect.op, effect.body.map(Bytes::len)),
+            InjectedAt::Point(name) => name.to_owned(),
+        };
+        self.0.lock().expect("no panic").push(said);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Fails at one moment and at all after it.
+struct DieAt(AtomicUsize);
+
+impl FaultInjection for DieAt {
+    fn at<'a>(&'a self, _: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let is_dead = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        Box::pin(async move { if is_dead { Err(Error::new(ErrorKind::Lake, "dead")) } else { Ok(()) } })
+    }
 }
 
 async fn one_run_holds_the_lease(place: &Place) {
@@ -222,9 +335,9 @@ async fn one_run_holds_the_lease(place: &Place) {
     };
     let lease = acquire().await.expect("free");
     assert_eq!(acquire().await.expect_err("held").kind(), ErrorKind::Conflict);
-    lease.release().await;
-    acquire().await.expect("free again").release().await;
-    assert_eq!(everything(&store).await, Vec::<String>::new());
+    lease.release(None).await;
+    acquire().await.expect("free again").release(None).await;
+    assert_eq!(everything(&store).await, [Layout::new(binding().name).lease()]);
 }
 
 async fn two_writers_that_overlap_commit_each_second_once(place: &Place) {
@@ -270,14 +383,14 @@ async fn an_answer_that_was_lost_is_found_out(place: &Place) {
 async fn what_a_dead_writer_left_is_fenced(place: &Place) {
     let (store, _folder) = place.lake();
     let slow = writer(&store).await;
-    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]);
-    slow.write(&mut staged, new_commit(0, 9).files.remove(0)).await.expect("written");
+    let mut staged = slow.begin(CommitKind::Sync, Some(window(0, 9)), vec![]).await.proved_by(new_commit(0, 9).walk);
+    slow.write(&mut staged, new_commit(0, 9).commits.remove(0).files.remove(0)).await.expect("written");
     let file = everything(&store).await.remove(0);
     let bytes = store.get(&file).await.expect("an answer").expect("a file");
     let swept = writer(&store).await.sweep().await.expect("swept");
-    assert_eq!((swept.fenced, swept.deleted), (vec![staged.commit()], vec![file.clone()]));
+    assert_eq!((swept.fenced, swept.deleted), (vec![staged.id], vec![file.clone()]));
     // It was only slow: it may not commit, and what it puts late goes with the next sweep.
-    assert_eq!(dropped(slow.commit(staged, Some(proof(10))).await), Conflict::Fenced);
+    assert_eq!(dropped(slow.commit(staged).await), Conflict::Fenced);
     store.put(&file, bytes, "_staging/i").await.expect("the late put");
     assert_eq!(writer(&store).await.sweep().await.expect("swept").deleted, vec![file]);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
@@ -292,7 +405,7 @@ async fn a_single_writer_sees_a_second_one(place: &Place) {
     work(&one).await.expect("alone");
     let lake = Lake::open(plain.clone(), binding().name).await.expect("anybody may read it");
     assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
-    let left = leftovers(&lake).await.expect("listed");
+    let left = leftovers(&lake, window(0, 9).start()).await.expect("listed");
     assert!(left.unfinished.is_empty() && left.deletable.is_empty());
     let numbers = lake.state().next_number();
     let manifests = manifests_of(&plain).await;

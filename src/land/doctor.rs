@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::layout::{LEASE_ROOT, STAGING_ROOT, probe};
-use crate::store::capability::{Condition, SINGLE_WRITER, create_twice};
+use crate::store::capability::{Condition, create_twice};
 use crate::store::failpoint::FailPoints;
 use crate::store::s3::{Bucket, ListQuery, Shown, upload};
 use crate::store::{Created, Store, Writers};
@@ -133,7 +133,7 @@ impl Trial<'_> {
         let keeps = condition.is_ok();
         let mut condition = AbilityReport { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) };
         // It is what was asked for already.
-        condition.hint = condition.hint.filter(|hint| !single || hint != SINGLE_WRITER);
+        condition.hint = condition.hint.filter(|hint| !single || !hint.contains("--single-writer"));
         findings.push(condition);
         let race = if keeps {
             self.race().await.map(AbilityOutcome::Works)
@@ -226,26 +226,31 @@ impl Trial<'_> {
         Ok(None)
     }
 
+    /// Says by what an object is created only where nothing stands.
     async fn conditional_create(&self) -> Result<Option<String>> {
-        if let Some(bucket) = self.store.bucket() {
-            match create_twice(self.store, bucket, &|what| probe(self.run, what)).await? {
-                Condition::Kept => {}
-                Condition::Refused(why) => {
-                    let refused = failed("the store refuses `If-None-Match: *`").because(why);
-                    return Err(refused.hint(SINGLE_WRITER));
-                }
-                Condition::Ignored => {
-                    let ignored = failed("the store ignores `If-None-Match: *`: it wrote over what stands");
-                    return Err(ignored.hint(SINGLE_WRITER));
+        let by = match self.store.bucket() {
+            Some(bucket) => {
+                let (header, by) = (bucket.create_header, bucket.create_header.text());
+                let condition = create_twice(self.store, bucket, &|what| probe(self.run, what)).await?;
+                let hint = condition.hint(header);
+                match condition {
+                    Condition::Kept => Some(by),
+                    Condition::Refused(why) => {
+                        return Err(failed(&format!("the store refuses {by}")).because(why).hint(hint));
+                    }
+                    Condition::Ignored => {
+                        return Err(failed(&format!("the store ignores {by}: it wrote over what stands")).hint(hint));
+                    }
                 }
             }
-        }
+            None => self.store.folder().map(|_| "a hard link"),
+        };
         self.create("created", "first").await?;
         if self.create("created", "second").await? == Created::New {
             return Err(failed("a name was created twice"));
         }
         self.expect("created", Some("first")).await?;
-        Ok(None)
+        Ok(by.map(|by| format!("by {by}")))
     }
 
     async fn race(&self) -> Result<Option<String>> {
@@ -265,7 +270,7 @@ impl Trial<'_> {
         let size = bytes.len() as u64;
         let told = |error| self.store.failed("upload", &name, &error);
         let note = self.name("note");
-        let put = upload::put_in_parts(bucket, &name, bytes, SMALLEST_PART_BYTES, &note, FailPoints::default());
+        let put = upload::put_in_parts(bucket, &name, bytes.into(), SMALLEST_PART_BYTES, &note, FailPoints::default());
         put.await.map_err(told)?;
         let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {

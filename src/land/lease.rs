@@ -6,6 +6,10 @@
 //! two runs that both believe to hold it waste calls, and the commit log sorts them out. So it is written without
 //! conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at once, because a wrong
 //! guess costs nothing but calls.
+//!
+//! At its end a run leaves the lease with an account of itself, a [`CleanEnd`], when it has left nothing over. The next
+//! run then knows without a listing that there is nothing to sweep, and an operator when a run last ended well and how
+//! far it has asked.
 
 use std::future::Future;
 use std::pin::pin;
@@ -42,6 +46,26 @@ pub enum LeaseWait {
     Yes,
 }
 
+/// How a run ended that left nothing over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CleanEnd {
+    /// The run.
+    pub(crate) run: RunId,
+    /// When it ended.
+    pub(crate) ended_at: BeijingTime,
+    /// The newest manifest of the log then; none when it had none.
+    pub(crate) newest: Option<u64>,
+    /// When data files were last listed and swept.
+    pub(crate) last_sweep: BeijingTime,
+    /// The last second of modified time that it or a run before has asked the ERP for, where that asked without a gap:
+    /// an empty end of the range is not committed.
+    #[serde(default)]
+    pub(crate) checked_until: Option<BeijingTime>,
+    /// When it or a run before ended as a sync that left no gap in its range.
+    #[serde(default)]
+    pub(crate) succeeded_at: Option<BeijingTime>,
+}
+
 /// The object. Unknown fields are ignored: a lease is never worth an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Heartbeat {
@@ -51,12 +75,38 @@ struct Heartbeat {
     /// Which process this is, where that can be told: see [`process`].
     #[serde(default)]
     process: Option<String>,
+    /// Whether the run has ended: then nobody is at work.
+    #[serde(default)]
+    ended: bool,
+    /// The last end that left nothing over, of this run or an earlier one.
+    #[serde(default)]
+    last_end: Option<CleanEnd>,
+}
+
+impl Heartbeat {
+    /// The end of the last run, when that is known to have been a clean one.
+    fn clean_end(&self) -> Option<&CleanEnd> {
+        self.last_end.as_ref().filter(|end| self.ended && end.run == self.run)
+    }
+}
+
+/// What the lease of an account says of the runs before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastRun {
+    /// The end of the last run, when it was a clean one; else it may have left something over.
+    pub(crate) clean_end: Option<CleanEnd>,
+    /// The last clean end, of whatever run.
+    pub(crate) last_end: Option<CleanEnd>,
+    /// The run that is at work, and since when its lease stands so.
+    pub(crate) at_work: Option<(RunId, BeijingTime)>,
 }
 
 /// A held lease. [`release`](Lease::release) it at the end; one that is dropped goes stale by itself.
 #[derive(Debug)]
 pub(crate) struct Lease {
     keeper: Keeper,
+    /// What was known of the runs before when it was taken.
+    last_run: LastRun,
     stop: Option<oneshot::Sender<()>>,
     beating: Option<JoinHandle<()>>,
 }
@@ -68,6 +118,8 @@ struct Keeper {
     staging: String,
     run: RunId,
     clock: Arc<dyn Clock>,
+    /// The last clean end that was known when the lease was taken: a beat keeps it.
+    last_end: Option<CleanEnd>,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -92,22 +144,26 @@ impl Lease {
         give_up: impl Future<Output = ()>,
     ) -> Result<Option<Self>> {
         let layout = Layout::new(account.clone());
-        let keeper = Keeper { store, path: layout.lease(), staging: layout.staging_lease(run), run, clock };
+        let (path, staging) = (layout.lease(), layout.staging_lease(run));
+        let mut keeper = Keeper { store, path, staging, run, clock, last_end: None };
         let mut give_up = pin!(give_up);
         let mut tries = 0;
-        loop {
-            match keeper.held_by_other().await? {
+        let last_run = loop {
+            let before = keeper.read().await?;
+            match before.as_ref().filter(|held| keeper.is_held_by_other(held)) {
                 None => {
                     tries += 1;
-                    match keeper.write().await {
+                    let last_run = LastRun::of(before.as_ref());
+                    keeper.last_end.clone_from(&last_run.last_end);
+                    match keeper.write(false).await {
                         Err(error) if tries == TRIES => return Err(error),
                         Err(error) => tracing::debug!(%error, "the lease could not be written, trying again"),
                         // Of two that wrote at once the later write stands, and the other gives way here.
-                        Ok(()) if keeper.held_by_other().await?.is_none() => break,
+                        Ok(()) if keeper.held_by_other().await?.is_none() => break last_run,
                         Ok(()) => {}
                     }
                 }
-                Some(other) if wait == LeaseWait::No => return Err(held(&account, &other)),
+                Some(other) if wait == LeaseWait::No => return Err(held(&account, other)),
                 Some(other) => {
                     tracing::info!(other_run = %other.run, "waiting for another run to finish");
                     tokio::select! {
@@ -116,31 +172,60 @@ impl Lease {
                     }
                 }
             }
-        }
+        };
         let (stop, stopped) = oneshot::channel();
         let beating = tokio::spawn(keeper.clone().beat(stopped).in_current_span());
-        Ok(Some(Self { keeper, stop: Some(stop), beating: Some(beating) }))
+        Ok(Some(Self { keeper, last_run, stop: Some(stop), beating: Some(beating) }))
     }
 
-    /// Whether a lease of `account` lies in the lake, whoever's it is and however old.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
-    pub(crate) async fn lies_in(store: &Store, account: AccountName) -> Result<bool> {
-        Ok(store.get(&Layout::new(account).lease()).await?.is_some())
+    /// What was known of the runs before when it was taken.
+    pub(crate) fn last_run(&self) -> &LastRun {
+        &self.last_run
     }
 
-    /// Gives the lease back, if it is still ours. A lease that cannot be given back goes stale by itself.
-    pub(crate) async fn release(mut self) {
+    /// Gives the lease back, if it is still ours, with a clean end where the run has left nothing over. A lease that
+    /// cannot be given back goes stale by itself.
+    pub(crate) async fn release(mut self, end: Option<CleanEnd>) {
         // The heartbeat ends first: one that is under way must not bring the lease back.
         drop(self.stop.take());
         if let Some(beating) = self.beating.take() {
             let _ = beating.await;
         }
-        if let Err(error) = self.keeper.remove().await {
+        if let Err(error) = self.keeper.end(end).await {
             tracing::warn!(%error, "the lease could not be given back; it is stale in two minutes");
         }
     }
+}
+
+/// What the lease of `account` says of its runs at `now`.
+///
+/// # Errors
+/// [`ErrorKind::Lake`] when the store does not answer.
+pub(crate) async fn last_run(store: &Store, account: AccountName, now: BeijingTime) -> Result<LastRun> {
+    let held = read(store, &Layout::new(account).lease()).await?;
+    let at_work = held.as_ref().filter(|held| is_at_work(held, now)).map(|held| (held.run, held.written_at));
+    Ok(LastRun { at_work, ..LastRun::of(held.as_ref()) })
+}
+
+impl LastRun {
+    fn of(held: Option<&Heartbeat>) -> Self {
+        Self {
+            clean_end: held.and_then(Heartbeat::clean_end).cloned(),
+            last_end: held.and_then(|held| held.last_end.clone()),
+            at_work: None,
+        }
+    }
+}
+
+async fn read(store: &Store, path: &str) -> Result<Option<Heartbeat>> {
+    let bytes = store.get(path).await?;
+    // What cannot be read is nobody's.
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Whether the run of a lease is at work at `now`, as far as can be told.
+fn is_at_work(held: &Heartbeat, now: BeijingTime) -> bool {
+    !held.ended && is_fresh(held, now) && !process::is_dead(held)
 }
 
 fn held(account: &AccountName, other: &Heartbeat) -> Error {
@@ -165,7 +250,7 @@ impl Keeper {
                     return;
                 }
                 Ok(None) => {
-                    if let Err(error) = self.write().await {
+                    if let Err(error) = self.write(false).await {
                         tracing::warn!(%error, "the lease could not be refreshed");
                     }
                 }
@@ -175,29 +260,40 @@ impl Keeper {
     }
 
     async fn read(&self) -> Result<Option<Heartbeat>> {
-        let bytes = self.store.get(&self.path).await?;
-        // What cannot be read is nobody's.
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        read(&self.store, &self.path).await
+    }
+
+    fn is_held_by_other(&self, held: &Heartbeat) -> bool {
+        held.run != self.run && is_at_work(held, self.clock.now())
     }
 
     async fn held_by_other(&self) -> Result<Option<Heartbeat>> {
-        let now = self.clock.now();
-        Ok(self.read().await?.filter(|held| held.run != self.run && is_fresh(held, now) && !process::is_dead(held)))
+        Ok(self.read().await?.filter(|held| self.is_held_by_other(held)))
     }
 
-    async fn write(&self) -> Result<()> {
-        let beat =
-            Heartbeat { run: self.run, written_at: self.clock.now(), pid: std::process::id(), process: process::own() };
+    async fn write(&self, ended: bool) -> Result<()> {
+        let beat = Heartbeat {
+            run: self.run,
+            written_at: self.clock.now(),
+            pid: std::process::id(),
+            process: process::own(),
+            ended,
+            last_end: self.last_end.clone(),
+        };
         let bytes =
             serde_json::to_vec(&beat).map_err(|error| Error::internal("cannot write the lease").because(error))?;
         self.store.put(&self.path, Bytes::from(bytes), &self.staging).await
     }
 
-    async fn remove(&self) -> Result<()> {
-        match self.read().await? {
-            Some(held) if held.run == self.run => self.store.delete(&self.path).await,
-            _ => Ok(()),
+    /// Says that the run has ended. A lease that another run has taken over stays as it is.
+    async fn end(&mut self, end: Option<CleanEnd>) -> Result<()> {
+        if self.read().await?.is_some_and(|held| held.run != self.run) {
+            return Ok(());
         }
+        if end.is_some() {
+            self.last_end = end;
+        }
+        self.write(true).await
     }
 }
 
@@ -263,6 +359,7 @@ mod tests {
             staging: layout.staging_lease(run),
             run,
             clock: Arc::clone(clock) as _,
+            last_end: None,
         }
     }
 
@@ -282,9 +379,36 @@ mod tests {
         let error = acquire(&store, &clock).await.expect_err("held");
         assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Conflict, 6));
         assert!(error.hint_text().expect("a hint").contains("--wait"));
-        lease.release().await;
-        assert_eq!(store.list("_lease").await.expect("a listing"), vec![]);
-        acquire(&store, &clock).await.expect("free again").release().await;
+        lease.release(None).await;
+        acquire(&store, &clock).await.expect("free again").release(None).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_run_is_known_to_the_next() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
+        let lease = acquire(&store, &clock).await.expect("free");
+        let account = || "acme".parse().expect("a name");
+        let now = clock.now();
+        let at_work = last_run(&store, account(), now).await.expect("read").at_work;
+        assert_eq!(at_work, Some((lease.keeper.run, now)));
+        let (run, checked_until) = (lease.keeper.run, Some(now.plus_seconds(-60)));
+        let end =
+            CleanEnd { run, ended_at: now, newest: Some(7), last_sweep: now, checked_until, succeeded_at: Some(now) };
+        lease.release(Some(end.clone())).await;
+        let told = last_run(&store, account(), now).await.expect("read");
+        assert_eq!(told, LastRun { clean_end: Some(end.clone()), last_end: Some(end.clone()), at_work: None });
+
+        // A run that leaves something over keeps what was known, and is no clean end itself.
+        let lease = acquire(&store, &clock).await.expect("free");
+        assert_eq!(lease.last_run().clean_end, Some(end.clone()));
+        lease.release(None).await;
+        let told = last_run(&store, account(), now).await.expect("read");
+        assert_eq!(told, LastRun { clean_end: None, last_end: Some(end.clone()), at_work: None });
+        // So does one that dies.
+        drop(acquire(&store, &clock).await.expect("free"));
+        clock.advance(200);
+        let told = last_run(&store, account(), clock.now()).await.expect("read");
+        assert_eq!(told, LastRun { clean_end: None, last_end: Some(end), at_work: None });
     }
 
     #[tokio::test]
@@ -295,12 +419,12 @@ mod tests {
         acquire(&store, &clock).await.expect_err("fresh");
         clock.advance(1);
         let new = acquire(&store, &clock).await.expect("stale");
-        old.release().await;
+        old.release(None).await;
         acquire(&store, &clock).await.expect_err("the new holder's");
-        new.release().await;
+        new.release(None).await;
 
         store.put("_lease/account=acme.json", Bytes::from_static(b"{"), "x").await.expect("written");
-        acquire(&store, &clock).await.expect("nobody's").release().await;
+        acquire(&store, &clock).await.expect("nobody's").release(None).await;
     }
 
     #[tokio::test]
@@ -308,7 +432,7 @@ mod tests {
     async fn the_lease_of_a_dead_process_is_stale_at_once() {
         let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
         let dead = keeper(&store, &clock);
-        dead.write().await.expect("written");
+        dead.write(false).await.expect("written");
         let mut beat = dead.read().await.expect("read").expect("there");
         assert!(!process::is_dead(&beat), "this very process lives");
         let text = beat.process.take().expect("linux tells");
@@ -320,7 +444,7 @@ mod tests {
         beat.process = Some(format!("{place}/1{start}"));
         let bytes = serde_json::to_vec(&beat).expect("json");
         store.put(&dead.path, bytes.into(), "x").await.expect("written");
-        acquire(&store, &clock).await.expect("taken over").release().await;
+        acquire(&store, &clock).await.expect("taken over").release(None).await;
     }
 
     #[test]
@@ -335,6 +459,8 @@ mod tests {
             written_at: BeijingTime::from_unix(1_000_000).expect("a time"),
             pid: child.id(),
             process: Some(format!("{place}/{life}")),
+            ended: false,
+            last_end: None,
         };
         assert!(!process::is_dead(&held));
         child.kill().expect("killed");
@@ -353,8 +479,9 @@ mod tests {
         let store = Store::local(folder.path(), Access::Write).expect("made");
         let sweep = Arc::new(SweepOnce { store: store.clone(), swept: AtomicBool::new(false) });
         let clock = Arc::new(HeldClock::at(1_000_000));
-        acquire(&store.with_fail_points(FailPoints::new(sweep)), &clock).await.expect("taken").release().await;
-        assert_eq!(store.list("").await.expect("a listing"), vec![]);
+        acquire(&store.with_fail_points(FailPoints::new(sweep)), &clock).await.expect("taken").release(None).await;
+        let left: Vec<String> = store.list("").await.expect("a listing").into_iter().map(|left| left.path).collect();
+        assert_eq!(left, ["_lease/account=acme.json"]);
     }
 
     /// Another run's sweep, just when a lease is half written.
@@ -384,6 +511,6 @@ mod tests {
         let given_up = std::future::ready(());
         let waited = Lease::acquire(store, account, RunId::generate(), clock, LeaseWait::Yes, given_up).await;
         assert!(waited.expect("no error").is_none());
-        lease.release().await;
+        lease.release(None).await;
     }
 }

@@ -10,14 +10,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::commit::Writer;
-use super::stage::{CommitOutcome, NewCommit};
+use super::stage::CommitOutcome;
 use super::sweep::leftovers;
-use super::testing::{binding, chain, new_commit, options, proof, window};
+use super::testing::{binding, chain, options, replacing, window};
 use crate::error::{ErrorKind, Result};
 use crate::id::CommitId;
 use crate::log::layout::LEASE_ROOT;
-use crate::log::{CommitKind, Lake, Layout, LogState, Manifest, Sha256, checkpoint, digest};
-use crate::proof::Proof;
+use crate::log::{CommitKind, Lake, Layout, LogState, Sha256, checkpoint, digest};
 use crate::store::Store;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 
@@ -44,7 +43,7 @@ impl Watched {
         for (op, path) in self.0.lock().expect("no panic").iter() {
             let is_own = match op {
                 Op::List => {
-                    *path == layout.manifest_root()
+                    path.starts_with(&layout.manifest_root())
                         || *path == layout.checkpoint_root()
                         || *path == LEASE_ROOT
                         || roots.contains(path)
@@ -142,27 +141,31 @@ fn tried() -> impl Strategy<Value = (Place, Option<String>, usize, u8)> {
 /// A manifest that may follow `state`, with `name` (or a changed one of its own) in one place; and whether that is
 /// right all the same.
 fn manifest(state: &LogState, (place, name, at, edit): (Place, Option<String>, usize, u8)) -> (CommitId, Value, bool) {
-    let manifest = Manifest { window: Some(window(0, 9)), ..chain(state, CommitKind::Sync) };
+    let manifest = chain(state, CommitKind::Sync);
     let layout = Layout::new(binding().name);
     let right = match place {
-        Place::File => manifest.files[0].path.clone(),
-        Place::Quarantine => layout.quarantine(manifest.commit),
-        Place::Raw => layout.raw(manifest.commit),
+        Place::File => manifest.commits[0].files[0].path.clone(),
+        Place::Quarantine => layout.quarantine(manifest.id),
+        Place::Raw => layout.raw(manifest.id),
     };
     let name = match name {
         // A name that was made up may hold the id of the commit.
-        Some(name) => name.replace(COMMIT, &manifest.commit.to_string()),
+        Some(name) => name.replace(COMMIT, &manifest.id.to_string()),
         None => edited(&right, at, edit),
     };
     let is_right = name == right;
     let mut value = serde_json::to_value(&manifest).expect("JSON");
     let entry = |count: &str| json!({"path": name, "bytes": 1, "sha256": Sha256::of(b"x"), count: 1});
     match place {
-        Place::File => value["files"][0]["path"] = json!(name),
-        Place::Quarantine => value["quarantine"] = entry("rows"),
-        Place::Raw => value["raw"] = entry("answers"),
+        Place::File => value["commits"][0]["files"][0]["path"] = json!(name),
+        Place::Quarantine => value["commits"][0]["quarantine"] = json!([entry("rows")]),
+        Place::Raw => {
+            let mut raw = entry("responses");
+            raw["window"] = value["walk"]["window"].clone();
+            value["commits"][0]["raw"] = json!([raw]);
+        }
     }
-    (manifest.commit, value, is_right)
+    (manifest.id, value, is_right)
 }
 
 /// Everything that may read or delete by names of the log.
@@ -172,23 +175,18 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
         for file in &live.files {
             _ = lake.read(file).await;
         }
-        if let Some(held) = &live.quarantine {
+        for held in &live.quarantine {
             _ = lake.read(held).await;
         }
-        if let Some(raw) = &live.raw {
+        for raw in &live.raw {
             _ = lake.read(raw).await;
         }
     }
-    leftovers(&lake).await?;
+    leftovers(&lake, window(0, 9).start()).await?;
     let writer = Writer::open(store.clone(), options()).await?;
     writer.sweep().await?;
-    let refresh = NewCommit {
-        kind: CommitKind::Refresh,
-        removes: vec![hostile],
-        files: vec![],
-        proof: Some(Proof { rows_carried: 3, ..proof(0) }),
-        ..new_commit(0, 9)
-    };
+    let mut refresh = replacing(CommitKind::Refresh, 0, 9, vec![hostile]);
+    refresh.commits[0].files.clear();
     assert!(matches!(writer.land(refresh).await?, CommitOutcome::Committed(_)));
     writer.sweep().await?;
     Ok(())
@@ -196,8 +194,11 @@ async fn use_it(store: &Store, hostile: CommitId) -> Result<()> {
 
 /// Tries a lake whose newest manifest is `value`, beside what belongs to others.
 fn try_it(store: &Store, layout: &Layout, hostile: CommitId, is_right: bool) {
-    let others =
-        ["README", "purchase_apply/account=other/x.parquet", "_manifest/account=other/00000000000000000001.json"];
+    let others = [
+        "README",
+        "purchase_apply/account=other/x.parquet",
+        "_manifest/account=other/0000000000000000/00000000000000000001.json",
+    ];
     for path in others {
         now(store.put(path, Bytes::from_static(b"theirs"), "_staging/x")).expect("put");
     }
@@ -236,15 +237,15 @@ proptest! {
         let bytes = checkpoint::to_bytes(&state).expect("JSON").expect("not empty");
         let text = String::from_utf8(bytes).expect("UTF-8");
         let mut body: Value = serde_json::from_str(text.lines().nth(1).expect("a body")).expect("JSON");
-        let live = &mut body["live"][sound.commit.to_string()];
+        let live = &mut body["live"][sound.id.to_string()];
         for field in ["files", "quarantine", "raw"] {
-            live[field] = named[field].clone();
+            live[field] = named["commits"][0][field].clone();
         }
         let body = body.to_string();
-        let head = json!({"format": "0.9", "sha256": Sha256::of(body.as_bytes())});
-        let path = layout.checkpoint(1, sound.commit);
+        let head = json!({"format": "0.10", "sha256": Sha256::of(body.as_bytes())});
+        let path = layout.checkpoint(1, sound.id);
         now(store.put(&path, format!("{head}\n{body}\n").into(), "_staging/x")).expect("put");
         // It names the files of another commit at best: it is passed over, and the log is read without it.
-        try_it(&store, &layout, sound.commit, true);
+        try_it(&store, &layout, sound.id, true);
     }
 }

@@ -4,16 +4,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::Method;
 
 use super::conformance_tests::Place;
 use super::crash_tests::{committed, work};
+use super::creates::Creates;
 use super::doctor::{Ability, AbilityOutcome, AbilityReport, examine};
+use super::fake_s3::{FakeS3, Reply};
 use super::s3_server::{Asked, Fault, Held, KEY_ID, S3Server, SECRET};
 use super::testing::{binding, everything, new_commit, try_writer, window, writer};
 use crate::error::{Error, ErrorKind};
 use crate::log::{Lake, Layout, Table};
-use crate::store::{Store, Writers};
+use crate::store::{Created, Store, Writers};
 
 fn server_and_lake() -> (Place, Store) {
     let place = Place::s3();
@@ -48,17 +51,43 @@ async fn check_one_window(store: &Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_broken_request_anywhere_on_the_wire_is_survived() {
-    let place = Place::s3();
+    for creates in [Creates::LikeS3, Creates::LikeOss] {
+        let place = Place::S3(S3Server::start_as(creates));
+        one_broken_request_is_survived(&place).await;
+    }
+}
+
+async fn one_broken_request_is_survived(place: &Place) {
     let slow = Fault::Slow(Duration::from_millis(200));
     for fits in [is_manifest, is_data, is_listing] {
         for fault in [Fault::Refuse(503), Fault::LoseAnswer, Fault::RefuseAfter(500), slow.clone()] {
             let (store, _) = place.lake();
-            server(&place).break_first(fits, fault);
+            server(place).break_first(fits, fault);
             let writer = writer(&store).await;
             writer.sweep().await.expect("swept");
             assert_eq!(committed(writer.land(new_commit(0, 9)).await).number, 1, "our own lost try is ours");
             check_one_window(&store).await;
         }
+    }
+}
+
+/// It may have had its effect, so whoever asked looks for it first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_without_an_answer_is_not_sent_again() {
+    for creates in [Creates::LikeS3, Creates::LikeOss] {
+        let server = FakeS3::start_as(creates);
+        let mut variables = server.environment();
+        variables.push(("AWS_TIMEOUT".to_owned(), "1s".to_owned()));
+        let store = Store::s3(&server.lake("lake"), variables).expect("settings");
+        store.put("a", Bytes::new(), "_staging/i").await.expect("an answer");
+        server.reply_by(|asked| asked.is_conditional.then_some(Reply::Never));
+        server.take_requests();
+        let created = store.create("log/1", Bytes::from_static(b"1"), "_staging/i").await;
+        assert_eq!(created.expect_err("unknown").kind(), ErrorKind::Lake);
+        assert_eq!(server.take_requests().len(), 1, "{creates:?}");
+        server.behave();
+        let created = store.create("log/1", Bytes::from_static(b"1"), "_staging/i").await;
+        assert_eq!(created.expect("an answer"), Created::New, "{creates:?}");
     }
 }
 
@@ -134,6 +163,59 @@ async fn a_store_without_conditional_put_is_for_a_single_writer() {
         let lake = Lake::open(store, binding().name).await.expect("opened");
         assert_eq!((lake.coverage().windows(), lake.rows(Table::PurchaseApply)), (&[window(0, 29)][..], 30));
     }
+}
+
+/// Fails unless the store is refused for many writers with these words, and no object stays.
+async fn refused_for_many(about: &str, store: &Store, words: &[&str]) {
+    let error = try_writer(store).await.err().unwrap_or_else(|| panic!("{about}: not refused"));
+    refused(&error, words);
+    assert_eq!(everything(store).await, Vec::<String>::new(), "{about}: the probe is gone");
+    let findings = examine(store).await.expect("examined");
+    let condition = outcome(&findings, Ability::ConditionalCreate);
+    assert!(condition.is_fatal(), "{about}: {condition:?}");
+    assert!(words.contains(&"--single-writer") && condition.hint == error.hint_text().map(str::to_owned), "{about}");
+    let single = store.clone().written_by(Writers::Single);
+    let findings = examine(&single).await.expect("examined");
+    assert!(!findings.iter().any(AbilityReport::is_fatal), "{about}: {findings:?}");
+    assert_eq!(outcome(&findings, Ability::ConditionalCreate).hint, None, "{about}: it is what was asked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_header_of_oss_is_believed_only_where_it_is_kept() {
+    let open = |server: &FakeS3, setting: Option<&str>| {
+        let mut variables = server.environment();
+        variables.retain(|(name, _)| name != "AWS_CONDITIONAL_PUT");
+        variables.extend(setting.map(|value| ("AWS_CONDITIONAL_PUT".to_owned(), value.to_owned())));
+        Store::s3(&server.lake("lake"), variables).expect("settings")
+    };
+    let versions: &[&str] = &["writes over", "x-oss-forbid-overwrite", "never had versions", "--single-writer"];
+    let not_oss: &[&str] = &["refuses", "x-oss-forbid-overwrite", "unset AWS_CONDITIONAL_PUT", "--single-writer"];
+    let standard: &[&str] = &["refuses", "If-None-Match", "AWS_CONDITIONAL_PUT=oss", "--single-writer"];
+    for (about, creates, setting, words) in [
+        ("a bucket with versions", Creates::LikeVersionedOss, Some("oss"), Some(versions)),
+        ("a store that does not know the header", Creates::LikeS3, Some("oss"), Some(versions)),
+        ("OSS without the setting", Creates::LikeOss, None, Some(standard)),
+        ("OSS with the setting for S3", Creates::LikeOss, Some("etag"), Some(standard)),
+        ("no way to create", Creates::LikeS3, Some("disabled"), Some(standard)),
+        ("S3 with its own setting", Creates::LikeS3, Some("etag"), None),
+        ("OSS", Creates::LikeOss, Some("oss"), None),
+    ] {
+        let server = FakeS3::start_as(creates);
+        let store = open(&server, setting);
+        match words {
+            Some(words) => refused_for_many(about, &store, words).await,
+            None => {
+                work(&try_writer(&store).await.expect(about)).await.expect(about);
+                let lake = Lake::open(store, binding().name).await.expect("opened");
+                assert_eq!(lake.coverage().windows(), [window(0, 29)], "{about}");
+            }
+        }
+    }
+    let server = FakeS3::start_as(Creates::LikeOss);
+    server.reply_by(|asked| {
+        asked.is_conditional.then_some(Reply::Refuse(400, "InvalidArgument", "x-oss-forbid-overwrite: no such header"))
+    });
+    refused_for_many("the header is refused", &open(&server, Some("oss")), not_oss).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

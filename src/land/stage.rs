@@ -1,40 +1,35 @@
-//! What is to land, the commit that it becomes, and what came of it.
+//! What is to land, the manifest that it becomes, and what came of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use crate::id::CommitId;
-use crate::log::manifest;
-use crate::log::{CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table};
-use crate::parquet::{RowSource, TableSpec};
-use crate::proof::Proof;
+use crate::log::{
+    CarriedRange, Commit, CommitKind, Conflict, FileEntry, QuarantineEntry, RawEntry, StopIntent, StopResult, Table,
+    Walk,
+};
+use crate::parquet::{RowFilter, RowSource, TableSpec};
 use crate::time::{BeijingTime, Window};
 
-/// A commit in the making. When it is given up, its files are left to the next sweep.
+/// A manifest in the making. When it is given up, the files of its commits are left to the next sweep.
 #[derive(Debug)]
-pub(crate) struct StagedCommit {
-    pub(crate) commit: CommitId,
-    pub(crate) kind: CommitKind,
+pub(crate) struct StagedManifest {
+    /// That of its first commit, where it has one.
+    pub(crate) id: CommitId,
     pub(crate) created_at: BeijingTime,
-    pub(crate) window: Option<Window>,
+    pub(crate) walk: Option<Walk>,
+    pub(crate) commits: Vec<Commit>,
     pub(crate) removes: Vec<CommitId>,
     pub(crate) fences: Vec<CommitId>,
-    pub(crate) files: Vec<FileEntry>,
-    pub(crate) sums: BTreeMap<Table, i128>,
-    pub(crate) quarantine: Option<QuarantineEntry>,
-    pub(crate) raw: Option<RawEntry>,
     pub(crate) intent: Option<StopIntent>,
-    pub(crate) results: Vec<StopResult>,
+    /// The exact sums over its new rows, by table; see [`TableSpec::summed`].
+    pub(crate) sums: BTreeMap<Table, i128>,
 }
 
-impl StagedCommit {
-    /// The id that the commit will have.
-    pub(crate) fn commit(&self) -> CommitId {
-        self.commit
-    }
-
+impl StagedManifest {
     pub(crate) fn fencing(self, fences: Vec<CommitId>) -> Self {
         Self { fences, ..self }
     }
@@ -43,22 +38,34 @@ impl StagedCommit {
         Self { intent: Some(intent), ..self }
     }
 
-    pub(crate) fn settling(self, results: Vec<StopResult>) -> Self {
-        Self { results, ..self }
+    /// Adds what became of stops to its commit.
+    pub(crate) fn settling(mut self, results: Vec<StopResult>) -> Self {
+        if let Some(commit) = self.commits.first_mut() {
+            commit.results = results;
+        }
+        self
     }
 
-    /// Adds a file that was written. Manifests list headers first, and removed files go in that order: details are
-    /// written before headers and deleted after them.
-    pub(crate) fn add(&mut self, table: Table, WrittenFile { entry, sum }: WrittenFile) {
-        self.files.push(entry);
-        self.files.sort_by_key(|file| Table::from_name(&file.table));
-        if let Some(sum) = sum {
+    pub(crate) fn proved_by(self, walk: Option<Walk>) -> Self {
+        Self { walk, ..self }
+    }
+
+    /// Adds a file that was written for one of its commits. Manifests list headers first, and of a table what is
+    /// carried first: removed files go in that order.
+    pub(crate) fn add(&mut self, WrittenFile { table, commit, entry, sum }: WrittenFile) {
+        if let Some(sum) = sum.filter(|_| !entry.carried) {
             *self.sums.entry(table).or_default() += sum;
+        }
+        if let Some(commit) = self.commits.iter_mut().find(|staged| staged.id == commit) {
+            commit.files.push(entry);
+            commit.files.sort_by_key(|file| (Table::from_name(&file.table), !file.carried));
         }
     }
 
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
+    /// Every object that was written for it, and none that was written for another commit.
+    pub(crate) fn own_paths<'a>(&'a self, of: impl Fn(&str) -> Option<CommitId> + 'a) -> impl Iterator<Item = &'a str> {
+        let paths = self.commits.iter().flat_map(|commit| commit.paths().map(move |path| (commit.id, path)));
+        paths.filter(move |(id, path)| of(path) == Some(*id)).map(|(_, path)| path)
     }
 }
 
@@ -69,15 +76,47 @@ pub(crate) struct NewFile {
     pub spec: Arc<TableSpec>,
     /// The span that the file's name states, within one Beijing month; none for the window of the commit.
     pub span: Option<Window>,
-    /// The number of the part, from 1, when a table of the commit has several files of one span.
+    /// The number of the part, from 1, when a table of the commit has several files of one span. Carried rows may take
+    /// several files, of which it is the first; without it they have parts only when they are several. New rows have a
+    /// lower part than carried ones: of a removed commit a sweep deletes the last part first.
     pub part: Option<u32>,
     /// The rows.
-    pub rows: RowSource,
+    pub rows: NewRows,
+}
+
+/// Where the rows of a file come from.
+pub(crate) enum NewRows {
+    /// They are new.
+    New(RowSource),
+    /// They stand in commits that the manifest removes.
+    Carried {
+        /// The files, each sorted as its table is.
+        files: Vec<FileEntry>,
+        /// Which of their rows stay; none: all.
+        filter: Option<Arc<dyn RowFilter>>,
+    },
+}
+
+impl std::fmt::Debug for NewRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::New(rows) => f.debug_tuple("New").field(rows).finish(),
+            Self::Carried { files, .. } => f.debug_struct("Carried").field("files", files).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl From<Vec<RecordBatch>> for NewRows {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        Self::New(batches.into())
+    }
 }
 
 /// A file of a commit that was written.
 #[derive(Debug)]
 pub(crate) struct WrittenFile {
+    pub(crate) table: Table,
+    pub(crate) commit: CommitId,
     pub(crate) entry: FileEntry,
     pub(crate) sum: Option<i128>,
 }
@@ -104,56 +143,104 @@ impl Quarantine {
     }
 }
 
-/// The answers from which a commit is made.
+/// The responses of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Raw {
     /// zstd, one JSON object a line.
     pub packed: Bytes,
     /// How many.
-    pub answers: u64,
+    pub responses: u64,
+    /// The seconds that they prove.
+    pub window: Window,
 }
 
-/// Everything of one commit.
+/// One commit of a manifest.
 #[derive(Debug)]
 pub(crate) struct NewCommit {
     /// What it is for.
     pub kind: CommitKind,
     /// The seconds that it covers.
     pub window: Option<Window>,
-    /// The commits whose place it takes.
-    pub removes: Vec<CommitId>,
+    /// How many commits were put together in it, or in the one whose place it takes; 0 where none were.
+    pub compacted: u64,
+    /// The parts of the window that the manifest's walk does not cover.
+    pub carried: Vec<CarriedRange>,
+    /// The seconds that are covered and not kept any more.
+    pub expired: Vec<Window>,
     /// Its files, made and written one after the other; one without rows is not written.
     pub files: Vec<NewFile>,
     /// Its quarantined records.
     pub quarantine: Option<Quarantine>,
-    /// The answers from which it is made, if they are kept.
-    pub raw: Option<Raw>,
-    /// Why the window is known to be complete.
-    pub proof: Option<Proof>,
+    /// The quarantined records of commits that are removed, named and not written again.
+    pub kept_quarantine: Vec<QuarantineEntry>,
+    /// The responses of commits that are removed.
+    pub kept_raw: Vec<RawEntry>,
 }
 
-/// A commit that counts.
+impl NewCommit {
+    /// A commit that holds nothing yet.
+    pub(crate) fn of(kind: CommitKind, window: Option<Window>) -> Self {
+        Self {
+            kind,
+            window,
+            compacted: 0,
+            carried: Vec::new(),
+            expired: Vec::new(),
+            files: Vec::new(),
+            quarantine: None,
+            kept_quarantine: Vec::new(),
+            kept_raw: Vec::new(),
+        }
+    }
+}
+
+/// Everything of one manifest.
+#[derive(Debug)]
+pub(crate) struct NewManifest {
+    /// The walk whose rows it lands.
+    pub walk: Option<Walk>,
+    /// What it adds.
+    pub commits: Vec<NewCommit>,
+    /// The commits whose place it takes.
+    pub removes: Vec<CommitId>,
+    /// The responses of the walk, if they are kept. All its commits name them.
+    pub raw: Option<Raw>,
+}
+
+/// A manifest that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Committed {
-    /// The number of its manifest.
+    /// Its number.
     pub number: u64,
     /// Its id.
-    pub commit: CommitId,
+    pub id: CommitId,
     /// What it is for.
     pub kind: CommitKind,
-    /// The seconds that it covers.
-    pub window: Option<Window>,
-    /// Its files.
-    pub files: Vec<FileEntry>,
-    /// The exact sums over their rows, by table; see [`TableSpec::summed`].
+    /// The invalid records that its walk has found; without one, all that it holds.
+    pub quarantined: u64,
+    /// What it added.
+    pub commits: Vec<Commit>,
+    /// The commits whose place it took.
+    pub removed: Vec<CommitId>,
+    /// The exact sums over its new rows, by table; see [`TableSpec::summed`].
     pub sums: BTreeMap<Table, i128>,
-    /// Its quarantined records.
-    pub quarantine: Option<QuarantineEntry>,
     /// Objects of removed commits that could not be deleted yet; the next sweep does it.
     pub undeleted: Vec<String>,
 }
 
-/// What became of a staged commit.
+impl Committed {
+    /// Its files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.commits.iter().flat_map(|commit| &commit.files)
+    }
+
+    /// From the first to the last second that its commits cover.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.commits.iter().filter_map(|commit| commit.window).reduce(Window::hull)
+    }
+}
+
+/// What became of a staged manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommitOutcome {
     /// It counts.

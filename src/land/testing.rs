@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::commit::{Writer, WriterOptions};
-use super::stage::{NewCommit, NewFile};
+use super::stage::{NewCommit, NewFile, NewManifest};
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::format::FormatVersion;
@@ -17,7 +17,7 @@ use crate::id::{CommitId, RunId};
 use crate::log::append::Patience;
 use crate::log::manifest::*;
 use crate::log::{Layout, LogState, Requester, Sha256, StopEvidence, StopIntent, StopOutcome, StopResult, Table};
-use crate::parquet::TableSpec;
+use crate::parquet::{MergeLimits, TableSpec};
 use crate::proof::{Grounds, Proof, Rule};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Window};
@@ -51,6 +51,7 @@ pub(crate) fn proof(rows: u64) -> Proof {
         distinct_rows: rows,
         rows_landed: rows,
         rows_quarantined: 0,
+        rows_unchanged: 0,
         rows_carried: 0,
         quarantined_carried: 0,
         passes: 1,
@@ -61,54 +62,79 @@ pub(crate) fn proof(rows: u64) -> Proof {
     }
 }
 
-/// A manifest that may follow `state`: a window of ten seconds with one file.
-pub(crate) fn chain(state: &LogState, kind: CommitKind) -> Manifest {
-    let (commit, window) = (CommitId::generate(), window(0, 9));
-    let layout = Layout::new(binding().name);
-    let path = layout.data(Table::PurchaseApply, window, commit, None).expect("one month");
+/// A manifest without commits that may follow `state`.
+pub(crate) fn bare(state: &LogState) -> Manifest {
     Manifest {
         format: FormatVersion::LAKE,
         contract: FormatVersion::LAKE,
         number: state.next_number(),
-        commit,
+        id: CommitId::generate(),
         run: RunId::generate(),
-        kind,
         account: binding(),
         writer: "wdt-lake test".into(),
-        created_at: window.end(),
+        created_at: window(0, 9).end(),
         previous: state.newest(),
         wanted_from: None,
-        window: Some(window),
-        proof: Some(proof(3)),
+        walk: None,
+        commits: vec![],
         removes: vec![],
+        keep_until: None,
         fences: vec![],
-        files: vec![FileEntry {
-            table: "purchase_apply".into(),
-            path,
-            bytes: 10,
-            sha256: Sha256::of(b"file"),
-            rows: 3,
-            min_modified: window.start(),
-            max_modified: window.end(),
-        }],
-        quarantine: None,
-        raw: None,
         intent: None,
+    }
+}
+
+/// A manifest that may follow `state`: a window of ten seconds with one file.
+pub(crate) fn chain(state: &LogState, kind: CommitKind) -> Manifest {
+    covering(state, kind, window(0, 9))
+}
+
+/// The same over another window.
+pub(crate) fn covering(state: &LogState, kind: CommitKind, window: Window) -> Manifest {
+    let bare = bare(state);
+    let layout = Layout::new(binding().name);
+    let path = layout.data(Table::PurchaseApply, window, bare.id, None).expect("one month");
+    let file = FileEntry {
+        table: "purchase_apply".into(),
+        path,
+        bytes: 10,
+        sha256: Sha256::of(b"file"),
+        rows: 3,
+        min_modified: window.start(),
+        max_modified: window.end(),
+        carried: false,
+    };
+    let commit = commit_of_kind(bare.id, kind, Some(window), vec![file]);
+    Manifest { walk: Some(Walk { window, proof: proof(3) }), commits: vec![commit], ..bare }
+}
+
+/// A commit with nothing but a window and files.
+pub(crate) fn commit_of_kind(id: CommitId, kind: CommitKind, window: Option<Window>, files: Vec<FileEntry>) -> Commit {
+    Commit {
+        id,
+        kind,
+        window,
+        compacted: 0,
+        carried: vec![],
+        expired: vec![],
+        files,
+        quarantine: vec![],
+        raw: vec![],
         results: vec![],
     }
 }
 
 /// A manifest with something in every field that a first commit may fill.
 pub(crate) fn sample_manifest() -> Manifest {
-    let manifest = chain(&LogState::new(binding().name), CommitKind::Sync);
-    let path = Layout::new(binding().name).quarantine(manifest.commit);
-    let quarantine = Some(QuarantineEntry { path, bytes: 2, sha256: Sha256::of(b"{}"), rows: 1 });
-    Manifest { quarantine, ..manifest }
+    let mut manifest = chain(&LogState::new(binding().name), CommitKind::Sync);
+    let path = Layout::new(binding().name).quarantine(manifest.id);
+    manifest.commits[0].quarantine = vec![QuarantineEntry { path, bytes: 2, sha256: Sha256::of(b"{}"), rows: 1 }];
+    manifest
 }
 
 /// A manifest that intends to stop `numbers`.
 pub(crate) fn stop_intent(state: &LogState, numbers: &[&str]) -> Manifest {
-    let manifest = Manifest { files: vec![], window: None, proof: None, ..chain(state, CommitKind::StopIntent) };
+    let manifest = bare(state);
     Manifest { intent: Some(to_stop(manifest.created_at, numbers)), ..manifest }
 }
 
@@ -124,12 +150,14 @@ pub(crate) fn to_stop(requested_at: BeijingTime, numbers: &[&str]) -> StopIntent
 
 /// A manifest that says of each of `numbers` that an intent which nobody knows has stopped it.
 pub(crate) fn stop_result(state: &LogState, numbers: &[&str]) -> Manifest {
-    let mut manifest = Manifest { window: None, proof: None, ..chain(state, CommitKind::StopResult) };
+    let mut manifest = Manifest { walk: None, ..chain(state, CommitKind::StopResult) };
     let intent = CommitId::generate();
-    manifest.results = numbers.iter().map(|number| stopped(intent, number)).collect();
-    let file = &mut manifest.files[0];
+    let commit = &mut manifest.commits[0];
+    commit.window = None;
+    commit.results = numbers.iter().map(|number| stopped(intent, number)).collect();
+    let file = &mut commit.files[0];
     file.table = Table::StopReference.name().to_owned();
-    file.path = Layout::new(binding().name).stop_reference(manifest.commit);
+    file.path = Layout::new(binding().name).stop_reference(manifest.id);
     file.rows = numbers.len() as u64;
     manifest
 }
@@ -193,11 +221,17 @@ pub(crate) fn header_spec() -> TableSpec {
         distinct: vec!["purchase_apply_no".into()],
         modified: "modified".into(),
         summed: Some("real_num".into()),
+        commit_id: None,
     }
 }
 
-/// A new commit of one header a second of `start..=end`, in both tables.
-pub(crate) fn new_commit(start: i64, end: i64) -> NewCommit {
+/// What lands one header a second of `start..=end`, in both tables.
+pub(crate) fn new_commit(start: i64, end: i64) -> NewManifest {
+    replacing(CommitKind::Sync, start, end, vec![])
+}
+
+/// The same in the place of other commits.
+pub(crate) fn replacing(kind: CommitKind, start: i64, end: i64, removes: Vec<CommitId>) -> NewManifest {
     let names: Vec<String> = (start..=end).map(|second| format!("CG{second:06}")).collect();
     let rows: Vec<_> = names.iter().zip(start..=end).map(|(name, second)| (name.as_str(), second, 10_000)).collect();
     let file = |table| NewFile {
@@ -206,15 +240,13 @@ pub(crate) fn new_commit(start: i64, end: i64) -> NewCommit {
         part: None,
         rows: vec![header_batch(&rows)].into(),
     };
-    NewCommit {
-        kind: CommitKind::Sync,
-        window: Some(window(start, end)),
-        removes: vec![],
+    let window = window(start, end);
+    let commit = NewCommit {
         files: vec![file(Table::PurchaseApply), file(Table::PurchaseApplyDetail)],
-        quarantine: None,
-        raw: None,
-        proof: Some(proof(rows.len() as u64)),
-    }
+        ..NewCommit::of(kind, Some(window))
+    };
+    let walk = Some(Walk { window, proof: proof(rows.len() as u64) });
+    NewManifest { walk, commits: vec![commit], removes, raw: None }
 }
 
 /// A clock that moves only when told.
@@ -242,11 +274,13 @@ pub(crate) fn options() -> WriterOptions {
         run: RunId::generate(),
         wanted_from: None,
         contract: FormatVersion::LAKE,
+        keep_removed: std::time::Duration::ZERO,
+        merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }
 
-/// A writer of its own run that never sleeps, and makes a checkpoint after every other commit.
+/// A writer of its own run that never sleeps, and finds two manifests worth a checkpoint.
 pub(crate) async fn try_writer(store: &Store) -> Result<Writer> {
     let writer = Writer::open(store.clone(), options()).await?;
     Ok(writer.with_patience(Patience { tries: 6, pause: std::time::Duration::ZERO }).with_checkpoints_every(2))

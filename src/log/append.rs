@@ -49,11 +49,11 @@ impl LogEnd<'_> {
     /// Tries to put the manifest under its number, until it is known whose manifest stands there.
     pub(crate) async fn append(self, manifest: Manifest) -> Result<AppendOutcome> {
         let Self { store, layout, names, patience } = self;
-        let (number, commit) = (manifest.number, manifest.commit);
+        let (number, id) = (manifest.number, manifest.id);
         let writers = store.writers();
         let path = match writers {
             Writers::Many => layout.manifest(number),
-            Writers::Single => layout.sole_manifest(number, commit),
+            Writers::Single => layout.sole_manifest(number, id),
         };
         if writers == Writers::Single
             && let Some((held, sha256)) = read::load(store, layout, names, number).await?
@@ -61,7 +61,7 @@ impl LogEnd<'_> {
             return Ok(AppendOutcome::Other(held, sha256));
         }
         let bytes = Bytes::from(manifest.to_bytes()?);
-        let staging = layout.staging(commit);
+        let staging = layout.staging(id);
         let mut pause = patience.pause;
         let mut trouble = None;
         for attempt in 0..patience.tries {
@@ -83,7 +83,7 @@ impl LogEnd<'_> {
                 Err(error) => trouble = Some(error),
             }
             match read::load(store, layout, names, number).await {
-                Ok(Some((held, sha256))) if held.commit == commit => return Ok(AppendOutcome::Ours(held, sha256)),
+                Ok(Some((held, sha256))) if held.id == id => return Ok(AppendOutcome::Ours(held, sha256)),
                 // Our own put may still arrive beside it.
                 Ok(Some((held, _))) if writers == Writers::Single => {
                     return Err(Error::new(ErrorKind::Conflict, "another run wrote the commit log at the same time")

@@ -23,9 +23,12 @@ use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::store::{Store, Writers};
 
-/// How many manifests are added before the next checkpoint: this many are read, some at once, when a log is opened,
-/// while a checkpoint takes about as many bytes as the manifests of all live commits.
-const EVERY: u64 = 50;
+/// A run writes a checkpoint at its end when so many manifests stand behind the newest: they are read one by one when
+/// the log is opened.
+const WORTH_A_CHECKPOINT: u64 = 4;
+/// A run that had to read so many writes one, too, whether it adds any or not: jobs that always die never come to their
+/// end.
+const READ_WORTH_A_CHECKPOINT: u64 = 50;
 /// How many checkpoints a sweep keeps: the newest may turn out to be damaged.
 const KEPT: usize = 2;
 
@@ -44,6 +47,12 @@ pub(crate) enum InvalidCheckpoint {
     OtherFormat(FormatVersion),
     /// It is not what was written, or not of this log.
     Broken(String),
+}
+
+impl InvalidCheckpoint {
+    pub(crate) fn of_another_log() -> Self {
+        Self::Broken("it is of another manifest than the one in the log".to_owned())
+    }
 }
 
 impl fmt::Display for InvalidCheckpoint {
@@ -68,20 +77,20 @@ impl From<String> for InvalidCheckpoint {
 pub(crate) struct ListedCheckpoint {
     /// The number of its manifest.
     pub(crate) number: u64,
-    /// The commit of that manifest.
-    pub(crate) commit: CommitId,
+    /// The id of that manifest.
+    pub(crate) id: CommitId,
 }
 
 impl ListedCheckpoint {
     pub(crate) fn of(name: Option<Name>) -> Option<Self> {
         match name {
-            Some(Name::Checkpoint { number, commit }) => Some(Self { number, commit }),
+            Some(Name::Checkpoint { number, id }) => Some(Self { number, id }),
             _ => None,
         }
     }
 
     pub(crate) fn path(self, layout: &Layout) -> String {
-        layout.checkpoint(self.number, self.commit)
+        layout.checkpoint(self.number, self.id)
     }
 }
 
@@ -120,7 +129,7 @@ pub(crate) fn from_bytes(
     }
     let snapshot: CheckpointState<'_> = serde_json::from_slice(body).map_err(not_one)?;
     let state = LogState::restore(snapshot)?;
-    let names = state.last().map(|last| ListedCheckpoint { number: last.number, commit: last.commit });
+    let names = state.last().map(|last| ListedCheckpoint { number: last.number, id: last.id });
     if names != Some(listed) || state.binding().is_none_or(|bound| bound.name != *layout.account()) {
         return Err(InvalidCheckpoint::Broken("it stands under the name of another one".to_owned()));
     }
@@ -138,36 +147,38 @@ pub(crate) async fn list_outdated(store: &Store, layout: &Layout) -> Result<Vec<
     Ok(listed.into_iter().map(|listed| listed.path(layout)).collect())
 }
 
-/// When a writer makes a checkpoint.
+/// When a run writes a checkpoint.
 pub(crate) struct CheckpointPolicy {
-    every: u64,
     /// The number of the newest checkpoint that is known.
     newest: AtomicU64,
+    /// Whether so many manifests were read one by one that the next run should not do it again.
+    has_read_many: bool,
+    worth: u64,
 }
 
 impl CheckpointPolicy {
-    /// The policy of a log whose newest checkpoint that can be believed has this number; 0 for none.
-    pub(crate) fn since(newest: u64) -> Self {
-        Self { every: EVERY, newest: AtomicU64::new(newest) }
+    /// The policy of a log whose newest checkpoint that can be believed has this number, 0 for none, and behind which
+    /// `read` manifests were read.
+    pub(crate) fn since(newest: u64, read: u64) -> Self {
+        let has_read_many = read >= READ_WORTH_A_CHECKPOINT;
+        Self { newest: AtomicU64::new(newest), has_read_many, worth: WORTH_A_CHECKPOINT }
     }
 
     #[cfg(test)]
-    pub(crate) fn every(self, every: u64) -> Self {
-        Self { every, ..self }
+    pub(crate) fn every(self, worth: u64) -> Self {
+        Self { worth, ..self }
     }
 
-    /// A checkpoint of `state`, when it is time for one. The caller holds the lock of the state, so each is made once.
-    pub(crate) fn pending(&self, state: &LogState) -> Option<PendingCheckpoint> {
+    /// A checkpoint of `state` at the end of a run that has added manifests or not, when it is worth one.
+    pub(crate) fn pending(&self, state: &LogState, has_added: bool) -> Option<PendingCheckpoint> {
         let last = state.last()?;
-        if last.number < self.newest.load(Ordering::Relaxed).saturating_add(self.every) {
+        let behind = last.number.saturating_sub(self.newest.load(Ordering::Relaxed));
+        if behind == 0 || !(self.has_read_many || (has_added && behind >= self.worth)) {
             return None;
         }
         self.newest.store(last.number, Ordering::Relaxed);
         let bytes = to_bytes(state).ok().flatten()?;
-        Some(PendingCheckpoint {
-            listed: ListedCheckpoint { number: last.number, commit: last.commit },
-            bytes: bytes.into(),
-        })
+        Some(PendingCheckpoint { listed: ListedCheckpoint { number: last.number, id: last.id }, bytes: bytes.into() })
     }
 }
 
@@ -180,7 +191,7 @@ pub(crate) struct PendingCheckpoint {
 impl PendingCheckpoint {
     /// Writes it. What goes wrong costs the next reader some manifests, and nothing else.
     pub(crate) async fn write(self, store: &Store, layout: &Layout) {
-        let (path, staging) = (self.listed.path(layout), layout.staging(self.listed.commit));
+        let (path, staging) = (self.listed.path(layout), layout.staging(self.listed.id));
         let written = match store.writers() {
             Writers::Many => store.create(&path, self.bytes, &staging).await.map(drop),
             // Whoever else puts it puts the same bytes.

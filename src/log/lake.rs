@@ -1,17 +1,19 @@
 //! The committed set of one account, for whoever only reads: never writes, never sweeps.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use futures::Stream;
 
+use super::digest::Sha256;
 use super::layout::{Layout, Table, account_of_folder, manifest_folders};
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, Manifest};
 use super::object::{self, ObjectEntry};
 use super::read::{self, ManifestNames};
 use super::state::{LiveCommit, LogState};
 use crate::error::Result;
 use crate::id::{AccountName, CommitId};
-use crate::proof::Proof;
 use crate::store::Store;
 use crate::time::Coverage;
 
@@ -105,27 +107,37 @@ impl Lake {
 
     /// The committed rows of `table`.
     pub fn rows(&self, table: Table) -> u64 {
-        let files = self.state.live().values().flat_map(|live| &live.files);
-        files.filter(|file| file.table == table.name()).map(|file| file.rows).sum()
+        self.state.live().values().map(|live| live.rows(table)).sum()
     }
 
     /// The committed quarantined records.
     pub fn quarantined(&self) -> u64 {
-        self.state.live().values().filter_map(|live| live.quarantine.as_ref()).map(|held| held.rows).sum()
+        self.state.live().values().flat_map(|live| &live.quarantine).map(|held| held.rows).sum()
     }
 
     /// The commits that hold quarantined records.
     pub fn with_quarantine(&self) -> impl Iterator<Item = (CommitId, &LiveCommit)> {
-        self.state.live().iter().filter(|(_, live)| live.quarantine.is_some()).map(|(commit, live)| (*commit, live))
+        self.state.live().iter().filter(|(_, live)| !live.quarantine.is_empty()).map(|(commit, live)| (*commit, live))
     }
 
-    /// The proof of the commit with that number, if it has one.
+    /// The manifest of that number, if there is one.
     ///
     /// # Errors
     /// As [`Lake::open`].
-    pub async fn proof(&self, number: u64) -> Result<Option<Proof>> {
+    pub async fn manifest(&self, number: u64) -> Result<Option<Manifest>> {
         let manifest = read::load(&self.store, &self.layout, self.names, number).await?;
-        Ok(manifest.and_then(|(manifest, _)| manifest.proof))
+        Ok(manifest.map(|(manifest, _)| manifest))
+    }
+
+    /// The manifests of these numbers with the digests of their bytes, in order.
+    ///
+    /// # Errors
+    /// As [`Lake::open`]; also for a manifest that is missing.
+    pub(crate) async fn manifests(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>>> {
+        read::manifests(&self.store, &self.layout, self.names, numbers).await
     }
 
     /// The bytes of a committed object, checked against what its manifest says of it.
@@ -135,6 +147,15 @@ impl Lake {
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn read<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<Bytes> {
         object::read(&self.store, entry.into()).await
+    }
+
+    /// A committed object as a file of local disk, for what may be too large for memory; checked as by
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and when no temporary file can be written.
+    pub(crate) async fn fetch<'a>(&self, entry: impl Into<ObjectEntry<'a>>) -> Result<std::fs::File> {
+        object::fetch(&self.store, entry.into()).await
     }
 
     /// Where it lies in the store.

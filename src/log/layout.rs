@@ -5,8 +5,9 @@
 //! stop_reference/account={account}/{commit}.parquet
 //! _quarantine/account={account}/{commit}.jsonl
 //! _raw/account={account}/{commit}.jsonl.zst
-//! _manifest/account={account}/{number, 20 digits}.json, or {number}-{commit}.json of a single writer
-//! _manifest/account={account}/_checkpoint/{number}-{commit}.json
+//! _manifest/account={account}/{number / 10,000, 16 digits}/{number, 20 digits}.json,
+//!     or {number}-{id}.json of a single writer
+//! _manifest/account={account}/_checkpoint/{number}-{id}.json
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
 //! _lease/account={account}.json and probe-{run}-{what}
 //! ```
@@ -30,6 +31,8 @@ const MANIFEST_ROOT: &str = "_manifest";
 pub(crate) const LEASE_ROOT: &str = "_lease";
 /// The folder of half-written local files.
 pub(crate) const STAGING_ROOT: &str = "_staging";
+/// How many numbers of manifests share a folder: a local listing must not grow with the age of the log.
+pub(crate) const NUMBERS_IN_FOLDER: u64 = 10_000;
 /// How a folder names its account.
 const ACCOUNT_KEY: &str = "account=";
 
@@ -91,15 +94,15 @@ pub(crate) enum Name {
     SoleManifest {
         /// Its number.
         number: u64,
-        /// Its commit.
-        commit: CommitId,
+        /// Its id.
+        id: CommitId,
     },
     /// The state that the log adds up to with this manifest.
     Checkpoint {
         /// The number of the manifest.
         number: u64,
-        /// Its commit.
-        commit: CommitId,
+        /// Its id.
+        id: CommitId,
     },
     /// A half-written local file of a commit.
     Staged(CommitId),
@@ -186,14 +189,27 @@ impl Layout {
         format!("{MANIFEST_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
-    /// The manifest of this number.
-    pub(crate) fn manifest(&self, number: u64) -> String {
-        format!("{}/{number:020}.json", self.manifest_root())
+    /// Whether `path` is where formats before 0.10 have a manifest: directly in the folder of the log.
+    pub(crate) fn is_older_manifest(&self, path: &str) -> bool {
+        let file = path.strip_prefix(&self.manifest_root()).and_then(|rest| rest.strip_prefix('/'));
+        let stem = file.and_then(|file| file.strip_suffix(".json")).unwrap_or_default();
+        stem.get(..20).is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+            && parse_manifest(stem).is_some()
     }
 
-    /// The manifest of this number by a single writer.
-    pub(crate) fn sole_manifest(&self, number: u64, commit: CommitId) -> String {
-        format!("{}/{number:020}-{commit}.json", self.manifest_root())
+    /// The folder of the manifest of this number.
+    pub(crate) fn manifest_folder(&self, number: u64) -> String {
+        format!("{}/{:016}", self.manifest_root(), number / NUMBERS_IN_FOLDER)
+    }
+
+    /// The manifest of this number.
+    pub(crate) fn manifest(&self, number: u64) -> String {
+        format!("{}/{number:020}.json", self.manifest_folder(number))
+    }
+
+    /// The manifest of this number and id by a single writer.
+    pub(crate) fn sole_manifest(&self, number: u64, id: CommitId) -> String {
+        format!("{}/{number:020}-{id}.json", self.manifest_folder(number))
     }
 
     /// The folder of the account's checkpoints.
@@ -201,14 +217,14 @@ impl Layout {
         format!("{}/_checkpoint", self.manifest_root())
     }
 
-    /// The checkpoint of the state up to the manifest of this number and commit.
-    pub(crate) fn checkpoint(&self, number: u64, commit: CommitId) -> String {
-        format!("{}/{number:020}-{commit}.json", self.checkpoint_root())
+    /// The checkpoint of the state up to the manifest of this number and id.
+    pub(crate) fn checkpoint(&self, number: u64, id: CommitId) -> String {
+        format!("{}/{number:020}-{id}.json", self.checkpoint_root())
     }
 
     /// What comes before every manifest of this number, and after those of the number before it, in the order of names.
     pub(crate) fn before_manifest(&self, number: u64) -> String {
-        format!("{}/{number:020}", self.manifest_root())
+        format!("{}/{number:020}", self.manifest_folder(number))
     }
 
     /// The folder of the account's half-written local files.
@@ -278,8 +294,8 @@ impl Layout {
             Name::Quarantine(commit) => Some(self.quarantine(commit)),
             Name::Raw(commit) => Some(self.raw(commit)),
             Name::Manifest(number) => Some(self.manifest(number)),
-            Name::SoleManifest { number, commit } => Some(self.sole_manifest(number, commit)),
-            Name::Checkpoint { number, commit } => Some(self.checkpoint(number, commit)),
+            Name::SoleManifest { number, id } => Some(self.sole_manifest(number, id)),
+            Name::Checkpoint { number, id } => Some(self.checkpoint(number, id)),
             Name::Staged(_) | Name::StagedLease(_) | Name::Lease | Name::Probe(_) => None,
         }
     }
@@ -320,15 +336,13 @@ fn parse_probe(file: &str) -> Option<Name> {
 fn parse_manifest(stem: &str) -> Option<Name> {
     match stem.split_once('-') {
         None => Some(Name::Manifest(stem.parse().ok()?)),
-        Some((number, commit)) => {
-            Some(Name::SoleManifest { number: number.parse().ok()?, commit: CommitId::parse(commit)? })
-        }
+        Some((number, id)) => Some(Name::SoleManifest { number: number.parse().ok()?, id: CommitId::parse(id)? }),
     }
 }
 
 fn parse_checkpoint(stem: &str) -> Option<Name> {
-    let (number, commit) = stem.split_once('-')?;
-    Some(Name::Checkpoint { number: number.parse().ok()?, commit: CommitId::parse(commit)? })
+    let (number, id) = stem.split_once('-')?;
+    Some(Name::Checkpoint { number: number.parse().ok()?, id: CommitId::parse(id)? })
 }
 
 const COMPACT: usize = 15;
@@ -347,7 +361,9 @@ fn parse_data(table: Table, rest: &str, file: &str) -> Option<Name> {
     Some(Name::Data { table, span: Some(Window::new(start, end)?), commit })
 }
 
-fn part_of(file: &str) -> Option<u32> {
+/// The number of a data file's part, if its name has one; `file` is the name with or without its folders.
+pub(crate) fn part_of(file: &str) -> Option<u32> {
+    let file = file.rsplit('/').next()?;
     let part = file.strip_suffix(".parquet")?.get(2 * COMPACT + 2 + UUID..)?;
     part.strip_prefix('-')?.parse().ok().filter(|part| *part > 0)
 }
@@ -389,7 +405,9 @@ mod tests {
         );
         let part = layout().data(Table::PurchaseApplyDetail, october(), commit(), Some(2)).expect("one month");
         assert!(part.ends_with("-01928000-0000-7000-8000-000000000001-2.parquet"), "{part}");
-        assert_eq!(layout().manifest(42), "_manifest/account=acme/00000000000000000042.json");
+        assert_eq!(layout().manifest(42), "_manifest/account=acme/0000000000000000/00000000000000000042.json");
+        let later = "_manifest/account=acme/0000000000000123/00000000000001234567.json";
+        assert_eq!(layout().manifest(1_234_567), later);
         assert!(!path.contains(':'));
     }
 
@@ -414,12 +432,13 @@ mod tests {
         assert_eq!(layout().parse(&layout().raw(commit())), Some(Name::Raw(commit())));
         assert_eq!(layout().parse(&layout().manifest(u64::MAX)), Some(Name::Manifest(u64::MAX)));
         let sole = layout().sole_manifest(7, commit());
-        assert_eq!(layout().parse(&sole), Some(Name::SoleManifest { number: 7, commit: commit() }));
+        assert_eq!(layout().parse(&sole), Some(Name::SoleManifest { number: 7, id: commit() }));
         let checkpoint = layout().checkpoint(7, commit());
-        assert_eq!(layout().parse(&checkpoint), Some(Name::Checkpoint { number: 7, commit: commit() }));
+        assert_eq!(layout().parse(&checkpoint), Some(Name::Checkpoint { number: 7, id: commit() }));
         assert!(checkpoint.starts_with("_manifest/account=acme/_checkpoint/00000000000000000007-"), "{checkpoint}");
         assert!(layout().before_manifest(7) < sole && sole < layout().manifest(7));
         assert!(layout().manifest(6) < layout().before_manifest(7));
+        assert!(layout().manifest(9_999) < layout().before_manifest(10_000));
         assert_eq!(layout().parse(&layout().lease()), Some(Name::Lease));
         let run = RunId::generate();
         assert_eq!(layout().parse(&probe(run, "x-1")), Some(Name::Probe(run)));
@@ -448,6 +467,8 @@ mod tests {
             ours.replace("purchase_apply/", "purchase_apply/sub/"),
             ours.to_uppercase(),
             "_manifest/account=acme/42.json".to_owned(),
+            "_manifest/account=acme/00000000000000000042.json".to_owned(),
+            "_manifest/account=acme/0000000000000001/00000000000000000042.json".to_owned(),
             "_manifest/account=acme/_checkpoint/00000000000000000042.json".to_owned(),
             format!("_manifest/account=acme/42-{}.json", commit()),
             "_lease/probe-x".to_owned(),
@@ -458,6 +479,24 @@ mod tests {
             "购/日.parquet".to_owned(),
         ] {
             assert_eq!(layout().parse(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn manifests_of_older_formats_lie_directly_in_the_folder_of_the_log() {
+        let older = "_manifest/account=acme/00000000000000000042.json".to_owned();
+        let sole = format!("_manifest/account=acme/00000000000000000042-{}.json", commit());
+        for (path, is_older) in [
+            (&older, true),
+            (&sole, true),
+            (&layout().manifest(42), false),
+            (&layout().checkpoint(42, commit()), false),
+            (&older.replace("acme", "other"), false),
+            (&older.replace("000042", "42"), false),
+            (&older.replace("042", "04x"), false),
+            (&older.replace("json", "txt"), false),
+        ] {
+            assert_eq!(layout().is_older_manifest(path), is_older, "{path}");
         }
     }
 

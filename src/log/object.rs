@@ -4,12 +4,14 @@
 //! right, so that whoever uses an object uses what was committed: one that was changed and can still be read is found
 //! before anybody goes by it.
 
+use std::fs::File;
+
 use bytes::Bytes;
 
 use super::digest::Sha256;
 use super::manifest::{FileEntry, QuarantineEntry, RawEntry};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
+use crate::store::{FetchedFile, Store};
 
 /// What a manifest says of one of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +94,35 @@ fn compare(bytes: &[u8], entry: ObjectEntry<'_>) -> Option<Mismatch> {
 
 /// The bytes of an object that a manifest names.
 pub(crate) async fn read(store: &Store, entry: ObjectEntry<'_>) -> Result<Bytes> {
-    examine(store, entry).await?.map_err(|mismatch| {
-        let hint = match mismatch {
-            Mismatch::Missing => "if another run replaced it just now, run again; else restore it from a backup of the lake, or sync into a new one",
-            _ => "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or sync into a new one",
-        };
-        Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))
-            .with("object", store.uri(entry.path))
-            .hint(hint)
-    })
+    examine(store, entry).await?.map_err(|mismatch| mismatched(store, entry, mismatch))
+}
+
+/// An object that a manifest names, as a file of local disk to read: see [`Store::get_to_file`].
+pub(crate) async fn fetch(store: &Store, entry: ObjectEntry<'_>) -> Result<File> {
+    let Some(FetchedFile { file, bytes, sha256 }) = store.get_to_file(entry.path).await? else {
+        return Err(mismatched(store, entry, Mismatch::Missing));
+    };
+    if bytes != entry.bytes {
+        return Err(mismatched(store, entry, Mismatch::Size { held: bytes, said: entry.bytes }));
+    }
+    if sha256 != entry.sha256 {
+        return Err(mismatched(store, entry, Mismatch::Digest { bytes, held: sha256, said: entry.sha256 }));
+    }
+    Ok(file)
+}
+
+fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Error {
+    let hint = match mismatch {
+        Mismatch::Missing => {
+            "if another run replaced it just now, run again; else restore it from a backup of the lake, or sync into a new one"
+        }
+        _ => {
+            "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or sync into a new one"
+        }
+    };
+    Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))
+        .with("object", store.uri(entry.path))
+        .hint(hint)
 }
 
 #[cfg(test)]
@@ -113,7 +135,12 @@ mod tests {
         let path = "_quarantine/account=acme/x.jsonl";
         let entry = ObjectEntry { path, bytes: 3, sha256: Sha256::of(b"abc") };
         let put = |bytes: &'static [u8]| store.put(path, Bytes::from_static(bytes), "_staging/x");
-        let told = async || read(&store, entry).await.map_err(|error| (error.kind(), error.to_string()));
+        let told = async || {
+            let fetched = fetch(&store, entry).await.map_err(|error| (error.kind(), error.to_string()));
+            let read = read(&store, entry).await.map_err(|error| (error.kind(), error.to_string()));
+            assert_eq!(fetched.map(|_| ()).err(), read.as_ref().err().cloned(), "both say the same");
+            read
+        };
         let (kind, why) = told().await.expect_err("missing");
         assert!(kind == ErrorKind::Defect && why.contains("is missing") && why.contains(path), "{why}");
         for (bytes, what) in [(&b"abcd"[..], "has 4 bytes"), (b"", "has 0 bytes"), (b"abd", "bytes were changed")] {

@@ -10,12 +10,14 @@
 //! it is **proved** to end: the manifest after the last that was listed is asked for by its number, and must be absent.
 //! What stands there although it was not listed counts like any other, and the number after it is asked for.
 //!
-//! What the newest [checkpoint](crate::log::checkpoint) that can be believed adds up is not read again. The names of
-//! all manifests are looked at nevertheless, so that a fork or a missing manifest is seen wherever it is.
+//! What the newest [checkpoint](crate::log::checkpoint) that can be believed adds up is neither read nor listed again:
+//! opening costs the same however long the log is. So a fork or a missing manifest before it is seen by
+//! [`check_whole`] and by `verify` only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::checkpoint::{self, InvalidCheckpoint};
 use super::digest::Sha256;
@@ -47,6 +49,8 @@ pub(crate) struct OpenedLog {
     pub(crate) names: ManifestNames,
     /// The number of the checkpoint that reading began with; 0 for none.
     pub(crate) checkpoint: u64,
+    /// How many manifests were read behind it.
+    pub(crate) read: u64,
 }
 
 /// The names of manifests in a listing, by number, and those of checkpoints.
@@ -63,7 +67,7 @@ impl ListedLog {
             let name = layout.parse(&path);
             let (number, commit) = match name {
                 Some(Name::Manifest(number)) => (number, None),
-                Some(Name::SoleManifest { number, commit }) => (number, Some(commit)),
+                Some(Name::SoleManifest { number, id }) => (number, Some(id)),
                 _ => {
                     listed.checkpoints.extend(checkpoint::ListedCheckpoint::of(name));
                     continue;
@@ -157,9 +161,9 @@ impl ListedLog {
         }
     }
 
-    /// Whether each number up to `last` has its one manifest, as far as names tell.
-    async fn check_up_to(&self, store: &Store, layout: &Layout, last: u64) -> Result<()> {
-        for number in 1..=last {
+    /// Whether each number from 1 on has its one manifest, as far as names tell.
+    async fn check_whole(&self, store: &Store, layout: &Layout) -> Result<()> {
+        for number in 1..=self.newest() {
             let (path, _) = self.one(store, layout, number)?;
             if !self.manifests.contains_key(&number) && store.get(&path).await?.is_none() {
                 return Err(missing(store, layout, number));
@@ -175,67 +179,101 @@ fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
         .hint("restore it from a backup of the lake, or sync into a new lake")
 }
 
-/// Lists the log, up to its proved end.
+/// Lists the whole log, up to its proved end.
 pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<ListedLog> {
-    ListedLog::of(layout, store.names(&layout.manifest_root()).await?).proved(store, layout).await
+    let names = store.names(&layout.manifest_root()).await?;
+    let older = names.iter().find(|name| layout.is_older_manifest(name)).cloned();
+    let listed = ListedLog::of(layout, names).proved(store, layout).await?;
+    if let Some(older) = older.filter(|_| listed.manifests.is_empty()) {
+        refuse_older(store, &older).await?;
+    }
+    Ok(listed)
+}
+
+/// Refuses a log of a format that has its manifests elsewhere. Taken for an empty one it would be begun anew, and a
+/// sweep would delete all that it names.
+async fn refuse_older(store: &Store, path: &str) -> Result<()> {
+    match store.get(path).await? {
+        Some(bytes) => Manifest::refuse_other_format(&bytes, &store.uri(path)),
+        None => Ok(()),
+    }
+}
+
+/// Lists the whole log and looks for forks and missing manifests, wherever they are.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] for a fork, [`ErrorKind::Defect`] for a manifest that is missing.
+pub(crate) async fn check_whole(store: &Store, layout: &Layout) -> Result<()> {
+    list(store, layout).await?.check_whole(store, layout).await
 }
 
 /// Reads the log: its newest checkpoint, and the manifests after it.
 pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<OpenedLog> {
-    let listed = list(store, layout).await?;
-    // Only the highest number counts: a local listing taken while manifests are added may miss one and show the next.
-    let newest = listed.newest();
-    let mut state = begin(store, layout, &listed).await?;
-    let checkpoint = state.next_number() - 1;
-    listed.check_up_to(store, layout, checkpoint).await?;
-    let one = |number| listed.one(store, layout, number);
-    let mut manifests = stream::iter(checkpoint + 1..=newest)
-        .map(|number| async move { load_named(store, one(number)?).await })
-        .buffered(READ_AHEAD);
-    while let Some(loaded) = manifests.try_next().await? {
-        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, state.next_number()))?;
-        state.apply(&manifest, sha256)?;
-    }
-    drop(manifests);
-    Ok(OpenedLog { state, names: listed.names(), checkpoint })
-}
-
-/// The state of the newest checkpoint that can be believed, or of an empty log.
-async fn begin(store: &Store, layout: &Layout, listed: &ListedLog) -> Result<LogState> {
-    for held in listed.checkpoints.iter().rev() {
+    let names = store.names(&layout.checkpoint_root()).await?;
+    let checkpoints: BTreeSet<_> =
+        names.iter().filter_map(|name| checkpoint::ListedCheckpoint::of(layout.parse(name))).collect();
+    for held in checkpoints.into_iter().rev() {
         // One that is gone was deleted by a sweep.
         let Some(bytes) = store.get(&held.path(layout)).await? else { continue };
-        match believe(store, layout, listed, *held, &bytes).await? {
-            Ok(state) => return Ok(state),
+        let opened = match checkpoint::from_bytes(layout, held, &bytes) {
+            Ok(state) => open_from(store, layout, state).await?,
+            Err(why) => Err(why),
+        };
+        match opened {
+            Ok(opened) => return Ok(opened),
             Err(why) => {
                 let object = store.uri(&held.path(layout));
                 tracing::warn!(object, %why, "a checkpoint is not used; the log is read without it");
             }
         }
     }
-    Ok(LogState::new(layout.account().clone()))
+    let opened = open_from(store, layout, LogState::new(layout.account().clone())).await?;
+    if opened.as_ref().is_ok_and(|opened| opened.state.last().is_none()) {
+        list(store, layout).await?;
+    }
+    opened.map_err(|why| Error::internal(format!("an empty log is not believed: {why}")))
 }
 
-/// The state of a checkpoint that names the manifest which stands under its number, or why it is not used.
-async fn believe(
+/// Reads the manifests after `state`, or tells why they are not those that follow it.
+async fn open_from(
     store: &Store,
     layout: &Layout,
-    listed: &ListedLog,
-    held: checkpoint::ListedCheckpoint,
-    bytes: &[u8],
-) -> Result<std::result::Result<LogState, InvalidCheckpoint>> {
-    let state = match checkpoint::from_bytes(layout, held, bytes) {
-        Ok(state) => state,
-        Err(why) => return Ok(Err(why)),
-    };
-    let own = store.get(&listed.one(store, layout, held.number)?.0).await?;
-    let stands = own.map(|bytes| Sha256::of(&bytes));
-    let is_named = stands.is_some() && stands == state.newest().map(|newest| newest.sha256);
-    Ok(if is_named {
-        Ok(state)
-    } else {
-        Err(InvalidCheckpoint::Broken("it is of another manifest than the one in the log".to_owned()))
-    })
+    mut state: LogState,
+) -> Result<std::result::Result<OpenedLog, InvalidCheckpoint>> {
+    let checkpoint = state.next_number() - 1;
+    let names = store.names_after(&layout.manifest_root(), &layout.before_manifest(checkpoint)).await?;
+    let mut listed = ListedLog::of(layout, names);
+    if checkpoint > 0 && !listed.manifests.contains_key(&checkpoint) {
+        // A listing may leave it out; that it stands there is found out below.
+        listed.manifests.insert(checkpoint, Vec::new());
+    }
+    let listed = listed.proved(store, layout).await?;
+    let newest = listed.newest();
+    let one = |number| listed.one(store, layout, number);
+    if newest == checkpoint && !stands(store, &state, one(checkpoint)?).await? {
+        return Ok(Err(InvalidCheckpoint::of_another_log()));
+    }
+    let mut manifests = stream::iter(checkpoint + 1..=newest)
+        .map(|number| async move { load_named(store, one(number)?).await })
+        .buffered(READ_AHEAD);
+    let mut read = 0;
+    while let Some(loaded) = manifests.try_next().await? {
+        let (manifest, sha256) = loaded.ok_or_else(|| missing(store, layout, state.next_number()))?;
+        if read == 0 && checkpoint > 0 && manifest.previous != state.newest() {
+            return Ok(Err(InvalidCheckpoint::of_another_log()));
+        }
+        state.apply(&manifest, sha256)?;
+        read += 1;
+    }
+    drop(manifests);
+    Ok(Ok(OpenedLog { state, names: listed.names(), checkpoint, read }))
+}
+
+/// Whether the newest manifest of a checkpoint is the one that stands under its number. Where a later one follows, that
+/// one vouches for it.
+async fn stands(store: &Store, state: &LogState, (path, _): (String, Option<CommitId>)) -> Result<bool> {
+    let Some(newest) = state.newest() else { return Ok(true) };
+    Ok(store.get(&path).await?.map(|bytes| Sha256::of(&bytes)) == Some(newest.sha256))
 }
 
 /// Reads what was added since.
@@ -244,6 +282,28 @@ pub(crate) async fn follow(store: &Store, layout: &Layout, names: ManifestNames,
         state.apply(&manifest, sha256)?;
     }
     Ok(())
+}
+
+/// The manifests of these numbers with the digests of their bytes, in order, several read at once. One that is missing
+/// is an error.
+pub(crate) async fn manifests<'a>(
+    store: &'a Store,
+    layout: &'a Layout,
+    names: ManifestNames,
+    numbers: RangeInclusive<u64>,
+) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>> + 'a> {
+    let listed = match names {
+        ManifestNames::Plain => ListedLog::default(),
+        ManifestNames::WithCommit => {
+            let before = layout.before_manifest(*numbers.start());
+            ListedLog::of(layout, store.names_after(&layout.manifest_root(), &before).await?)
+        }
+    };
+    let read = move |number| {
+        let name = listed.one(store, layout, number);
+        async move { load_named(store, name?).await?.ok_or_else(|| missing(store, layout, number)) }
+    };
+    Ok(stream::iter(numbers).map(read).buffered(READ_AHEAD))
 }
 
 /// The manifest of a number and the digest of its bytes, when there is one.
@@ -258,8 +318,8 @@ pub(crate) async fn load(
         ManifestNames::WithCommit => {
             // From the number before on: a fork there came after it was read.
             let before = number.saturating_sub(1);
-            let after = store.list_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
-            let listed = ListedLog::of(layout, after.into_iter().map(|object| object.path));
+            let after = store.names_after(&layout.manifest_root(), &layout.before_manifest(before)).await?;
+            let listed = ListedLog::of(layout, after);
             listed.one(store, layout, before)?;
             listed.one(store, layout, number)?
         }
@@ -270,7 +330,7 @@ pub(crate) async fn load(
 async fn load_named(store: &Store, (path, commit): (String, Option<CommitId>)) -> Result<Option<(Manifest, Sha256)>> {
     let Some(bytes) = store.get(&path).await? else { return Ok(None) };
     let manifest = Manifest::from_bytes(&bytes, &store.uri(&path))?;
-    if commit.is_some_and(|commit| commit != manifest.commit) {
+    if commit.is_some_and(|commit| commit != manifest.id) {
         return Err(Error::new(ErrorKind::Defect, "a manifest stands under the name of another commit")
             .with("object", store.uri(&path))
             .hint("restore the lake from a backup, or sync into a new lake"));
@@ -283,4 +343,28 @@ fn fork(store: &Store, one: &str, other: &str) -> Error {
         .with("other", store.uri(other))
         .with("one", store.uri(one))
         .hint("stop all runs; of the two keep the one that a later manifest follows, else the one that removes or fences commits, else either; delete the other and run `sync` again: it lands what is then missing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_of_an_older_format_is_no_empty_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new("acme".parse().expect("a name"));
+        let older = format!("{}/{:020}.json", layout.manifest_root(), 1);
+        for store in [Store::memory(), Store::local(folder.path(), crate::store::Access::Write).expect("made")] {
+            let put = |bytes: &'static [u8]| store.put(&older, bytes.into(), "_staging/x");
+            put(br#"{"note":"of somebody else"}"#).await.expect("put");
+            assert!(open(&store, &layout).await.expect("untracked").state.last().is_none());
+            put(br#"{"format":"0.9","number":1}"#).await.expect("put");
+            let said = [open(&store, &layout).await.err(), list(&store, &layout).await.err()];
+            for error in said {
+                let error = error.expect("refused");
+                assert_eq!(error.kind(), ErrorKind::Lake);
+                assert!(error.to_string().contains("0.9"), "{error}");
+            }
+        }
+    }
 }

@@ -2,22 +2,31 @@
 //!
 //! One rule serves both directions. A writer asks [`check`](LogState::check) before every try at a number, and
 //! [`apply`](LogState::apply) asks the same of every manifest that it reads, so that a log which breaks the rules is a
-//! defect and never half understood. The rules: the binding is the log's, the commit's id is neither fenced nor used,
-//! everything it removes is live, nothing live that stays overlaps its window, what it fences is unknown to the log,
-//! and its stops follow those before them (see [`stops`](crate::log::stop_ledger)). Live windows are therefore always
-//! disjoint.
+//! defect and never half understood. The rules: the binding is the log's, no id of the manifest is known, everything it
+//! removes is live, its windows and expired ranges overlap nothing live but what it removes, what it fences is unknown
+//! and no live commit names an object of it, and its stops follow those before them (see
+//! [`stops`](crate::log::stop_ledger)). Live windows and expired ranges are therefore always disjoint.
+//!
+//! The state does not grow with the age of the log: dead ids are forgotten (see [`standing`]), and what has no objects
+//! is not part of it.
 
 mod snapshot;
+pub(crate) mod standing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::snapshot::CheckpointState;
+pub(crate) use self::standing::Standing;
+use self::standing::{DeadId, Standings};
 use super::conflict::Conflict;
 use super::digest::Sha256;
-use super::manifest::{self, Binding, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry};
-use super::stop_ledger::{StopIntent, StopResult, Stops};
+use super::layout::Layout;
+use super::manifest::{
+    self, Binding, CarriedRange, Commit, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry,
+};
+use super::stop_ledger::{StopResult, Stops};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
@@ -33,54 +42,74 @@ pub struct LiveCommit {
     /// The seconds that it covers. Where the field is missing they are not known, which is not the same as none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<Window>,
+    /// How many commits were put together in it; 0 where none were.
+    #[serde(default, skip_serializing_if = "manifest::is_zero")]
+    pub compacted: u64,
+    /// The parts of the window that its walk did not cover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedRange>,
+    /// The seconds that are covered and not kept any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Window>,
     /// Its files.
     pub files: Vec<FileEntry>,
     /// Its quarantined records.
-    pub quarantine: Option<QuarantineEntry>,
-    /// The answers from which it was made, if they were kept.
-    pub raw: Option<RawEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<QuarantineEntry>,
+    /// The responses from which it was made, as far as they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw: Vec<RawEntry>,
 }
 
 impl LiveCommit {
+    fn of(number: u64, commit: &Commit) -> Self {
+        Self {
+            number,
+            kind: commit.kind,
+            window: commit.window,
+            compacted: commit.compacted,
+            carried: commit.carried.clone(),
+            expired: commit.expired.clone(),
+            files: commit.files.clone(),
+            quarantine: commit.quarantine.clone(),
+            raw: commit.raw.clone(),
+        }
+    }
+
+    /// How many commits it stands for: one, or those that were put together in it.
+    pub(crate) fn weight(&self) -> u64 {
+        self.compacted.max(1)
+    }
+
     /// Every object of the commit.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        manifest::paths(&self.files, self.quarantine.as_ref(), self.raw.as_ref())
+        manifest::paths(&self.files, &self.quarantine, &self.raw)
+    }
+
+    /// Its rows in the table of this name.
+    pub fn rows(&self, table: super::Table) -> u64 {
+        self.files.iter().filter(|file| file.table == table.name()).map(|file| file.rows).sum()
+    }
+
+    /// The seconds that nothing else may cover.
+    fn claims(&self) -> impl Iterator<Item = Window> {
+        self.window.into_iter().chain(self.expired.iter().copied())
     }
 }
 
-/// The newest commit of a log.
+/// The newest manifest of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastCommit {
-    /// The number of its manifest.
+pub struct LastManifest {
+    /// Its number.
     pub number: u64,
     /// Its id.
-    pub commit: CommitId,
+    pub id: CommitId,
     /// The run that made it.
     pub run: RunId,
     /// What it is for.
     pub kind: CommitKind,
     /// When it was begun.
     pub created_at: BeijingTime,
-}
-
-/// What a commit asks of the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CommitRequest<'a> {
-    pub(crate) commit: CommitId,
-    pub(crate) account: &'a Binding,
-    pub(crate) window: Option<Window>,
-    pub(crate) removes: &'a [CommitId],
-    pub(crate) fences: &'a [CommitId],
-    pub(crate) intent: Option<&'a StopIntent>,
-    pub(crate) results: &'a [StopResult],
-}
-
-/// What the log says of a commit id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Live,
-    Removed,
-    Fenced,
 }
 
 /// The state that the manifests read so far add up to.
@@ -90,11 +119,11 @@ pub struct LogState {
     binding: Option<Binding>,
     newest: Option<Previous>,
     format: FormatVersion,
-    last: Option<LastCommit>,
-    standing: HashMap<CommitId, Standing>,
+    last: Option<LastManifest>,
+    standings: Standings,
     live: BTreeMap<CommitId, LiveCommit>,
-    /// The windows of live commits by their first second; they are disjoint.
-    windows: BTreeMap<BeijingTime, (Window, CommitId)>,
+    /// The windows and expired ranges of live commits by their first second; they are disjoint.
+    claims: BTreeMap<BeijingTime, (Window, CommitId)>,
     coverage: Coverage,
     wanted_from: Option<BeijingTime>,
     stops: Stops,
@@ -109,9 +138,9 @@ impl LogState {
             newest: None,
             format: FormatVersion::LAKE,
             last: None,
-            standing: HashMap::new(),
+            standings: Standings::default(),
             live: BTreeMap::new(),
-            windows: BTreeMap::new(),
+            claims: BTreeMap::new(),
             coverage: Coverage::default(),
             wanted_from: None,
             stops: Stops::default(),
@@ -121,8 +150,17 @@ impl LogState {
     /// The earliest second of modified time that a run was asked for or that is covered: where a run that is told no
     /// start begins.
     pub fn start(&self) -> Option<BeijingTime> {
-        let covered = self.coverage.span().map(Window::start);
-        self.wanted_from.into_iter().chain(covered).min()
+        self.wanted_from.into_iter().chain(self.kept_span().map(Window::start)).min()
+    }
+
+    /// From the first second that is covered and kept to the last that is covered, gaps included. Expired ranges reach
+    /// back to the beginning of time, when nobody asked for anything: where nothing is kept it is their last second.
+    pub fn kept_span(&self) -> Option<Window> {
+        let last = self.coverage.span()?.end();
+        let kept = |(window, id): &(Window, CommitId)| {
+            self.live.get(id).is_some_and(|live| live.window.is_some()).then_some(window.start())
+        };
+        Window::new(self.claims.values().find_map(kept).unwrap_or(last), last)
     }
 
     /// What the account is bound to; none while the log is empty, or knows a start only.
@@ -140,8 +178,8 @@ impl LogState {
         self.newest.map_or(0, |newest| newest.number) + 1
     }
 
-    /// The newest commit.
-    pub fn last(&self) -> Option<&LastCommit> {
+    /// The newest manifest.
+    pub fn last(&self) -> Option<&LastManifest> {
         self.last.as_ref()
     }
 
@@ -150,9 +188,14 @@ impl LogState {
         &self.live
     }
 
-    /// The union of their windows.
+    /// The union of their windows and expired ranges.
     pub fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+
+    /// The live expire commit, if months were expired.
+    pub fn expired(&self) -> Option<(CommitId, &LiveCommit)> {
+        self.live.iter().find(|(_, live)| live.kind == CommitKind::Expire).map(|(id, live)| (*id, live))
     }
 
     /// The stop references whose outcome is not known yet.
@@ -162,7 +205,10 @@ impl LogState {
 
     /// The live commits whose windows share a second with `window`, in the order of time.
     pub fn touching(&self, window: Window) -> Vec<(CommitId, Window)> {
-        let mut touched: Vec<_> = self.overlapping(window).collect();
+        let mut touched: Vec<_> = self
+            .overlapping(window)
+            .filter(|(commit, held)| self.live.get(commit).is_some_and(|live| live.window == Some(*held)))
+            .collect();
         touched.reverse();
         touched
     }
@@ -181,69 +227,179 @@ impl LogState {
     }
 
     pub(crate) fn standing(&self, commit: CommitId) -> Option<Standing> {
-        self.standing.get(&commit).copied()
+        if self.live.contains_key(&commit) { Some(Standing::Live) } else { self.standings.of(commit) }
+    }
+
+    /// The same as far as the log says, whatever this process has pinned.
+    fn logged(&self, commit: CommitId) -> Option<Standing> {
+        if self.live.contains_key(&commit) { Some(Standing::Live) } else { self.standings.logged(commit) }
+    }
+
+    /// Until when the objects of a removed or fenced id are kept.
+    pub(crate) fn keep_until(&self, commit: CommitId) -> Option<BeijingTime> {
+        self.standings.keep_until(commit)
+    }
+
+    /// Whether the objects of some dead id were kept at `since`, and are not at `now`.
+    pub(crate) fn has_kept_until(&self, since: BeijingTime, now: BeijingTime) -> bool {
+        let is_over = |until: BeijingTime| since <= until && until < now;
+        self.standings.dead().values().any(|dead| dead.keep_until.is_some_and(is_over))
+    }
+
+    /// The number of the manifest that removed or fenced an id, while it is known.
+    pub(crate) fn died_at(&self, commit: CommitId) -> Option<u64> {
+        self.standings.dead().get(&commit).map(|dead| dead.number)
+    }
+
+    /// The objects that live commits name.
+    pub(crate) fn named(&self) -> std::collections::HashSet<&str> {
+        self.live.values().flat_map(LiveCommit::paths).collect()
+    }
+
+    /// Keeps the standing of an id that this process has staged, whatever the log forgets.
+    pub(crate) fn pin(&mut self, commit: CommitId) {
+        self.standings.pin(commit);
+    }
+
+    /// The id was given up, and nothing of it can arrive any more.
+    pub(crate) fn unpin(&mut self, commit: CommitId) {
+        self.standings.unpin(commit);
+    }
+
+    /// Drops every intent to stop one of these requisitions that follows a foreign one from now on.
+    pub(crate) fn pin_stops(&mut self, numbers: &[String]) {
+        self.stops.pin(numbers);
+    }
+
+    /// Whether this process has staged something of which it is not known what became of it.
+    pub(crate) fn has_pins(&self) -> bool {
+        self.standings.has_pins()
+    }
+
+    /// Whether this process has staged the id.
+    pub(crate) fn is_pinned(&self, commit: CommitId) -> bool {
+        self.standings.is_pinned(commit)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_after(&mut self, manifests: u64) {
+        self.standings.forget_after(manifests);
     }
 
     /// The check before every try at a number.
-    pub(crate) fn check(&self, request: CommitRequest<'_>) -> std::result::Result<(), Conflict> {
-        if let Some(bound) = self.binding.as_ref().filter(|bound| *bound != request.account) {
+    pub(crate) fn check(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        self.check_ids(request, |id| self.standing(id))?;
+        self.stops.check(request.intent.as_ref(), &results_of(request))?;
+        self.check_logged(request)
+    }
+
+    /// The same by what the log alone says. Others know nothing of what this process has pinned, and their manifests
+    /// are right without it.
+    fn check_logged(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        if let Some(bound) = self.binding.as_ref().filter(|bound| **bound != request.account) {
             return Err(Conflict::OtherAccount { bound: Box::new(bound.clone()) });
         }
-        match self.standing(request.commit) {
-            Some(Standing::Fenced) => return Err(Conflict::Fenced),
-            Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: request.commit }),
-            None => {}
-        }
+        self.check_ids(request, |id| self.logged(id))?;
         for (i, commit) in request.removes.iter().enumerate() {
-            // Windows take the place of windows, and page files of page files: fences and stops are for ever.
-            let may_go =
-                self.live.get(commit).is_some_and(|live| live.window.is_some() || live.kind == CommitKind::Replay);
-            if !may_go || request.removes[..i].contains(commit) {
+            if !self.live.get(commit).is_some_and(|live| may_go(live, request)) || request.removes[..i].contains(commit)
+            {
                 return Err(Conflict::NotLive { commit: *commit });
             }
         }
-        for commit in request.fences {
-            if self.standing(*commit).is_some() || *commit == request.commit {
-                return Err(Conflict::Known { commit: *commit });
-            }
-        }
-        self.stops.check(request.intent, request.results)?;
-        let overlap = request.window.and_then(|window| {
-            self.overlapping(window).find(|(commit, _)| !request.removes.contains(commit)).map(|(_, window)| window)
-        });
-        overlap.map_or(Ok(()), |window| Err(Conflict::Overlap { window }))
+        self.stops.check_logged(request.intent.as_ref(), &results_of(request))?;
+        self.check_overlap(request)
     }
 
-    /// Live windows that share a second with `window`, the latest first.
+    /// The ids of a manifest must be new, and what it fences must be unknown.
+    fn check_ids(
+        &self,
+        request: &Manifest,
+        standing: impl Fn(CommitId) -> Option<Standing>,
+    ) -> std::result::Result<(), Conflict> {
+        let own = request.commits.iter().map(|commit| commit.id);
+        for id in std::iter::once(request.id).chain(own) {
+            match standing(id) {
+                Some(Standing::Fenced) => return Err(Conflict::Fenced),
+                Some(Standing::Live | Standing::Removed) => return Err(Conflict::Known { commit: id }),
+                None => {}
+            }
+        }
+        for id in &request.fences {
+            if standing(*id).is_some() || *id == request.id || self.names_object_of(*id) {
+                return Err(Conflict::Known { commit: *id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a live commit names an object that was written for another id.
+    pub(crate) fn names_object_of(&self, id: CommitId) -> bool {
+        self.standings.is_named(id)
+    }
+
+    /// What a manifest covers must be covered by nothing that stays, and by no two of its commits.
+    fn check_overlap(&self, request: &Manifest) -> std::result::Result<(), Conflict> {
+        let expires = request.commits.iter().any(|commit| commit.kind == CommitKind::Expire);
+        if let Some((id, live)) = self.expired().filter(|(id, _)| expires && !request.removes.contains(id)) {
+            // One says what has expired; a second one beside it would carry rows that the first has replaced.
+            return Err(live
+                .expired
+                .first()
+                .map_or(Conflict::NotLive { commit: id }, |window| Conflict::Overlap { window: *window }));
+        }
+        let mut own = Coverage::default();
+        let claims = request.commits.iter().flat_map(|commit| commit.window.iter().chain(&commit.expired));
+        for claim in claims {
+            let mut stays = self.overlapping(*claim).filter(|(commit, _)| !request.removes.contains(commit));
+            if let Some((_, window)) = stays.next() {
+                return Err(Conflict::Overlap { window });
+            }
+            if own.gaps(*claim) != [*claim] {
+                return Err(Conflict::Overlap { window: *claim });
+            }
+            own.insert(*claim);
+        }
+        Ok(())
+    }
+
+    /// What live commits cover of the seconds of `window`, the latest first.
     fn overlapping(&self, window: Window) -> impl Iterator<Item = (CommitId, Window)> {
         // Disjoint windows end in the order in which they start.
-        self.windows
+        self.claims
             .range(..=window.end())
             .rev()
             .take_while(move |(_, (held, _))| held.end() >= window.start())
             .map(|(_, (held, commit))| (*commit, *held))
     }
 
-    /// Takes live commits out.
-    fn remove(&mut self, commits: &[CommitId]) -> Vec<LiveCommit> {
-        let mut removed = Vec::with_capacity(commits.len());
-        for commit in commits {
-            self.standing.insert(*commit, Standing::Removed);
-            let Some(gone) = self.live.remove(commit) else { continue };
-            if let Some(window) = gone.window {
-                self.windows.remove(&window.start());
-                self.coverage.remove(window);
-            }
-            removed.push(gone);
+    /// Takes a live commit out.
+    fn remove(&mut self, commit: CommitId, dead: DeadId) -> Option<(CommitId, LiveCommit)> {
+        let gone = self.live.remove(&commit)?;
+        for claim in gone.claims() {
+            self.claims.remove(&claim.start());
+            self.coverage.remove(claim);
         }
-        removed
+        let foreign = foreign_ids(&self.name, commit, gone.paths());
+        self.standings.bury(commit, dead, foreign.into_iter());
+        Some((commit, gone))
+    }
+
+    fn add(&mut self, number: u64, commit: &Commit) {
+        let live = LiveCommit::of(number, commit);
+        for claim in live.claims() {
+            self.claims.insert(claim.start(), (claim, commit.id));
+            self.coverage.insert(claim);
+        }
+        let foreign = foreign_ids(&self.name, commit.id, live.paths());
+        self.standings.live(commit.id, foreign.into_iter());
+        self.live.insert(commit.id, live);
     }
 
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
     /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the state is then unchanged.
-    pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<LiveCommit>> {
+    pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<(CommitId, LiveCommit)>> {
         let defect = |why: String| {
             Error::new(ErrorKind::Defect, why)
                 .with("account", &self.name)
@@ -256,196 +412,280 @@ impl LogState {
         if manifest.number != self.next_number() || manifest.previous != self.newest {
             return Err(defect("a manifest that does not follow the one before it".into()));
         }
-        let request = CommitRequest {
-            commit: manifest.commit,
-            account: &manifest.account,
-            window: manifest.window,
-            removes: &manifest.removes,
-            fences: &manifest.fences,
-            intent: manifest.intent.as_ref(),
-            results: &manifest.results,
-        };
-        self.check(request).map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
+        self.check_logged(manifest)
+            .map_err(|conflict| defect(format!("a manifest that may not follow: {conflict}")))?;
 
-        let removed = self.remove(&manifest.removes);
-        self.standing.extend(manifest.fences.iter().map(|commit| (*commit, Standing::Fenced)));
-        self.standing.insert(manifest.commit, Standing::Live);
-        self.stops.apply(manifest.commit, manifest.intent.as_ref(), &manifest.results);
-        if let Some(window) = manifest.window {
-            self.windows.insert(window.start(), (window, manifest.commit));
-            self.coverage.insert(window);
+        let Manifest { number, keep_until, .. } = *manifest;
+        let removed = DeadId { number, is_fenced: false, keep_until };
+        let removed = manifest.removes.iter().filter_map(|commit| self.remove(*commit, removed)).collect();
+        for id in &manifest.fences {
+            self.standings.bury(*id, DeadId { number, is_fenced: true, keep_until }, std::iter::empty());
         }
-        if manifest.window.is_some() || manifest.kind == CommitKind::Start {
+        for commit in &manifest.commits {
+            self.add(number, commit);
+            self.stops.settle(number, &commit.results);
+        }
+        if let Some(intent) = &manifest.intent {
+            self.stops.intend(manifest.id, intent);
+        }
+        let has_window = manifest.commits.iter().any(|commit| commit.window.is_some());
+        if has_window || manifest.kind() == CommitKind::Start {
             self.wanted_from = self.wanted_from.into_iter().chain(manifest.wanted_from).min();
         }
-        let live = LiveCommit {
-            number: manifest.number,
-            kind: manifest.kind,
-            window: manifest.window,
-            files: manifest.files.clone(),
-            quarantine: manifest.quarantine.clone(),
-            raw: manifest.raw.clone(),
-        };
-        self.live.insert(manifest.commit, live);
         // A run that proved nothing may have been told a wrong account.
-        if manifest.kind != CommitKind::Start {
+        if manifest.kind() != CommitKind::Start {
             self.binding.get_or_insert_with(|| manifest.account.clone());
         }
-        self.newest = Some(Previous { number: manifest.number, sha256 });
+        self.newest = Some(Previous { number, sha256 });
         self.format = self.format.max(manifest.format);
-        self.last = Some(LastCommit {
-            number: manifest.number,
-            commit: manifest.commit,
+        self.last = Some(LastManifest {
+            number,
+            id: manifest.id,
             run: manifest.run,
-            kind: manifest.kind,
+            kind: manifest.kind(),
             created_at: manifest.created_at,
         });
+        self.standings.forget(number, manifest.created_at);
+        self.stops.forget(number.saturating_sub(self.standings.forgotten_after()));
         Ok(removed)
     }
+}
+
+/// Whether a live commit may give its place to a commit of `request`: windows to windows, page files to page files,
+/// outcomes of stops to their compaction.
+fn may_go(live: &LiveCommit, request: &Manifest) -> bool {
+    let has_window = |commit: &Commit| commit.window.is_some() || !commit.expired.is_empty();
+    let covers = live.window.is_some() || !live.expired.is_empty();
+    match live.kind {
+        _ if covers => request.commits.iter().any(has_window),
+        CommitKind::Replay => request.kind() == CommitKind::Replay,
+        CommitKind::StopResult | CommitKind::Compaction => {
+            request.kind() == CommitKind::Compaction && !request.commits.iter().any(has_window)
+        }
+        _ => false,
+    }
+}
+
+fn results_of(request: &Manifest) -> Vec<&StopResult> {
+    request.commits.iter().flat_map(|commit| &commit.results).collect()
+}
+
+/// The other ids for which the objects of a commit were written.
+fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<Item = &'a str>) -> Vec<CommitId> {
+    let layout = Layout::new(account.clone());
+    paths.filter_map(|path| manifest::commit_of(&layout, path)).filter(|id| *id != own).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::land::testing::{binding, chain, sample_manifest, stop_intent, stop_result, window};
+    use crate::land::testing::{bare, binding, covering, sample_manifest, stop_intent, stop_result, window};
 
     fn empty() -> LogState {
         LogState::new("acme".parse().expect("a name"))
     }
 
+    fn add(state: &mut LogState, manifest: &Manifest) -> CommitId {
+        state.apply(manifest, Sha256::of(b"x")).expect("follows");
+        manifest.id
+    }
+
     /// A state with commits over the seconds 0..=9 and 20..=29, and their ids.
     fn two() -> (LogState, CommitId, CommitId) {
         let mut state = empty();
-        let mut ids = Vec::new();
-        for (start, end) in [(0, 9), (20, 29)] {
-            let manifest = Manifest { window: Some(window(start, end)), ..chain(&state, CommitKind::Sync) };
-            ids.push(manifest.commit);
-            state.apply(&manifest, Sha256::of(b"x")).expect("follows");
-        }
-        (state, ids[0], ids[1])
+        let first = covering(&state, CommitKind::Sync, window(0, 9));
+        let first = add(&mut state, &first);
+        let second = covering(&state, CommitKind::Sync, window(20, 29));
+        let second = add(&mut state, &second);
+        (state, first, second)
     }
 
-    fn request<'a>(account: &'a Binding, span: (i64, i64), removes: &'a [CommitId]) -> CommitRequest<'a> {
-        let commit = CommitId::generate();
-        CommitRequest {
-            commit,
-            account,
-            window: Some(window(span.0, span.1)),
-            removes,
-            fences: &[],
-            intent: None,
-            results: &[],
-        }
+    fn request(state: &LogState, span: (i64, i64), removes: &[CommitId]) -> Manifest {
+        let kind = if removes.is_empty() { CommitKind::Sync } else { CommitKind::Refresh };
+        Manifest { removes: removes.to_vec(), ..covering(state, kind, window(span.0, span.1)) }
     }
 
     #[test]
     fn windows_never_overlap() {
         let (state, first, second) = two();
-        let account = binding();
-        assert_eq!(state.check(request(&account, (10, 19), &[])), Ok(()));
-        assert_eq!(state.check(request(&account, (9, 19), &[])), Err(Conflict::Overlap { window: window(0, 9) }));
-        assert_eq!(state.check(request(&account, (22, 23), &[])), Err(Conflict::Overlap { window: window(20, 29) }));
-        assert_eq!(state.check(request(&account, (5, 25), &[second])), Err(Conflict::Overlap { window: window(0, 9) }));
-        assert_eq!(state.check(request(&account, (5, 25), &[second, first])), Ok(()));
-        let twice = [first, first];
-        assert_eq!(state.check(request(&account, (5, 8), &twice)), Err(Conflict::NotLive { commit: first }));
+        let check = |span, removes: &[CommitId]| state.check(&request(&state, span, removes));
+        assert_eq!(check((10, 19), &[]), Ok(()));
+        assert_eq!(check((9, 19), &[]), Err(Conflict::Overlap { window: window(0, 9) }));
+        assert_eq!(check((22, 23), &[]), Err(Conflict::Overlap { window: window(20, 29) }));
+        assert_eq!(check((5, 25), &[second]), Err(Conflict::Overlap { window: window(0, 9) }));
+        assert_eq!(check((5, 25), &[second, first]), Ok(()));
+        assert_eq!(check((5, 8), &[first, first]), Err(Conflict::NotLive { commit: first }));
         assert_eq!(state.touching(window(9, 20)), vec![(first, window(0, 9)), (second, window(20, 29))]);
         assert_eq!(state.touching(window(10, 19)), vec![]);
+        // Nor do those of one manifest.
+        let mut both = request(&state, (40, 49), &[]);
+        let more = covering(&state, CommitKind::Sync, window(49, 50));
+        both.commits.extend(more.commits);
+        assert_eq!(state.check(&both), Err(Conflict::Overlap { window: window(49, 50) }));
     }
 
     #[test]
     fn a_refresh_takes_the_place_of_what_it_removes() {
         let (mut state, first, second) = two();
-        let manifest =
-            Manifest { window: Some(window(0, 12)), removes: vec![first], ..chain(&state, CommitKind::Refresh) };
+        let manifest = request(&state, (0, 12), &[first]);
         let removed = state.apply(&manifest, Sha256::of(b"y")).expect("follows");
-        assert_eq!(removed.iter().map(|gone| gone.window).collect::<Vec<_>>(), vec![Some(window(0, 9))]);
+        assert_eq!(
+            removed.iter().map(|(id, gone)| (*id, gone.window)).collect::<Vec<_>>(),
+            [(first, Some(window(0, 9)))]
+        );
         assert_eq!(state.coverage().windows(), [window(0, 12), window(20, 29)]);
         assert_eq!(state.standing(first), Some(Standing::Removed));
         assert_eq!(state.standing(second), Some(Standing::Live));
-        let account = binding();
-        assert_eq!(state.check(request(&account, (40, 41), &[first])), Err(Conflict::NotLive { commit: first }));
+        assert_eq!(state.check(&request(&state, (40, 41), &[first])), Err(Conflict::NotLive { commit: first }));
+    }
+
+    #[test]
+    fn several_commits_stand_and_go_one_by_one() {
+        let (mut state, first, second) = two();
+        let mut manifest = request(&state, (0, 9), &[first, second]);
+        let other = covering(&state, CommitKind::Refresh, window(20, 29));
+        manifest.commits.extend(other.commits);
+        add(&mut state, &manifest);
+        let ids: Vec<CommitId> = manifest.commits.iter().map(|commit| commit.id).collect();
+        assert_eq!(state.coverage().windows(), [window(0, 9), window(20, 29)]);
+        let next = request(&state, (20, 29), &ids[1..]);
+        add(&mut state, &next);
+        assert_eq!((state.standing(ids[0]), state.standing(ids[1])), (Some(Standing::Live), Some(Standing::Removed)));
     }
 
     #[test]
     fn a_fenced_id_never_commits_and_a_known_id_is_never_fenced() {
         let (mut state, first, _) = two();
         let lost = CommitId::generate();
-        let fence = Manifest {
-            fences: vec![lost],
-            ..Manifest {
-                files: vec![],
-                window: None,
-                proof: None,
-                quarantine: None,
-                ..chain(&state, CommitKind::Fence)
-            }
-        };
-        state.apply(&fence, Sha256::of(b"z")).expect("follows");
-        let account = binding();
-        let late = CommitRequest { commit: lost, ..request(&account, (50, 51), &[]) };
-        assert_eq!(state.check(late), Err(Conflict::Fenced));
-        for known in [first, lost, fence.commit] {
-            let fences = [known];
-            let again = CommitRequest { window: None, fences: &fences, ..request(&account, (0, 0), &[]) };
-            assert_eq!(state.check(again), Err(Conflict::Known { commit: known }));
+        let fence = Manifest { fences: vec![lost], ..bare(&state) };
+        add(&mut state, &fence);
+        let mut late = request(&state, (50, 51), &[]);
+        (late.id, late.commits[0].id) = (lost, lost);
+        assert_eq!(state.check(&late), Err(Conflict::Fenced));
+        for known in [first, lost] {
+            let again = Manifest { fences: vec![known], ..bare(&state) };
+            assert_eq!(state.check(&again), Err(Conflict::Known { commit: known }));
         }
-        let same = CommitRequest { commit: first, ..request(&account, (50, 51), &[]) };
-        assert_eq!(state.check(same), Err(Conflict::Known { commit: first }));
+        let mut same = request(&state, (50, 51), &[]);
+        (same.id, same.commits[0].id) = (first, first);
+        assert_eq!(state.check(&same), Err(Conflict::Known { commit: first }));
+    }
+
+    /// Adds so many manifests that change nothing.
+    fn age(state: &mut LogState, manifests: u64) {
+        for _ in 0..manifests {
+            let manifest = Manifest { fences: vec![CommitId::generate()], ..bare(state) };
+            add(state, &manifest);
+        }
+    }
+
+    #[test]
+    fn dead_ids_are_forgotten_but_not_by_who_staged_them() {
+        let (mut state, first, second) = two();
+        state.forget_after(3);
+        let own = CommitId::generate();
+        state.pin(own);
+        let fence = Manifest { fences: vec![own], ..bare(&state) };
+        add(&mut state, &fence);
+        let refresh = request(&state, (0, 9), &[first]);
+        add(&mut state, &refresh);
+        age(&mut state, 2);
+        assert_eq!(state.standing(first), Some(Standing::Removed));
+        age(&mut state, 1);
+        assert_eq!(state.standing(first), None, "three manifests later");
+        assert_eq!(state.standing(own), Some(Standing::Fenced), "it is this process that staged it");
+        assert_eq!(state.standing(second), Some(Standing::Live));
+        let snapshot = serde_json::to_string(&CheckpointState::of(&state).expect("a state")).expect("json");
+        assert!(!snapshot.contains(&own.to_string()), "pins are of no checkpoint");
+        // Who has forgotten it may fence it again, and whoever pinned it reads on.
+        let again = Manifest { fences: vec![own], ..bare(&state) };
+        assert_eq!(state.check(&again), Err(Conflict::Known { commit: own }));
+        add(&mut state, &again);
+        age(&mut state, 20);
+        assert_eq!(state.standings.dead().len(), 3, "the state does not grow");
+    }
+
+    #[test]
+    fn what_is_kept_or_named_is_not_forgotten() {
+        let (mut state, first, second) = two();
+        state.forget_after(3);
+        let raw = |id: CommitId| RawEntry {
+            path: Layout::new(binding().name).raw(id),
+            bytes: 1,
+            sha256: Sha256::of(b"raw"),
+            responses: 1,
+            window: window(0, 9),
+        };
+        // The refresh names the responses of the commit that it removes, and the other one is kept until a day.
+        let mut refresh = request(&state, (0, 9), &[first]);
+        refresh.commits[0].raw = vec![raw(first)];
+        let refreshed = add(&mut state, &refresh);
+        let keep_until = Some(refresh.created_at.plus_seconds(1_000));
+        let other = Manifest { keep_until, ..request(&state, (20, 29), &[second]) };
+        add(&mut state, &other);
+        age(&mut state, 9);
+        assert_eq!((state.standing(first), state.standing(second)), (Some(Standing::Removed), Some(Standing::Removed)));
+        let refused = Manifest { fences: vec![first], ..bare(&state) };
+        assert_eq!(state.check(&refused), Err(Conflict::Known { commit: first }));
+
+        // When nothing names it any more, it is kept as long as the manifest says that ended it.
+        let end = Manifest { keep_until, ..request(&state, (0, 9), &[refreshed]) };
+        add(&mut state, &end);
+        assert_eq!(state.keep_until(first), keep_until);
+        let later = Manifest {
+            created_at: refresh.created_at.plus_seconds(1_000 + 86_400 + 1),
+            fences: vec![CommitId::generate()],
+            ..bare(&state)
+        };
+        add(&mut state, &later);
+        assert_eq!((state.standing(first), state.standing(second)), (None, None));
     }
 
     #[test]
     fn the_chain_and_the_binding_are_checked() {
         let (mut state, ..) = two();
-        let good = Manifest { window: Some(window(40, 41)), ..chain(&state, CommitKind::Sync) };
+        let good = request(&state, (40, 41), &[]);
         let other = Binding { sid: "other".into(), ..binding() };
         for bad in [
             Manifest { number: 4, ..good.clone() },
             Manifest { previous: None, ..good.clone() },
             Manifest { previous: Some(Previous { number: 2, sha256: Sha256::of(b"?") }), ..good.clone() },
             Manifest { account: other.clone(), ..good.clone() },
-            Manifest { window: Some(window(0, 1)), ..good.clone() },
+            request(&state, (0, 1), &[]),
             Manifest { account: Binding { name: "b".parse().expect("a name"), ..binding() }, ..good.clone() },
         ] {
             assert_eq!(state.apply(&bad, Sha256::of(b"b")).expect_err("a defect").kind(), ErrorKind::Defect);
         }
-        assert!(matches!(state.check(request(&other, (40, 41), &[])), Err(Conflict::OtherAccount { .. })));
+        let elsewhere = Manifest { account: other, ..good.clone() };
+        assert!(matches!(state.check(&elsewhere), Err(Conflict::OtherAccount { .. })));
         state.apply(&good, Sha256::of(b"g")).expect("the state is unchanged by what it refused");
     }
 
     #[test]
     fn a_start_is_remembered_and_binds_nothing() {
-        let bare = |state: &LogState, second: i64| Manifest {
+        let start = |state: &LogState, second: i64| Manifest {
             wanted_from: Some(window(second, second).start()),
-            files: vec![],
-            window: None,
-            proof: None,
-            quarantine: None,
-            ..chain(state, CommitKind::Start)
+            ..bare(state)
         };
         let mut state = empty();
-        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..bare(&state, 50) };
+        let other = Manifest { account: Binding { sid: "mistyped".into(), ..binding() }, ..start(&state, 50) };
         other.to_bytes().expect("fits its format");
-        state.apply(&other, Sha256::of(b"a")).expect("follows");
+        add(&mut state, &other);
         assert_eq!((state.binding(), state.start()), (None, Some(window(50, 50).start())));
-        let good = Manifest { window: Some(window(60, 69)), ..chain(&state, CommitKind::Sync) };
+        let good = request(&state, (60, 69), &[]);
         state.apply(&good, Sha256::of(b"b")).expect("another account may follow");
         assert_eq!(state.binding(), Some(&binding()));
         assert_eq!(state.coverage().windows(), [window(60, 69)]);
-        for (second, start) in [(40, 40), (45, 40)] {
-            let manifest = bare(&state, second);
-            state.apply(&manifest, Sha256::of(b"c")).expect("follows");
-            assert_eq!(state.start(), Some(window(start, start).start()), "the earliest counts");
-            let (account, removes) = (binding(), [manifest.commit]);
-            let refused = Err(Conflict::NotLive { commit: manifest.commit });
-            assert_eq!(state.check(request(&account, (80, 89), &removes)), refused, "a start is for ever");
+        for (second, first) in [(40, 40), (45, 40)] {
+            let manifest = start(&state, second);
+            add(&mut state, &manifest);
+            assert_eq!(state.start(), Some(window(first, first).start()), "the earliest counts");
         }
         for odd in [
-            Manifest { wanted_from: None, ..bare(&state, 1) },
-            Manifest { window: Some(window(0, 1)), ..bare(&state, 1) },
-            Manifest { removes: vec![good.commit], ..bare(&state, 1) },
-            Manifest { fences: vec![CommitId::generate()], ..bare(&state, 1) },
-            Manifest { files: good.files.clone(), ..bare(&state, 1) },
+            Manifest { wanted_from: None, ..start(&state, 1) },
+            Manifest { removes: vec![good.id], ..start(&state, 1) },
+            Manifest { walk: good.walk.clone(), ..start(&state, 1) },
+            Manifest { keep_until: Some(good.created_at), ..start(&state, 1) },
         ] {
             odd.to_bytes().expect_err("more or less than a start");
         }
@@ -455,21 +695,19 @@ mod tests {
     fn stops_follow_stops() {
         let (mut state, ..) = two();
         let intent = stop_intent(&state, &["CG1", "CG2"]);
-        state.apply(&intent, Sha256::of(b"i")).expect("follows");
+        add(&mut state, &intent);
         let second = stop_intent(&state, &["CG2"]);
         let error = state.apply(&second, Sha256::of(b"s")).expect_err("unsettled");
         assert!(error.to_string().contains("an earlier stop of CG2"), "{error}");
         let foreign = stop_result(&state, &["CG1"]);
         assert!(state.apply(&foreign, Sha256::of(b"f")).is_err(), "of no intent in the log");
-        let removes = [intent.commit];
-        let account = binding();
-        let refused = Err(Conflict::NotLive { commit: intent.commit });
-        assert_eq!(state.check(request(&account, (40, 49), &removes)), refused, "an intent is for ever");
         let mut result = stop_result(&state, &["CG1"]);
-        result.results[0].intent = intent.commit;
-        state.apply(&result, Sha256::of(b"r")).expect("follows");
+        result.commits[0].results[0].intent = intent.id;
+        let result = add(&mut state, &result);
         assert_eq!(state.stops().pending().keys().collect::<Vec<_>>(), ["CG2"]);
         assert_eq!(state.coverage().windows(), [window(0, 9), window(20, 29)], "stops cover nothing");
+        let refused = Err(Conflict::NotLive { commit: result });
+        assert_eq!(state.check(&request(&state, (40, 49), &[result])), refused, "a window takes no place of a result");
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl StopEvidence {
             Self::Query => "query",
         }
     }
+
+    /// The evidence of this word.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Answer, Self::Query].into_iter().find(|evidence| evidence.name() == name)
+    }
 }
 
 /// A number whose intent has no known outcome yet.
@@ -127,14 +132,28 @@ pub struct StoppedBefore {
     pub requested_at: BeijingTime,
     /// How that is known.
     pub evidence: Option<StopEvidence>,
+    /// The number of the manifest that says so.
+    pub manifest: u64,
 }
 
 /// What a log says of stops.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Settled stops are forgotten after as many manifests as dead ids are: the rows of `stop_reference` tell them for
+/// ever. Between reading these rows and its intent a process [pins](Stops::pin) its numbers.
+#[derive(Clone, Debug, Default, Eq, Serialize, Deserialize)]
 pub struct Stops {
-    #[serde(rename = "unsettled")]
     pending: BTreeMap<String, PendingStop>,
     stopped: BTreeMap<String, StoppedBefore>,
+    /// The numbers that this process is about to stop, and whether somebody has intended to stop one since.
+    #[serde(skip)]
+    pinned: BTreeMap<String, bool>,
+}
+
+impl PartialEq for Stops {
+    /// Equal when the log says the same: what a process has pinned is its own affair.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.pending, &self.stopped) == (&other.pending, &other.stopped)
+    }
 }
 
 impl Stops {
@@ -148,17 +167,35 @@ impl Stops {
         &self.stopped
     }
 
+    /// Drops every intent to stop one of `numbers` that follows a foreign one from now on.
+    pub(crate) fn pin(&mut self, numbers: &[String]) {
+        self.pinned = numbers.iter().map(|number| (number.clone(), false)).collect();
+    }
+
     /// Whether an intent or results may follow.
     pub(crate) fn check(
         &self,
         intent: Option<&StopIntent>,
-        results: &[StopResult],
+        results: &[&StopResult],
+    ) -> std::result::Result<(), StopConflict> {
+        let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
+        if let Some(number) = intended.find(|number| self.pinned.get(*number).is_some_and(|is_taken| *is_taken)) {
+            return Err(StopConflict::Pending { number: number.clone() });
+        }
+        self.check_logged(intent, results)
+    }
+
+    /// The same by what the log alone says, whatever this process has pinned.
+    pub(crate) fn check_logged(
+        &self,
+        intent: Option<&StopIntent>,
+        results: &[&StopResult],
     ) -> std::result::Result<(), StopConflict> {
         let mut intended = intent.into_iter().flat_map(|intent| &intent.numbers);
         if let Some(number) = intended.find(|number| self.pending.contains_key(*number)) {
             return Err(StopConflict::Pending { number: number.clone() });
         }
-        let is_settled = |result: &&StopResult| match self.pending.get(&result.number) {
+        let is_settled = |result: &&&StopResult| match self.pending.get(&result.number) {
             Some(held) if held.intent == result.intent => held.is_unknown && result.outcome == StopOutcome::Unknown,
             _ => true,
         };
@@ -168,24 +205,34 @@ impl Stops {
         }
     }
 
-    /// Adds what a commit says.
-    pub(crate) fn apply(&mut self, commit: CommitId, intent: Option<&StopIntent>, results: &[StopResult]) {
+    /// Adds what the manifest of this number says became of stops.
+    pub(crate) fn settle(&mut self, manifest: u64, results: &[StopResult]) {
         for StopResult { number, outcome, evidence, .. } in results {
             if *outcome == StopOutcome::Unknown {
                 self.pending.entry(number.clone()).and_modify(|held| held.is_unknown = true);
                 continue;
             }
             let held = self.pending.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
-            let stopped = held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence });
+            let stopped =
+                held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence, manifest });
             self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
         }
-        if let Some(StopIntent { requested_at, numbers, .. }) = intent {
-            for number in numbers {
-                self.stopped.remove(number);
-                let pending = PendingStop { intent: commit, requested_at: *requested_at, is_unknown: false };
-                self.pending.insert(number.clone(), pending);
-            }
+    }
+
+    /// Adds an intent, which has the id of its manifest.
+    pub(crate) fn intend(&mut self, id: CommitId, intent: &StopIntent) {
+        let StopIntent { requested_at, numbers, .. } = intent;
+        for number in numbers {
+            self.stopped.remove(number);
+            self.pinned.entry(number.clone()).and_modify(|is_taken| *is_taken = true);
+            let pending = PendingStop { intent: id, requested_at: *requested_at, is_unknown: false };
+            self.pending.insert(number.clone(), pending);
         }
+    }
+
+    /// Forgets what was settled in manifests up to this number.
+    pub(crate) fn forget(&mut self, last: u64) {
+        self.stopped.retain(|_, stopped| stopped.manifest > last);
     }
 }
 
@@ -231,32 +278,50 @@ pub(super) mod tests {
     fn a_pending_number_gets_no_second_intent_and_no_foreign_result() {
         let (first, other) = (CommitId::generate(), CommitId::generate());
         let mut stops = Stops::default();
-        stops.apply(first, Some(&intent(&["A", "B"])), &[]);
+        stops.intend(first, &intent(&["A", "B"]));
         let pending = |number: &str| Err(StopConflict::Pending { number: number.to_owned() });
         let settled = |number: &str| Err(StopConflict::Settled { number: number.to_owned() });
         assert_eq!(stops.check(Some(&intent(&["C", "B"])), &[]), pending("B"));
         assert_eq!(stops.check(Some(&intent(&["C"])), &[]), Ok(()));
-        assert_eq!(stops.check(None, &[result(other, "A", StopOutcome::Stopped)]), settled("A"));
-        assert_eq!(stops.check(None, &[result(first, "C", StopOutcome::Stopped)]), settled("C"));
+        assert_eq!(stops.check(None, &[&result(other, "A", StopOutcome::Stopped)]), settled("A"));
+        assert_eq!(stops.check(None, &[&result(first, "C", StopOutcome::Stopped)]), settled("C"));
 
         let unknown = result(first, "A", StopOutcome::Unknown);
-        assert_eq!(stops.check(None, std::slice::from_ref(&unknown)), Ok(()));
-        stops.apply(other, None, std::slice::from_ref(&unknown));
+        assert_eq!(stops.check(None, &[&unknown]), Ok(()));
+        stops.settle(2, std::slice::from_ref(&unknown));
         assert!(stops.pending()["A"].is_unknown && !stops.pending()["B"].is_unknown);
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), pending("A"), "unknown is not settled");
-        assert_eq!(stops.check(None, &[unknown]), settled("A"), "unknown is said once");
+        assert_eq!(stops.check(None, &[&unknown]), settled("A"), "unknown is said once");
 
         let known = result(first, "A", StopOutcome::NotStopped);
-        assert_eq!(stops.check(None, std::slice::from_ref(&known)), Ok(()));
-        stops.apply(other, None, std::slice::from_ref(&known));
-        assert_eq!(stops.check(None, &[known]), settled("A"));
+        assert_eq!(stops.check(None, &[&known]), Ok(()));
+        stops.settle(3, std::slice::from_ref(&known));
+        assert_eq!(stops.check(None, &[&known]), settled("A"));
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
         assert_eq!(stops.pending().keys().collect::<Vec<_>>(), ["B"]);
 
-        stops.apply(other, None, &[result(first, "B", StopOutcome::Stopped)]);
+        stops.settle(4, &[result(first, "B", StopOutcome::Stopped)]);
         assert_eq!(stops.stopped().keys().collect::<Vec<_>>(), ["B"]);
         assert_eq!(stops.stopped()["B"].evidence, Some(StopEvidence::Query));
-        stops.apply(other, Some(&intent(&["B"])), &[]);
+        stops.intend(other, &intent(&["B"]));
         assert!(stops.stopped().is_empty(), "the last intent counts");
+    }
+
+    #[test]
+    fn settled_stops_are_forgotten_and_pinned_numbers_are_not() {
+        let mut stops = Stops::default();
+        let other = CommitId::generate();
+        stops.pin(&["A".to_owned()]);
+        stops.intend(other, &intent(&["A"]));
+        stops.settle(7, &[result(other, "A", StopOutcome::Stopped)]);
+        stops.forget(6);
+        assert_eq!(stops.stopped()["A"].manifest, 7);
+        stops.forget(7);
+        assert!(stops.stopped().is_empty() && stops.pending().is_empty());
+        let refused = Err(StopConflict::Pending { number: "A".to_owned() });
+        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), refused, "somebody came between");
+        assert_eq!(stops.check_logged(Some(&intent(&["A"])), &[]), Ok(()), "others do not know of that");
+        stops.pin(&["A".to_owned()]);
+        assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
     }
 }

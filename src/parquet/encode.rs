@@ -1,52 +1,20 @@
-//! Rows to the bytes of one Parquet file, with every setting that readers depend on made explicit.
-//!
-//! - zstd(1): on this data level 3 saves 3% of the bytes for 11% of the speed, and no compression at all doubles them.
-//! - Pages are plain or dictionary-encoded, of version 1, and nothing else: Spark up to 3.2, fastparquet, Iceberg's
-//!   reader and older StarRocks know no other encoding. Columns whose values are nearly all distinct have no
-//!   dictionary, which would be for nothing.
-//! - `created_by` in the form that parquet-java parses; it distrusts the statistics of files of an unknown maker.
-//! - Field ids, by which table formats tell columns apart.
-//! - Statistics by page, column and offset index, so that a reader skips pages and not only files. Text has them where
-//!   rows are sorted or looked up by it; elsewhere every page would span all values, and finding the least and the most
-//!   of them costs a tenth of the encoding.
-//! - Row groups of at most 131,072 rows: they bound a reader's memory and still hold many pages.
-//! - Bloom filters for the columns that are looked up by value, sized to the rows of the file.
-//! - No embedded Arrow schema: DuckDB, Spark, Polars and pyarrow then read the same types from the same file.
-//! - The order of rows is a claim that the format does not check, so it is checked here: a wrong claim makes readers
-//!   drop rows.
-//! - Key-value metadata: the contract's version and column descriptions, and which table, account, span and commit the
-//!   file belongs to.
+//! Rows to the bytes of one Parquet file in memory. How it is written says `writer`; that the rows are sorted as their
+//! file claims is checked here, because a wrong claim makes readers drop rows.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Decimal128Type;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::FieldRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
 
-use super::check::{bounds, check_order};
+use super::check::check_order;
+use super::commit_id;
 use super::rows::{Columns, RowSource};
 use super::spec::{FileOrigin, TableSpec};
+use super::writer::{CHUNK_ROWS, FileWriter, RowFacts, RowSteps, chunks, mismatched, values};
+use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::log::Sha256;
 use crate::time::BeijingTime;
-
-/// Who made a file, as parquet-java wants it said.
-const CREATED_BY: &str = concat!("wdt-lake version ", env!("CARGO_PKG_VERSION"));
-/// The most rows of a row group.
-const ROW_GROUP_ROWS: usize = 131_072;
-/// The rows of a column that are in memory as an array at a time: few enough to cost little memory, enough that their
-/// making costs little time.
-const CHUNK_ROWS: usize = 4_096;
 
 /// A Parquet file in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,176 +41,58 @@ pub struct EncodedFile {
 /// rows are not sorted as claimed, or a modified time is null or outside the span; what their source says when it
 /// cannot go on.
 pub fn encode(spec: &TableSpec, rows: RowSource, origin: &FileOrigin) -> Result<Option<EncodedFile>> {
-    let columns = rows.open()?;
+    let columns = match &spec.commit_id {
+        Some(field) => commit_id::complete(rows.open()?, field, origin.commit)?,
+        None => rows.open()?,
+    };
     let (schema, rows) = (columns.schema(), columns.rows());
     if rows == 0 {
         return Ok(None);
     }
-    let failed = |error| Error::internal("cannot encode the Parquet file").with("table", spec.table).because(error);
-    let properties = properties(spec, &schema, rows, origin).map_err(|why| mismatched(spec, &why))?;
-    let (min_modified, max_modified) = check(spec, &*columns, origin)?;
-
-    let parquet = ArrowSchemaConverter::new().convert(&as_text(&schema)).map_err(failed)?;
-    let mut file =
-        SerializedFileWriter::new(Vec::new(), parquet.root_schema_ptr(), properties.into()).map_err(failed)?;
-    let mut sum = None;
-    let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
-    for (group, rows) in chunks(0..rows, ROW_GROUP_ROWS).enumerate() {
-        let writers = factory.create_column_writers(group).map_err(failed)?;
-        let mut row_group = file.next_row_group().map_err(failed)?;
-        for (place, (field, mut writer)) in schema.fields().iter().zip(writers).enumerate() {
-            for chunk in chunks(rows.clone(), CHUNK_ROWS) {
-                let values = values(spec, &*columns, field, place, chunk)?;
-                if spec.summed.as_ref() == Some(field.name()) {
-                    sum = add_up(sum, &values);
-                }
-                let leaves = compute_leaves(field, &values).map_err(failed)?;
-                leaves.iter().try_for_each(|leaf| writer.write(leaf)).map_err(failed)?;
-            }
-            writer.close().and_then(|column| column.append_to_row_group(&mut row_group)).map_err(failed)?;
-        }
-        row_group.close().map_err(failed)?;
+    check_sorted(spec, &*columns)?;
+    let steps = RowSteps::default();
+    let mut file = FileWriter::new(spec, schema, rows, steps, origin, Vec::new())?;
+    for group in chunks(0..rows, steps.group) {
+        file.write_group(&*columns, group)?;
     }
-    let bytes = Bytes::from(file.into_inner().map_err(failed)?);
+    let (facts, bytes) = file.finish()?;
+    let bytes = Bytes::from(bytes);
     let sha256 = Sha256::of(&bytes);
-    Ok(Some(EncodedFile { bytes, rows: rows as u64, sha256, min_modified, max_modified, sum }))
+    let RowFacts { rows, min_modified, max_modified, sum } = facts;
+    Ok(Some(EncodedFile { bytes, rows, sha256, min_modified, max_modified, sum }))
 }
 
-/// The sum and the decimals of one more array.
-fn add_up(sum: Option<i128>, values: &ArrayRef) -> Option<i128> {
-    let values = values.as_primitive_opt::<Decimal128Type>().into_iter().flat_map(|values| values.iter().flatten());
-    values.fold(sum, |sum, value| Some(sum.unwrap_or(0) + value))
-}
-
-/// Checks what the file will claim of its rows, and gives the earliest and the latest of their modified times.
-fn check(spec: &TableSpec, columns: &dyn Columns, origin: &FileOrigin) -> Result<(BeijingTime, BeijingTime)> {
+/// Checks that the rows are sorted as the file will claim.
+fn check_sorted(spec: &TableSpec, columns: &dyn Columns) -> Result<()> {
     let schema = columns.schema();
-    let claimed = |field: &FieldRef| spec.sorted_by.contains(field.name()) || spec.modified == *field.name();
-    let places: Vec<usize> = (0..schema.fields().len()).filter(|place| claimed(&schema.fields()[*place])).collect();
+    let sorts = |field: &FieldRef| spec.sorted_by.contains(field.name());
+    let places: Vec<usize> = (0..schema.fields().len()).filter(|place| sorts(&schema.fields()[*place])).collect();
     let failed = |error| Error::internal("cannot check the rows of a file").with("table", spec.table).because(error);
     let schema = Arc::new(schema.project(&places).map_err(failed)?);
 
-    let mut range: Option<(BeijingTime, BeijingTime)> = None;
     let mut before = None;
     for chunk in chunks(0..columns.rows(), CHUNK_ROWS) {
         let keys = places.iter().zip(schema.fields());
         let keys = keys.map(|(place, field)| values(spec, columns, field, *place, chunk.clone()));
         let keys = keys.collect::<Result<_>>()?;
-        let keys = RecordBatch::try_new(Arc::clone(&schema), keys).map_err(failed)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
+        let keys = RecordBatch::try_new_with_options(Arc::clone(&schema), keys, &options).map_err(failed)?;
         check_order(spec, before.as_ref(), &keys).map_err(|why| mismatched(spec, &why))?;
-        let (least, most) = bounds(spec, &keys).map_err(|why| mismatched(spec, &why))?;
-        if origin.span.is_some_and(|span| !span.contains(least) || !span.contains(most)) {
-            return Err(mismatched(spec, "a modified time outside the file's span"));
-        }
-        range = Some(range.map_or((least, most), |(low, high)| (low.min(least), high.max(most))));
         before = Some(keys);
     }
-    range.ok_or_else(|| mismatched(spec, "no rows"))
-}
-
-/// The values of a column in `rows`, as many as there must be, and none missing where none may be.
-fn values(
-    spec: &TableSpec,
-    columns: &dyn Columns,
-    field: &Field,
-    place: usize,
-    rows: Range<usize>,
-) -> Result<ArrayRef> {
-    let values = columns.column(place, rows.clone())?;
-    if values.len() != rows.len() {
-        return Err(mismatched(
-            spec,
-            &format!("`{}` has {} values for {} rows", field.name(), values.len(), rows.len()),
-        ));
-    }
-    if !field.is_nullable() && values.null_count() > 0 {
-        return Err(mismatched(spec, &format!("`{}` has nulls", field.name())));
-    }
-    Ok(values)
-}
-
-fn mismatched(spec: &TableSpec, why: &str) -> Error {
-    Error::internal(format!("cannot write rows that do not fit their table: {why}")).with("table", spec.table)
-}
-
-/// `rows` in pieces of at most `size`.
-fn chunks(rows: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = rows.end;
-    rows.step_by(size).map(move |start| start..end.min(start + size))
-}
-
-/// The schema of a file: what comes as bytes is text.
-fn as_text(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Binary => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        _ => Arc::clone(field),
-    });
-    Schema::new(fields.collect::<Fields>())
-}
-
-fn properties(
-    spec: &TableSpec,
-    schema: &Schema,
-    rows: usize,
-    origin: &FileOrigin,
-) -> std::result::Result<WriterProperties, String> {
-    let index = |name: &String| schema.index_of(name).map_err(|_| format!("no column `{name}`"));
-    let sorting = spec.sorted_by.iter().map(|name| {
-        let column_idx = i32::try_from(index(name)?).map_err(|error| error.to_string())?;
-        Ok(SortingColumn { column_idx, descending: false, nulls_first: true })
-    });
-    let sorting: Vec<_> = sorting.collect::<std::result::Result<_, String>>()?;
-    let zstd = ZstdLevel::try_new(1).map_err(|error| error.to_string())?;
-    let mut properties = WriterProperties::builder()
-        .set_created_by(CREATED_BY.to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(zstd))
-        .set_dictionary_enabled(true)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_offset_index_disabled(false)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_sorting_columns((!sorting.is_empty()).then_some(sorting))
-        .set_key_value_metadata(Some(metadata(spec, origin)));
-    let is_text = |field: &FieldRef| matches!(field.data_type(), DataType::Utf8 | DataType::Binary);
-    let is_found_by = |name: &String| spec.sorted_by.contains(name) || spec.bloom.contains(name);
-    for field in schema.fields().iter().filter(|field| is_text(field) && !is_found_by(field.name())) {
-        let column = ColumnPath::from(field.name().as_str());
-        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
-    }
-    for name in &spec.distinct {
-        index(name)?;
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(name.as_str()), false);
-    }
-    for name in &spec.bloom {
-        index(name)?;
-        let column = ColumnPath::from(name.as_str());
-        properties = properties
-            .set_column_bloom_filter_enabled(column.clone(), true)
-            .set_column_bloom_filter_max_ndv(column, rows.min(ROW_GROUP_ROWS) as u64);
-    }
-    Ok(properties.build())
-}
-
-fn metadata(spec: &TableSpec, origin: &FileOrigin) -> Vec<KeyValue> {
-    let span = origin.span.map(|span| format!("{}/{}", span.start().rfc3339(), span.end().rfc3339()));
-    [
-        ("wdt_lake.contract", Some(origin.contract.to_string())),
-        ("wdt_lake.columns", Some(spec.columns.clone())),
-        ("wdt_lake.table", Some(spec.table.to_string())),
-        ("wdt_lake.account", Some(origin.account.to_string())),
-        ("wdt_lake.commit", Some(origin.commit.to_string())),
-        ("wdt_lake.span", span),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some(KeyValue::new(key.to_owned(), value?)))
-    .collect()
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::SchemaRef;
+    use std::ops::Range;
+
+    use arrow_array::cast::AsArray as _;
+    use arrow_array::types::Decimal128Type;
+    use arrow_array::{Array as _, ArrayRef};
+    use arrow_schema::{DataType, SchemaRef};
     use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-    use parquet::basic::Encoding;
+    use parquet::basic::{Compression, Encoding, ZstdLevel};
     use parquet::column::page::Page;
     use parquet::file::metadata::PageIndexPolicy;
     use parquet::file::reader::FileReader as _;
@@ -254,6 +104,7 @@ mod tests {
     use crate::id::CommitId;
     use crate::land::testing::{header_batch, header_spec, window};
     use crate::parquet::decode;
+    use crate::parquet::writer::{CREATED_BY, ROW_GROUP_ROWS};
 
     fn origin() -> FileOrigin {
         FileOrigin {
@@ -281,7 +132,7 @@ mod tests {
         assert_eq!(metadata.created_by(), Some(CREATED_BY));
         let pairs = metadata.key_value_metadata().expect("metadata");
         let value = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
-        assert_eq!(value("wdt_lake.contract").as_deref(), Some("0.9"));
+        assert_eq!(value("wdt_lake.contract").as_deref(), Some("0.10"));
         assert_eq!(value("wdt_lake.commit"), Some(origin.commit.to_string()));
         assert_eq!(value("wdt_lake.span").as_deref(), Some("1970-01-01T08:00:00+08:00/1970-01-01T08:01:40+08:00"));
         assert_eq!(value("ARROW:schema"), None, "readers must not see types of our own");
@@ -358,6 +209,13 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes.clone()).expect("parquet");
         let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
         assert_eq!(groups, [ROW_GROUP_ROWS as i64, (CHUNK_ROWS + 5) as i64]);
+        // Numbers that never repeat soon get no dictionary any more.
+        let pages = SerializedFileReader::new(file.bytes.clone()).expect("parquet");
+        let place = reader.schema().index_of("real_num").expect("a column");
+        let mut pages = pages.get_row_group(0).expect("a group").get_column_page_reader(place).expect("pages");
+        let first = pages.get_next_page().expect("a page");
+        let Some(Page::DictionaryPage { buf, .. }) = first else { panic!("{first:?}") };
+        assert!(buf.len() < 300 << 10, "{} bytes", buf.len());
         let mut row = 0;
         for batch in decode(file.bytes).expect("readable") {
             let numbers = batch.column_by_name("purchase_apply_no").expect("a column").as_string::<i32>();

@@ -1,5 +1,7 @@
 //! What is said of a table and of a file beside its rows.
 
+use arrow_schema::FieldRef;
+
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId};
 use crate::log::Table;
@@ -22,6 +24,9 @@ pub struct TableSpec {
     pub modified: String,
     /// The decimal column that is summed while a file is encoded.
     pub summed: Option<String>,
+    /// The column that says which commit first landed a row: text without nulls, the last of a file. The encoder adds
+    /// it; none where the table has no such column.
+    pub commit_id: Option<FieldRef>,
 }
 
 /// Where a file comes from, for its metadata.

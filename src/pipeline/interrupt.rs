@@ -73,7 +73,7 @@ impl Interrupt {
     }
 
     /// The outcome of `work`, unless the run is asked to end before.
-    pub(super) async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
             () = self.asked() => None,
@@ -95,6 +95,11 @@ impl Interrupt {
             done = work => Some(done),
             () = self.over() => None,
         }
+    }
+
+    /// Whether the run was asked to end.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.borrow().asked_at.is_some()
     }
 
     async fn asked_at(&self) -> Instant {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::id::CommitId;
 use crate::log::{Lake, LakeFile, Table};
-use crate::parquet::decode;
+use crate::parquet::decode_columns;
 use crate::requisition::ApplyId;
 use crate::time::{BeijingTime, Window};
 use crate::transform::{LandedDetails, LandedHeader, LandedHeaders};
@@ -52,7 +53,7 @@ pub(crate) fn knows_present(lake: &Lake, now: BeijingTime) -> bool {
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a committed file is missing or was changed.
 pub async fn latest(lake: &Lake, numbers: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<Known>>> {
     let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
-    for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
+    for_each_batch(lake, lake.files(Table::PurchaseApply), &LandedHeaders::COLUMNS, |file, batch| {
         let Some(headers) = LandedHeaders::of(batch) else { return };
         for row in (0..headers.rows()).filter(|row| numbers.contains(headers.number(*row))) {
             let held = known.get(headers.number(row)).and_then(|held| held.first());
@@ -106,7 +107,7 @@ pub(crate) async fn stale(
             && warehouse_no.is_none_or(|wanted| known.header.warehouse_no.as_deref() == Some(wanted))
     };
     let mut candidates = BTreeSet::new();
-    for_each_batch(lake, lake.files(Table::PurchaseApply), |file, batch| {
+    for_each_batch(lake, lake.files(Table::PurchaseApply), &LandedHeaders::COLUMNS, |file, batch| {
         let Some(headers) = LandedHeaders::of(batch) else { return };
         let known = |row: &usize| headers.header(*row).map(|header| Known { header, commit: file.commit });
         let stale = (0..headers.rows()).filter(|row| known(row).as_ref().is_some_and(is_stale));
@@ -130,7 +131,7 @@ async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Vec<Known>>) -
         known.values().flatten().filter(|known| known.header.open_scaled.is_none()).map(|known| known.commit).collect();
     let mut sums: BTreeMap<(String, Option<ApplyId>), (i128, i128)> = BTreeMap::new();
     let files = lake.files(Table::PurchaseApplyDetail).into_iter().filter(|file| lacking.contains(&file.commit));
-    for_each_batch(lake, files.collect(), |_, batch| {
+    for_each_batch(lake, files.collect(), &LandedDetails::COLUMNS, |_, batch| {
         let Some(details) = LandedDetails::of(batch) else { return };
         for row in 0..details.rows() {
             let (number, apply_id) = (details.number(row), details.apply_id(row));
@@ -156,20 +157,35 @@ async fn add_up_details(lake: &Lake, known: &mut BTreeMap<String, Vec<Known>>) -
     Ok(())
 }
 
-/// Shows every batch of `files` to `visit`, in the order of files.
+/// Shows every batch of `files` to `visit`, in the order of files. No more of a file than some batches is in memory.
 async fn for_each_batch(
     lake: &Lake,
     files: Vec<LakeFile>,
+    columns: &'static [&'static str],
     mut visit: impl FnMut(&LakeFile, &RecordBatch),
 ) -> Result<()> {
-    let read = |file: LakeFile| async move {
-        let bytes = lake.read(&file.entry).await?;
-        let batches = blocking(move || decode(bytes)).await.map_err(|error| error.with("object", &file.uri))?;
-        Ok::<_, Error>((file, batches))
+    let fetch = |file: LakeFile| async move {
+        let fetched = lake.fetch(&file.entry).await?;
+        Ok::<_, Error>((file, fetched))
     };
-    let mut batches = stream::iter(files).map(read).buffered(READ_AHEAD);
-    while let Some((file, batches)) = batches.try_next().await? {
-        batches.iter().for_each(|batch| visit(&file, batch));
+    let mut fetched = stream::iter(files).map(fetch).buffered(READ_AHEAD);
+    while let Some((file, bytes)) = fetched.try_next().await? {
+        let (sender, mut batches) = mpsc::channel(READ_AHEAD);
+        let reading = blocking(move || {
+            for batch in decode_columns(bytes, columns)? {
+                if sender.blocking_send(batch?).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let visiting = async {
+            while let Some(batch) = batches.recv().await {
+                visit(&file, &batch);
+            }
+        };
+        let (read, ()) = tokio::join!(reading, visiting);
+        read.map_err(|error: Error| error.with("object", &file.uri))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use arrow_schema::SchemaRef;
 
 use super::spill::BufferedPage;
 use crate::error::{Error, Result};
-use crate::land::NewFile;
+use crate::land::{NewFile, NewRows};
 use crate::parquet::{Columns, RowSource, TableSpec};
 use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 
@@ -70,7 +70,8 @@ impl<P: AsRef<Page> + Send + Sync + 'static> Columns for Gathered<P> {
 /// A part's files, headers first.
 fn files(specs: &[Arc<TableSpec>; 2], part: Option<u32>, [headers, details]: [RowSource; 2]) -> [NewFile; 2] {
     let [of_headers, of_details] = specs;
-    let file = |spec: &Arc<TableSpec>, rows| NewFile { spec: Arc::clone(spec), span: None, part, rows };
+    let file =
+        |spec: &Arc<TableSpec>, rows| NewFile { spec: Arc::clone(spec), span: None, part, rows: NewRows::New(rows) };
     [file(of_headers, headers), file(of_details, details)]
 }
 

@@ -12,7 +12,7 @@ pub(crate) use files::find as find_pages;
 pub(crate) use lake::replay_lake;
 pub(crate) use pages::{PageFiles, replay_pages};
 
-use super::lease_session::LeaseSession;
+use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::tally::Tally;
 use super::{Gap, Interrupt};
 use crate::error::{Error, Result, exit};
@@ -100,9 +100,9 @@ async fn under_lease<T>(
     let Some(lease) = session.begin(wait, &never).await? else {
         return Err(Error::internal("a lease was given up although nobody asked for it"));
     };
-    let swept = async {
-        writer.sweep().await?;
+    let swept = async |lease: &HeldLease| {
+        lease.sweep(writer).await?;
         work.await
     };
-    lease.during(&never, swept).await
+    lease.during(&never, writer, swept, |_| Left { is_clean: true, checked_until: None }).await
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::compact::Compacted;
 use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
-use crate::time::Window;
+use crate::time::{BeijingTime, Window};
 use crate::transform::Remarks;
 
 /// What a sync did. Rows, files and bytes are those that this run committed.
@@ -19,12 +20,20 @@ pub struct SyncReport {
     pub windows: u64,
     /// Windows that were walked again and committed in the place of older commits.
     pub refreshed: u64,
+    /// Windows that a rewalk has read anew.
+    pub rewalked: u64,
+    /// What was found damaged in the range of a rewalk.
+    pub damage: Vec<Damage>,
     /// What was committed.
     pub tally: Tally,
     /// What is to be said of the rows.
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
+    /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
+    pub checked_until: Option<BeijingTime>,
+    /// What was put together at the end.
+    pub compacted: Compacted,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
@@ -35,6 +44,26 @@ pub struct SyncReport {
     pub interrupted: bool,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// Objects that are missing or were changed, and what a rewalk has read in their place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Their names, relative to the root of the lake.
+    pub objects: Vec<String>,
+    /// The window in which their rows lie, all of which is walked.
+    pub window: Window,
+    /// Rows of `purchase_apply` and of `purchase_apply_detail` that the manifest says stood in it.
+    pub rows: [u64; 2],
+    /// Those that were read again and committed.
+    pub read: [u64; 2],
+}
+
+impl Damage {
+    /// Whether fewer rows came back than there were.
+    pub fn has_lost(&self) -> bool {
+        self.rows.iter().zip(self.read).any(|(rows, read)| read < *rows)
+    }
 }
 
 /// A window that stays missing.
@@ -64,9 +93,13 @@ impl SyncReport {
             range: None,
             windows: 0,
             refreshed: 0,
+            rewalked: 0,
+            damage: Vec::new(),
             tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
+            checked_until: None,
+            compacted: Compacted::default(),
             gaps: Vec::new(),
             warnings: Vec::new(),
             stopped: None,
@@ -101,8 +134,9 @@ impl SyncReport {
         let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
         let stopped = self.stopped.iter().map(|error| error.kind().exit_code());
         let quarantined = (self.tally.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
+        let lost = self.damage.iter().any(Damage::has_lost).then_some(exit::DONE_WITH_REMAINDER);
         let interrupted = self.interrupted.then_some(exit::INCOMPLETE);
-        exit::combine(gaps.chain(stopped).chain(quarantined).chain(interrupted))
+        exit::combine(gaps.chain(stopped).chain(quarantined).chain(lost).chain(interrupted))
     }
 }
 

@@ -13,9 +13,10 @@ use tracing::Instrument as _;
 
 use super::accounts::RunResources;
 use super::raw::KeepRaw;
-use super::refresh::{self, Replacement};
 use super::replace::replace;
 use super::report::{Progress, SyncReport};
+use super::rewalk::{self, rewalk};
+use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::SpillBuffer;
 use super::window_task::{StatedTotals, Task, TaskOutcome};
@@ -44,15 +45,32 @@ const WINDOWS_AT_ONCE: usize = 4;
 enum Work {
     /// A window that the lake lacks, and what may still be spent on it.
     Missing(Window, Budget),
-    /// Committed windows to walk again.
-    Again(Replacement),
+    /// Covered seconds to walk again.
+    Again(Window),
+    /// Covered seconds to read anew.
+    Rewalk(Piece),
+}
+
+/// The covered seconds that a run is to walk.
+#[derive(Debug, Default)]
+pub(super) struct WalkAgain {
+    /// For what has changed in them.
+    pub(super) refresh: Vec<Window>,
+    /// To take the place of what is there.
+    pub(super) rewalk: Vec<Piece>,
+}
+
+impl WalkAgain {
+    fn windows(&self) -> impl Iterator<Item = Window> {
+        self.refresh.iter().copied().chain(self.rewalk.iter().map(Piece::window))
+    }
 }
 
 impl Work {
     fn window(&self) -> Window {
         match self {
-            Self::Missing(window, _) => *window,
-            Self::Again(replacement) => replacement.window,
+            Self::Missing(window, _) | Self::Again(window) => *window,
+            Self::Rewalk(piece) => piece.window(),
         }
     }
 
@@ -60,7 +78,7 @@ impl Work {
     fn budget(&self) -> Option<Budget> {
         match self {
             Self::Missing(_, budget) => Some(budget.clone()),
-            Self::Again(_) => None,
+            Self::Again(_) | Self::Rewalk(_) => None,
         }
     }
 }
@@ -76,7 +94,10 @@ pub(super) struct Run<'a> {
     planner: Planner,
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
-    replacements: VecDeque<Replacement>,
+    /// Covered seconds to walk again.
+    again: VecDeque<Window>,
+    /// Covered seconds to read anew.
+    rewalk: VecDeque<Piece>,
     /// What the lake covers, as far as this run knows.
     coverage: Coverage,
     /// From the first second that was ever wanted to the last that was covered when the run began: gaps in it were
@@ -116,6 +137,7 @@ impl<'a> Run<'a> {
         wanted: Range,
         range: Window,
         lake: &Lake,
+        again: WalkAgain,
         progress: &'a (dyn Fn(Progress) + Sync),
         report: SyncReport,
     ) -> Result<Self> {
@@ -127,10 +149,12 @@ impl<'a> Run<'a> {
         )?;
         let begun = gateway.moment();
         let spill = SpillBuffer::new(resources.page_memory);
-        let replacements = refresh::plan(lake, options);
-        // Raw responses go with the commits that are replaced: those of the new walk take their place.
-        let had_answers = |commit| lake.state().live().get(commit).is_some_and(|live| live.raw.is_some());
-        let raw = match replacements.iter().flat_map(|replacement| &replacement.removes).any(had_answers) {
+        // What was kept of a commit stays whole: the responses of what is walked again are kept too.
+        let had_responses = |range: Window| {
+            let touched = lake.state().touching(range);
+            touched.iter().any(|(id, _)| lake.state().live().get(id).is_some_and(|live| !live.raw.is_empty()))
+        };
+        let raw = match again.windows().any(had_responses) {
             true => KeepRaw::Yes,
             false => options.raw,
         };
@@ -140,7 +164,8 @@ impl<'a> Run<'a> {
             source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
             pieces: VecDeque::new(),
-            replacements: replacements.into(),
+            again: again.refresh.into(),
+            rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
             writer,
@@ -179,6 +204,11 @@ impl<'a> Run<'a> {
         };
         if is_done {
             self.name_uncovered();
+            // What is read anew ends anywhere: it says nothing of the present.
+            let asks_on = self.options.rewalk.is_none();
+            if asks_on && self.report.stopped.is_none() && self.report.gaps.is_empty() {
+                self.report.checked_until = Some(self.planned_end);
+            }
         }
         let report = self.finish();
         if is_done { report } else { report.interrupted() }
@@ -189,7 +219,9 @@ impl<'a> Run<'a> {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
         let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
-        let (wanted, clock) = (self.wanted, Arc::clone(&self.clock));
+        // Of a damaged commit the whole window is read anew, whatever was asked for of it.
+        let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
+        let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
@@ -207,7 +239,8 @@ impl<'a> Run<'a> {
                 let work = async move {
                     let (totals, outcome) = match work.clone() {
                         Work::Missing(window, budget) => task.fill(window, budget).await,
-                        Work::Again(replacement) => (StatedTotals::default(), replace(&task, replacement).await),
+                        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
+                        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
                     };
                     (work, totals, outcome)
                 };
@@ -270,14 +303,16 @@ impl<'a> Run<'a> {
         self.planner.set_max_rows(self.max_rows());
         let piece = self.pieces.pop_front().map(|(window, budget)| Work::Missing(window, budget));
         let missing = || self.planner.take().map(|window| Work::Missing(window, Budget::default()));
-        piece.or_else(missing).or_else(|| self.replacements.pop_front().map(Work::Again))
+        let again = || self.again.pop_front().map(Work::Again);
+        piece.or_else(missing).or_else(again).or_else(|| self.rewalk.pop_front().map(Work::Rewalk))
     }
 
     /// Keeps work for later.
     fn put_back(&mut self, work: Work) {
         match work {
             Work::Missing(window, budget) => self.pieces.push_front((window, budget)),
-            Work::Again(replacement) => self.replacements.push_front(replacement),
+            Work::Again(range) => self.again.push_front(range),
+            Work::Rewalk(piece) => self.rewalk.push_front(piece),
         }
     }
 
@@ -292,7 +327,7 @@ impl<'a> Run<'a> {
     fn expected_bytes(&self, work: &Work) -> usize {
         // What is walked again is put together with what it replaces, all of it in memory: nothing else is under way
         // then.
-        if let Work::Again(_) = work {
+        if let Work::Again(_) | Work::Rewalk(_) = work {
             return self.source.spill().limit_bytes().saturating_add(1);
         }
         let most = self.max_rows();
@@ -311,18 +346,25 @@ impl<'a> Run<'a> {
         if let Some(total) = outcome.cut_total {
             self.cuts.cut(window, total);
         }
-        self.has_proved |= outcome.hours.is_some() || !outcome.commits.is_empty();
+        self.has_proved |= outcome.hours.is_some() || outcome.has_proved || !outcome.commits.is_empty();
         self.planner.put_back(outcome.replan);
         if outcome.is_too_late {
-            self.cut_back(window, work.budget().is_some());
+            self.cut_back(work);
         }
         if let Some((total, pieces)) = outcome.too_large {
             self.planner.put_back_too_large(window, total, pieces);
         }
         self.pieces.extend(outcome.pieces);
-        self.replacements.extend(outcome.replace_again);
+        self.again.extend(outcome.walk_again);
+        self.rewalk.extend(outcome.rewalk);
+        for damage in outcome.damage {
+            if !self.report.damage.iter().any(|known| known.objects == damage.objects) {
+                self.report.damage.push(damage);
+            }
+        }
         self.report.gaps.extend(outcome.gaps);
         self.report.remarks += outcome.remarks;
+        self.report.tally.quarantined += outcome.still_invalid;
         for committed in &outcome.commits {
             self.count(committed);
         }
@@ -333,14 +375,19 @@ impl<'a> Run<'a> {
     }
 
     fn count(&mut self, committed: &Committed) {
-        let Some(window) = committed.window else { return };
-        self.coverage.insert(window);
+        let Some(window) = committed.window() else { return };
+        committed.commits.iter().filter_map(|commit| commit.window).for_each(|window| self.coverage.insert(window));
         match committed.kind {
-            CommitKind::Refresh => self.report.refreshed += 1,
+            CommitKind::Refresh => self.report.refreshed += committed.commits.len() as u64,
+            CommitKind::Rewalk => {
+                let windows = committed.commits.iter().filter(|commit| commit.window.is_some());
+                self.report.rewalked += windows.count() as u64;
+                rewalk::note_read(&mut self.report.damage, window, committed);
+            }
             _ => self.report.windows += 1,
         }
         self.report.tally.add(committed);
-        tracing::info!(%window, number = committed.number, commit = %committed.commit, "committed");
+        tracing::info!(%window, number = committed.number, id = %committed.id, "committed");
         (self.progress)(Progress {
             window,
             range: self.range,
@@ -364,7 +411,7 @@ fn planner(range: Window, lake: &Lake, options: &SyncOptions) -> (Planner, Optio
     if let Some((rows, seconds)) = recent_density(lake) {
         planner.expect(rows, seconds);
     }
-    let tried = lake.coverage().span().map(|span| {
+    let tried = lake.state().kept_span().map(|span| {
         let start = lake.state().start().map_or(span.start(), |start| start.min(span.start()));
         Window::new(start, span.end()).unwrap_or(span)
     });

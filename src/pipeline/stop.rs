@@ -8,8 +8,8 @@ use tracing::Instrument as _;
 
 use super::ask::{ping, query_number, rows_of};
 use super::latest::{Known, knows_present};
-use super::lease_session::LeaseSession;
-use super::{Interrupt, requester, tidy_up, writer_options};
+use super::lease_session::{HeldLease, LeaseSession, Left};
+use super::{Interrupt, no_merge, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +18,9 @@ use crate::id::RunId;
 use crate::land::{LeaseWait, Writer};
 use crate::log::{Lake, Requester};
 use crate::requisition::ApplyId;
-use crate::stop::{Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper};
+use crate::stop::{
+    EarlierStops, Erp, InLake, Numbers, Observation, Reply, ServerTime, StopAnswer, StopPlan, StopReport, Stopper,
+};
 use crate::store::{Store, Writers};
 use crate::time::{BeijingTime, Clock};
 use crate::transform::{
@@ -74,11 +76,11 @@ pub(crate) enum LakeWord {
 pub(crate) fn plan_stops(
     numbers: &Numbers,
     lake: Option<&Lake>,
+    earlier: &EarlierStops,
     known: &BTreeMap<String, Vec<Known>>,
     word: LakeWord,
     now: BeijingTime,
 ) -> StopPlan {
-    let stops = lake.map(|lake| lake.state().stops().clone()).unwrap_or_default();
     let is_heard = word == LakeWord::Counts && lake.is_some_and(|lake| knows_present(lake, now));
     let in_lake = |number: &str| match known.get(number) {
         _ if !is_heard => None,
@@ -87,7 +89,7 @@ pub(crate) fn plan_stops(
         Some(versions) if versions.iter().any(Known::is_partly_referenced) => Some(InLake::PartlyReferenced),
         Some(_) => Some(InLake::OtherStatus),
     };
-    StopPlan::of(numbers.list(), &stops, in_lake)
+    StopPlan::of(numbers.list(), earlier, in_lake)
 }
 
 /// Stops requisitions of one account, and settles what earlier runs left open. No lease is held: a stop does not wait
@@ -124,11 +126,12 @@ async fn stop_in(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer = Writer::open(store.clone(), writer_options(account, run, None, Arc::clone(&clock))?).await?;
+    let writer =
+        Writer::open(store.clone(), writer_options(account, run, None, no_merge(), Arc::clone(&clock))?).await?;
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {
-            tidy_up(&writer, store, run, Arc::clone(&clock)).await?;
+            Box::pin(tidy_up(&writer, store, Arc::clone(&clock), None)).await?;
             None
         }
         Writers::Single => {
@@ -150,11 +153,12 @@ async fn stop_in(
     let report = match lease {
         None => stopper.stop(numbers.list()).await,
         Some(lease) => {
-            let swept = async {
-                writer.sweep().await?;
+            let swept = async |lease: &HeldLease| {
+                lease.sweep(&writer).await?;
                 Ok(stopper.stop(numbers.list()).await)
             };
-            lease.during(&never, swept).await?
+            let left = |_: &StopReport| Left { is_clean: true, checked_until: None };
+            lease.during(&never, &writer, swept, left).await?
         }
     };
     for warning in erp.gateway.clock_warnings() {

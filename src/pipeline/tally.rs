@@ -3,14 +3,14 @@
 use crate::land::Committed;
 use crate::log::Table;
 
-/// Rows, files and bytes of commits.
+/// New rows of commits, with their files and bytes; what was carried over does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rows of `purchase_apply`.
     pub headers: u64,
     /// Rows of `purchase_apply_detail`.
     pub details: u64,
-    /// Invalid records.
+    /// Invalid records that were found, those included that stood in the lake already.
     pub quarantined: u64,
     /// Parquet files.
     pub files: u64,
@@ -24,7 +24,7 @@ pub struct Tally {
 impl Tally {
     /// Adds a commit.
     pub(super) fn add(&mut self, committed: &Committed) {
-        for file in &committed.files {
+        for file in committed.files().filter(|file| !file.carried) {
             self.files += 1;
             self.bytes += file.bytes;
             match Table::from_name(&file.table) {
@@ -33,7 +33,7 @@ impl Tally {
                 _ => {}
             }
         }
-        self.quarantined += committed.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
+        self.quarantined += committed.quarantined;
         let sum = |table| committed.sums.get(&table).copied();
         self.real_num_scaled += sum(Table::PurchaseApply).or_else(|| sum(Table::PurchaseApplyDetail)).unwrap_or(0);
     }

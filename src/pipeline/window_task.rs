@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::raw::{self, Record};
-use super::refresh::{self, Replacement};
+use super::refresh;
+use super::report::Damage;
+use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};
@@ -13,8 +15,8 @@ use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
 use crate::extract::walk::{Part, Proved, WalkOutcome, Walked, Walker};
 use crate::gateway::ServerMoment;
-use crate::land::{CommitOutcome, Committed, NewCommit, Quarantine, Writer};
-use crate::log::CommitKind;
+use crate::land::{CommitOutcome, Committed, NewCommit, NewManifest, Quarantine, Raw, Writer};
+use crate::log::{CommitKind, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::time::{BeijingTime, Clock, Window};
@@ -51,12 +53,20 @@ pub(super) struct TaskOutcome {
     pub(super) pieces: Vec<(Window, Budget)>,
     /// What the server stated for the whole of a window that was cut.
     pub(super) cut_total: Option<u64>,
-    /// Committed windows that must still be walked again.
-    pub(super) replace_again: Vec<Replacement>,
+    /// Covered seconds that must still be walked again.
+    pub(super) walk_again: Vec<Window>,
+    /// What of a rewalk is left to do.
+    pub(super) rewalk: Vec<Piece>,
+    /// What was found damaged while a rewalk was planned.
+    pub(super) damage: Vec<Damage>,
     /// The total that the server said for the window.
     pub(super) total: Option<u64>,
     /// At which hours of the day its rows were modified, if it was proved.
     pub(super) hours: Option<Hours>,
+    /// Whether a walk was proved although nothing was committed.
+    pub(super) has_proved: bool,
+    /// Invalid records that were found as they stand in the lake already, in commits that stay as they are.
+    pub(super) still_invalid: u64,
     pub(super) gaps: Vec<Gap>,
     /// The window ends later than the server's clock allows, and nothing of it was committed.
     pub(super) is_too_late: bool,
@@ -138,7 +148,11 @@ impl Task<'_> {
         let pages: Arc<[BufferedPage]> = proved.pages.into();
         let hours = Some(hours(&pages, &proved.parts));
         let mut outcome = TaskOutcome { pieces, hours, ..TaskOutcome::default() };
-        let raw = blocking(move || raw::join(record.into_iter().collect())).await?;
+        let whole = proved.parts.iter().map(|part| part.window).reduce(Window::hull);
+        let raw = match whole {
+            Some(whole) => blocking(move || raw::join(record.into_iter().collect(), whole)).await?,
+            None => None,
+        };
         for Part { window, mut selected, proof } in proved.parts {
             selected.retain(|(page, row)| !pages[*page].is_extra(*row));
             let is_tail = latest <= window.end().plus_seconds(TAIL_SLACK_SECONDS);
@@ -155,15 +169,14 @@ impl Task<'_> {
             .await?;
             let quarantined = assembly.quarantined();
             let first_invalid = quarantined.first().map(|record| record.message());
+            let proof = recorded(proof, assembly.header_rows(), quarantined.len());
             let new = NewCommit {
-                kind: CommitKind::Sync,
-                window: Some(window),
-                removes: Vec::new(),
-                proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
                 files,
                 quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
-                raw: raw.clone(),
+                ..NewCommit::of(CommitKind::Sync, Some(window))
             };
+            let (walk, raw) = (Walk { window, proof }, raw.clone().map(|raw| Raw { window, ..raw }));
+            let new = NewManifest { walk: Some(walk), commits: vec![new], removes: Vec::new(), raw };
             if let Err(error) = self.commit(new, assembly.remarks(), first_invalid, budget, &mut outcome).await {
                 // What is committed stays and is told.
                 outcome.stopped = Some(error);
@@ -195,15 +208,15 @@ impl Task<'_> {
     /// invalid; `first_invalid` says what is wrong with the first of them.
     pub(super) async fn commit(
         &self,
-        new: NewCommit,
+        new: NewManifest,
         remarks: Remarks,
         first_invalid: Option<String>,
         budget: &Budget,
         outcome: &mut TaskOutcome,
     ) -> Result<()> {
-        let window = new.window.ok_or_else(|| Error::internal("a commit of a run has no window"))?;
-        let own_invalid = new.quarantine.as_ref().map_or(0, |quarantine| quarantine.rows);
-        let own_distinct = new.proof.as_ref().map_or(0, |proof| proof.distinct_rows);
+        let walk = new.walk.as_ref().ok_or_else(|| Error::internal("a manifest of a run has no walk"))?;
+        let window = walk.window;
+        let (own_invalid, own_distinct) = (walk.proof.rows_quarantined, walk.proof.distinct_rows);
         let (before_invalid, before_distinct) = budget.set_aside();
         let (invalid, distinct) = (own_invalid + before_invalid, own_distinct + before_distinct);
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
@@ -218,7 +231,7 @@ impl Task<'_> {
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
-        let removes = new.removes.clone();
+        let is_again = !new.removes.is_empty();
         match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
                 budget.note_set_aside(own_invalid, own_distinct);
@@ -230,7 +243,9 @@ impl Task<'_> {
                 tracing::warn!(%conflict, "the commit was dropped and is planned again");
                 let lake = self.writer.view().await;
                 outcome.replan.extend(lake.coverage().gaps(window));
-                outcome.replace_again.extend(refresh::plan_again(&lake, &removes, self.options));
+                if is_again {
+                    outcome.walk_again.extend(refresh::plan_again(&lake, window, self.options));
+                }
             }
         }
         Ok(())

@@ -17,6 +17,7 @@
 //! ```
 
 mod answer;
+mod before;
 mod judge;
 mod numbers;
 mod plan;
@@ -27,6 +28,7 @@ mod worlds_tests;
 use std::future::Future;
 
 pub(crate) use answer::StopAnswer;
+pub(crate) use before::EarlierStops;
 pub(crate) use judge::{Observation, StopFinding};
 pub use numbers::Numbers;
 pub(crate) use numbers::read_lines;

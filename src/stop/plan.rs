@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use super::before::EarlierStops;
 use crate::config::{StopPermission, StopTerms};
 use crate::error::{Error, Result};
-use crate::log::Stops;
 use crate::time::BeijingTime;
 
 /// What a lake that knows the present says of a number.
@@ -75,9 +75,9 @@ pub(crate) struct StopPlan(Vec<(String, Planned)>);
 impl StopPlan {
     /// What the log and the lake say of `numbers`; `in_lake` says nothing of a number where the lake does not know the
     /// present.
-    pub(crate) fn of(numbers: &[String], stops: &Stops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
+    pub(crate) fn of(numbers: &[String], earlier: &EarlierStops, in_lake: impl Fn(&str) -> Option<InLake>) -> Self {
         let one = |number: &String| {
-            let planned = match (stops.pending().get(number), stops.stopped().get(number)) {
+            let planned = match (earlier.pending.get(number), earlier.stopped.get(number)) {
                 (Some(held), _) => Planned::Open(held.requested_at),
                 (None, Some(before)) => Planned::AlreadyStopped(before.requested_at),
                 (None, None) => match in_lake(number) {
@@ -179,29 +179,29 @@ fn is_unfit(letter: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::before::EarlierStop;
     use super::*;
     use crate::id::CommitId;
+    use crate::log::PendingStop;
 
     fn at() -> BeijingTime {
         BeijingTime::from_unix(1_790_000_000).expect("a time")
     }
 
-    /// A log in which A was stopped, B was stopped and intended again, and C has lost its answer.
-    fn log() -> Stops {
+    /// A was stopped, B was stopped and intended again, and C has lost its answer.
+    fn earlier() -> EarlierStops {
         let (requested_at, intent) = (at(), CommitId::generate());
-        let open = |is_unknown: bool| json!({"intent": intent, "requested_at": requested_at, "is_unknown": is_unknown});
-        let stops = json!({
-            "unsettled": {"B": open(false), "C": open(true)},
-            "stopped": {"A": {"requested_at": requested_at, "evidence": "answer"}},
-        });
-        serde_json::from_value(stops).expect("a log")
+        let pending = |number: &str, is_unknown| (number.to_owned(), PendingStop { intent, requested_at, is_unknown });
+        let stopped = |number: &str| (number.to_owned(), EarlierStop { requested_at, evidence: None });
+        EarlierStops {
+            pending: [pending("B", false), pending("C", true)].into(),
+            stopped: [stopped("A"), stopped("B")].into(),
+        }
     }
 
     fn planned(in_lake: impl Fn(&str) -> Option<InLake>) -> StopPlan {
         let numbers = ["A", "B", "C", "D", "E", "F"].map(str::to_owned);
-        StopPlan::of(&numbers, &log(), in_lake)
+        StopPlan::of(&numbers, &earlier(), in_lake)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::before::{EarlierStop, stopped_before};
 use super::judge::{self, StopFinding};
 use super::plan::{self, Planned};
 use super::{Erp, Reply};
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, NewFile, Writer};
 use crate::log::stop_ledger::StopConflict;
-use crate::log::{Conflict, PendingStop, Requester, StopIntent, StopOutcome, StopResult};
+use crate::log::{Conflict, Lake, PendingStop, Requester, StopIntent, StopOutcome, StopResult, Table};
 use crate::parquet::TableSpec;
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
@@ -171,7 +172,7 @@ impl<E: Erp> Stopper<'_, E> {
     /// unless it does not look stopped any more: then somebody has opened it again, or the ERP will say what is the
     /// matter.
     async fn pass_over_stopped(&self, numbers: &[String], report: &mut StopReport) -> Result<()> {
-        let stopped = self.writer.view().await.state().stops().stopped().clone();
+        let stopped = self.stopped_before(numbers).await?;
         for number in numbers {
             let Some(before) = stopped.get(number).filter(|_| !report.told.contains_key(number)) else { continue };
             let seen = self.erp.query(number).await.map_err(|error| error.with("number", number))?;
@@ -187,6 +188,27 @@ impl<E: Erp> Stopper<'_, E> {
             }
         }
         Ok(())
+    }
+
+    /// What rows say that earlier calls have stopped. Whoever intends to stop one of `numbers` from now on goes before
+    /// this run: its results may be forgotten by the log before this run has seen them.
+    async fn stopped_before(&self, numbers: &[String]) -> Result<BTreeMap<String, EarlierStop>> {
+        let mut lake = self.writer.pin_stops(numbers).await?;
+        loop {
+            let error = match stopped_before(&lake, numbers).await {
+                Ok(stopped) => return Ok(stopped),
+                Err(error) => error,
+            };
+            // A compaction may have moved the rows meanwhile.
+            self.writer.follow().await?;
+            let after = self.writer.view().await;
+            let names =
+                |lake: &Lake| lake.files(Table::StopReference).into_iter().map(|file| file.uri).collect::<Vec<_>>();
+            if names(&lake) == names(&after) {
+                return Err(error);
+            }
+            lake = after;
+        }
     }
 
     async fn stop_batch(&self, numbers: Vec<String>, report: &mut StopReport) -> Result<()> {
@@ -224,7 +246,7 @@ impl<E: Erp> Stopper<'_, E> {
             let (by, reason) = (self.by.clone(), self.reason.clone());
             let intent = StopIntent { requested_at, by, reason, numbers: numbers.clone() };
             match self.writer.intend(intent).await? {
-                CommitOutcome::Committed(committed) => return Ok(Some((committed.commit, numbers))),
+                CommitOutcome::Committed(committed) => return Ok(Some((committed.id, numbers))),
                 CommitOutcome::Dropped(Conflict::Stop(StopConflict::Pending { number })) => {
                     numbers.retain(|other| *other != number);
                     let finding = StopFinding::unknown(Some("another run is about to stop it".to_owned()));

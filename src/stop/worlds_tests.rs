@@ -238,6 +238,7 @@ fn spec() -> Arc<TableSpec> {
         bloom: vec![],
         modified: "requested_at".into(),
         summed: None,
+        commit_id: None,
     })
 }
 
@@ -253,6 +254,8 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         run,
         wanted_from: None,
         contract: crate::format::FormatVersion::LAKE,
+        keep_removed: std::time::Duration::ZERO,
+        merge: crate::parquet::MergeLimits { memory_bytes: 0, target_bytes: 0 },
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");
@@ -286,9 +289,9 @@ fn told(store: &Store) -> Told {
     for manifest in manifests(store) {
         if let Some(intent) = manifest.intent {
             let numbers = intent.numbers.into_iter().map(|number| (number, Vec::new())).collect();
-            told.insert(manifest.commit, (intent.requested_at.unix(), numbers));
+            told.insert(manifest.id, (intent.requested_at.unix(), numbers));
         }
-        for result in manifest.results {
+        for result in manifest.commits.into_iter().flat_map(|commit| commit.results) {
             let (_, numbers) = told.get_mut(&result.intent).expect("an intent before its result");
             numbers.get_mut(&result.number).expect("a number of the intent").push(result.outcome);
         }
@@ -389,7 +392,7 @@ fn run(seed: u64) -> (BTreeMap<StopOutcome, usize>, usize) {
     assert!(
         manifests(&store)
             .iter()
-            .all(|manifest| { matches!(manifest.kind, CommitKind::StopIntent | CommitKind::StopResult) })
+            .all(|manifest| { matches!(manifest.kind(), CommitKind::StopIntent | CommitKind::StopResult) })
     );
     (counts, deaths)
 }

@@ -1,24 +1,30 @@
 //! Whether a store really creates only where nothing stands, tried before a log is written by more than one.
 //!
-//! Some stores that speak S3 refuse the condition, and some ignore it and say "done". Behind the latter two runs would
-//! overwrite each other's commits, so the same name is created twice, and the second must find it taken. A passing
-//! probe is no proof of what a store does under load; a failing one is reason enough. A store that refuses everything,
-//! or keeps nothing, knows no condition either, but a single writer is no help against that: so before one is advised,
-//! the same name is put without the condition.
+//! Some stores that speak S3 refuse the condition, and some ignore it and say "done", as Alibaba OSS does with its own
+//! header in a bucket with versions. Behind the latter two runs would overwrite each other's commits, so the same name
+//! is created twice, and the second must find it taken. A passing probe is no proof of what a store does under load; a
+//! failing one is reason enough. A store that refuses everything, or keeps nothing, knows no condition either, but a
+//! single writer is no help against that: so before one is advised, the same name is put without the condition.
 //!
 //! On local disk a name is created by a hard link, which not every file system knows.
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt as _, PutMode, PutPayload};
+use object_store::{ObjectStoreExt as _, PutPayload};
 
-use super::s3::{Bucket, is_taken, refuses_condition};
+use super::s3::{Bucket, CreateHeader, is_taken, refuses_condition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Store, Writers, local};
+use crate::store::{Created, Store, Writers, local};
 
 /// What to do about a store without conditional puts.
-pub(crate) const SINGLE_WRITER: &str = "give `--single-writer` and schedule one run at a time on this lake, or use a store that \
-knows `If-None-Match: *` (AWS S3, MinIO, Cloudflare R2)";
+const NO_CONDITION: &str = "give `--single-writer` and schedule one run at a time on this lake, or use a store that knows \
+`If-None-Match: *` (AWS S3, MinIO, Cloudflare R2); for Alibaba OSS set AWS_CONDITIONAL_PUT=oss";
+/// What to do about one that does not know the header of OSS.
+const NOT_OSS: &str = "unset AWS_CONDITIONAL_PUT: `oss` is for Alibaba OSS; or give `--single-writer` and schedule one run at a \
+time on this lake";
+/// What to do about one that does not look at it.
+const VERSIONED: &str = "Alibaba OSS ignores it in a bucket whose versioning is enabled or suspended: use a bucket that never had \
+versions, or give `--single-writer` and schedule one run at a time on this lake; for any other store unset AWS_CONDITIONAL_PUT";
 
 /// Names the objects that a store is tried with: callers know where in a lake they may lie.
 pub(crate) type ProbeName<'a> = &'a (dyn Fn(&str) -> String + Send + Sync);
@@ -34,13 +40,31 @@ pub(crate) enum Condition {
     Ignored,
 }
 
+impl Condition {
+    /// What to do about a store that does not keep the condition which this header makes.
+    pub(crate) fn hint(&self, header: CreateHeader) -> &'static str {
+        match (header, self) {
+            (CreateHeader::IfNoneMatch, _) => NO_CONDITION,
+            (CreateHeader::ForbidOverwrite, Self::Refused(_)) => NOT_OSS,
+            (CreateHeader::ForbidOverwrite, _) => VERSIONED,
+        }
+    }
+}
+
 /// Fails when several may write and the store cannot keep them apart. Memory is known to.
-pub(crate) async fn check(store: &Store, name: ProbeName<'_>) -> Result<()> {
+///
+/// `standing` is an object that stands already, mostly: then one create, which must find it taken, tells enough.
+pub(crate) async fn check(store: &Store, standing: &str, name: ProbeName<'_>) -> Result<()> {
     if store.writers() == Writers::Single {
         return Ok(());
     }
     let Some(bucket) = store.bucket() else { return try_link(store, name).await };
-    let refused = match create_twice(store, bucket, name).await? {
+    if finds_taken(store, standing).await? {
+        return Ok(());
+    }
+    let condition = create_twice(store, bucket, name).await?;
+    let hint = condition.hint(bucket.create_header);
+    let refused = match condition {
         Condition::Kept => return Ok(()),
         Condition::Refused(why) => {
             Error::new(ErrorKind::Lake, "the store refuses to create an object only where nothing stands").because(why)
@@ -50,7 +74,21 @@ pub(crate) async fn check(store: &Store, name: ProbeName<'_>) -> Result<()> {
             "the store writes over an object that it was asked to create only where nothing stands",
         ),
     };
-    Err(refused.with("lake", store.root()).hint(SINGLE_WRITER))
+    Err(refused.with("lake", store.root()).with("asked by", bucket.create_header.text()).hint(hint))
+}
+
+/// Whether a create of what stands finds it taken. What goes wrong tells nothing: whoever asks tries more.
+async fn finds_taken(store: &Store, standing: &str) -> Result<bool> {
+    // Somebody may have deleted it in between, once.
+    for _ in 0..2 {
+        let Some(bytes) = store.get(standing).await? else { return Ok(false) };
+        match store.create(standing, bytes, standing).await {
+            Ok(Created::Taken) => return Ok(true),
+            Ok(Created::New) => {}
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the file system of a local lake knows hard links.
@@ -107,8 +145,8 @@ impl Probe<'_> {
     /// Whether the name was free.
     async fn create(&self, text: &'static str) -> object_store::Result<bool> {
         let body = PutPayload::from(Bytes::from_static(text.as_bytes()));
-        match self.bucket.objects.put_opts(self.target, body, PutMode::Create.into()).await {
-            Ok(_) => Ok(true),
+        match self.bucket.create(self.target, body).await {
+            Ok(()) => Ok(true),
             Err(error) if is_taken(&error) => Ok(false),
             Err(error) => Err(error),
         }

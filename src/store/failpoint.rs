@@ -95,6 +95,12 @@ impl FailPoints {
         Self { faults: Some(faults), part_bytes: None }
     }
 
+    /// The same, and every object of at least so many bytes is put in parts of them.
+    #[cfg(test)]
+    pub(crate) fn in_parts_of(self, bytes: usize) -> Self {
+        Self { part_bytes: Some(bytes), ..self }
+    }
+
     /// The fail_points of a real process: alive when `WDT_LAKE_FAILPOINT` is set.
     pub(crate) fn of_process() -> Self {
         let part_bytes = std::env::var("WDT_LAKE_PART_BYTES").ok().and_then(|text| text.parse().ok());
@@ -104,6 +110,11 @@ impl FailPoints {
     /// From how many bytes on an object is put in parts, and how big the parts are, if a test says so.
     pub(crate) fn part_bytes(&self) -> Option<usize> {
         self.part_bytes
+    }
+
+    /// Whether anything looks at effects.
+    pub(crate) fn are_watched(&self) -> bool {
+        self.faults.is_some()
     }
 
     pub(crate) async fn before(&self, effect: Effect<'_>) -> Result<()> {
@@ -136,6 +147,10 @@ impl FailPoints {
 
     pub(crate) fn part_bytes(&self) -> Option<usize> {
         None
+    }
+
+    pub(crate) fn are_watched(&self) -> bool {
+        false
     }
 
     pub(crate) async fn before(&self, _effect: Effect<'_>) -> Result<()> {

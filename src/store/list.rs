@@ -69,6 +69,20 @@ impl Store {
         Ok(ordered(found))
     }
 
+    /// The names under a folder that come after `offset`, in their order. Where the objects lie in sub-folders, those
+    /// before that of `offset` are not looked at.
+    pub(crate) async fn names_after(&self, folder: &str, offset: &str) -> Result<Vec<String>> {
+        if self.bucket().is_some() {
+            return Ok(self.list_after(folder, offset).await?.into_iter().map(|object| object.path).collect());
+        }
+        let first = offset.rsplit_once('/').map_or("", |(first, _)| first);
+        let mut found = Vec::new();
+        for folder in self.list_folders(folder).await?.iter().filter(|folder| folder.as_str() >= first) {
+            found.extend(self.names(folder).await?.into_iter().filter(|name| name.as_str() > offset));
+        }
+        Ok(found)
+    }
+
     /// The names of all objects that begin with `prefix`, which may end within a name.
     pub(crate) async fn names_from(&self, prefix: &str) -> Result<Vec<String>> {
         let Some(bucket) = self.bucket() else {

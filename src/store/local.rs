@@ -7,7 +7,7 @@
 //! store calls them off the async threads.
 
 use std::fs::{self, DirEntry, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +16,18 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// Writes `bytes` to a new file `{prefix}-{n}` under `root` and syncs it.
 pub(crate) fn stage(root: &Path, prefix: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+    stage_by(root, prefix, |staged| staged.write_all(bytes))
+}
+
+/// The same with all bytes of `file`, which are never in memory together.
+pub(crate) fn stage_file(root: &Path, prefix: &str, mut file: &File) -> io::Result<PathBuf> {
+    stage_by(root, prefix, |staged| {
+        file.rewind()?;
+        io::copy(&mut file, staged).map(drop)
+    })
+}
+
+fn stage_by(root: &Path, prefix: &str, mut write: impl FnMut(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
     loop {
         let path = root.join(format!("{prefix}-{}", STAGED.fetch_add(1, Ordering::Relaxed)));
         if let Some(folder) = path.parent() {
@@ -27,7 +39,7 @@ pub(crate) fn stage(root: &Path, prefix: &str, bytes: &[u8]) -> io::Result<PathB
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error),
         };
-        return match file.write_all(bytes).and_then(|()| file.sync_all()) {
+        return match write(&mut file).and_then(|()| file.sync_all()) {
             Ok(()) => Ok(path),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -310,5 +322,14 @@ mod tests {
         }
         let staged = stage(root.path(), "_staging/x", b"new").expect("staged");
         assert_eq!(fs::read(staged).expect("the file"), b"new");
+    }
+
+    #[test]
+    fn a_file_is_staged_from_its_beginning() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"from the beginning").expect("written");
+        let staged = stage_file(root.path(), "_staging/x", &file).expect("staged");
+        assert_eq!(fs::read(staged).expect("the file"), b"from the beginning");
     }
 }

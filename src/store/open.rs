@@ -122,15 +122,28 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
     pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let bucket = Bucket::open(location, variables)?;
-        Ok(Self {
+        Ok(Self::in_bucket(Bucket::open(location, variables)?))
+    }
+
+    /// The same over a network that tests make.
+    #[cfg(test)]
+    pub(crate) fn s3_over(
+        network: Arc<dyn object_store::client::HttpConnector>,
+        location: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        Ok(Self::in_bucket(Bucket::open_over(network, location, variables)?))
+    }
+
+    fn in_bucket(bucket: Bucket) -> Self {
+        Self {
             objects: Arc::clone(&bucket.objects),
             folder: None,
             name: bucket.root.as_str().into(),
             bucket: Some(Arc::new(bucket)),
             writers: Writers::Many,
             fail_points: FailPoints::of_process(),
-        })
+        }
     }
 
     /// A lake in a local folder.

@@ -9,8 +9,10 @@
 //! Two things are made easier than the client has them: plain http is allowed to a loopback address, and with
 //! virtual-hosted style the bucket is put in front of the endpoint's host, where the endpoint does not name it yet.
 //!
-//! How requests are repeated is said in `http`, what of a listing is believed in `pages`.
+//! How an object is created only where nothing stands is said in `create`, how requests are repeated in `http`, what of
+//! a listing is believed in `pages`.
 
+mod create;
 mod explain;
 mod http;
 mod listing;
@@ -23,12 +25,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
+pub(crate) use self::create::CreateHeader;
 pub(crate) use self::explain::{Contact, Explained};
 use self::http::{Connector, RetryTimes};
 use self::pages::Listing;
@@ -62,6 +66,7 @@ struct Settings {
     /// The root as people write it, without a slash at the end.
     root: String,
     options: Vec<(Key, String)>,
+    create_header: CreateHeader,
     /// What people call the store's address.
     endpoint: String,
     secrets: Unsaid,
@@ -76,6 +81,9 @@ pub(crate) struct Bucket {
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// The same, for uploads in parts.
     pub(crate) uploads: Arc<dyn MultipartStore>,
+    /// The same, for creating objects, where that takes a client of its own.
+    creator: Option<Arc<dyn ObjectStore>>,
+    pub(crate) create_header: CreateHeader,
     /// The whole bucket, to be listed.
     client: AmazonS3,
     /// What all names of the lake begin with: nothing, or with a slash at its end.
@@ -101,14 +109,27 @@ pub(crate) struct Shown {
 impl Bucket {
     /// The lake at `location`, by the settings in `variables`. Asks nothing of the network.
     pub(crate) fn open(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        Self::open_over(Arc::new(ReqwestConnector::default()), location, variables)
+    }
+
+    /// The same over some network.
+    pub(crate) fn open_over(
+        network: Arc<dyn HttpConnector>,
+        location: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
         let settings = Settings::resolve(location, variables)?;
         let has_timeout = settings.options.iter().any(|(key, _)| *key == Key::Client(ClientConfigKey::Timeout));
         let patience = Arc::new(RetryTimes::new(has_timeout));
-        let client = settings.connect(&patience)?;
-        let lake: Arc<dyn Client> = match settings.prefix.as_ref() {
-            "" => Arc::new(client.clone()),
-            _ => Arc::new(PrefixStore::new(client.clone(), settings.prefix.clone())),
-        };
+        let connector = || Connector { network: Arc::clone(&network), patience: Arc::clone(&patience) };
+        let client = settings.build(settings.builder(connector(), ClientOptions::new()))?;
+        let creator = settings.create_header.client_options().map(|options| {
+            // Its requests are signed by the same key, which need not be fetched twice.
+            let builder = settings.builder(connector(), options).with_credentials(Arc::clone(client.credentials()));
+            settings.build(builder)
+        });
+        let creator = creator.transpose()?.map(|creator| settings.lake(creator) as _);
+        let lake = settings.lake(client.clone());
         let prefix = match settings.prefix.as_ref() {
             "" => String::new(),
             prefix => format!("{prefix}/"),
@@ -116,6 +137,8 @@ impl Bucket {
         Ok(Self {
             objects: Arc::clone(&lake) as _,
             uploads: lake,
+            creator,
+            create_header: settings.create_header,
             client,
             prefix,
             root: settings.root,
@@ -165,6 +188,7 @@ impl Settings {
             }
         }
         check_credentials(&set)?;
+        let create_header = CreateHeader::take(&mut set)?;
         let virtual_hosted = is_true(&set, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST");
         // The most specific of several names counts, and the bucket is the location's.
         let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].map(|name| set.remove(name));
@@ -207,27 +231,40 @@ impl Settings {
                 }
             }
         }
-        Ok(Self { bucket, prefix, root, options, endpoint: shown, secrets })
+        Ok(Self { bucket, prefix, root, options, create_header, endpoint: shown, secrets })
     }
 
-    fn connect(&self, patience: &Arc<RetryTimes>) -> Result<AmazonS3> {
+    fn builder(&self, connector: Connector, client_options: ClientOptions) -> AmazonS3Builder {
         // What is repeated, and for how long, is for the service below to decide.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let timeout = Key::Client(ClientConfigKey::Timeout);
         let mut builder = AmazonS3Builder::new()
             .with_retry(retry)
-            .with_http_connector(Connector(Arc::clone(patience)))
+            .with_client_options(client_options)
+            .with_http_connector(connector)
             .with_config(timeout, REQUEST_TIME);
         for (key, value) in &self.options {
             builder = builder.with_config(*key, value);
         }
-        builder.with_bucket_name(&self.bucket).build().map_err(|error| {
+        builder.with_bucket_name(&self.bucket)
+    }
+
+    fn build(&self, builder: AmazonS3Builder) -> Result<AmazonS3> {
+        builder.build().map_err(|error| {
             let Explained { text, .. } = explain::explain(&error, &self.secrets);
             Error::usage("the S3 settings do not make sense")
                 .with("lake", &self.root)
                 .hint("check the environment variables that begin with AWS_")
                 .because(text)
         })
+    }
+
+    /// The part of the bucket that is the lake.
+    fn lake(&self, client: AmazonS3) -> Arc<dyn Client> {
+        match self.prefix.as_ref() {
+            "" => Arc::new(client),
+            _ => Arc::new(PrefixStore::new(client, self.prefix.clone())),
+        }
     }
 }
 

@@ -21,8 +21,11 @@ impl Coverage {
         let to = self.0.partition_point(|held| held.start() <= window.end());
         let mut left = Vec::new();
         for held in &self.0[from..to] {
-            left.extend(Window::new(held.start(), held.end().min(window.start().plus_seconds(-1))));
-            left.extend(Window::new(held.start().max(window.end().plus_seconds(1)), held.end()));
+            // The first second that can be written has none before it, nor the last one any after it.
+            let before = window.start().plus_seconds(-1);
+            left.extend(Window::new(held.start(), held.end().min(before)).filter(|_| before < window.start()));
+            let after = window.end().plus_seconds(1);
+            left.extend(Window::new(held.start().max(after), held.end()).filter(|_| window.end() < after));
         }
         self.0.splice(from..to, left);
     }
@@ -67,6 +70,20 @@ mod tests {
 
     fn window(start: i64, end: i64) -> Window {
         Window::new(BeijingTime(start), BeijingTime(end)).expect("a window")
+    }
+
+    #[test]
+    fn the_ends_of_time_can_be_covered() {
+        let (first, last) = (BeijingTime(0).plus_seconds(i64::MIN), BeijingTime(0).plus_seconds(i64::MAX));
+        let all = Window::new(first, last).expect("a window");
+        for covered in [Window::new(first, BeijingTime(0)), Window::new(BeijingTime(0), last), Some(all)] {
+            let covered = covered.expect("a window");
+            let mut coverage = Coverage::from_iter([covered]);
+            assert_eq!(coverage.gaps(covered), []);
+            coverage.remove(covered);
+            assert_eq!(coverage, Coverage::default());
+        }
+        assert_eq!(Coverage::from_iter([all]).gaps(window(0, 9)), []);
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! The rows of a window, picked out of its pages: sorted, complete with lineage, in the contract's full schemas, a
-//! column at a time.
+//! The rows of a window, picked out of its pages: sorted, with their lineage, in the contract's columns, a column at a
+//! time. Only `_commit_id` is missing: a file's encoder adds it.
 
 use std::ops::{AddAssign, Range};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::quarantine::Quarantined;
 use crate::error::{Error, Result};
 use crate::requisition::Identity;
 
-/// What a window lands: both tables and what did not fit.
+/// What a window lands: both tables, in [the schema of fresh rows](TableContract::fresh_schema), and what did not fit.
 #[derive(Clone, Debug)]
 pub struct WindowRows {
     /// Rows of `purchase_apply`, in the contract's order: by number, modified time and id, none first.
@@ -55,10 +55,10 @@ pub fn assemble<P: AsRef<Page>>(pages: impl Into<Arc<[P]>>, selected: &[(usize, 
     let assembly = Assembly::new(pages.into(), selected)?;
     let all = |rows: &Gathered<P>| {
         let table = rows.of.table(assembly.picked.contract);
-        let columns = (0..table.columns().len()).map(|place| as_text(rows.gather(place, 0..rows.rows())?));
+        let columns = (0..rows.schema.fields().len()).map(|place| as_text(rows.gather(place, 0..rows.rows())?));
         let columns = columns.collect::<std::result::Result<_, ArrowError>>();
         columns
-            .and_then(|columns| RecordBatch::try_new(table.schema(), columns))
+            .and_then(|columns| RecordBatch::try_new(table.fresh_schema(), columns))
             .map_err(|error| mismatched(table, error))
     };
     let (headers, details) = (all(&assembly.headers())?, all(&assembly.details())?);
@@ -239,11 +239,11 @@ impl<P: AsRef<Page>> Gathered<P> {
                 at += rows.len();
             }
         }
-        let schema = Arc::new(as_bytes(&of.table(picked.contract).schema()));
+        let schema = Arc::new(as_bytes(&of.table(picked.contract).fresh_schema()));
         Self { picked, of, schema, runs, rows: at }
     }
 
-    /// The contract's columns, text as bytes.
+    /// The contract's columns without `_commit_id`, text as bytes.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }

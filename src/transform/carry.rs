@@ -1,268 +1,327 @@
-//! Refreshing without forgetting: the rows of replaced files that a new walk did not return stay in the lake.
+//! Refreshing without forgetting: what a commit holds after some of its seconds were walked again.
 //!
-//! A requisition that was edited since the first walk has left the window, and the new walk cannot see its old version
-//! any more. It was a version that the ERP held, so it is carried over. Of two readings of one identity the newer wins,
-//! header and details together, whether it fitted or not. Rows that differ in their id are different rows.
+//! A row that the ERP does not return any more stays: it was a version that the ERP held, and a requisition that was
+//! edited since has left the range. A version that is read again unchanged keeps its old rows, with the lineage that
+//! they have. Unchanged is judged for the whole version, header and all details, by value. Where anything differs,
+//! header and details are new rows of one lineage. An invalid record takes the place of a row of its identity. Rows
+//! that differ in their id are different rows.
+//!
+//! Only the old rows in the walked seconds are looked at. All others stay: [`ReplacedVersions`] tells which rows of the
+//! old files do not, so that these stream from file to file. Where nothing changed the commit can be left alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod lines;
+mod quarantine;
+mod versions;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array as _, RecordBatch};
+use std::collections::{HashMap, HashSet};
+
+use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
-use arrow_select::interleave::interleave;
-use serde::Deserialize;
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
+use arrow_select::take::take_record_batch;
 
+pub(super) use self::lines::RecordLine;
+pub(crate) use self::quarantine::Touched;
+use self::quarantine::{Lines, place_of_each, standing};
+pub(crate) use self::versions::ReplacedVersions;
+pub(super) use self::versions::{Key, keys, mismatched};
+use self::versions::{SameRow, by_version, is_in, second, unreadable_times};
 use super::assemble::{Remarks, WindowRows};
-use super::contract::{Contract, TableContract};
-use super::value::SchemaViolation;
-use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
-use crate::requisition::{ApplyId, Identity};
-use crate::time::BeijingTime;
+use super::contract::Contract;
+use crate::error::{Error, Result};
+use crate::log::Table;
+use crate::requisition::Identity;
+use crate::time::{BeijingTime, Coverage, Window};
 
-/// What the replaced files hold.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReplacedRows {
-    /// Rows of `purchase_apply`.
-    pub headers: Vec<RecordBatch>,
-    /// Rows of `purchase_apply_detail`.
-    pub details: Vec<RecordBatch>,
-    /// Lines of the quarantine files.
-    pub quarantined: Vec<String>,
+/// The old rows of one commit that lie in the walked seconds.
+#[derive(Clone, Debug)]
+pub(crate) struct OldRows {
+    window: Window,
+    walked: Coverage,
+    headers: Vec<RecordBatch>,
+    details: Vec<RecordBatch>,
 }
 
-/// A window after a refresh.
+impl OldRows {
+    /// Those of a commit of `window`, of which the seconds of `walked` were walked; what lies outside the window does
+    /// not count.
+    pub(crate) fn new(window: Window, walked: impl IntoIterator<Item = Window>) -> Self {
+        let walked = walked.into_iter().filter_map(|walked| walked.intersect(window)).collect();
+        Self { window, walked, headers: Vec::new(), details: Vec::new() }
+    }
+
+    /// How many header rows were kept.
+    pub(crate) fn headers(&self) -> u64 {
+        self.headers.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    /// Takes in a batch of one of the commit's files, and keeps of it the rows in the walked seconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the columns are not those of the contract,
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) for a table that is never walked.
+    pub(crate) fn take_in(&mut self, table: Table, batch: &RecordBatch) -> Result<()> {
+        let (modified, held) = match table {
+            Table::PurchaseApply => ("modified", &mut self.headers),
+            Table::PurchaseApplyDetail => ("apply_modified", &mut self.details),
+            Table::StopReference => return Err(Error::internal("stop references are not walked")),
+        };
+        let is_walked: BooleanArray =
+            keys(batch, modified)?.map(|(_, micros, _)| Some(holds(&self.walked, second(micros)))).collect();
+        if is_walked.true_count() > 0 {
+            held.push(filtered(batch, &is_walked)?);
+        }
+        Ok(())
+    }
+}
+
+/// What became of versions and of invalid records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Versions that the commit did not have.
+    pub new: u64,
+    /// Versions that were read otherwise than before.
+    pub changed: u64,
+    /// Versions that were read as before.
+    pub unchanged: u64,
+    /// Versions in the walked seconds that were not returned, and stay.
+    pub not_returned: u64,
+    /// Versions that were read as an invalid record now, and go.
+    pub set_aside: u64,
+    /// Invalid records that the commit did not have.
+    pub quarantined_new: u64,
+    /// Invalid records that were read as before.
+    pub quarantined_unchanged: u64,
+    /// Old lines that stand, because nothing that was read takes their place.
+    pub quarantined_standing: u64,
+    /// Old lines that something takes the place of.
+    pub quarantined_gone: u64,
+}
+
+impl Changes {
+    /// Whether the commit holds now what it held before, to the line.
+    pub(crate) fn are_none(&self) -> bool {
+        let Self { new, changed, set_aside, quarantined_new, quarantined_gone, .. } = self;
+        [new, changed, set_aside, quarantined_new, quarantined_gone].iter().all(|count| **count == 0)
+    }
+
+    /// How many old header rows do not stay; all others of the commit's files do.
+    pub(crate) fn replaced_headers(&self) -> u64 {
+        self.changed + self.set_aside
+    }
+}
+
+/// What a commit holds after some of its seconds were walked again.
 #[derive(Clone, Debug)]
-pub(crate) struct Refreshed {
-    /// Rows of `purchase_apply`, sorted.
+pub(crate) struct Reconciled {
+    /// New rows of `purchase_apply`, sorted, without `_commit_id`: new versions, and those that changed.
     pub headers: RecordBatch,
-    /// Rows of `purchase_apply_detail`, sorted.
+    /// New rows of `purchase_apply_detail`, sorted, without `_commit_id`: all details of these headers, no others.
     pub details: RecordBatch,
-    /// Lines of the quarantine file, without line breaks.
+    /// The old rows that do not stay.
+    pub replaced: ReplacedVersions,
+    /// All lines of quarantine that stand, without line breaks: old ones as they are, then new ones.
     pub quarantined: Vec<String>,
-    /// Header rows that were carried over.
-    pub carried_headers: u64,
-    /// Quarantined records that were carried over.
-    pub carried_quarantined: u64,
-    /// What is to be said of the rows; of times only where they were read now.
+    /// What became of what was read and of what was there.
+    pub changes: Changes,
+    /// What is to be said of the new rows.
     pub remarks: Remarks,
 }
 
-/// What both tables are sorted by first: number, modified time in microseconds, and id, none first.
-type Key<'a> = (&'a str, i64, Option<ApplyId>);
+/// What becomes of a version that is read again as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unchanged {
+    /// It keeps its rows.
+    Keep,
+    /// It lands like one that has changed, in the place of the rows that it had.
+    Replace,
+}
 
-/// Adds to `fresh` what `held` has and `fresh` has not, by identity. `fresh` is all that a walk of the held windows
-/// returned.
+/// Sets what a walk returned against what a commit holds. `fresh` is all that was returned of the commit's part of the
+/// walked seconds, see [`share_out`]; `lines` are the old lines of quarantine.
 ///
 /// # Errors
-/// `Defect` when the held rows do not have the contract's columns or a quarantine line cannot be read.
-pub(crate) fn carry_over(fresh: &WindowRows, held: &ReplacedRows) -> Result<Refreshed> {
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the old rows do not have the contract's columns or a line
+/// cannot be read, [`ErrorKind::Internal`](crate::ErrorKind::Internal) when `fresh` has rows outside the walked
+/// seconds.
+pub(crate) fn reconcile(
+    fresh: &WindowRows,
+    old: &OldRows,
+    lines: &[String],
+    unchanged: Unchanged,
+) -> Result<Reconciled> {
     let contract = Contract::get()?;
+    let headers = joined(contract.headers().schema(), &old.headers)?;
+    let details = joined(contract.details().schema(), &old.details)?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
-    let headers: Vec<&RecordBatch> = std::iter::once(&fresh.headers).chain(&held.headers).collect();
-    let details: Vec<&RecordBatch> = std::iter::once(&fresh.details).chain(&held.details).collect();
-
-    // The first batch that has a key keeps it: fresh rows come first, and held files never share a key.
-    let mut rows: BTreeMap<Key<'_>, (usize, usize)> = BTreeMap::new();
-    let mut held_keys: HashSet<Key<'_>> = HashSet::new();
-    for (batch, keys) in headers.iter().enumerate().map(|(batch, rows)| (batch, keys(rows, "modified"))) {
-        for (row, key) in keys?.enumerate() {
-            if batch > 0 {
-                held_keys.insert(key);
-            }
-            if batch == 0 || !is_in(&set_aside, key) {
-                rows.entry(key).or_insert((batch, row));
-            }
-        }
+    let judged = judge(contract, fresh, [&headers, &details], &set_aside, unchanged)?;
+    if judged.fresh.iter().any(|(_, micros, _)| !holds(&old.walked, second(*micros))) {
+        return Err(Error::internal("a row was returned that does not lie in the walked seconds"));
     }
-    let carried_headers = rows.values().filter(|(batch, _)| *batch > 0).count() as u64;
-    let with_and_without_id = rows
-        .keys()
-        .zip(rows.keys().skip(1))
-        .filter(|(one, next)| one.2.is_none() && next.2.is_some() && (one.0, one.1) == (next.0, next.1))
-        .count() as u64;
-    // A header's details come from where the header comes from: the new walk, or the held files.
-    let mut lines: HashMap<(Key<'_>, bool), Vec<(usize, usize)>> = HashMap::new();
-    for (batch, keys) in details.iter().enumerate().map(|(batch, rows)| (batch, keys(rows, "apply_modified"))) {
-        for (row, key) in keys?.enumerate() {
-            lines.entry((key, batch == 0)).or_default().push((batch, row));
-        }
-    }
-    let own = rows.iter().filter_map(|(key, (batch, _))| lines.get(&(*key, *batch == 0)));
-    let detail_rows: Vec<(usize, usize)> = own.flatten().copied().collect();
-    let header_rows: Vec<(usize, usize)> = rows.values().copied().collect();
-
-    let mut quarantined: Vec<String> = fresh.quarantined.iter().map(|record| record.to_json_line()).collect();
-    let fresh_lines = quarantined.len();
-    quarantined.extend(standing_lines(fresh, held, &held_keys, &set_aside)?);
-    Ok(Refreshed {
-        carried_quarantined: (quarantined.len() - fresh_lines) as u64,
-        headers: gather(contract.headers().schema(), &headers, &header_rows)?,
-        details: gather(contract.details().schema(), &details, &detail_rows)?,
-        quarantined,
-        carried_headers,
-        remarks: Remarks { with_and_without_id, ..fresh.remarks },
+    let Lines { texts, new, unchanged, standing, gone } = standing(fresh, old, lines, &judged.old, &set_aside)?;
+    let landing = |batch: &RecordBatch, modified| {
+        let is_new = keys(batch, modified)?.map(|key| Some(judged.landing.contains(&key))).collect();
+        filtered(batch, &is_new)
+    };
+    let headers = landing(&fresh.headers, "modified")?;
+    let remarks = Remarks {
+        unreadable_times: unreadable_times(contract.headers(), &headers),
+        with_and_without_id: judged.with_and_without_id(),
+    };
+    Ok(Reconciled {
+        details: landing(&fresh.details, "apply_modified")?,
+        headers,
+        replaced: judged.replaced,
+        quarantined: texts,
+        changes: Changes {
+            quarantined_new: new,
+            quarantined_unchanged: unchanged,
+            quarantined_standing: standing,
+            quarantined_gone: gone,
+            ..judged.changes
+        },
+        remarks,
     })
 }
 
-/// The held quarantine lines that nothing in `fresh` takes the place of.
-fn standing_lines(
-    fresh: &WindowRows,
-    held: &ReplacedRows,
-    held_keys: &HashSet<Key<'_>>,
+/// The seconds that must be walked again for the record of a quarantine line to be read again, in the window of its
+/// commit.
+///
+/// # Errors
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no line of a quarantine file.
+pub(crate) fn refresh_range(line: &str, window: Window) -> Result<Window> {
+    Ok(RecordLine::read(line)?.refresh_range(window))
+}
+
+/// Shares what a walk over several commits returned out among them: rows by their second, an invalid record without a
+/// known second to the commit that has had it before, else to the first one of which seconds were requested with it.
+/// Rows in seconds of no commit are left out: what is not covered is not known. `touched` is in the order of time.
+///
+/// # Errors
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a line of quarantine cannot be read.
+pub(crate) fn share_out(fresh: &WindowRows, touched: &[Touched<'_>]) -> Result<Vec<WindowRows>> {
+    let headers = shared(&fresh.headers, "modified", touched)?;
+    let details = shared(&fresh.details, "apply_modified", touched)?;
+    let rows = headers.into_iter().zip(details);
+    let mut parts: Vec<WindowRows> = rows
+        .map(|(headers, details)| WindowRows { headers, details, quarantined: Vec::new(), remarks: Remarks::default() })
+        .collect();
+    for (record, place) in fresh.quarantined.iter().zip(place_of_each(&fresh.quarantined, touched)?) {
+        if let Some(part) = place.and_then(|place| parts.get_mut(place)) {
+            part.quarantined.push(record.clone());
+        }
+    }
+    Ok(parts)
+}
+
+/// The rows of a batch that lie in each window.
+fn shared(batch: &RecordBatch, modified: &str, touched: &[Touched<'_>]) -> Result<Vec<RecordBatch>> {
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); touched.len()];
+    for (row, (_, micros, _)) in keys(batch, modified)?.enumerate() {
+        let place = second(micros).and_then(|second| window_of(touched, second));
+        if let (Some(rows), Ok(row)) = (place.and_then(|place| rows.get_mut(place)), u32::try_from(row)) {
+            rows.push(row);
+        }
+    }
+    let taken = rows.into_iter().map(|rows| take_record_batch(batch, &UInt32Array::from(rows)));
+    taken
+        .map(|taken| taken.map_err(|error| Error::internal("cannot share out the rows of a walk").because(error)))
+        .collect()
+}
+
+/// Which of the windows, in the order of time, has a second.
+fn window_of(touched: &[Touched<'_>], second: BeijingTime) -> Option<usize> {
+    let place = touched.partition_point(|touched| touched.window.end() < second);
+    touched.get(place).filter(|touched| touched.window.contains(second)).map(|_| place)
+}
+
+/// Versions in the walked seconds, and what becomes of them.
+struct Judged<'a> {
+    fresh: HashSet<Key<'a>>,
+    old: HashSet<Key<'a>>,
+    /// Those of `fresh` that land.
+    landing: HashSet<Key<'a>>,
+    replaced: ReplacedVersions,
+    changes: Changes,
+}
+
+/// Judges each version. `old` are headers and details.
+fn judge<'a>(
+    contract: &Contract,
+    fresh: &'a WindowRows,
+    old: [&'a RecordBatch; 2],
     set_aside: &HashSet<&Identity>,
-) -> Result<Vec<String>> {
-    let contract = Contract::get()?;
-    let mut landed: HashMap<(&str, i64), Vec<Option<ApplyId>>> = HashMap::new();
-    for (number, micros, apply_id) in keys(&fresh.headers, "modified")? {
-        landed.entry((number, micros)).or_default().push(apply_id);
-    }
-    let mended: HashSet<ApplyId> = integers(&fresh.headers, "apply_id")?.into_iter().filter_map(ApplyId::new).collect();
-    let mended_lines = integers(&fresh.details, "rec_id")?;
-    let lines: Vec<Line> = held.quarantined.iter().map(|line| Line::read(line)).collect::<Result<_>>()?;
+    unchanged: Unchanged,
+) -> Result<Judged<'a>> {
+    let same_header = SameRow::new(contract.headers(), old[0], &fresh.headers)?;
+    let same_detail = SameRow::new(contract.details(), old[1], &fresh.details)?;
+    let (old_headers, old_details) = (by_version(old[0], "modified")?, by_version(old[1], "apply_modified")?);
+    let headers = by_version(&fresh.headers, "modified")?;
+    let details = by_version(&fresh.details, "apply_modified")?;
 
-    // Records without a readable time that have an id or a number were read again when the walk returned as many of
-    // that id and number that are new. Several may share both, so that they are counted.
-    let known: HashSet<&Identity> = lines.iter().map(|line| &line.identity).collect();
-    let mut again: HashMap<(Option<ApplyId>, Option<&str>), usize> = HashMap::new();
-    for record in fresh.quarantined.iter().filter(|record| !known.contains(&record.identity)) {
-        if let Identity::Record { apply_id, .. } = record.identity {
-            *again.entry((apply_id, record.purchase_apply_no.as_deref())).or_default() += 1;
+    let (mut landing, mut replaced) = (HashSet::new(), ReplacedVersions::default());
+    let mut changes = Changes::default();
+    for (key, row) in &headers {
+        let own = |details: &HashMap<Key<'_>, _>| details.get(key).cloned().unwrap_or(0..0);
+        match old_headers.get(key) {
+            Some(held)
+                if unchanged == Unchanged::Keep
+                    && same_header.all(held.clone(), row.clone())
+                    && same_detail.all(own(&old_details), own(&details)) =>
+            {
+                changes.unchanged += 1;
+                continue;
+            }
+            Some(_) => {
+                changes.changed += 1;
+                replaced.insert(*key);
+            }
+            None => changes.new += 1,
+        }
+        landing.insert(*key);
+    }
+    for key in old_headers.keys().filter(|key| !headers.contains_key(*key)) {
+        if is_in(set_aside, *key) {
+            changes.set_aside += 1;
+            replaced.insert(*key);
+        } else {
+            changes.not_returned += 1;
         }
     }
-    let mut standing = Vec::new();
-    for (line, text) in lines.iter().zip(&held.quarantined) {
-        let is_replaced = set_aside.contains(&line.identity)
-            || match &line.identity {
-                Identity::Version { number, modified, apply_id } => {
-                    let landed = landed.get(&(&**number, modified.micros())).map_or(&[][..], Vec::as_slice);
-                    // With another id it is another row. But an id that was or is not readable may be what did not fit;
-                    // then the row that landed in its place is a new one.
-                    landed.iter().any(|id| {
-                        let is_new = || !held_keys.contains(&(&**number, modified.micros(), *id));
-                        id == apply_id || ((id.is_none() || apply_id.is_none()) && is_new())
-                    })
-                }
-                // What the response holds was read now, or it is unreadable still and among the fresh ones.
-                Identity::Record { .. } if line.is_unreadable => true,
-                // Its number or time could not be read then; now the requisition can.
-                // Of flagship, which sends no apply_id, the details tell which requisition it is.
-                Identity::Record { apply_id, .. } => {
-                    apply_id.is_some_and(|apply_id| mended.contains(&apply_id))
-                        || line.rec_ids(contract.details()).iter().any(|rec_id| mended_lines.contains(rec_id))
-                        || line.is_read_again(&mut again)
-                }
-            };
-        if !is_replaced {
-            standing.push(text.clone());
-        }
-    }
-    Ok(standing)
+    let [fresh, old] = [headers, old_headers].map(|versions| versions.into_keys().collect());
+    Ok(Judged { fresh, old, landing, replaced, changes })
 }
 
-fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): Key<'_>) -> bool {
-    !set_aside.is_empty()
-        && BeijingTime::from_unix(micros.div_euclid(1_000_000)).is_some_and(|modified| {
-            set_aside.contains(&Identity::Version { number: number.into(), modified, apply_id })
-        })
-}
-
-fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
-    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| mismatched(&format!("no column `{name}`")));
-    let numbers =
-        column("purchase_apply_no")?.as_string_opt::<i32>().ok_or_else(|| mismatched("numbers are not text"))?;
-    let times = column(modified)?
-        .as_primitive_opt::<TimestampMicrosecondType>()
-        .ok_or_else(|| mismatched("modified times are not timestamps in microseconds"))?;
-    let ids = column("apply_id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| mismatched("ids are not integers"))?;
-    let id = |row: usize| if ids.is_valid(row) { ApplyId::new(ids.value(row)) } else { None };
-    Ok((0..numbers.len()).map(move |row| (numbers.value(row), times.value(row), id(row))))
-}
-
-fn integers(rows: &RecordBatch, name: &str) -> Result<HashSet<i64>> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    Ok(column.ok_or_else(|| mismatched(&format!("no column `{name}` of integers")))?.iter().flatten().collect())
-}
-
-fn gather(schema: SchemaRef, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
-    if rows.is_empty() {
-        return Ok(RecordBatch::new_empty(schema));
-    }
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let column = |batch: &&RecordBatch| batch.column_by_name(field.name()).cloned();
-        let parts: Option<Vec<_>> = batches.iter().map(column).collect();
-        let parts = parts.ok_or_else(|| mismatched(&format!("no column `{}`", field.name())))?;
-        let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-        columns.push(interleave(&parts, rows).map_err(|error| mismatched("columns of another type").because(error))?);
-    }
-    RecordBatch::try_new(schema, columns).map_err(|error| mismatched("columns of another type").because(error))
-}
-
-fn mismatched(why: &str) -> Error {
-    Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
-        .hint("`wdt-lake verify` says which file is damaged")
-}
-
-/// A quarantined record, read back from its line.
-#[derive(Debug)]
-struct Line {
-    identity: Identity,
-    number: Option<String>,
-    is_unreadable: bool,
-    edition: Edition,
-    raw: String,
-}
-
-impl Line {
-    fn read(line: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Fields {
-            edition: Edition,
-            purchase_apply_no: Option<String>,
-            apply_id: Option<i64>,
-            modified: Option<BeijingTime>,
-            reason: String,
-            raw: String,
-        }
-        let read: Fields = serde_json::from_str(line).map_err(|error| {
-            Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error)
-        })?;
-        let apply_id = read.apply_id.and_then(ApplyId::new);
-        let identity = match (&read.purchase_apply_no, read.modified) {
-            (Some(number), Some(modified)) => Identity::Version { number: number.as_str().into(), modified, apply_id },
-            _ => Identity::Record { apply_id, sha256: Sha256::digest(&read.raw).into() },
+impl Judged<'_> {
+    /// Versions by number and second that stand with an id and without, one of the two new.
+    fn with_and_without_id(&self) -> u64 {
+        let is_replaced = |key: &Key<'_>| self.replaced.contains(*key) && !self.landing.contains(key);
+        let mut standing: Vec<&Key<'_>> = self.fresh.union(&self.old).filter(|key| !is_replaced(key)).collect();
+        standing.sort_unstable();
+        let is_pair = |versions: &&[&Key<'_>]| {
+            let has_both = versions.first().is_some_and(|key| key.2.is_none()) && versions.len() > 1;
+            has_both && versions.iter().any(|key| self.landing.contains(*key))
         };
-        let is_unreadable = read.reason == SchemaViolation::Unreadable.code();
-        Ok(Self { identity, number: read.purchase_apply_no, is_unreadable, edition: read.edition, raw: read.raw })
-    }
-
-    /// The ids of its details, as far as they can be read.
-    fn rec_ids(&self, details: &TableContract) -> Vec<i64> {
-        let Ok(Value::Object(record)) = serde_json::from_str(&self.raw) else { return Vec::new() };
-        let lists = details.rows(self.edition).iter().filter_map(|name| record.get(name));
-        let names = details.column("rec_id").map(|(_, column)| column.sources(self.edition)).unwrap_or_default();
-        let id = |line: &Value| names.iter().find_map(|name| integer(line.get(name)?));
-        let elements = lists.flat_map(|list| match list {
-            Value::Array(elements) => elements.iter().collect::<Vec<_>>(),
-            Value::Object(elements) => elements.values().collect(),
-            _ => Vec::new(),
-        });
-        elements.filter_map(id).collect()
-    }
-
-    /// Takes one of the fresh records of its id and number for itself, where it has either and one is left.
-    fn is_read_again<'a>(&'a self, again: &mut HashMap<(Option<ApplyId>, Option<&'a str>), usize>) -> bool {
-        let key = (self.identity.apply_id(), self.number.as_deref());
-        key != (None, None) && again.get_mut(&key).filter(|left| **left > 0).map(|left| *left -= 1).is_some()
+        standing.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)).filter(is_pair).count() as u64
     }
 }
 
-fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+/// Whether a second is one of those.
+fn holds(seconds: &Coverage, second: Option<BeijingTime>) -> bool {
+    second.is_some_and(|second| {
+        let windows = seconds.windows();
+        windows.get(windows.partition_point(|window| window.end() < second)).is_some_and(|held| held.contains(second))
+    })
+}
+
+fn joined(schema: SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let schema = batches.first().map_or(schema, RecordBatch::schema);
+    concat_batches(&schema, batches).map_err(|error| mismatched("files of one commit differ").because(error))
+}
+
+fn filtered(batch: &RecordBatch, is_kept: &BooleanArray) -> Result<RecordBatch> {
+    filter_record_batch(batch, is_kept).map_err(|error| Error::internal("cannot pick rows").because(error))
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ pub(crate) const DECIMAL_PRECISION: u8 = 19;
 /// Digits after the point of the quantities.
 pub(crate) const DECIMAL_SCALE: i8 = 4;
 
+/// The last column of every table: the commit that first landed the row. A commit's id is known only when it is staged,
+/// and a commit that is staged anew has another one, so the column is filled when a file is encoded.
+pub(super) const COMMIT_ID: &str = "_commit_id";
+
 /// The text of `schemas/purchase_apply.json`.
 pub(super) const HEADERS_JSON: &str = include_str!("../../schemas/purchase_apply.json");
 /// The text of `schemas/purchase_apply_detail.json`.
@@ -94,6 +98,8 @@ pub struct TableContract {
     columns: Vec<Column>,
     #[serde(skip)]
     schema: Option<SchemaRef>,
+    #[serde(skip)]
+    fresh_schema: Option<SchemaRef>,
 }
 
 impl TableContract {
@@ -109,6 +115,11 @@ impl TableContract {
             return Err(format!("{}: columns share a field id, or have none", table.table));
         }
         let fields: Vec<Field> = table.columns.iter().map(Column::field).collect();
+        let fresh = match fields.split_last() {
+            Some((last, fresh)) if last.name() == COMMIT_ID => fresh.to_vec(),
+            _ => return Err(format!("{}: the last column is not `{COMMIT_ID}`", table.table)),
+        };
+        table.fresh_schema = Some(Arc::new(Schema::new(fresh)));
         table.schema = Some(Arc::new(Schema::new(fields)));
         Ok(table)
     }
@@ -158,9 +169,14 @@ impl TableContract {
         self.columns.iter().enumerate().find(|(_, column)| column.name == name)
     }
 
-    /// The Arrow schema: plain utf8, microseconds UTC, decimal128(19,4), signed integers, nothing else.
+    /// The Arrow schema of a file: plain utf8, microseconds UTC, decimal128(19,4), signed integers, nothing else.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone().unwrap_or_else(|| Arc::new(Schema::empty()))
+    }
+
+    /// The Arrow schema of rows that no commit has landed yet: that of a file without `_commit_id`.
+    pub fn fresh_schema(&self) -> SchemaRef {
+        self.fresh_schema.clone().unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 
     /// The columns that users look rows up by; their values go into bloom filters.
@@ -335,7 +351,7 @@ mod tests {
     #[test]
     fn the_contract_is_well_formed() {
         let contract = Contract::get().expect("the contract files parse");
-        assert_eq!(contract.version(), "0.9");
+        assert_eq!(contract.version(), "0.10");
         for table in contract.tables() {
             assert_eq!(table.version(), contract.version());
             assert_eq!(table.schema().fields().len(), table.columns().len());
@@ -365,22 +381,23 @@ mod tests {
         assert_eq!(
             names(contract.headers()),
             "apply_id purchase_apply_no status status_name createor_name name warehouse_no provider_no provider_name real_num \
-             ref_num unref_num expected_time remark modified created detail_count extra _edition _extracted_at _run_id"
+             ref_num unref_num expected_time remark modified created detail_count extra _edition _extracted_at _run_id \
+             _commit_id"
         );
         assert_eq!(
             names(contract.details()),
             "rec_id apply_id purchase_apply_no apply_modified detail_index spec_no spec_name goods_no goods_name short_name \
              brand_no brand_name class_name real_num ref_num stockin_num provider_no provider_name remark extra _edition \
-             _extracted_at _run_id"
+             _extracted_at _run_id _commit_id"
         );
         assert_eq!(
             names(contract.stops()),
-            "purchase_apply_no requested_at outcome evidence error error_code order_id observed_status _run_id"
+            "purchase_apply_no requested_at outcome evidence error error_code order_id observed_status _run_id _commit_id"
         );
         let required = |table: &TableContract| {
             table.columns().iter().filter(|column| column.required()).map(Column::name).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(required(contract.headers()), "purchase_apply_no status modified");
-        assert_eq!(required(contract.details()), "rec_id purchase_apply_no apply_modified");
+        assert_eq!(required(contract.headers()), "purchase_apply_no status modified _commit_id");
+        assert_eq!(required(contract.details()), "rec_id purchase_apply_no apply_modified _commit_id");
     }
 }

@@ -218,7 +218,7 @@ mod tests {
         for (table, text) in [HEADERS_JSON, DETAILS_JSON, STOPS_JSON].into_iter().enumerate() {
             assert_eq!(whole["tables"][table], serde_json::from_str::<serde_json::Value>(text).expect("json"));
         }
-        assert_eq!(whole["contract"], "0.9");
+        assert_eq!(whole["contract"], "0.10");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Int16Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 
+use crate::edition::OPEN_STATUSES;
 use crate::requisition::ApplyId;
 use crate::time::BeijingTime;
 
@@ -29,6 +30,13 @@ pub struct LandedHeader {
     pub open_scaled: Option<i128>,
 }
 
+impl LandedHeader {
+    /// Whether it waits for purchase orders, as the view of open requisitions has it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.status_name.as_deref().is_some_and(|name| OPEN_STATUSES.contains(&name))
+    }
+}
+
 /// Rows of `purchase_apply`.
 pub(crate) struct LandedHeaders<'a> {
     batch: &'a RecordBatch,
@@ -37,6 +45,19 @@ pub(crate) struct LandedHeaders<'a> {
 }
 
 impl<'a> LandedHeaders<'a> {
+    /// The columns that are looked at.
+    pub(crate) const COLUMNS: [&'static str; 9] = [
+        "purchase_apply_no",
+        "modified",
+        "apply_id",
+        "status",
+        "status_name",
+        "warehouse_no",
+        "real_num",
+        "ref_num",
+        "unref_num",
+    ];
+
     pub(crate) fn of(batch: &'a RecordBatch) -> Option<Self> {
         let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
         Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "modified")? })
@@ -82,6 +103,10 @@ pub(crate) struct LandedDetails<'a> {
 }
 
 impl<'a> LandedDetails<'a> {
+    /// The columns that are looked at.
+    pub(crate) const COLUMNS: [&'static str; 5] =
+        ["purchase_apply_no", "apply_modified", "apply_id", "real_num", "ref_num"];
+
     pub(crate) fn of(batch: &'a RecordBatch) -> Option<Self> {
         let numbers = batch.column_by_name("purchase_apply_no")?.as_string_opt::<i32>()?;
         Some(Self { batch, numbers, modified: primitive::<TimestampMicrosecondType>(batch, "apply_modified")? })

@@ -8,6 +8,7 @@ mod assemble;
 mod carry;
 mod columns;
 mod compact;
+mod compare;
 mod context;
 mod contract;
 mod decode;
@@ -15,7 +16,10 @@ mod docs;
 mod extra;
 #[cfg(test)]
 mod fuzz_tests;
+mod json;
 mod landed;
+mod oldest;
+mod open;
 mod page;
 mod plan;
 mod quarantine;
@@ -34,15 +38,20 @@ mod tests;
 
 pub use assemble::{Assembly, assemble};
 pub(crate) use assemble::{Gathered, Remarks, WindowRows};
-pub(crate) use carry::{Refreshed, ReplacedRows, carry_over};
+pub(crate) use carry::{
+    Changes, OldRows, Reconciled, ReplacedVersions, Touched, Unchanged, reconcile, refresh_range, share_out,
+};
+pub(crate) use compare::{Change, Comparison, LandedRows, Version, compare};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
 pub use decode::PageDecoder;
 pub(crate) use docs::{SchemaFormat, render as render_schema};
 pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
+pub(crate) use oldest::{OldestOpen, OpenRequisition};
+pub(crate) use open::OpenVersions;
 pub use page::Page;
 pub(crate) use quarantine::Quarantined;
-pub(crate) use stops::{StopRow, stop_rows};
+pub(crate) use stops::{StopRow, landed_stops, stop_rows};
 pub use tables::table_specs;
 pub(crate) use tables::{contract_version, stop_spec};
 pub use value::decimal;

@@ -1,14 +1,15 @@
 //! What the decoder needs of the contract for one edition, looked up once: which source field fills which column, and
 //! where the columns stand that the decoder fills itself.
 
-use super::contract::{ColumnType, Contract, TableContract};
+use super::contract::{COMMIT_ID, ColumnType, Contract, TableContract};
 use super::scalar::{is_escaped, unescape};
 use super::scan::{Pattern, Scanner, Stop};
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 
-/// The columns at the end of both tables that say where a row came from; filled when rows are assembled.
-pub(super) const LINEAGE: [&str; 3] = ["_edition", "_extracted_at", "_run_id"];
+/// The columns at the end of both tables that say where a row came from. All but the last are filled when rows are
+/// assembled; the last is filled when a file is encoded.
+pub(super) const LINEAGE: [&str; 4] = ["_edition", "_extracted_at", "_run_id", COMMIT_ID];
 
 /// What a detail has of its header: the column of details, and that of requisitions. Pages do not repeat it; assembly
 /// does.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int16Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array as _, ArrayRef, Int16Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
 use super::contract::Contract;
 use crate::error::{Error, Result};
@@ -30,7 +32,7 @@ pub(crate) struct StopRow {
     pub observed_status: Option<i16>,
 }
 
-/// The rows as one batch in the order of the contract.
+/// The rows as one batch in the order of the contract, without `_commit_id`, which the encoder adds.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the contract has other columns than these, which a test of
@@ -51,8 +53,39 @@ pub(crate) fn stop_rows(rows: &[StopRow], run: RunId) -> Result<RecordBatch> {
         Arc::new(Int16Array::from_iter(rows.iter().map(|row| row.observed_status))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| &run))),
     ];
-    RecordBatch::try_new(Contract::get()?.stops().schema(), columns)
+    RecordBatch::try_new(Contract::get()?.stops().fresh_schema(), columns)
         .map_err(|error| Error::internal("rows of stop references do not fit their contract").because(error))
+}
+
+/// A row of `stop_reference`, read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LandedStop<'a> {
+    /// The number.
+    pub number: &'a str,
+    /// The timestamp of the call.
+    pub requested_at: BeijingTime,
+    /// The word for what became of it.
+    pub outcome: &'a str,
+    /// The word for how that is known.
+    pub evidence: Option<&'a str>,
+}
+
+/// The rows of a batch; none of one that lacks their columns.
+pub(crate) fn landed_stops(batch: &RecordBatch) -> impl Iterator<Item = LandedStop<'_>> {
+    let text = |name: &str| batch.column_by_name(name)?.as_string_opt::<i32>();
+    let times =
+        batch.column_by_name("requested_at").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    let columns = text("purchase_apply_no").zip(times).zip(text("outcome").zip(text("evidence")));
+    columns.into_iter().flat_map(|((numbers, times), (outcomes, evidence))| {
+        (0..numbers.len()).filter_map(move |row| {
+            Some(LandedStop {
+                number: numbers.value(row),
+                requested_at: BeijingTime::from_unix(times.value(row).div_euclid(1_000_000))?,
+                outcome: outcomes.value(row),
+                evidence: evidence.is_valid(row).then(|| evidence.value(row)),
+            })
+        })
+    })
 }
 
 #[cfg(test)]
@@ -77,7 +110,7 @@ mod tests {
         };
         let batch =
             stop_rows(&[row("B", 2, Some(0)), row("A", 2, None), row("B", 1, None)], RunId::generate()).expect("rows");
-        assert_eq!(batch.schema(), Contract::get().expect("a contract").stops().schema());
+        assert_eq!(batch.schema(), Contract::get().expect("a contract").stops().fresh_schema());
         let numbers: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
         assert_eq!(numbers, ["A", "B", "B"]);
         let codes = batch.column(5).as_primitive::<Int64Type>();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contract::{Contract, TableContract};
+use super::contract::{COMMIT_ID, Contract, TableContract};
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
 use crate::log::Table;
@@ -51,5 +51,6 @@ fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<Table
         distinct: source.distinct_columns().to_vec(),
         modified: modified.to_owned(),
         summed: source.column(SUMMED).map(|_| SUMMED.to_owned()),
+        commit_id: source.schema().fields().find(COMMIT_ID).map(|(_, field)| Arc::clone(field)),
     })
 }

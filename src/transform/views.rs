@@ -12,7 +12,9 @@
 //!   file holds them;
 //! - of these the latest `modified` wins, and of one version and id the one that was read last. Two requisitions can
 //!   share number and second: rows with other ids all stay. An id that is not positive is none;
-//! - the details are those of the selected row's own response, each position once.
+//! - the details are those of the selected row's own response, each position once. A row may stand in two files.
+//!
+//! How this is asked at little cost is said in [`sql`].
 //!
 //! No engine reads a table without any file. Then an empty relation with the table's columns stands in its place, and
 //! the script says so. Outcomes of stops have a view only where there are any. A stop that was unknown and is settled
@@ -22,6 +24,9 @@
 //! A filter on `account` reaches the files. One on `modified_month` is right over these views and reads all months,
 //! because a later month may hold a newer version; the example shows how to read one month.
 
+mod sql;
+
+use self::sql::{Sql, where_all};
 use super::contract::{ColumnType, Contract, TableContract};
 use super::docs::{duckdb_type, spark_type};
 use crate::error::Result;
@@ -155,14 +160,7 @@ impl Views {
 /// out.
 pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
-    let sql = Sql {
-        create: engine.create(),
-        headers: engine.relation(lake, contract.headers(), extent.headers),
-        details: engine.relation(lake, contract.details(), extent.details),
-        of_headers: columns(contract.headers(), "h"),
-        of_details: columns(contract.details(), "d"),
-        account,
-    };
+    let sql = Sql::new(engine, lake, contract, account, extent);
     let view = |name, about, sql| View { name, about, sql };
     let mut views = vec![
         view(
@@ -186,125 +184,9 @@ pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, 
         ),
     ];
     if extent.stops {
-        views.push(stops(engine, lake, contract.stops(), &sql.of_account("WHERE", "s")));
+        views.push(stops(engine, lake, contract.stops(), &where_all(&[sql.of_account("s")])));
     }
     Ok(Views { views, example: sql.example(), note: note(contract, extent) })
-}
-
-/// What the statements are made of.
-struct Sql<'a> {
-    create: &'static str,
-    headers: String,
-    details: String,
-    of_headers: String,
-    of_details: String,
-    account: Option<&'a AccountName>,
-}
-
-impl Sql<'_> {
-    /// The condition for the account, where there is one.
-    fn of_account(&self, word: &str, of: &str) -> String {
-        self.account.map_or_else(String::new, |name| format!("\n    {word} {of}.account = '{name}'"))
-    }
-
-    fn latest(&self) -> String {
-        let Self { create, headers, details, of_headers, .. } = self;
-        let header_id = id("h");
-        format!(
-            "\
-{create} purchase_apply_latest AS
-WITH own AS (
-    SELECT d.account, d.purchase_apply_no, d.apply_id, d.apply_modified, d._run_id, d._extracted_at,
-           count(DISTINCT d.detail_index) AS details
-    FROM {details} d{}
-    GROUP BY d.account, d.purchase_apply_no, d.apply_id, d.apply_modified, d._run_id, d._extracted_at
-), complete AS (
-    SELECT {of_headers},
-           rank() OVER (PARTITION BY h.account, h.purchase_apply_no ORDER BY h.modified DESC) AS age
-    FROM {headers} h
-    LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
-                 AND own.apply_id IS NOT DISTINCT FROM h.apply_id AND own.apply_modified = h.modified
-                 AND own._run_id = h._run_id AND own._extracted_at = h._extracted_at
-    WHERE coalesce(own.details, 0) >= coalesce(h.detail_count, 0){}
-), ranked AS (
-    SELECT {of_headers},
-           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, {header_id}
-                              ORDER BY h._extracted_at DESC, h._run_id DESC) AS place
-    FROM complete h
-    WHERE h.age = 1
-)
-SELECT {of_headers}
-FROM ranked h
-WHERE h.place = 1",
-            self.of_account("WHERE", "d"),
-            self.of_account("AND", "h"),
-        )
-    }
-
-    fn detail_latest(&self) -> String {
-        let Self { create, details, of_details, .. } = self;
-        format!(
-            "\
-{create} purchase_apply_detail_latest AS
-WITH ranked AS (
-    SELECT {of_details},
-           row_number() OVER (PARTITION BY d.account, d.purchase_apply_no, {}, d.detail_index
-                              ORDER BY d.rec_id) AS place
-    FROM {details} d
-    JOIN purchase_apply_latest h ON h.account = d.account AND h.purchase_apply_no = d.purchase_apply_no
-                                AND h.apply_id IS NOT DISTINCT FROM d.apply_id AND h.modified = d.apply_modified
-                                AND h._run_id = d._run_id AND h._extracted_at = d._extracted_at{}
-)
-SELECT {of_details}
-FROM ranked d
-WHERE d.place = 1",
-            id("d"),
-            self.of_account("WHERE", "d"),
-        )
-    }
-
-    fn open(&self) -> String {
-        let Self { create, of_headers, .. } = self;
-        format!(
-            "\
-{create} purchase_apply_open AS
-WITH own AS (
-    SELECT d.account, d.purchase_apply_no, d.apply_id, sum(d.real_num - coalesce(d.ref_num, 0)) AS open_num
-    FROM purchase_apply_detail_latest d
-    GROUP BY d.account, d.purchase_apply_no, d.apply_id
-)
-SELECT {of_headers},
-       CAST(coalesce(h.unref_num, own.open_num) AS DECIMAL(38,4)) AS open_num
-FROM purchase_apply_latest h
-LEFT JOIN own ON own.account = h.account AND own.purchase_apply_no = h.purchase_apply_no
-             AND own.apply_id IS NOT DISTINCT FROM h.apply_id
-WHERE h.status_name IN ('to_confirm', 'to_reference', 'partly_referenced')"
-        )
-    }
-
-    fn example(&self) -> String {
-        let Self { headers, .. } = self;
-        let header_id = id("h");
-        format!(
-            "\
-SELECT v.status_name, count(*) AS versions, sum(v.real_num) AS real_num
-FROM (
-    SELECT h.status_name, h.real_num,
-           row_number() OVER (PARTITION BY h.account, h.purchase_apply_no, h.modified, {header_id}
-                              ORDER BY h._extracted_at DESC, h._run_id DESC) AS place
-    FROM {headers} h
-    WHERE h.modified_month = '2026-10'{}
-) v
-WHERE v.place = 1
-GROUP BY v.status_name",
-            self.of_account("AND", "h"),
-        )
-    }
-}
-
-/// The id of a row as it tells requisitions apart: what is not positive is no id.
-fn id(of: &str) -> String {
-    format!("greatest(coalesce({of}.apply_id, 0), 0)")
 }
 
 /// What the script says when tables have no file.
@@ -415,8 +297,9 @@ mod tests {
             let (one, all) = (render(engine, "/lake", Some(&account), ALL), render(engine, "/lake", None, ALL));
             let script = one.expect("sql").script();
             let count = |script: &str, word: &str| script.matches(word).count();
-            assert_eq!(count(&script, "account = 'acme'"), 5, "{script}");
-            assert_eq!((count(&script, "/lake/purchase_apply"), count(&script, "/lake/stop_reference")), (4, 1));
+            let reads = count(&script, "/lake/");
+            assert!(reads > 10, "{script}");
+            assert_eq!(count(&script, "account = 'acme'"), reads, "{script}");
             assert!(!all.expect("sql").script().contains("acme"));
         }
     }

@@ -1,17 +1,19 @@
 //! The log read object by object, so that one broken manifest does not hide what is wrong with the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Defect, RESTORE_LOG, checkpoints};
+use super::{Defect, REPORT, RESTORE_LOG, checkpoints, proof};
 use crate::error::{ErrorKind, Result};
+use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::log::manifest::Previous;
 use crate::log::read::{self, ListedLog, ManifestNames};
-use crate::log::{Layout, LogState, Manifest, Sha256};
+use crate::log::{Commit, Layout, LogState, Manifest, Sha256};
 use crate::store::Store;
+use crate::time::Window;
 
 /// How many manifests are read at once.
 const READ_AHEAD: usize = 16;
@@ -26,15 +28,33 @@ pub(super) struct Chain {
     pub(super) names: ManifestNames,
     /// Their names, by number.
     pub(super) paths: BTreeMap<u64, String>,
-    /// The manifests of commits that no later one removes, by number.
-    pub(super) live: BTreeMap<u64, Manifest>,
+    /// The commits that no later manifest removes, with the number and the contract of theirs.
+    pub(super) live: BTreeMap<CommitId, Live>,
+    /// The manifests that have live commits, by number.
+    pub(super) by_number: BTreeMap<u64, Manifest>,
+    /// The id of every manifest, by number.
+    ids: BTreeMap<u64, CommitId>,
+    /// The seconds that each manifest proves by itself, by its number.
+    proves: BTreeMap<u64, Vec<Window>>,
     /// The state of those manifests that may follow one another.
     pub(super) state: LogState,
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
     pub(super) defects: Vec<Defect>,
-    numbers: HashMap<CommitId, u64>,
+    /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile
+    /// included.
+    landed: BTreeMap<CommitId, u64>,
     newest: Option<Previous>,
+}
+
+/// A live commit.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    /// The number of its manifest.
+    pub(super) number: u64,
+    /// The data contract of its files.
+    pub(super) contract: FormatVersion,
+    pub(super) commit: Commit,
 }
 
 /// Reads the whole log.
@@ -46,10 +66,13 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         names: listed.names(),
         paths: BTreeMap::new(),
         live: BTreeMap::new(),
+        by_number: BTreeMap::new(),
+        ids: BTreeMap::new(),
+        proves: BTreeMap::new(),
         state: LogState::new(layout.account().clone()),
         damaged: false,
         defects: Vec::new(),
-        numbers: HashMap::new(),
+        landed: BTreeMap::new(),
         newest: None,
     };
     for (first, last) in gaps(&numbers) {
@@ -83,9 +106,9 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
     for held in listed.checkpoints().iter().filter(|held| held.number > newest) {
         untrue.extend(checkpoints::check_beyond(store, layout, *held, chain.names).await?);
     }
-    let misnamed = chain.live.iter().filter_map(|(number, manifest)| {
+    let misnamed = chain.ids.iter().filter_map(|(number, id)| {
         let path = paths.get(number)?;
-        let own = [layout.manifest(*number), layout.sole_manifest(*number, manifest.commit)];
+        let own = [layout.manifest(*number), layout.sole_manifest(*number, *id)];
         (!own.contains(path)).then(|| store.uri(path))
     });
     for uri in misnamed.collect::<Vec<_>>() {
@@ -144,8 +167,22 @@ impl Chain {
         Some(&self.state).filter(|_| self.defects.is_empty())
     }
 
+    /// Whether rows of the commit can stand in a file of manifest `number`. Where manifests are missing nobody knows.
+    pub(super) fn may_have_landed(&self, commit: CommitId, number: u64) -> bool {
+        self.landed.get(&commit).map_or(self.damaged, |landed| *landed <= number)
+    }
+
     fn defect(&mut self, object: String, what: String) {
         self.defects.push(Defect { object, what, remedy: RESTORE_LOG, commit: None });
+    }
+
+    /// Takes out a commit that is live no more, and its manifest when that has no other.
+    fn forget(&mut self, commit: CommitId) {
+        let Some(gone) = self.live.remove(&commit) else { return };
+        let has_live = |manifest: &Manifest| manifest.commits.iter().any(|commit| self.live.contains_key(&commit.id));
+        if self.by_number.get(&gone.number).is_some_and(|manifest| !has_live(manifest)) {
+            self.by_number.remove(&gone.number);
+        }
     }
 
     /// Adds the manifest that stands under `number`.
@@ -179,18 +216,36 @@ impl Chain {
             Manifest { number: self.state.next_number(), previous: self.state.newest(), ..manifest.clone() };
         if self.damaged {
             follower.removes.retain(|commit| self.state.standing(*commit).is_some());
-            follower.results.retain(|result| self.state.standing(result.intent).is_some());
+            for commit in &mut follower.commits {
+                commit.results.retain(|result| self.state.stops().pending().contains_key(&result.number));
+            }
         }
         match self.state.apply(&follower, sha256) {
-            Ok(_) => {
+            Ok(removed) => {
                 for commit in &manifest.removes {
-                    self.numbers.remove(commit).map(|number| self.live.remove(&number));
+                    self.forget(*commit);
                 }
+                let wrong = proof::check_against(&manifest, &removed, &self.proves);
+                let wrong = wrong.into_iter().filter(|_| !self.damaged);
+                self.defects.extend(wrong.map(|what| Defect {
+                    object: own.clone(),
+                    what,
+                    remedy: REPORT,
+                    commit: Some(manifest.id),
+                }));
             }
             Err(error) => self.defect(own, error.message().to_owned()),
         }
-        self.numbers.insert(manifest.commit, number);
-        self.live.insert(number, manifest);
+        self.proves.insert(number, proof::proved_by(&manifest));
+        for commit in &manifest.commits {
+            let live = Live { number, contract: manifest.contract, commit: commit.clone() };
+            self.live.insert(commit.id, live);
+            self.landed.insert(commit.id, number);
+        }
+        self.ids.insert(number, manifest.id);
+        if !manifest.commits.is_empty() {
+            self.by_number.insert(number, manifest);
+        }
         Ok(())
     }
 }

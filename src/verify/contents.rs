@@ -79,6 +79,7 @@ fn read_rows(
     }
     examined.wrong.extend(compare_claims(builder.metadata(), shape));
     let names = shape.spec.sorted_by.iter().map(String::as_str).chain([shape.spec.modified.as_str(), counted]);
+    let names = names.chain(shape.spec.commit_id.iter().map(|field| field.name().as_str()));
     let mask = match depth {
         Depth::Shallow => ProjectionMask::columns(builder.parquet_schema(), names),
         Depth::Deep => ProjectionMask::all(),
@@ -238,6 +239,7 @@ mod tests {
             rows: file.rows,
             min_modified: file.min_modified,
             max_modified: file.max_modified,
+            carried: false,
         };
         (file, entry)
     }

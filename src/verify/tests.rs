@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::*;
 use crate::land::testing::{
-    binding, checkpoints, header_batch, header_spec, new_commit, proof, stop_rows, stopped, to_stop, window, writer,
+    binding, checkpoints, header_batch, header_spec, new_commit, proof, replacing, stop_rows, stopped, to_stop, window,
+    writer,
 };
-use crate::land::{CommitOutcome, NewCommit};
-use crate::log::{CommitKind, Sha256};
+use crate::land::{CommitOutcome, NewFile, NewManifest, NewRows};
+use crate::log::{CommitKind, Sha256, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
@@ -49,8 +52,8 @@ impl FaultInjection for Refresher {
             if is_first_read {
                 let writer = writer(&self.store).await;
                 let removes = writer.view().await.state().live().keys().copied().collect();
-                let proof = Proof { rows_carried: 20, ..proof(0) };
-                let landed = NewCommit { kind: CommitKind::Refresh, removes, proof: Some(proof), ..new_commit(0, 19) };
+                let mut landed = replacing(CommitKind::Refresh, 0, 19, removes);
+                landed.walk = Some(Walk { window: window(0, 19), proof: Proof { rows_carried: 20, ..proof(0) } });
                 assert!(matches!(writer.land(landed).await, Ok(CommitOutcome::Committed(_))));
             }
             Ok(())
@@ -65,10 +68,10 @@ async fn rows_of_stops_are_those_of_their_manifest() {
         let writer = writer(&store).await;
         let intent = to_stop(window(0, 0).start(), &["CG1"]);
         let Ok(CommitOutcome::Committed(intent)) = writer.intend(intent).await else { panic!("nobody else is here") };
-        let settled = writer.settle(vec![stopped(intent.commit, "CG1")], stop_rows(row, 0)).await;
+        let settled = writer.settle(vec![stopped(intent.id, "CG1")], stop_rows(row, 0)).await;
         assert!(matches!(settled, Ok(CommitOutcome::Committed(_))));
         let verified = verified(&store).await;
-        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (2, 1));
+        assert_eq!((verified.commits, verified.rows[&Table::StopReference]), (1, 1));
         assert_eq!(verified.defects.len(), defects, "{:?}", verified.defects);
         assert!(verified.defects.iter().all(|defect| defect.what.contains("does not say that the stop of CG1")));
     }
@@ -90,12 +93,66 @@ async fn a_commit_that_is_replaced_meanwhile_is_not_called_damaged() {
     assert_eq!(after.rows[&Table::PurchaseApply], 20);
 }
 
+/// Headers whose `_commit_id` is said, or left to the encoder.
+fn rows_of(said: Option<&str>) -> NewFile {
+    let field = Arc::new(Field::new("_commit_id", DataType::Utf8, false));
+    let spec = TableSpec { commit_id: Some(Arc::clone(&field)), ..header_spec() };
+    let mut rows = header_batch(&[("A", 1, 5), ("B", 2, 6)]);
+    if let Some(said) = said {
+        let columns = [rows.columns(), &[Arc::new(StringArray::from(vec![said; 2])) as ArrayRef]].concat();
+        let fields = [&rows.schema().fields()[..], &[field]].concat();
+        rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("rows");
+    }
+    NewFile { spec: Arc::new(spec), span: None, part: None, rows: vec![rows].into() }
+}
+
+#[tokio::test]
+async fn rows_name_the_commit_that_landed_them() {
+    let mut expected = Expected::clone(&expected());
+    let field = Field::new("_commit_id", DataType::Utf8, false);
+    let fields = [&expected.headers.schema.fields()[..], &[Arc::new(field.clone())]].concat();
+    expected.headers.schema = Arc::new(Schema::new(fields));
+    expected.headers.spec = Arc::new(TableSpec { commit_id: Some(Arc::new(field)), ..header_spec() });
+    let expected = Arc::new(expected);
+    let stranger = CommitId::generate().to_string();
+    for (is_carried, said, wanted) in [
+        (false, None, None),
+        (false, Some(&*stranger), Some("not of its own")),
+        (true, None, None),
+        (true, Some(&*stranger), Some("which no earlier manifest of the log made")),
+        (true, Some("mine"), Some("which is no id of a commit")),
+    ] {
+        let store = Store::memory();
+        let writer = writer(&store).await;
+        let land = async |kind, removes, file| {
+            let mut new = replacing(kind, 0, 9, removes);
+            new.commits[0].files = vec![file];
+            new.walk = Some(Walk { window: window(0, 9), proof: proof(2) });
+            match writer.land(new).await {
+                Ok(CommitOutcome::Committed(landed)) => landed,
+                other => panic!("nobody else is here: {other:?}"),
+            }
+        };
+        let first = land(CommitKind::Sync, vec![], rows_of(said)).await;
+        if is_carried {
+            let files = first.files().cloned().collect();
+            let carried = NewFile { rows: NewRows::Carried { files, filter: None }, ..rows_of(None) };
+            land(CommitKind::Refresh, vec![first.id], carried).await;
+        }
+        let account = "acme".parse().expect("a name");
+        let found = verify_as(&store, account, Arc::clone(&expected), Depth::Shallow).await.expect("verified").defects;
+        let told: Vec<bool> = found.iter().map(|defect| wanted.is_some_and(|why| defect.what.contains(why))).collect();
+        assert_eq!(told, vec![true; usize::from(wanted.is_some())], "{is_carried} {said:?}: {found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_checkpoint_that_lies_is_found() {
     let store = Store::memory();
     let one = writer(&store).await;
     for start in [0, 10, 20, 30] {
         assert!(matches!(one.land(new_commit(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
+        one.leave_checkpoint().await;
     }
     assert_eq!(verified(&store).await.defects, []);
     let names = checkpoints(&store).await;
@@ -104,9 +161,9 @@ async fn a_checkpoint_that_lies_is_found() {
     // The very first lines of another log with the same numbers: whole, and its digest is right.
     let text = String::from_utf8(first.to_vec()).expect("UTF-8");
     let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
-    let lie = format!("{{\"format\":\"0.9\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    let lie = format!("{{\"format\":\"0.10\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
     assert_ne!(lie, text);
-    let newer = text.replacen("\"format\":\"0.9\"", "\"format\":\"2.0\"", 1);
+    let newer = text.replacen("\"format\":\"0.10\"", "\"format\":\"2.0\"", 1);
     let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
     for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
         put(&names[0], held).expect("at once").expect("put");
@@ -120,4 +177,38 @@ async fn a_checkpoint_that_lies_is_found() {
     store.delete(&Layout::new(binding().name).manifest(4)).await.expect("deleted");
     let found = verified(&store).await.defects;
     assert!(found.iter().any(|defect| defect.what.contains("is of manifest 4, which is missing")), "{found:?}");
+}
+
+#[tokio::test]
+async fn more_files_than_may_be_open_are_carried() {
+    const COMMITS: i64 = 260;
+    let store = Store::memory();
+    let writer = writer(&store).await;
+    let land = async |new: NewManifest| match writer.land(new).await {
+        Ok(CommitOutcome::Committed(landed)) => landed,
+        other => panic!("nobody else is here: {other:?}"),
+    };
+    let (mut removes, mut files) = (Vec::new(), Vec::new());
+    for nth in 0..COMMITS {
+        let mut new = replacing(CommitKind::Sync, nth * 10, nth * 10 + 9, vec![]);
+        let rows = header_batch(&[(&format!("CG{nth:03}"), nth * 10 + 1, 5)]);
+        new.commits[0].files =
+            vec![NewFile { spec: Arc::new(header_spec()), span: None, part: None, rows: vec![rows].into() }];
+        new.walk = Some(Walk { window: window(nth * 10, nth * 10 + 9), proof: proof(1) });
+        let landed = land(new).await;
+        removes.push(landed.id);
+        files.extend(landed.files().cloned());
+    }
+    let mut new = replacing(CommitKind::Compaction, 0, COMMITS * 10 - 1, removes);
+    new.walk = None;
+    new.commits[0].compacted = COMMITS.unsigned_abs();
+    new.commits[0].files = vec![NewFile {
+        spec: Arc::new(header_spec()),
+        span: None,
+        part: None,
+        rows: NewRows::Carried { files, filter: None },
+    }];
+    let landed = land(new).await;
+    assert_eq!(landed.files().map(|file| (file.rows, file.carried)).collect::<Vec<_>>(), [(260, true)]);
+    assert_eq!(verified(&store).await.defects, []);
 }

@@ -33,7 +33,7 @@ HEADER_TYPES = {
     "provider_name": "VARCHAR", "real_num": "DECIMAL(19,4)", "ref_num": "DECIMAL(19,4)", "unref_num": "DECIMAL(19,4)",
     "expected_time": "TIMESTAMP WITH TIME ZONE", "remark": "VARCHAR", "modified": "TIMESTAMP WITH TIME ZONE",
     "created": "TIMESTAMP WITH TIME ZONE", "detail_count": "INTEGER", "extra": "VARCHAR", "_edition": "VARCHAR",
-    "_extracted_at": "TIMESTAMP WITH TIME ZONE", "_run_id": "VARCHAR",
+    "_extracted_at": "TIMESTAMP WITH TIME ZONE", "_run_id": "VARCHAR", "_commit_id": "VARCHAR",
 }
 DETAIL_TYPES = {
     "rec_id": "BIGINT", "apply_id": "BIGINT", "purchase_apply_no": "VARCHAR", "apply_modified": "TIMESTAMP WITH TIME ZONE",
@@ -41,7 +41,7 @@ DETAIL_TYPES = {
     "short_name": "VARCHAR", "brand_no": "VARCHAR", "brand_name": "VARCHAR", "class_name": "VARCHAR",
     "real_num": "DECIMAL(19,4)", "ref_num": "DECIMAL(19,4)", "stockin_num": "DECIMAL(19,4)", "provider_no": "VARCHAR",
     "provider_name": "VARCHAR", "remark": "VARCHAR", "extra": "VARCHAR", "_edition": "VARCHAR",
-    "_extracted_at": "TIMESTAMP WITH TIME ZONE", "_run_id": "VARCHAR",
+    "_extracted_at": "TIMESTAMP WITH TIME ZONE", "_run_id": "VARCHAR", "_commit_id": "VARCHAR",
 }
 PARTITION_TYPES = {"account": "VARCHAR", "modified_month": "VARCHAR"}
 
@@ -144,7 +144,7 @@ class Checker:
                     self.fail("%s: %s.%s is %r, not %r" % (what, want["purchase_apply_no"], column, row[column], value))
             if row["modified_month"] != want[month_of].strftime("%Y-%m"):
                 self.fail("%s: %s lies in month %s" % (what, want["purchase_apply_no"], row["modified_month"]))
-            if row["_extracted_at"] is None or not row["_run_id"]:
+            if row["_extracted_at"] is None or not row["_run_id"] or not row["_commit_id"]:
                 self.fail("%s: %s has no lineage" % (what, want["purchase_apply_no"]))
 
 

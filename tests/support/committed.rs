@@ -73,6 +73,11 @@ fn on_disk(dir: &LakeDir) -> Lake {
     block_on(open(Store::open(&dir.text(), Access::Read).expect("a lake")))
 }
 
+/// Every row of the committed set on disk.
+pub(crate) fn held(dir: &LakeDir) -> BTreeMap<VersionKey, Row> {
+    block_on(rows(on_disk(dir).store()))
+}
+
 /// What the lake covers.
 pub(crate) fn coverage(dir: &LakeDir) -> Coverage {
     on_disk(dir).coverage().clone()
@@ -109,14 +114,19 @@ fn assert_rows<'a>(lake: &Lake, versions: impl IntoIterator<Item = &'a Version>,
     assert!(held == expected, "{about}: a row is not as the ERP held it");
 }
 
-/// On disk there is the committed set and its log, whole, and nothing else: no orphan, nothing half written, no lease.
+/// On disk there is the committed set and its log, whole, and nothing else: no orphan, nothing half written, and a
+/// lease only of a run that has ended.
 pub(crate) fn assert_nothing_left(dir: &LakeDir, about: &str) {
     let lake = on_disk(dir);
     for file in Table::ALL.into_iter().flat_map(|table| lake.files(table)) {
         let size = std::fs::metadata(&file.uri).unwrap_or_else(|error| panic!("{about}: {}: {error}", file.uri)).len();
         assert_eq!(size, file.entry.bytes, "{about}: {}", file.uri);
     }
-    assert_eq!(without_checkpoints(dir.files()), names(&lake), "{about}");
+    assert!(dir.lease_is_free(), "{about}: the lease was given back");
+    let (held, named) = (without_advisory(dir.files()), names(&lake));
+    let left: Vec<_> = held.iter().filter(|name| !named.contains(name)).collect();
+    assert!(left.is_empty(), "{about}: left over: {left:?}");
+    assert_eq!(held, named, "{about}");
 }
 
 /// The names of all objects that the log of a lake speaks for, and of its manifests.
@@ -125,15 +135,15 @@ fn names(lake: &Lake) -> Vec<String> {
     let quarantine = lake.with_quarantine().flat_map(|(_, live)| live.quarantine.clone()).map(|held| held.path);
     let raw = lake.state().live().values().flat_map(|live| live.raw.clone()).map(|raw| raw.path);
     let manifests =
-        (1..lake.state().next_number()).map(|number| format!("_manifest/account=sandbox/{number:020}.json"));
+        (1..lake.state().next_number()).map(|number| format!("_manifest/account=sandbox/{:016}/{number:020}.json", 0));
     let mut names: Vec<String> = files.chain(quarantine).chain(raw).chain(manifests).collect();
     names.sort();
     names
 }
 
-/// A long log has checkpoints, which come and go.
-fn without_checkpoints(mut names: Vec<String>) -> Vec<String> {
-    names.retain(|name| !name.contains("/_checkpoint/"));
+/// A long log has checkpoints, which come and go, and the last run has left a lease.
+fn without_advisory(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !name.contains("/_checkpoint/") && !name.starts_with("_lease/account="));
     names
 }
 
@@ -148,7 +158,7 @@ pub(crate) fn assert_whole_in<'a>(
     assert_rows(&lake, versions, about);
     assert_eq!(lake.coverage().gaps(range), [], "{about}");
     let held = block_on(store.list("")).expect("a listing");
-    let held = without_checkpoints(held.into_iter().map(|object| object.path).collect());
+    let held = without_advisory(held.into_iter().map(|object| object.path).collect());
     assert_eq!(held, names(&lake), "{about}");
 }
 

@@ -1,14 +1,16 @@
 //! A small store that speaks S3, in memory, inside the test process, and does on demand what stores in the field do:
 //! listings that break off, repeat themselves or are none, refusals with any code, answers that never come. It holds
-//! keys of any shape and checks no signatures.
+//! keys of any shape and checks no signatures. It can be as Alibaba OSS is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::body::Bytes;
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
+use super::creates::Creates;
 use super::loopback::Loopback;
 
 pub(crate) const KEY_ID: &str = "AKIDOFTHEFAKE";
@@ -107,6 +109,7 @@ struct State {
     objects: BTreeMap<Vec<u8>, Bytes>,
     uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     begun: usize,
+    creates: Creates,
     lists: Lists,
     page_names: usize,
     hook: Option<Hook>,
@@ -121,11 +124,19 @@ pub(crate) struct FakeS3 {
 
 impl FakeS3 {
     pub(crate) fn start() -> Self {
-        let state = Arc::new(Mutex::new(State { page_names: 1_000, ..State::default() }));
+        Self::start_as(Creates::LikeS3)
+    }
+
+    pub(crate) fn start_as(creates: Creates) -> Self {
+        let state = Arc::new(Mutex::new(State { creates, page_names: 1_000, ..State::default() }));
         let shared = Arc::clone(&state);
         let server = Loopback::serve(1, move |request| {
             let state = Arc::clone(&shared);
-            async move { Ok(answer(state, request).await?) }
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = s3s::Body::from(body).store_all_limited(1 << 30).await.unwrap_or_default();
+                Ok(answer(state, parts, body).await?)
+            }
         });
         Self { server, state }
     }
@@ -144,7 +155,14 @@ impl FakeS3 {
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(lock(&self.state).creates.setting())
+        .collect()
+    }
+
+    /// Answers a request that has not come over the network.
+    pub(crate) fn answer(&self, parts: Parts, body: Bytes) -> impl Future<Output = Answered> + Send + use<> {
+        answer(Arc::clone(&self.state), parts, body)
     }
 
     /// Lists so from now on, with so many names a page.
@@ -174,6 +192,14 @@ impl FakeS3 {
         lock(&self.state).objects.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 
+    /// Holds nothing, and has had no requests.
+    pub(crate) fn clear(&self) {
+        let mut state = lock(&self.state);
+        state.objects.clear();
+        state.uploads.clear();
+        state.requests.clear();
+    }
+
     /// The requests since this was called last: method, path and query.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.state).requests)
@@ -184,16 +210,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("no panic")
 }
 
-type Answered = Result<Response<s3s::Body>, std::convert::Infallible>;
+pub(crate) type Answered = Result<Response<s3s::Body>, std::convert::Infallible>;
 
-async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answered {
-    let (parts, body) = request.into_parts();
-    let body = s3s::Body::from(body).store_all_limited(1 << 30).await.unwrap_or_default();
+async fn answer(state: Arc<Mutex<State>>, parts: Parts, body: Bytes) -> Answered {
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let path = decoded(parts.uri.path());
     let key = path.strip_prefix(format!("/{BUCKET}/").as_bytes()).unwrap_or_default().to_vec();
-    let is_conditional = parts.headers.contains_key("if-none-match");
+    let (creates, only_new) = {
+        let creates = lock(&state).creates;
+        (creates, creates.only_new(&parts.headers))
+    };
     let reply = {
         let mut state = lock(&state);
         state.requests.push(format!("{} {}", parts.method, parts.uri));
@@ -201,7 +228,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answere
             method: &parts.method,
             key: &String::from_utf8_lossy(&key),
             is_listing: key.is_empty() && parts.method == Method::GET,
-            is_conditional,
+            is_conditional: only_new != Ok(false),
         };
         state.hook.take().and_then(|mut hook| {
             let reply = hook(&asked);
@@ -209,8 +236,11 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answere
             reply
         })
     };
-    let is_conditional = match reply {
-        None => is_conditional,
+    let only_new = match reply {
+        None => match only_new {
+            Ok(only_new) => only_new,
+            Err((status, code, message)) => return Ok(refusal(status, code, message)),
+        },
         Some(Reply::IgnoreCondition) => false,
         Some(Reply::Refuse(status, code, message)) => return Ok(refusal(status, code, message)),
         Some(Reply::Pretend) => return Ok(said(200, "")),
@@ -219,7 +249,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answere
     let mut state = lock(&state);
     Ok(match (&parts.method, query.get("uploadId")) {
         (&Method::GET, _) if key.is_empty() => listing(&mut state, &query),
-        (&Method::GET | &Method::HEAD, _) => read(&state, &key, &parts.method),
+        (&Method::GET | &Method::HEAD, _) => read(&state, &key, &parts),
         (&Method::POST, None) => {
             state.begun += 1;
             let id = format!("u{}", state.begun);
@@ -247,8 +277,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answere
                 }
             }
         }
-        (&Method::PUT, None) if is_conditional && state.objects.contains_key(&key) => {
-            refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+        (&Method::PUT, None) if only_new && state.objects.contains_key(&key) => {
+            let (status, code, message) = creates.taken();
+            refusal(status, code, message)
         }
         (&Method::PUT, None) => {
             state.objects.insert(key, body);
@@ -266,16 +297,29 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Answere
     })
 }
 
-fn read(state: &State, key: &[u8], method: &Method) -> Response<s3s::Body> {
+fn read(state: &State, key: &[u8], asked: &Parts) -> Response<s3s::Body> {
     let Some(body) = state.objects.get(key) else {
         return refusal(404, "NoSuchKey", "The specified key does not exist.");
     };
-    let mut response = said(200, "");
-    let length = body.len();
-    if *method == Method::GET {
-        *response.body_mut() = s3s::Body::from(body.clone());
+    let range = asked.headers.get("range").map(|range| range.to_str().expect("text"));
+    let part = range.map(|range| {
+        let (start, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).expect("a range");
+        let [start, last] = [start, last].map(|text| text.parse::<usize>().expect("a number"));
+        start..body.len().min(last + 1)
+    });
+    if part.as_ref().is_some_and(|part| part.start >= part.end) {
+        return refusal(416, "InvalidRange", "The requested range is not satisfiable");
     }
-    response.headers_mut().insert("content-length", length.into());
+    let mut response = said(if part.is_some() { 206 } else { 200 }, "");
+    let shown = part.clone().unwrap_or(0..body.len());
+    response.headers_mut().insert("content-length", shown.len().into());
+    if let Some(part) = part {
+        let range = format!("bytes {}-{}/{}", part.start, part.end - 1, body.len());
+        response.headers_mut().insert("content-range", range.parse().expect("a value"));
+    }
+    if asked.method == Method::GET {
+        *response.body_mut() = s3s::Body::from(body.slice(shown));
+    }
     response
 }
 

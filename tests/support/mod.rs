@@ -3,6 +3,7 @@
 #[cfg(unix)]
 pub(crate) mod campaign;
 pub(crate) mod committed;
+pub(crate) mod creates;
 pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;
@@ -92,17 +93,60 @@ impl LakeDir {
         found
     }
 
+    /// Whether no run is at work: none has ever been, or the last one has ended.
+    pub(crate) fn lease_is_free(&self) -> bool {
+        let names = self.files();
+        let leases = names.iter().filter(|name| name.starts_with("_lease/account="));
+        let read = |name| std::fs::read(self.path().join(name)).expect("a lease");
+        leases.map(read).all(|lease| serde_json::from_slice::<Value>(&lease).is_ok_and(|lease| lease["ended"] == true))
+    }
+
+    /// As if the last run had died: what it has left is not known, and the next one looks for it.
+    pub(crate) fn forget_the_end(&self) {
+        std::fs::remove_dir_all(self.path().join("_lease")).expect("a lease");
+    }
+
     /// Whether nothing was committed but the start that a run was told.
     pub(crate) fn holds_no_more_than_a_start(&self) -> bool {
         self.manifests().iter().all(|manifest| manifest["kind"] == "start")
     }
 
-    /// The manifests of all accounts, in order.
-    pub(crate) fn manifests(&self) -> Vec<Value> {
+    /// The manifests of all accounts, in order, as they are.
+    pub(crate) fn whole_manifests(&self) -> Vec<Value> {
         let is_manifest = |name: &&String| name.starts_with("_manifest/") && !name.contains("/_checkpoint/");
         let read = |name: &String| std::fs::read(self.path().join(name)).expect("a manifest");
         self.files().iter().filter(is_manifest).map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
     }
+
+    /// The same, each with what its first commit says, its kind and its proof beside its own fields, and with the files
+    /// of all its commits.
+    pub(crate) fn manifests(&self) -> Vec<Value> {
+        self.whole_manifests().into_iter().map(flattened).collect()
+    }
+}
+
+fn flattened(mut manifest: Value) -> Value {
+    let commits = manifest["commits"].as_array().cloned().unwrap_or_default();
+    let kind = match commits.first() {
+        Some(first) => first["kind"].clone(),
+        None if manifest.get("intent").is_some() => "stop_intent".into(),
+        None if manifest["fences"].as_array().is_some_and(|fences| !fences.is_empty()) => "fence".into(),
+        None => "start".into(),
+    };
+    let all = |field: &str| -> Vec<Value> {
+        commits.iter().filter_map(|commit| commit[field].as_array()).flatten().cloned().collect()
+    };
+    manifest["kind"] = kind;
+    manifest["commit"] = manifest["id"].clone();
+    manifest["proof"] = manifest["walk"]["proof"].clone();
+    manifest["window"] = commits.first().map(|first| first["window"].clone()).unwrap_or_default();
+    manifest["files"] = all("files").into();
+    manifest["quarantine"] = all("quarantine").first().cloned().unwrap_or_default();
+    manifest["raw"] = all("raw").first().cloned().unwrap_or_default();
+    if !all("results").is_empty() {
+        manifest["results"] = all("results").into();
+    }
+    manifest
 }
 
 /// Copies every file below a folder.

@@ -1,20 +1,22 @@
 //! A real S3 server inside the test process, on a loopback port of its own: it checks signatures and keeps objects in a
 //! temporary folder. A hook may break any request before or after its effect.
 //!
-//! The server beneath checks a condition and writes in two steps, so conditional writes are let in one at a time.
+//! The server beneath checks a condition and writes in two steps, so conditional writes are let in one at a time. As
+//! Alibaba OSS, which it can be, it takes the header of OSS for the condition that the server beneath knows.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
+use super::creates::Creates;
 use super::loopback::Loopback;
 
 pub(crate) const KEY_ID: &str = "AKIDEXAMPLEOFTESTS";
@@ -76,6 +78,7 @@ type Hook = Box<dyn FnMut(&Asked<'_>) -> Option<Fault> + Send>;
 
 struct Shared {
     service: S3Service,
+    creates: Creates,
     conditional: tokio::sync::Mutex<()>,
     hook: Mutex<Option<Hook>>,
     requests: AtomicU32,
@@ -91,11 +94,16 @@ pub(crate) struct S3Server {
 
 impl S3Server {
     pub(crate) fn start() -> Self {
+        Self::start_as(Creates::LikeS3)
+    }
+
+    pub(crate) fn start_as(creates: Creates) -> Self {
         let root = TempDir::new().expect("a temporary folder");
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root.path()).expect("a file system"));
         builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
         let shared = Arc::new(Shared {
             service: builder.build(),
+            creates,
             conditional: tokio::sync::Mutex::default(),
             hook: Mutex::default(),
             requests: AtomicU32::new(0),
@@ -137,7 +145,9 @@ impl S3Server {
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(self.shared.creates.setting())
+        .collect()
     }
 
     /// Asks `hook` about every request from now on.
@@ -171,14 +181,22 @@ impl std::error::Error for Cut {}
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<s3s::Body>, Cut> {
     shared.requests.fetch_add(1, Ordering::SeqCst);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     // Taken in whole, so that it outlives its client.
     let bytes = s3s::Body::from(body).store_all_limited(1 << 30).await.map_err(|_| Cut)?;
-    let is_conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
+    let only_new = shared.creates.only_new(&parts.headers);
+    let is_conditional = only_new != Ok(false) || parts.headers.contains_key(IF_MATCH);
     let asked = Asked { method: &parts.method, path: parts.uri.path(), is_conditional };
     let fault = shared.hook.lock().expect("no panic").as_mut().and_then(|hook| hook(&asked));
     if let (Some(Fault::IgnoreCondition), true) = (&fault, is_conditional) {
         let _ = std::fs::remove_file(shared.root.path().join(decoded(parts.uri.path().trim_start_matches('/'))));
+    }
+    if only_new == Ok(true) {
+        // A header that is not signed, beside those that are.
+        parts.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    }
+    if let (None, Err((status, code, message))) = (&fault, only_new) {
+        return Ok(refusal_with(status, code, message));
     }
     let effect = apply(Arc::clone(&shared), Request::from_parts(parts, bytes), is_conditional);
     match fault {
@@ -212,7 +230,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 
 async fn apply(shared: Arc<Shared>, request: Request<Bytes>, is_conditional: bool) -> Result<Response<s3s::Body>, Cut> {
     let _one_at_a_time = if is_conditional { Some(shared.conditional.lock().await) } else { None };
-    shared.service.call(request.map(s3s::Body::from)).await.map_err(|_| Cut)
+    let response = shared.service.call(request.map(s3s::Body::from)).await.map_err(|_| Cut)?;
+    if is_conditional && response.status() == StatusCode::PRECONDITION_FAILED {
+        let (status, code, message) = shared.creates.taken();
+        return Ok(refusal_with(status, code, message));
+    }
+    Ok(response)
 }
 
 /// A path without its percent signs.

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use super::super::render;
 use super::super::talk::error_json;
 use crate::config::{AccountSettings, StopTerms};
-use crate::log::Stops;
 use crate::pipeline::Known;
-use crate::stop::{Numbers, Planned, StopPlan};
+use crate::stop::{EarlierStops, Numbers, Planned, StopPlan};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::plural;
 
@@ -20,7 +19,7 @@ pub(super) struct Preview<'a> {
     pub(super) account: &'a AccountSettings,
     pub(super) numbers: &'a Numbers,
     pub(super) known: &'a BTreeMap<String, Vec<Known>>,
-    pub(super) stops: &'a Stops,
+    pub(super) earlier: &'a EarlierStops,
     pub(super) plan: &'a StopPlan,
     pub(super) terms: StopTerms,
     /// Whether what the lake does not know as partly referenced is refused beforehand.
@@ -66,8 +65,8 @@ impl Preview<'_> {
         let in_lake = known.next();
         json!({
             "purchase_apply_no": number, "planned": planned.name(), "in_lake": in_lake, "share_its_number": known.collect::<Vec<_>>(),
-            "pending_since": self.stops.pending().get(number).map(|held| held.requested_at),
-            "stopped_at": self.stops.stopped().get(number).map(|held| held.requested_at),
+            "pending_since": self.earlier.pending.get(number).map(|held| held.requested_at),
+            "stopped_at": self.earlier.stopped.get(number).map(|held| held.requested_at),
         })
     }
 

@@ -16,7 +16,7 @@ use crate::land::testing::{
 };
 use crate::land::{CommitOutcome, Writer};
 use crate::log::layout::Table;
-use crate::log::manifest::CommitKind;
+use crate::log::manifest::{CommitKind, Walk};
 use crate::log::read;
 use crate::log::stop_ledger::{StopEvidence, StopOutcome, StopResult};
 use crate::parquet::EncodedFile;
@@ -38,17 +38,19 @@ async fn land(writer: &Writer, start: i64, end: i64) {
     });
     let kind = if touched.is_empty() { CommitKind::Sync } else { CommitKind::Refresh };
     let removes = touched.into_iter().map(|(commit, _)| commit).collect();
-    let mut staged = writer.begin(kind, Some(all), removes);
+    let walk = Some(Walk { window: all, proof: proof(1) });
+    let mut staged = writer.begin(kind, Some(all), removes).await.proved_by(walk);
     let bytes = Bytes::from(format!("rows of {all}"));
     let (sha256, min_modified, max_modified) = (Sha256::of(&bytes), all.start(), all.end());
     let file = EncodedFile { sha256, bytes, rows: 1, min_modified, max_modified, sum: None };
     writer.write_encoded(&mut staged, Table::PurchaseApply, file).await.expect("written");
-    commit(writer.commit(staged, Some(proof(1))).await);
+    commit(writer.commit(staged).await);
+    writer.leave_checkpoint().await;
 }
 
 fn commit(outcome: Result<CommitOutcome>) -> CommitId {
     match outcome.expect("an answer") {
-        CommitOutcome::Committed(committed) => committed.commit,
+        CommitOutcome::Committed(committed) => committed.id,
         CommitOutcome::Dropped(refusal) => panic!("dropped: {refusal}"),
     }
 }
@@ -74,9 +76,10 @@ async fn stop_or_settle(writer: &Writer, number: String) {
     let bytes = Bytes::from_static(b"stops");
     let rows = results.len() as u64;
     let file = EncodedFile { sha256: Sha256::of(&bytes), bytes, rows, min_modified: at, max_modified: at, sum: None };
-    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).settling(results);
+    let mut staged = writer.begin(CommitKind::StopResult, None, vec![]).await.settling(results);
     writer.write_encoded(&mut staged, Table::StopReference, file).await.expect("written");
-    commit(writer.commit(staged, None).await);
+    commit(writer.commit(staged).await);
+    writer.leave_checkpoint().await;
 }
 
 /// A log of some random commits of every kind.
@@ -88,8 +91,8 @@ async fn random_log(rng: &mut StdRng, writers: Writers) -> Store {
         for _ in 0..rng.random_range(0..8) {
             match rng.random_range(0..10) {
                 0 => {
-                    let fence = writer.begin(CommitKind::Fence, None, vec![]).fencing(vec![CommitId::generate()]);
-                    commit(writer.commit(fence, None).await);
+                    let fence = writer.stage(vec![]).await.fencing(vec![CommitId::generate()]);
+                    commit(writer.commit(fence).await);
                 }
                 1 | 2 => stop_or_settle(&writer, format!("CG{}", rng.random_range(0..3))).await,
                 3 => drop(writer.sweep().await.expect("swept")),
@@ -233,26 +236,44 @@ impl FaultInjection for Counted {
 #[tokio::test]
 async fn a_long_log_is_opened_by_a_few_objects() {
     let store = Store::memory();
-    let long = writer(&store).await.with_checkpoints_every(EVERY);
     let mut most = 0;
-    for n in 0..1_049 {
-        let staged = long.begin(CommitKind::Sync, Some(window(n * 10, n * 10 + 9)), vec![]);
-        commit(long.commit(staged, Some(proof(0))).await);
-        if n % 7 == 0 || n == 1_048 {
-            let counted = Arc::new(Counted::default());
-            let opened =
-                read::open(&store.with_fail_points(FailPoints::new(Arc::clone(&counted) as _)), &layout()).await;
-            assert_eq!(opened.expect("opened").state.next_number(), n.unsigned_abs() + 2);
-            assert_eq!(counted.lists.load(Ordering::Relaxed), 1);
-            most = most.max(counted.gets.load(Ordering::Relaxed));
+    // Each run adds one manifest; some die before their end.
+    for n in 0..400_i64 {
+        let one = try_writer(&store).await.expect("opened").with_checkpoints_every(WORTH_A_CHECKPOINT);
+        let window = window(n * 10, n * 10 + 9);
+        let staged = one.begin(CommitKind::Sync, Some(window), vec![]).await;
+        commit(one.commit(staged.proved_by(Some(Walk { window, proof: proof(0) }))).await);
+        if n % 3 != 0 {
+            one.leave_checkpoint().await;
         }
+        let counted = Arc::new(Counted::default());
+        let opened = read::open(&store.with_fail_points(FailPoints::new(Arc::clone(&counted) as _)), &layout()).await;
+        assert_eq!(opened.expect("opened").state.next_number(), n.unsigned_abs() + 2);
+        // Of checkpoints, of the folders, of the one of manifests, and of checkpoints again.
+        assert!(counted.lists.load(Ordering::Relaxed) <= 4);
+        most = most.max(counted.gets.load(Ordering::Relaxed));
     }
-    assert_eq!(
-        most,
-        2 + EVERY - 1 + 1,
-        "the checkpoint, its manifest, those after it, and the one that must not be there"
-    );
-    assert_eq!(long.view().await.state(), &state_of_every_manifest(&store).await);
+    // The checkpoint, its manifest, those after it, and the one that must not be there.
+    assert_eq!(most, 1 + WORTH_A_CHECKPOINT + 1, "runs that died left one manifest more");
+    let one = writer(&store).await;
+    assert_eq!(one.view().await.state(), &state_of_every_manifest(&store).await);
+}
+
+#[tokio::test]
+async fn runs_that_always_die_leave_no_long_log() {
+    let store = Store::memory();
+    for n in 0..120 {
+        let one = try_writer(&store).await.expect("opened").with_checkpoints_every(u64::MAX);
+        if checkpoints(&store).await.is_empty() {
+            // It dies before it adds anything, but comes as far as its beginning.
+            one.leave_checkpoint().await;
+        }
+        let window = window(n * 10, n * 10 + 9);
+        let staged = one.begin(CommitKind::Sync, Some(window), vec![]).await;
+        commit(one.commit(staged.proved_by(Some(Walk { window, proof: proof(0) }))).await);
+    }
+    let first = ListedCheckpoint::of(layout().parse(&checkpoints(&store).await[0])).expect("ours");
+    assert_eq!(first.number, READ_WORTH_A_CHECKPOINT);
 }
 
 #[tokio::test]
@@ -271,14 +292,15 @@ async fn a_writer_makes_the_next_checkpoint_though_another_process_made_the_last
 }
 
 #[tokio::test]
-async fn what_is_missing_before_a_checkpoint_is_missed() {
+async fn what_is_missing_before_a_checkpoint_is_missed_by_who_looks_at_the_whole_log() {
     let store = Store::memory();
     let one = writer(&store).await;
     for n in 0..4 {
         land(&one, n * 10, n * 10).await;
     }
     store.delete(&layout().manifest(2)).await.expect("deleted");
-    let error = read::open(&store, &layout()).await.err().expect("a defect");
+    assert!(read::open(&store, &layout()).await.expect("opened").checkpoint > 0);
+    let error = read::check_whole(&store, &layout()).await.expect_err("a defect");
     assert_eq!(error.kind(), ErrorKind::Defect);
     assert!(error.to_string().contains("00000000000000000002.json"), "{error}");
 }
@@ -288,17 +310,23 @@ async fn a_fork_before_a_checkpoint_is_seen_and_its_other_side_is_believed_once_
     let store = Store::memory().written_by(Writers::Single);
     let one = try_writer(&store).await.expect("opened");
     land(&one, 0, 9).await;
-    let ours = everything(&store).await.pop().expect("a file");
-    assert!(ours.starts_with("purchase_apply"));
-    let first = everything(&store).await.remove(0);
+    let manifests = async || {
+        let names = everything(&store).await.into_iter();
+        names.filter(|path| path.starts_with("_manifest")).collect::<Vec<_>>()
+    };
+    let first = manifests().await.remove(0);
     land(&one, 10, 19).await;
     let [checkpoint] = &checkpoints(&store).await[..] else { panic!("one after two commits") };
-    // What another writer put at the same time arrives late, under a number before the checkpoint and under its own.
+    // What another writer put at the same time arrives late: under the number of the checkpoint it is seen when the log
+    // is opened, under one before it by the next sweep.
     for number in [1, 2] {
         let other = layout().sole_manifest(number, CommitId::generate());
         let text = store.get(&first).await.expect("an answer").expect("a manifest");
         store.put(&other, text, "_staging/x").await.expect("put");
-        let error = read::open(&store, &layout()).await.err().expect("a fork");
+        let error = match number {
+            1 => try_writer(&store).await.expect("opened").sweep().await.expect_err("a fork"),
+            _ => read::open(&store, &layout()).await.err().expect("a fork"),
+        };
         assert_eq!(error.kind(), ErrorKind::Conflict, "{number}");
         store.delete(&other).await.expect("deleted");
     }
@@ -334,11 +362,11 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
     let newer = with_body(&bytes, |body| body["more"] = json!(1));
     assert_eq!(from_bytes(&layout(), held, &newer).expect("read"), state_of_every_manifest(&store).await);
     let (_, body) = parts(&bytes);
-    let id = body["last"]["commit"].as_str().expect("an id").to_owned();
+    let id = body["last"]["id"].as_str().expect("an id").to_owned();
     let live = |body: &mut Value, change: fn(&mut Value)| change(&mut body["live"][&id]);
     let lies: [(Lie<'_>, &str); 9] = [
         (&|body| body["log_format"] = json!("2.0"), "of a log of format 2.0"),
-        (&|body| live(body, |held| held["number"] = json!(1)), "does not know the commit"),
+        (&|body| live(body, |held| held["number"] = json!(9)), "manifests after the one"),
         (&|body| live(body, |held| held["files"][0]["path"] = json!("_manifest/account=acme/x")), "no file of"),
         (&|body| body["live"][&id]["files"][0]["path"] = json!(format!("_staging/account=acme/{id}-1")), "no file of"),
         (&|body| live(body, |held| held["window"]["start"] = json!("1970-01-01T08:00:00+08:00")), "overlap"),
@@ -350,7 +378,7 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
             &|body| live(body, |held| drop(held.as_object_mut().map(|held| held.remove("window")))),
             "missing field `window`",
         ),
-        (&|body| body["fenced"] = json!([id]), "live and not live"),
+        (&|body| body["dead"][&id] = json!({"number": 1, "is_fenced": true}), "live and not live"),
         (&|body| body["account"]["name"] = json!("other"), "no file of"),
     ];
     for (lie, why) in lies {
@@ -358,8 +386,8 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
         assert!(told.contains(why), "{told}: {why}");
     }
     for (broken, why) in [
-        (with_head(&bytes, "format", json!("1.0")), "this program reads 0.9"),
-        (with_head(&bytes, "format", json!("0.10")), "this program reads 0.9"),
+        (with_head(&bytes, "format", json!("1.0")), "this program reads 0.10"),
+        (with_head(&bytes, "format", json!("0.9")), "this program reads 0.10"),
         (bytes[..bytes.len() - 1].to_vec(), "cut short"),
         (with_head(&bytes, "sha256", json!(Sha256::of(b"x"))), "bytes were changed"),
         (b"{}".to_vec(), "one line"),

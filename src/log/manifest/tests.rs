@@ -30,9 +30,11 @@ fn a_manifest_survives_and_fits_its_schema() {
 fn our_version_is_strict() {
     for (pointer, value) in [
         ("", json!("more")),
-        ("/window", json!("more")),
-        ("/files/0", json!("more")),
-        ("/proof", json!(0)),
+        ("/walk", json!("more")),
+        ("/commits/0", json!("more")),
+        ("/commits/0/window", json!("more")),
+        ("/commits/0/files/0", json!("more")),
+        ("/walk/proof", json!(0)),
         ("/account", json!("more")),
     ] {
         let mut odd = sample();
@@ -41,36 +43,44 @@ fn our_version_is_strict() {
         assert!(!schema_accepts(&odd), "{pointer}");
     }
     for (pointer, value) in [
-        ("/kind", json!("other")),
-        ("/kind", json!("dance")),
+        ("/commits/0/kind", json!("other")),
+        ("/commits/0/kind", json!("dance")),
+        ("/commits/0/kind", json!("start")),
+        ("/commits/0/kind", json!("compaction")),
+        ("/commits/0/kind", json!("expire")),
+        ("/commits/0/kind", json!("stop_result")),
         ("/created_at", json!("2026-10-01T00:00:00Z")),
         ("/created_at", json!("2026-10-01T00:00:00.5+08:00")),
         ("/format", json!("1.00")),
         ("/number", json!(3)),
-        ("/commit", json!("x")),
-        ("/files/0/rows", json!(0)),
-        ("/files/0/rows", json!(-1)),
-        ("/files/0/rows", json!(1.5)),
-        ("/files/0/path", json!("purchase_apply/account=acme/x.parquet")),
-        ("/files/0/path", json!("../../etc/passwd")),
-        ("/files/0/table", json!("purchase_apply_detail")),
-        ("/files/0/sha256", json!("abc")),
-        ("/files/0/max_modified", json!("2026-10-20T00:00:00+08:00")),
-        ("/quarantine/path", json!("_quarantine/account=acme/x.jsonl")),
-        ("/window", Value::Null),
-        ("/proof", Value::Null),
+        ("/id", json!("x")),
+        ("/id", json!("01928000-0000-7000-8000-000000000001")),
+        ("/commits/0/id", json!("01928000-0000-7000-8000-000000000001")),
+        ("/commits", json!([])),
+        ("/commits/0/files/0/rows", json!(0)),
+        ("/commits/0/files/0/rows", json!(-1)),
+        ("/commits/0/files/0/rows", json!(1.5)),
+        ("/commits/0/files/0/path", json!("purchase_apply/account=acme/x.parquet")),
+        ("/commits/0/files/0/path", json!("../../etc/passwd")),
+        ("/commits/0/files/0/table", json!("purchase_apply_detail")),
+        ("/commits/0/files/0/sha256", json!("abc")),
+        ("/commits/0/files/0/max_modified", json!("2026-10-20T00:00:00+08:00")),
+        ("/commits/0/quarantine/0/path", json!("_quarantine/account=acme/x.jsonl")),
+        ("/commits/0/window", Value::Null),
+        ("/walk", Value::Null),
+        ("/fences", json!(["01928000-0000-7000-8000-000000000001"])),
     ] {
         let mut odd = sample();
         *odd.pointer_mut(pointer).expect("a field") = value.clone();
         assert_eq!(read(&odd).expect_err("a wrong value").kind(), ErrorKind::Defect, "{pointer} {value}");
     }
     let mut reversed = sample();
-    reversed["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
+    reversed["commits"][0]["window"]["end"] = json!("1960-01-01T00:00:00+08:00");
     let error = read(&reversed).expect_err("a window that ends before it starts");
     assert_eq!(error.kind(), ErrorKind::Defect);
     assert!(error.to_string().contains("a window that ends before it starts"), "{error}");
     let mut without = sample();
-    without.as_object_mut().expect("an object").remove("window");
+    without["commits"][0].as_object_mut().expect("an object").remove("window");
     assert_eq!(read(&without).expect_err("a field that is missing").kind(), ErrorKind::Defect);
 }
 
@@ -79,11 +89,11 @@ fn a_newer_minor_version_is_read_and_a_newer_major_is_not() {
     let mut newer = sample();
     newer["format"] = json!("1.9");
     newer["contract"] = json!("1.3");
-    newer["window"]["more"] = json!(1);
+    newer["walk"]["window"]["more"] = json!(1);
     newer["more"] = json!({ "x": 1 });
-    newer["kind"] = json!("dance");
+    newer["commits"][0]["kind"] = json!("dance");
     let manifest = read_by((1, 0), &newer).expect("read");
-    assert_eq!((manifest.format.minor, manifest.kind), (9, CommitKind::Other));
+    assert_eq!((manifest.format.minor, manifest.kind()), (9, CommitKind::Other));
     newer["contract"] = json!("2.0");
     assert_eq!(read_by((1, 0), &newer).expect_err("refused").kind(), ErrorKind::Lake);
     newer["format"] = json!("2.0");
@@ -94,10 +104,10 @@ fn a_newer_minor_version_is_read_and_a_newer_major_is_not() {
 
 #[test]
 fn before_1_0_a_program_reads_its_own_version_alone() {
-    assert_eq!(FormatVersion::LAKE.to_string(), "0.9");
+    assert_eq!(FormatVersion::LAKE.to_string(), "0.10");
     for (field, other) in ["format", "contract"]
         .into_iter()
-        .flat_map(|field| ["0.8", "0.10", "1.0", "1.9", "2.0"].map(|other| (field, other)))
+        .flat_map(|field| ["0.9", "0.11", "1.0", "1.9", "2.0"].map(|other| (field, other)))
     {
         let mut odd = sample();
         odd[field] = json!(other);
@@ -105,7 +115,7 @@ fn before_1_0_a_program_reads_its_own_version_alone() {
         assert_eq!(error.kind(), ErrorKind::Lake, "{field} {other}");
         assert!(error.to_string().contains(other) && error.to_string().contains("_manifest/x"), "{error}");
         let hint = error.hint_text().expect("a hint");
-        assert!(hint.contains("0.9") && hint.contains("wdt-lake sync") && hint.contains("replay"), "{hint}");
+        assert!(hint.contains("0.10") && hint.contains("wdt-lake sync") && hint.contains("replay"), "{hint}");
     }
     let version = |major, minor| FormatVersion { major, minor };
     assert!(version(1, 0).reads(version(1, 7)) && version(1, 7).reads(version(1, 0)));
@@ -169,19 +179,21 @@ fn hostile(ours: &str, commit: CommitId) -> Vec<String> {
 fn names_of_objects_are_those_of_the_account_and_commit_in_every_version() {
     let manifest = sample_manifest();
     let layout = Layout::new(manifest.account.name.clone());
-    let raw = json!({"path": layout.raw(manifest.commit), "bytes": 1, "sha256": Sha256::of(b""), "answers": 1});
     let mut whole: Value = serde_json::from_slice(&manifest.to_bytes().expect("valid")).expect("json");
-    whole["raw"] = raw;
+    let window = whole["walk"]["window"].clone();
+    let (path, sha256) = (layout.raw(manifest.id), Sha256::of(b""));
+    whole["commits"][0]["raw"] =
+        json!([{"path": path, "bytes": 1, "sha256": sha256, "responses": 1, "window": window}]);
     read(&whole).expect("valid");
     // Right in themselves, and each in the place of another.
-    let ours: Vec<String> = ["/files/0/path", "/quarantine/path", "/raw/path"]
-        .map(|at| whole.pointer(at).and_then(Value::as_str).expect("a name").to_owned())
-        .to_vec();
+    const NAMES: [&str; 3] = ["/commits/0/files/0/path", "/commits/0/quarantine/0/path", "/commits/0/raw/0/path"];
+    let ours: Vec<String> =
+        NAMES.map(|at| whole.pointer(at).and_then(Value::as_str).expect("a name").to_owned()).to_vec();
     let swapped = [&ours[1..], &ours[..2]].concat();
-    for pointer in ["/files/0/path", "/quarantine/path", "/raw/path"] {
+    for pointer in NAMES {
         let own = whole.pointer(pointer).and_then(Value::as_str).expect("a name").to_owned();
-        for name in hostile(&own, manifest.commit).into_iter().chain(swapped.clone()).filter(|name| *name != own) {
-            for (version, format) in [((0, 9), "0.9"), ((1, 0), "1.0"), ((1, 0), "1.4")] {
+        for name in hostile(&own, manifest.id).into_iter().chain(swapped.clone()).filter(|name| *name != own) {
+            for (version, format) in [((0, 10), "0.10"), ((1, 0), "1.0"), ((1, 0), "1.4")] {
                 let mut odd = whole.clone();
                 (odd["format"], odd["contract"]) = (json!(format), json!(format));
                 *odd.pointer_mut(pointer).expect("a name") = json!(name);
@@ -192,7 +204,7 @@ fn names_of_objects_are_those_of_the_account_and_commit_in_every_version() {
         }
     }
     let mut twice = whole.clone();
-    let file = twice["files"][0].clone();
-    twice["files"].as_array_mut().expect("files").push(file);
+    let file = twice["commits"][0]["files"][0].clone();
+    twice["commits"][0]["files"].as_array_mut().expect("files").push(file);
     assert!(read(&twice).expect_err("refused").to_string().contains("twice"));
 }

@@ -2,15 +2,16 @@
 //! written.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LastCommit, LiveCommit, LogState, Standing};
+use super::standing::DeadId;
+use super::{LastManifest, LiveCommit, LogState, foreign_ids};
 use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::log::layout::Layout;
-use crate::log::manifest::{Binding, Previous, check_names};
+use crate::log::manifest::{Binding, Commit, Previous, check_names};
 use crate::log::stop_ledger::Stops;
 use crate::time::BeijingTime;
 
@@ -22,24 +23,16 @@ pub(crate) struct CheckpointState<'a> {
     pub(crate) newest: Previous,
     /// The highest version of its manifests.
     log_format: FormatVersion,
-    pub(crate) last: Cow<'a, LastCommit>,
+    pub(crate) last: Cow<'a, LastManifest>,
     wanted_from: Option<BeijingTime>,
     live: Cow<'a, BTreeMap<CommitId, LiveCommit>>,
-    removed: Vec<CommitId>,
-    fenced: Vec<CommitId>,
-    #[serde(rename = "unsettled_stops")]
+    dead: Cow<'a, BTreeMap<CommitId, DeadId>>,
     stops: Cow<'a, Stops>,
 }
 
 impl<'a> CheckpointState<'a> {
     /// The state of `state`; none while the log is empty. The same state always gives the same snapshot.
     pub(crate) fn of(state: &'a LogState) -> Option<Self> {
-        let with = |standing| {
-            let mut ids: Vec<CommitId> =
-                state.standing.iter().filter(|(_, held)| **held == standing).map(|(commit, _)| *commit).collect();
-            ids.sort_unstable();
-            ids
-        };
         Some(Self {
             account: Cow::Borrowed(state.binding.as_ref()?),
             newest: state.newest?,
@@ -47,8 +40,7 @@ impl<'a> CheckpointState<'a> {
             last: Cow::Borrowed(state.last.as_ref()?),
             wanted_from: state.wanted_from,
             live: Cow::Borrowed(&state.live),
-            removed: with(Standing::Removed),
-            fenced: with(Standing::Fenced),
+            dead: Cow::Borrowed(state.standings.dead()),
             stops: Cow::Borrowed(&state.stops),
         })
     }
@@ -58,35 +50,34 @@ impl LogState {
     /// The state that a snapshot was taken of, or what is wrong with it. Names are checked, because deleting goes by
     /// them.
     pub(crate) fn restore(snapshot: CheckpointState<'_>) -> std::result::Result<Self, String> {
-        let CheckpointState { account, newest, log_format, last, wanted_from, live, removed, fenced, stops } = snapshot;
+        let CheckpointState { account, newest, log_format, last, wanted_from, live, dead, stops } = snapshot;
         let (account, last, live) = (account.into_owned(), last.into_owned(), live.into_owned());
-        if last.number != newest.number || live.get(&last.commit).is_none_or(|held| held.number != newest.number) {
-            return Err("it does not know the commit that it ends with".to_owned());
+        let is_later = live.values().any(|held| held.number > newest.number);
+        if last.number != newest.number || is_later || dead.values().any(|dead| dead.number > newest.number) {
+            return Err("it knows manifests after the one that it ends with".to_owned());
         }
         if !FormatVersion::LAKE.reads(log_format) {
             return Err(format!("it is of a log of format {log_format}"));
         }
         let layout = Layout::new(account.name.clone());
         let mut state = Self::new(account.name.clone());
-        for (commit, held) in &live {
-            check_names(&layout, *commit, &held.files, held.quarantine.as_ref(), held.raw.as_ref())?;
-            let Some(window) = held.window else { continue };
-            if let Some((_, other)) = state.overlapping(window).next() {
-                return Err(format!("the windows {other} and {window} overlap"));
+        for (id, held) in &live {
+            check_names(&layout, &named(*id, held))?;
+            for claim in held.claims() {
+                if let Some((_, other)) = state.overlapping(claim).next() {
+                    return Err(format!("the windows {other} and {claim} overlap"));
+                }
+                state.claims.insert(claim.start(), (claim, *id));
             }
-            state.windows.insert(window.start(), (window, *commit));
+            state.standings.live(*id, foreign_ids(&account.name, *id, held.paths()).into_iter());
         }
         // In the order of time, where a window joins the end of the coverage.
-        state.coverage = state.windows.values().map(|(window, _)| *window).collect();
-        let standing = |ids: Vec<CommitId>, standing| ids.into_iter().map(move |commit| (commit, standing));
-        let alive = live.keys().map(|commit| (*commit, Standing::Live));
-        let count = live.len() + removed.len() + fenced.len();
-        state.standing = alive
-            .chain(standing(removed, Standing::Removed))
-            .chain(standing(fenced, Standing::Fenced))
-            .collect::<HashMap<_, _>>();
-        if state.standing.len() != count {
-            return Err("a commit is live and not live".to_owned());
+        state.coverage = state.claims.values().map(|(window, _)| *window).collect();
+        for (id, dead) in dead.into_owned() {
+            if live.contains_key(&id) {
+                return Err("a commit is live and not live".to_owned());
+            }
+            state.standings.insert(id, dead);
         }
         Ok(Self {
             binding: Some(account),
@@ -98,5 +89,21 @@ impl LogState {
             live,
             ..state
         })
+    }
+}
+
+/// A live commit as far as the names of its objects go.
+fn named(id: CommitId, live: &LiveCommit) -> Commit {
+    Commit {
+        id,
+        kind: live.kind,
+        window: live.window,
+        compacted: live.compacted,
+        carried: Vec::new(),
+        expired: Vec::new(),
+        files: live.files.clone(),
+        quarantine: live.quarantine.clone(),
+        raw: live.raw.clone(),
+        results: Vec::new(),
     }
 }

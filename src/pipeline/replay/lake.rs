@@ -1,8 +1,10 @@
 //! A lake rebuilt from the answers that another one has kept: the same windows walked again, with the same proofs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tracing::Instrument as _;
 
 use super::super::accounts::page_memory;
@@ -10,21 +12,22 @@ use super::super::lease_session::LeaseSession;
 use super::super::replace::drop_extra_rows;
 use super::super::spill::{BufferedPage, SpillBuffer};
 use super::super::window_task::recorded;
-use super::super::{Gap, Tried, parts};
+use super::super::{Gap, Tried, no_merge, parts};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Limits;
-use crate::extract::pages::Pages as _;
+use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::walk::Walker;
 use crate::extract::whole::{AtInterrupt, Whole, walk_whole};
 use crate::id::{CommitId, RunId};
-use crate::land::{CommitOutcome, NewCommit, Quarantine, Raw, Writer, WriterOptions};
-use crate::log::{CommitKind, Lake, LiveCommit, RawEntry};
+use crate::land::{CommitOutcome, NewCommit, NewManifest, Quarantine, Raw, Writer, WriterOptions};
+use crate::log::{CommitKind, Lake, LiveCommit, RawEntry, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
+use crate::requisition::Identity;
 use crate::store::Store;
-use crate::time::{Clock, Window};
+use crate::time::{Clock, Coverage, Window};
 use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
 
@@ -63,7 +66,16 @@ async fn replay_lake_as(
     let mut report = ReplayReport::new(run);
     let edition = binding.edition;
     let (contract, wanted_from) = (contract_version()?, from.state().start());
-    let writer_options = WriterOptions { binding, run, wanted_from, contract, clock: Arc::clone(&clock) };
+    let keep_removed = Duration::ZERO;
+    let writer_options = WriterOptions {
+        binding,
+        run,
+        wanted_from,
+        contract,
+        keep_removed,
+        merge: no_merge(),
+        clock: Arc::clone(&clock),
+    };
     let writer = Writer::open(store.clone(), writer_options).await?;
     let rebuild = Rebuild {
         from,
@@ -99,67 +111,71 @@ impl Rebuild<'_> {
                 .warnings
                 .push("the lake holds page files, which are replayed by `--pages`: they were passed over".to_owned());
         }
+        if self.from.state().expired().is_some() {
+            report.warnings.push(
+                "months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"
+                    .to_owned(),
+            );
+        }
         for (window, commit, live) in commits {
-            let missing = self.writer.view().await.coverage().gaps(window);
-            if missing.is_empty() {
-                continue;
-            }
-            if missing != [window] {
-                let error = Error::new(ErrorKind::Incomplete, "the new lake covers a part of the window already");
-                report.gaps.push(Gap {
-                    window,
-                    tried: Tried::Yes,
-                    error: error.with("commit", commit).with("window", window).hint(SYNC),
-                });
-                continue;
-            }
-            let span = tracing::error_span!("window", %window);
-            match self.one(window, live, report).instrument(span).await {
-                Ok(()) => {}
-                // Of the other windows nothing is wrong.
-                Err(error) if matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Defect) => {
-                    tracing::error!(%window, %commit, %error, "the window stays a gap");
-                    let error = error.with("commit", commit).with("window", window).hint(SYNC);
-                    report.gaps.push(Gap { window, error, tried: Tried::Yes });
+            let parts = parts_of(window, &live.raw);
+            let kept: Coverage = parts.iter().map(|part| part.window).collect();
+            for window in kept.gaps(window) {
+                if !self.writer.view().await.coverage().gaps(window).is_empty() {
+                    let error = Error::new(ErrorKind::Incomplete, "no raw responses of the window were kept");
+                    self.give_up(window, commit, error, report);
                 }
-                Err(error) => return Err(error.with("commit", commit).with("window", window)),
+            }
+            for part in parts {
+                let window = part.window;
+                let missing = self.writer.view().await.coverage().gaps(window);
+                if missing.is_empty() {
+                    continue;
+                }
+                if missing != [window] {
+                    let error = Error::new(ErrorKind::Incomplete, "the new lake covers a part of the window already");
+                    self.give_up(window, commit, error, report);
+                    continue;
+                }
+                let span = tracing::error_span!("window", %window);
+                match self.one(part, live.kind, report).instrument(span).await {
+                    Ok(()) => {}
+                    // Of the other windows nothing is wrong.
+                    Err(error) if matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Defect) => {
+                        self.give_up(window, commit, error, report);
+                    }
+                    Err(error) => return Err(error.with("commit", commit).with("window", window)),
+                }
             }
         }
         Ok(())
     }
 
-    async fn one(&self, window: Window, live: &LiveCommit, report: &mut ReplayReport) -> Result<()> {
-        let Some(entry) = &live.raw else {
-            return Err(Error::new(ErrorKind::Incomplete, "no raw responses of the window were kept"));
-        };
-        self.check_nothing_was_carried(live).await?;
-        let raw = self.load(entry).await?;
-        let (packed, decoder, spill) = (raw.packed.clone(), self.decoder.clone(), Arc::clone(&self.spill));
-        let kept = blocking(move || Kept::read(&packed, &decoder, &spill)).await?;
-        report.pages += raw.answers;
-        report.json_bytes += kept.json_bytes();
-        let whole = walk(&kept, window).await?;
-        drop(kept);
-        // A version that came with two walks counts once.
-        let is_joined = whole.proofs.len() > 1 || live.kind == CommitKind::Refresh;
-        self.land(window, whole, is_joined, raw, report).await
+    /// A window that cannot be rebuilt stays a gap.
+    fn give_up(&self, window: Window, commit: CommitId, error: Error, report: &mut ReplayReport) {
+        tracing::error!(%window, %commit, %error, "the window stays a gap");
+        let error = error.with("commit", commit).with("window", window).hint(SYNC);
+        report.gaps.push(Gap { window, error, tried: Tried::Yes });
     }
 
-    async fn load(&self, entry: &RawEntry) -> Result<Raw> {
-        Ok(Raw { packed: self.from.read(entry).await?, answers: entry.answers })
-    }
-
-    /// Rows that a refresh carried over came with answers that went with the commits which it removed.
-    async fn check_nothing_was_carried(&self, live: &LiveCommit) -> Result<()> {
-        let proof = self.from.proof(live.number).await?;
-        let carried = proof.map_or(0, |proof| proof.rows_carried + proof.quarantined_carried);
-        if carried > 0 {
-            return Err(Error::new(
-                ErrorKind::Incomplete,
-                format!("{carried} rows were carried over from earlier commits, whose raw responses are gone"),
-            ));
+    async fn one(&self, part: RawPart<'_>, kind: CommitKind, report: &mut ReplayReport) -> Result<()> {
+        let RawPart { window, entries } = part;
+        let (mut wholes, mut packed) = (Vec::new(), Vec::new());
+        for entry in &entries {
+            let bytes = self.from.read(*entry).await?;
+            let (of, decoder, spill) = (bytes.clone(), self.decoder.clone(), Arc::clone(&self.spill));
+            let kept = blocking(move || Kept::read(&of, &decoder, &spill)).await?;
+            report.pages += entry.responses;
+            report.json_bytes += kept.json_bytes();
+            wholes.push(walk(&kept, entry.window).await?);
+            packed.extend_from_slice(&bytes);
         }
-        Ok(())
+        // A version that came with two walks counts once.
+        let is_joined =
+            entries.len() > 1 || wholes.iter().any(|whole| whole.proofs.len() > 1) || kind == CommitKind::Refresh;
+        let responses = entries.iter().map(|entry| entry.responses).sum();
+        let raw = Raw { packed: Bytes::from(packed), responses, window };
+        self.land(window, joined(wholes, window), is_joined, raw, report).await
     }
 
     async fn land(
@@ -185,15 +201,14 @@ impl Rebuild<'_> {
         if is_joined {
             proof.distinct_rows = (assembly.header_rows() + quarantined.len()) as u64 + extra;
         }
-        let new = NewCommit {
-            kind: CommitKind::Replay,
-            window: Some(window),
-            removes: Vec::new(),
+        let proof = recorded(proof, assembly.header_rows(), quarantined.len());
+        let commit = NewCommit {
             files,
             quarantine: Quarantine::of_lines(quarantined.iter().map(|record| record.to_json_line())),
-            raw: Some(raw),
-            proof: Some(recorded(proof, assembly.header_rows(), quarantined.len())),
+            ..NewCommit::of(CommitKind::Replay, Some(window))
         };
+        let walk = Some(Walk { window, proof });
+        let new = NewManifest { walk, commits: vec![commit], removes: Vec::new(), raw: Some(raw) };
         match self.writer.land(new).await? {
             CommitOutcome::Committed(committed) => {
                 report.count(&committed);
@@ -207,6 +222,62 @@ impl Rebuild<'_> {
         }
         Ok(())
     }
+}
+
+/// Seconds of a commit that its raw responses prove together.
+struct RawPart<'a> {
+    window: Window,
+    /// The responses, in the order in which they came.
+    entries: Vec<&'a RawEntry>,
+}
+
+/// The parts of a commit's window that can be rebuilt one by one: responses of walks that shared seconds belong
+/// together, because the later ones may have brought newer readings of what the earlier ones brought.
+fn parts_of(window: Window, raw: &[RawEntry]) -> Vec<RawPart<'_>> {
+    let mut parts: Vec<RawPart<'_>> = Vec::new();
+    for entry in raw {
+        let Some(own) = entry.window.intersect(window) else { continue };
+        let (joined, mut apart): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| part.window.intersect(own).is_some());
+        let hull = joined.iter().fold(own, |hull, part| hull.hull(part.window));
+        let entries = joined.into_iter().flat_map(|part| part.entries).chain([entry]).collect();
+        apart.push(RawPart { window: hull, entries });
+        parts = apart;
+    }
+    parts.sort_unstable_by_key(|part| part.window);
+    parts
+}
+
+/// What several walks have given, one after the other, as far as it lies in `window`: of a version the last reading.
+fn joined(wholes: Vec<Whole<BufferedPage>>, window: Window) -> Whole<BufferedPage> {
+    let mut all = Whole {
+        pages: Vec::new(),
+        selected: Vec::new(),
+        proofs: Vec::new(),
+        proved: Coverage::default(),
+        is_interrupted: false,
+    };
+    let is_alone = wholes.len() == 1;
+    let mut readings: HashMap<Identity, (usize, usize)> = HashMap::new();
+    for whole in wholes {
+        let first = all.pages.len();
+        all.pages.extend(whole.pages);
+        all.proofs.extend(whole.proofs);
+        let own = whole.selected.into_iter().map(|(page, row)| (first + page, row));
+        if is_alone {
+            all.selected.extend(own);
+            break;
+        }
+        for (page, row) in own {
+            let key = &all.pages[page].rows()[row];
+            if key.modified.is_none_or(|modified| window.contains(modified)) {
+                readings.insert(key.identity.clone(), (page, row));
+            }
+        }
+    }
+    all.selected.extend(readings.into_values());
+    all.selected.sort_unstable();
+    all
 }
 
 /// Walks what the commit of `window` was made of. It may have been a part of a larger window, whose responses are all

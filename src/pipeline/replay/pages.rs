@@ -18,12 +18,13 @@ use tracing::Instrument as _;
 
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
+use super::super::no_merge;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{CommitOutcome, NewFile, Quarantine, Writer, WriterOptions};
+use crate::land::{CommitOutcome, NewFile, NewRows, Quarantine, Writer, WriterOptions};
 use crate::log::{Binding, CommitKind, Lake, LogState};
 use crate::parquet::{RowSource, TableSpec};
 use crate::requisition::Identity;
@@ -85,6 +86,8 @@ async fn replay_pages_as(
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
+            keep_removed: std::time::Duration::ZERO,
+            merge: no_merge(),
             clock: Arc::clone(&clock),
         },
     )
@@ -113,7 +116,7 @@ async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
 async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: &mut ReplayReport) -> Result<()> {
     let replaced = replays(writer.view().await.state());
     report.replaced = replaced.len() as u64;
-    let mut staged = writer.begin(CommitKind::Replay, None, replaced);
+    let mut staged = writer.begin(CommitKind::Replay, None, replaced).await;
     let specs = table_specs()?;
     let thread = Worker::start("reader")?;
     for number in 1.. {
@@ -137,7 +140,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     report.warnings.append(&mut reader.warnings);
     let quarantine = Quarantine { lines: Bytes::from(reader.quarantined), rows: reader.quarantined_rows };
     writer.quarantine(&mut staged, quarantine).await?;
-    match writer.commit(staged, None).await? {
+    match writer.commit(staged).await? {
         CommitOutcome::Committed(committed) => report.count(&committed),
         CommitOutcome::Dropped(conflict) => {
             return Err(Error::new(ErrorKind::Conflict, "cannot commit the pages")
@@ -310,7 +313,7 @@ impl Group {
                 spec: Arc::clone(spec),
                 span: Some(span),
                 part: Some(number),
-                rows,
+                rows: NewRows::New(rows),
             }));
         }
         Ok(parts)

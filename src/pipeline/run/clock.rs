@@ -1,7 +1,10 @@
 //! How late a run may walk: the range was planned by this machine's clock, and the server's own decides.
 
-use super::Run;
+use super::{Run, Work};
+use crate::error::{Error, ErrorKind};
 use crate::pipeline::range::PLANNING_SLACK_SECONDS;
+use crate::pipeline::rewalk_plan::Piece;
+use crate::pipeline::{Gap, Tried};
 use crate::time::{BeijingTime, Window};
 
 /// How far our clock must be behind the server's for what it hid to be walked by this run.
@@ -40,18 +43,33 @@ impl Run<'_> {
     }
 
     /// A walk was begun too early for the end of its window. Cuts twice as far each time: where the server's clock
-    /// stands, or falls back, it would else be too early again and again.
-    pub(super) fn cut_back(&mut self, window: Window, is_missing: bool) {
+    /// stands, or falls back, it would else be too early again and again. Of what is walked again the rest is walked
+    /// all the same, and what is too late is told: of a rewalk it is a gap.
+    pub(super) fn cut_back(&mut self, work: &Work) {
         let Some(reached) = self.source.gateway().reached() else { return };
-        if is_missing {
-            let slack = PLANNING_SLACK_SECONDS << self.clock_cuts.min(MOST_CUTS);
-            self.clock_cuts += 1;
-            self.end_at(self.wanted.latest(reached), slack);
-        } else {
-            self.report
-                .warnings
-                .push(format!("{window} ends later than the gateway's clock allows: it was not walked again"));
+        let slack = PLANNING_SLACK_SECONDS << self.clock_cuts.min(MOST_CUTS);
+        self.clock_cuts += 1;
+        let latest = self.wanted.latest(reached);
+        let window = work.window();
+        let earlier = Window::new(window.start(), window.end().min(latest.plus_seconds(-slack)));
+        let earlier = match work {
+            Work::Missing(..) => return self.end_at(latest, slack),
+            Work::Again(_) => earlier.map(Work::Again),
+            Work::Rewalk(Piece::Live(_)) => earlier.map(|earlier| Work::Rewalk(Piece::Live(earlier))),
+            // They are replaced whole, or not at all.
+            Work::Rewalk(_) => None,
+        };
+        let end = earlier.as_ref().map(|earlier| earlier.window().end());
+        let start = end.map_or(window.start(), |end| end.plus_seconds(1));
+        let why = "it ends later than the gateway's clock allows: it was not walked again";
+        if let (Some(late), Work::Rewalk(_)) = (Window::new(start, window.end()), work) {
+            let error = Error::new(ErrorKind::Incomplete, why).with("window", late);
+            let error = error.hint("run it again some minutes later, or with the --lag of earlier runs");
+            self.report.gaps.push(Gap { window: late, error, tried: Tried::Yes });
+        } else if let Some(late) = Window::new(start, window.end()) {
+            self.report.warnings.push(format!("{late}: {why}"));
         }
+        earlier.into_iter().for_each(|earlier| self.put_back(earlier));
     }
 
     /// Plans nothing later than `slack` before `end`, where the range ends now.

@@ -23,10 +23,10 @@ use http::StatusCode;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    ReqwestConnector,
 };
 use tokio::time::Instant;
 
+use super::create::is_create;
 use super::listing::{self, ListAnswer};
 use super::refusal::StoreRefusal;
 
@@ -83,12 +83,15 @@ impl RetryTimes {
 
 /// Makes clients that behave as this module says.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Arc<RetryTimes>);
+pub(super) struct Connector {
+    pub(super) network: Arc<dyn HttpConnector>,
+    pub(super) patience: Arc<RetryTimes>,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let network = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { network, patience: Arc::clone(&self.0) }))
+        let network = self.network.connect(options)?;
+        Ok(HttpClient::new(Service { network, patience: Arc::clone(&self.patience) }))
     }
 }
 
@@ -207,7 +210,7 @@ impl Kind {
         match method {
             _ if ["169.254.", "[fd00:", "sts."].iter().any(|start| host.starts_with(start)) => Self::Credentials,
             "GET" if query.split('&').any(|part| part == "list-type=2") => Self::Listing,
-            "PUT" if headers.contains_key("if-none-match") => Self::Create,
+            "PUT" if is_create(headers) => Self::Create,
             "POST" if query.contains("uploadId=") || query.starts_with("uploads") => Self::Upload,
             _ => Self::Other,
         }

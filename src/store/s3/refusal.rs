@@ -9,6 +9,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::create::names_header;
+
 /// Before which the client's text has the status of an answer.
 const STATUS: &str = "status code: ";
 /// The element in which the true status of an answer stands that the client was given another one for.
@@ -70,8 +72,7 @@ impl StoreRefusal {
         let body = String::from_utf8_lossy(body);
         let part = |name| element(&body, name).unwrap_or_default().to_owned();
         let code = part("Code");
-        let names_condition =
-            code.to_lowercase().contains("condition") || body.to_lowercase().contains("if-none-match");
+        let names_condition = code.to_lowercase().contains("condition") || names_header(&body);
         Self { status, message: part("Message"), names_condition, code }
     }
 
@@ -220,6 +221,7 @@ mod tests {
             (400, "InvalidArgument", "Header If-None-Match is not supported"),
             (400, "ConditionalNotSupported", ""),
             (405, "MethodNotAllowed", "if-none-match"),
+            (400, "InvalidArgument", "The header x-oss-forbid-overwrite is not supported"),
         ] {
             assert!(refused(status, code, message).is_of_condition(), "{status} {code} {message}");
         }

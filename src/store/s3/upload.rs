@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -17,20 +16,21 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 
 use super::Bucket;
+use crate::store::body::ObjectBody;
 use crate::store::failpoint::FailPoints;
 
 /// From this size on an object is put in parts.
 pub(crate) const THRESHOLD_BYTES: usize = 32 << 20;
 /// The size of a part; all stores take 5 MiB and more.
-const PART_BYTES: usize = 8 << 20;
+pub(crate) const PART_BYTES: usize = 8 << 20;
 
 /// Tells the notes of one process apart.
 static NOTED: AtomicU64 = AtomicU64::new(0);
 
 /// The size of the parts in which an object of `bytes` is put; `None` for one that is put whole.
-pub(crate) fn part_bytes(bytes: usize, fail_points: &FailPoints) -> Option<usize> {
+pub(crate) fn part_bytes(bytes: u64, fail_points: &FailPoints) -> Option<usize> {
     let (threshold, part) = fail_points.part_bytes().map_or((THRESHOLD_BYTES, PART_BYTES), |part| (part, part));
-    (bytes >= threshold).then_some(part)
+    (bytes >= threshold as u64).then_some(part)
 }
 
 /// What a note says: names are relative to the root of the lake.
@@ -50,11 +50,11 @@ struct Upload {
     fail_points: FailPoints,
 }
 
-/// Puts `bytes` as `object` in parts of `part_bytes`; `staging` is what the name of the note begins with.
+/// Puts `body` as `object` in parts of `part_bytes`; `staging` is what the name of the note begins with.
 pub(crate) async fn put_in_parts(
     bucket: &Bucket,
     object: &str,
-    bytes: Bytes,
+    body: ObjectBody,
     part_bytes: usize,
     staging: &str,
     fail_points: FailPoints,
@@ -65,10 +65,10 @@ pub(crate) async fn put_in_parts(
     let task = async move {
         let id = uploads.create_multipart(&object).await?;
         let upload = Upload { objects, uploads, object, id, note, fail_points };
-        let mut ended = upload.send(&bytes, part_bytes).await;
+        let mut ended = upload.send(&body, part_bytes).await;
         // The answer to a completion may be lost, and the repeated request finds no upload: then the object is there,
         // whole.
-        if ended.is_err() && upload.is_there(bytes.len()).await {
+        if ended.is_err() && upload.is_there(body.size()).await {
             ended = Ok(());
         }
         if ended.is_err() && upload.uploads.abort_multipart(&upload.object, &upload.id).await.is_err() {
@@ -84,23 +84,24 @@ pub(crate) async fn put_in_parts(
 }
 
 impl Upload {
-    async fn send(&self, bytes: &Bytes, part_bytes: usize) -> object_store::Result<()> {
+    async fn send(&self, body: &ObjectBody, part_bytes: usize) -> object_store::Result<()> {
         let note = Note { object: self.object.to_string(), upload: self.id.clone() };
         let note = serde_json::to_vec(&note).map_err(|error| failed(error.into()))?;
         self.objects.put(&self.note, note.into()).await?;
         self.pass("upload.begun").await?;
         let mut parts = Vec::new();
-        for start in (0..bytes.len()).step_by(part_bytes) {
-            let part = PutPayload::from(bytes.slice(start..bytes.len().min(start + part_bytes)));
-            parts.push(self.uploads.put_part(&self.object, &self.id, parts.len(), part).await?);
+        for start in (0..body.size()).step_by(part_bytes) {
+            let end = body.size().min(start + part_bytes as u64);
+            let part = body.part(start..end).await.map_err(|error| failed(error.into()))?;
+            parts.push(self.uploads.put_part(&self.object, &self.id, parts.len(), PutPayload::from(part)).await?);
             self.pass("upload.part_sent").await?;
         }
         self.pass("upload.parts_sent").await?;
         self.uploads.complete_multipart(&self.object, &self.id, parts).await.map(|_| ())
     }
 
-    async fn is_there(&self, bytes: usize) -> bool {
-        self.objects.head(&self.object).await.is_ok_and(|held| held.size == bytes as u64)
+    async fn is_there(&self, bytes: u64) -> bool {
+        self.objects.head(&self.object).await.is_ok_and(|held| held.size == bytes)
     }
 
     async fn pass(&self, point: &'static str) -> object_store::Result<()> {

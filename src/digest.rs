@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest;
+use sha2::Digest as _;
 
 /// The SHA-256 of an object's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,33 @@ impl Sha256 {
             *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+}
+
+/// Digests bytes that come one piece after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sha256Stream(sha2::Sha256);
+
+impl Sha256Stream {
+    /// Adds the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes.
+    pub(crate) fn finish(self) -> Sha256 {
+        Sha256(self.0.finalize().into())
+    }
+}
+
+impl io::Write for Sha256Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -69,5 +97,9 @@ mod tests {
         assert_eq!(Sha256::parse(text), Some(Sha256::of(b"")));
         assert_eq!(Sha256::parse(&text.to_uppercase()), None);
         assert_eq!(Sha256::parse(&text[1..]), None);
+        assert_eq!(Sha256Stream::default().finish(), Sha256::of(b""));
+        let mut stream = Sha256Stream::default();
+        [&b"one"[..], b"", b" and two"].iter().for_each(|bytes| stream.update(bytes));
+        assert_eq!(stream.finish(), Sha256::of(b"one and two"));
     }
 }

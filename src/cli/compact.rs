@@ -1,0 +1,143 @@
+//! `wdt-lake compact`: put the small commits of a lake together now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::lake::LakeArgs;
+use super::render;
+use super::signals;
+use super::sync::{TargetFileSize, writers};
+use super::sync_summary::{compacted_json, compacted_text, print_interrupted};
+use crate::error::{Result, exit};
+use crate::id::AccountName;
+use crate::land::LeaseWait;
+use crate::log::Lake;
+use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
+use crate::store::{Access, Store};
+use crate::time::{Clock as _, SystemClock};
+use crate::units::{plural, size, span};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// Show what would be put together, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    target: TargetFileSize,
+    /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
+    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s].
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    keep_removed: Option<Duration>,
+    /// Wait for another run on the same account instead of stopping with exit code 6.
+    #[arg(long)]
+    wait: bool,
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
+    #[arg(long)]
+    single_writer: bool,
+    /// The memory that the run may take, the program itself included. What is above it waits on disk, in TMPDIR.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    max_memory: u64,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let opened = args.lake.open_for(if args.dry_run { Access::Read } else { Access::Write })?;
+    let accounts = opened.accounts().await?;
+    if args.dry_run {
+        return show(args, opened.store, accounts).await;
+    }
+    let store = opened.store.written_by(writers(args.single_writer));
+    let interrupt = signals::listen()?;
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for account in accounts {
+        match Box::pin(compact(args, &store, &account, &interrupt)).await {
+            Ok(compacted) => done.push((account, compacted)),
+            Err(error) => failed.push(error.with("account", &account)),
+        }
+    }
+    let is_interrupted = interrupt.is_asked();
+    let interrupted = is_interrupted.then_some(exit::INCOMPLETE);
+    let code = exit::combine(failed.iter().map(|error| error.kind().exit_code()).chain(interrupted));
+    args.lake.output.print(|| to_json(&done, code), || to_text(&done, is_interrupted));
+    failed.iter().for_each(super::print_error);
+    if is_interrupted {
+        print_interrupted();
+    }
+    Ok(code)
+}
+
+async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &Interrupt) -> Result<Compacted> {
+    let lake = Lake::open(store.clone(), account.clone()).await?;
+    let kept = match args.keep_removed {
+        Some(kept) => Some(kept),
+        None => args.lake.keep_removed(account)?,
+    };
+    let options = CompactOptions {
+        keep_removed: kept.unwrap_or_default(),
+        max_memory: args.max_memory,
+        target_file_bytes: args.target.target_file_size,
+        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+    };
+    pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await
+}
+
+fn to_json(done: &[(AccountName, Compacted)], code: u8) -> Value {
+    let accounts = done.iter().map(|(account, compacted)| {
+        let mut told = compacted_json(compacted);
+        told["account"] = account.as_str().into();
+        told
+    });
+    json!({"command": "compact", "accounts": accounts.collect::<Vec<_>>(), "exit_code": code})
+}
+
+fn to_text(done: &[(AccountName, Compacted)], is_interrupted: bool) -> String {
+    let lines = done.iter().map(|(account, compacted)| match compacted_text(compacted) {
+        None if is_interrupted || compacted.left > 0 => format!("{account}: nothing was put together"),
+        None => format!("{account}: nothing is worth to be put together"),
+        Some(what) => format!("{account}\n{what}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Prints the steps that would be done.
+async fn show(args: &Args, store: Store, accounts: Vec<AccountName>) -> Result<u8> {
+    let policy = CompactionPolicy::new(SystemClock.now(), None, args.target.target_file_size);
+    let mut planned = Vec::new();
+    for account in accounts {
+        let lake = Lake::open(store.clone(), account.clone()).await?;
+        planned.push((account, pipeline::steps(lake.state(), policy)));
+    }
+    let to_json = || {
+        let accounts = planned.iter().map(
+            |(account, steps)| json!({"account": account, "steps": steps.iter().map(step_json).collect::<Vec<_>>()}),
+        );
+        json!({"command": "compact", "dry_run": true, "accounts": accounts.collect::<Vec<_>>()})
+    };
+    let to_text = || {
+        let of_account = planned.iter().map(|(account, steps)| {
+            let head = format!("{account}: {} would be done", plural(steps.len() as u64, "step"));
+            std::iter::once(head).chain(steps.iter().map(step_text)).collect::<Vec<_>>().join("\n")
+        });
+        of_account.collect::<Vec<_>>().join("\n")
+    };
+    args.lake.output.print(to_json, to_text);
+    Ok(exit::DONE)
+}
+
+fn step_json(step: &CompactionStep) -> Value {
+    json!({
+        "window": step.window.map(|window| json!({"start": window.start(), "end": window.end()})),
+        "commits": step.inputs.len(),
+        "files": step.files,
+        "bytes": step.bytes,
+    })
+}
+
+fn step_text(step: &CompactionStep) -> String {
+    let of = step.window.map_or_else(|| "stops".to_owned(), |window| window.to_string());
+    let (commits, files) = (plural(step.inputs.len() as u64, "commit"), plural(step.files, "file"));
+    format!("  {of}: {commits}, {files}, {}", render::bytes(step.bytes))
+}

@@ -1,0 +1,187 @@
+//! `wdt-lake expire`: remove whole months from a lake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::lake::LakeArgs;
+use super::render;
+use super::sync::writers;
+use super::talk::error_json;
+use crate::error::{Error, Result, exit};
+use crate::id::AccountName;
+use crate::land::LeaseWait;
+use crate::log::Lake;
+use crate::pipeline::{self, ExpireOptions, ExpireReport, Expired, OpenRequisitions};
+use crate::store::Store;
+use crate::time::{BeijingTime, Clock as _, Month, SystemClock};
+use crate::units::{plural, size, span, thousands};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// The first month that stays: everything that was modified before it, in Beijing, goes. It must be over.
+    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    before: Month,
+    /// Remove requisitions that are still open, too; else the latest version of each stays.
+    #[arg(long)]
+    drop_open: bool,
+    /// Do it; else it is only said what would be done.
+    #[arg(long)]
+    yes: bool,
+    /// Keep the files of what is removed for so long, for readers that have listed them. Until they are gone a glob,
+    /// and so the views, may show a closed requisition as open [default: WDT_KEEP_REMOVED, else what the file
+    /// says, else 0s].
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    keep_removed: Option<Duration>,
+    /// Wait for another run on the same account instead of stopping with exit code 6.
+    #[arg(long)]
+    wait: bool,
+    /// The store knows no conditional put, and no other run writes this lake at the same time.
+    #[arg(long)]
+    single_writer: bool,
+    /// The memory that the run may take, the program itself included.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    max_memory: u64,
+}
+
+fn month(text: &str) -> Result<Month, String> {
+    Month::parse(text.trim()).ok_or_else(|| "a month is written YYYY-MM, for example 2023-01".to_owned())
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let cutoff = pipeline::check_cutoff(args.before, SystemClock.now())?;
+    let opened = args.lake.open()?;
+    let (mut told, mut failed) = (Vec::new(), Vec::new());
+    // What was removed cannot be taken back: whatever stops one account, it is told what was done to the others.
+    for account in opened.accounts().await? {
+        match Box::pin(one(args, cutoff, &opened.store, &account)).await {
+            Ok(report) => told.push((account, report)),
+            Err(error) => failed.push((account.clone(), error.with("account", &account))),
+        }
+    }
+    let code = exit::combine(failed.iter().map(|(_, error)| error.kind().exit_code()));
+    let is_empty = told.is_empty() && failed.is_empty();
+    args.lake.output.print(
+        || to_json(args, cutoff, &told, &failed, code),
+        || if is_empty { "the lake is empty".to_owned() } else { to_text(args, &told) },
+    );
+    failed.iter().for_each(|(_, error)| super::print_error(error));
+    Ok(code)
+}
+
+async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountName) -> Result<ExpireReport> {
+    let lake = &Lake::open(store.clone(), account.clone()).await?;
+    let kept = match args.keep_removed {
+        Some(kept) => Some(kept),
+        None => args.lake.keep_removed(lake.account())?,
+    };
+    let options = ExpireOptions {
+        cutoff,
+        open: if args.drop_open { OpenRequisitions::Drop } else { OpenRequisitions::Keep },
+        keep_removed: kept.unwrap_or_default(),
+        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        max_memory: args.max_memory,
+    };
+    if !args.yes {
+        return pipeline::preview(lake, &options).await;
+    }
+    let store = args.lake.open_to_write()?.written_by(writers(args.single_writer));
+    pipeline::expire(lake, store, &options, Arc::new(SystemClock)).await
+}
+
+fn to_json(
+    args: &Args,
+    cutoff: BeijingTime,
+    told: &[(AccountName, ExpireReport)],
+    failed: &[(AccountName, Error)],
+    code: u8,
+) -> Value {
+    let accounts = told.iter().map(|(account, report)| {
+        let months = report.months.iter().map(|(month, expired)| {
+            let mut told = counts(expired);
+            told["month"] = month.to_string().into();
+            told
+        });
+        json!({
+            "account": account,
+            "months": months.collect::<Vec<_>>(),
+            "total": counts(&report.total()),
+            "rows_without_window": report.without_window,
+            "done": report.manifest.is_some(),
+            "manifest": report.manifest,
+            "kept_until": report.kept_until,
+        })
+    });
+    let failed = failed.iter().map(|(account, error)| json!({"account": account, "error": error_json(error)}));
+    json!({
+        "command": "expire",
+        "before": cutoff,
+        "drop_open": args.drop_open,
+        "accounts": accounts.chain(failed).collect::<Vec<_>>(),
+        "exit_code": code,
+    })
+}
+
+fn counts(expired: &Expired) -> Value {
+    let Expired { headers, details, files, bytes, quarantined, responses, open } = expired;
+    json!({
+        "rows": {"purchase_apply": headers, "purchase_apply_detail": details, "quarantined": quarantined},
+        "responses": responses,
+        "files": files,
+        "parquet_bytes": bytes,
+        "open_kept": open,
+    })
+}
+
+fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
+    let mut lines: Vec<String> = told.iter().map(|(account, report)| of_account(args, account, report)).collect();
+    if !args.yes && told.iter().any(|(_, report)| !report.months.is_empty()) {
+        lines.push("nothing was removed: add --yes to do it".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> String {
+    let before = args.before;
+    if report.months.is_empty() {
+        return format!("{account}: there is nothing before {before} to remove");
+    }
+    let went = if args.yes { "was removed" } else { "would be removed" };
+    let mut lines = vec![format!("{account}: what was modified before {before} (Beijing time) {went}")];
+    let header = ["month", "requisitions", "details", "files", "size", "quarantined", "open, kept"];
+    lines.push(row(&header.map(str::to_owned)));
+    for (month, expired) in &report.months {
+        lines.push(row(&cells(month.to_string(), expired)));
+    }
+    let total = report.total();
+    lines.push(row(&cells("all".to_owned(), &total)));
+    if total.quarantined > 0 || total.responses > 0 {
+        let (records, responses) =
+            (plural(total.quarantined, "quarantined record"), plural(total.responses, "raw response"));
+        lines.push(format!("  {records} and {responses} of these months go with them"));
+    }
+    if report.without_window > 0 {
+        let rows = plural(report.without_window, "row");
+        lines.push(format!("  {rows} of page files that were replayed stay: they have no window"));
+    }
+    if let Some(until) = report.kept_until {
+        lines.push(format!(
+            "  the files are kept until {until}; until they are gone a glob may show closed requisitions as open"
+        ));
+    }
+    lines.join("\n")
+}
+
+fn cells(name: String, expired: &Expired) -> [String; 7] {
+    let Expired { headers, details, files, bytes, quarantined, open, .. } = *expired;
+    let [headers, details, files, quarantined, open] = [headers, details, files, quarantined, open].map(thousands);
+    [name, headers, details, files, render::bytes(bytes), quarantined, open]
+}
+
+fn row([name, cells @ ..]: &[String; 7]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>13}")).collect();
+    format!("  {name:<7}{}", cells.join(""))
+}

@@ -1,0 +1,96 @@
+//! `wdt-lake runs`: the runs that committed, from the log.
+
+use std::num::NonZeroUsize;
+
+use serde_json::{Value, json};
+
+use super::lake::LakeArgs;
+use crate::error::{Result, exit};
+use crate::log::{CommitKind, Lake, Table};
+use crate::pipeline::{PastRun, RunEnd, runs};
+use crate::time::{Clock as _, SystemClock};
+use crate::units::{plural, thousands};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// How many runs to list.
+    #[arg(long, default_value_t = DEFAULT_LIMIT, value_name = "NUMBER")]
+    limit: NonZeroUsize,
+}
+
+const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let lake = args.lake.open()?;
+    let mut found = Vec::new();
+    for account in lake.accounts().await? {
+        let part = Lake::open(lake.store.clone(), account).await?;
+        found.extend(runs(&part, args.limit.get(), SystemClock.now()).await?);
+    }
+    found.sort_by_key(|run| std::cmp::Reverse(run.last_at));
+    found.truncate(args.limit.get());
+    let to_json = || {
+        let runs: Vec<Value> = found.iter().map(to_json).collect();
+        json!({"command": "runs", "lake": lake.store.root(), "runs": runs})
+    };
+    let to_text = || match &*found {
+        [] => "no run has committed yet".to_owned(),
+        found => found.iter().map(to_text).collect::<Vec<_>>().join("\n\n"),
+    };
+    args.lake.output.print(to_json, to_text);
+    Ok(exit::DONE)
+}
+
+fn rows(run: &PastRun, table: Table) -> u64 {
+    run.rows.get(&table).copied().unwrap_or(0)
+}
+
+fn to_json(run: &PastRun) -> Value {
+    let ended_at = match run.end {
+        RunEnd::At(ended_at) => Some(ended_at),
+        RunEnd::AtWork | RunEnd::Unknown => None,
+    };
+    json!({
+        "run": run.run,
+        "account": run.account,
+        "kinds": run.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        "range": run.range().map(|range| json!({"start": range.start(), "end": range.end()})),
+        "rows": {
+            "purchase_apply": rows(run, Table::PurchaseApply),
+            "purchase_apply_detail": rows(run, Table::PurchaseApplyDetail),
+            "stop_reference": rows(run, Table::StopReference),
+            "quarantined": run.quarantined,
+        },
+        "calls": run.calls,
+        "manifests": run.manifests,
+        "first_commit_at": run.first_at,
+        "last_commit_at": run.last_at,
+        "ended_at": ended_at,
+        "at_work": run.end == RunEnd::AtWork,
+    })
+}
+
+fn to_text(run: &PastRun) -> String {
+    let kinds: Vec<&str> = run.kinds.iter().copied().map(CommitKind::name).collect();
+    let mut lines = vec![format!("{} {}: {}", run.run, run.account, kinds.join(", "))];
+    lines.extend(run.range().map(|range| format!("  range       {range}")));
+    let mut landed = vec![
+        format!("{} purchase_apply", thousands(rows(run, Table::PurchaseApply))),
+        format!("{} purchase_apply_detail", thousands(rows(run, Table::PurchaseApplyDetail))),
+    ];
+    let others = [(rows(run, Table::StopReference), Table::StopReference.name()), (run.quarantined, "quarantined")];
+    landed
+        .extend(others.iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{} {what}", thousands(*rows))));
+    lines.push(format!("  rows        {}", landed.join(", ")));
+    lines.push(format!("  calls       {}", thousands(run.calls)));
+    let manifests = plural(run.manifests, "manifest");
+    lines.push(format!("  committed   {manifests}, begun from {} to {}", run.first_at, run.last_at));
+    lines.push(match run.end {
+        RunEnd::At(ended_at) => format!("  ended       {ended_at}"),
+        RunEnd::AtWork => "  ended       not yet: it is at work".to_owned(),
+        RunEnd::Unknown => "  ended       not known".to_owned(),
+    });
+    lines.join("\n")
+}
