@@ -60,7 +60,7 @@ use crate::time::{BeijingTime, Clock as _, SystemClock, Window};
 use crate::units::plural;
 
 /// What to do about an object that is not what was committed.
-const RESTORE: &str = "restore it from a backup of the lake, or sync into a new lake";
+const RESTORE: &str = "restore it from a backup of the lake, or read it anew with `wdt-lake sync --rewalk FROM..TO`";
 /// What to do about a commit log that was tampered with.
 const RESTORE_LOG: &str =
     "restore the log from a backup of the lake before anything is synced into it, or sync into a new lake";

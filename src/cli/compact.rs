@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
 use super::signals;
 use super::sync::{TargetFileSize, writers};
@@ -51,18 +51,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     }
     let store = opened.store.written_by(writers(args.single_writer));
     let interrupt = signals::listen()?;
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for account in accounts {
-        match Box::pin(compact(args, &store, &account, &interrupt)).await {
-            Ok(compacted) => done.push((account, compacted)),
-            Err(error) => failed.push(error.with("account", &account)),
-        }
-    }
+    let done = ByAccount::of(accounts, async |name| compact(args, &store, name, &interrupt).await).await;
     let is_interrupted = interrupt.is_asked();
-    let interrupted = is_interrupted.then_some(exit::INCOMPLETE);
-    let code = exit::combine(failed.iter().map(|error| error.kind().exit_code()).chain(interrupted));
-    args.lake.output.print(|| to_json(&done, code), || to_text(&done, is_interrupted));
-    failed.iter().for_each(super::print_error);
+    let code = done.exit_code(is_interrupted.then_some(exit::INCOMPLETE));
+    args.lake.output.print(|| to_json(&done, code), || to_text(&done.found, is_interrupted));
+    done.print_failed();
     if is_interrupted {
         print_interrupted();
     }
@@ -84,12 +77,13 @@ async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &
     pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await
 }
 
-fn to_json(done: &[(AccountName, Compacted)], code: u8) -> Value {
-    let accounts = done.iter().map(|(account, compacted)| {
+fn to_json(done: &ByAccount<Compacted>, code: u8) -> Value {
+    let accounts = done.found.iter().map(|(account, compacted)| {
         let mut told = compacted_json(compacted);
         told["account"] = account.as_str().into();
         told
     });
+    let accounts = accounts.chain(done.failed_json());
     json!({"command": "compact", "accounts": accounts.collect::<Vec<_>>(), "exit_code": code})
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
-use crate::error::{Error, Result};
+use super::talk::error_json;
+use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::log::{Lake, Table, accounts};
 use crate::store::{Access, Store};
@@ -131,5 +132,49 @@ impl OpenedLake {
                 Err(Error::usage("the lake has no such account").with("account", account).hint(format!("it has {has}")))
             }
         }
+    }
+}
+
+/// What a command found of each account, in the order in which they were asked for. What cannot be read of one account
+/// hides nothing of the others.
+pub(super) struct ByAccount<T> {
+    pub(super) found: Vec<(AccountName, T)>,
+    pub(super) failed: Vec<(AccountName, Error)>,
+}
+
+impl<T> ByAccount<T> {
+    /// Asks for each account, one after the other.
+    pub(super) async fn of(accounts: Vec<AccountName>, one: impl AsyncFn(&AccountName) -> Result<T>) -> Self {
+        let mut all = Self { found: Vec::new(), failed: Vec::new() };
+        for account in accounts {
+            match Box::pin(one(&account)).await {
+                Ok(found) => all.found.push((account, found)),
+                Err(error) => {
+                    let error = error.with("account", &account);
+                    all.failed.push((account, error));
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether there was no account.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.failed.is_empty()
+    }
+
+    /// The exit code of what failed, and of other reasons.
+    pub(super) fn exit_code(&self, others: impl IntoIterator<Item = u8>) -> u8 {
+        exit::combine(self.failed.iter().map(|(_, error)| error.kind().exit_code()).chain(others))
+    }
+
+    /// The accounts that failed, each with its error.
+    pub(super) fn failed_json(&self) -> impl Iterator<Item = Value> {
+        self.failed.iter().map(|(account, error)| json!({"account": account, "error": error_json(error)}))
+    }
+
+    /// Says what failed.
+    pub(super) fn print_failed(&self) {
+        self.failed.iter().for_each(|(_, error)| super::print_error(error));
     }
 }

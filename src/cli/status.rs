@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
-use crate::error::{Result, exit};
+use crate::error::Result;
+use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
@@ -25,24 +26,27 @@ struct Account {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
-    let mut shown = Vec::new();
-    for name in lake.accounts().await? {
+    let one = async |name: &AccountName| {
         // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
-        let part = Lake::open(lake.store.clone(), name).await?;
+        let part = Lake::open(lake.store.clone(), name.clone()).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        shown.push(Account { lake: part, leftovers, last_run });
-    }
-    let to_json = || {
-        let accounts: Vec<Value> = shown.iter().map(to_json).collect();
-        json!({"command": "status", "lake": lake.store.root(), "accounts": accounts})
+        Ok(Account { lake: part, leftovers, last_run })
     };
-    let to_text = || match &*shown {
-        [] => "the lake is empty".to_owned(),
-        shown => shown.iter().map(to_text).collect::<Vec<_>>().join("\n\n"),
+    let shown = ByAccount::of(lake.accounts().await?, one).await;
+    let code = shown.exit_code([]);
+    let to_json = || {
+        let accounts = shown.found.iter().map(|(_, account)| to_json(account)).chain(shown.failed_json());
+        let accounts: Vec<Value> = accounts.collect();
+        json!({"command": "status", "lake": lake.store.root(), "accounts": accounts, "exit_code": code})
+    };
+    let to_text = || match shown.is_empty() {
+        true => "the lake is empty".to_owned(),
+        false => shown.found.iter().map(|(_, account)| to_text(account)).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
-    Ok(exit::DONE)
+    shown.print_failed();
+    Ok(code)
 }
 
 impl Account {
