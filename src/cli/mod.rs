@@ -57,15 +57,19 @@ pub(crate) struct Args {
     log_format: LogFormat,
 }
 
+// One line a paragraph: clap wraps them at the width of the terminal.
 const AFTER_HELP: &str = "\
-Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
-and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
+Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or \
+WDT_APPSECRET_FILE, and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: \
+the sid).
+
 Any number of accounts, and the lake, by a file: --config, else WDT_CONFIG, else wdt-lake.toml; see the README.
-A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
+
+A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL \
 and other AWS_* names; see the README, \"Lakes on S3\".
 
-Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are
-not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are \
+not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake \
 unavailable, held or in conflict, 7 incomplete (safe to run again), 8 defect found.";
 
 #[derive(Debug, Subcommand)]
