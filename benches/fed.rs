@@ -1,6 +1,7 @@
-//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS [off]]`. One line a month:
-//! runs, files of the table that has most, commits, and what a run took. At the end the same ERP is synced at once into
-//! `FOLDER-once`. With `off` nothing is compacted. What reads both is `fed.py`; figures are in `README.md` here.
+//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS [off]]`. One line a
+//! month: runs, files of the table that has most, commits, and what a run took. At the end the same ERP is synced at
+//! once into `FOLDER-once`. With `off` nothing is compacted. What reads both is `fed.py`; figures are in `README.md`
+//! here.
 #![expect(clippy::expect_used, reason = "a bench has nobody to tell of an error")]
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 

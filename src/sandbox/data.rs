@@ -44,13 +44,7 @@ enum Extremes {
     None,
 }
 
-fn generate_as(
-    extremes: Extremes,
-    seed: u64,
-    requisitions: usize,
-    days: u32,
-    end: BeijingTime,
-) -> Vec<Requisition> {
+fn generate_as(extremes: Extremes, seed: u64, requisitions: usize, days: u32, end: BeijingTime) -> Vec<Requisition> {
     let mut dice = Dice::new(seed, 0);
     let words = Vocabulary::new(&mut dice);
     let mut moments = moments(&mut dice, requisitions, days.max(1), end);
