@@ -19,6 +19,7 @@
 
 mod account;
 mod checks;
+mod directed;
 mod land;
 mod parquet;
 mod plan;
@@ -106,11 +107,9 @@ fn no_interleaving_does_so_where_files_are_parquet() {
 
 #[test]
 fn no_interleaving_does_so_on_local_disk() {
-    with_runtime(|| {
-        run_seeds(10, |seed| {
-            let folder = tempfile::tempdir().expect("a folder");
-            one(seed, || Store::local(folder.path(), Access::Write).expect("a lake"), |_| {})
-        })
+    run_seeds(10, |seed| {
+        let folder = tempfile::tempdir().expect("a folder");
+        one(seed, || Store::local(folder.path(), Access::Write).expect("a lake"), |_| {})
     });
 }
 
@@ -120,7 +119,7 @@ fn no_interleaving_does_so_where_objects_are_created_like_oss() {
     run_seeds(20, |seed| one(seed, || wire.lake(), |setup| setup.is_single = false));
 }
 
-/// Where disks and workers have threads of their own.
+/// Where workers have threads of their own.
 fn with_runtime<T>(work: impl FnOnce() -> T) -> T {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

@@ -51,7 +51,7 @@ fn start(world: &Arc<World>, tasks: &[Task]) -> Running {
 }
 
 /// At most so many turns; whether it goes on.
-fn turns(running: &mut Option<Running>, most: u32) -> u32 {
+pub(super) fn turns(running: &mut Option<Running>, most: u32) -> u32 {
     for done in 0..most {
         if running.as_mut().is_none_or(|running| running.turn() == Turn::Ended) {
             *running = None;
@@ -100,7 +100,8 @@ struct Switches {
     dies: bool,
 }
 
-const ALL: u32 = u32::MAX;
+/// To its end.
+pub(super) const ALL: u32 = u32::MAX;
 /// Of runs with more tasks no step is tried alone.
 const MOST_TASKS: usize = 3;
 
