@@ -150,7 +150,7 @@ fn try_schedule(seed: u64, world: &World, pair: (&[Task], &[Task]), switches: Sw
 fn no_small_schedule_does_so() {
     crate::log::state::standing::forget_sooner(3);
     // One of so many schedules is tried, or all.
-    let stride = number("WDT_LAKE_MODEL_STRIDE").unwrap_or(101);
+    let stride = number("WDT_LAKE_MODEL_STRIDE").unwrap_or(401);
     let seed = number("WDT_LAKE_MODEL_SEED").unwrap_or(1);
     let (mut count, mut tried) = (0_u64, 0_u64);
     let pairs = || PAIRS.into_iter().filter(|(_, other)| other.len() <= MOST_TASKS);
@@ -173,7 +173,7 @@ fn no_small_schedule_does_so() {
 fn nothing_does_so_that_comes_in_between() {
     crate::log::state::standing::forget_sooner(3);
     let seed = number("WDT_LAKE_MODEL_SEED").unwrap_or(1);
-    let seeds = number("WDT_LAKE_MODEL_RUNS").map_or(8, |asked| asked.min(400));
+    let seeds = number("WDT_LAKE_MODEL_RUNS").map_or(4, |asked| asked.min(400));
     let pairs = || PAIRS.into_iter().filter(|(_, other)| other.len() > MOST_TASKS);
     for (seed, pair) in (seed..seed + seeds).flat_map(|seed| pairs().map(move |pair| (seed, pair))) {
         let world = prepared(seed, pair);
