@@ -39,6 +39,7 @@ mod outage;
 #[cfg(unix)]
 mod output;
 mod peak_memory;
+mod peak_upkeep;
 mod readers;
 mod reads;
 mod replay;
@@ -59,5 +60,7 @@ mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+#[cfg(all(unix, debug_assertions))]
+mod upkeep_deaths;
 mod vendor_pages;
 mod verify;

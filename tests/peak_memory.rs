@@ -22,11 +22,11 @@ use crate::support::{LakeDir, Said, erp, erp_of, program, program_at, run};
 const MIB: usize = 1 << 20;
 const MAX_MEMORY: &str = "64MiB";
 /// A quarter above what is asked for.
-const MOST_BYTES: u64 = 80 << 20;
+pub(crate) const MOST_BYTES: u64 = 80 << 20;
 
 /// Runs the program, which must end with `code` and within the memory.
 #[track_caller]
-fn within_memory(command: &mut Command, code: i32) -> Option<Said> {
+pub(crate) fn within_memory(command: &mut Command, code: i32) -> Option<Said> {
     let (said, peak) = run_measured(command.args(["--json", "--max-memory", MAX_MEMORY]))?;
     let said = said.expect_code(code);
     assert!(peak <= MOST_BYTES, "a peak of {} KiB: {said:?}", peak >> 10);

@@ -301,7 +301,7 @@ impl Inner {
     }
 }
 
-/// Wakes the thread of the scheduler: a worker or a disk has done its part.
+/// Wakes the thread of the scheduler: a worker has done its part.
 pub(super) struct Unpark(pub(super) Thread);
 
 impl Wake for Unpark {
