@@ -21,12 +21,14 @@ WIDE = {"docs/schema.md"}
 ENGLISH_ONLY = {"lake-format.md", "vendor-pages.md"}
 # What begins a comment in a block of code. Blocks of other languages have none.
 COMMENTS = {"sh": "#", "toml": "#", "python": "#", "sql": "--"}
+# What wdt-lake can make of a refusal: these words stand in both languages.
+VERDICTS = r"(?<=[`\d]) \| (business|slower|fewer-at-once|busy|clock|credentials|unknown) \|"
 HAN = r"[\u4e00-\u9fff]"
 # What does not look right in a line of Chinese, with what is wrong about it.
 SLIPS = [
     (rf"{HAN}[,;:!?(]|[,;:!?)]{HAN}", "half-width punctuation beside Chinese"),
     (rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9]{HAN}", "no space between Chinese and Latin"),
-    (rf" [，。：；、！？（）「」]|[，。：；、！？（）「」] (?!\|)", "a space beside full-width punctuation"),
+    (r"(?<!\|) [，。：；、！？（）「」]|[，。：；、！？（）「」] (?!\|)", "a space beside full-width punctuation"),
     (r"[，。：；！？）]\*\*\S", "bold text that GitHub does not end here"),
 ]
 
@@ -44,12 +46,12 @@ def most_lines(name):
 
 
 def prose(text):
-    """The lines outside of code blocks, numbered from 1."""
+    """The lines outside of code blocks and comments, numbered from 1."""
     in_code = False
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("```"):
             in_code = not in_code
-        elif not in_code:
+        elif not in_code and not line.startswith("<!--"):
             yield number, line
 
 
@@ -73,6 +75,10 @@ def headings(text):
 
 def code_spans(text):
     return {span for _, line in prose(text) for span in re.findall("`([^`]+)`", line)}
+
+
+def numbers(text):
+    return {number for _, line in prose(text) for number in re.findall(r"\d+(?:[,.]\d+)*", line)}
 
 
 def anchors(page):
@@ -143,20 +149,28 @@ def differences(english, chinese):
         yield f"{name}: its headings are not those of the English page"
     for span in sorted(code_spans(theirs) - code_spans(ours)):
         yield f"{name}: `{span}` of the English page is nowhere"
+    for number in sorted(numbers(theirs) - numbers(ours)):
+        yield f"{name}: the number {number} of the English page is nowhere"
+    if re.findall(VERDICTS, ours) != re.findall(VERDICTS, theirs):
+        yield f"{name}: its verdicts about refusals are not those of the English page"
     if english.name == "schema.md":
         yield from missing_columns(name, ours, theirs)
 
 
 def missing_columns(name, ours, theirs):
-    """The columns of the contract that the Chinese page does not describe in the contract's own Chinese words."""
+    """The lines of the contract's tables that the Chinese page does not have, in the contract's own Chinese words."""
     for line in theirs.splitlines():
         cells = line.strip("| ").split(" | ")
         if len(cells) == 8 and cells[0].startswith("`"):
-            column, kind, required, enterprise, _, flagship, _, text = cells
-            sources = ("（见说明）" if source.startswith("(") else source for source in (enterprise, flagship))
+            column, kind, required, *sources, _, text = cells
+            sources = ["（见说明）" if source.startswith("(") else source for source in sources]
             row = " | ".join([column, kind, "是" if required == "yes" else "否", *sources, text])
             if f"| {row} |\n" not in ours:
                 yield f"{name}: it should have the line | {row} |"
+        elif len(cells) == 4 and all(re.fullmatch(r"\d+|-", cell) for cell in cells[1:]):
+            status, codes = cells[0], " | ".join(cells[1:])
+            if not re.search(rf"^\| {status} \| \S+ \| {re.escape(codes)} \|$", ours, re.MULTILINE):
+                yield f"{name}: it should have a line | {status} | ... | {codes} |"
 
 
 found = [fault for page in PAGES for fault in faults(page)]
