@@ -238,8 +238,6 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
-    let options = bounded.as_ref().unwrap_or(options);
     let writer_options = sync_writer_options(resources, account, options, report.run, Arc::clone(&clock))?;
     let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
     let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
@@ -276,9 +274,10 @@ async fn sync_in(
                 )
             }));
             let lake = writer.view().await;
-            let again = refresh::plan(&lake, options).await?;
+            let bounded = options.within_memory(resources.page_memory);
+            let again = refresh::plan(&lake, &bounded).await?;
             let planned = match options.rewalk {
-                Some(_) => rewalk_plan::plan(&lake, range, options).await?,
+                Some(_) => rewalk_plan::plan(&lake, range, &bounded).await?,
                 None => rewalk_plan::RewalkPlan::default(),
             };
             report.damage = planned.damage;

@@ -80,7 +80,7 @@ fn months_are_refreshed_and_read_anew() {
     run(program().args(["compact", "--lake", &fed.lake.text()])).expect_code(0);
     fed.edit();
     let (refreshed, rewalked) = (fed.lake.copy(), &fed.lake);
-    let Some(said) = within_memory(&mut fed.sync(&refreshed, &["--to", "2026-06-30", "--lookback", "7d"]), 0) else {
+    let Some(said) = within_memory(&mut fed.sync(&refreshed, &["--to", "2026-06-30", "--lookback", "400d"]), 0) else {
         return;
     };
     let new = said.json()["rows"]["purchase_apply"].as_u64().unwrap();
