@@ -174,8 +174,8 @@ pub(crate) fn rfc3339_beijing(micros: i64) -> String {
     beijing.format("%Y-%m-%dT%H:%M:%S%.6f+08:00").to_string()
 }
 
-/// Microseconds since 1970-01-01 00:00:00 UTC as microseconds since 1970-01-01 00:00:00 in Beijing: the wall clock there
-/// as columns without a time zone hold it.
+/// Microseconds since 1970-01-01 00:00:00 UTC as microseconds since 1970-01-01 00:00:00 in Beijing: the wall clock
+/// there as columns without a time zone hold it.
 pub(crate) fn beijing_wall_micros(micros: i64) -> i64 {
     micros.saturating_add(OFFSET_SECONDS * 1_000_000)
 }

@@ -19,8 +19,8 @@ use crate::store::Store;
 /// Where rows go, as the user said it.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutArgs {
-    /// Where the rows go; `-` is standard output, and all else is then said on standard error. A file that stands there
-    /// is replaced.
+    /// Where the rows go; `-` is standard output, and all else is then said on standard error. A file that stands
+    /// there is replaced.
     #[arg(long, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// As what; without it as the name of the file ends, and to standard output as `arrows`.

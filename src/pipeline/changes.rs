@@ -123,12 +123,7 @@ async fn check_position(lake: &Lake, position: &LogPosition) -> Result<()> {
 }
 
 /// Gives the rows of one account that are new after a manifest; their number.
-async fn read_account<S: RowSink>(
-    lake: &Lake,
-    table: &TableRows,
-    after: Option<u64>,
-    mut sink: S,
-) -> Result<(S, u64)> {
+async fn read_account<S: RowSink>(lake: &Lake, table: &TableRows, after: Option<u64>, mut sink: S) -> Result<(S, u64)> {
     let is_after = |file: &LakeFile| {
         lake.state().live().get(&file.commit).is_some_and(|live| after.is_none_or(|after| live.number > after))
     };

@@ -1,12 +1,12 @@
 //! The rows of a table as they stand now: the committed set, or of it the latest version of each requisition.
 //!
 //! Rows come account by account, of each Beijing month by month, and of a month in the order by which the table is
-//! sorted. So the same rows come in the same order, however commits have been put together since. Stop references, which
-//! have no months, come in one piece.
+//! sorted. So the same rows come in the same order, however commits have been put together since. Stop references,
+//! which have no months, come in one piece.
 //!
 //! Nothing is in memory that grows with the rows but one bit a row: which rows are chosen is found by narrow columns,
-//! which wait in a temporary file; then files are read one after the other. Those of one month are merged to a temporary
-//! file first, where there are several.
+//! which wait in a temporary file; then files are read one after the other. Those of one month are merged to a
+//! temporary file first, where there are several.
 
 mod choose;
 mod columns;

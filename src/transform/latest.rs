@@ -2,8 +2,8 @@
 //! the views.
 //!
 //! Of a number the greatest modified time counts. Of the rows with that time and the same id the one that was read last
-//! does; rows with other ids all stay. An id that is not positive is none. Of stop references the latest call of a number
-//! counts, and of it an outcome that is known before one that is not.
+//! does; rows with other ids all stay. An id that is not positive is none. Of stop references the latest call of a
+//! number counts, and of it an outcome that is known before one that is not.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -285,7 +285,8 @@ mod tests {
             let mut rows: Vec<_> = (0..dice.random_range(1..20)).map(|_| random(&mut dice)).collect();
             rows.sort_by(VersionRow::cmp_latest);
             rows.dedup();
-            let chosen: Vec<_> = rows.iter().zip(latest(rows.clone())).filter(|(_, is)| *is).map(|(row, _)| *row).collect();
+            let chosen: Vec<_> =
+                rows.iter().zip(latest(rows.clone())).filter(|(_, is)| *is).map(|(row, _)| *row).collect();
             let mut expected: BTreeMap<(&str, i64), VersionRow<'_>> = BTreeMap::new();
             for row in &rows {
                 if rows.iter().any(|other| other.number == row.number && other.micros > row.micros) {

@@ -24,12 +24,7 @@ const PARTITION_ROWS: u64 = 65_536;
 const PLACE_BYTES: usize = 9;
 
 /// The files of a table that have wanted rows, in the order of names.
-pub(super) async fn picked(
-    lake: &Lake,
-    table: Table,
-    rows: ExportedRows,
-    range: ExportRange,
-) -> Result<Vec<Picked>> {
+pub(super) async fn picked(lake: &Lake, table: Table, rows: ExportedRows, range: ExportRange) -> Result<Vec<Picked>> {
     let picked = match rows {
         ExportedRows::All => in_range(lake, table, range).await?,
         ExportedRows::Latest | ExportedRows::Open => latest_of(lake, table, rows, range).await?,
@@ -137,8 +132,7 @@ async fn latest_of(lake: &Lake, table: Table, rows: ExportedRows, range: ExportR
         let versions = VersionRows::of(table, batch)?;
         for row in 0..versions.rows() {
             let version = versions.row(row)?;
-            let is_wanted =
-                range.contains(version.micros) && (rows == ExportedRows::Latest || versions.is_open(row));
+            let is_wanted = range.contains(version.micros) && (rows == ExportedRows::Latest || versions.is_open(row));
             record.clear();
             record.extend_from_slice(&place_bytes(place)?);
             record.extend_from_slice(&place_bytes(first + row)?);

@@ -77,8 +77,7 @@ impl ExportColumns {
     /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the columns are not those of the contract.
     pub(super) fn fit(&self, rows: &RecordBatch, account: &AccountName, open: &OpenSums) -> Result<RecordBatch> {
         let fitted = self.rows.fit(rows, account)?;
-        let mut columns: Vec<ArrayRef> =
-            fitted.columns().iter().map(|column| in_beijing(column, self.times)).collect();
+        let mut columns: Vec<ArrayRef> = fitted.columns().iter().map(|column| in_beijing(column, self.times)).collect();
         if self.open_num {
             let open: Decimal128Array = open.open_num(&fitted)?.into_iter().collect();
             let open = open.with_precision_and_scale(OPEN_NUM_PRECISION, OPEN_NUM_SCALE);

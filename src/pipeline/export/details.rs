@@ -1,5 +1,5 @@
-//! The details of chosen headers: those of the same version in the same response, which share number, id, modified time,
-//! run and time of reading.
+//! The details of chosen headers: those of the same version in the same response, which share number, id, modified
+//! time, run and time of reading.
 //!
 //! Header and details of a version lie in the same Beijing month, so it is asked month by month. The keys of so many
 //! headers are in memory at a time, and all details of the month are shown to them.
@@ -19,8 +19,7 @@ use crate::transform::{OpenQuantities, VersionRows, unreferenced};
 /// How many headers are in memory at a time; one takes some hundred bytes.
 const KEYS: u64 = 131_072;
 /// What is read of headers to add up their details.
-const OPEN_HEADERS: [&str; 6] =
-    ["purchase_apply_no", "modified", "apply_id", "_extracted_at", "_run_id", "unref_num"];
+const OPEN_HEADERS: [&str; 6] = ["purchase_apply_no", "modified", "apply_id", "_extracted_at", "_run_id", "unref_num"];
 /// What is read of details to add them up.
 const OPEN_DETAILS: [&str; 7] = [
     "purchase_apply_no",
@@ -93,7 +92,8 @@ pub(super) async fn of_headers(lake: &Lake, headers: &[Picked], details: Vec<Lak
 
 /// What the details of the wanted rows of `headers` sum to, for those that do not say what is open of them.
 pub(super) async fn open_quantities(lake: &Lake, headers: &[Picked], details: Vec<LakeFile>) -> Result<OpenSums> {
-    let lacking = |batch: &RecordBatch, row: usize| unreferenced(batch).map(|column: &Decimal128Array| column.is_null(row));
+    let lacking =
+        |batch: &RecordBatch, row: usize| unreferenced(batch).map(|column: &Decimal128Array| column.is_null(row));
     let sums = gather(lake, headers, &OPEN_HEADERS, 0..u64::MAX, lacking).await?;
     if sums.is_empty() {
         return Ok(OpenSums::default());

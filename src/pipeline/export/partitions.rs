@@ -96,9 +96,9 @@ impl Held {
     pub(super) fn records(&self) -> Result<Vec<&[u8]>> {
         let (mut records, mut rest) = (Vec::new(), &self.0[..]);
         while !rest.is_empty() {
-            let next = rest.split_first_chunk().and_then(|(length, rest)| {
-                rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
-            });
+            let next = rest
+                .split_first_chunk()
+                .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?));
             let (record, after) =
                 next.ok_or_else(|| Error::internal("a temporary file does not give back what was written to it"))?;
             records.push(record);
