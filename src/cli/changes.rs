@@ -14,7 +14,7 @@ use super::rows::{ByteOrderMark, NewFileAt, OutArgs, RowsFormat, RowsTarget, Row
 use super::signals;
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::log::{Lake, Table};
-use crate::pipeline::{ChangesToken, ReadChanges, TableRows, changes};
+use crate::pipeline::{ChangesToken, ReadChanges, ReaderTable, changes};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -79,7 +79,7 @@ impl Request {
     /// Writes the rows to where they go.
     async fn write(&self, lake: &OpenedLake) -> Result<ReadChanges> {
         let lakes = self.lakes(lake).await?;
-        let table = TableRows::of(self.table)?;
+        let table = ReaderTable::of(self.table)?;
         let write = async |begin: &(dyn Fn() -> Result<File> + Sync)| {
             let begin = || RowsWriter::begin(self.target.format(), ByteOrderMark::No, table.schema(), begin()?);
             let (writer, changes) = changes(lakes, &table, self.since.as_ref(), begin).await?;

@@ -121,16 +121,16 @@ impl Exported {
     /// What is not among the rows.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for AccountExport { account, remarks, .. } in self.accounts() {
-            if !remarks.gaps.is_empty() {
-                warnings.push(format!("{account}: the lake does not cover {}", told(&remarks.gaps)));
+        for AccountExport { account, omissions, .. } in self.accounts() {
+            if !omissions.gaps.is_empty() {
+                warnings.push(format!("{account}: the lake does not cover {}", told(&omissions.gaps)));
             }
-            if !remarks.expired.is_empty() {
-                let ranges = told(&remarks.expired);
+            if !omissions.expired.is_empty() {
+                let ranges = told(&omissions.expired);
                 warnings.push(format!("{account}: expired, but for what was open then: {ranges}"));
             }
-            if remarks.quarantined > 0 {
-                let records = plural(remarks.quarantined, "invalid record");
+            if omissions.quarantined > 0 {
+                let records = plural(omissions.quarantined, "invalid record");
                 warnings.push(format!("{account}: {records} in quarantine are not among the rows"));
             }
         }
@@ -156,9 +156,9 @@ impl Exported {
                 "newest_manifest": one.newest,
                 "rows": one.rows,
                 "files": one.files,
-                "gaps": one.remarks.gaps.iter().map(window).collect::<Vec<_>>(),
-                "expired": one.remarks.expired.iter().map(window).collect::<Vec<_>>(),
-                "quarantined": one.remarks.quarantined,
+                "gaps": one.omissions.gaps.iter().map(window).collect::<Vec<_>>(),
+                "expired": one.omissions.expired.iter().map(window).collect::<Vec<_>>(),
+                "quarantined": one.omissions.quarantined,
             })
         });
         let accounts: Vec<Value> = accounts.collect();

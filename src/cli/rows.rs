@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 
-pub(super) use self::format::{ByteOrderMark, RowsFormat, RowsWriter};
+pub(super) use self::csv::ByteOrderMark;
+pub(super) use self::format::{RowsFormat, RowsWriter};
 pub(super) use self::target::{NewFileAt, cannot_write};
 use super::lake::Output;
 use crate::error::{Error, ErrorKind, Result};

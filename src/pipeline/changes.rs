@@ -18,7 +18,7 @@ use futures::TryStreamExt as _;
 
 pub(crate) use self::token::ChangesToken;
 use self::token::LogPosition;
-use super::table_rows::{RowSink, TableRows, until_steady};
+use super::table_rows::{RowSink, ReaderTable, until_steady};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId};
 use crate::log::manifest::Previous;
@@ -66,7 +66,7 @@ impl ReadChanges {
 /// file is missing or damaged, or the log breaks its rules; what the sink says.
 pub(crate) async fn changes<S: RowSink>(
     mut lakes: Vec<Lake>,
-    table: &TableRows,
+    table: &ReaderTable,
     since: Option<&ChangesToken>,
     begin: impl Fn() -> Result<S>,
 ) -> Result<(S, ReadChanges)> {
@@ -81,7 +81,7 @@ pub(crate) async fn changes<S: RowSink>(
 
 async fn read_new<S: RowSink>(
     lakes: &[Lake],
-    table: &TableRows,
+    table: &ReaderTable,
     since: Option<&ChangesToken>,
     mut sink: S,
 ) -> Result<(S, ReadChanges)> {
@@ -123,7 +123,7 @@ async fn check_position(lake: &Lake, position: &LogPosition) -> Result<()> {
 }
 
 /// Gives the rows of one account that are new after a manifest; their number.
-async fn read_account<S: RowSink>(lake: &Lake, table: &TableRows, after: Option<u64>, mut sink: S) -> Result<(S, u64)> {
+async fn read_account<S: RowSink>(lake: &Lake, table: &ReaderTable, after: Option<u64>, mut sink: S) -> Result<(S, u64)> {
     let is_after = |file: &LakeFile| {
         lake.state().live().get(&file.commit).is_some_and(|live| after.is_none_or(|after| live.number > after))
     };

@@ -12,7 +12,7 @@ mod choose;
 mod columns;
 mod details;
 mod partitions;
-mod remarks;
+mod omissions;
 mod sorted;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use arrow_array::BooleanArray;
 
 use self::choose::picked;
 pub(crate) use self::columns::{ExportColumns, TimesAs};
-pub(crate) use self::remarks::Remarks;
+pub(crate) use self::omissions::Omissions;
 use self::sorted::{Sorted, sorted};
 use super::table_rows::{RowSink, until_steady};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub(crate) struct AccountExport {
     /// The committed files in which they stand.
     pub(crate) files: u64,
     /// What is not among them.
-    pub(crate) remarks: Remarks,
+    pub(crate) omissions: Omissions,
 }
 
 /// A committed file, and which of its rows are wanted; all of them without marks.
@@ -144,7 +144,7 @@ async fn read_account<S: RowSink>(lake: &Lake, request: &ExportRequest, mut sink
         newest: lake.state().newest().map_or(0, |newest| newest.number),
         rows: 0,
         files: 0,
-        remarks: Remarks::of(lake, table, request.range),
+        omissions: Omissions::of(lake, table, request.range),
     };
     let chosen_of = if of_details { Table::PurchaseApply } else { table };
     for (month, mut group) in by_month(picked(lake, chosen_of, request.rows, request.range).await?) {

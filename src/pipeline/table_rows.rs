@@ -18,7 +18,7 @@ pub(super) const ACCOUNT: &str = "account";
 
 /// What is done with rows, a batch at a time.
 pub(crate) trait RowSink: Send + 'static {
-    /// Takes the next rows. They have the columns of [`TableRows::schema`].
+    /// Takes the next rows. They have the columns of [`ReaderTable::schema`].
     ///
     /// # Errors
     /// Whatever keeps them from being taken; nothing more is given then.
@@ -27,7 +27,7 @@ pub(crate) trait RowSink: Send + 'static {
 
 /// The rows of a table, as they are given to readers.
 #[derive(Clone, Debug)]
-pub(crate) struct TableRows {
+pub(crate) struct ReaderTable {
     table: Table,
     /// The columns of its rows: those of the table, and at their end the account.
     schema: SchemaRef,
@@ -35,7 +35,7 @@ pub(crate) struct TableRows {
     commit_id: String,
 }
 
-impl TableRows {
+impl ReaderTable {
     /// A table of the data contract.
     ///
     /// # Errors

@@ -199,8 +199,13 @@ pub(crate) struct OpenQuantities<'a> {
 }
 
 impl<'a> OpenQuantities<'a> {
-    /// The columns of details that are looked at beside those of [`VersionRows`].
-    pub(crate) const COLUMNS: [&'static str; 2] = ["real_num", "ref_num"];
+    /// What is read of headers to find those that do not say themselves what is open: the columns of [`VersionRows`]
+    /// but the status, and [`unreferenced`].
+    pub(crate) const HEADER_COLUMNS: [&'static str; 6] =
+        ["purchase_apply_no", "modified", "apply_id", "_extracted_at", "_run_id", "unref_num"];
+    /// What is read of details to add them up: the columns of [`VersionRows`], and the quantities.
+    pub(crate) const DETAIL_COLUMNS: [&'static str; 7] =
+        ["purchase_apply_no", "apply_modified", "apply_id", "_extracted_at", "_run_id", "real_num", "ref_num"];
 
     /// Those of a batch.
     ///

@@ -13,8 +13,14 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 
 use super::super::render;
-use super::format::ByteOrderMark;
 use crate::time::{rfc3339_beijing, wall_clock};
+
+/// Whether CSV begins with a byte order mark, by which Excel tells that it is UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum ByteOrderMark {
+    Yes,
+    No,
+}
 
 /// Writes rows of one schema.
 pub(in crate::cli) struct CsvWriter<W> {

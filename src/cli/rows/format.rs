@@ -14,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::csv::CsvWriter;
+use super::csv::{ByteOrderMark, CsvWriter};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A row group ends when its rows take so many bytes of memory.
@@ -54,13 +54,6 @@ impl RowsFormat {
                 .hint("end it in .arrow, .arrows, .parquet or .csv, or name the format by `--format`")
         })
     }
-}
-
-/// Whether CSV begins with a byte order mark, by which Excel tells that it is UTF-8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum ByteOrderMark {
-    Yes,
-    No,
 }
 
 /// Writes rows of one schema to a file.

@@ -28,9 +28,9 @@ fn commit_id() -> Arc<Field> {
     Arc::new(Field::new("_commit_id", DataType::Utf8, false))
 }
 
-fn table() -> TableRows {
+fn table() -> ReaderTable {
     let fields: Vec<_> = header_batch(&[]).schema().fields().iter().cloned().chain([commit_id()]).collect();
-    TableRows::with_columns(Table::PurchaseApply, &Schema::new(fields)).expect("a table")
+    ReaderTable::with_columns(Table::PurchaseApply, &Schema::new(fields)).expect("a table")
 }
 
 /// Keeps rows but those of these numbers.
@@ -379,7 +379,7 @@ fn rows_fit_the_columns_of_the_program() {
         Schema::new(fields.into_iter().chain(more).chain([id]).collect::<Vec<_>>())
     };
     // A column that came later is null in older files.
-    let newer = TableRows::with_columns(Table::PurchaseApply, &with_id(true, &["later"])).expect("a table");
+    let newer = ReaderTable::with_columns(Table::PurchaseApply, &with_id(true, &["later"])).expect("a table");
     let fitted = newer.fit(&rows, &account).expect("fits");
     assert_eq!(fitted.column_by_name("later").expect("there").null_count(), 1);
     assert_eq!(fitted.schema().fields().last().map(|field| field.name().as_str()), Some("account"));
@@ -392,7 +392,7 @@ fn rows_fit_the_columns_of_the_program() {
 #[test]
 fn every_table_of_the_contract_can_be_followed() {
     for table in Table::ALL {
-        let followed = TableRows::of(table).expect("a table");
+        let followed = ReaderTable::of(table).expect("a table");
         assert_eq!(followed.commit_id(), "_commit_id");
         assert_eq!(followed.schema().fields().last().map(|field| field.name().as_str()), Some(ACCOUNT));
         assert!(followed.schema().fields().len() > 5, "{table}");

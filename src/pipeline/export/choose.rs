@@ -74,12 +74,12 @@ fn odd_rows() -> Error {
 
 /// Which row of which file is next, while batches come file by file.
 #[derive(Debug, Default)]
-pub(super) struct Cursor {
+pub(super) struct RowCursor {
     place: Option<usize>,
     next: usize,
 }
 
-impl Cursor {
+impl RowCursor {
     /// The place of the first row of a batch in its file.
     pub(super) fn advance(&mut self, place: usize, batch: &RecordBatch) -> usize {
         if self.place != Some(place) {
@@ -94,7 +94,7 @@ impl Cursor {
 async fn in_range(lake: &Lake, table: Table, range: ExportRange) -> Result<Vec<Picked>> {
     let files = lake.files(table).into_iter().filter(|file| range.holds(file).0);
     let (cut, whole): (Vec<_>, Vec<_>) = files.partition(|file| range.holds(file).1);
-    let mark = move |(marks, cursor): &mut (Marks, Cursor), batch: &RecordBatch, place: usize| {
+    let mark = move |(marks, cursor): &mut (Marks, RowCursor), batch: &RecordBatch, place: usize| {
         let first = cursor.advance(place, batch);
         let rows = VersionRows::of(table, batch)?;
         for row in 0..rows.rows() {
@@ -104,7 +104,7 @@ async fn in_range(lake: &Lake, table: Table, range: ExportRange) -> Result<Vec<P
         }
         Ok(())
     };
-    let none = (Marks::none(&cut)?, Cursor::default());
+    let none = (Marks::none(&cut)?, RowCursor::default());
     let (marks, _) = read_narrow(lake, entries(&cut), VersionRows::columns(table), none, mark).await?;
     let whole = whole.into_iter().map(|file| Picked { file, marks: None });
     let mut picked: Vec<Picked> = marks.into_picked(cut).into_iter().chain(whole).collect();
@@ -115,7 +115,7 @@ async fn in_range(lake: &Lake, table: Table, range: ExportRange) -> Result<Vec<P
 /// Versions on their way to the partitions.
 struct Spilling {
     partitions: Partitions,
-    cursor: Cursor,
+    cursor: RowCursor,
     record: Vec<u8>,
 }
 
@@ -125,7 +125,7 @@ async fn latest_of(lake: &Lake, table: Table, rows: ExportedRows, range: ExportR
     let files: Vec<LakeFile> = lake.files(table).into_iter().filter(may_count).collect();
     let all: u64 = files.iter().map(|file| file.entry.rows).sum();
     let partitions = Partitions::new(all.div_ceil(PARTITION_ROWS))?;
-    let spilling = Spilling { partitions, cursor: Cursor::default(), record: Vec::new() };
+    let spilling = Spilling { partitions, cursor: RowCursor::default(), record: Vec::new() };
     let spill = move |spilling: &mut Spilling, batch: &RecordBatch, place: usize| {
         let Spilling { partitions, cursor, record } = spilling;
         let first = cursor.advance(place, batch);

@@ -7,7 +7,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{ArrayRef, Decimal128Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
-use super::super::table_rows::TableRows;
+use super::super::table_rows::ReaderTable;
 use super::ExportedRows;
 use super::details::OpenSums;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub(crate) enum TimesAs {
 #[derive(Clone, Debug)]
 pub(crate) struct ExportColumns {
     table: Table,
-    rows: TableRows,
+    rows: ReaderTable,
     times: TimesAs,
     open_num: bool,
     schema: SchemaRef,
@@ -47,7 +47,7 @@ impl ExportColumns {
     /// rules out.
     pub(crate) fn of(table: Table, rows: ExportedRows, times: TimesAs) -> Result<Self> {
         let open_num = rows == ExportedRows::Open && table == Table::PurchaseApply;
-        let own = TableRows::of(table)?;
+        let own = ReaderTable::of(table)?;
         let open_type = DataType::Decimal128(OPEN_NUM_PRECISION, OPEN_NUM_SCALE);
         let open_field = open_num.then(|| Arc::new(Field::new(OPEN_NUM, open_type, true)));
         let fields = own.schema().fields().iter().map(|field| time_field(field, times)).chain(open_field);

@@ -11,26 +11,13 @@ use arrow_array::{Array as _, BooleanArray, Decimal128Array, RecordBatch};
 
 use super::super::expire::open::read_narrow;
 use super::Picked;
-use super::choose::{Cursor, Marks, entries};
+use super::choose::{RowCursor, Marks, entries};
 use crate::error::Result;
 use crate::log::{Lake, LakeFile, Table};
 use crate::transform::{OpenQuantities, VersionRows, unreferenced};
 
 /// How many headers are in memory at a time; one takes some hundred bytes.
 const KEYS: u64 = 131_072;
-/// What is read of headers to add up their details.
-const OPEN_HEADERS: [&str; 6] = ["purchase_apply_no", "modified", "apply_id", "_extracted_at", "_run_id", "unref_num"];
-/// What is read of details to add them up.
-const OPEN_DETAILS: [&str; 7] = [
-    "purchase_apply_no",
-    "apply_modified",
-    "apply_id",
-    "_extracted_at",
-    "_run_id",
-    OpenQuantities::COLUMNS[0],
-    OpenQuantities::COLUMNS[1],
-];
-
 /// Headers by the bytes that tell their version and reading.
 type ByVersion<T> = HashMap<Box<[u8]>, T>;
 
@@ -68,8 +55,8 @@ pub(super) async fn of_headers(lake: &Lake, headers: &[Picked], details: Vec<Lak
     let mut first = 0;
     while first < all {
         let by_version = by_version(lake, headers, first..first + KEYS).await?;
-        let into = (marks, by_version, Cursor::default(), Vec::new());
-        type Into = (Marks, ByVersion<()>, Cursor, Vec<u8>);
+        let into = (marks, by_version, RowCursor::default(), Vec::new());
+        type Into = (Marks, ByVersion<()>, RowCursor, Vec<u8>);
         let mark = |(marks, by_version, cursor, key): &mut Into, batch: &RecordBatch, place: usize| {
             let first = cursor.advance(place, batch);
             let versions = VersionRows::of(Table::PurchaseApplyDetail, batch)?;
@@ -94,7 +81,7 @@ pub(super) async fn of_headers(lake: &Lake, headers: &[Picked], details: Vec<Lak
 pub(super) async fn open_quantities(lake: &Lake, headers: &[Picked], details: Vec<LakeFile>) -> Result<OpenSums> {
     let lacking =
         |batch: &RecordBatch, row: usize| unreferenced(batch).map(|column: &Decimal128Array| column.is_null(row));
-    let sums = gather(lake, headers, &OPEN_HEADERS, 0..u64::MAX, lacking).await?;
+    let sums = gather(lake, headers, &OpenQuantities::HEADER_COLUMNS, 0..u64::MAX, lacking).await?;
     if sums.is_empty() {
         return Ok(OpenSums::default());
     }
@@ -112,7 +99,7 @@ pub(super) async fn open_quantities(lake: &Lake, headers: &[Picked], details: Ve
         }
         Ok(())
     };
-    let (sums, _) = read_narrow(lake, entries(&details), &OPEN_DETAILS, (sums, Vec::new()), add).await?;
+    let (sums, _) = read_narrow(lake, entries(&details), &OpenQuantities::DETAIL_COLUMNS, (sums, Vec::new()), add).await?;
     Ok(OpenSums(sums))
 }
 
@@ -125,7 +112,7 @@ async fn by_version(lake: &Lake, headers: &[Picked], span: Range<u64>) -> Result
 struct Gathering<T> {
     found: ByVersion<T>,
     marks: Vec<Option<BooleanArray>>,
-    cursor: Cursor,
+    cursor: RowCursor,
     /// How many wanted rows came so far, and which of them are to be gathered.
     nth: u64,
     span: Range<u64>,
@@ -139,7 +126,7 @@ async fn gather<T: Default + Send + 'static>(
     is_asked_for: impl Fn(&RecordBatch, usize) -> Result<bool> + Copy + Send + 'static,
 ) -> Result<ByVersion<T>> {
     let marks = headers.iter().map(|picked| picked.marks.clone()).collect();
-    let gathering = Gathering { found: HashMap::new(), marks, cursor: Cursor::default(), nth: 0, span };
+    let gathering = Gathering { found: HashMap::new(), marks, cursor: RowCursor::default(), nth: 0, span };
     let take_in = move |into: &mut Gathering<T>, batch: &RecordBatch, place: usize| {
         let first = into.cursor.advance(place, batch);
         let versions = VersionRows::of(Table::PurchaseApply, batch)?;

@@ -7,7 +7,7 @@ use crate::time::{BeijingTime, Window};
 
 /// What whoever reads exported rows should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Remarks {
+pub(crate) struct Omissions {
     /// Seconds of the range that the lake does not cover. Of an end that was not asked for it is what the lake covers,
     /// or was told to cover.
     pub(crate) gaps: Vec<Window>,
@@ -17,7 +17,7 @@ pub(crate) struct Remarks {
     pub(crate) quarantined: u64,
 }
 
-impl Remarks {
+impl Omissions {
     /// Those on a range of a table. Outcomes of stops are all there.
     pub(super) fn of(lake: &Lake, table: Table, range: ExportRange) -> Self {
         if table == Table::StopReference {
