@@ -70,7 +70,7 @@ use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
-pub(crate) use table_rows::{RowSink, ReaderTable};
+pub(crate) use table_rows::{ReaderTable, RowSink};
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result, exit};

@@ -18,7 +18,7 @@ use futures::TryStreamExt as _;
 
 pub(crate) use self::token::ChangesToken;
 use self::token::LogPosition;
-use super::table_rows::{RowSink, ReaderTable, until_steady};
+use super::table_rows::{ReaderTable, RowSink, until_steady};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId};
 use crate::log::manifest::Previous;
@@ -123,7 +123,12 @@ async fn check_position(lake: &Lake, position: &LogPosition) -> Result<()> {
 }
 
 /// Gives the rows of one account that are new after a manifest; their number.
-async fn read_account<S: RowSink>(lake: &Lake, table: &ReaderTable, after: Option<u64>, mut sink: S) -> Result<(S, u64)> {
+async fn read_account<S: RowSink>(
+    lake: &Lake,
+    table: &ReaderTable,
+    after: Option<u64>,
+    mut sink: S,
+) -> Result<(S, u64)> {
     let is_after = |file: &LakeFile| {
         lake.state().live().get(&file.commit).is_some_and(|live| after.is_none_or(|after| live.number > after))
     };

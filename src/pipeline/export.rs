@@ -11,8 +11,8 @@
 mod choose;
 mod columns;
 mod details;
-mod partitions;
 mod omissions;
+mod partitions;
 mod sorted;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use arrow_array::{Array as _, BooleanArray, Decimal128Array, RecordBatch};
 
 use super::super::expire::open::read_narrow;
 use super::Picked;
-use super::choose::{RowCursor, Marks, entries};
+use super::choose::{Marks, RowCursor, entries};
 use crate::error::Result;
 use crate::log::{Lake, LakeFile, Table};
 use crate::transform::{OpenQuantities, VersionRows, unreferenced};
@@ -99,7 +99,8 @@ pub(super) async fn open_quantities(lake: &Lake, headers: &[Picked], details: Ve
         }
         Ok(())
     };
-    let (sums, _) = read_narrow(lake, entries(&details), &OpenQuantities::DETAIL_COLUMNS, (sums, Vec::new()), add).await?;
+    let (sums, _) =
+        read_narrow(lake, entries(&details), &OpenQuantities::DETAIL_COLUMNS, (sums, Vec::new()), add).await?;
     Ok(OpenSums(sums))
 }
 

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_record_comes_back_in_its_partition() {
-        let mut partitions = Partitions::new(2_000).expect("partitions");
+        let mut partitions = Partitions::new(5_000).expect("partitions");
         assert_eq!(partitions.block_bytes as u64, LEAST_BLOCK_BYTES);
         let record = |nth: u64| vec![b'x'; usize::try_from(nth % 700).expect("small")];
         for nth in 0..40_000 {
