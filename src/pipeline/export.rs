@@ -33,7 +33,7 @@ use crate::log::{Lake, LakeFile, Table};
 use crate::parquet::{TableSpec, decode_marked};
 use crate::time::{BeijingTime, Month};
 use crate::transform::{stop_spec, table_specs};
-use crate::worker::blocking;
+use crate::worker::Worker;
 
 /// Which rows of a table are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +123,13 @@ pub(crate) async fn export<S: RowSink>(
     request: &ExportRequest,
     begin: impl Fn() -> Result<S>,
 ) -> Result<(S, Vec<AccountExport>)> {
+    // What writes rows takes most of the memory, and must not do so on each thread in turn.
+    let worker = Worker::start("export")?;
     until_steady(&mut lakes, async |lakes| {
         let (mut sink, mut accounts) = (begin()?, Vec::new());
         for lake in lakes {
             let given;
-            (sink, given) = Box::pin(read_account(lake, request, sink)).await?;
+            (sink, given) = Box::pin(read_account(&worker, lake, request, sink)).await?;
             accounts.push(given);
         }
         Ok((sink, accounts))
@@ -135,7 +137,12 @@ pub(crate) async fn export<S: RowSink>(
     .await
 }
 
-async fn read_account<S: RowSink>(lake: &Lake, request: &ExportRequest, mut sink: S) -> Result<(S, AccountExport)> {
+async fn read_account<S: RowSink>(
+    worker: &Worker,
+    lake: &Lake,
+    request: &ExportRequest,
+    mut sink: S,
+) -> Result<(S, AccountExport)> {
     let table = request.columns.table();
     let of_details = table == Table::PurchaseApplyDetail && request.rows != ExportedRows::All;
     let spec = spec(table)?;
@@ -157,9 +164,9 @@ async fn read_account<S: RowSink>(lake: &Lake, request: &ExportRequest, mut sink
             details::OpenSums::default()
         };
         given.files += group.len() as u64;
-        let Some(file) = sorted(lake, &spec, group).await? else { continue };
+        let Some(file) = sorted(worker, lake, &spec, group).await? else { continue };
         let rows;
-        (sink, rows) = give(file, lake.account(), &request.columns, open, sink).await?;
+        (sink, rows) = give(worker, file, lake.account(), &request.columns, open, sink).await?;
         given.rows += rows;
     }
     Ok((sink, given))
@@ -167,6 +174,7 @@ async fn read_account<S: RowSink>(lake: &Lake, request: &ExportRequest, mut sink
 
 /// Gives the rows of one file; their number.
 async fn give<S: RowSink>(
+    worker: &Worker,
     file: Sorted,
     account: &AccountName,
     columns: &ExportColumns,
@@ -175,7 +183,7 @@ async fn give<S: RowSink>(
 ) -> Result<(S, u64)> {
     let (account, columns) = (account.clone(), columns.clone());
     let Sorted { file, marks, uri } = file;
-    let read = blocking(move || {
+    let read = worker.run(move || {
         let mut rows = 0;
         for batch in decode_marked(file, marks)? {
             let batch = columns.fit(&batch?, &account, &open)?;

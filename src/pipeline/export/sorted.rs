@@ -12,7 +12,7 @@ use crate::id::CommitId;
 use crate::log::Lake;
 use crate::parquet::{FileOrigin, MergeInput, MergeLimits, RowFilter, TableSpec, merge};
 use crate::transform::contract_version;
-use crate::worker::blocking;
+use crate::worker::Worker;
 
 /// The most committed files that are open at a time.
 const MOST_FILES: usize = 64;
@@ -32,7 +32,12 @@ pub(super) struct Sorted {
 /// # Errors
 /// [`ErrorKind::Lake`] when the store does not answer or no temporary file can be written, [`ErrorKind::Defect`] when
 /// a file is missing or damaged.
-pub(super) async fn sorted(lake: &Lake, spec: &Arc<TableSpec>, mut picked: Vec<Picked>) -> Result<Option<Sorted>> {
+pub(super) async fn sorted(
+    worker: &Worker,
+    lake: &Lake,
+    spec: &Arc<TableSpec>,
+    mut picked: Vec<Picked>,
+) -> Result<Option<Sorted>> {
     if picked.len() <= 1 {
         let Some(Picked { file, marks }) = picked.pop() else { return Ok(None) };
         return Ok(Some(Sorted { file: lake.fetch(&file.entry).await?, marks, uri: Some(file.uri) }));
@@ -50,18 +55,23 @@ pub(super) async fn sorted(lake: &Lake, spec: &Arc<TableSpec>, mut picked: Vec<P
             let marks = marks.clone().map(|marks| Arc::new(Marked::new(spec, marks)) as Arc<dyn RowFilter>);
             inputs.push(MergeInput::new(lake.fetch(&file.entry).await?, marks));
         }
-        merged.extend(merge_to_one(spec, &origin, inputs).await?);
+        merged.extend(merge_to_one(worker, spec, &origin, inputs).await?);
     }
     if merged.len() > 1 {
         let inputs = merged.into_iter().map(|file| MergeInput::new(file, None)).collect();
-        merged = merge_to_one(spec, &origin, inputs).await?.into_iter().collect();
+        merged = merge_to_one(worker, spec, &origin, inputs).await?.into_iter().collect();
     }
     Ok(merged.pop().map(|file| Sorted { file, marks: None, uri: None }))
 }
 
-async fn merge_to_one(spec: &Arc<TableSpec>, origin: &FileOrigin, inputs: Vec<MergeInput>) -> Result<Option<File>> {
+async fn merge_to_one(
+    worker: &Worker,
+    spec: &Arc<TableSpec>,
+    origin: &FileOrigin,
+    inputs: Vec<MergeInput>,
+) -> Result<Option<File>> {
     let (spec, origin) = (Arc::clone(spec), origin.clone());
-    blocking(move || Ok(merge(&spec, inputs, &origin, LIMITS)?.pop().map(|merged| merged.file))).await
+    worker.run(move || Ok(merge(&spec, inputs, &origin, LIMITS)?.pop().map(|merged| merged.file))).await
 }
 
 /// Keeps the rows that are marked.
