@@ -16,7 +16,7 @@ mod writer;
 
 pub(crate) use check::{bounds, check_order};
 pub use decode::decode;
-pub(crate) use decode::{decode_columns, decode_landed_by, decode_span};
+pub(crate) use decode::{decode_columns, decode_landed_by, decode_marked, decode_span};
 pub(crate) use encode::EncodedFile;
 pub use encode::encode;
 pub(crate) use merge::{MergeInput, MergeLimits, RowFilter, merge};

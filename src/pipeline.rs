@@ -11,6 +11,7 @@ mod audit;
 mod changes;
 mod compact;
 mod expire;
+mod export;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -30,6 +31,7 @@ mod runs;
 mod source;
 mod spill;
 mod stop;
+mod table_rows;
 mod tally;
 mod window_task;
 
@@ -45,11 +47,12 @@ pub(crate) use ask::{Queried, check, get};
 pub(crate) use audit::{
     AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
 };
-pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
+pub(crate) use changes::{ChangesToken, ReadChanges, changes};
 use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
+pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -67,6 +70,7 @@ use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
+pub(crate) use table_rows::{ReaderTable, RowSink};
 
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result, exit};

@@ -17,6 +17,7 @@ mod crash;
 mod doctor;
 mod editions;
 mod examples;
+mod export;
 mod fed;
 mod gateway_answers;
 mod gateway_way;

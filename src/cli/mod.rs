@@ -12,6 +12,7 @@ mod compact;
 mod demo;
 mod doctor;
 mod expire;
+mod export;
 mod files;
 mod get;
 mod lake;
@@ -20,6 +21,7 @@ mod plan;
 mod progress;
 mod render;
 mod replay;
+mod rows;
 mod runs;
 mod sandbox;
 mod schema;
@@ -100,6 +102,8 @@ enum Command {
     Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
+    /// Write the rows of a table to a file or standard output: all of them, the latest versions, or what is open.
+    Export(export::Args),
     /// Write the rows of a table that are new since a token, and print the next token.
     Changes(changes::Args),
     /// List the runs that committed, the newest first.
@@ -161,6 +165,7 @@ impl Command {
                 | Self::Get(_)
                 | Self::Status(_)
                 | Self::Files(_)
+                | Self::Export(_)
                 | Self::Changes(_)
                 | Self::Runs(_)
                 | Self::Views(_)
@@ -201,6 +206,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
+            Command::Export(args) => Box::pin(export::run(&args)).await,
             Command::Changes(args) => Box::pin(changes::run(&args)).await,
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
