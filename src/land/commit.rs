@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::deletion::BeforeDeletion;
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
@@ -64,6 +65,8 @@ pub(crate) struct WriterOptions {
     pub keep_removed: Duration,
     /// The memory that merging carried rows may take, and how large their files are to be.
     pub merge: MergeLimits,
+    /// What must happen before files of removed or fenced commits are deleted.
+    pub before_deletion: Arc<dyn BeforeDeletion>,
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -139,7 +142,7 @@ impl Writer {
     }
 
     /// Tries once in a run whether the store keeps writers apart.
-    async fn probe(&self) -> Result<()> {
+    pub(crate) async fn probe(&self) -> Result<()> {
         if !self.is_probed.load(Ordering::Relaxed) {
             let lease = self.layout.lease();
             capability::check(&self.store, &lease, &|what| layout::probe(self.options.run, what)).await?;
@@ -398,7 +401,8 @@ impl Writer {
             Ok((manifest, unneeded)) => {
                 self.has_added.store(true, Ordering::Relaxed);
                 self.store.point("commit.created").await?;
-                let undeleted = self.delete_in_order(unneeded).await;
+                let may_delete = self.may_delete(unneeded.iter().map(String::as_str)).await;
+                let undeleted = if may_delete { self.delete_in_order(unneeded).await } else { unneeded };
                 self.has_left.fetch_or(!undeleted.is_empty(), Ordering::Relaxed);
                 self.store.point("commit.done").await?;
                 let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
@@ -704,6 +708,15 @@ impl Writer {
     pub(crate) async fn kept_until(&self, committed: &Committed) -> Option<BeijingTime> {
         let log = self.log.lock().await;
         committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
+    }
+
+    pub(super) fn before_deletion(&self) -> &dyn BeforeDeletion {
+        &*self.options.before_deletion
+    }
+
+    /// Notes that this run has left something that it should have deleted.
+    pub(super) fn note_left(&self) {
+        self.has_left.store(true, Ordering::Relaxed);
     }
 
     /// When this run has swept, if it has.
