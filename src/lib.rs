@@ -83,6 +83,7 @@ pub use format::FormatVersion;
 pub use land::LeaseWait;
 pub use log::{Lake, Manifest, StopOutcome, Table, accounts};
 pub use parquet::{FileOrigin, RowSource, decode, encode};
+pub use publish::PublishedTable;
 pub use store::failpoint::{
     BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS, PUBLISH_POINTS as PUBLISH_FAIL_POINTS,
 };

@@ -350,12 +350,7 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
 /// covered. Where the log does not know yet from which start it was asked for, it is put there; small commits are put
 /// together.
-async fn tidy_up(
-    writer: &Writer,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    end: Option<AtEnd<'_>>,
-) -> Result<()> {
+async fn tidy_up(writer: &Writer, store: Store, clock: Arc<dyn Clock>, end: Option<AtEnd<'_>>) -> Result<()> {
     let account = writer.layout().account().clone();
     let before = last_run(&store, account.clone(), clock.now()).await?;
     let is_worth_it = match &end {

@@ -7,6 +7,7 @@ use super::render;
 use crate::error::{Result, exit};
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
+use crate::publish::{Reached, published_tables};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
@@ -21,17 +22,21 @@ struct Account {
     lake: Lake,
     leftovers: Leftovers,
     last_run: LastRun,
+    /// How far it is published as Delta tables, where these are.
+    published: Vec<Reached>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
+    let tables = published_tables(&lake.store).await?;
     let mut shown = Vec::new();
     for name in lake.accounts().await? {
         // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
         let part = Lake::open(lake.store.clone(), name).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        shown.push(Account { lake: part, leftovers, last_run });
+        let published = tables.iter().filter_map(|table| table.reached(part.account())).collect();
+        shown.push(Account { lake: part, leftovers, last_run, published });
     }
     let to_json = || {
         let accounts: Vec<Value> = shown.iter().map(to_json).collect();
@@ -84,7 +89,7 @@ fn gaps(lake: &Lake) -> Vec<Window> {
 }
 
 fn to_json(account: &Account) -> Value {
-    let Account { lake, leftovers, last_run } = account;
+    let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
@@ -118,6 +123,9 @@ fn to_json(account: &Account) -> Value {
         "kept_objects": leftovers.kept.len(),
         "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
+        "published": account.published.iter().map(|Reached { table, version, number }| json!({
+            "table": table.name(), "format": "delta", "version": version, "manifest": number,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -147,8 +155,22 @@ fn to_text(account: &Account) -> String {
             last.run
         ));
     }
+    lines.extend(published(account));
     lines.extend(left(leftovers));
     lines.join("\n")
+}
+
+/// How far the account is published.
+fn published(account: &Account) -> Option<String> {
+    let newest = account.lake.state().newest().map_or(0, |newest| newest.number);
+    let is_behind = account.published.iter().any(|table| table.number < newest);
+    let tables: Vec<String> = account
+        .published
+        .iter()
+        .map(|Reached { table, version, number }| format!("{table} up to commit {number} (version {version})"))
+        .collect();
+    let behind = if is_behind { "; the rest by the next run that publishes" } else { "" };
+    (!tables.is_empty()).then(|| format!("  Delta       {}{behind}", tables.join(", ")))
 }
 
 /// When runs ended, as far as that is known, and how far they asked.
@@ -270,6 +292,7 @@ mod tests {
             lake: Lake::of(Store::memory(), Layout::new(binding().name), state, ManifestNames::Plain),
             leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
             last_run: LastRun::default(),
+            published: Vec::new(),
         }
     }
 
@@ -303,6 +326,7 @@ mod tests {
             last_sweep: at(500),
             checked_until: Some(at(400)),
             succeeded_at: Some(at(300)),
+            published: std::collections::BTreeMap::new(),
         };
         for (newest, ended, at_work, is_last) in
             [(3, true, false, true), (2, true, false, false), (3, false, false, false), (3, true, true, false)]

@@ -26,8 +26,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
-    env, name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url,
+    check_salt, duration, env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};

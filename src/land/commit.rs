@@ -632,7 +632,7 @@ impl Writer {
 
     /// Puts an already encoded file of a commit of a staged manifest, new or carried.
     #[cfg(test)]
-    pub(super) async fn write_encoded_part(
+    pub(crate) async fn write_encoded_part(
         &self,
         staged: &mut StagedManifest,
         (commit, table, part): (CommitId, Table, u32),

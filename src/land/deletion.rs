@@ -17,7 +17,8 @@ pub(crate) trait BeforeDeletion: Send + Sync {
 }
 
 impl Writer {
-    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later sweep.
+    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later
+    /// sweep.
     pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
         let mut tables: Vec<Table> = paths.filter_map(table_of).collect();
         tables.sort_unstable();

@@ -396,8 +396,15 @@ mod tests {
         let at_work = last_run(&store, account(), now).await.expect("read").at_work;
         assert_eq!(at_work, Some((lease.keeper.run, now)));
         let (run, checked_until) = (lease.keeper.run, Some(now.plus_seconds(-60)));
-        let end =
-            CleanEnd { run, ended_at: now, newest: Some(7), last_sweep: now, checked_until, succeeded_at: Some(now) };
+        let end = CleanEnd {
+            run,
+            ended_at: now,
+            newest: Some(7),
+            last_sweep: now,
+            checked_until,
+            succeeded_at: Some(now),
+            published: BTreeMap::new(),
+        };
         lease.release(Some(end.clone())).await;
         let told = last_run(&store, account(), now).await.expect("read");
         assert_eq!(told, LastRun { clean_end: Some(end.clone()), last_end: Some(end.clone()), at_work: None });

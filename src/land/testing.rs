@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::commit::{Writer, WriterOptions};
-use super::deletion::NothingBefore;
+pub(crate) use super::deletion::NothingBefore;
 use super::stage::{NewCommit, NewFile, NewManifest};
 use crate::edition::Edition;
 use crate::error::Result;

@@ -558,7 +558,8 @@ mod tests {
         for ours in [&version, &checkpoint, &delta_last_checkpoint(Table::PurchaseApplyDetail)] {
             assert!(is_of_a_lake(ours), "{ours}");
         }
-        for foreign in [version.replace("0042", "42"), version.replace("json", "crc"), version.replace("purchase", "x")] {
+        for foreign in [version.replace("0042", "42"), version.replace("json", "crc"), version.replace("purchase", "x")]
+        {
             assert!(!is_of_a_lake(&foreign), "{foreign}");
         }
     }

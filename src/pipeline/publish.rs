@@ -15,6 +15,9 @@ use crate::publish::{FollowedLog, PublishedTable, Publisher, Publishing, SchemaC
 use crate::store::{Store, capability};
 use crate::transform::{Contract, TableContract, contract_version, stop_spec, table_specs};
 
+#[cfg(test)]
+mod worlds_tests;
+
 /// What publishing needs to know of every table, from the contract.
 fn schemas() -> Result<Vec<TableSchema>> {
     let contract = Contract::get()?;

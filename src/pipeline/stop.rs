@@ -127,8 +127,11 @@ async fn stop_in(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer =
-        Writer::open(store.clone(), writer_options(account, &Publication::of(run)?, None, no_merge(), Arc::clone(&clock))?).await?;
+    let writer = Writer::open(
+        store.clone(),
+        writer_options(account, &Publication::of(run)?, None, no_merge(), Arc::clone(&clock))?,
+    )
+    .await?;
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {

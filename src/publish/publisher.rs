@@ -344,9 +344,10 @@ impl TablePublisher {
         }
         actions.push(action::txn(app_id.to_owned(), version.number, version.at));
         let removes = version.removes.iter().map(|(gone, at, is_change)| action::remove(gone, *at, *is_change));
-        let adds = version.adds.iter().map(|(entry, is_new)| {
-            action::add(schema, entry, written_at_unix(layout, entry).unwrap_or(0), *is_new)
-        });
+        let adds = version
+            .adds
+            .iter()
+            .map(|(entry, is_new)| action::add(schema, entry, written_at_unix(layout, entry).unwrap_or(0), *is_new));
         actions.extend(removes.chain(adds));
         actions
     }

@@ -21,7 +21,8 @@ const READ_AHEAD: usize = 16;
 /// what is half written for a dead run's.
 const TRIES: u32 = 3;
 /// What to do about a table that cannot be read.
-const ANEW: &str = "delete the folder `_delta_log` of the table and run `wdt-lake publish`: it publishes the same table anew";
+const ANEW: &str =
+    "delete the folder `_delta_log` of the table and run `wdt-lake publish`: it publishes the same table anew";
 
 /// A table as it was read.
 pub(crate) struct LoadedTable {
