@@ -406,7 +406,9 @@ impl<'a> AtEnd<'a> {
     async fn finish(self, writer: &Writer) -> &'a mut SyncReport {
         let (publishes, interrupt) = (self.publishes(), self.after.interrupt);
         let report = self.after.compact(writer).await;
-        if publishes {
+        // A store that failed a moment ago would fail again; the next run publishes what is missing.
+        let has_failed = report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::LAKE);
+        if publishes && !has_failed {
             let publishing = self.publication.publish(writer);
             match interrupt.unless_over(publishing).await {
                 Some(Ok(published)) => report.published = published,

@@ -194,7 +194,7 @@ fn nothing_is_deleted_that_a_table_names() {
     let (sandbox, lake) = (erp(200, 40, "2026-07-20 23:59:59"), LakeDir::new());
     let range = ["--from", "2026-06-20", "--to", "2026-07-10"];
     run(&mut publishing(&sandbox, &lake, "sandbox", &range)).expect_code(0);
-    let edit = |text: &str, pieces: i128| {
+    let edit = |text: &str, pieces: i64| {
         let number = {
             let world = sandbox.world().lock();
             world

@@ -281,7 +281,12 @@ mod tests {
         let lake = "/lake's [1]/`x` {a}*/";
         let text = |engine| render(engine, lake, None, ALL).expect("sql").views[0].sql.clone();
         let duckdb = text(Engine::Duckdb);
-        assert!(duckdb.contains("read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/account=*/modified_month=*/*.parquet'"), "{duckdb}");
+        assert!(
+            duckdb.contains(
+                "read_parquet('/lake''s [[]1]/`x` {a}[*]/purchase_apply/account=*/modified_month=*/*.parquet'"
+            ),
+            "{duckdb}"
+        );
         let spark = text(Engine::Spark);
         assert!(spark.contains("parquet.`/lake's \\[1\\]/``x`` \\{a\\}\\*/purchase_apply`"), "{spark}");
         for lake in ["s3://bucket/lake", "s3a://bucket/lake"] {

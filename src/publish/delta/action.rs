@@ -290,3 +290,108 @@ fn partition_values(path: &str) -> BTreeMap<String, Option<String>> {
     let folders = path.split('/').filter_map(|part| part.split_once('='));
     folders.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, TimeUnit};
+
+    use super::*;
+    use crate::format::FormatVersion;
+    use crate::log::Table;
+
+    fn schema() -> TableSchema {
+        let column = |name: &str, kind, is_nullable| SchemaColumn {
+            name: name.to_owned(),
+            kind,
+            is_nullable,
+            comment: format!("the {name}"),
+        };
+        TableSchema {
+            table: Table::PurchaseApply,
+            comment: "a row".to_owned(),
+            columns: vec![
+                column("id", DataType::Int64, true),
+                column("kind", DataType::Int16, false),
+                column("num", DataType::Decimal128(19, 4), true),
+                column("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+            ],
+            partitions: vec![column("account", DataType::Utf8, true)],
+            modified: "at".to_owned(),
+            contract: FormatVersion::LAKE,
+        }
+    }
+
+    fn second(seconds: i64) -> BeijingTime {
+        BeijingTime::from_unix(seconds).expect("a time")
+    }
+
+    #[test]
+    fn actions_are_what_the_protocol_says() {
+        let entry = FileEntry {
+            table: "purchase_apply".to_owned(),
+            path: "purchase_apply/account=acme/modified_month=2026-10/x.parquet".to_owned(),
+            bytes: 10,
+            sha256: Sha256::of(b"x"),
+            rows: 3,
+            min_modified: second(1),
+            max_modified: second(2),
+            carried: false,
+        };
+        let actions = [
+            txn("wdt-lake:acme".to_owned(), 7, second(9)),
+            remove(&GoneFile::of(&entry), second(9), true),
+            add(&schema(), &entry, 5, false),
+        ];
+        let text = String::from_utf8(to_bytes(&actions).expect("written")).expect("text");
+        let expected = [
+            r#"{"txn":{"appId":"wdt-lake:acme","version":7,"lastUpdated":9000}}"#,
+            concat!(
+                r#"{"remove":{"path":"account=acme/modified_month=2026-10/x.parquet","deletionTimestamp":9000,"#,
+                r#""dataChange":true,"extendedFileMetadata":true,"#,
+                r#""partitionValues":{"account":"acme","modified_month":"2026-10"},"size":10}}"#
+            ),
+            concat!(
+                r#"{"add":{"path":"account=acme/modified_month=2026-10/x.parquet","#,
+                r#""partitionValues":{"account":"acme","modified_month":"2026-10"},"#,
+                r#""size":10,"modificationTime":5000,"dataChange":false,"stats":"#,
+                r#""{\"maxValues\":{\"at\":\"1970-01-01T00:00:02.000Z\"},\"minValues\":{\"at\":\"1970-01-01T00:00:01.000Z\"},"#,
+                r#"\"nullCount\":{\"at\":0},\"numRecords\":3}"}}"#
+            ),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(from_bytes(text.as_bytes()), Ok(actions.to_vec()));
+    }
+
+    #[test]
+    fn the_metadata_is_the_same_whenever_it_is_made() {
+        let made = metadata(&schema(), second(3)).meta_data.expect("metadata");
+        assert_eq!(metadata(&schema(), second(3)).meta_data, Some(made.clone()));
+        let is_uuid = uuid::Uuid::try_parse(&made.id).is_ok_and(|id| id.to_string() == made.id);
+        assert!(is_uuid, "{}", made.id);
+        assert_eq!(made.partition_columns, ["account"]);
+        let fields: serde_json::Value = serde_json::from_str(&made.schema_string).expect("JSON");
+        let of = |name: &str| {
+            let fields = fields["fields"].as_array().expect("fields");
+            fields.iter().find(|field| field["name"] == name).expect("a field").clone()
+        };
+        let kinds = ["id", "kind", "num", "at", "account"].map(|name| of(name)["type"].clone());
+        assert_eq!(kinds, ["long", "short", "decimal(19,4)", "timestamp", "string"]);
+        assert_eq!(of("kind")["nullable"], false);
+        assert_eq!(of("at")["metadata"]["comment"], "the at");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_read_past_and_noise_is_told() {
+        let foreign = br#"{"cdc":{"path":"x"}}
+
+{"txn":{"appId":"other","version":3},"new":1}
+"#;
+        let read = from_bytes(foreign).expect("read");
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[1].txn.as_ref().map(|txn| txn.version), Some(3));
+        assert!(from_bytes(b"{").is_err());
+        let plain = br#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#;
+        assert!(!from_bytes(plain).expect("read")[0].protocol.as_ref().expect("a protocol").is_ours());
+        assert!(protocol().protocol.expect("a protocol").is_ours());
+    }
+}
