@@ -293,8 +293,9 @@ fn death_at_every_step_of_publishing_is_survived() {
 fn publishing_costs_few_requests() {
     let sandbox = erp(300, 40, "2026-07-20 23:59:59");
     let server = S3Server::start();
+    let bucket = server.bucket();
     let requests = |name: &str, publish: &[&str], day: u32| {
-        let lake = format!("s3://{}/{name}", server.bucket());
+        let lake = format!("s3://{bucket}/{name}");
         let (before, to) = (server.requests(), format!("2026-07-{day:02}"));
         let mut command = program_at(&sandbox);
         command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);

@@ -193,10 +193,7 @@ impl TablePublisher {
         let (mut created, mut own_version) = (0, None);
         for _ in 0..TRIES {
             // While it is not known what becomes of a version, nothing is known of the table.
-            let tail = match known.take() {
-                Some(tail) => Some(tail),
-                None => self.find(log, publishing, &app_id).await?,
-            };
+            let tail = self.newest(log, publishing, known.take(), &app_id).await?;
             store.point("publish.read").await?;
             let Some(mut tail) = tail else {
                 if where_nothing == WhereNothing::Leave {
@@ -205,35 +202,17 @@ impl TablePublisher {
                 self.make(log, publishing).await?;
                 continue;
             };
-            if self.is_older_than_ours(&tail) || (!tail.txns.contains_key(&app_id) && !tail.is_complete) {
-                let loaded = log.load().await?.ok_or_else(|| log.vanished())?;
-                self.check_contract(log, &loaded.state)?;
-                tail = Tail::of(&loaded.state);
-            }
             let versions = self.missing(log, publishing, &mut tail, &app_id).await?;
-            let first = tail.version;
-            let mut lost = false;
-            for version in versions {
-                let actions = self.actions(publishing, &tail, &version, &app_id);
-                let staging = publishing.log.layout().staging_lease(publishing.run);
-                match log.create(tail.version + 1, &actions, &staging).await? {
-                    CreatedVersion::Ours => {
-                        store.point("publish.created").await?;
-                        tail.take_in(&actions);
-                        own_version = Some(tail.version);
-                        created += 1;
-                    }
-                    CreatedVersion::Other(actions) => {
-                        tail.take_in(&actions);
-                        lost = true;
-                        break;
-                    }
-                }
+            let (first, wanted) = (tail.version, versions.len());
+            let own = self.create_all(log, publishing, &mut tail, versions, &app_id).await?;
+            created += own as u64;
+            if own > 0 {
+                own_version = Some(first + own as u64);
             }
             if tail.version / CHECKPOINT_EVERY > first / CHECKPOINT_EVERY {
                 self.leave_checkpoint(log, publishing).await?;
             }
-            if lost {
+            if own < wanted {
                 *known = self.read_on(log, tail).await?;
                 continue;
             }
@@ -247,6 +226,56 @@ impl TablePublisher {
         Err(Error::new(ErrorKind::Conflict, "other publishers are faster all the while")
             .with("table", self.schema.table)
             .hint("run again: it publishes what is missing"))
+    }
+
+    /// Creates these versions one after the other, up to the first that somebody else has created; gives how many are
+    /// ours.
+    async fn create_all(
+        &self,
+        log: DeltaLog<'_>,
+        publishing: &Publishing<'_>,
+        tail: &mut Tail,
+        versions: Vec<DeltaVersion>,
+        app_id: &str,
+    ) -> Result<usize> {
+        let staging = publishing.log.layout().staging_lease(publishing.run);
+        for (nth, version) in versions.iter().enumerate() {
+            let actions = self.actions(publishing, tail, version, app_id);
+            match log.create(tail.version + 1, &actions, &staging).await? {
+                CreatedVersion::Ours => {
+                    log.store.point("publish.created").await?;
+                    tail.take_in(&actions);
+                }
+                CreatedVersion::Other(actions) => {
+                    tail.take_in(&actions);
+                    return Ok(nth);
+                }
+            }
+        }
+        Ok(versions.len())
+    }
+
+    /// The newest version as far as it must be known: with the account's `txn`, and by our data contract.
+    async fn newest(
+        &self,
+        log: DeltaLog<'_>,
+        publishing: &Publishing<'_>,
+        known: Option<Tail>,
+        app_id: &str,
+    ) -> Result<Option<Tail>> {
+        let tail = match known {
+            Some(tail) => Some(tail),
+            None => self.find(log, publishing, app_id).await?,
+        };
+        let suffices = |tail: &Tail| {
+            tail.is_complete || (tail.txns.contains_key(app_id) && tail.contract == Some(self.schema.contract))
+        };
+        if tail.as_ref().is_none_or(suffices) {
+            return Ok(tail);
+        }
+        let loaded = log.load().await?.ok_or_else(|| log.vanished())?;
+        self.check_contract(log, &loaded.state)?;
+        Ok(Some(Tail::of(&loaded.state)))
     }
 
     /// The newest version, by the hint that the account's last run left, else by reading the table.
@@ -270,7 +299,7 @@ impl TablePublisher {
         Ok(Some(Tail::of(&state)))
     }
 
-    /// Takes in the versions that others have created; of many nothing is known but by reading the table.
+    /// Takes in the versions that others have created; where these are many, by reading the table.
     async fn read_on(&self, log: DeltaLog<'_>, mut tail: Tail) -> Result<Option<Tail>> {
         for _ in 0..MOST_READ_ON {
             match log.version(tail.version + 1).await? {
@@ -278,7 +307,7 @@ impl TablePublisher {
                 None => return Ok(Some(tail)),
             }
         }
-        Ok(None)
+        Ok(log.load().await?.map(|loaded| Tail::of(&loaded.state)))
     }
 
     /// Version 0.
@@ -359,11 +388,6 @@ impl TablePublisher {
             log.store.point("publish.checkpointed").await?;
         }
         Ok(())
-    }
-
-    /// Whether a program of an older contract wrote the newest version that is known.
-    fn is_older_than_ours(&self, tail: &Tail) -> bool {
-        !tail.is_complete && tail.contract != Some(self.schema.contract)
     }
 
     /// Refuses a table that a program of a newer contract has published: its columns are not known here.

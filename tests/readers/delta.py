@@ -12,8 +12,6 @@ import glob
 import json
 import sys
 
-EMPTY = (0, None, {})
-
 
 def told(rows):
     """Rows of (account, month, rows, sum) in one vocabulary."""
@@ -51,15 +49,17 @@ class DuckDb:
         self.db.execute("LOAD '%s'" % next(glob.iglob(sys.prefix + "/lib/*/site-packages/duckdb_ext/**/delta.duckdb_extension", recursive=True)))
 
     def read(self, folder, version, files):
-        source = "delta_scan('file://%s', version => %d)" % (folder.replace("'", "''"), version)
-        return self.db.execute(QUERY % source).fetchall()
+        self.db.execute("ATTACH '%s' AS held (TYPE delta, VERSION %d)" % (folder.replace("'", "''"), version))
+        found = self.db.execute(QUERY % "held").fetchall()
+        self.db.execute("DETACH held")
+        return found
 
 
 class Daft:
     def read(self, folder, version, files):
         import daft
         held = daft.read_deltalake(folder, version=version)
-        found = held.groupby("account", "modified_month").agg(daft.col("purchase_apply_no").count().alias("rows"), daft.col("real_num").sum().alias("total"))
+        found = held.groupby("account", "modified_month").agg(daft.col("_commit_id").count().alias("rows"), daft.col("real_num").sum().alias("total"))
         return [tuple(row[name] for name in ("account", "modified_month", "rows", "total")) for row in found.to_pylist()]
 
 
@@ -100,7 +100,7 @@ def refused(folder):
     table = DeltaTable(folder)
     rows = pyarrow.table({"account": ["x"], "modified_month": ["2026-01"]})
     attempts = {
-        "vacuum": lambda: table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False),
+        "vacuum": lambda: table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True),
         "compact": lambda: table.optimize.compact(),
         "z_order": lambda: table.optimize.z_order(["modified"]),
         "delete": lambda: table.delete(),
