@@ -248,19 +248,11 @@ async fn sync_in(
     let began = Instant::now();
     let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
     let options = bounded.as_ref().unwrap_or(options);
-    if !options.publish.is_empty() {
-        Publisher::check_store(&store)?;
-    }
-    let publication = Publication::new(Arc::clone(&resources.publisher), report.run);
-    let writer_options = sync_writer_options(resources, account, options, &publication, Arc::clone(&clock))?;
-    let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
-    let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
+    let opening = open(resources, account, store.clone(), options, report.run, Arc::clone(&clock));
+    let Some((writer, publication)) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
     };
     let lake = writer.view().await;
-    if !options.publish.is_empty() {
-        publication.begin(lake.clone()).await;
-    }
     let (coverage, start) = (lake.coverage().clone(), lake.state().start());
     let wanted = options.range();
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
@@ -310,12 +302,38 @@ async fn sync_in(
         AtEnd { after, publication: &publication }.finish(&writer).await;
         Ok(report)
     };
-    let left = |report: &SyncReport| Left {
+    Ok(Box::pin(lease.during(interrupt, &writer, work, left_by)).await?.after(began))
+}
+
+/// Opens the log to write it, and to publish it if that is asked for.
+async fn open(
+    resources: &RunResources,
+    account: &AccountSettings,
+    store: Store,
+    options: &SyncOptions,
+    run: RunId,
+    clock: Arc<dyn Clock>,
+) -> Result<(Writer, Arc<Publication>)> {
+    let publishes = !options.publish.is_empty();
+    if publishes {
+        Publisher::check_store(&store)?;
+    }
+    let publication = Publication::new(Arc::clone(&resources.publisher), run);
+    let writer_options = sync_writer_options(resources, account, options, &publication, clock)?;
+    let writer = Writer::encoding_on(resources.encoder.clone(), store, writer_options).await?;
+    if publishes {
+        publication.begin(writer.view().await).await;
+    }
+    Ok((writer, publication))
+}
+
+/// What a sync that ended so has left.
+fn left_by(report: &SyncReport) -> Left {
+    Left {
         is_clean: !report.interrupted && report.unpublished.is_none(),
         checked_until: report.checked_until,
         published: publish::hints(&report.published),
-    };
-    Ok(Box::pin(lease.during(interrupt, &writer, work, left)).await?.after(began))
+    }
 }
 
 fn sync_writer_options(

@@ -188,6 +188,14 @@ impl Chain {
         }
     }
 
+    /// Keeps the committed set after a manifest for which that is wanted.
+    fn note_committed(&mut self, number: u64) {
+        if let Some(committed) = self.committed.get_mut(&number) {
+            let files = self.live.values().flat_map(|live| &live.commit.files);
+            *committed = Some(files.map(|file| (file.path.clone(), file.bytes)).collect());
+        }
+    }
+
     /// The files of the committed set after a manifest that was wanted, with their sizes; `None` where it is not there.
     pub(super) fn committed_at(&self, number: u64) -> Option<&BTreeMap<String, u64>> {
         self.committed.get(&number)?.as_ref()
@@ -250,10 +258,7 @@ impl Chain {
             self.live.insert(commit.id, live);
             self.landed.insert(commit.id, number);
         }
-        if let Some(committed) = self.committed.get_mut(&number) {
-            let files = self.live.values().flat_map(|live| &live.commit.files);
-            *committed = Some(files.map(|file| (file.path.clone(), file.bytes)).collect());
-        }
+        self.note_committed(number);
         self.ids.insert(number, manifest.id);
         if !manifest.commits.is_empty() {
             self.by_number.insert(number, manifest);
