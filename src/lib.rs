@@ -71,7 +71,7 @@ mod worker;
 
 pub use cli::main;
 // An account, and how its gateway may be called.
-pub use config::{AccountSettings, PublishFormat};
+pub use config::AccountSettings;
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
@@ -83,10 +83,7 @@ pub use format::FormatVersion;
 pub use land::LeaseWait;
 pub use log::{Lake, Manifest, StopOutcome, Table, accounts};
 pub use parquet::{FileOrigin, RowSource, decode, encode};
-pub use publish::PublishedTable;
-pub use store::failpoint::{
-    BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS, PUBLISH_POINTS as PUBLISH_FAIL_POINTS,
-};
+pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.

@@ -17,8 +17,7 @@ mod publisher;
 mod schema;
 
 pub(crate) use follow::FollowedLog;
-pub use publisher::PublishedTable;
-pub(crate) use publisher::{Publisher, Publishing};
+pub(crate) use publisher::{PublishedTable, Publisher, Publishing};
 pub(crate) use schema::{SchemaColumn, TableSchema};
 
 use crate::error::Result;

@@ -272,8 +272,9 @@ fn what_cannot_be_published_is_refused() {
 fn death_at_every_step_of_publishing_is_survived() {
     let sandbox = erp(120, 40, "2026-07-20 23:59:59");
     let range = ["--from", "2026-06-20", "--to", "2026-07-10"];
-    let steps = wdt_lake::PUBLISH_FAIL_POINTS.iter().flat_map(|point| [(*point, 1), (*point, 2)]);
-    for (point, nth) in steps.filter(|(point, _)| *point != "publish.checkpointed").chain([("create.published", 3)]) {
+    let read = (1..=4).map(|nth| ("publish.read", nth));
+    let steps = read.chain([("publish.created", 1), ("publish.created", 2)]);
+    for (point, nth) in steps.chain([("create.staged", 2), ("create.published", 3)]) {
         let lake = LakeDir::new();
         let mut dying = publishing(&sandbox, &lake, "acme", &range);
         let said = run(dying.env("WDT_LAKE_FAILPOINT", format!("{point}@{nth}")));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::lake::LakeArgs;
 use super::render;
-use crate::error::{Result, exit};
+use crate::error::{ErrorKind, Result, exit};
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
 use crate::publish::{Reached, published_tables};
@@ -28,7 +28,15 @@ struct Account {
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
-    let tables = published_tables(&lake.store).await?;
+    let tables = match published_tables(&lake.store).await {
+        Ok(tables) => tables,
+        // `verify` says what to do about it; the lake is as it is.
+        Err(error) if error.kind() == ErrorKind::Defect => {
+            super::print_warning(&error.to_string());
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
     let mut shown = Vec::new();
     for name in lake.accounts().await? {
         // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.

@@ -444,7 +444,7 @@ mod tests {
         assert_eq!((short.lake(), short.accounts().len()), (Some("s3://my-bucket/wangdian"), 2));
         let example = example(include_str!("../../docs/configuration.md")).expect("an example");
         let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
-        assert_eq!(file.lake(), Some("s3://my-bucket/wangdian"));
+        assert_eq!((file.lake(), file.publish()), (Some("s3://my-bucket/wangdian"), &[PublishFormat::Delta][..]));
         let [acme, beta] = file.accounts() else { panic!("two accounts") };
         let settings = acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file);
         let settings = settings.expect("an account");
@@ -460,7 +460,7 @@ mod tests {
         assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
         // A flagship secret has two parts, and its account is told by its place.
         let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
-        assert!(error.to_string().contains("line 12") && !error.to_string().contains("s3cret"), "{error}");
+        assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
     }
 
     /// A marker in every place of a good file: whatever is said of it, the marker is not.

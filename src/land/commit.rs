@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::deletion::BeforeDeletion;
+use super::deletion::{BeforeDeletion, tables_of};
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
@@ -710,13 +710,25 @@ impl Writer {
         committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
     }
 
-    pub(super) fn before_deletion(&self) -> &dyn BeforeDeletion {
-        &*self.options.before_deletion
-    }
-
-    /// Notes that this run has left something that it should have deleted.
-    pub(super) fn note_left(&self) {
-        self.has_left.store(true, Ordering::Relaxed);
+    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later
+    /// sweep.
+    pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
+        let tables = tables_of(paths);
+        let prepared = async {
+            let before = &self.options.before_deletion;
+            let concerned = if tables.is_empty() { Vec::new() } else { before.concerns(&self.store, &tables).await? };
+            if concerned.is_empty() {
+                return Ok(());
+            }
+            self.probe().await?;
+            before.prepare(self.view().await, &concerned).await
+        };
+        let prepared: Result<()> = prepared.await;
+        if let Err(error) = &prepared {
+            tracing::warn!(%error, "files that no longer count are not deleted: what is published may still name them");
+            self.has_left.store(true, Ordering::Relaxed);
+        }
+        prepared.is_ok()
     }
 
     /// When this run has swept, if it has.

@@ -2,43 +2,33 @@
 
 use futures::future::BoxFuture;
 
-use super::commit::Writer;
 use crate::error::Result;
-use crate::log::Table;
+use crate::log::{Lake, Table};
+use crate::store::Store;
 
 /// Something that must be done before the objects of removed or fenced commits are deleted: the committed set may be
 /// published in other formats, whose newest version must not name what is gone.
 pub(crate) trait BeforeDeletion: Send + Sync {
-    /// Files of these tables are about to be deleted by the log state of `writer`.
+    /// Of which tables something must be done before files of `tables` are deleted. It is asked after the manifest
+    /// stands by which is deleted, before each deletion anew.
     ///
     /// # Errors
     /// Whatever went wrong: then nothing may be deleted.
-    fn prepare<'a>(&'a self, writer: &'a Writer, tables: &'a [Table]) -> BoxFuture<'a, Result<()>>;
+    fn concerns<'a>(&'a self, store: &'a Store, tables: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>>;
+
+    /// Does it for these tables, by the log state of `lake`, by which is deleted, or a later one.
+    ///
+    /// # Errors
+    /// Whatever went wrong: then nothing may be deleted.
+    fn prepare<'a>(&'a self, lake: Lake, tables: &'a [Table]) -> BoxFuture<'a, Result<()>>;
 }
 
-impl Writer {
-    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later
-    /// sweep.
-    pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
-        let mut tables: Vec<Table> = paths.filter_map(table_of).collect();
-        tables.sort_unstable();
-        tables.dedup();
-        if tables.is_empty() {
-            return true;
-        }
-        match self.before_deletion().prepare(self, &tables).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "files that no longer count are not deleted: what is published still names them");
-                self.note_left();
-                false
-            }
-        }
-    }
-}
-
-fn table_of(path: &str) -> Option<Table> {
-    path.split('/').next().and_then(Table::from_name)
+/// The tables whose files these are.
+pub(super) fn tables_of<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<Table> {
+    let mut tables: Vec<Table> = paths.filter_map(|path| Table::from_name(path.split('/').next()?)).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables
 }
 
 /// Nothing is published.
@@ -47,7 +37,11 @@ pub(crate) struct NothingBefore;
 
 #[cfg(test)]
 impl BeforeDeletion for NothingBefore {
-    fn prepare<'a>(&'a self, _: &'a Writer, _: &'a [Table]) -> BoxFuture<'a, Result<()>> {
+    fn concerns<'a>(&'a self, _: &'a Store, _: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn prepare<'a>(&'a self, _: Lake, _: &'a [Table]) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

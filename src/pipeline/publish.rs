@@ -116,30 +116,28 @@ impl Publication {
         self.publisher.publish(Publishing { log, run: self.run, up_to, hints: &hints }).await
     }
 
-    async fn before_deletion(&self, writer: &Writer, tables: &[Table]) -> Result<()> {
-        let standing = self.publisher.standing(writer.store(), tables).await?;
-        if standing.is_empty() {
-            return Ok(());
-        }
-        writer.probe().await?;
-        let up_to = newest(writer).await;
+    async fn publish_standing(&self, lake: Lake, tables: &[Table]) -> Result<()> {
+        let up_to = lake.state().newest().map_or(0, |newest| newest.number);
         let hints = self.hints.lock().await;
         let mut held = self.log.lock().await;
         let mut own;
         let log = if let Some(log) = &mut *held {
             log
         } else {
-            own = FollowedLog::new(writer.view().await);
+            own = FollowedLog::new(lake);
             &mut own
         };
-        let publishing = Publishing { log, run: self.run, up_to, hints: &hints };
-        self.publisher.publish_standing(publishing, &standing).await
+        self.publisher.publish_standing(Publishing { log, run: self.run, up_to, hints: &hints }, tables).await
     }
 }
 
 impl BeforeDeletion for Publication {
-    fn prepare<'a>(&'a self, writer: &'a Writer, tables: &'a [Table]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.before_deletion(writer, tables))
+    fn concerns<'a>(&'a self, store: &'a Store, tables: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
+        Box::pin(self.publisher.standing(store, tables))
+    }
+
+    fn prepare<'a>(&'a self, lake: Lake, tables: &'a [Table]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.publish_standing(lake, tables))
     }
 }
 

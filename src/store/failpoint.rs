@@ -41,7 +41,8 @@ pub const BUCKET_POINTS: [&str; 7] = [
 ];
 
 /// What a run that publishes passes besides.
-pub const PUBLISH_POINTS: [&str; 3] = ["publish.read", "publish.created", "publish.checkpointed"];
+#[cfg(any(test, debug_assertions))]
+pub(crate) const PUBLISH_POINTS: [&str; 3] = ["publish.read", "publish.created", "publish.checkpointed"];
 
 /// What is done to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
