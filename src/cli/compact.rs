@@ -29,7 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     target: TargetFileSize,
     /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
-    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s].
+    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s, or 7d
+    /// where the lake is published].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
@@ -64,12 +65,12 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 
 async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &Interrupt) -> Result<Compacted> {
     let lake = Lake::open(store.clone(), account.clone()).await?;
-    let kept = match args.keep_removed {
-        Some(kept) => Some(kept),
+    let keep_removed = match args.keep_removed {
+        Some(kept) => kept,
         None => args.lake.keep_removed(account)?,
     };
     let options = CompactOptions {
-        keep_removed: kept.unwrap_or_default(),
+        keep_removed,
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },

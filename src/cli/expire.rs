@@ -66,14 +66,14 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 
 async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountName) -> Result<ExpireReport> {
     let lake = &Lake::open(store.clone(), account.clone()).await?;
-    let kept = match args.keep_removed {
-        Some(kept) => Some(kept),
+    let keep_removed = match args.keep_removed {
+        Some(kept) => kept,
         None => args.lake.keep_removed(lake.account())?,
     };
     let options = ExpireOptions {
         cutoff,
         open: if args.drop_open { OpenRequisitions::Drop } else { OpenRequisitions::Keep },
-        keep_removed: kept.unwrap_or_default(),
+        keep_removed,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
         max_memory: args.max_memory,
     };

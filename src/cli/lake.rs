@@ -90,8 +90,8 @@ impl LakeArgs {
         Store::open(&self.lake.find(&self.config)?, Access::Write)
     }
 
-    /// How long the files of removed commits of an account are kept, where that is set.
-    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+    /// How long the files of removed commits of an account are kept unless something else is typed.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Duration> {
         self.config.keep_removed(account)
     }
 }

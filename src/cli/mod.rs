@@ -19,6 +19,7 @@ mod lake;
 mod output;
 mod plan;
 mod progress;
+mod publish;
 mod render;
 mod replay;
 mod rows;
@@ -96,6 +97,8 @@ enum Command {
     Compact(compact::Args),
     /// Remove whole months from a lake; requisitions that are still open stay.
     Expire(expire::Args),
+    /// Publish what is missing of a lake as Delta tables; `sync --publish delta` does so at its end.
+    Publish(publish::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
@@ -203,6 +206,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
             Command::Compact(args) => Box::pin(compact::run(&args)).await,
             Command::Expire(args) => Box::pin(expire::run(&args)).await,
+            Command::Publish(args) => Box::pin(publish::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::lake::{ByAccount, LakeArgs};
 use super::render;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
+use crate::publish::{Reached, published_tables};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
@@ -22,16 +23,28 @@ struct Account {
     lake: Lake,
     leftovers: Leftovers,
     last_run: LastRun,
+    /// How far it is published as Delta tables, where these are.
+    published: Vec<Reached>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
+    let tables = match published_tables(&lake.store).await {
+        Ok(tables) => tables,
+        // `verify` says what to do about it; the lake is as it is.
+        Err(error) if error.kind() == ErrorKind::Defect => {
+            super::print_warning(&error.to_string());
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
     let one = async |name: &AccountName| {
         // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
         let part = Lake::open(lake.store.clone(), name.clone()).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        Ok(Account { lake: part, leftovers, last_run })
+        let published = tables.iter().filter_map(|table| table.reached(part.account())).collect();
+        Ok(Account { lake: part, leftovers, last_run, published })
     };
     let shown = ByAccount::of(lake.accounts().await?, one).await;
     let code = shown.exit_code([]);
@@ -88,7 +101,7 @@ fn gaps(lake: &Lake) -> Vec<Window> {
 }
 
 fn to_json(account: &Account) -> Value {
-    let Account { lake, leftovers, last_run } = account;
+    let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
@@ -122,6 +135,9 @@ fn to_json(account: &Account) -> Value {
         "kept_objects": leftovers.kept.len(),
         "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
+        "published": account.published.iter().map(|Reached { table, version, number }| json!({
+            "table": table.name(), "format": "delta", "version": version, "manifest": number,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -151,8 +167,22 @@ fn to_text(account: &Account) -> String {
             last.run
         ));
     }
+    lines.extend(published(account));
     lines.extend(left(leftovers));
     lines.join("\n")
+}
+
+/// How far the account is published.
+fn published(account: &Account) -> Option<String> {
+    let newest = account.lake.state().newest().map_or(0, |newest| newest.number);
+    let is_behind = account.published.iter().any(|table| table.number < newest);
+    let tables: Vec<String> = account
+        .published
+        .iter()
+        .map(|Reached { table, version, number }| format!("{table} up to commit {number} (version {version})"))
+        .collect();
+    let behind = if is_behind { "; the rest by the next run that publishes" } else { "" };
+    (!tables.is_empty()).then(|| format!("  Delta       {}{behind}", tables.join(", ")))
 }
 
 /// When runs ended, as far as that is known, and how far they asked.
@@ -274,6 +304,7 @@ mod tests {
             lake: Lake::of(Store::memory(), Layout::new(binding().name), state, ManifestNames::Plain),
             leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
             last_run: LastRun::default(),
+            published: Vec::new(),
         }
     }
 
@@ -307,6 +338,7 @@ mod tests {
             last_sweep: at(500),
             checked_until: Some(at(400)),
             succeeded_at: Some(at(300)),
+            published: std::collections::BTreeMap::new(),
         };
         for (newest, ended, at_work, is_last) in
             [(3, true, false, true), (2, true, false, false), (3, false, false, false), (3, true, true, false)]

@@ -8,7 +8,7 @@ use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
-use crate::config::AccountDefaults;
+use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
 use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
@@ -53,9 +53,13 @@ pub(super) struct Args {
     keep_raw: bool,
     /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A
     /// bare glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the
-    /// file says, else 0s].
+    /// file says, else 7d with --publish, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
+    /// Publish the lake at the end of the run, for engines that know the format: `delta` [default: WDT_PUBLISH, else
+    /// what the file says, else nothing].
+    #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
+    publish: Vec<PublishFormat>,
     #[command(flatten)]
     compact: CompactArgs,
     #[command(flatten)]
@@ -189,6 +193,7 @@ impl CallArgs {
 impl Args {
     fn options(&self, terms: &AccountDefaults) -> Result<SyncOptions> {
         let calls = self.calls.policy(terms)?;
+        let publish = if self.publish.is_empty() { &terms.publish } else { &self.publish };
         self.range.apply(SyncOptions {
             from: terms.from,
             limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
@@ -202,7 +207,8 @@ impl Args {
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
             compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
-            keep_removed: self.keep_removed.or(terms.keep_removed).unwrap_or_default(),
+            keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
+            publish: publish.clone(),
             ..SyncOptions::default()
         })
     }

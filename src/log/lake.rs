@@ -55,6 +55,39 @@ pub struct Lake {
     names: ManifestNames,
 }
 
+/// The manifests of an account's log, one by one; holds no state.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestReader {
+    store: Store,
+    layout: Layout,
+    names: ManifestNames,
+}
+
+impl ManifestReader {
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the account lies in it.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// As [`Lake::manifest`].
+    pub(crate) async fn manifest(&self, number: u64) -> Result<Option<(Manifest, Sha256)>> {
+        read::load(&self.store, &self.layout, self.names, number).await
+    }
+
+    /// As [`Lake::manifests`].
+    pub(crate) async fn manifests(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>>> {
+        read::manifests(&self.store, &self.layout, self.names, numbers).await
+    }
+}
+
 impl Lake {
     /// Reads the commit log of `account`. An account without one is empty.
     ///
@@ -69,6 +102,12 @@ impl Lake {
 
     pub(crate) fn of(store: Store, layout: Layout, state: LogState, names: ManifestNames) -> Self {
         Self { store, layout, state, names }
+    }
+
+    /// What reads the manifests, and the state that was read.
+    pub(crate) fn into_parts(self) -> (ManifestReader, LogState) {
+        let Self { store, layout, state, names } = self;
+        (ManifestReader { store, layout, names }, state)
     }
 
     /// The account.

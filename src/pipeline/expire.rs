@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use self::plan::{ExpirePlan, plan};
 use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
+use super::publish::Publication;
 use super::{Interrupt, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
@@ -200,6 +201,7 @@ async fn expire_as(
         contract: contract_version()?,
         keep_removed: options.keep_removed,
         merge: MergeLimits { memory_bytes, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES },
+        before_deletion: Publication::of(run)?,
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options).await?;
@@ -216,7 +218,7 @@ async fn expire_as(
         }
         Ok(report)
     };
-    Box::pin(lease.during(&never, &writer, work, |_| Left { is_clean: true, checked_until: None })).await
+    Box::pin(lease.during(&never, &writer, work, |_| Left { is_clean: true, ..Left::default() })).await
 }
 
 /// Commits what the plan says, as long as there is something to do.

@@ -104,5 +104,5 @@ async fn under_lease<T>(
         lease.sweep(writer).await?;
         work.await
     };
-    lease.during(&never, writer, swept, |_| Left { is_clean: true, checked_until: None }).await
+    lease.during(&never, writer, swept, |_| Left { is_clean: true, ..Left::default() }).await
 }

@@ -11,7 +11,7 @@ import sys
 import duckdb
 
 lake = sys.argv[1].replace("'", "''")
-glob = "read_parquet('%s/purchase_apply/**/*.parquet', hive_partitioning = true)" % lake
+glob = "read_parquet('%s/purchase_apply/account=*/modified_month=*/*.parquet', hive_partitioning = true)" % lake
 with open(sys.argv[2], encoding="utf-8") as file:
     for view in json.load(file)["views"]:
         duckdb.execute(view["sql"])

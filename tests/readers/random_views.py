@@ -113,7 +113,7 @@ def write(lake, folder, table, rows, columns):
     db = duckdb.connect()
     db.execute("SET TimeZone = 'Asia/Shanghai'")
     source = lake.replace("'", "''")
-    db.execute("CREATE TABLE held AS SELECT * FROM read_parquet('%s/%s/**/*.parquet', hive_partitioning = true) LIMIT 0" % (source, table))
+    db.execute("CREATE TABLE held AS SELECT * FROM read_parquet('%s/%s/account=*/modified_month=*/*.parquet', hive_partitioning = true) LIMIT 0" % (source, table))
     types = {"apply_id": pa.int64(), "rec_id": pa.int64(), "detail_index": pa.int32(), "detail_count": pa.int32(), "real_num": pa.decimal128(19, 4),
              "ref_num": pa.decimal128(19, 4), "unref_num": pa.decimal128(19, 4)}
     times = {name: pa.timestamp("us", "UTC") for name in ("modified", "apply_modified", "_extracted_at")}

@@ -44,7 +44,7 @@ def key():
 def parquet_files(folder):
     """What a glob finds below a folder."""
     if not is_s3(folder):
-        return glob.glob(folder + "/**/*.parquet", recursive=True)
+        return glob.glob(folder + "/account=*/modified_month=*/*.parquet")
     import boto3
     bucket, prefix = folder[len("s3://"):].split("/", 1)
     pages = boto3.client("s3", region_name="us-east-1").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/")
@@ -83,7 +83,7 @@ class DuckDb:
         return self.sql("SELECT count(*), sum(real_num) FROM read_parquet([%s])" % ", ".join("'%s'" % name for name in files)).fetchone()
 
     def read(self, folder, month):
-        source = "read_parquet('%s/**/*.parquet', hive_partitioning = true)" % folder.replace("'", "''")
+        source = "read_parquet('%s/account=*/modified_month=*/*.parquet', hive_partitioning = true)" % folder.replace("'", "''")
         columns = {row[0]: self.TYPES[row[1]] for row in self.sql("DESCRIBE SELECT * FROM " + source).fetchall()}
         one = lambda what, where="": self.sql("SELECT %s FROM %s %s" % (what, source, where)).fetchone()
         of_month = "WHERE modified_month = '%s'" % month
@@ -149,7 +149,7 @@ class Polars:
         import polars as pl
         types = {pl.Int64(): "int64", pl.Int32(): "int32", pl.Int16(): "int16", pl.String(): "text",
                  pl.Decimal(19, 4): "decimal", pl.Datetime("us", "UTC"): "instant"}
-        lazy = self.scan(folder + "/**/*.parquet", hive_partitioning=True)
+        lazy = self.scan(folder + "/account=*/modified_month=*/*.parquet", hive_partitioning=True)
         columns = {name: types[kind] for name, kind in lazy.collect_schema().items()}
         one = lambda *what: lazy.select(*what).collect().row(0)
         epoch = lambda column: column.dt.epoch("us")

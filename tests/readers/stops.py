@@ -12,7 +12,7 @@ import sys
 import duckdb
 
 lake = sys.argv[1].replace("'", "''")
-read = lambda table: "read_parquet('%s/%s/**/*.parquet', hive_partitioning = true)" % (lake, table)
+read = lambda table: "read_parquet('%s/%s/account=*/**/*.parquet', hive_partitioning = true)" % (lake, table)
 joined = duckdb.sql("""
     SELECT s.purchase_apply_no, s.outcome, s.evidence, s.error_code, first(h.status ORDER BY h.modified), last(h.status ORDER BY h.modified)
     FROM %s s

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
 use super::super::no_merge;
+use super::super::publish::Publication;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
@@ -88,6 +89,7 @@ async fn replay_pages_as(
             contract: contract_version()?,
             keep_removed: std::time::Duration::ZERO,
             merge: no_merge(),
+            before_deletion: Publication::of(run)?,
             clock: Arc::clone(&clock),
         },
     )
