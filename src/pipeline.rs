@@ -11,6 +11,7 @@ mod audit;
 mod changes;
 mod compact;
 mod expire;
+mod extra_names;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -50,6 +51,7 @@ use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
+pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -75,7 +77,7 @@ use crate::gateway::CallPolicy;
 use crate::id::RunId;
 use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::contract_version;
@@ -122,6 +124,8 @@ pub struct SyncOptions {
     pub compact_time: Option<Duration>,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How files of rows are compressed.
+    pub compression: FileCompression,
     /// How long the files of commits that gave their place to others are kept for readers.
     pub keep_removed: Duration,
 }
@@ -154,6 +158,7 @@ impl Default for SyncOptions {
             raw: KeepRaw::No,
             compact_time: Some(Self::DEFAULT_COMPACT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            compression: FileCompression::default(),
             keep_removed: Duration::ZERO,
         }
     }
@@ -307,7 +312,7 @@ fn sync_writer_options(
     // A rewalk says nothing of what is wanted from now on.
     let wanted_from = options.from.filter(|_| options.rewalk.is_none());
     let writer_options = writer_options(account, run, wanted_from, options.merge_limits(resources.page_memory), clock)?;
-    Ok(WriterOptions { keep_removed: options.keep_removed, ..writer_options })
+    Ok(WriterOptions { keep_removed: options.keep_removed, compression: options.compression, ..writer_options })
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -375,7 +380,8 @@ fn writer_options(
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
     let (binding, contract) = (binding(account), contract_version()?);
-    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
+    let compression = FileCompression::default();
+    Ok(WriterOptions { binding, run, wanted_from, contract, compression, keep_removed: Duration::ZERO, merge, clock })
 }
 
 /// What a lake binds the account's name to.

@@ -92,7 +92,7 @@ fn recipes(lake: &str, edition: Edition) -> String {
     };
     format!(
         "\nRead it with DuckDB:\n  \
-         duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/**/*.parquet') GROUP BY ALL\"\n\
+         duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/account=*/modified_month=*/*.parquet') GROUP BY ALL\"\n\
          or with Spark:\n  \
          spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\""
     )

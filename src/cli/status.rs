@@ -7,6 +7,7 @@ use super::render;
 use crate::error::{Result, exit};
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
+use crate::pipeline::{ExtraNames, extra_names};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
@@ -14,6 +15,10 @@ use crate::units::{plural, thousands};
 pub(super) struct Args {
     #[command(flatten)]
     lake: LakeArgs,
+    /// Read the column `extra` of all files too, and count the names in it: fields that the contract has no column
+    /// for, and times that readers cannot represent.
+    #[arg(long)]
+    extra: bool,
 }
 
 /// What is shown of an account.
@@ -21,6 +26,8 @@ struct Account {
     lake: Lake,
     leftovers: Leftovers,
     last_run: LastRun,
+    /// The names in `extra`, where they were asked for.
+    extra: Option<ExtraNames>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
@@ -31,7 +38,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
         let part = Lake::open(lake.store.clone(), name).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        shown.push(Account { lake: part, leftovers, last_run });
+        let extra = if args.extra { Some(extra_names(&part).await?) } else { None };
+        shown.push(Account { lake: part, leftovers, last_run, extra });
     }
     let to_json = || {
         let accounts: Vec<Value> = shown.iter().map(to_json).collect();
@@ -84,7 +92,7 @@ fn gaps(lake: &Lake) -> Vec<Window> {
 }
 
 fn to_json(account: &Account) -> Value {
-    let Account { lake, leftovers, last_run } = account;
+    let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
@@ -118,6 +126,9 @@ fn to_json(account: &Account) -> Value {
         "kept_objects": leftovers.kept.len(),
         "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
+        "extra": account.extra.as_ref().map(|names| {
+            names.iter().map(|((table, name), rows)| json!({"table": table.name(), "name": name, "rows": rows})).collect::<Vec<_>>()
+        }),
     })
 }
 
@@ -148,6 +159,7 @@ fn to_text(account: &Account) -> String {
         ));
     }
     lines.extend(left(leftovers));
+    lines.extend(account.extra.iter().flat_map(extra));
     lines.join("\n")
 }
 
@@ -171,6 +183,17 @@ fn runs(account: &Account) -> Vec<String> {
         None => "  last run    its end is not known".to_owned(),
     });
     lines
+}
+
+/// The names in `extra`.
+fn extra(names: &ExtraNames) -> Vec<String> {
+    if names.is_empty() {
+        return vec!["  extra       no names".to_owned()];
+    }
+    let line = |((table, name), rows): (&(Table, String), &u64)| {
+        format!("  extra       {} in {} of {table}", render::name(name), plural(*rows, "row"))
+    };
+    names.iter().map(line).collect()
 }
 
 /// Objects beside the committed set.
@@ -270,6 +293,7 @@ mod tests {
             lake: Lake::of(Store::memory(), Layout::new(binding().name), state, ManifestNames::Plain),
             leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
             last_run: LastRun::default(),
+            extra: None,
         }
     }
 

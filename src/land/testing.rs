@@ -222,6 +222,7 @@ pub(crate) fn header_spec() -> TableSpec {
         modified: "modified".into(),
         summed: Some("real_num".into()),
         commit_id: None,
+        upgrade: None,
     }
 }
 
@@ -274,6 +275,7 @@ pub(crate) fn options() -> WriterOptions {
         run: RunId::generate(),
         wanted_from: None,
         contract: FormatVersion::LAKE,
+        compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
         clock: Arc::new(HeldClock::at(1_790_000_000)),

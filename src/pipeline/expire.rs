@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewManifest, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Month};
 use crate::transform::contract_version;
@@ -55,6 +55,8 @@ pub(crate) struct ExpireOptions {
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself included.
     pub max_memory: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
 }
 
 /// What goes of one Beijing month.
@@ -175,6 +177,7 @@ async fn expire_as(
         run,
         wanted_from: None,
         contract: contract_version()?,
+        compression: options.compression,
         keep_removed: options.keep_removed,
         merge: MergeLimits { memory_bytes, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES },
         clock: Arc::clone(&clock),

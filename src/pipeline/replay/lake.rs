@@ -72,6 +72,7 @@ async fn replay_lake_as(
         run,
         wanted_from,
         contract,
+        compression: options.compression,
         keep_removed,
         merge: no_merge(),
         clock: Arc::clone(&clock),

@@ -86,6 +86,7 @@ async fn replay_pages_as(
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
+            compression: options.compression,
             keep_removed: std::time::Duration::ZERO,
             merge: no_merge(),
             clock: Arc::clone(&clock),
