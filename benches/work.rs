@@ -112,6 +112,7 @@ fn encode_window(criterion: &mut Criterion) {
         commit: CommitId::generate(),
         contract: FormatVersion::LAKE,
         span: Some(erp.window),
+        compression: Default::default(),
     };
     let land = || {
         let assembly = Assembly::new(Arc::clone(&pages), &selected).expect("rows");

@@ -12,6 +12,7 @@ pub(crate) mod merge;
 pub(crate) mod rows;
 pub(crate) mod spec;
 mod spool;
+mod upgrade;
 mod writer;
 
 pub(crate) use check::{bounds, check_order};
@@ -23,5 +24,6 @@ pub(crate) use merge::{MergeInput, MergeLimits, RowFilter, merge};
 pub(crate) use rows::Columns;
 pub use rows::RowSource;
 pub use spec::FileOrigin;
-pub(crate) use spec::TableSpec;
+pub(crate) use spec::{FileCompression, TableSpec};
 pub(crate) use spool::SpooledFile;
+pub(crate) use upgrade::{Upgrade, upgraded};

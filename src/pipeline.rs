@@ -12,6 +12,7 @@ mod changes;
 mod compact;
 mod expire;
 mod export;
+mod extra_names;
 mod forecast;
 mod interrupt;
 mod latest;
@@ -55,6 +56,7 @@ pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
 pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -83,7 +85,7 @@ use crate::gateway::CallPolicy;
 use crate::id::RunId;
 use crate::land::{LastRun, LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Window};
@@ -131,6 +133,8 @@ pub struct SyncOptions {
     pub compact_time: Option<Duration>,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How files of rows are compressed.
+    pub compression: FileCompression,
     /// How long the files of commits that gave their place to others are kept for readers.
     pub keep_removed: Duration,
     /// The formats in which the lake is published at the end of the run.
@@ -165,6 +169,7 @@ impl Default for SyncOptions {
             raw: KeepRaw::No,
             compact_time: Some(Self::DEFAULT_COMPACT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            compression: FileCompression::default(),
             keep_removed: Duration::ZERO,
             publish: Vec::new(),
         }
@@ -350,7 +355,7 @@ fn sync_writer_options(
     let wanted_from = options.from.filter(|_| options.rewalk.is_none());
     let merge = options.merge_limits(resources.page_memory);
     let writer_options = writer_options(account, publication, wanted_from, merge, clock)?;
-    Ok(WriterOptions { keep_removed: options.keep_removed, ..writer_options })
+    Ok(WriterOptions { keep_removed: options.keep_removed, compression: options.compression, ..writer_options })
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -459,6 +464,7 @@ fn writer_options(
         run: publication.run(),
         wanted_from,
         contract,
+        compression: FileCompression::default(),
         keep_removed: Duration::ZERO,
         merge,
         before_deletion: Arc::clone(publication) as _,

@@ -14,6 +14,7 @@ mod compaction;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod ddl;
 mod delta;
 mod doctor;
 mod editions;

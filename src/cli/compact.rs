@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::lake::{ByAccount, LakeArgs};
 use super::render;
 use super::signals;
-use super::sync::{TargetFileSize, writers};
+use super::sync::{CompressionArgs, TargetFileSize, writers};
 use super::sync_summary::{compacted_json, compacted_text, print_interrupted};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
@@ -28,6 +28,8 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     target: TargetFileSize,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
     /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s, or 7d
     /// where the lake is published].
@@ -73,6 +75,7 @@ async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &
         keep_removed,
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
+        compression: args.compression.get(),
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
     };
     pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::lake::{ByAccount, LakeArgs};
 use super::render;
-use super::sync::writers;
+use super::sync::{CompressionArgs, writers};
 use crate::error::Result;
 use crate::id::AccountName;
 use crate::land::LeaseWait;
@@ -44,6 +44,8 @@ pub(super) struct Args {
     /// The memory that the run may take, the program itself included.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
 }
 
 fn month(text: &str) -> Result<Month, String> {
@@ -76,6 +78,7 @@ async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountN
         keep_removed,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
         max_memory: args.max_memory,
+        compression: args.compression.get(),
     };
     if !args.yes {
         return pipeline::preview(lake, &options).await;

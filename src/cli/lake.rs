@@ -10,6 +10,7 @@ use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::log::{Lake, Table, accounts};
 use crate::store::{Access, Store};
+use crate::transform::Extent;
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;
@@ -48,12 +49,28 @@ pub(super) struct TableName {
 impl TableName {
     /// The table of this name.
     pub(super) fn get(&self) -> Result<Table> {
-        Table::from_name(&self.table).ok_or_else(|| {
-            let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
-            Error::usage(format!("there is no table `{}`", self.table))
-                .hint(format!("the tables are {}", names.join(", ")))
-        })
+        table_of_name(&self.table)
     }
+}
+
+/// The table of this name.
+pub(super) fn table_of_name(name: &str) -> Result<Table> {
+    Table::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
+        Error::usage(format!("there is no table `{name}`")).hint(format!("the tables are {}", names.join(", ")))
+    })
+}
+
+/// Which tables of a lake have rows of one of these accounts.
+pub(super) async fn extent_of(store: &Store, accounts: Vec<AccountName>) -> Result<Extent> {
+    let mut extent = Extent::default();
+    for account in accounts {
+        let lake = Lake::open(store.clone(), account).await?;
+        extent.headers |= lake.rows(Table::PurchaseApply) > 0;
+        extent.details |= lake.rows(Table::PurchaseApplyDetail) > 0;
+        extent.stops |= lake.rows(Table::StopReference) > 0;
+    }
+    Ok(extent)
 }
 
 /// Which lake is read.

@@ -182,10 +182,6 @@ impl Command {
 }
 
 fn run(command: Command) -> Result<u8> {
-    // Everything that needs no runtime fails before one is built.
-    if let Command::Schema(args) = command {
-        return schema::run(&args);
-    }
     // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
     // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
@@ -215,7 +211,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
-            Command::Schema(args) => schema::run(&args),
+            Command::Schema(args) => schema::run(&args).await,
             Command::Sandbox(args) => sandbox::run(&args).await,
         }
     });

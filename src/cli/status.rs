@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
+use crate::pipeline::{ExtraNames, extra_names};
 use crate::publish::{Reached, published_tables};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
@@ -16,6 +17,10 @@ use crate::units::{plural, thousands};
 pub(super) struct Args {
     #[command(flatten)]
     lake: LakeArgs,
+    /// Read the column `extra` of all files too, and count the names in it: fields that the contract has no column
+    /// for, and times that readers cannot represent.
+    #[arg(long)]
+    extra: bool,
 }
 
 /// What is shown of an account.
@@ -25,6 +30,8 @@ struct Account {
     last_run: LastRun,
     /// How far it is published as Delta tables, where these are.
     published: Vec<Reached>,
+    /// The names in `extra`, where they were asked for.
+    extra: Option<ExtraNames>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
@@ -44,7 +51,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let part = Lake::open(lake.store.clone(), name.clone()).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
         let published = tables.iter().filter_map(|table| table.reached(part.account())).collect();
-        Ok(Account { lake: part, leftovers, last_run, published })
+        let extra = if args.extra { Some(extra_names(&part).await?) } else { None };
+        Ok(Account { lake: part, leftovers, last_run, published, extra })
     };
     let shown = ByAccount::of(lake.accounts().await?, one).await;
     let code = shown.exit_code([]);
@@ -138,6 +146,9 @@ fn to_json(account: &Account) -> Value {
         "published": account.published.iter().map(|Reached { table, version, number }| json!({
             "table": table.name(), "format": "delta", "version": version, "manifest": number,
         })).collect::<Vec<_>>(),
+        "extra": account.extra.as_ref().map(|names| {
+            names.iter().map(|((table, name), rows)| json!({"table": table.name(), "name": name, "rows": rows})).collect::<Vec<_>>()
+        }),
     })
 }
 
@@ -169,6 +180,7 @@ fn to_text(account: &Account) -> String {
     }
     lines.extend(published(account));
     lines.extend(left(leftovers));
+    lines.extend(account.extra.iter().flat_map(extra));
     lines.join("\n")
 }
 
@@ -205,6 +217,17 @@ fn runs(account: &Account) -> Vec<String> {
         None => "  last run    its end is not known".to_owned(),
     });
     lines
+}
+
+/// The names in `extra`.
+fn extra(names: &ExtraNames) -> Vec<String> {
+    if names.is_empty() {
+        return vec!["  extra       no names".to_owned()];
+    }
+    let line = |((table, name), rows): (&(Table, String), &u64)| {
+        format!("  extra       {} in {} of {table}", render::name(name), plural(*rows, "row"))
+    };
+    names.iter().map(line).collect()
 }
 
 /// Objects beside the committed set.
@@ -305,6 +328,7 @@ mod tests {
             leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
             last_run: LastRun::default(),
             published: Vec::new(),
+            extra: None,
         }
     }
 

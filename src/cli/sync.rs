@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
+use crate::parquet::FileCompression;
 use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
@@ -48,6 +49,8 @@ pub(super) struct Args {
     /// TMPDIR; what is walked again is put together in memory, fifty pages at a time.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
@@ -89,6 +92,31 @@ enum CompactWhen {
     Auto,
     /// Never.
     Off,
+}
+
+/// How files of rows are compressed; shared by the commands that write them.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct CompressionArgs {
+    /// How files of rows are compressed. Readers that know no zstd, as Hadoop before 3, need snappy.
+    #[arg(long, value_enum, default_value_t = Codec::Zstd)]
+    compression: Codec,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Codec {
+    /// Smaller files.
+    Zstd,
+    /// Larger files, for old readers.
+    Snappy,
+}
+
+impl CompressionArgs {
+    pub(super) fn get(self) -> FileCompression {
+        match self.compression {
+            Codec::Zstd => FileCompression::Zstd,
+            Codec::Snappy => FileCompression::Snappy,
+        }
+    }
 }
 
 /// How large files are to be; shared by `sync` and `compact`.
@@ -209,6 +237,7 @@ impl Args {
             target_file_bytes: self.compact.target.target_file_size,
             keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
             publish: publish.clone(),
+            compression: self.compression.get(),
             ..SyncOptions::default()
         })
     }

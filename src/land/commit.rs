@@ -42,7 +42,7 @@ use crate::log::{
     Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
     RawEntry, Sha256, Table,
 };
-use crate::parquet::{EncodedFile, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
+use crate::parquet::{EncodedFile, FileCompression, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
@@ -61,6 +61,8 @@ pub(crate) struct WriterOptions {
     pub wanted_from: Option<BeijingTime>,
     /// The version of the data contract.
     pub contract: FormatVersion,
+    /// How the files of rows are compressed.
+    pub compression: FileCompression,
     /// How long the objects of removed and fenced commits are kept.
     pub keep_removed: Duration,
     /// The memory that merging carried rows may take, and how large their files are to be.
@@ -515,6 +517,7 @@ impl Writer {
             commit: id,
             contract: self.options.contract,
             span: span.or(window),
+            compression: self.options.compression,
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
         Ok(encoded.map(|file| ReadyFile { table, path, file }))
@@ -533,7 +536,8 @@ impl Writer {
         };
         let (table, span) = (spec.table, span.or(window));
         let (account, contract) = (self.layout.account().clone(), self.options.contract);
-        let origin = Arc::new(FileOrigin { account, commit: id, contract, span });
+        let compression = self.options.compression;
+        let origin = Arc::new(FileOrigin { account, commit: id, contract, span, compression });
         // Names of outcomes of stops have no part.
         let target_bytes = if table == Table::StopReference { u64::MAX } else { self.options.merge.target_bytes };
         let limits = MergeLimits { target_bytes, ..self.options.merge };

@@ -223,6 +223,7 @@ pub(crate) fn header_spec() -> TableSpec {
         modified: "modified".into(),
         summed: Some("real_num".into()),
         commit_id: None,
+        upgrade: None,
     }
 }
 
@@ -275,6 +276,7 @@ pub(crate) fn options() -> WriterOptions {
         run: RunId::generate(),
         wanted_from: None,
         contract: FormatVersion::LAKE,
+        compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
         before_deletion: Arc::new(NothingBefore),

@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::land::testing::{header_batch, header_spec, options, window};
-    use crate::parquet::{FileOrigin, encode};
+    use crate::parquet::{FileCompression, FileOrigin, encode};
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().expect("a file");
@@ -208,7 +208,7 @@ mod tests {
         let rows: Vec<_> = names.iter().zip(0_i64..).map(|(name, row)| (name.as_str(), row % 100, 1)).collect();
         let account = "acme".parse().expect("a name");
         let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
-        let origin = FileOrigin { account, commit, contract, span: None };
+        let origin = FileOrigin { account, commit, contract, span: None, compression: FileCompression::Zstd };
         let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
         let bytes = encoded.expect("rows").bytes;
         let read = |span| {
@@ -243,7 +243,7 @@ mod tests {
         let rows: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
         let account = "acme".parse().expect("a name");
         let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
-        let origin = FileOrigin { account, commit, contract, span: None };
+        let origin = FileOrigin { account, commit, contract, compression: FileCompression::default(), span: None };
         let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
         let bytes = encoded.expect("rows").bytes;
         let read = |marks: BooleanArray| -> Result<Vec<String>> {
@@ -271,7 +271,7 @@ mod tests {
             let rows: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
             let account = "acme".parse().expect("a name");
             let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
-            let origin = FileOrigin { account, commit, contract, span: None };
+            let origin = FileOrigin { account, commit, contract, span: None, compression: FileCompression::Zstd };
             let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
             let read = decode_landed_by(file(&encoded.expect("rows").bytes), "", None).expect("readable");
             read.map(|batch| batch.expect("rows").num_rows()).collect::<Vec<_>>()

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewFile, NewManifest, NewRows, Writer, WriterOptions};
 use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, LogState, Table};
-use crate::parquet::{MergeLimits, TableSpec};
+use crate::parquet::{FileCompression, MergeLimits, TableSpec};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 use crate::transform::{contract_version, stop_spec, table_specs};
@@ -63,6 +63,8 @@ pub(crate) struct CompactOptions {
     pub max_memory: u64,
     /// How large files are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
     /// How long the files of commits that gave their place to others are kept for readers.
     pub keep_removed: Duration,
     /// What to do when another run is at work on the account.
@@ -95,6 +97,7 @@ pub(crate) async fn compact_account(
         run,
         wanted_from: None,
         contract: contract_version()?,
+        compression: options.compression,
         keep_removed: options.keep_removed,
         merge,
         before_deletion: Publication::of(run)?,

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewManifest, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::contract_version;
@@ -56,6 +56,8 @@ pub(crate) struct ExpireOptions {
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself included.
     pub max_memory: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
 }
 
 /// What goes of one Beijing month.
@@ -199,6 +201,7 @@ async fn expire_as(
         run,
         wanted_from: None,
         contract: contract_version()?,
+        compression: options.compression,
         keep_removed: options.keep_removed,
         merge: MergeLimits { memory_bytes, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES },
         before_deletion: Publication::of(run)?,

@@ -10,7 +10,7 @@ use super::Picked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CommitId;
 use crate::log::Lake;
-use crate::parquet::{FileOrigin, MergeInput, MergeLimits, RowFilter, TableSpec, merge};
+use crate::parquet::{FileCompression, FileOrigin, MergeInput, MergeLimits, RowFilter, TableSpec, merge};
 use crate::transform::contract_version;
 use crate::worker::Worker;
 
@@ -47,6 +47,7 @@ pub(super) async fn sorted(
         commit: CommitId::generate(),
         contract: contract_version()?,
         span: None,
+        compression: FileCompression::default(),
     };
     let mut merged = Vec::new();
     for group in picked.chunks(MOST_FILES) {

@@ -73,6 +73,7 @@ async fn replay_lake_as(
         run,
         wanted_from,
         contract,
+        compression: options.compression,
         keep_removed,
         merge: no_merge(),
         before_deletion: Publication::of(run)?,

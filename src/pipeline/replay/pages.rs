@@ -87,6 +87,7 @@ async fn replay_pages_as(
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
+            compression: options.compression,
             keep_removed: std::time::Duration::ZERO,
             merge: no_merge(),
             before_deletion: Publication::of(run)?,
