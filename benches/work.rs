@@ -10,8 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wdt_lake::sandbox::{Options, Sandbox, SandboxClock, generate};
 use wdt_lake::{
-    Access, AccountSettings, CallPolicy, CommitId, Edition, FileOrigin, FormatVersion, Gateway,
-    Interrupt, Query, RowSource, RunId, Store, SyncOptions, encode,
+    Access, AccountSettings, CallPolicy, CommitId, Edition, FileOrigin, FormatVersion, Gateway, Interrupt, Query,
+    RowSource, RunId, Store, SyncOptions, encode,
 };
 use wdt_lake::{Assembly, BeijingTime, Page, PageContext, PageDecoder, Window};
 

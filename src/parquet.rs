@@ -23,7 +23,7 @@ pub use encode::encode;
 pub(crate) use merge::{MergeInput, MergeLimits, RowFilter, merge};
 pub(crate) use rows::Columns;
 pub use rows::RowSource;
-pub(crate) use spec::{FileCompression, TableSpec};
 pub use spec::FileOrigin;
+pub(crate) use spec::{FileCompression, TableSpec};
 pub(crate) use spool::SpooledFile;
 pub(crate) use upgrade::{Upgrade, upgraded};
