@@ -119,7 +119,7 @@ impl MergeSource {
         let older = self.older.as_ref().map(|older| {
             let mut places = places.to_vec();
             places.sort_unstable();
-            (older.clone(), places)
+            Box::new((older.clone(), places))
         });
         let read: Vec<usize> = match &self.older {
             Some(older) => places.iter().flat_map(|place| older.read_for(*place)).collect(),
@@ -183,7 +183,7 @@ pub(super) struct Batches {
     reader: Option<ParquetRecordBatchReader>,
     left: usize,
     /// The file's own way to be seen, and the columns that are wanted, in the order of a file.
-    older: Option<(OlderFile, Vec<usize>)>,
+    older: Option<Box<(OlderFile, Vec<usize>)>>,
 }
 
 impl Batches {
@@ -198,7 +198,7 @@ impl Batches {
             self.reader = None;
         }
         match &self.older {
-            Some((older, places)) => older.see(places, &batch).map(Some),
+            Some(older) => older.0.see(&older.1, &batch).map(Some),
             None => Ok(Some(batch)),
         }
     }

@@ -35,14 +35,12 @@ fn contracts(text: &str) -> [TableContract; 2] {
 
 /// Rows of a table by number, with what they hold in `extra` and the edition that sent them; all else is null or empty.
 fn rows(table: &TableContract, held: &[(&str, Option<&str>, &str)]) -> RecordBatch {
-    let text = |value: &dyn Fn(&(&str, Option<&str>, &str)) -> Option<String>| -> ArrayRef {
-        Arc::new(held.iter().map(value).collect::<StringArray>())
-    };
+    let text = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let schema = table.fresh_schema();
     let column = |field: &Arc<arrow_schema::Field>| match field.name().as_str() {
-        "purchase_apply_no" => text(&|row| Some(row.0.to_owned())),
-        "extra" => text(&|row| row.1.map(str::to_owned)),
-        "_edition" => text(&|row| Some(row.2.to_owned())),
+        "purchase_apply_no" => text(held.iter().map(|row| Some(row.0)).collect()),
+        "extra" => text(held.iter().map(|row| row.1).collect()),
+        "_edition" => text(held.iter().map(|row| Some(row.2)).collect()),
         "status" => Arc::new(Int16Array::from(vec![10; held.len()])) as ArrayRef,
         "modified" => Arc::new(TimestampMicrosecondArray::from(vec![5_000_000; held.len()]).with_timezone("UTC")),
         _ => new_null_array(field.data_type(), held.len()),
