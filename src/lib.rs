@@ -71,7 +71,7 @@ mod worker;
 
 pub use cli::main;
 // An account, and how its gateway may be called.
-pub use config::AccountSettings;
+pub use config::{AccountSettings, PublishFormat};
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
@@ -81,8 +81,8 @@ pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;
 pub use land::LeaseWait;
-pub use log::{Lake, Manifest, StopOutcome, Table, accounts};
-pub use parquet::{FileOrigin, RowSource, decode, encode};
+pub use log::{Lake, Manifest, StopOutcome, Table};
+pub use parquet::{FileCompression, FileOrigin, RowSource, decode, encode};
 pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
@@ -91,5 +91,5 @@ pub use pipeline::{Again, Interrupt, Progress, StopOptions, SyncOptions, SyncRep
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{
-    Assembly, ColumnType, Contract, Page, PageContext, PageDecoder, TableContract, assemble, decimal, table_specs,
+    Assembly, ColumnType, Contract, Page, PageContext, PageDecoder, TableContract, assemble, table_specs,
 };

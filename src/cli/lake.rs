@@ -8,7 +8,7 @@ use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
-use crate::log::{Lake, Table, accounts};
+use crate::log::{Lake, Table};
 use crate::store::{Access, Store};
 use crate::transform::Extent;
 
@@ -124,7 +124,7 @@ pub(super) struct OpenedLake {
 impl OpenedLake {
     /// The accounts that have a log, or the one that is wanted.
     pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
-        self.pick(accounts(&self.store).await?).await
+        self.pick(Lake::accounts(&self.store).await?).await
     }
 
     /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name

@@ -11,7 +11,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
-use crate::log::{Lake, accounts};
+use crate::log::Lake;
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::store::{Access, Store};
 use crate::time::SystemClock;
@@ -99,7 +99,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 /// Rebuilds the accounts of a lake that have raw responses, or the one that is wanted.
 async fn from_raw(args: &Args, from: &str, wanted: Option<&AccountName>) -> Result<Vec<(AccountName, ReplayReport)>> {
     let old = Store::open(from, Access::Read)?;
-    let present = accounts(&old).await?;
+    let present = Lake::accounts(&old).await?;
     let accounts: Vec<AccountName> =
         present.into_iter().filter(|account| wanted.is_none_or(|wanted| wanted == account)).collect();
     if accounts.is_empty() {

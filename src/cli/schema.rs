@@ -3,7 +3,7 @@
 
 use super::lake::{extent_of, table_of_name};
 use crate::error::{Error, Result, exit};
-use crate::log::accounts;
+use crate::log::Lake;
 use crate::store::{Access, Store};
 use crate::transform::{Dialect, Extent, render_ddl, render_schema_json, render_schema_text};
 
@@ -70,7 +70,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let store = Store::open(uri, Access::Read)?;
     let extent = match table {
         Some(_) => Extent::ALL,
-        None => extent_of(&store, accounts(&store).await?).await?,
+        None => extent_of(&store, Lake::accounts(&store).await?).await?,
     };
     if let Some(missing) = extent.missing() {
         super::print_warning(&format!("the lake has no file of {missing} yet, so its statements are left out"));

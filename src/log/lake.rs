@@ -17,24 +17,6 @@ use crate::id::{AccountName, CommitId};
 use crate::store::Store;
 use crate::time::Coverage;
 
-/// The accounts that have a commit log in this lake, in the order of names.
-///
-/// # Errors
-/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
-    let root = manifest_folders();
-    let folders = store.list_folders(root).await?;
-    let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
-    if !accounts.is_empty() {
-        return Ok(accounts);
-    }
-    // That a lake is empty is a lot to believe: it is listed in another way, too.
-    let names = store.names(root).await?;
-    let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-    let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
-    Ok(found.into_iter().collect())
-}
-
 /// A committed file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeFile {
@@ -89,6 +71,24 @@ impl ManifestReader {
 }
 
 impl Lake {
+    /// The accounts that have a commit log in this lake, in the order of names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+    pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
+        let root = manifest_folders();
+        let folders = store.list_folders(root).await?;
+        let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
+        if !accounts.is_empty() {
+            return Ok(accounts);
+        }
+        // That a lake is empty is a lot to believe: it is listed in another way, too.
+        let names = store.names(root).await?;
+        let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+        let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
+        Ok(found.into_iter().collect())
+    }
+
     /// Reads the commit log of `account`. An account without one is empty.
     ///
     /// # Errors

@@ -244,15 +244,7 @@ impl<'a> Run<'a> {
                 let task = Task { walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                let work = async move {
-                    let (totals, outcome) = match work.clone() {
-                        Work::Missing(window, budget) => task.fill(window, budget).await,
-                        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
-                        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
-                    };
-                    (work, totals, outcome)
-                };
-                under_way.push(work.instrument(span));
+                under_way.push(done(task, work).instrument(span));
             }
             let next = tokio::select! {
                 biased;
@@ -411,6 +403,16 @@ impl<'a> Run<'a> {
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
+}
+
+/// Does a piece of work, and gives it back with what came of it.
+async fn done(task: Task<'_>, work: Work) -> (Work, StatedTotals, Result<TaskOutcome>) {
+    let (totals, outcome) = match work.clone() {
+        Work::Missing(window, budget) => task.fill(window, budget).await,
+        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
+        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
+    };
+    (work, totals, outcome)
 }
 
 /// What a run is to walk in `range`, and from which first to which last second gaps were tried before.

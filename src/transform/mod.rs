@@ -62,5 +62,4 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use stops::{StopRow, landed_stops, stop_rows};
 pub use tables::table_specs;
 pub(crate) use tables::{contract_version, stop_spec};
-pub use value::decimal;
 pub(crate) use views::{Engine, Extent, render as render_views};

@@ -102,7 +102,7 @@ impl fmt::Display for SchemaViolation {
 ///
 /// # Errors
 /// The text is not a number, has surplus digits or overflows; see the module's documentation.
-pub fn decimal(text: &str) -> Result<i128, SchemaViolation> {
+pub(super) fn decimal(text: &str) -> Result<i128, SchemaViolation> {
     match plain_decimal(text.as_bytes()) {
         Some(units) => Ok(units),
         None => exact(text.as_bytes(), DECIMAL_SCALE.into(), DECIMAL_PRECISION.into()),
