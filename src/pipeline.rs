@@ -88,7 +88,7 @@ use crate::log::{Binding, Lake, Table};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock, Window};
+use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
@@ -262,6 +262,7 @@ async fn sync_in(
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.state().start());
     let wanted = options.range();
+    check_rewalk(options, &coverage, start)?;
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
@@ -356,6 +357,16 @@ fn sync_writer_options(
     let merge = options.merge_limits(resources.page_memory);
     let writer_options = writer_options(account, publication, wanted_from, merge, clock)?;
     Ok(WriterOptions { keep_removed: options.keep_removed, compression: options.compression, ..writer_options })
+}
+
+/// What is read anew must not begin before all that was ever asked for: all between the two would be a gap.
+fn check_rewalk(options: &SyncOptions, coverage: &Coverage, start: Option<BeijingTime>) -> Result<()> {
+    let (Some(range), Some(start)) = (options.rewalk, start) else { return Ok(()) };
+    if coverage.gaps(range).iter().all(|gap| gap.start() >= start) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--rewalk {}..{} begins before the lake does", range.start(), range.end()))
+        .hint(format!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`")))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.

@@ -332,6 +332,8 @@ fn a_live_range_is_read_anew() {
         &["--rewalk", "2026-06-12..2026-06-10"],
         &["--rewalk", "2026-06-12"],
         &["--rewalk", "x..2026-06-10"],
+        &["--rewalk", "2022-03-01..2022-03-31"],
+        &["--rewalk", "2026-05-01..2026-05-03"],
     ] {
         sync(&sandbox, &lake, arguments).expect_code(2);
     }

@@ -15,7 +15,7 @@ use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
-use crate::store::{Access, Store};
+use crate::store::Store;
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{plural, size, span};
 
@@ -32,7 +32,7 @@ pub(super) struct Args {
     compression: CompressionArgs,
     /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
     /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s, or 7d
-    /// where the lake is published].
+    /// where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
@@ -47,7 +47,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let opened = args.lake.open_for(if args.dry_run { Access::Read } else { Access::Write })?;
+    let opened = if args.dry_run { args.lake.open()? } else { args.lake.open_to_change()? };
     let accounts = opened.accounts().await?;
     if args.dry_run {
         return show(args, opened.store, accounts).await;

@@ -102,6 +102,12 @@ impl LakeArgs {
 }
 
 impl LakeArgs {
+    /// Opens a lake that is there to read and to write it. Nothing is made of a name that was mistyped.
+    pub(super) fn open_to_change(&self) -> Result<OpenedLake> {
+        self.open()?;
+        self.open_for(Access::Write)
+    }
+
     /// Opens the lake to write it.
     pub(super) fn open_to_write(&self) -> Result<Store> {
         Store::open(&self.lake.find(&self.config)?, Access::Write)

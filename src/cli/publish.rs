@@ -10,7 +10,6 @@ use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline;
 use crate::publish::PublishedTable;
-use crate::store::Access;
 use crate::units::plural;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +25,7 @@ pub(super) struct Args {
 type Outcome = (AccountName, Result<Vec<PublishedTable>>);
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let opened = args.lake.open_for(Access::Write)?;
+    let opened = args.lake.open_to_change()?;
     let accounts = opened.accounts().await?;
     let store = opened.store.written_by(writers(args.single_writer));
     let outcomes = Box::pin(pipeline::publish_all(&store, &accounts)).await?;

@@ -317,15 +317,6 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// Reads the text of a decimal(19,4) as an integer of ten-thousandths.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is no number, has surplus digits or overflows.
-    pub fn read_decimal(text: &str) -> crate::Result<i128> {
-        super::value::decimal(text)
-            .map_err(|violation| crate::Error::usage(format!("not a decimal(19,4): {violation}")))
-    }
-
     /// As the contract files write it.
     pub fn name(self) -> &'static str {
         match self {
