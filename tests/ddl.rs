@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{LakeDir, erp, program, python, run, sync};
+use crate::support::{LakeDir, copy_folder, erp, program, python, run, sync};
 
 fn statements(format: &str, lake: &LakeDir) -> String {
     run(program().args(["schema", "--format", format, "--lake", &lake.text()])).expect_code(0).stdout
@@ -110,4 +110,25 @@ fn the_contract_is_shown_for_one_table_or_for_all() {
         "{}",
         said.stderr
     );
+}
+
+/// Engines that find partition columns in paths would take a folder above the lake for one: rows would be lost.
+#[test]
+fn a_lake_below_a_folder_like_a_partition_is_refused() {
+    let (sandbox, lake) = (erp(20, 5, "2026-06-30 23:59:59"), LakeDir::new());
+    sync(&sandbox, &lake, &["--from", "2026-06-26", "--to", "2026-06-30"]).expect_code(0);
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("account=zzz").join("lake");
+    copy_folder(&lake.path(), &below);
+    for arguments in [
+        ["views", "--engine", "duckdb"],
+        ["views", "--engine", "polars"],
+        ["views", "--engine", "clickhouse"],
+        ["schema", "--format", "duckdb"],
+        ["schema", "--format", "clickhouse"],
+    ] {
+        let said = run(program().args(arguments).args(["--lake", below.to_str().unwrap()])).expect_code(2);
+        assert!(said.stderr.contains("takes `account=zzz` in the lake's path for a column"), "{arguments:?}: {said:?}");
+    }
+    run(program().args(["views", "--engine", "spark", "--lake", below.to_str().unwrap()])).expect_code(0);
 }

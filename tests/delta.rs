@@ -266,6 +266,36 @@ fn what_cannot_be_published_is_refused() {
     assert_eq!(std::fs::read_to_string(log.join("00000000000000000000.json")).unwrap(), foreign);
 }
 
+/// A table that is ahead of the commit log, or that does not begin with its first version, is no guide: nothing is
+/// published on top of it, and nothing that it may name is deleted.
+#[test]
+fn a_table_that_does_not_fit_the_log_is_named_and_nothing_is_deleted() {
+    let (sandbox, lake) = (erp(60, 10, "2026-07-20 23:59:59"), LakeDir::new());
+    for to in ["2026-07-14", "2026-07-17", "2026-07-20"] {
+        let range = ["--from", "2026-07-12", "--to", to, "--compact", "off"];
+        run(&mut publishing(&sandbox, &lake, "acme", &range)).expect_code(0);
+    }
+    let beheaded = lake.copy();
+    std::fs::remove_file(beheaded.path().join("purchase_apply/_delta_log/00000000000000000000.json")).unwrap();
+    let data = |lake: &LakeDir| -> Vec<String> {
+        lake.files().into_iter().filter(|name| name.ends_with(".parquet") && !name.contains("_delta_log")).collect()
+    };
+    let before = data(&beheaded);
+    let mut compact = program();
+    compact.args(["compact", "--keep-removed", "0s", "--lake", &beheaded.text()]);
+    run(&mut compact);
+    let after = data(&beheaded);
+    assert!(before.iter().all(|name| after.contains(name)), "nothing is deleted that the table may name");
+    let said = run(program().args(["verify", "--lake", &beheaded.text()])).expect_code(8);
+    assert!(said.stdout.contains("_delta_log") || said.stderr.contains("_delta_log"), "{said:?}");
+
+    let newest = lake.files().into_iter().rfind(|name| name.starts_with("_manifest/account=acme/0")).unwrap();
+    std::fs::remove_file(lake.path().join(newest)).unwrap();
+    lake.forget_the_end();
+    let said = run(program().args(["publish", "--lake", &lake.text()])).expect_code(8);
+    assert!(said.stderr.contains("ahead of the commit log"), "{said:?}");
+}
+
 /// Of a run that dies at any step of publishing, the next one makes up for.
 #[test]
 #[cfg(all(unix, debug_assertions))]

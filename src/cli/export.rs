@@ -56,7 +56,14 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let interrupt = signals::listen()?;
     let work = async {
         let mut lakes = Vec::new();
-        for name in lake.accounts().await? {
+        let names = lake.accounts().await?;
+        if names.is_empty() {
+            // A file of yesterday must not give way to an empty one, because a disk is not mounted.
+            return Err(Error::new(ErrorKind::Lake, "there is no account in the lake")
+                .with("lake", lake.store.root())
+                .hint("is it the right place? `wdt-lake sync` fills a lake"));
+        }
+        for name in names {
             lakes.push(Lake::open(lake.store.clone(), name).await?);
         }
         let write = async |begin: &(dyn Fn() -> Result<File> + Sync)| {

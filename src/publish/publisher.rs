@@ -338,6 +338,12 @@ impl TablePublisher {
             let live = state.live().values().flat_map(|live| &live.files);
             return Ok(vec![whole(self.schema.table, publishing.log.number(), newest_at(publishing.log), live)]);
         };
+        if published > publishing.log.number() {
+            publishing.log.read_to_end().await?;
+            if published > publishing.log.number() {
+                return Err(log.is_ahead(published, publishing.log.number()));
+            }
+        }
         if published >= publishing.up_to {
             return Ok(Vec::new());
         }

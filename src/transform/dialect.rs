@@ -106,6 +106,7 @@ impl Dialect {
     /// take them literally.
     pub(super) fn pattern(self, lake: &str, table: &TableContract) -> Result<String> {
         let folder = self.folder(lake, table)?;
+        check_above(lake)?;
         let folder = match self {
             Self::Duckdb => literal_by_class(&folder),
             _ if folder.contains(['*', '?', '{', '[', '^']) => {
@@ -123,6 +124,19 @@ impl Dialect {
 pub(super) fn below(table: &TableContract) -> String {
     let folders = table.partition_columns().iter().map(|column| format!("{}=*/", column.name()));
     format!("{}*.parquet", folders.collect::<String>())
+}
+
+/// Refuses a lake below a folder that engines which find columns in paths take for one, so that rows would be lost.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage).
+pub(super) fn check_above(lake: &str) -> Result<()> {
+    match lake.split('/').find(|part| part.contains('=')) {
+        None => Ok(()),
+        Some(part) => Err(Error::usage(format!("the engine takes `{part}` in the lake's path for a column"))
+            .with("lake", lake)
+            .hint("move the lake to a path without `=`")),
+    }
 }
 
 /// A path of which no letter is a pattern: a class of one letter takes it literally.

@@ -34,7 +34,7 @@ mod sql;
 use self::sql::{Sql, where_all};
 use super::contract::{ColumnType, Contract, TableContract};
 use super::ddl::{clickhouse_table, duckdb_files};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, check_above};
 use crate::error::Result;
 use crate::id::AccountName;
 
@@ -230,6 +230,7 @@ const ABOUT_STOPS: &str = "The last that is known of the latest stop of each req
 pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, extent: Extent) -> Result<Views> {
     let contract = Contract::get()?;
     if engine == Engine::Polars {
+        check_above(lake)?;
         return polars::render(lake, contract, account, extent);
     }
     let sql = Sql::new(engine, lake, contract, account, extent)?;

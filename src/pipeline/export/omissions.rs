@@ -25,8 +25,9 @@ impl Omissions {
         }
         let state = lake.state();
         let span = lake.coverage().span();
-        let from = range.from.or(state.start());
-        let to = range.to.or(span.map(Window::end));
+        // An end that was not asked for lies on the right side of the one that was.
+        let from = range.from.or(state.start().map(|start| range.to.map_or(start, |to| to.min(start))));
+        let to = range.to.or(span.map(Window::end).map(|end| range.from.map_or(end, |from| from.max(end))));
         let asked = from.zip(to).and_then(|(from, to)| Window::new(from, to));
         let gaps = asked.map(|asked| lake.coverage().gaps(asked)).unwrap_or_default();
 

@@ -75,6 +75,8 @@ impl DeltaLog<'_> {
     /// As [`version`](Self::version).
     pub(crate) async fn stands(self) -> Result<DeltaStanding> {
         Ok(match self.version(0).await? {
+            // A table that begins later may be read all the same: what is active in it must not be deleted.
+            None if !self.store.names(&layout::delta_log(self.table)).await?.is_empty() => return Err(self.missing(0)),
             None => DeltaStanding::Nothing,
             Some(actions) if is_ours(&actions) => DeltaStanding::Ours,
             Some(_) => DeltaStanding::Foreign,
@@ -144,6 +146,14 @@ impl DeltaLog<'_> {
                 None
             }
         })
+    }
+
+    /// The log was restored from a backup, or made anew, without the table.
+    pub(crate) fn is_ahead(self, published: u64, newest: u64) -> Error {
+        let why = format!(
+            "the Delta table is ahead of the commit log: it has manifest {published}, the log ends at {newest}"
+        );
+        Error::new(ErrorKind::Defect, why).with("table", self.table).hint(ANEW)
     }
 
     fn missing(self, version: u64) -> Error {
