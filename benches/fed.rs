@@ -1,6 +1,7 @@
-//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS]`. One line a month:
-//! runs, files of the table that has most, commits, and what a run took. At the end the same ERP is synced at once into
-//! `FOLDER-once`. What reads both is `fed.py`; figures are in `README.md` here.
+//! The life of a lake that is fed every ten minutes: `cargo bench --bench fed -- FOLDER [RUNS [off]]`. One line a
+//! month: runs, files of the table that has most, commits, and what a run took. At the end the same ERP is synced at
+//! once into `FOLDER-once`. With `off` nothing is compacted. What reads both is `fed.py`; figures are in `README.md`
+//! here.
 #![expect(clippy::expect_used, reason = "a bench has nobody to tell of an error")]
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 
@@ -23,11 +24,12 @@ struct Feed {
     clock: SandboxClock,
     account: AccountSettings,
     store: Store,
+    compact_time: Option<Duration>,
     added: i64,
 }
 
 impl Feed {
-    fn new(folder: &str) -> Self {
+    fn new(folder: &str, compact_time: Option<Duration>) -> Self {
         let clock = SandboxClock::held(BeijingTime::parse("2025-01-01 00:05:00").expect("a time"));
         let sandbox = Sandbox::start(Options { clock: clock.clone(), ..Options::default() }).expect("a sandbox");
         let credentials = sandbox.credentials().clone();
@@ -40,7 +42,7 @@ impl Feed {
             base_url: sandbox.base_url().parse().expect("an address"),
         };
         let store = Store::open(folder, Access::Write).expect("a lake");
-        Self { sandbox, clock, account, store, added: 0 }
+        Self { sandbox, clock, account, store, compact_time, added: 0 }
     }
 
     /// Ten minutes pass, in which some requisitions are modified.
@@ -62,6 +64,7 @@ impl Feed {
     async fn sync_into(&self, store: &Store) -> (Duration, bool) {
         let options = SyncOptions {
             from: BeijingTime::parse("2025-01-01 00:00:00"),
+            compact_time: self.compact_time,
             calls: CallPolicy { calls_per_minute: 0, ..CallPolicy::default() },
             ..SyncOptions::default()
         };
@@ -83,8 +86,8 @@ fn median(times: &[Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-async fn feed(folder: &str, runs: i64) {
-    let mut feed = Feed::new(folder);
+async fn feed(folder: &str, runs: i64, compact_time: Option<Duration>) {
+    let mut feed = Feed::new(folder, compact_time);
     let (mut quiet, mut slowest) = (Vec::new(), Duration::ZERO);
     let (mut most_files, mut first) = (0, Duration::ZERO);
     println!("runs  most files  files  commits  median run ms  slowest run ms");
@@ -126,6 +129,10 @@ fn main() {
         return;
     };
     let runs = arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS);
+    let compact_time = match arguments.next().as_deref() {
+        Some("off") => None,
+        _ => SyncOptions::default().compact_time,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(feed(&folder, runs));
+    runtime.block_on(feed(&folder, runs, compact_time));
 }

@@ -93,7 +93,12 @@ fn decimal(criterion: &mut Criterion) {
     for (name, texts) in [("everyday", &everyday[..]), ("odd", &odd[..])] {
         group.throughput(Throughput::Elements(texts.len() as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| texts.iter().map(|text| wdt_lake::decimal(black_box(text)).expect("fits")).sum::<i128>())
+            bencher.iter(|| {
+                texts
+                    .iter()
+                    .map(|text| wdt_lake::ColumnType::read_decimal(black_box(text)).expect("fits"))
+                    .sum::<i128>()
+            })
         });
     }
     group.finish();
@@ -112,6 +117,7 @@ fn encode_window(criterion: &mut Criterion) {
         commit: CommitId::generate(),
         contract: FormatVersion::LAKE,
         span: Some(erp.window),
+        compression: Default::default(),
     };
     let land = || {
         let assembly = Assembly::new(Arc::clone(&pages), &selected).expect("rows");

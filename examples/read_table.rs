@@ -11,7 +11,7 @@
 use std::error::Error;
 
 use arrow_array::RecordBatch;
-use wdt_lake::{Access, Lake, Store, Table, accounts, decode};
+use wdt_lake::{Access, Lake, Store, Table, decode};
 
 /// The committed rows of `table`, of all accounts. The bytes of each file are checked against its manifest before they
 /// are read.
@@ -21,7 +21,7 @@ use wdt_lake::{Access, Lake, Store, Table, accounts, decode};
 pub(crate) async fn committed_rows(location: &str, table: Table) -> wdt_lake::Result<Vec<RecordBatch>> {
     let store = Store::open(location, Access::Read)?;
     let mut batches = Vec::new();
-    for account in accounts(&store).await? {
+    for account in Lake::accounts(&store).await? {
         let lake = Lake::open(store.clone(), account).await?;
         for file in lake.files(table) {
             batches.extend(decode(lake.read(&file.entry).await?)?);

@@ -59,12 +59,14 @@ pub(crate) mod env {
 
     /// How long `sync` and `expire` keep the files of removed commits: `15m`, `7d`. They go at once by default.
     pub(crate) const KEEP_REMOVED: &str = "WDT_KEEP_REMOVED";
+    /// The table formats in which `sync` publishes, with commas between them: `delta`. None by default.
+    pub(crate) const PUBLISH: &str = "WDT_PUBLISH";
 
     /// A configuration file: the place of accounts that are not set by the variables above.
     pub(crate) const CONFIG: &str = "WDT_CONFIG";
 
     /// All that set an account.
-    pub(crate) const ALL: [&str; 12] = [
+    pub(crate) const ALL: [&str; 13] = [
         EDITION,
         SID,
         APPKEY,
@@ -77,6 +79,7 @@ pub(crate) mod env {
         ALLOW_STOP,
         MAX_STOPS,
         KEEP_REMOVED,
+        PUBLISH,
     ];
 }
 
@@ -123,6 +126,37 @@ pub(crate) struct AccountDefaults {
     pub stops: StopTerms,
     /// How long the files of removed commits are kept.
     pub keep_removed: Option<Duration>,
+    /// The formats in which the lake is published.
+    pub publish: Vec<PublishFormat>,
+}
+
+/// A table format in which the committed set is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishFormat {
+    /// Delta Lake.
+    Delta,
+}
+
+impl PublishFormat {
+    /// The format of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a name that is none; it is not repeated.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "delta" => Ok(Self::Delta),
+            _ => Err(Error::usage("no table format has this name").hint("the format is `delta`")),
+        }
+    }
+}
+
+/// How long the files of removed commits are kept where a lake is published and nothing else is said: as long a reader
+/// can go back to an older version.
+const KEEP_REMOVED_WHEN_PUBLISHED: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long the files of removed commits are kept, where it is `set` or not, in a lake that is published in `formats`.
+pub(crate) fn keep_removed_when(set: Option<Duration>, formats: &[PublishFormat]) -> Duration {
+    set.unwrap_or(if formats.is_empty() { Duration::ZERO } else { KEEP_REMOVED_WHEN_PUBLISHED })
 }
 
 /// What `stop` may do of its own accord for an account. What is typed with a command does not go before it.
@@ -173,6 +207,7 @@ impl AccountDefaults {
             refusals_from: env::REFUSALS.to_owned(),
             stops: StopTerms { permission, most: most.transpose()? },
             keep_removed: keep_removed_of(set(env::KEEP_REMOVED))?,
+            publish: publish_of(set(env::PUBLISH))?,
             ..Self::default()
         })
     }
@@ -185,6 +220,16 @@ impl AccountDefaults {
 pub(crate) fn keep_removed_of(set: Option<String>) -> Result<Option<Duration>> {
     let set = set.filter(|text| !text.trim().is_empty());
     set.map(|text| duration(text.trim()).map_err(|error| error.with("set in", env::KEEP_REMOVED))).transpose()
+}
+
+/// The value of [`env::PUBLISH`].
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it names something else.
+pub(crate) fn publish_of(set: Option<String>) -> Result<Vec<PublishFormat>> {
+    let set = set.unwrap_or_default();
+    let names = set.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(PublishFormat::parse).collect::<Result<_>>().map_err(|error| error.with("set in", env::PUBLISH))
 }
 
 /// A duration as a user writes it. What was written is not repeated: it may be a secret in the wrong place.
@@ -410,6 +455,7 @@ mod tests {
             &[("WDT_MAX_STOPS", "-1")],
             &[("WDT_MAX_STOPS", "m4ny")],
             &[("WDT_KEEP_REMOVED", "m4ny")],
+            &[("WDT_PUBLISH", "delta, m4ny")],
         ] {
             let error = terms(odd).expect_err("odd");
             assert_eq!(error.kind().exit_code(), 2);

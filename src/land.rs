@@ -9,6 +9,7 @@
 //! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows.
 
 pub(crate) mod commit;
+mod deletion;
 pub(crate) mod doctor;
 pub(crate) mod lease;
 pub(crate) mod stage;
@@ -45,6 +46,7 @@ mod s3_tests;
 pub(crate) mod testing;
 
 pub(crate) use commit::{Writer, WriterOptions};
+pub(crate) use deletion::BeforeDeletion;
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
 pub use lease::LeaseWait;
 pub(crate) use lease::{CleanEnd, LastRun, Lease, last_run};

@@ -24,6 +24,7 @@
 //! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
 //! | `verify` | what `wdt-lake verify` checks |
 //! | `stop` | stop references: the state machine between an intent and its result |
+//! | `publish` | the committed set as Delta tables |
 //! | `land` | staged commits, the sweep, the lease |
 //! | `transform` | JSON bytes -> the columns of two Arrow tables, by the data contract |
 //! | `extract` | which calls to make: the planner, and the walk that proves a window complete |
@@ -54,6 +55,7 @@ mod log;
 mod parquet;
 mod pipeline;
 mod proof;
+mod publish;
 mod requisition;
 pub mod sandbox;
 mod stop;
@@ -69,7 +71,7 @@ mod worker;
 
 pub use cli::main;
 // An account, and how its gateway may be called.
-pub use config::AccountSettings;
+pub use config::{AccountSettings, PublishFormat};
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
@@ -79,8 +81,8 @@ pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;
 pub use land::LeaseWait;
-pub use log::{Lake, Manifest, StopOutcome, Table, accounts};
-pub use parquet::{FileOrigin, RowSource, decode, encode};
+pub use log::{Lake, Manifest, StopOutcome, Table};
+pub use parquet::{FileCompression, FileOrigin, RowSource, decode, encode};
 pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_POINTS};
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
@@ -89,5 +91,5 @@ pub use pipeline::{Again, Interrupt, Progress, StopOptions, SyncOptions, SyncRep
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{
-    Assembly, ColumnType, Contract, Page, PageContext, PageDecoder, TableContract, assemble, decimal, table_specs,
+    Assembly, ColumnType, Contract, Page, PageContext, PageDecoder, TableContract, assemble, table_specs,
 };

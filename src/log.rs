@@ -22,8 +22,8 @@ mod fuzz_tests;
 
 pub(crate) use crate::digest::{self, Sha256};
 pub(crate) use conflict::Conflict;
-pub(crate) use lake::LakeFile;
-pub use lake::{Lake, accounts};
+pub use lake::Lake;
+pub(crate) use lake::{LakeFile, ManifestReader};
 pub(crate) use layout::Layout;
 pub use layout::Table;
 pub use manifest::Manifest;

@@ -11,11 +11,14 @@ mod audit;
 mod changes;
 mod compact;
 mod expire;
+mod export;
+mod extra_names;
 mod forecast;
 mod interrupt;
 mod latest;
 mod lease_session;
 mod parts;
+mod publish;
 mod range;
 mod raw;
 mod refresh;
@@ -30,9 +33,11 @@ mod runs;
 mod source;
 mod spill;
 mod stop;
+mod table_rows;
 mod tally;
 mod window_task;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,11 +50,13 @@ pub(crate) use ask::{Queried, check, get};
 pub(crate) use audit::{
     AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
 };
-pub(crate) use changes::{ChangesTable, ChangesToken, ReadChanges, RowSink, changes};
+pub(crate) use changes::{ChangesToken, ReadChanges, changes};
 use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
+pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
 pub use interrupt::Interrupt;
@@ -57,6 +64,8 @@ pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
 use lease_session::{HeldLease, LeaseSession, Left, is_swept};
+use publish::Publication;
+pub(crate) use publish::publish_all;
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
@@ -67,17 +76,19 @@ use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
+pub(crate) use table_rows::{ReaderTable, RowSink};
 
-use crate::config::AccountSettings;
+use crate::config::{AccountSettings, PublishFormat};
 use crate::error::{Error, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
-use crate::land::{LeaseWait, Writer, WriterOptions, last_run};
+use crate::land::{LastRun, LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
+use crate::publish::Publisher;
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock, Window};
+use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
 /// How much of the newest coverage says how dense the next windows are.
@@ -122,8 +133,12 @@ pub struct SyncOptions {
     pub compact_time: Option<Duration>,
     /// How large files of rows that are put together are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How files of rows are compressed.
+    pub compression: FileCompression,
     /// How long the files of commits that gave their place to others are kept for readers.
     pub keep_removed: Duration,
+    /// The formats in which the lake is published at the end of the run.
+    pub publish: Vec<PublishFormat>,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -154,7 +169,9 @@ impl Default for SyncOptions {
             raw: KeepRaw::No,
             compact_time: Some(Self::DEFAULT_COMPACT_TIME),
             target_file_bytes: Self::DEFAULT_TARGET_FILE_BYTES,
+            compression: FileCompression::default(),
             keep_removed: Duration::ZERO,
+            publish: Vec::new(),
         }
     }
 }
@@ -238,23 +255,21 @@ async fn sync_in(
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
-    let bounded = options.rewalk.map(|_| options.within_memory(resources.page_memory));
-    let options = bounded.as_ref().unwrap_or(options);
-    let writer_options = sync_writer_options(resources, account, options, report.run, Arc::clone(&clock))?;
-    let opening = Writer::encoding_on(resources.encoder.clone(), store.clone(), writer_options);
-    let Some(writer) = interrupt.unless_asked(opening).await.transpose()? else {
+    let opening = open(resources, account, store.clone(), options, report.run, Arc::clone(&clock));
+    let Some((writer, publication)) = interrupt.unless_asked(opening).await.transpose()? else {
         return Ok(report.interrupted().after(began));
     };
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.state().start());
     let wanted = options.range();
+    check_rewalk(options, &coverage, start)?;
     let resolved = wanted.resolve(&coverage, start, clock.now())?;
     report.warnings.extend(resolved.warning);
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        let compaction = AfterSync { options, interrupt, report: &mut report };
-        let tidying = tidy_up(&writer, store, clock, Some(compaction));
+        let end = AtEnd { after: AfterSync { options, interrupt, report: &mut report }, publication: &publication };
+        let tidying = tidy_up(&writer, store, clock, Some(end));
         let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
         let report = if tidied.is_some() { report } else { report.interrupted() };
         return Ok(report.after(began));
@@ -265,6 +280,7 @@ async fn sync_in(
         return Ok(report.interrupted().after(began));
     };
     let work = async |lease: &HeldLease| {
+        publication.take_hints(lease.published()).await;
         let mut report = Box::pin(async {
             let Some(swept) = interrupt.unless_asked(lease.sweep(&writer)).await.transpose()? else {
                 return Ok(report.interrupted());
@@ -276,9 +292,10 @@ async fn sync_in(
                 )
             }));
             let lake = writer.view().await;
-            let again = refresh::plan(&lake, options).await?;
+            let bounded = options.within_memory(resources.page_memory);
+            let again = refresh::plan(&lake, &bounded).await?;
             let planned = match options.rewalk {
-                Some(_) => rewalk_plan::plan(&lake, range, options).await?,
+                Some(_) => rewalk_plan::plan(&lake, range, &bounded).await?,
                 None => rewalk_plan::RewalkPlan::default(),
             };
             report.damage = planned.damage;
@@ -290,24 +307,66 @@ async fn sync_in(
         .await?;
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
-        AfterSync { options, interrupt, report: &mut report }.compact(&writer).await;
+        let after = AfterSync { options, interrupt, report: &mut report };
+        AtEnd { after, publication: &publication }.finish(&writer).await;
         Ok(report)
     };
-    let left = |report: &SyncReport| Left { is_clean: !report.interrupted, checked_until: report.checked_until };
-    Ok(Box::pin(lease.during(interrupt, &writer, work, left)).await?.after(began))
+    Ok(Box::pin(lease.during(interrupt, &writer, work, left_by)).await?.after(began))
+}
+
+/// Opens the log to write it, and to publish it if that is asked for.
+async fn open(
+    resources: &RunResources,
+    account: &AccountSettings,
+    store: Store,
+    options: &SyncOptions,
+    run: RunId,
+    clock: Arc<dyn Clock>,
+) -> Result<(Writer, Arc<Publication>)> {
+    let publishes = !options.publish.is_empty();
+    if publishes {
+        Publisher::check_store(&store)?;
+    }
+    let publication = Publication::new(Arc::clone(&resources.publisher), run);
+    let writer_options = sync_writer_options(resources, account, options, &publication, clock)?;
+    let writer = Writer::encoding_on(resources.encoder.clone(), store, writer_options).await?;
+    if publishes {
+        publication.begin(writer.view().await).await;
+    }
+    Ok((writer, publication))
+}
+
+/// What a sync that ended so has left.
+fn left_by(report: &SyncReport) -> Left {
+    Left {
+        is_clean: !report.interrupted && report.unpublished.is_none(),
+        checked_until: report.checked_until,
+        published: publish::hints(&report.published),
+    }
 }
 
 fn sync_writer_options(
     resources: &RunResources,
     account: &AccountSettings,
     options: &SyncOptions,
-    run: RunId,
+    publication: &Arc<Publication>,
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
     // A rewalk says nothing of what is wanted from now on.
     let wanted_from = options.from.filter(|_| options.rewalk.is_none());
-    let writer_options = writer_options(account, run, wanted_from, options.merge_limits(resources.page_memory), clock)?;
-    Ok(WriterOptions { keep_removed: options.keep_removed, ..writer_options })
+    let merge = options.merge_limits(resources.page_memory);
+    let writer_options = writer_options(account, publication, wanted_from, merge, clock)?;
+    Ok(WriterOptions { keep_removed: options.keep_removed, compression: options.compression, ..writer_options })
+}
+
+/// What is read anew must not begin before all that was ever asked for: all between the two would be a gap.
+fn check_rewalk(options: &SyncOptions, coverage: &Coverage, start: Option<BeijingTime>) -> Result<()> {
+    let (Some(range), Some(start)) = (options.rewalk, start) else { return Ok(()) };
+    if coverage.gaps(range).iter().all(|gap| gap.start() >= start) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--rewalk {}..{} begins before the lake does", range.start(), range.end()))
+        .hint(format!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`")))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -328,16 +387,11 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
 /// Clears away what a run that died after its last commit has left; otherwise it would stay for as long as the range is
 /// covered. Where the log does not know yet from which start it was asked for, it is put there; small commits are put
 /// together.
-async fn tidy_up(
-    writer: &Writer,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    compaction: Option<AfterSync<'_>>,
-) -> Result<()> {
+async fn tidy_up(writer: &Writer, store: Store, clock: Arc<dyn Clock>, end: Option<AtEnd<'_>>) -> Result<()> {
     let account = writer.layout().account().clone();
     let before = last_run(&store, account.clone(), clock.now()).await?;
-    let is_worth_it = match &compaction {
-        Some(compaction) => compaction.is_worth_it(writer).await,
+    let is_worth_it = match &end {
+        Some(end) => end.is_worth_it(writer, &before).await,
         None => false,
     };
     if is_swept(&before, writer).await && !writer.lacks_start().await && !is_worth_it {
@@ -352,14 +406,55 @@ async fn tidy_up(
     };
     let Some(lease) = lease else { return Ok(()) };
     let tidied = async |lease: &HeldLease| {
+        if let Some(end) = &end {
+            end.publication.take_hints(lease.published()).await;
+        }
         lease.sweep(writer).await?;
         writer.remember_start().await?;
-        if let Some(compaction) = compaction {
-            compaction.compact(writer).await;
+        let mut left = Left { is_clean: true, ..Left::default() };
+        if let Some(end) = end {
+            let report = end.finish(writer).await;
+            left.is_clean = report.unpublished.is_none();
+            left.published = publish::hints(&report.published);
         }
-        Ok(())
+        Ok(left)
     };
-    lease.during(&never, writer, tidied, |()| Left { is_clean: true, checked_until: None }).await
+    lease.during(&never, writer, tidied, Left::clone).await.map(drop)
+}
+
+/// What a sync does at its end.
+struct AtEnd<'a> {
+    after: AfterSync<'a>,
+    publication: &'a Publication,
+}
+
+impl<'a> AtEnd<'a> {
+    fn publishes(&self) -> bool {
+        !self.after.options.publish.is_empty()
+    }
+
+    /// Whether there is something to do by what the last run has left.
+    async fn is_worth_it(&self, writer: &Writer, before: &LastRun) -> bool {
+        let published = before.clean_end.as_ref().map(|end| &end.published);
+        (self.publishes() && published.is_none_or(BTreeMap::is_empty)) || self.after.is_worth_it(writer).await
+    }
+
+    /// Puts small commits together, and publishes.
+    async fn finish(self, writer: &Writer) -> &'a mut SyncReport {
+        let (publishes, interrupt) = (self.publishes(), self.after.interrupt);
+        let report = self.after.compact(writer).await;
+        // A store that failed a moment ago would fail again; the next run publishes what is missing.
+        let has_failed = report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::LAKE);
+        if publishes && !has_failed {
+            let publishing = self.publication.publish(writer);
+            match interrupt.unless_over(publishing).await {
+                Some(Ok(published)) => report.published = published,
+                Some(Err(error)) => report.unpublished = Some(error),
+                None => tracing::warn!("the store did not answer in time: the next run publishes what is missing"),
+            }
+        }
+        report
+    }
 }
 
 /// Of a command that puts no files together.
@@ -369,13 +464,23 @@ fn no_merge() -> MergeLimits {
 
 fn writer_options(
     account: &AccountSettings,
-    run: RunId,
+    publication: &Arc<Publication>,
     wanted_from: Option<BeijingTime>,
     merge: MergeLimits,
     clock: Arc<dyn Clock>,
 ) -> Result<WriterOptions> {
     let (binding, contract) = (binding(account), contract_version()?);
-    Ok(WriterOptions { binding, run, wanted_from, contract, keep_removed: Duration::ZERO, merge, clock })
+    Ok(WriterOptions {
+        binding,
+        run: publication.run(),
+        wanted_from,
+        contract,
+        compression: FileCompression::default(),
+        keep_removed: Duration::ZERO,
+        merge,
+        before_deletion: Arc::clone(publication) as _,
+        clock,
+    })
 }
 
 /// What a lake binds the account's name to.

@@ -170,8 +170,20 @@ pub(crate) fn rfc3339_micros(micros: i64) -> String {
 /// `2026-10-01T08:00:00.000000+08:00`: RFC 3339 in Beijing with six decimals, of microseconds since 1970-01-01 00:00:00
 /// UTC.
 pub(crate) fn rfc3339_beijing(micros: i64) -> String {
-    let beijing = micros.saturating_add(OFFSET_SECONDS * 1_000_000);
-    DateTime::from_timestamp_micros(beijing).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6f+08:00").to_string()
+    let beijing = DateTime::from_timestamp_micros(beijing_wall_micros(micros)).unwrap_or_default();
+    beijing.format("%Y-%m-%dT%H:%M:%S%.6f+08:00").to_string()
+}
+
+/// Microseconds since 1970-01-01 00:00:00 UTC as microseconds since 1970-01-01 00:00:00 in Beijing: the wall clock
+/// there as columns without a time zone hold it.
+pub(crate) fn beijing_wall_micros(micros: i64) -> i64 {
+    micros.saturating_add(OFFSET_SECONDS * 1_000_000)
+}
+
+/// `2026-10-01 08:00:00` of such microseconds of a wall clock, with six decimals where they are no whole seconds.
+pub(crate) fn wall_clock(micros: i64) -> String {
+    let format = if micros.rem_euclid(1_000_000) == 0 { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S%.6f" };
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format(format).to_string()
 }
 
 /// The microseconds since 1970-01-01 00:00:00 UTC that RFC 3339 says. A leap second is the next one, unless that is in

@@ -12,6 +12,8 @@
 //! - **the origin of rows** (`commit_ids`): a row's `_commit_id` is its file's commit, or in a commit that took the
 //!   place of others an earlier one;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
+//! - **what is published** (`published`): the active files of a Delta table are the committed set at the manifest that
+//!   it names, and all of them are there;
 //! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a
 //!   glob would read it;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says.
@@ -32,6 +34,7 @@ mod contents;
 mod expected;
 mod ledger;
 mod proof;
+mod published;
 mod stops;
 mod strays;
 mod untracked;
@@ -60,7 +63,7 @@ use crate::time::{BeijingTime, Clock as _, SystemClock, Window};
 use crate::units::plural;
 
 /// What to do about an object that is not what was committed.
-const RESTORE: &str = "restore it from a backup of the lake, or sync into a new lake";
+const RESTORE: &str = "restore it from a backup of the lake, or read it anew with `wdt-lake sync --rewalk FROM..TO`";
 /// What to do about a commit log that was tampered with.
 const RESTORE_LOG: &str =
     "restore the log from a backup of the lake before anything is synced into it, or sync into a new lake";
@@ -158,7 +161,10 @@ pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result
 /// The same by a contract of the caller's.
 async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>, depth: Depth) -> Result<Verified> {
     let layout = Layout::new(account.clone());
-    let chain = chain::read(store, &layout).await?;
+    let (published, mut unread) = published::find(store).await?;
+    let wanted = published.iter().filter_map(|table| table.reached(&account)).map(|reached| reached.number).collect();
+    let chain = chain::read(store, &layout, &wanted).await?;
+    let name = account.clone();
     let mut verifier = Verifier {
         store,
         chain: &chain,
@@ -198,6 +204,8 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
     verified.notes.extend(pending(&chain));
     let objects = list_owned(store, &layout).await?;
     verified.defects.extend(strays::of_account(store, &layout, &objects));
+    verified.defects.append(&mut unread);
+    verified.defects.extend(published::check(store, &published, &name, &chain, &objects).await?);
     // A log with defects does not know its own files any more.
     if chain.defects.is_empty() {
         let mut state = chain.state.clone();
@@ -212,7 +220,8 @@ async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>,
 /// How many manifests the log of an account has, as verifying reads it.
 #[cfg(test)]
 pub(crate) async fn chain_length(store: &Store, account: &AccountName) -> Result<usize> {
-    Ok(usize::try_from(chain::read(store, &Layout::new(account.clone())).await?.manifests).unwrap_or(usize::MAX))
+    Ok(usize::try_from(chain::read(store, &Layout::new(account.clone()), &BTreeSet::new()).await?.manifests)
+        .unwrap_or(usize::MAX))
 }
 
 /// Whether there are stops of which nobody knows yet what became of them.

@@ -263,3 +263,14 @@ fn stops_are_put_together_and_still_known() {
     assert_eq!(stop_calls(&sandbox), calls);
     assert!(lake.lease_is_free() && lake.files().iter().all(|name| !name.starts_with("_staging/")));
 }
+
+/// A name that was mistyped must not become a lake that looks empty.
+#[test]
+fn nothing_is_made_of_a_lake_that_is_not_there() {
+    let lake = LakeDir::new();
+    for command in ["compact", "publish"] {
+        let said = run(program().args([command, "--lake", &lake.text()])).expect_code(6);
+        assert!(said.stderr.contains("there is no lake"), "{said:?}");
+        assert!(!lake.path().exists());
+    }
+}

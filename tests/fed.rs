@@ -7,7 +7,7 @@ use wdt_lake::sandbox::{Options, Requisition, Sandbox, SandboxClock};
 use wdt_lake::{CallPolicy, Depth, Interrupt, Lake, Store, SyncOptions, SyncReport, Table, sync, verify};
 
 use crate::support::committed::rows;
-use crate::support::{account, at};
+use crate::support::{LakeDir, account, at, erp, program, run};
 
 const STEP_SECONDS: i64 = 600;
 const RUNS: i64 = 3 * 144;
@@ -63,4 +63,28 @@ fn the_last_run_of_days_costs_what_the_first_did() {
     assert!((added as usize - 8..=added as usize).contains(&held), "{held} of {added}");
     let verified = runtime.block_on(verify(&store, account.name, Depth::Deep)).expect("verified");
     assert!(verified.defects.is_empty(), "{:?}", verified.defects);
+}
+
+/// Far more rows have come into the newest hours than the lake has there: they are read in ranges of their own, because
+/// all of a range is in memory at once.
+#[test]
+fn a_lookback_over_more_than_one_range_holds_is_cut() {
+    let (sandbox, lake) = (erp(30, 5, "2026-06-30 23:59:59"), LakeDir::new());
+    crate::support::sync(&sandbox, &lake, &["--from", "2026-06-26", "--to", "2026-06-30"]).expect_code(0);
+    let since = at("2026-06-30 00:00:00");
+    for nth in 0..1_500 {
+        let late = Requisition::plain(500_000 + nth, &format!("LATE{nth}"), since.plus_seconds(nth * 57));
+        sandbox.world().lock().add_as_is(late);
+    }
+    let arguments = ["--to", "2026-06-30", "--lookback", "1d", "--page-size", "10"];
+    let said = crate::support::sync(&sandbox, &lake, &arguments).expect_code(0).json();
+    assert_eq!(said["rows"]["purchase_apply"], 1_500, "{said}");
+    let walks: Vec<u64> = lake
+        .whole_manifests()
+        .iter()
+        .filter(|one| one["commits"][0]["kind"] == "refresh")
+        .map(|one| one["walk"]["proof"]["distinct_rows"].as_u64().unwrap())
+        .collect();
+    assert!(walks.len() > 1 && walks.iter().all(|rows| *rows <= 1_000), "{walks:?}");
+    run(program().args(["verify", "--deep", "--lake", &lake.text()])).expect_code(0);
 }

@@ -27,8 +27,16 @@ fn read(server: &FakeS3, arguments: &[&str], lake: &str) -> Said {
 }
 
 const CHANGES: [&str; 6] = ["changes", "purchase_apply", "--out", "-", "--format", "csv"];
-const READERS: [&[&str]; 6] =
-    [&["files", "purchase_apply"], &["status"], &["verify"], &["views", "--engine", "duckdb"], &CHANGES, &["runs"]];
+const EXPORT: [&str; 7] = ["export", "purchase_apply", "--latest", "--out", "-", "--format", "csv"];
+const READERS: [&[&str]; 7] = [
+    &["files", "purchase_apply"],
+    &["status"],
+    &["verify"],
+    &["views", "--engine", "duckdb"],
+    &CHANGES,
+    &EXPORT,
+    &["runs"],
+];
 
 #[test]
 fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
@@ -39,6 +47,8 @@ fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
     assert!(files.lines().count() >= 4, "{files}");
     let rows = read(&server, &CHANGES, &lake).expect_code(0);
     assert!(rows.stdout.lines().count() > 300, "{}", rows.stdout);
+    let latest = read(&server, &EXPORT, &lake).expect_code(0);
+    assert!(latest.stdout.lines().count() > 300, "{}", latest.stdout);
     let keys = server.keys();
     for lists in Lists::CONTRADICTIONS.into_iter().filter(|lists| *lists != Lists::Invented) {
         server.list_so(lists, 2);
@@ -50,6 +60,7 @@ fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
             if said.code == 0 {
                 assert!(arguments[0] != "files" || said.stdout == files, "{lists:?}: {}", said.stdout);
                 assert!(arguments[0] != "changes" || said.stdout == rows.stdout, "{lists:?}: {}", said.stdout);
+                assert!(arguments[0] != "export" || said.stdout == latest.stdout, "{lists:?}: {}", said.stdout);
                 continue;
             }
             assert_eq!(said.code, 6, "{lists:?} {arguments:?}: {}", said.stderr);

@@ -14,9 +14,12 @@ mod compaction;
 mod completeness;
 #[cfg(unix)]
 mod crash;
+mod ddl;
+mod delta;
 mod doctor;
 mod editions;
 mod examples;
+mod export;
 mod fed;
 mod gateway_answers;
 mod gateway_way;
@@ -39,6 +42,7 @@ mod outage;
 #[cfg(unix)]
 mod output;
 mod peak_memory;
+mod peak_upkeep;
 mod readers;
 mod reads;
 mod replay;
@@ -59,5 +63,7 @@ mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+#[cfg(all(unix, debug_assertions))]
+mod upkeep_deaths;
 mod vendor_pages;
 mod verify;

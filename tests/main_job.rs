@@ -122,6 +122,8 @@ fn the_demo_runs_the_main_job_and_then_has_nothing_to_do() {
     {
         assert!(first.stdout.contains(word), "{word} is missing:\n{}", first.stdout);
     }
+    let sum = first.stdout.split("real_num sums to ").nth(1).unwrap().split('.').next().unwrap();
+    assert!(sum.replace(',', "").parse::<u64>().unwrap() < 100_000_000, "what a company could order: {sum}");
     let second = run(program().args(["demo", "--lake", &lake.text()])).expect_code(0);
     assert!(second.stdout.contains("no call was made"), "{}", second.stdout);
     let json = run(program().args(["demo", "--json", "--lake", &lake.text()])).expect_code(0).json();

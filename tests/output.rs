@@ -33,6 +33,7 @@ fn every_command_that_cannot_write_its_output_says_so() {
         &["schema"],
         &["schema", "--format", "json"],
         &["changes", "purchase_apply", "--lake", &path, "--out", &out],
+        &["export", "purchase_apply", "--lake", &path, "--out", &out],
         &["runs", "--lake", &path],
         &["status", "--lake", &path],
         &["status", "--json", "--lake", &path],

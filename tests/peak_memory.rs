@@ -22,11 +22,11 @@ use crate::support::{LakeDir, Said, erp, erp_of, program, program_at, run};
 const MIB: usize = 1 << 20;
 const MAX_MEMORY: &str = "64MiB";
 /// A quarter above what is asked for.
-const MOST_BYTES: u64 = 80 << 20;
+pub(crate) const MOST_BYTES: u64 = 80 << 20;
 
 /// Runs the program, which must end with `code` and within the memory.
 #[track_caller]
-fn within_memory(command: &mut Command, code: i32) -> Option<Said> {
+pub(crate) fn within_memory(command: &mut Command, code: i32) -> Option<Said> {
     let (said, peak) = run_measured(command.args(["--json", "--max-memory", MAX_MEMORY]))?;
     let said = said.expect_code(code);
     assert!(peak <= MOST_BYTES, "a peak of {} KiB: {said:?}", peak >> 10);
@@ -330,4 +330,26 @@ fn page_files_of_an_edition_that_lists_elsewhere() {
 fn page_files_of_an_edition_that_is_read_all_the_same() {
     let Some((landed, quarantined)) = replay(Edition::Y, Edition::Enterprise, 0) else { return };
     assert!(landed > 100_000 && quarantined == 0, "{landed} landed, {quarantined} in quarantine");
+}
+
+#[test]
+fn an_export_of_the_latest_versions() {
+    let (folder, lake) = (TempDir::new().expect("a folder"), LakeDir::new());
+    write_pages(folder.path(), 120, Edition::Enterprise);
+    let mut command = program();
+    command.args(["replay", "--account", "acme", "--edition", "enterprise", "--pages"]);
+    run(command.arg(folder.path()).arg("--lake").arg(lake.path())).expect_code(0);
+    for (table, option, name) in [
+        ("purchase_apply", "--latest", "latest.parquet"),
+        ("purchase_apply", "--open", "open.arrow"),
+        ("purchase_apply_detail", "--latest", "details.csv"),
+        ("purchase_apply_detail", "--open", "details.parquet"),
+    ] {
+        let mut command = program();
+        command.args(["export", table, option, "--json", "--lake", &lake.text(), "--out"]);
+        let Some((said, peak)) = run_measured(command.arg(folder.path().join(name))) else { return };
+        let rows = said.expect_code(0).json()["rows"].as_u64().expect("a count");
+        assert!(rows > 10_000, "{name}: {rows} rows");
+        assert!(peak <= MOST_BYTES, "{name}: a peak of {} KiB for {rows} rows", peak >> 10);
+    }
 }

@@ -1,4 +1,4 @@
-//! Promise 3 as real engines see it: DuckDB, pyarrow, Polars and Spark read one lake alike, and the SQL of `views`
+//! Promise 3 as real engines see it: DuckDB, pyarrow, Polars and Spark read one lake alike, and what `views` prints
 //! gives the ERP's latest state, whatever a glob finds beside the committed files. The oracle is the sandbox's journal.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,6 +227,15 @@ fn the_views_give_the_latest_state_at_the_worst_time() {
     assert_worst(&said["lakes"][0], &latest);
     assert_latest(&said["views"], &latest);
     assert_example_prunes(&lake, &said);
+    assert_eq!(said["zone"], "Asia/Shanghai");
+    for engine in ["clickhouse", "polars"] {
+        let other = ask(engine, &[], Some(&views(engine, &lake)));
+        for view in ["purchase_apply_latest", "purchase_apply_detail_latest", "purchase_apply_open", "example"] {
+            assert_eq!(other["views"][view], said["views"][view], "{engine}: every column of every row of {view}");
+        }
+        assert_example_prunes(&lake, &other);
+        assert_eq!(other["zone"], "Asia/Shanghai", "{engine}");
+    }
 }
 
 /// The example of the views reads the files of its month, and no others.
@@ -261,6 +270,8 @@ fn assert_random(engine: &str, seeds: std::ops::Range<u32>) {
 #[test]
 fn the_views_are_right_for_every_state_of_random_lakes() {
     assert_random("duckdb", 0..4);
+    assert_random("clickhouse", 0..2);
+    assert_random("polars", 0..2);
 }
 
 /// Flagship headers carry no quantity: what is open is the sum over the details.
@@ -302,7 +313,25 @@ fn spark_reads_the_same_and_its_views_are_the_same() {
     let duckdb = ask("duckdb", &[&healthy, &worst], Some(&views("duckdb", &worst)));
     assert_eq!(spark["lakes"], duckdb["lakes"]);
     assert_eq!(spark["views"], duckdb["views"], "every column of every row");
+    assert_eq!(spark["zone"], "Asia/Shanghai");
     assert_random("spark", 0..1);
+}
+
+/// A later minor version of the contract adds a column. Files from before have null there, and the views of today's
+/// contract go on as before.
+#[test]
+fn files_of_two_minor_versions_are_read_together() {
+    let (_sandbox, lake) = healthy();
+    let mut engines = vec!["duckdb", "clickhouse", "polars"];
+    engines.extend(python::has_java().then_some("spark"));
+    let before = ask("duckdb", &[], Some(&views("duckdb", &lake)));
+    for engine in engines {
+        let said = answer(&mut python::LOCAL.script("evolve.py", &[engine, &lake.text()]));
+        assert_eq!((&said["rows"], &said["urgent"]), (&json!(700), &said["added"]), "{engine}");
+        assert!(said["added"].as_u64().is_some_and(|rows| rows > 0 && rows < 700), "{said}");
+        let after = ask(engine, &[], Some(&views(engine, &lake)));
+        assert_eq!(after["views"], before["views"], "{engine}");
+    }
 }
 
 #[test]

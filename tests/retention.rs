@@ -118,6 +118,46 @@ fn a_month_that_is_not_over_cannot_expire() {
     expire(&lake, &[]).expect_code(2);
 }
 
+/// A clock that is years ahead must not let everything expire.
+#[test]
+fn nothing_expires_behind_the_end_of_what_was_read() {
+    let (sandbox, lake) = (erp(600, 60, "2026-06-30 23:59:59"), LakeDir::new());
+    sync(&sandbox, &lake, &["--from", "2026-05-02", "--to", "2026-06-15"]).expect_code(0);
+    let before = held(&lake);
+    for arguments in [&["--before", "2026-07"][..], &["--before", "2026-07", "--yes"]] {
+        let said = expire(&lake, arguments).expect_code(2);
+        assert!(said.stderr.contains("covered until 2026-06-15 23:59:59 only"), "{said:?}");
+        assert!(said.stderr.contains("name 2026-06 or an earlier month"), "{said:?}");
+    }
+    assert_eq!(held(&lake), before);
+    expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0);
+}
+
+/// Nothing but gaps lies before the cutoff: they expire like all else, or each later run would read them.
+#[test]
+fn gaps_expire_where_there_is_nothing_else() {
+    let lake = LakeDir::new();
+    let gone = erp(1, 1, "2026-06-30 23:59:59");
+    let mut command = program_at(&gone);
+    drop(gone);
+    let given_up = ["--max-retry-time", "1s", "--lake", &lake.text()];
+    run(command.arg("sync").args(given_up).args(RANGE)).expect_code(5);
+    let sandbox = erp(600, 60, "2026-06-30 23:59:59");
+    sync(&sandbox, &lake, &["--from", "2026-06-01", "--to", "2026-06-30"]).expect_code(0);
+    let said = expire(&lake, &["--before", "2026-06", "--json"]).expect_code(0).json();
+    let account = &said["accounts"][0];
+    let gap = serde_json::json!([{"start": at("2026-05-02 00:00:00"), "end": at("2026-05-31 23:59:59")}]);
+    assert_eq!((&account["gaps"], &account["months"], &account["done"]), (&gap, &Value::Array(vec![]), &false.into()));
+    let text = expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0).stdout;
+    assert!(text.contains("no run reads these gaps any more: 2026-05-02 00:00:00"), "{text}");
+    let calls = sandbox.world().calls().len();
+    sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0);
+    assert_eq!(earliest_asked(&sandbox, calls), None, "nothing is left to read");
+    let text = expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0).stdout;
+    assert_eq!(text, "sandbox: there is nothing before 2026-06 to remove\n");
+    assert_sound(&lake);
+}
+
 #[test]
 fn what_expires_goes_and_what_is_open_stays_until_it_is_closed() {
     let (sandbox, lake) = two_months();
@@ -292,6 +332,8 @@ fn a_live_range_is_read_anew() {
         &["--rewalk", "2026-06-12..2026-06-10"],
         &["--rewalk", "2026-06-12"],
         &["--rewalk", "x..2026-06-10"],
+        &["--rewalk", "2022-03-01..2022-03-31"],
+        &["--rewalk", "2026-05-01..2026-05-03"],
     ] {
         sync(&sandbox, &lake, arguments).expect_code(2);
     }
@@ -365,6 +407,28 @@ fn a_damaged_file_of_an_expire_is_read_again_month_by_month() {
     assert!(path.to_str().unwrap().ends_with(said["damaged"][0]["objects"][0].as_str().unwrap()), "{said}");
     verify(&lake).expect_code(0);
     assert!(open.is_subset(&held_before_june(&lake)), "what is open is there again");
+    expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0);
+    assert_eq!(held_before_june(&lake), open);
+    assert_sound(&lake);
+}
+
+#[test]
+fn damaged_files_of_several_expired_months_do_not_block_each_other() {
+    let sandbox = erp(900, 90, "2026-06-30 23:59:59");
+    let lake = LakeDir::new();
+    sync(&sandbox, &lake, &["--from", "2026-04-02", "--to", "2026-06-30"]).expect_code(0);
+    expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0);
+    let (before, open) = (held(&lake), held_numbers(&sandbox));
+    let paths = ["2026-04-15", "2026-05-15"].map(|day| file_of(&lake, "purchase_apply_detail", day));
+    assert_ne!(paths[0], paths[1]);
+    paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    // One of them was asked for; what is left of the other cannot move with the commit, so it is read anew, too.
+    let said = sync(&sandbox, &lake, &["--rewalk", "2026-04-15..2026-04-15"]).expect_code(0).json();
+    assert_eq!(said["damaged"].as_array().unwrap().len(), 2, "{said}");
+    verify(&lake).expect_code(0);
+    assert!(open.is_subset(&held_before_june(&lake)), "what is open is there again");
+    let after = held(&lake);
+    assert!(before.keys().all(|key| after.contains_key(key)));
     expire(&lake, &["--before", "2026-06", "--yes"]).expect_code(0);
     assert_eq!(held_before_june(&lake), open);
     assert_sound(&lake);

@@ -80,7 +80,7 @@ fn uri(bucket: &str) -> String {
 }
 
 /// The points that a lake in a bucket passes whose objects are small.
-fn points() -> Vec<&'static str> {
+pub(crate) fn points() -> Vec<&'static str> {
     let is_of_disk = |point: &&str| point.starts_with("put.") || point.starts_with("create.");
     let of_bucket = BUCKET_FAIL_POINTS.into_iter().filter(|point| !point.starts_with("upload."));
     FAIL_POINTS.into_iter().filter(|point| !is_of_disk(point)).chain(of_bucket).collect()

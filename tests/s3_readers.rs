@@ -66,8 +66,9 @@ fn duckdb_pyarrow_and_polars_read_the_same_lake_in_a_bucket() {
         answer(python::S3.script("readers.py", &arguments).envs(moto.environment()))
     };
     let mut duckdb = ask("duckdb", &["--views", by_view.path().to_str().unwrap()]);
-    let [views, example_files, view_types] =
-        ["views", "example_files", "view_types"].map(|name| duckdb.as_object_mut().unwrap().remove(name).unwrap());
+    let [views, example_files, view_types, zone] = ["views", "example_files", "view_types", "zone"]
+        .map(|name| duckdb.as_object_mut().unwrap().remove(name).unwrap());
+    assert_eq!(zone, "Asia/Shanghai");
     assert!(view_types.is_object(), "{view_types}");
     assert_read(&sandbox, &names, "duckdb", &duckdb["lakes"][0]);
     for reader in ["pyarrow", "polars"] {

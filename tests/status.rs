@@ -93,3 +93,28 @@ fn without_a_lease_no_end_is_known() {
     assert_eq!(account["checked_until"], account["coverage"][0]["end"], "what is covered was asked for");
     assert_says("a_lease_that_is_lost", &lake);
 }
+
+#[test]
+fn an_account_that_cannot_be_read_hides_nothing_of_the_others() {
+    let (sandbox, lake) = (erp(60, 10, "2026-06-30 23:59:59"), LakeDir::new());
+    for name in ["broken", "sound"] {
+        let mut command = program_at(&sandbox);
+        command.env("WDT_ACCOUNT", name).args(["sync", "--calls-per-minute", "0", "--lake", &lake.text()]);
+        run(command.args(["--from", "2026-06-20", "--to", "2026-06-30"])).expect_code(0);
+    }
+    let is_manifest = |name: &&String| name.starts_with("_manifest/account=broken/");
+    let files = lake.files();
+    let manifests: Vec<&String> = files.iter().filter(is_manifest).collect();
+    assert!(!manifests.is_empty(), "{files:?}");
+    manifests.iter().for_each(|name| std::fs::write(lake.path().join(name), "{}").unwrap());
+    for (command, of) in [("status", "accounts"), ("runs", "runs"), ("verify", "accounts")] {
+        let said = run(program().args([command, "--json", "--lake", &lake.text()])).expect_code(8);
+        let json = said.json();
+        assert_eq!(json["exit_code"], 8, "{json}");
+        let sound: Vec<&Value> = json[of].as_array().unwrap().iter().filter(|one| one["account"] == "sound").collect();
+        assert!(!sound.is_empty() && sound.iter().all(|one| one["error"].is_null()), "{command}: {json}");
+        let text = run(program().args([command, "--lake", &lake.text()])).expect_code(8);
+        assert!(text.stdout.contains("sound"), "{text:?}");
+        assert!(command == "verify" || text.stderr.contains("broken"), "{text:?}");
+    }
+}

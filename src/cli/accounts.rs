@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
+    keep_removed_when, publish_of,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -101,14 +102,17 @@ impl ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// How long the files of removed commits of an account are kept, where that is set.
-    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+    /// How long the files of removed commits of an account are kept unless something else is typed.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Duration> {
         match self.read()?.filter(|file| !file.accounts().is_empty()) {
             Some(file) => {
                 let own = file.accounts().iter().find(|one| one.name() == account);
-                Ok(own.and_then(|own| own.terms().keep_removed))
+                Ok(keep_removed_when(own.and_then(|own| own.terms().keep_removed), file.publish()))
             }
-            None => keep_removed_of(variable(env::KEEP_REMOVED)),
+            None => {
+                let kept = keep_removed_of(variable(env::KEEP_REMOVED))?;
+                Ok(keep_removed_when(kept, &publish_of(variable(env::PUBLISH))?))
+            }
         }
     }
 }

@@ -23,13 +23,14 @@ use crate::time::SystemClock;
 use crate::transform::{Change, Comparison, LandedHeader, Version};
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").args(["sample", "open"]).required(true).multiple(true))]
 pub(super) struct Args {
     #[command(flatten)]
     account: AccountArgs,
     #[command(flatten)]
     lake: LakeUri,
     /// Walk so many random windows again that the lake covers, and report rows that came late or changed.
-    #[arg(long, value_name = "WINDOWS", required_unless_present = "open")]
+    #[arg(long, value_name = "WINDOWS")]
     sample: Option<NonZeroU32>,
     /// Choose the windows that this number stands for, to repeat an audit [default: a random one].
     #[arg(long, value_name = "NUMBER", requires = "sample")]

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
 use super::signals;
-use super::sync::{TargetFileSize, writers};
+use super::sync::{CompressionArgs, TargetFileSize, writers};
 use super::sync_summary::{compacted_json, compacted_text, print_interrupted};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
-use crate::store::{Access, Store};
+use crate::store::Store;
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{plural, size, span};
 
@@ -28,8 +28,11 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     target: TargetFileSize,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Keep the files of what is put together for so long, for readers that have listed them. A bare glob counts their
-    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s].
+    /// rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the file says, else 0s, or 7d
+    /// where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.
@@ -44,25 +47,18 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let opened = args.lake.open_for(if args.dry_run { Access::Read } else { Access::Write })?;
+    let opened = if args.dry_run { args.lake.open()? } else { args.lake.open_to_change()? };
     let accounts = opened.accounts().await?;
     if args.dry_run {
         return show(args, opened.store, accounts).await;
     }
     let store = opened.store.written_by(writers(args.single_writer));
     let interrupt = signals::listen()?;
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for account in accounts {
-        match Box::pin(compact(args, &store, &account, &interrupt)).await {
-            Ok(compacted) => done.push((account, compacted)),
-            Err(error) => failed.push(error.with("account", &account)),
-        }
-    }
+    let done = ByAccount::of(accounts, async |name| compact(args, &store, name, &interrupt).await).await;
     let is_interrupted = interrupt.is_asked();
-    let interrupted = is_interrupted.then_some(exit::INCOMPLETE);
-    let code = exit::combine(failed.iter().map(|error| error.kind().exit_code()).chain(interrupted));
-    args.lake.output.print(|| to_json(&done, code), || to_text(&done, is_interrupted));
-    failed.iter().for_each(super::print_error);
+    let code = done.exit_code(is_interrupted.then_some(exit::INCOMPLETE));
+    args.lake.output.print(|| to_json(&done, code), || to_text(&done.found, is_interrupted));
+    done.print_failed();
     if is_interrupted {
         print_interrupted();
     }
@@ -71,25 +67,27 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 
 async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &Interrupt) -> Result<Compacted> {
     let lake = Lake::open(store.clone(), account.clone()).await?;
-    let kept = match args.keep_removed {
-        Some(kept) => Some(kept),
+    let keep_removed = match args.keep_removed {
+        Some(kept) => kept,
         None => args.lake.keep_removed(account)?,
     };
     let options = CompactOptions {
-        keep_removed: kept.unwrap_or_default(),
+        keep_removed,
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
+        compression: args.compression.get(),
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
     };
     pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await
 }
 
-fn to_json(done: &[(AccountName, Compacted)], code: u8) -> Value {
-    let accounts = done.iter().map(|(account, compacted)| {
+fn to_json(done: &ByAccount<Compacted>, code: u8) -> Value {
+    let accounts = done.found.iter().map(|(account, compacted)| {
         let mut told = compacted_json(compacted);
         told["account"] = account.as_str().into();
         told
     });
+    let accounts = accounts.chain(done.failed_json());
     json!({"command": "compact", "accounts": accounts.collect::<Vec<_>>(), "exit_code": code})
 }
 

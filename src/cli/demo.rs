@@ -9,7 +9,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
 use crate::pipeline::{self, SyncOptions};
-use crate::sandbox::{Options, Sandbox, SandboxClock, generate};
+use crate::sandbox::{Options, Sandbox, SandboxClock, generate_believable};
 use crate::store::{Access, Store};
 use crate::time::{BeijingTime, Clock};
 
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(format!("`{text}` is not a time")));
     let (last_second, now) = (time(LAST_SECOND)?, time(CLOCK)?);
     let sandbox = Sandbox::start(Options {
-        requisitions: generate(SEED, REQUISITIONS, DAYS, last_second),
+        requisitions: generate_believable(SEED, REQUISITIONS, DAYS, last_second),
         clock: SandboxClock::held(now),
         edition: args.edition,
         ..Options::default()
@@ -92,7 +92,7 @@ fn recipes(lake: &str, edition: Edition) -> String {
     };
     format!(
         "\nRead it with DuckDB:\n  \
-         duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/**/*.parquet') GROUP BY ALL\"\n\
+         duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/account=*/modified_month=*/*.parquet') GROUP BY ALL\"\n\
          or with Spark:\n  \
          spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\""
     )

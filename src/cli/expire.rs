@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
-use super::sync::writers;
-use super::talk::error_json;
-use crate::error::{Error, Result, exit};
+use super::sync::{CompressionArgs, writers};
+use crate::error::Result;
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::Lake;
@@ -45,6 +44,8 @@ pub(super) struct Args {
     /// The memory that the run may take, the program itself included.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
 }
 
 fn month(text: &str) -> Result<Month, String> {
@@ -54,36 +55,30 @@ fn month(text: &str) -> Result<Month, String> {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let cutoff = pipeline::check_cutoff(args.before, SystemClock.now())?;
     let opened = args.lake.open()?;
-    let (mut told, mut failed) = (Vec::new(), Vec::new());
     // What was removed cannot be taken back: whatever stops one account, it is told what was done to the others.
-    for account in opened.accounts().await? {
-        match Box::pin(one(args, cutoff, &opened.store, &account)).await {
-            Ok(report) => told.push((account, report)),
-            Err(error) => failed.push((account.clone(), error.with("account", &account))),
-        }
-    }
-    let code = exit::combine(failed.iter().map(|(_, error)| error.kind().exit_code()));
-    let is_empty = told.is_empty() && failed.is_empty();
+    let done = ByAccount::of(opened.accounts().await?, async |name| one(args, cutoff, &opened.store, name).await).await;
+    let code = done.exit_code([]);
     args.lake.output.print(
-        || to_json(args, cutoff, &told, &failed, code),
-        || if is_empty { "the lake is empty".to_owned() } else { to_text(args, &told) },
+        || to_json(args, cutoff, &done, code),
+        || if done.is_empty() { "the lake is empty".to_owned() } else { to_text(args, &done.found) },
     );
-    failed.iter().for_each(|(_, error)| super::print_error(error));
+    done.print_failed();
     Ok(code)
 }
 
 async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountName) -> Result<ExpireReport> {
     let lake = &Lake::open(store.clone(), account.clone()).await?;
-    let kept = match args.keep_removed {
-        Some(kept) => Some(kept),
+    let keep_removed = match args.keep_removed {
+        Some(kept) => kept,
         None => args.lake.keep_removed(lake.account())?,
     };
     let options = ExpireOptions {
         cutoff,
         open: if args.drop_open { OpenRequisitions::Drop } else { OpenRequisitions::Keep },
-        keep_removed: kept.unwrap_or_default(),
+        keep_removed,
         wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
         max_memory: args.max_memory,
+        compression: args.compression.get(),
     };
     if !args.yes {
         return pipeline::preview(lake, &options).await;
@@ -92,14 +87,8 @@ async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountN
     pipeline::expire(lake, store, &options, Arc::new(SystemClock)).await
 }
 
-fn to_json(
-    args: &Args,
-    cutoff: BeijingTime,
-    told: &[(AccountName, ExpireReport)],
-    failed: &[(AccountName, Error)],
-    code: u8,
-) -> Value {
-    let accounts = told.iter().map(|(account, report)| {
+fn to_json(args: &Args, cutoff: BeijingTime, done: &ByAccount<ExpireReport>, code: u8) -> Value {
+    let accounts = done.found.iter().map(|(account, report)| {
         let months = report.months.iter().map(|(month, expired)| {
             let mut told = counts(expired);
             told["month"] = month.to_string().into();
@@ -109,18 +98,18 @@ fn to_json(
             "account": account,
             "months": months.collect::<Vec<_>>(),
             "total": counts(&report.total()),
+            "gaps": report.gaps.iter().map(|gap| json!({"start": gap.start(), "end": gap.end()})).collect::<Vec<_>>(),
             "rows_without_window": report.without_window,
             "done": report.manifest.is_some(),
             "manifest": report.manifest,
             "kept_until": report.kept_until,
         })
     });
-    let failed = failed.iter().map(|(account, error)| json!({"account": account, "error": error_json(error)}));
     json!({
         "command": "expire",
         "before": cutoff,
         "drop_open": args.drop_open,
-        "accounts": accounts.chain(failed).collect::<Vec<_>>(),
+        "accounts": accounts.chain(done.failed_json()).collect::<Vec<_>>(),
         "exit_code": code,
     })
 }
@@ -138,7 +127,7 @@ fn counts(expired: &Expired) -> Value {
 
 fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
     let mut lines: Vec<String> = told.iter().map(|(account, report)| of_account(args, account, report)).collect();
-    if !args.yes && told.iter().any(|(_, report)| !report.months.is_empty()) {
+    if !args.yes && told.iter().any(|(_, report)| !report.is_empty()) {
         lines.push("nothing was removed: add --yes to do it".to_owned());
     }
     lines.join("\n")
@@ -146,8 +135,15 @@ fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
 
 fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> String {
     let before = args.before;
-    if report.months.is_empty() {
+    if report.is_empty() {
         return format!("{account}: there is nothing before {before} to remove");
+    }
+    let gaps = report.gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let gaps = (!gaps.is_empty())
+        .then(|| format!("  no run {} these gaps any more: {gaps}", if args.yes { "reads" } else { "would read" }));
+    if report.months.is_empty() {
+        let head = format!("{account}: only gaps lie before {before}");
+        return std::iter::once(head).chain(gaps).collect::<Vec<_>>().join("\n");
     }
     let went = if args.yes { "was removed" } else { "would be removed" };
     let mut lines = vec![format!("{account}: what was modified before {before} (Beijing time) {went}")];
@@ -163,6 +159,7 @@ fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> Stri
             (plural(total.quarantined, "quarantined record"), plural(total.responses, "raw response"));
         lines.push(format!("  {records} and {responses} of these months go with them"));
     }
+    lines.extend(gaps);
     if report.without_window > 0 {
         let rows = plural(report.without_window, "row");
         lines.push(format!("  {rows} of page files that were replayed stay: they have no window"));

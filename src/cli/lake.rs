@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
-use crate::error::{Error, Result};
+use super::talk::error_json;
+use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
-use crate::log::{Lake, Table, accounts};
+use crate::log::{Lake, Table};
 use crate::store::{Access, Store};
+use crate::transform::Extent;
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;
@@ -47,12 +49,28 @@ pub(super) struct TableName {
 impl TableName {
     /// The table of this name.
     pub(super) fn get(&self) -> Result<Table> {
-        Table::from_name(&self.table).ok_or_else(|| {
-            let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
-            Error::usage(format!("there is no table `{}`", self.table))
-                .hint(format!("the tables are {}", names.join(", ")))
-        })
+        table_of_name(&self.table)
     }
+}
+
+/// The table of this name.
+pub(super) fn table_of_name(name: &str) -> Result<Table> {
+    Table::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
+        Error::usage(format!("there is no table `{name}`")).hint(format!("the tables are {}", names.join(", ")))
+    })
+}
+
+/// Which tables of a lake have rows of one of these accounts.
+pub(super) async fn extent_of(store: &Store, accounts: Vec<AccountName>) -> Result<Extent> {
+    let mut extent = Extent::default();
+    for account in accounts {
+        let lake = Lake::open(store.clone(), account).await?;
+        extent.headers |= lake.rows(Table::PurchaseApply) > 0;
+        extent.details |= lake.rows(Table::PurchaseApplyDetail) > 0;
+        extent.stops |= lake.rows(Table::StopReference) > 0;
+    }
+    Ok(extent)
 }
 
 /// Which lake is read.
@@ -84,13 +102,19 @@ impl LakeArgs {
 }
 
 impl LakeArgs {
+    /// Opens a lake that is there to read and to write it. Nothing is made of a name that was mistyped.
+    pub(super) fn open_to_change(&self) -> Result<OpenedLake> {
+        self.open()?;
+        self.open_for(Access::Write)
+    }
+
     /// Opens the lake to write it.
     pub(super) fn open_to_write(&self) -> Result<Store> {
         Store::open(&self.lake.find(&self.config)?, Access::Write)
     }
 
-    /// How long the files of removed commits of an account are kept, where that is set.
-    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Option<Duration>> {
+    /// How long the files of removed commits of an account are kept unless something else is typed.
+    pub(super) fn keep_removed(&self, account: &AccountName) -> Result<Duration> {
         self.config.keep_removed(account)
     }
 }
@@ -106,7 +130,7 @@ pub(super) struct OpenedLake {
 impl OpenedLake {
     /// The accounts that have a log, or the one that is wanted.
     pub(super) async fn accounts(&self) -> Result<Vec<AccountName>> {
-        self.pick(accounts(&self.store).await?).await
+        self.pick(Lake::accounts(&self.store).await?).await
     }
 
     /// All of `present`, or the one that is wanted. A listing may leave an account out: those that are known by name
@@ -131,5 +155,49 @@ impl OpenedLake {
                 Err(Error::usage("the lake has no such account").with("account", account).hint(format!("it has {has}")))
             }
         }
+    }
+}
+
+/// What a command found of each account, in the order in which they were asked for. What cannot be read of one account
+/// hides nothing of the others.
+pub(super) struct ByAccount<T> {
+    pub(super) found: Vec<(AccountName, T)>,
+    pub(super) failed: Vec<(AccountName, Error)>,
+}
+
+impl<T> ByAccount<T> {
+    /// Asks for each account, one after the other.
+    pub(super) async fn of(accounts: Vec<AccountName>, one: impl AsyncFn(&AccountName) -> Result<T>) -> Self {
+        let mut all = Self { found: Vec::new(), failed: Vec::new() };
+        for account in accounts {
+            match Box::pin(one(&account)).await {
+                Ok(found) => all.found.push((account, found)),
+                Err(error) => {
+                    let error = error.with("account", &account);
+                    all.failed.push((account, error));
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether there was no account.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.failed.is_empty()
+    }
+
+    /// The exit code of what failed, and of other reasons.
+    pub(super) fn exit_code(&self, others: impl IntoIterator<Item = u8>) -> u8 {
+        exit::combine(self.failed.iter().map(|(_, error)| error.kind().exit_code()).chain(others))
+    }
+
+    /// The accounts that failed, each with its error.
+    pub(super) fn failed_json(&self) -> impl Iterator<Item = Value> {
+        self.failed.iter().map(|(account, error)| json!({"account": account, "error": error_json(error)}))
+    }
+
+    /// Says what failed.
+    pub(super) fn print_failed(&self) {
+        self.failed.iter().for_each(|(_, error)| super::print_error(error));
     }
 }

@@ -12,14 +12,17 @@ mod compact;
 mod demo;
 mod doctor;
 mod expire;
+mod export;
 mod files;
 mod get;
 mod lake;
 mod output;
 mod plan;
 mod progress;
+mod publish;
 mod render;
 mod replay;
+mod rows;
 mod runs;
 mod sandbox;
 mod schema;
@@ -57,15 +60,19 @@ pub(crate) struct Args {
     log_format: LogFormat,
 }
 
+// One line a paragraph: clap wraps them at the width of the terminal.
 const AFTER_HELP: &str = "\
-Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or WDT_APPSECRET_FILE,
-and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: the sid).
+Account, by environment: WDT_EDITION (enterprise, y, flagship), WDT_SID, WDT_APPKEY, WDT_APPSECRET or \
+WDT_APPSECRET_FILE, and WDT_BASE_URL or WDT_ENVIRONMENT (production, test). WDT_ACCOUNT names it in the lake (default: \
+the sid).
+
 Any number of accounts, and the lake, by a file: --config, else WDT_CONFIG, else wdt-lake.toml; see the README.
-A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
+
+A lake at s3://bucket/prefix, by environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL \
 and other AWS_* names; see the README, \"Lakes on S3\".
 
-Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are
-not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake
+Exit codes: 0 done, 1 internal failure, 2 usage or configuration, 3 done with quarantined records, with stops that are \
+not known to have stopped, or with findings of `audit`, 4 credentials or address refused, 5 gateway unavailable, 6 lake \
 unavailable, held or in conflict, 7 incomplete (safe to run again), 8 defect found.";
 
 #[derive(Debug, Subcommand)]
@@ -90,12 +97,16 @@ enum Command {
     Compact(compact::Args),
     /// Remove whole months from a lake; requisitions that are still open stay.
     Expire(expire::Args),
+    /// Publish what is missing of a lake as Delta tables; `sync --publish delta` does so at its end.
+    Publish(publish::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),
     /// Check that a lake is what its commit log says; exit code 8 when it is not.
     Verify(verify::Args),
     /// List the committed files of a table, for readers.
     Files(files::Args),
+    /// Write the rows of a table to a file or standard output: all of them, the latest versions, or what is open.
+    Export(export::Args),
     /// Write the rows of a table that are new since a token, and print the next token.
     Changes(changes::Args),
     /// List the runs that committed, the newest first.
@@ -157,6 +168,7 @@ impl Command {
                 | Self::Get(_)
                 | Self::Status(_)
                 | Self::Files(_)
+                | Self::Export(_)
                 | Self::Changes(_)
                 | Self::Runs(_)
                 | Self::Views(_)
@@ -170,10 +182,6 @@ impl Command {
 }
 
 fn run(command: Command) -> Result<u8> {
-    // Everything that needs no runtime fails before one is built.
-    if let Command::Schema(args) = command {
-        return schema::run(&args);
-    }
     // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
     // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
@@ -194,14 +202,16 @@ fn run(command: Command) -> Result<u8> {
             Command::Replay(args) => Box::pin(replay::run(&args)).await,
             Command::Compact(args) => Box::pin(compact::run(&args)).await,
             Command::Expire(args) => Box::pin(expire::run(&args)).await,
+            Command::Publish(args) => Box::pin(publish::run(&args)).await,
             Command::Status(args) => status::run(&args).await,
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
+            Command::Export(args) => Box::pin(export::run(&args)).await,
             Command::Changes(args) => Box::pin(changes::run(&args)).await,
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
-            Command::Schema(args) => schema::run(&args),
+            Command::Schema(args) => schema::run(&args).await,
             Command::Sandbox(args) => sandbox::run(&args).await,
         }
     });

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::render;
-use super::sync::writers;
+use super::sync::{CompressionArgs, writers};
 use super::talk::error_json;
 use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
-use crate::log::{Lake, accounts};
+use crate::log::Lake;
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::store::{Access, Store};
 use crate::time::SystemClock;
@@ -47,6 +47,8 @@ pub(super) struct Args {
     /// The memory that the run may take, the program itself included. More makes fewer and larger files of page files.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
@@ -54,7 +56,11 @@ pub(super) struct Args {
 
 impl Args {
     fn options(&self) -> ReplayOptions {
-        ReplayOptions { max_memory: self.max_memory, wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No } }
+        ReplayOptions {
+            max_memory: self.max_memory,
+            compression: self.compression.get(),
+            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+        }
     }
 
     fn open(&self) -> Result<Store> {
@@ -93,7 +99,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 /// Rebuilds the accounts of a lake that have raw responses, or the one that is wanted.
 async fn from_raw(args: &Args, from: &str, wanted: Option<&AccountName>) -> Result<Vec<(AccountName, ReplayReport)>> {
     let old = Store::open(from, Access::Read)?;
-    let present = accounts(&old).await?;
+    let present = Lake::accounts(&old).await?;
     let accounts: Vec<AccountName> =
         present.into_iter().filter(|account| wanted.is_none_or(|wanted| wanted == account)).collect();
     if accounts.is_empty() {

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
-use crate::error::{Result, exit};
+use super::lake::{ByAccount, LakeArgs};
+use crate::error::Result;
+use crate::id::AccountName;
 use crate::log::{CommitKind, Lake, Table};
 use crate::pipeline::{PastRun, RunEnd, runs};
 use crate::time::{Clock as _, SystemClock};
@@ -24,23 +25,27 @@ const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
-    let mut found = Vec::new();
-    for account in lake.accounts().await? {
-        let part = Lake::open(lake.store.clone(), account).await?;
-        found.extend(runs(&part, args.limit.get(), SystemClock.now()).await?);
-    }
+    let one = async |account: &AccountName| {
+        let part = Lake::open(lake.store.clone(), account.clone()).await?;
+        runs(&part, args.limit.get(), SystemClock.now()).await
+    };
+    let read = ByAccount::of(lake.accounts().await?, one).await;
+    let code = read.exit_code([]);
+    let mut found: Vec<&PastRun> = read.found.iter().flat_map(|(_, runs)| runs).collect();
     found.sort_by_key(|run| std::cmp::Reverse(run.last_at));
     found.truncate(args.limit.get());
     let to_json = || {
-        let runs: Vec<Value> = found.iter().map(to_json).collect();
-        json!({"command": "runs", "lake": lake.store.root(), "runs": runs})
+        let runs: Vec<Value> = found.iter().copied().map(to_json).collect();
+        let failed: Vec<Value> = read.failed_json().collect();
+        json!({"command": "runs", "lake": lake.store.root(), "runs": runs, "failed": failed, "exit_code": code})
     };
     let to_text = || match &*found {
-        [] => "no run has committed yet".to_owned(),
-        found => found.iter().map(to_text).collect::<Vec<_>>().join("\n\n"),
+        [] if read.failed.is_empty() => "no run has committed yet".to_owned(),
+        found => found.iter().copied().map(to_text).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
-    Ok(exit::DONE)
+    read.print_failed();
+    Ok(code)
 }
 
 fn rows(run: &PastRun, table: Table) -> u64 {

@@ -10,7 +10,7 @@ use crate::edition::Edition;
 use crate::error::{Error, Result, exit};
 use crate::sandbox::{
     Behaviour, Credentials, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind,
-    Sandbox, SandboxClock, generate,
+    Sandbox, SandboxClock, generate, generate_believable,
 };
 use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
 
@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// The same seed gives the same requisitions for ever.
     #[arg(long, value_name = "S", default_value_t = 7)]
     seed: u64,
+    /// Let one in seven hundred have a quantity of nineteen digits, which only an exact type keeps.
+    #[arg(long)]
+    extremes: bool,
     /// The last of those days ends then (Beijing time); default now.
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
@@ -170,11 +173,12 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         oddities,
         ..Behaviour::default()
     };
+    let make = if args.extremes { generate } else { generate_believable };
     let sandbox = Sandbox::start(Options {
         listen: args.listen,
         edition: args.edition,
         credentials: Credentials { sid: args.sid.clone(), ..Credentials::default() },
-        requisitions: generate(args.seed, args.requisitions, args.days, end),
+        requisitions: make(args.seed, args.requisitions, args.days, end),
         clock,
         behaviour,
         poison: hostile.poison.clone(),

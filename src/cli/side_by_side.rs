@@ -74,7 +74,7 @@ fn all_to_text(told: &[(AccountName, Edition, SyncReport)]) -> String {
 fn print_talk(name: &AccountName, report: SyncReport) {
     report.warnings.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
     let tried = report.gaps.into_iter().filter(|gap| gap.tried == Tried::Yes);
-    for error in tried.map(|gap| gap.error).chain(report.stopped) {
+    for error in tried.map(|gap| gap.error).chain(report.stopped).chain(report.unpublished) {
         super::print_error(&error.with("account", name));
     }
 }

@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
-use crate::error::{Result, exit};
+use crate::error::{ErrorKind, Result};
+use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
+use crate::pipeline::{ExtraNames, extra_names};
+use crate::publish::{Reached, published_tables};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
@@ -14,6 +17,10 @@ use crate::units::{plural, thousands};
 pub(super) struct Args {
     #[command(flatten)]
     lake: LakeArgs,
+    /// Read the column `extra` of all files too, and count the names in it: fields that the contract has no column
+    /// for, and times that readers cannot represent.
+    #[arg(long)]
+    extra: bool,
 }
 
 /// What is shown of an account.
@@ -21,28 +28,46 @@ struct Account {
     lake: Lake,
     leftovers: Leftovers,
     last_run: LastRun,
+    /// How far it is published as Delta tables, where these are.
+    published: Vec<Reached>,
+    /// The names in `extra`, where they were asked for.
+    extra: Option<ExtraNames>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let lake = args.lake.open()?;
-    let mut shown = Vec::new();
-    for name in lake.accounts().await? {
+    let tables = match published_tables(&lake.store).await {
+        Ok(tables) => tables,
+        // `verify` says what to do about it; the lake is as it is.
+        Err(error) if error.kind() == ErrorKind::Defect => {
+            super::print_warning(&error.to_string());
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let one = async |name: &AccountName| {
         // The lease first: a run that ends meanwhile is then not taken for one whose end is not known.
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
-        let part = Lake::open(lake.store.clone(), name).await?;
+        let part = Lake::open(lake.store.clone(), name.clone()).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        shown.push(Account { lake: part, leftovers, last_run });
-    }
-    let to_json = || {
-        let accounts: Vec<Value> = shown.iter().map(to_json).collect();
-        json!({"command": "status", "lake": lake.store.root(), "accounts": accounts})
+        let published = tables.iter().filter_map(|table| table.reached(part.account())).collect();
+        let extra = if args.extra { Some(extra_names(&part).await?) } else { None };
+        Ok(Account { lake: part, leftovers, last_run, published, extra })
     };
-    let to_text = || match &*shown {
-        [] => "the lake is empty".to_owned(),
-        shown => shown.iter().map(to_text).collect::<Vec<_>>().join("\n\n"),
+    let shown = ByAccount::of(lake.accounts().await?, one).await;
+    let code = shown.exit_code([]);
+    let to_json = || {
+        let accounts = shown.found.iter().map(|(_, account)| to_json(account)).chain(shown.failed_json());
+        let accounts: Vec<Value> = accounts.collect();
+        json!({"command": "status", "lake": lake.store.root(), "accounts": accounts, "exit_code": code})
+    };
+    let to_text = || match shown.is_empty() {
+        true => "the lake is empty".to_owned(),
+        false => shown.found.iter().map(|(_, account)| to_text(account)).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
-    Ok(exit::DONE)
+    shown.print_failed();
+    Ok(code)
 }
 
 impl Account {
@@ -84,7 +109,7 @@ fn gaps(lake: &Lake) -> Vec<Window> {
 }
 
 fn to_json(account: &Account) -> Value {
-    let Account { lake, leftovers, last_run } = account;
+    let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": lake.account(),
@@ -118,6 +143,12 @@ fn to_json(account: &Account) -> Value {
         "kept_objects": leftovers.kept.len(),
         "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
+        "published": account.published.iter().map(|Reached { table, version, number }| json!({
+            "table": table.name(), "format": "delta", "version": version, "manifest": number,
+        })).collect::<Vec<_>>(),
+        "extra": account.extra.as_ref().map(|names| {
+            names.iter().map(|((table, name), rows)| json!({"table": table.name(), "name": name, "rows": rows})).collect::<Vec<_>>()
+        }),
     })
 }
 
@@ -147,8 +178,23 @@ fn to_text(account: &Account) -> String {
             last.run
         ));
     }
+    lines.extend(published(account));
     lines.extend(left(leftovers));
+    lines.extend(account.extra.iter().flat_map(extra));
     lines.join("\n")
+}
+
+/// How far the account is published.
+fn published(account: &Account) -> Option<String> {
+    let newest = account.lake.state().newest().map_or(0, |newest| newest.number);
+    let is_behind = account.published.iter().any(|table| table.number < newest);
+    let tables: Vec<String> = account
+        .published
+        .iter()
+        .map(|Reached { table, version, number }| format!("{table} up to commit {number} (version {version})"))
+        .collect();
+    let behind = if is_behind { "; the rest by the next run that publishes" } else { "" };
+    (!tables.is_empty()).then(|| format!("  Delta       {}{behind}", tables.join(", ")))
 }
 
 /// When runs ended, as far as that is known, and how far they asked.
@@ -171,6 +217,17 @@ fn runs(account: &Account) -> Vec<String> {
         None => "  last run    its end is not known".to_owned(),
     });
     lines
+}
+
+/// The names in `extra`.
+fn extra(names: &ExtraNames) -> Vec<String> {
+    if names.is_empty() {
+        return vec!["  extra       no names".to_owned()];
+    }
+    let line = |((table, name), rows): (&(Table, String), &u64)| {
+        format!("  extra       {} in {} of {table}", render::name(name), plural(*rows, "row"))
+    };
+    names.iter().map(line).collect()
 }
 
 /// Objects beside the committed set.
@@ -270,6 +327,8 @@ mod tests {
             lake: Lake::of(Store::memory(), Layout::new(binding().name), state, ManifestNames::Plain),
             leftovers: Leftovers { kept, kept_until: Some(at(90_000)), ..Leftovers::default() },
             last_run: LastRun::default(),
+            published: Vec::new(),
+            extra: None,
         }
     }
 
@@ -303,6 +362,7 @@ mod tests {
             last_sweep: at(500),
             checked_until: Some(at(400)),
             succeeded_at: Some(at(300)),
+            published: std::collections::BTreeMap::new(),
         };
         for (newest, ended, at_work, is_last) in
             [(3, true, false, true), (2, true, false, false), (3, false, false, false), (3, true, true, false)]

@@ -8,11 +8,12 @@ use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
-use crate::config::AccountDefaults;
+use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
 use crate::error::Result;
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
+use crate::parquet::FileCompression;
 use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
@@ -48,14 +49,20 @@ pub(super) struct Args {
     /// TMPDIR; what is walked again is put together in memory, fifty pages at a time.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_memory: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Keep every answer under `_raw/` in the lake, so that `replay` can rebuild it without the ERP.
     #[arg(long)]
     keep_raw: bool,
     /// Keep the files of commits that gave their place to others for so long, for readers that have listed them. A
     /// bare glob counts their rows twice meanwhile; the views do not [default: WDT_KEEP_REMOVED, else what the
-    /// file says, else 0s].
+    /// file says, else 7d with --publish, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
+    /// Publish the lake at the end of the run, for engines that know the format: `delta` [default: WDT_PUBLISH, else
+    /// what the file says, else nothing].
+    #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
+    publish: Vec<PublishFormat>,
     #[command(flatten)]
     compact: CompactArgs,
     #[command(flatten)]
@@ -85,6 +92,31 @@ enum CompactWhen {
     Auto,
     /// Never.
     Off,
+}
+
+/// How files of rows are compressed; shared by the commands that write them.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct CompressionArgs {
+    /// How files of rows are compressed. Readers that know no zstd, as Hadoop before 3, need snappy.
+    #[arg(long, value_enum, default_value_t = Codec::Zstd)]
+    compression: Codec,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Codec {
+    /// Smaller files.
+    Zstd,
+    /// Larger files, for old readers.
+    Snappy,
+}
+
+impl CompressionArgs {
+    pub(super) fn get(self) -> FileCompression {
+        match self.compression {
+            Codec::Zstd => FileCompression::Zstd,
+            Codec::Snappy => FileCompression::Snappy,
+        }
+    }
 }
 
 /// How large files are to be; shared by `sync` and `compact`.
@@ -189,6 +221,7 @@ impl CallArgs {
 impl Args {
     fn options(&self, terms: &AccountDefaults) -> Result<SyncOptions> {
         let calls = self.calls.policy(terms)?;
+        let publish = if self.publish.is_empty() { &terms.publish } else { &self.publish };
         self.range.apply(SyncOptions {
             from: terms.from,
             limits: Limits { concurrency: calls.concurrency, ..Limits::default() },
@@ -202,7 +235,9 @@ impl Args {
             wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
             compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
-            keep_removed: self.keep_removed.or(terms.keep_removed).unwrap_or_default(),
+            keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
+            publish: publish.clone(),
+            compression: self.compression.get(),
             ..SyncOptions::default()
         })
     }

@@ -11,6 +11,7 @@ use crate::edition::Edition;
 use crate::error::Error;
 use crate::id::AccountName;
 use crate::pipeline::{Compacted, Damage, SyncReport, Tried};
+use crate::publish::PublishedTable;
 use crate::transform::Remarks;
 use crate::units::{plural, thousands};
 
@@ -28,7 +29,7 @@ pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_js
     for gap in report.gaps.iter().filter(|gap| gap.tried == Tried::Yes) {
         super::print_error(&gap.error);
     }
-    if let Some(error) = &report.stopped {
+    for error in report.stopped.iter().chain(&report.unpublished) {
         super::print_error(error);
     }
     if report.interrupted {
@@ -72,9 +73,10 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "files": report.tally.files,
         "parquet_bytes": report.tally.bytes,
         "compacted": compacted_json(&report.compacted),
+        "published": published_json(&report.published),
         "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
-        "error": report.stopped.as_ref().map(error_json),
+        "error": report.stopped.as_ref().or(report.unpublished.as_ref()).map(error_json),
         "interrupted": report.interrupted,
         "wall_s": seconds(report.elapsed),
         "exit_code": report.exit_code(),
@@ -109,6 +111,22 @@ pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
     })
 }
 
+/// How far an account is published.
+pub(super) fn published_json(published: &[PublishedTable]) -> Value {
+    let tables = published.iter().map(|PublishedTable { table, version, number, created }| {
+        json!({"table": table.name(), "format": "delta", "version": version, "manifest": number, "versions_created": created})
+    });
+    tables.collect()
+}
+
+/// The same in words, where something was published now.
+pub(super) fn published_text(published: &[PublishedTable]) -> Option<String> {
+    let tables: Vec<String> =
+        published.iter().map(|PublishedTable { table, version, .. }| format!("{table} version {version}")).collect();
+    let is_new = published.iter().any(|table| table.created > 0);
+    is_new.then(|| format!("  published as Delta: {}", tables.join(", ")))
+}
+
 fn by_table([headers, details]: [u64; 2]) -> Value {
     json!({"purchase_apply": headers, "purchase_apply_detail": details})
 }
@@ -128,7 +146,8 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
     if is_idle {
         let covered = format!("{account}: {range} (Beijing time) is covered already: no call was made");
-        return std::iter::once(covered).chain(compacted_text(&report.compacted)).collect::<Vec<_>>().join("\n");
+        let more = compacted_text(&report.compacted).into_iter().chain(published_text(&report.published));
+        return std::iter::once(covered).chain(more).collect::<Vec<_>>().join("\n");
     }
     let sum = format!(", real_num sums to {}", render::decimal(report.tally.real_num_scaled));
     let (of_headers, of_details) = match edition {
@@ -167,6 +186,7 @@ fn damaged(damage: &Damage) -> String {
 /// What of a run is worth a line.
 fn remarks(report: &SyncReport) -> Vec<String> {
     let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
+    lines.extend(published_text(&report.published));
     if report.refreshed > 0 {
         lines.push(format!(
             "  {} walked again, rows that left the ERP's windows carried over",

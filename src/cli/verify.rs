@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::lake::LakeArgs;
+use super::lake::{ByAccount, LakeArgs};
 use super::render;
 use crate::error::{Result, exit};
+use crate::id::AccountName;
 use crate::log::Table;
 use crate::units::{plural, thousands};
 use crate::verify::{Defect, Depth, TotalMismatch, Verified, accounts_with_objects, strays};
@@ -21,34 +22,31 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let depth = if args.deep { Depth::Deep } else { Depth::Shallow };
     let lake = args.lake.open()?;
-    let mut verified = Vec::new();
-    for account in lake.pick(accounts_with_objects(&lake.store).await?).await? {
-        let named = account.clone();
-        verified.push(
-            crate::verify::verify(&lake.store, account, depth).await.map_err(|error| error.with("account", named))?,
-        );
-    }
+    let accounts = lake.pick(accounts_with_objects(&lake.store).await?).await?;
+    let one = async |account: &AccountName| crate::verify::verify(&lake.store, account.clone(), depth).await;
+    let verified = ByAccount::of(accounts, one).await;
     // Whoever asks for one account asks for what lies in its folders.
     let strays = if lake.wanted.is_none() { strays(&lake.store).await? } else { Vec::new() };
     // What is nobody's concerns the whole lake, whichever account was asked for.
     let mut untracked = crate::verify::untracked(&lake.store).await?;
     untracked.retain(|name| !strays.iter().any(|stray| stray.object.ends_with(name.as_str())));
-    let is_sound = strays.is_empty() && verified.iter().all(|account| account.defects.is_empty());
-    let code = if is_sound { exit::DONE } else { exit::DEFECT };
+    let is_sound = strays.is_empty() && verified.found.iter().all(|(_, account)| account.defects.is_empty());
+    let code = verified.exit_code((!is_sound).then_some(exit::DEFECT));
     let to_json = || {
-        let accounts: Vec<Value> = verified.iter().map(|account| to_json(account, depth)).collect();
+        let accounts = verified.found.iter().map(|(_, account)| to_json(account, depth)).chain(verified.failed_json());
+        let accounts: Vec<Value> = accounts.collect();
         json!({
             "command": "verify", "lake": lake.store.root(), "deep": args.deep, "accounts": accounts,
             "defects": strays.iter().map(defect_json).collect::<Vec<_>>(), "untracked": untracked, "exit_code": code,
         })
     };
     let to_text = || {
-        let mut parts: Vec<String> = verified.iter().map(|account| to_text(account, depth)).collect();
+        let mut parts: Vec<String> = verified.found.iter().map(|(_, account)| to_text(account, depth)).collect();
         if !strays.is_empty() {
             let told = strays.iter().map(defect_text).collect::<Vec<_>>().join("\n");
             parts.push(format!("outside of any account: {}\n{told}", plural(strays.len() as u64, "defect")));
         }
-        if parts.is_empty() {
+        if parts.is_empty() && verified.is_empty() {
             parts.push("the lake is empty".to_owned());
         }
         if !untracked.is_empty() {
@@ -58,6 +56,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         parts.join("\n\n")
     };
     args.lake.output.print(to_json, to_text);
+    verified.print_failed();
     Ok(code)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! lake = "s3://bucket/wangdian"
+//! publish = ["delta"]
 //!
 //! [[account]]
 //! name = "acme"
@@ -25,8 +26,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
-    env, name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url,
+    check_salt, duration, env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ use crate::time::{DateMeans, parse_user_time};
 /// The file that is taken when none is named.
 pub(crate) const DEFAULT_PATH: &str = "wdt-lake.toml";
 
-const TOP: [&str; 2] = ["lake", "account"];
+const TOP: [&str; 3] = ["lake", "publish", "account"];
 const ACCOUNT: [&str; 15] = [
     "name",
     "edition",
@@ -64,6 +65,7 @@ const LIKENESS: f64 = 0.8;
 pub(crate) struct ConfigFile {
     path: String,
     lake: Option<String>,
+    publish: Vec<PublishFormat>,
     accounts: Vec<FileAccount>,
 }
 
@@ -117,8 +119,11 @@ impl ConfigFile {
             }
         };
         check_distinct(&accounts)?;
+        let publish = top.formats("publish")?;
+        let mut accounts = accounts;
+        accounts.iter_mut().for_each(|account| account.terms.publish.clone_from(&publish));
         let lake = top.text("lake")?.map(|lake| page.place_of(&lake));
-        Ok(Self { path: path.display().to_string(), lake, accounts })
+        Ok(Self { path: path.display().to_string(), lake, publish, accounts })
     }
 
     /// Where it was read.
@@ -129,6 +134,11 @@ impl ConfigFile {
     /// The lake, if it names one.
     pub(crate) fn lake(&self) -> Option<&str> {
         self.lake.as_deref()
+    }
+
+    /// The formats in which the lake is published.
+    pub(crate) fn publish(&self) -> &[PublishFormat] {
+        &self.publish
     }
 
     /// Its accounts, in its order.
@@ -203,6 +213,7 @@ impl FileAccount {
                 most: keys.number("max_stops")?,
             },
             keep_removed: keys.parsed("keep_removed", duration)?,
+            publish: Vec::new(),
         };
         let appkey = keys.text("appkey")?.unwrap_or_default();
         let place = keys.page.place(Some(keys.span.clone()));
@@ -399,6 +410,17 @@ impl Keys<'_> {
         })
     }
 
+    fn formats(&self, key: &str) -> Result<Vec<PublishFormat>> {
+        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
+        let unread = || {
+            self.wrong_at(key, &format!("`{key}` is no list of table formats"))
+                .hint(format!("write {key} = [\"delta\"]; leave it out to publish nothing"))
+        };
+        let listed = value.get_ref().as_array().ok_or_else(unread)?;
+        let read = |value: &toml::Spanned<DeValue<'_>>| PublishFormat::parse(value.get_ref().as_str()?).ok();
+        listed.iter().map(read).collect::<Option<_>>().ok_or_else(unread)
+    }
+
     fn number(&self, key: &str) -> Result<Option<u32>> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let number =
@@ -422,7 +444,7 @@ mod tests {
         assert_eq!((short.lake(), short.accounts().len()), (Some("s3://my-bucket/wangdian"), 2));
         let example = example(include_str!("../../docs/configuration.md")).expect("an example");
         let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
-        assert_eq!(file.lake(), Some("s3://my-bucket/wangdian"));
+        assert_eq!((file.lake(), file.publish()), (Some("s3://my-bucket/wangdian"), &[PublishFormat::Delta][..]));
         let [acme, beta] = file.accounts() else { panic!("two accounts") };
         let settings = acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file);
         let settings = settings.expect("an account");
@@ -438,13 +460,13 @@ mod tests {
         assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
         // A flagship secret has two parts, and its account is told by its place.
         let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
-        assert!(error.to_string().contains("line 12") && !error.to_string().contains("s3cret"), "{error}");
+        assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
     }
 
     /// A marker in every place of a good file: whatever is said of it, the marker is not.
     #[test]
     fn no_value_and_no_odd_key_is_repeated() {
-        const GOOD: &str = "lake = \"lake\"\n[[account]]\nname = \"acme\"\nedition = \"y\"\nsid = \"acme2\"\nappkey = \"k\"\n\
+        const GOOD: &str = "lake = \"lake\"\npublish = [\"delta\"]\n[[account]]\nname = \"acme\"\nedition = \"y\"\nsid = \"acme2\"\nappkey = \"k\"\n\
              secret_env = \"S\"\nenvironment = \"test\"\ncalls_per_minute = 9\nconcurrency = 2\nfrom = \"2026-01-01\"\n\
              refusals = \"9=busy\"\nallow_stop = true\nmax_stops = 5\nkeep_removed = \"15m\"\n";
         const MARKER: &str = "m4rk:er99z";

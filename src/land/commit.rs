@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::deletion::{BeforeDeletion, tables_of};
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
@@ -41,7 +42,7 @@ use crate::log::{
     Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
     RawEntry, Sha256, Table,
 };
-use crate::parquet::{EncodedFile, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
+use crate::parquet::{EncodedFile, FileCompression, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
@@ -60,10 +61,14 @@ pub(crate) struct WriterOptions {
     pub wanted_from: Option<BeijingTime>,
     /// The version of the data contract.
     pub contract: FormatVersion,
+    /// How the files of rows are compressed.
+    pub compression: FileCompression,
     /// How long the objects of removed and fenced commits are kept.
     pub keep_removed: Duration,
     /// The memory that merging carried rows may take, and how large their files are to be.
     pub merge: MergeLimits,
+    /// What must happen before files of removed or fenced commits are deleted.
+    pub before_deletion: Arc<dyn BeforeDeletion>,
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -139,7 +144,7 @@ impl Writer {
     }
 
     /// Tries once in a run whether the store keeps writers apart.
-    async fn probe(&self) -> Result<()> {
+    pub(crate) async fn probe(&self) -> Result<()> {
         if !self.is_probed.load(Ordering::Relaxed) {
             let lease = self.layout.lease();
             capability::check(&self.store, &lease, &|what| layout::probe(self.options.run, what)).await?;
@@ -398,7 +403,8 @@ impl Writer {
             Ok((manifest, unneeded)) => {
                 self.has_added.store(true, Ordering::Relaxed);
                 self.store.point("commit.created").await?;
-                let undeleted = self.delete_in_order(unneeded).await;
+                let may_delete = self.may_delete(unneeded.iter().map(String::as_str)).await;
+                let undeleted = if may_delete { self.delete_in_order(unneeded).await } else { unneeded };
                 self.has_left.fetch_or(!undeleted.is_empty(), Ordering::Relaxed);
                 self.store.point("commit.done").await?;
                 let (number, id, kind) = (manifest.number, manifest.id, manifest.kind());
@@ -511,6 +517,7 @@ impl Writer {
             commit: id,
             contract: self.options.contract,
             span: span.or(window),
+            compression: self.options.compression,
         };
         let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
         Ok(encoded.map(|file| ReadyFile { table, path, file }))
@@ -529,7 +536,8 @@ impl Writer {
         };
         let (table, span) = (spec.table, span.or(window));
         let (account, contract) = (self.layout.account().clone(), self.options.contract);
-        let origin = Arc::new(FileOrigin { account, commit: id, contract, span });
+        let compression = self.options.compression;
+        let origin = Arc::new(FileOrigin { account, commit: id, contract, span, compression });
         // Names of outcomes of stops have no part.
         let target_bytes = if table == Table::StopReference { u64::MAX } else { self.options.merge.target_bytes };
         let limits = MergeLimits { target_bytes, ..self.options.merge };
@@ -628,7 +636,7 @@ impl Writer {
 
     /// Puts an already encoded file of a commit of a staged manifest, new or carried.
     #[cfg(test)]
-    pub(super) async fn write_encoded_part(
+    pub(crate) async fn write_encoded_part(
         &self,
         staged: &mut StagedManifest,
         (commit, table, part): (CommitId, Table, u32),
@@ -704,6 +712,27 @@ impl Writer {
     pub(crate) async fn kept_until(&self, committed: &Committed) -> Option<BeijingTime> {
         let log = self.log.lock().await;
         committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
+    }
+
+    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later
+    /// sweep.
+    pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
+        let tables = tables_of(paths);
+        let prepared = async {
+            let before = &self.options.before_deletion;
+            let concerned = if tables.is_empty() { Vec::new() } else { before.concerns(&self.store, &tables).await? };
+            if concerned.is_empty() {
+                return Ok(());
+            }
+            self.probe().await?;
+            before.prepare(self.view().await, &concerned).await
+        };
+        let prepared: Result<()> = prepared.await;
+        if let Err(error) = &prepared {
+            tracing::warn!(%error, "files that no longer count are not deleted: what is published may still name them");
+            self.has_left.store(true, Ordering::Relaxed);
+        }
+        prepared.is_ok()
     }
 
     /// When this run has swept, if it has.

@@ -26,7 +26,7 @@ use super::testing::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::log::stop_ledger::StopConflict;
-use crate::log::{CommitKind, Conflict, Lake, Layout, Sha256, Table, accounts, read};
+use crate::log::{CommitKind, Conflict, Lake, Layout, Sha256, Table, read};
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::s3::upload::{PART_BYTES, THRESHOLD_BYTES};
 use crate::store::{Access, Created, Object, Store, Writers};
@@ -205,7 +205,7 @@ async fn a_working_life_is_whole(place: &Place) {
     work(&writer(&store).await).await.expect("no trouble");
     check_whole(&store, "without trouble").await;
     assert!(read::open(&store, &Layout::new(binding().name)).await.expect("opened").checkpoint > 0);
-    assert_eq!(accounts(&store).await.expect("listed"), vec![binding().name]);
+    assert_eq!(Lake::accounts(&store).await.expect("listed"), vec![binding().name]);
     assert!(
         Lake::open(store.clone(), "nobody".parse().expect("a name"))
             .await

@@ -477,7 +477,7 @@ async fn an_empty_window_is_a_manifest_and_no_file() {
     committed(writer.land(empty).await);
     assert_eq!(everything(&store).await, vec![Layout::new(binding().name).manifest(1)]);
     assert_eq!(writer.view().await.coverage().windows(), [window(0, 9)]);
-    assert_eq!(crate::log::lake::accounts(&store).await.expect("listed"), vec![binding().name]);
+    assert_eq!(Lake::accounts(&store).await.expect("listed"), vec![binding().name]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::doctor::{Ability, AbilityOutcome, examine};
 use super::fake_s3::{FakeS3, KEY_ID, Lists, Reply, SECRET};
 use super::testing::{binding, new_commit, try_writer, window, writer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Lake, Layout, Table, accounts};
+use crate::log::{Lake, Layout, Table};
 use crate::store::{Store, Writers};
 use crate::verify::{accounts_with_objects, chain_length};
 
@@ -59,7 +59,7 @@ async fn a_listing_that_contradicts_itself_is_an_error_of_the_store() {
             server.list_so(lists, 2);
             let before = server.keys();
             let tried = [
-                ends(accounts(&store)).await.map(|accounts| accounts.len() == 1),
+                ends(Lake::accounts(&store)).await.map(|accounts| accounts.len() == 1),
                 ends(accounts_with_objects(&store)).await.map(|accounts| accounts.len() == 1),
                 ends(files(&store)).await.map(|files| files == 5),
                 ends(chain_length(&store, &binding().name)).await.map(|manifests| manifests == 5),
@@ -209,7 +209,7 @@ async fn foreign_keys_of_any_shape_stop_nothing() {
     for key in FOREIGN {
         server.put(&[b"some/lake/", key].concat(), "x");
     }
-    assert_eq!(accounts(&store).await.expect("listed"), [binding().name]);
+    assert_eq!(Lake::accounts(&store).await.expect("listed"), [binding().name]);
     assert_eq!(accounts_with_objects(&store).await.expect("listed"), [binding().name]);
     assert_eq!(files(&store).await.expect("opened"), 3);
     assert_eq!(chain_length(&store, &binding().name).await.expect("read"), 3);

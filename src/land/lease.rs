@@ -11,6 +11,7 @@
 //! run then knows without a listing that there is nothing to sweep, and an operator when a run last ended well and how
 //! far it has asked.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub(crate) struct CleanEnd {
     /// When it or a run before ended as a sync that left no gap in its range.
     #[serde(default)]
     pub(crate) succeeded_at: Option<BeijingTime>,
+    /// The versions of published tables that say how far this account is published, by table; a hint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) published: BTreeMap<String, u64>,
 }
 
 /// The object. Unknown fields are ignored: a lease is never worth an error.
@@ -392,8 +396,15 @@ mod tests {
         let at_work = last_run(&store, account(), now).await.expect("read").at_work;
         assert_eq!(at_work, Some((lease.keeper.run, now)));
         let (run, checked_until) = (lease.keeper.run, Some(now.plus_seconds(-60)));
-        let end =
-            CleanEnd { run, ended_at: now, newest: Some(7), last_sweep: now, checked_until, succeeded_at: Some(now) };
+        let end = CleanEnd {
+            run,
+            ended_at: now,
+            newest: Some(7),
+            last_sweep: now,
+            checked_until,
+            succeeded_at: Some(now),
+            published: BTreeMap::new(),
+        };
         lease.release(Some(end.clone())).await;
         let told = last_run(&store, account(), now).await.expect("read");
         assert_eq!(told, LastRun { clean_end: Some(end.clone()), last_end: Some(end.clone()), at_work: None });

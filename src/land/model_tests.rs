@@ -19,6 +19,7 @@
 
 mod account;
 mod checks;
+mod directed;
 mod land;
 mod parquet;
 mod plan;
@@ -41,7 +42,10 @@ use super::creates::Creates;
 use crate::store::{Access, Store, Writers};
 
 /// The runs of the default test.
-const RUNS: u64 = 350;
+const RUNS: u64 = 160;
+
+/// Seeds beyond these that find an old wording of a rule: of the first, refreshes that gather windows.
+const TELLING: [u64; 1] = [329];
 
 /// How work is mixed.
 const MIXES: [&[(Task, u32)]; 5] = [
@@ -101,26 +105,24 @@ fn no_interleaving_loses_doubles_or_ages_a_row() {
 
 #[test]
 fn no_interleaving_does_so_where_files_are_parquet() {
-    with_runtime(|| run_seeds(24, |seed| one(seed, Store::memory, |setup| setup.is_parquet = true)));
+    with_runtime(|| run_seeds(16, |seed| one(seed, Store::memory, |setup| setup.is_parquet = true)));
 }
 
 #[test]
 fn no_interleaving_does_so_on_local_disk() {
-    with_runtime(|| {
-        run_seeds(10, |seed| {
-            let folder = tempfile::tempdir().expect("a folder");
-            one(seed, || Store::local(folder.path(), Access::Write).expect("a lake"), |_| {})
-        })
+    run_seeds(8, |seed| {
+        let folder = tempfile::tempdir().expect("a folder");
+        one(seed, || Store::local(folder.path(), Access::Write).expect("a lake"), |_| {})
     });
 }
 
 #[test]
 fn no_interleaving_does_so_where_objects_are_created_like_oss() {
     let wire = Wire::to(Creates::LikeOss);
-    run_seeds(20, |seed| one(seed, || wire.lake(), |setup| setup.is_single = false));
+    run_seeds(12, |seed| one(seed, || wire.lake(), |setup| setup.is_single = false));
 }
 
-/// Where disks and workers have threads of their own.
+/// Where workers have threads of their own.
 fn with_runtime<T>(work: impl FnOnce() -> T) -> T {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -138,7 +140,8 @@ fn run_seeds(runs: u64, run: impl Fn(u64) -> Arc<World>) -> BTreeMap<&'static st
     let runs = number("WDT_LAKE_MODEL_RUNS").map_or(runs, |asked| (asked * runs).div_ceil(RUNS));
     let first = number("WDT_LAKE_MODEL_SEED").unwrap_or(1);
     let mut seen: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for seed in first..first + runs {
+    let telling = TELLING.into_iter().filter(|seed| runs == RUNS && !(first..first + runs).contains(seed));
+    for seed in (first..first + runs).chain(telling) {
         let Ok(world) = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed))) else {
             panic!("seed {seed} failed; repeat it with WDT_LAKE_MODEL_SEED={seed} WDT_LAKE_MODEL_RUNS=1")
         };

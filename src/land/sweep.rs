@@ -12,6 +12,9 @@
 //! - of the checkpoints all but the newest two: nothing depends on them;
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - untracked objects are reported and never touched.
+//!
+//! Before files are deleted, what publishes them elsewhere is told ([`BeforeDeletion`](super::BeforeDeletion)). If that
+//! fails, none is.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -201,9 +204,13 @@ impl Writer {
             if unknown.is_empty() {
                 let leases = found.leases.into_iter().filter(|(run, _)| *run != self.run()).map(|(_, path)| path);
                 let unneeded = leases.chain(probes).chain(checkpoints).collect();
-                swept.deleted = self.delete_all(dead.into_values().collect(), unneeded).await?;
+                let may_delete = self.may_delete(dead.keys().map(String::as_str)).await;
+                let dead = if may_delete { dead.into_values().collect() } else { Vec::new() };
+                swept.deleted = self.delete_all(dead, unneeded).await?;
                 swept.untracked = found.untracked;
-                self.note_swept(began);
+                if may_delete {
+                    self.note_swept(began);
+                }
                 return Ok(swept);
             }
             let fence = self.stage(Vec::new()).await.fencing(unknown.clone());

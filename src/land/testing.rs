@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::commit::{Writer, WriterOptions};
+pub(crate) use super::deletion::NothingBefore;
 use super::stage::{NewCommit, NewFile, NewManifest};
 use crate::edition::Edition;
 use crate::error::Result;
@@ -222,6 +223,7 @@ pub(crate) fn header_spec() -> TableSpec {
         modified: "modified".into(),
         summed: Some("real_num".into()),
         commit_id: None,
+        upgrade: None,
     }
 }
 
@@ -274,8 +276,10 @@ pub(crate) fn options() -> WriterOptions {
         run: RunId::generate(),
         wanted_from: None,
         contract: FormatVersion::LAKE,
+        compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
+        before_deletion: Arc::new(NothingBefore),
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }

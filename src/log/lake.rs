@@ -17,24 +17,6 @@ use crate::id::{AccountName, CommitId};
 use crate::store::Store;
 use crate::time::Coverage;
 
-/// The accounts that have a commit log in this lake, in the order of names.
-///
-/// # Errors
-/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
-    let root = manifest_folders();
-    let folders = store.list_folders(root).await?;
-    let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
-    if !accounts.is_empty() {
-        return Ok(accounts);
-    }
-    // That a lake is empty is a lot to believe: it is listed in another way, too.
-    let names = store.names(root).await?;
-    let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-    let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
-    Ok(found.into_iter().collect())
-}
-
 /// A committed file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeFile {
@@ -55,7 +37,58 @@ pub struct Lake {
     names: ManifestNames,
 }
 
+/// The manifests of an account's log, one by one; holds no state.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestReader {
+    store: Store,
+    layout: Layout,
+    names: ManifestNames,
+}
+
+impl ManifestReader {
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the account lies in it.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// As [`Lake::manifest`].
+    pub(crate) async fn manifest(&self, number: u64) -> Result<Option<(Manifest, Sha256)>> {
+        read::load(&self.store, &self.layout, self.names, number).await
+    }
+
+    /// As [`Lake::manifests`].
+    pub(crate) async fn manifests(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<impl Stream<Item = Result<(Manifest, Sha256)>>> {
+        read::manifests(&self.store, &self.layout, self.names, numbers).await
+    }
+}
+
 impl Lake {
+    /// The accounts that have a commit log in this lake, in the order of names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+    pub async fn accounts(store: &Store) -> Result<Vec<AccountName>> {
+        let root = manifest_folders();
+        let folders = store.list_folders(root).await?;
+        let accounts: Vec<_> = folders.iter().filter_map(|folder| account_of_folder(root, folder)).collect();
+        if !accounts.is_empty() {
+            return Ok(accounts);
+        }
+        // That a lake is empty is a lot to believe: it is listed in another way, too.
+        let names = store.names(root).await?;
+        let folder = |name: &String| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+        let found: BTreeSet<_> = names.iter().filter_map(|name| account_of_folder(root, &folder(name))).collect();
+        Ok(found.into_iter().collect())
+    }
+
     /// Reads the commit log of `account`. An account without one is empty.
     ///
     /// # Errors
@@ -69,6 +102,12 @@ impl Lake {
 
     pub(crate) fn of(store: Store, layout: Layout, state: LogState, names: ManifestNames) -> Self {
         Self { store, layout, state, names }
+    }
+
+    /// What reads the manifests, and the state that was read.
+    pub(crate) fn into_parts(self) -> (ManifestReader, LogState) {
+        let Self { store, layout, state, names } = self;
+        (ManifestReader { store, layout, names }, state)
     }
 
     /// The account.

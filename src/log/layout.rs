@@ -10,6 +10,7 @@
 //! _manifest/account={account}/_checkpoint/{number}-{id}.json
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
 //! _lease/account={account}.json and probe-{run}-{what}
+//! {table}/_delta_log/{version, 20 digits}.json, {version}.checkpoint.parquet and _last_checkpoint
 //! ```
 //!
 //! `{start}` and `{end}` are the two included ends of the file's span as compact Beijing wall clock
@@ -33,6 +34,8 @@ pub(crate) const LEASE_ROOT: &str = "_lease";
 pub(crate) const STAGING_ROOT: &str = "_staging";
 /// How many numbers of manifests share a folder: a local listing must not grow with the age of the log.
 pub(crate) const NUMBERS_IN_FOLDER: u64 = 10_000;
+/// What the name of a checkpoint of a Delta table ends in.
+const DELTA_CHECKPOINT: &str = ".checkpoint.parquet";
 /// How a folder names its account.
 const ACCOUNT_KEY: &str = "account=";
 
@@ -306,8 +309,53 @@ pub(crate) fn account_of_folder(root: &str, folder: &str) -> Option<AccountName>
     folder.strip_prefix(root)?.strip_prefix('/')?.strip_prefix(ACCOUNT_KEY)?.parse().ok()
 }
 
+/// The folder in which a table is published as a Delta table; of all accounts.
+pub(crate) fn delta_log(table: Table) -> String {
+    format!("{table}/_delta_log")
+}
+
+/// A version of the Delta table.
+pub(crate) fn delta_version(table: Table, version: u64) -> String {
+    format!("{}/{version:020}.json", delta_log(table))
+}
+
+/// The checkpoint of the Delta table as of a version.
+pub(crate) fn delta_checkpoint(table: Table, version: u64) -> String {
+    format!("{}/{version:020}{DELTA_CHECKPOINT}", delta_log(table))
+}
+
+/// The object that says which checkpoint of the Delta table is the newest.
+pub(crate) fn delta_last_checkpoint(table: Table) -> String {
+    format!("{}/_last_checkpoint", delta_log(table))
+}
+
+/// The version of a checkpoint's name.
+pub(crate) fn delta_checkpoint_of(path: &str) -> Option<u64> {
+    let (_, file) = path.rsplit_once('/')?;
+    file.strip_suffix(DELTA_CHECKPOINT)?.parse().ok()
+}
+
+/// The version of a version's name.
+pub(crate) fn delta_version_of(path: &str) -> Option<u64> {
+    let (_, file) = path.rsplit_once('/')?;
+    file.strip_suffix(".json")?.parse().ok()
+}
+
+/// Whether a name is one of a published table.
+fn is_published(path: &str) -> bool {
+    let names = |table| {
+        let version = delta_version_of(path).map(|version| delta_version(table, version));
+        let checkpoint = delta_checkpoint_of(path).map(|version| delta_checkpoint(table, version));
+        [version, checkpoint, Some(delta_last_checkpoint(table))]
+    };
+    Table::ALL.into_iter().flat_map(names).flatten().any(|name| name == path)
+}
+
 /// Whether a name is one that a lake makes, for whatever account.
 pub(crate) fn is_of_a_lake(path: &str) -> bool {
+    if is_published(path) {
+        return true;
+    }
     let probed = path.split_once('/').filter(|(root, _)| *root == LEASE_ROOT).and_then(|(_, file)| parse_probe(file));
     let of_account = || {
         let named = path.split('/').find_map(|part| part.strip_prefix(ACCOUNT_KEY))?;
@@ -497,6 +545,22 @@ mod tests {
             (&older.replace("json", "txt"), false),
         ] {
             assert_eq!(layout().is_older_manifest(path), is_older, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_published_tables_are_of_a_lake() {
+        let version = delta_version(Table::PurchaseApply, 42);
+        assert_eq!(version, "purchase_apply/_delta_log/00000000000000000042.json");
+        let checkpoint = delta_checkpoint(Table::StopReference, 40);
+        assert_eq!(checkpoint, "stop_reference/_delta_log/00000000000000000040.checkpoint.parquet");
+        assert_eq!((delta_version_of(&version), delta_checkpoint_of(&checkpoint)), (Some(42), Some(40)));
+        for ours in [&version, &checkpoint, &delta_last_checkpoint(Table::PurchaseApplyDetail)] {
+            assert!(is_of_a_lake(ours), "{ours}");
+        }
+        for foreign in [version.replace("0042", "42"), version.replace("json", "crc"), version.replace("purchase", "x")]
+        {
+            assert!(!is_of_a_lake(&foreign), "{foreign}");
         }
     }
 

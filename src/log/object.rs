@@ -114,10 +114,12 @@ pub(crate) async fn fetch(store: &Store, entry: ObjectEntry<'_>) -> Result<File>
 fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Error {
     let hint = match mismatch {
         Mismatch::Missing => {
-            "if another run replaced it just now, run again; else restore it from a backup of the lake, or sync into a new one"
+            "if another run replaced it just now, run again; else restore it from a backup of the lake, or read it anew with \
+             `wdt-lake sync --rewalk FROM..TO`"
         }
         _ => {
-            "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or sync into a new one"
+            "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or read it anew with \
+             `wdt-lake sync --rewalk FROM..TO`"
         }
     };
     Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))

@@ -423,7 +423,7 @@ impl LogState {
         }
         for commit in &manifest.commits {
             self.add(number, commit);
-            self.stops.settle(number, &commit.results);
+            self.stops.settle(&commit.results);
         }
         if let Some(intent) = &manifest.intent {
             self.stops.intend(manifest.id, intent);
@@ -446,7 +446,6 @@ impl LogState {
             created_at: manifest.created_at,
         });
         self.standings.forget(number, manifest.created_at);
-        self.stops.forget(number.saturating_sub(self.standings.forgotten_after()));
         Ok(removed)
     }
 }

@@ -125,25 +125,11 @@ pub struct PendingStop {
     pub is_unknown: bool,
 }
 
-/// A number whose last intent has stopped it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoppedBefore {
-    /// The timestamp of its call.
-    pub requested_at: BeijingTime,
-    /// How that is known.
-    pub evidence: Option<StopEvidence>,
-    /// The number of the manifest that says so.
-    pub manifest: u64,
-}
-
-/// What a log says of stops.
-///
-/// Settled stops are forgotten after as many manifests as dead ids are: the rows of `stop_reference` tell them for
-/// ever. Between reading these rows and its intent a process [pins](Stops::pin) its numbers.
+/// What a log says of stops: those that are not settled. The rows of `stop_reference` tell the settled ones for ever.
+/// Between reading these rows and its intent a process [pins](Stops::pin) its numbers.
 #[derive(Clone, Debug, Default, Eq, Serialize, Deserialize)]
 pub struct Stops {
     pending: BTreeMap<String, PendingStop>,
-    stopped: BTreeMap<String, StoppedBefore>,
     /// The numbers that this process is about to stop, and whether somebody has intended to stop one since.
     #[serde(skip)]
     pinned: BTreeMap<String, bool>,
@@ -152,7 +138,7 @@ pub struct Stops {
 impl PartialEq for Stops {
     /// Equal when the log says the same: what a process has pinned is its own affair.
     fn eq(&self, other: &Self) -> bool {
-        (&self.pending, &self.stopped) == (&other.pending, &other.stopped)
+        self.pending == other.pending
     }
 }
 
@@ -160,11 +146,6 @@ impl Stops {
     /// The pending numbers, in their order.
     pub fn pending(&self) -> &BTreeMap<String, PendingStop> {
         &self.pending
-    }
-
-    /// The numbers whose last intent has stopped them, in their order.
-    pub fn stopped(&self) -> &BTreeMap<String, StoppedBefore> {
-        &self.stopped
     }
 
     /// Drops every intent to stop one of `numbers` that follows a foreign one from now on.
@@ -205,17 +186,14 @@ impl Stops {
         }
     }
 
-    /// Adds what the manifest of this number says became of stops.
-    pub(crate) fn settle(&mut self, manifest: u64, results: &[StopResult]) {
-        for StopResult { number, outcome, evidence, .. } in results {
+    /// Adds what a manifest says became of stops.
+    pub(crate) fn settle(&mut self, results: &[StopResult]) {
+        for StopResult { number, outcome, .. } in results {
             if *outcome == StopOutcome::Unknown {
                 self.pending.entry(number.clone()).and_modify(|held| held.is_unknown = true);
-                continue;
+            } else {
+                self.pending.remove(number);
             }
-            let held = self.pending.remove(number).filter(|_| *outcome == StopOutcome::Stopped);
-            let stopped =
-                held.map(|held| StoppedBefore { requested_at: held.requested_at, evidence: *evidence, manifest });
-            self.stopped.extend(stopped.map(|stopped| (number.clone(), stopped)));
         }
     }
 
@@ -223,16 +201,10 @@ impl Stops {
     pub(crate) fn intend(&mut self, id: CommitId, intent: &StopIntent) {
         let StopIntent { requested_at, numbers, .. } = intent;
         for number in numbers {
-            self.stopped.remove(number);
             self.pinned.entry(number.clone()).and_modify(|is_taken| *is_taken = true);
             let pending = PendingStop { intent: id, requested_at: *requested_at, is_unknown: false };
             self.pending.insert(number.clone(), pending);
         }
-    }
-
-    /// Forgets what was settled in manifests up to this number.
-    pub(crate) fn forget(&mut self, last: u64) {
-        self.stopped.retain(|_, stopped| stopped.manifest > last);
     }
 }
 
@@ -288,36 +260,32 @@ pub(super) mod tests {
 
         let unknown = result(first, "A", StopOutcome::Unknown);
         assert_eq!(stops.check(None, &[&unknown]), Ok(()));
-        stops.settle(2, std::slice::from_ref(&unknown));
+        stops.settle(std::slice::from_ref(&unknown));
         assert!(stops.pending()["A"].is_unknown && !stops.pending()["B"].is_unknown);
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), pending("A"), "unknown is not settled");
         assert_eq!(stops.check(None, &[&unknown]), settled("A"), "unknown is said once");
 
         let known = result(first, "A", StopOutcome::NotStopped);
         assert_eq!(stops.check(None, &[&known]), Ok(()));
-        stops.settle(3, std::slice::from_ref(&known));
+        stops.settle(std::slice::from_ref(&known));
         assert_eq!(stops.check(None, &[&known]), settled("A"));
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), Ok(()));
         assert_eq!(stops.pending().keys().collect::<Vec<_>>(), ["B"]);
 
-        stops.settle(4, &[result(first, "B", StopOutcome::Stopped)]);
-        assert_eq!(stops.stopped().keys().collect::<Vec<_>>(), ["B"]);
-        assert_eq!(stops.stopped()["B"].evidence, Some(StopEvidence::Query));
+        stops.settle(&[result(first, "B", StopOutcome::Stopped)]);
+        assert!(stops.pending().is_empty());
         stops.intend(other, &intent(&["B"]));
-        assert!(stops.stopped().is_empty(), "the last intent counts");
+        assert_eq!(stops.pending()["B"].intent, other, "the last intent counts");
     }
 
     #[test]
-    fn settled_stops_are_forgotten_and_pinned_numbers_are_not() {
+    fn a_settled_stop_leaves_nothing_but_the_pin_of_who_looked_before() {
         let mut stops = Stops::default();
         let other = CommitId::generate();
         stops.pin(&["A".to_owned()]);
         stops.intend(other, &intent(&["A"]));
-        stops.settle(7, &[result(other, "A", StopOutcome::Stopped)]);
-        stops.forget(6);
-        assert_eq!(stops.stopped()["A"].manifest, 7);
-        stops.forget(7);
-        assert!(stops.stopped().is_empty() && stops.pending().is_empty());
+        stops.settle(&[result(other, "A", StopOutcome::Stopped)]);
+        assert!(stops.pending().is_empty());
         let refused = Err(StopConflict::Pending { number: "A".to_owned() });
         assert_eq!(stops.check(Some(&intent(&["A"])), &[]), refused, "somebody came between");
         assert_eq!(stops.check_logged(Some(&intent(&["A"])), &[]), Ok(()), "others do not know of that");

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::format::FormatVersion;
     use crate::land::testing::{header_batch, header_spec, window};
-    use crate::parquet::{FileOrigin, TableSpec, decode, encode};
+    use crate::parquet::{FileCompression, FileOrigin, TableSpec, decode, encode};
 
     fn spec() -> TableSpec {
         TableSpec { commit_id: Some(Arc::new(Field::new("_commit_id", DataType::Utf8, false))), ..header_spec() }
@@ -89,6 +89,7 @@ mod tests {
             commit,
             contract: FormatVersion::LAKE,
             span: Some(window(0, 9)),
+            compression: FileCompression::default(),
         };
         Ok(encode(&spec(), vec![rows].into(), &origin)?.expect("rows").bytes)
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::ArrowError;
+use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
@@ -83,6 +85,53 @@ pub(crate) fn decode_landed_by(
     batches(keeping(builder, commit_id, is_of_them)?)
 }
 
+/// The rows of a file that are marked, a batch at a time; without marks it is all rows. Groups of rows without a mark
+/// are not read. Takes its time: call it off the async threads.
+///
+/// # Errors
+/// As [`decode`], also when the file has another number of rows than there are marks.
+pub(crate) fn decode_marked(
+    file: File,
+    marks: Option<BooleanArray>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+    let rows = batch_rows(builder.metadata());
+    let mut kept = None;
+    if let Some(marks) = marks {
+        let (groups, marks) = marked_groups(builder.metadata(), &marks)?;
+        (builder, kept) = (builder.with_row_groups(groups), Some(marks));
+    }
+    let mut next = 0;
+    let marked = move |batch: Result<RecordBatch>| {
+        let batch = batch?;
+        let Some(marks) = &kept else { return Ok(batch) };
+        let own = marks.slice(next, batch.num_rows());
+        next += batch.num_rows();
+        filter_record_batch(&batch, &own).map_err(|error| damaged(error.into()))
+    };
+    let has_rows = |batch: &Result<RecordBatch>| !batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
+    Ok(batches(builder.with_batch_size(rows))?.map(marked).filter(has_rows))
+}
+
+/// The row groups that have a mark, and their marks.
+fn marked_groups(metadata: &ParquetMetaData, marks: &BooleanArray) -> Result<(Vec<usize>, BooleanArray)> {
+    let mismatched = || damaged(ParquetError::General("it has other rows than were said".to_owned()));
+    let (mut groups, mut kept, mut first) = (Vec::new(), BooleanBufferBuilder::new(0), 0);
+    for (place, group) in metadata.row_groups().iter().enumerate() {
+        let rows = usize::try_from(group.num_rows()).map_err(|_| mismatched())?;
+        if first + rows > marks.len() {
+            return Err(mismatched());
+        }
+        let own = marks.slice(first, rows);
+        if own.true_count() > 0 {
+            groups.push(place);
+            kept.append_buffer(own.values());
+        }
+        first += rows;
+    }
+    if first == marks.len() { Ok((groups, BooleanArray::new(kept.finish(), None))) } else { Err(mismatched()) }
+}
+
 /// How many rows of a file are read at a time.
 fn batch_rows(metadata: &ParquetMetaData) -> usize {
     let row_bytes = |group: &RowGroupMetaData| {
@@ -145,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::land::testing::{header_batch, header_spec, options, window};
-    use crate::parquet::{FileOrigin, encode};
+    use crate::parquet::{FileCompression, FileOrigin, encode};
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().expect("a file");
@@ -159,7 +208,7 @@ mod tests {
         let rows: Vec<_> = names.iter().zip(0_i64..).map(|(name, row)| (name.as_str(), row % 100, 1)).collect();
         let account = "acme".parse().expect("a name");
         let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
-        let origin = FileOrigin { account, commit, contract, span: None };
+        let origin = FileOrigin { account, commit, contract, span: None, compression: FileCompression::Zstd };
         let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
         let bytes = encoded.expect("rows").bytes;
         let read = |span| {
@@ -189,13 +238,40 @@ mod tests {
     }
 
     #[test]
+    fn marked_rows_are_read_and_groups_without_a_mark_are_not() {
+        let names: Vec<String> = (0..300_000).map(|row| format!("N{row:06}")).collect();
+        let rows: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
+        let account = "acme".parse().expect("a name");
+        let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
+        let origin = FileOrigin { account, commit, contract, compression: FileCompression::default(), span: None };
+        let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
+        let bytes = encoded.expect("rows").bytes;
+        let read = |marks: BooleanArray| -> Result<Vec<String>> {
+            let mut numbers = Vec::new();
+            for batch in decode_marked(file(&bytes), Some(marks))? {
+                numbers.extend(batch?.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+            }
+            Ok(numbers)
+        };
+        // The first row, one of the second group, and the last row; and none of the second group.
+        for wanted in [[0, 200_000, 299_999], [7, 131_071, 270_000]] {
+            let marks = (0..300_000).map(|row| Some(wanted.contains(&row))).collect();
+            assert_eq!(read(marks).expect("read"), wanted.map(|row: usize| format!("N{row:06}")));
+        }
+        assert!(read((0..300_000).map(|_| Some(false)).collect()).expect("read").is_empty());
+        for rows in [299_999, 300_001] {
+            assert_eq!(read((0..rows).map(|_| Some(true)).collect()).expect_err("others").kind(), ErrorKind::Defect);
+        }
+    }
+
+    #[test]
     fn wide_rows_are_few_at_a_time() {
         let of_width = |width: usize| {
             let names: Vec<String> = (0..500).map(|row| format!("{row:0width$}")).collect();
             let rows: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
             let account = "acme".parse().expect("a name");
             let (commit, contract) = (crate::id::CommitId::generate(), options().contract);
-            let origin = FileOrigin { account, commit, contract, span: None };
+            let origin = FileOrigin { account, commit, contract, span: None, compression: FileCompression::Zstd };
             let encoded = encode(&header_spec(), vec![header_batch(&rows)].into(), &origin).expect("encoded");
             let read = decode_landed_by(file(&encoded.expect("rows").bytes), "", None).expect("readable");
             read.map(|batch| batch.expect("rows").num_rows()).collect::<Vec<_>>()

@@ -103,8 +103,8 @@ mod tests {
     use crate::format::FormatVersion;
     use crate::id::CommitId;
     use crate::land::testing::{header_batch, header_spec, window};
-    use crate::parquet::decode;
     use crate::parquet::writer::{CREATED_BY, ROW_GROUP_ROWS};
+    use crate::parquet::{FileCompression, decode};
 
     fn origin() -> FileOrigin {
         FileOrigin {
@@ -112,6 +112,7 @@ mod tests {
             commit: CommitId::generate(),
             contract: FormatVersion::LAKE,
             span: Some(window(0, 100)),
+            compression: FileCompression::default(),
         }
     }
 
@@ -195,6 +196,22 @@ mod tests {
         let mut pages = groups.get_row_group(0).expect("a group").get_column_page_reader(0).expect("pages");
         while let Some(page) = pages.get_next_page().expect("a page") {
             assert!(matches!(page, Page::DataPage { .. } | Page::DictionaryPage { .. }), "{:?}", page.page_type());
+        }
+    }
+
+    #[test]
+    fn files_are_compressed_as_asked() {
+        for (wanted, codec) in [
+            (FileCompression::Zstd, Compression::ZSTD(ZstdLevel::try_new(1).expect("a level"))),
+            (FileCompression::Snappy, Compression::SNAPPY),
+        ] {
+            let origin = FileOrigin { compression: wanted, ..origin() };
+            let file = encode(&header_spec(), vec![rows(&[("A", 1, 2)])].into(), &origin);
+            let bytes = file.expect("encoded").expect("rows").bytes;
+            let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).expect("parquet");
+            let columns = metadata.metadata().row_group(0).columns();
+            assert!(columns.iter().all(|column| column.compression() == codec), "{wanted:?}");
+            assert_eq!(decode(bytes).expect("readable")[0].num_rows(), 1);
         }
     }
 

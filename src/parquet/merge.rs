@@ -83,7 +83,7 @@ impl Merge<'_> {
         loop {
             let mut merged = Vec::new();
             let mut rest = inputs.into_iter();
-            let mut next = rest.next().map(MergeSource::open).transpose()?;
+            let mut next = rest.next().map(|input| self.open(input)).transpose()?;
             while next.is_some() {
                 let group = self.group(&mut next, &mut rest)?;
                 if next.is_none() && merged.is_empty() {
@@ -96,6 +96,11 @@ impl Merge<'_> {
             }
             inputs = merged;
         }
+    }
+
+    /// An input with the columns of today's contract.
+    fn open(self, input: MergeInput) -> Result<MergeSource> {
+        MergeSource::open(input, self.spec.upgrade.as_ref())
     }
 
     /// The sources from the next one on that can be merged at once: at least two, if there are so many.
@@ -116,7 +121,7 @@ impl Merge<'_> {
                 *next = group.pop();
                 break;
             }
-            *next = rest.next().map(MergeSource::open).transpose()?;
+            *next = rest.next().map(|input| self.open(input)).transpose()?;
         }
         Ok(group)
     }

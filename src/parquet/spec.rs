@@ -1,14 +1,17 @@
 //! What is said of a table and of a file beside its rows.
 
+use std::sync::Arc;
+
 use arrow_schema::FieldRef;
 
+use super::upgrade::Upgrade;
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId};
 use crate::log::Table;
 use crate::time::Window;
 
 /// What writing needs to know of a table; the caller takes it from the data contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TableSpec {
     /// Which table.
     pub table: Table,
@@ -27,9 +30,21 @@ pub struct TableSpec {
     /// The column that says which commit first landed a row: text without nulls, the last of a file. The encoder adds
     /// it; none where the table has no such column.
     pub commit_id: Option<FieldRef>,
+    /// How rows of files of an earlier contract get the columns that were added since; none where none ever were.
+    pub upgrade: Option<Arc<dyn Upgrade>>,
 }
 
-/// Where a file comes from, for its metadata.
+/// How the pages of files are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileCompression {
+    /// zstd, which every reader of today knows.
+    #[default]
+    Zstd,
+    /// Snappy, for readers that know no zstd, as Hadoop before 3: larger files that are written and read as fast.
+    Snappy,
+}
+
+/// Where a file comes from, for its metadata, and how it is compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOrigin {
     /// The account.
@@ -40,4 +55,6 @@ pub struct FileOrigin {
     pub contract: FormatVersion,
     /// The span in which every row's modified time lies; none for tables without windows.
     pub span: Option<Window>,
+    /// How its pages are compressed.
+    pub compression: FileCompression,
 }

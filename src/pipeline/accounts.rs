@@ -16,6 +16,7 @@ use crate::config::AccountSettings;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
 use crate::id::AccountName;
+use crate::publish::Publisher;
 use crate::store::Store;
 use crate::time::Clock;
 use crate::worker::Worker;
@@ -35,6 +36,7 @@ const LEAST_RESPONSE_BYTES: u64 = 1 << 20;
 pub(super) struct RunResources {
     pub(super) reader: Worker,
     pub(super) encoder: Worker,
+    pub(super) publisher: Arc<Publisher>,
     /// The bytes of decoded pages that may wait in memory.
     pub(super) page_memory: usize,
     /// The bytes of responses that may be in flight.
@@ -83,6 +85,7 @@ impl RunResources {
         Ok(Self {
             reader: Worker::start("reader")?,
             encoder: Worker::start("encoder")?,
+            publisher: super::publish::publisher()?,
             page_memory: shares.page_memory,
             response_memory: shares.response_memory,
         })

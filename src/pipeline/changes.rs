@@ -8,100 +8,23 @@
 //!
 //! Of the committed files only those of commits after the manifest can hold new rows. One that is not marked as carried
 //! holds nothing else; of a carried one the ids are read first, and of rows that are not new nothing more.
-//!
-//! A row is one of the table with the account beside it, which in a lake stands in the path alone.
 
 mod token;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt as _;
 
 pub(crate) use self::token::ChangesToken;
 use self::token::LogPosition;
+use super::table_rows::{ReaderTable, RowSink, until_steady};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AccountName, CommitId};
 use crate::log::manifest::Previous;
-use crate::log::{Lake, LakeFile, Table};
+use crate::log::{Lake, LakeFile};
 use crate::parquet::decode_landed_by;
-use crate::transform::Contract;
 use crate::worker::blocking;
-
-/// How often reading begins anew because files went away while they were read.
-const TRIES: u32 = 5;
-/// The column that says whose rows they are.
-const ACCOUNT: &str = "account";
-
-/// What is done with rows, a batch at a time.
-pub(crate) trait RowSink: Send + 'static {
-    /// Takes the next rows. They have the columns of [`ChangesTable::schema`].
-    ///
-    /// # Errors
-    /// Whatever keeps them from being taken; nothing more is given then.
-    fn take(&mut self, rows: &RecordBatch) -> Result<()>;
-}
-
-/// A table whose changes are read.
-#[derive(Clone, Debug)]
-pub(crate) struct ChangesTable {
-    table: Table,
-    /// The columns of its rows: those of the table, and at their end the account.
-    schema: SchemaRef,
-    /// The column that says which commit first landed a row.
-    commit_id: String,
-}
-
-impl ChangesTable {
-    /// A table of the data contract.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Internal`] when the contract is broken, which a test of this crate rules out.
-    pub(crate) fn of(table: Table) -> Result<Self> {
-        let tables = Contract::get()?.tables();
-        let found = tables.iter().find(|contract| contract.name() == table.name());
-        let found = found.ok_or_else(|| Error::internal("the contract lacks a table").with("table", table))?;
-        Self::with_columns(table, &found.schema())
-    }
-
-    /// A table with these columns, of which the last says which commit first landed a row.
-    fn with_columns(table: Table, columns: &Schema) -> Result<Self> {
-        let commit_id = columns.fields().last().map(|field| field.name().clone());
-        let commit_id = commit_id.ok_or_else(|| Error::internal("a table without columns").with("table", table))?;
-        let account = Arc::new(Field::new(ACCOUNT, DataType::Utf8, false));
-        let fields: Vec<_> = columns.fields().iter().cloned().chain([account]).collect();
-        Ok(Self { table, schema: Arc::new(Schema::new(fields)), commit_id })
-    }
-
-    /// The columns of the rows that are given.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// Rows of a file in these columns. Those that the file lacks are null.
-    fn fit(&self, rows: &RecordBatch, account: &AccountName) -> Result<RecordBatch> {
-        let held = rows.schema();
-        if let Some(unknown) = held.fields().iter().find(|field| self.schema.index_of(field.name()).is_err()) {
-            return Err(Error::new(ErrorKind::Lake, "a file has a column that this program does not know")
-                .with("column", unknown.name())
-                .hint("use a newer wdt-lake"));
-        }
-        let column = |field: &Arc<Field>| -> ArrayRef {
-            match rows.column_by_name(field.name()) {
-                Some(column) => Arc::clone(column),
-                None if field.name() == ACCOUNT => {
-                    Arc::new(StringArray::new_repeated(account.as_str(), rows.num_rows()))
-                }
-                None => new_null_array(field.data_type(), rows.num_rows()),
-            }
-        };
-        let columns = self.schema.fields().iter().map(column).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| Error::new(ErrorKind::Defect, "a committed file has other columns").because(error))
-    }
-}
 
 /// What was new in one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,51 +66,26 @@ impl ReadChanges {
 /// file is missing or damaged, or the log breaks its rules; what the sink says.
 pub(crate) async fn changes<S: RowSink>(
     mut lakes: Vec<Lake>,
-    table: &ChangesTable,
+    table: &ReaderTable,
     since: Option<&ChangesToken>,
     begin: impl Fn() -> Result<S>,
 ) -> Result<(S, ReadChanges)> {
-    if let Some(token) = since.filter(|token| token.table() != table.table) {
+    if let Some(token) = since.filter(|token| token.table() != table.table()) {
         return Err(Error::usage("the token is of another table")
-            .with("wanted", table.table)
+            .with("wanted", table.table())
             .with("token", token.table())
             .hint("keep a token for each table"));
     }
-    for _ in 0..TRIES {
-        match Box::pin(read_new(&lakes, table, since, begin()?)).await {
-            Ok(read) => return Ok(read),
-            // A file that a later manifest removed is no defect, nor is one that went while it was fetched in parts.
-            Err(error) if matches!(error.kind(), ErrorKind::Defect | ErrorKind::Lake) => {
-                if !follow(&mut lakes).await? {
-                    return Err(error);
-                }
-                tracing::info!(%error, "the lake has changed while it was read; reading begins anew");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::new(ErrorKind::Conflict, "files were replaced again and again while they were read")
-        .hint("run again, or let sync keep what it removes for a while"))
-}
-
-/// Reads what was added to the logs; whether there was anything.
-async fn follow(lakes: &mut [Lake]) -> Result<bool> {
-    let mut has_moved = false;
-    for lake in lakes {
-        let before = lake.state().newest();
-        lake.follow().await?;
-        has_moved |= lake.state().newest() != before;
-    }
-    Ok(has_moved)
+    until_steady(&mut lakes, async |lakes| Box::pin(read_new(lakes, table, since, begin()?)).await).await
 }
 
 async fn read_new<S: RowSink>(
     lakes: &[Lake],
-    table: &ChangesTable,
+    table: &ReaderTable,
     since: Option<&ChangesToken>,
     mut sink: S,
 ) -> Result<(S, ReadChanges)> {
-    let mut next = since.cloned().unwrap_or_else(|| ChangesToken::of_nothing(table.table));
+    let mut next = since.cloned().unwrap_or_else(|| ChangesToken::of_nothing(table.table()));
     let mut accounts = Vec::new();
     for lake in lakes {
         let position = since.and_then(|token| token.position(lake.account()));
@@ -227,14 +125,14 @@ async fn check_position(lake: &Lake, position: &LogPosition) -> Result<()> {
 /// Gives the rows of one account that are new after a manifest; their number.
 async fn read_account<S: RowSink>(
     lake: &Lake,
-    table: &ChangesTable,
+    table: &ReaderTable,
     after: Option<u64>,
     mut sink: S,
 ) -> Result<(S, u64)> {
     let is_after = |file: &LakeFile| {
         lake.state().live().get(&file.commit).is_some_and(|live| after.is_none_or(|after| live.number > after))
     };
-    let files: Vec<LakeFile> = lake.files(table.table).into_iter().filter(is_after).collect();
+    let files: Vec<LakeFile> = lake.files(table.table()).into_iter().filter(is_after).collect();
     let commits = match after {
         Some(after) if files.iter().any(|file| file.entry.carried) => Some(Arc::new(commits_after(lake, after).await?)),
         _ => None,
@@ -247,7 +145,7 @@ async fn read_account<S: RowSink>(
         let (table, account) = (table.clone(), lake.account().clone());
         let read = blocking(move || {
             let mut rows = 0;
-            for batch in decode_landed_by(bytes, &table.commit_id, commits)? {
+            for batch in decode_landed_by(bytes, table.commit_id(), commits)? {
                 let batch = table.fit(&batch?, &account)?;
                 rows += batch.num_rows() as u64;
                 sink.take(&batch)?;

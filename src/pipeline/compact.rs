@@ -16,12 +16,13 @@ use self::plan::plan;
 pub(crate) use self::plan::{CompactionPolicy, CompactionStep, StepInput};
 use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
+use super::publish::Publication;
 use super::{Interrupt, SyncOptions, SyncReport};
 use crate::error::{Error, Result};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewFile, NewManifest, NewRows, Writer, WriterOptions};
 use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, LogState, Table};
-use crate::parquet::{MergeLimits, TableSpec};
+use crate::parquet::{FileCompression, MergeLimits, TableSpec};
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
 use crate::transform::{contract_version, stop_spec, table_specs};
@@ -62,6 +63,8 @@ pub(crate) struct CompactOptions {
     pub max_memory: u64,
     /// How large files are to be, in bytes.
     pub target_file_bytes: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
     /// How long the files of commits that gave their place to others are kept for readers.
     pub keep_removed: Duration,
     /// What to do when another run is at work on the account.
@@ -94,8 +97,10 @@ pub(crate) async fn compact_account(
         run,
         wanted_from: None,
         contract: contract_version()?,
+        compression: options.compression,
         keep_removed: options.keep_removed,
         merge,
+        before_deletion: Publication::of(run)?,
         clock: Arc::clone(&clock),
     };
     let mut done = Compacted::default();
@@ -109,7 +114,7 @@ pub(crate) async fn compact_account(
             lease.sweep(&writer).await?;
             interrupt.unless_asked(compact(&writer, policy, None, &mut done)).await.unwrap_or(Ok(()))
         };
-        lease.during(interrupt, &writer, under_lease, |()| Left { is_clean: true, checked_until: None }).await
+        lease.during(interrupt, &writer, under_lease, |()| Left { is_clean: true, ..Left::default() }).await
     };
     Box::pin(work).instrument(span).await?;
     Ok(done)
@@ -122,7 +127,7 @@ pub(super) struct AfterSync<'a> {
     pub(super) report: &'a mut SyncReport,
 }
 
-impl AfterSync<'_> {
+impl<'a> AfterSync<'a> {
     fn policy(&self, writer: &Writer) -> CompactionPolicy {
         CompactionPolicy::new(writer.now(), self.options.lookback, self.options.target_file_bytes)
     }
@@ -135,10 +140,10 @@ impl AfterSync<'_> {
 
     /// Puts together what a run that went well finds. What goes wrong here is a warning: the sync is done, and the next
     /// run tries again. A run that is interrupted meanwhile ends as the sync did.
-    pub(super) async fn compact(self, writer: &Writer) {
-        let Some(time) = self.options.compact_time else { return };
+    pub(super) async fn compact(self, writer: &Writer) -> &'a mut SyncReport {
+        let Some(time) = self.options.compact_time else { return self.report };
         if self.report.interrupted || self.report.stopped.is_some() {
-            return;
+            return self.report;
         }
         let (policy, until) = (self.policy(writer), Instant::now().checked_add(time));
         let compacting = compact(writer, policy, until, &mut self.report.compacted);
@@ -148,6 +153,7 @@ impl AfterSync<'_> {
                 .warnings
                 .push(format!("small commits were not put together: {error}{hint}; the next run tries again"));
         }
+        self.report
     }
 }
 

@@ -20,14 +20,15 @@ use tracing::Instrument as _;
 use self::plan::{ExpirePlan, plan};
 use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
+use super::publish::Publication;
 use super::{Interrupt, SyncOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewManifest, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake};
-use crate::parquet::MergeLimits;
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::Store;
-use crate::time::{BeijingTime, Clock, Month};
+use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::contract_version;
 
 /// How often an expire is planned anew because another run has committed meanwhile.
@@ -55,6 +56,8 @@ pub(crate) struct ExpireOptions {
     pub wait: LeaseWait,
     /// The memory that the run may take, in bytes, the program itself included.
     pub max_memory: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
 }
 
 /// What goes of one Beijing month.
@@ -92,8 +95,10 @@ impl std::ops::AddAssign for Expired {
 /// What an expire does, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExpireReport {
-    /// What goes, and what stays, by month; empty when there is nothing to do.
+    /// What goes, and what stays, by month.
     pub months: BTreeMap<Month, Expired>,
+    /// What was asked for once and is not covered, and counts as covered from then on.
+    pub gaps: Vec<Window>,
     /// The rows of page files that were replayed: these have no window, and stay.
     pub without_window: u64,
     /// The number of the manifest, when it was done.
@@ -103,6 +108,11 @@ pub(crate) struct ExpireReport {
 }
 
 impl ExpireReport {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.months.is_empty() && self.gaps.is_empty()
+    }
+
     /// All months together.
     pub(crate) fn total(&self) -> Expired {
         self.months.values().fold(Expired::default(), |mut total, month| {
@@ -116,6 +126,7 @@ impl ExpireReport {
         let without_window = replayed.filter(|live| live.kind == CommitKind::Replay && live.window.is_none());
         Self {
             months: plan.map(|plan| plan.months.clone()).unwrap_or_default(),
+            gaps: plan.map(|plan| plan.gaps.clone()).unwrap_or_default(),
             without_window: without_window.flat_map(|live| &live.files).map(|file| file.rows).sum(),
             manifest: None,
             kept_until: None,
@@ -138,11 +149,26 @@ pub(crate) fn check_cutoff(before: Month, now: BeijingTime) -> Result<BeijingTim
 /// What an expire would do. Reads only.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when a committed file is missing or was
-/// changed.
+/// [`ErrorKind::Usage`] when the cutoff lies behind what the lake covers, [`ErrorKind::Lake`] when the store does not
+/// answer, [`ErrorKind::Defect`] when a committed file is missing or was changed.
 pub(crate) async fn preview(lake: &Lake, options: &ExpireOptions) -> Result<ExpireReport> {
-    let plan = plan(lake, options.cutoff, options.open).await?;
-    Ok(ExpireReport::of(plan.as_ref(), lake))
+    let mut lake = lake.clone();
+    for _ in 1..TRIES {
+        match plan(&lake, options.cutoff, options.open).await {
+            // A file may be gone because another run has replaced its commit.
+            Err(error) if error.kind() == ErrorKind::Defect => {
+                let newest = lake.state().newest();
+                let newer = Lake::open(lake.store().clone(), lake.account().clone()).await?;
+                if newer.state().newest() == newest {
+                    return Err(error);
+                }
+                lake = newer;
+            }
+            planned => return Ok(ExpireReport::of(planned?.as_ref(), &lake)),
+        }
+    }
+    let plan = plan(&lake, options.cutoff, options.open).await?;
+    Ok(ExpireReport::of(plan.as_ref(), &lake))
 }
 
 /// Expires what is before the cutoff, and deletes it.
@@ -175,8 +201,10 @@ async fn expire_as(
         run,
         wanted_from: None,
         contract: contract_version()?,
+        compression: options.compression,
         keep_removed: options.keep_removed,
         merge: MergeLimits { memory_bytes, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES },
+        before_deletion: Publication::of(run)?,
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options).await?;
@@ -193,7 +221,7 @@ async fn expire_as(
         }
         Ok(report)
     };
-    Box::pin(lease.during(&never, &writer, work, |_| Left { is_clean: true, checked_until: None })).await
+    Box::pin(lease.during(&never, &writer, work, |_| Left { is_clean: true, ..Left::default() })).await
 }
 
 /// Commits what the plan says, as long as there is something to do.

@@ -1,5 +1,6 @@
 //! Work on the log of an account while this run holds its lease.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::interrupt::Interrupt;
@@ -37,16 +38,24 @@ impl LeaseSession {
 pub(super) struct HeldLease(Lease);
 
 /// What a run has left when it gives its lease back.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Left {
     /// Whether nothing is unknown and nothing left over, as far as the run knows.
     pub(super) is_clean: bool,
     /// The last second that it has asked the ERP for without a gap; none when it was no sync, or left a gap or an
     /// error.
     pub(super) checked_until: Option<BeijingTime>,
+    /// The versions of published tables that say how far the account is published, by table.
+    pub(super) published: BTreeMap<String, u64>,
 }
 
 impl HeldLease {
+    /// The versions that the last run has left word of.
+    pub(super) fn published(&self) -> &BTreeMap<String, u64> {
+        static NONE: BTreeMap<String, u64> = BTreeMap::new();
+        self.0.last_run().last_end.as_ref().map_or(&NONE, |end| &end.published)
+    }
+
     /// Sweeps, unless the last run is known to have left nothing: it said so, the log ends where it ended, that was
     /// less than a day ago, and nothing that was kept for readers has come due since.
     pub(super) async fn sweep(&self, writer: &Writer) -> Result<Option<Swept>> {
@@ -94,7 +103,8 @@ impl HeldLease {
         let checked_until = left.checked_until.max(before.and_then(|end| end.checked_until));
         let succeeded_at = left.checked_until.map(|_| ended_at).or_else(|| before.and_then(|end| end.succeeded_at));
         let newest = writer.with_state(|state| state.newest().map(|newest| newest.number)).await;
-        Some(CleanEnd { run: writer.run(), ended_at, newest, last_sweep, checked_until, succeeded_at })
+        let published = left.published;
+        Some(CleanEnd { run: writer.run(), ended_at, newest, last_sweep, checked_until, succeeded_at, published })
     }
 }
 

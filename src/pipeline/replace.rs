@@ -9,9 +9,9 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch};
 
 use super::raw::{self, Record};
-use super::refresh;
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome};
+use super::{Again, refresh};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
@@ -75,7 +75,12 @@ pub(super) enum TooLarge {
 
 /// Walks `range` again, which is covered, and commits what has changed.
 pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcome> {
-    let walked = match walk_again(task, range, TooLarge::Join).await? {
+    // A quarantined record of unknown second is told to be gone only by a walk over all that was requested with it.
+    let too_large = match task.options.again {
+        Again::Quarantined => TooLarge::Join,
+        Again::None => TooLarge::GiveBack,
+    };
+    let walked = match walk_again(task, range, too_large).await? {
         Ok(walked) => walked,
         Err(outcome) => return Ok(outcome),
     };

@@ -18,12 +18,15 @@ use super::{Gap, Interrupt};
 use crate::error::{Error, Result, exit};
 use crate::id::RunId;
 use crate::land::{Committed, LeaseWait, Writer};
+use crate::parquet::FileCompression;
 
 /// How a replay works.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplayOptions {
     /// The memory that the run may take, in bytes, the program itself included.
     pub max_memory: u64,
+    /// How files are compressed.
+    pub compression: FileCompression,
     /// What to do when another run is at work on the account.
     pub wait: LeaseWait,
 }
@@ -104,5 +107,5 @@ async fn under_lease<T>(
         lease.sweep(writer).await?;
         work.await
     };
-    lease.during(&never, writer, swept, |_| Left { is_clean: true, checked_until: None }).await
+    lease.during(&never, writer, swept, |_| Left { is_clean: true, ..Left::default() }).await
 }

@@ -6,6 +6,7 @@ use super::compact::Compacted;
 use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
+use crate::publish::PublishedTable;
 use crate::time::{BeijingTime, Window};
 use crate::transform::Remarks;
 
@@ -34,6 +35,10 @@ pub struct SyncReport {
     pub checked_until: Option<BeijingTime>,
     /// What was put together at the end.
     pub compacted: Compacted,
+    /// How far the account is published, where that was asked for.
+    pub published: Vec<PublishedTable>,
+    /// Why it is not.
+    pub unpublished: Option<Error>,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
@@ -100,6 +105,8 @@ impl SyncReport {
             calls: 0,
             checked_until: None,
             compacted: Compacted::default(),
+            published: Vec::new(),
+            unpublished: None,
             gaps: Vec::new(),
             warnings: Vec::new(),
             stopped: None,
@@ -132,7 +139,7 @@ impl SyncReport {
     /// The exit code of a run that ended like this.
     pub fn exit_code(&self) -> u8 {
         let gaps = self.gaps.iter().map(|gap| gap.error.kind().exit_code());
-        let stopped = self.stopped.iter().map(|error| error.kind().exit_code());
+        let stopped = self.stopped.iter().chain(&self.unpublished).map(|error| error.kind().exit_code());
         let quarantined = (self.tally.quarantined > 0).then_some(exit::DONE_WITH_REMAINDER);
         let lost = self.damage.iter().any(Damage::has_lost).then_some(exit::DONE_WITH_REMAINDER);
         let interrupted = self.interrupted.then_some(exit::INCOMPLETE);

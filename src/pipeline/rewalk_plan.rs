@@ -65,10 +65,14 @@ pub(super) async fn plan(lake: &Lake, range: Window, options: &SyncOptions) -> R
 }
 
 /// Adds the expired seconds of `range`. Where a file of what is left of a month is damaged, the seconds of all files of
-/// that month are added: they are not read, because header and details of a version may stand in several.
+/// that month are added, whether they lie in the range or not: what is left of other months moves with the commit, and
+/// these files cannot be read. Header and details of a version may stand in several of them.
 async fn plan_expired(lake: &Lake, live: &LiveCommit, range: Window, planned: &mut RewalkPlan) -> Result<()> {
     let expired = |window: Window| live.expired.iter().filter_map(move |range| range.intersect(window));
     let mut wanted: Coverage = expired(range).collect();
+    if wanted.windows().is_empty() {
+        return Ok(());
+    }
     let mut months: BTreeMap<Month, Vec<&FileEntry>> = BTreeMap::new();
     for file in &live.files {
         months.entry(file.min_modified.month()).or_default().push(file);
@@ -77,9 +81,6 @@ async fn plan_expired(lake: &Lake, live: &LiveCommit, range: Window, planned: &m
     for files in months.values() {
         let spans = files.iter().filter_map(|file| Window::new(file.min_modified, file.max_modified));
         let Some(span) = spans.reduce(Window::hull) else { continue };
-        if wanted.gaps(span) == [span] {
-            continue;
-        }
         let mut objects = Vec::new();
         for file in files {
             objects.extend(damaged(lake, (*file).into()).await?);

@@ -86,6 +86,8 @@ impl Work {
 /// One run while it walks.
 pub(super) struct Run<'a> {
     options: &'a SyncOptions,
+    /// What pages may take in memory, in bytes. What is walked again of one range fits in it.
+    page_memory: usize,
     writer: &'a Writer,
     clock: Arc<dyn Clock>,
     source: Arc<Source>,
@@ -168,6 +170,7 @@ impl<'a> Run<'a> {
             rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
+            page_memory: resources.page_memory,
             writer,
             clock,
             coverage: lake.coverage().clone(),
@@ -218,7 +221,9 @@ impl<'a> Run<'a> {
     async fn all_windows(&mut self) {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
-        let (writer, options, specs) = (self.writer, self.options, self.specs.clone());
+        let bounded = self.options.within_memory(self.page_memory);
+        let bounded_walker = Walker::new(&*source, bounded.page_size, bounded.limits, self.quit.clone());
+        let (writer, specs) = (self.writer, self.specs.clone());
         // Of a damaged commit the whole window is read anew, whatever was asked for of it.
         let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
         let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
@@ -232,19 +237,14 @@ impl<'a> Run<'a> {
             let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
             while under_way.len() < at_once {
                 let Some((work, bytes)) = self.next_that_fits(&reserved) else { break };
-                let task =
-                    Task { walker: &walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
+                let (walker, options) = match work {
+                    Work::Missing(..) => (&walker, self.options),
+                    Work::Again(_) | Work::Rewalk(_) => (&bounded_walker, &bounded),
+                };
+                let task = Task { walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                let work = async move {
-                    let (totals, outcome) = match work.clone() {
-                        Work::Missing(window, budget) => task.fill(window, budget).await,
-                        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
-                        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
-                    };
-                    (work, totals, outcome)
-                };
-                under_way.push(work.instrument(span));
+                under_way.push(done(task, work).instrument(span));
             }
             let next = tokio::select! {
                 biased;
@@ -403,6 +403,16 @@ impl<'a> Run<'a> {
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
+}
+
+/// Does a piece of work, and gives it back with what came of it.
+async fn done(task: Task<'_>, work: Work) -> (Work, StatedTotals, Result<TaskOutcome>) {
+    let (totals, outcome) = match work.clone() {
+        Work::Missing(window, budget) => task.fill(window, budget).await,
+        Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
+        Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
+    };
+    (work, totals, outcome)
 }
 
 /// What a run is to walk in `range`, and from which first to which last second gaps were tried before.

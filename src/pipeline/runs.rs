@@ -272,7 +272,15 @@ mod tests {
         let ended_at = BeijingTime::from_unix(NOW + 5).expect("a time");
         let clean = |writer: &Writer| {
             let (run, last_sweep) = (writer.run(), ended_at);
-            Some(CleanEnd { run, ended_at, newest: None, last_sweep, checked_until: None, succeeded_at: None })
+            Some(CleanEnd {
+                run,
+                ended_at,
+                newest: None,
+                last_sweep,
+                checked_until: None,
+                succeeded_at: None,
+                published: BTreeMap::new(),
+            })
         };
         land(&first, new_commit(0, 9)).await;
         let held = lease(&first).await.expect("an answer").expect("free");

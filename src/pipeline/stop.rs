@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::ask::{ping, query_number, rows_of};
 use super::latest::{Known, knows_present};
 use super::lease_session::{HeldLease, LeaseSession, Left};
+use super::publish::Publication;
 use super::{Interrupt, no_merge, requester, tidy_up, writer_options};
 use crate::config::{AccountSettings, StopTerms};
 use crate::edition::Edition;
@@ -126,8 +127,11 @@ async fn stop_in(
         edition: account.edition,
         clock: Arc::clone(&clock),
     };
-    let writer =
-        Writer::open(store.clone(), writer_options(account, run, None, no_merge(), Arc::clone(&clock))?).await?;
+    let writer = Writer::open(
+        store.clone(),
+        writer_options(account, &Publication::of(run)?, None, no_merge(), Arc::clone(&clock))?,
+    )
+    .await?;
     let never = Interrupt::never();
     let lease = match store.writers() {
         Writers::Many => {
@@ -157,7 +161,7 @@ async fn stop_in(
                 lease.sweep(&writer).await?;
                 Ok(stopper.stop(numbers.list()).await)
             };
-            let left = |_: &StopReport| Left { is_clean: true, checked_until: None };
+            let left = |_: &StopReport| Left { is_clean: true, ..Left::default() };
             lease.during(&never, &writer, swept, left).await?
         }
     };

@@ -27,12 +27,29 @@ const STATES: [(Status, u64); 6] = [
 
 /// `requisitions` requisitions created and last modified within the `days` days that end with the second `end`, in
 /// order of apply_id.
+/// One in seven hundred has a quantity with all nineteen digits that a decimal(19,4) holds.
 pub fn generate(seed: u64, requisitions: usize, days: u32, end: BeijingTime) -> Vec<Requisition> {
+    generate_as(Extremes::Some, seed, requisitions, days, end)
+}
+
+/// The same without extreme quantities: their sums are believable, too.
+pub fn generate_believable(seed: u64, requisitions: usize, days: u32, end: BeijingTime) -> Vec<Requisition> {
+    generate_as(Extremes::None, seed, requisitions, days, end)
+}
+
+/// Whether quantities may have nineteen digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extremes {
+    Some,
+    None,
+}
+
+fn generate_as(extremes: Extremes, seed: u64, requisitions: usize, days: u32, end: BeijingTime) -> Vec<Requisition> {
     let mut dice = Dice::new(seed, 0);
     let words = Vocabulary::new(&mut dice);
     let mut moments = moments(&mut dice, requisitions, days.max(1), end);
     moments.sort_unstable();
-    let mut writer = Writer { words, dice, next_rec_id: 300_001, numbered: HashMap::new() };
+    let mut writer = Writer { words, dice, extremes, next_rec_id: 300_001, numbered: HashMap::new() };
     (100_001..).zip(moments).map(|(apply_id, times)| writer.requisition(apply_id, times)).collect()
 }
 
@@ -114,6 +131,7 @@ impl Rhythm {
 struct Writer {
     words: Vocabulary,
     dice: Dice,
+    extremes: Extremes,
     next_rec_id: i64,
     numbered: HashMap<String, u32>,
 }
@@ -124,6 +142,7 @@ impl Writer {
         let lines = lines(&mut self.dice);
         // Only an exact type keeps nineteen digits; one such line leaves room for the others in decimal(19,4).
         let huge = self.dice.happens(1.0 / 700.0).then(|| self.dice.index(lines));
+        let huge = huge.filter(|_| self.extremes == Extremes::Some);
         let details: Vec<Detail> = (0..lines).map(|line| self.detail(huge == Some(line))).collect();
         let warehouse = self.dice.pick_skewed(&self.words.warehouses).cloned();
         let warehouse =

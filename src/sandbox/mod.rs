@@ -44,7 +44,7 @@ mod vocabulary;
 mod world;
 
 pub use clock::SandboxClock;
-pub use data::generate;
+pub use data::{generate, generate_believable};
 pub use fault::{Fault, RetryAfter};
 pub use hostile::{
     Behaviour, Compression, Drift, DriftMoment, Faults, Interval, Latency, Order, Outer, Statements, Uncounted,

@@ -239,6 +239,7 @@ fn spec() -> Arc<TableSpec> {
         modified: "requested_at".into(),
         summed: None,
         commit_id: None,
+        upgrade: None,
     })
 }
 
@@ -254,8 +255,10 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         run,
         wanted_from: None,
         contract: crate::format::FormatVersion::LAKE,
+        compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: crate::parquet::MergeLimits { memory_bytes: 0, target_bytes: 0 },
+        before_deletion: Arc::new(crate::land::testing::NothingBefore),
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");

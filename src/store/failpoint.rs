@@ -40,6 +40,10 @@ pub const BUCKET_POINTS: [&str; 7] = [
     "create.sent",
 ];
 
+/// What a run that publishes passes besides.
+#[cfg(any(test, debug_assertions))]
+pub(crate) const PUBLISH_POINTS: [&str; 3] = ["publish.read", "publish.created", "publish.checkpointed"];
+
 /// What is done to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
@@ -126,7 +130,8 @@ impl FailPoints {
     }
 
     pub(crate) async fn point(&self, name: &'static str) -> Result<()> {
-        debug_assert!(POINTS.contains(&name) || BUCKET_POINTS.contains(&name), "{name} is not listed");
+        let mut listed = POINTS.iter().chain(&BUCKET_POINTS).chain(&PUBLISH_POINTS);
+        debug_assert!(listed.any(|point| *point == name), "{name} is not listed");
         self.ask(InjectedAt::Point(name)).await
     }
 
@@ -202,7 +207,7 @@ mod tests {
     #[test]
     fn every_point_is_documented() {
         let text = include_str!("../../docs/lake-format.md");
-        for name in POINTS.iter().chain(&BUCKET_POINTS) {
+        for name in POINTS.iter().chain(&BUCKET_POINTS).chain(&PUBLISH_POINTS) {
             assert!(text.contains(&format!("`{name}`")), "{name}");
         }
     }

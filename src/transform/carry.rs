@@ -16,7 +16,6 @@ mod versions;
 use std::collections::{HashMap, HashSet};
 
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
@@ -27,8 +26,9 @@ use self::quarantine::{Lines, place_of_each, standing};
 pub(crate) use self::versions::ReplacedVersions;
 pub(super) use self::versions::{Key, keys, mismatched};
 use self::versions::{SameRow, by_version, is_in, second, unreadable_times};
+use super::added::AddedColumns;
 use super::assemble::{Remarks, WindowRows};
-use super::contract::Contract;
+use super::contract::{Contract, TableContract};
 use crate::error::{Error, Result};
 use crate::log::Table;
 use crate::requisition::Identity;
@@ -152,8 +152,8 @@ pub(crate) fn reconcile(
     unchanged: Unchanged,
 ) -> Result<Reconciled> {
     let contract = Contract::get()?;
-    let headers = joined(contract.headers().schema(), &old.headers)?;
-    let details = joined(contract.details().schema(), &old.details)?;
+    let headers = joined(contract.headers(), &old.headers)?;
+    let details = joined(contract.details(), &old.details)?;
     let set_aside: HashSet<&Identity> = fresh.quarantined.iter().map(|record| &record.identity).collect();
     let judged = judge(contract, fresh, [&headers, &details], &set_aside, unchanged)?;
     if judged.fresh.iter().any(|(_, micros, _)| !holds(&old.walked, second(*micros))) {
@@ -315,9 +315,12 @@ fn holds(seconds: &Coverage, second: Option<BeijingTime>) -> bool {
     })
 }
 
-fn joined(schema: SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
-    let schema = batches.first().map_or(schema, RecordBatch::schema);
-    concat_batches(&schema, batches).map_err(|error| mismatched("files of one commit differ").because(error))
+/// The old rows of a table in one batch, with today's columns where an earlier contract has landed them.
+fn joined(table: &TableContract, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let added = AddedColumns::of(table);
+    let batches: Vec<RecordBatch> = batches.iter().map(|batch| added.complete(batch)).collect::<Result<_>>()?;
+    let schema = batches.first().map_or_else(|| table.schema(), RecordBatch::schema);
+    concat_batches(&schema, &batches).map_err(|error| mismatched("files of one commit differ").because(error))
 }
 
 fn filtered(batch: &RecordBatch, is_kept: &BooleanArray) -> Result<RecordBatch> {

@@ -103,7 +103,7 @@ pub struct TableContract {
 }
 
 impl TableContract {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut table: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         for name in table.sort_order.iter().chain(&table.lookup_columns).chain(&table.distinct_columns) {
             if table.column(name).is_none() {
@@ -228,7 +228,7 @@ impl PartitionColumn {
 const FIELD_ID: &str = "PARQUET:field_id";
 
 /// One column of a table.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     field_id: i32,

@@ -16,7 +16,7 @@ pub(super) fn is_same_json(one: &str, other: &str) -> bool {
 }
 
 /// The names of an object's members; none for what is no object.
-pub(super) fn names(object: &str) -> BTreeSet<String> {
+pub(crate) fn names(object: &str) -> BTreeSet<String> {
     members(object).into_iter().flatten().map(|(name, _)| name).collect()
 }
 

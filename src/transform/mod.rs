@@ -4,6 +4,7 @@
 //! [`assemble`] picks the rows that a window lands out of its pages. Nothing is bent on the way: what does not fit the
 //! contract is [`Quarantined`], whole, with its reason and its exact source text.
 
+mod added;
 mod assemble;
 mod carry;
 mod columns;
@@ -11,13 +12,16 @@ mod compact;
 mod compare;
 mod context;
 mod contract;
+mod ddl;
 mod decode;
+mod dialect;
 mod docs;
 mod extra;
 #[cfg(test)]
 mod fuzz_tests;
 mod json;
 mod landed;
+mod latest;
 mod oldest;
 mod open;
 mod page;
@@ -44,9 +48,13 @@ pub(crate) use carry::{
 pub(crate) use compare::{Change, Comparison, LandedRows, Version, compare};
 pub use context::PageContext;
 pub use contract::{ColumnType, Contract, TableContract};
+pub(crate) use ddl::render as render_ddl;
 pub use decode::PageDecoder;
-pub(crate) use docs::{SchemaFormat, render as render_schema};
+pub(crate) use dialect::Dialect;
+pub(crate) use docs::{render_json as render_schema_json, render_text as render_schema_text};
+pub(crate) use json::names as member_names;
 pub(crate) use landed::{LandedDetails, LandedHeader, LandedHeaders};
+pub(crate) use latest::{OpenQuantities, VersionRow, VersionRows, latest, unreferenced};
 pub(crate) use oldest::{OldestOpen, OpenRequisition};
 pub(crate) use open::OpenVersions;
 pub use page::Page;
@@ -54,5 +62,4 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use stops::{StopRow, landed_stops, stop_rows};
 pub use tables::table_specs;
 pub(crate) use tables::{contract_version, stop_spec};
-pub use value::decimal;
 pub(crate) use views::{Engine, Extent, render as render_views};

@@ -17,7 +17,7 @@ Two tables of requisitions, one row for each version that was read: a requisitio
 Details have no modified time of their own; a new version of a requisition replaces all of them, so the current details are those of
 the latest header by (purchase_apply_no, apply_id, apply_modified). Two requisitions can share their number and the second of their modification:
 apply_id tells them apart, and null = null counts as equal in joins (`IS NOT DISTINCT FROM`). A third table has the outcomes of stop references.
-`wdt-lake schema` prints the same contract as a table, as JSON, and as statements for DuckDB and Spark.
+`wdt-lake schema` prints the same contract as text, as JSON, and as statements for engines: [readers.md](readers.md#tables-in-an-engine).
 
 采购申请单及其明细各一张表，每读到一个版本一行：被修改过的采购申请单，每个读到的状态各占一行。明细没有自己的修改时间，单据的新版本会替换全部明细，因此当前明细是
 (purchase_apply_no, apply_id, apply_modified) 最新版本的明细；单号和修改时间都相同的两张单据用 apply_id 区分（关联时空值视为相等）。第三张表记录停止引用的结果。

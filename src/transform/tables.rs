@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::added::AddedColumns;
 use super::contract::{COMMIT_ID, Contract, TableContract};
 use crate::error::{Error, Result};
 use crate::format::FormatVersion;
@@ -42,7 +43,7 @@ pub(crate) fn stop_spec() -> Result<Arc<TableSpec>> {
     Ok(table_spec(Table::StopReference, Contract::get()?.stops(), "requested_at"))
 }
 
-fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<TableSpec> {
+pub(super) fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<TableSpec> {
     Arc::new(TableSpec {
         table,
         columns: source.descriptions(),
@@ -51,6 +52,7 @@ fn table_spec(table: Table, source: &TableContract, modified: &str) -> Arc<Table
         distinct: source.distinct_columns().to_vec(),
         modified: modified.to_owned(),
         summed: source.column(SUMMED).map(|_| SUMMED.to_owned()),
+        upgrade: Some(Arc::new(AddedColumns::of(source))),
         commit_id: source.schema().fields().find(COMMIT_ID).map(|(_, field)| Arc::clone(field)),
     })
 }

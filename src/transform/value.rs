@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::time::BeijingTime;
 
-use super::contract::{DECIMAL_PRECISION, DECIMAL_SCALE};
+use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
 
 /// Why a value, or the requisition that holds it, does not fit the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,11 +98,21 @@ impl fmt::Display for SchemaViolation {
     }
 }
 
+impl ColumnType {
+    /// Reads the text of a decimal(19,4) as an integer of ten-thousandths.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is no number, has surplus digits or overflows.
+    pub fn read_decimal(text: &str) -> crate::Result<i128> {
+        decimal(text).map_err(|violation| crate::Error::usage(format!("not a decimal(19,4): {violation}")))
+    }
+}
+
 /// Reads a decimal(19,4) as an integer of ten-thousandths.
 ///
 /// # Errors
 /// The text is not a number, has surplus digits or overflows; see the module's documentation.
-pub fn decimal(text: &str) -> Result<i128, SchemaViolation> {
+pub(super) fn decimal(text: &str) -> Result<i128, SchemaViolation> {
     match plain_decimal(text.as_bytes()) {
         Some(units) => Ok(units),
         None => exact(text.as_bytes(), DECIMAL_SCALE.into(), DECIMAL_PRECISION.into()),

@@ -40,6 +40,8 @@ pub(super) struct Chain {
     pub(super) state: LogState,
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
+    /// The files of the committed set, with their sizes, after those manifests for which that is wanted.
+    committed: BTreeMap<u64, Option<BTreeMap<String, u64>>>,
     pub(super) defects: Vec<Defect>,
     /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile
     /// included.
@@ -57,8 +59,8 @@ pub(super) struct Live {
     pub(super) commit: Commit,
 }
 
-/// Reads the whole log.
-pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
+/// Reads the whole log. `wanted` are numbers of manifests after which the committed set is to be known.
+pub(super) async fn read(store: &Store, layout: &Layout, wanted: &BTreeSet<u64>) -> Result<Chain> {
     let listed = read::list(store, layout).await?;
     let numbers = numbers(store, layout, &listed).await?;
     let mut chain = Chain {
@@ -71,6 +73,7 @@ pub(super) async fn read(store: &Store, layout: &Layout) -> Result<Chain> {
         proves: BTreeMap::new(),
         state: LogState::new(layout.account().clone()),
         damaged: false,
+        committed: wanted.iter().map(|number| (*number, None)).collect(),
         defects: Vec::new(),
         landed: BTreeMap::new(),
         newest: None,
@@ -185,6 +188,19 @@ impl Chain {
         }
     }
 
+    /// Keeps the committed set after a manifest for which that is wanted.
+    fn note_committed(&mut self, number: u64) {
+        if let Some(committed) = self.committed.get_mut(&number) {
+            let files = self.live.values().flat_map(|live| &live.commit.files);
+            *committed = Some(files.map(|file| (file.path.clone(), file.bytes)).collect());
+        }
+    }
+
+    /// The files of the committed set after a manifest that was wanted, with their sizes; `None` where it is not there.
+    pub(super) fn committed_at(&self, number: u64) -> Option<&BTreeMap<String, u64>> {
+        self.committed.get(&number)?.as_ref()
+    }
+
     /// Adds the manifest that stands under `number`.
     fn take(&mut self, number: u64, bytes: &Bytes, uri: impl Fn(u64) -> String) -> Result<()> {
         let own = uri(number);
@@ -242,6 +258,7 @@ impl Chain {
             self.live.insert(commit.id, live);
             self.landed.insert(commit.id, number);
         }
+        self.note_committed(number);
         self.ids.insert(number, manifest.id);
         if !manifest.commits.is_empty() {
             self.by_number.insert(number, manifest);

@@ -217,7 +217,7 @@ mod tests {
     use crate::format::FormatVersion;
     use crate::id::CommitId;
     use crate::land::testing::{header_batch, header_spec, window};
-    use crate::parquet::{EncodedFile, FileOrigin, encode};
+    use crate::parquet::{EncodedFile, FileCompression, FileOrigin, encode};
 
     fn shape() -> TableShape {
         TableShape { spec: Arc::new(header_spec()), schema: header_batch(&[]).schema() }
@@ -229,6 +229,7 @@ mod tests {
             commit: CommitId::generate(),
             contract: FormatVersion::LAKE,
             span: None,
+            compression: FileCompression::default(),
         };
         let file = encode(spec, batches.to_vec().into(), &origin).expect("encoded").expect("rows");
         let entry = FileEntry {

@@ -98,7 +98,7 @@ class Checker:
         self.wrong.append(text)
 
     def check(self, table, types, expected, key, month_of):
-        pattern = os.path.join(self.lake, table, "**", "*.parquet")
+        pattern = os.path.join(self.lake, table, "account=*", "modified_month=*", "*.parquet")
         files = glob.glob(pattern, recursive=True)
         if not files:
             return self.fail(table + ": no files")

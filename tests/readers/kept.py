@@ -11,10 +11,11 @@ import sys
 import duckdb
 
 lake = sys.argv[1].replace("'", "''")
-glob = "read_parquet('%s/purchase_apply/**/*.parquet', hive_partitioning = true)" % lake
+glob = "read_parquet('%s/purchase_apply/account=*/modified_month=*/*.parquet', hive_partitioning = true)" % lake
 with open(sys.argv[2], encoding="utf-8") as file:
-    for view in json.load(file)["views"]:
-        duckdb.execute(view["sql"])
+    script = json.load(file)
+for statement in script["setup"] + [view["sql"] for view in script["views"]]:
+    duckdb.execute(statement)
 count = lambda relation: duckdb.sql("SELECT count(*) FROM %s" % relation).fetchall()[0][0]
 views = {"latest": "purchase_apply_latest", "open": "purchase_apply_open", "details": "purchase_apply_detail_latest"}
 json.dump({"glob": count(glob), **{name: count(view) for name, view in views.items()}}, sys.stdout)

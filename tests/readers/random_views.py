@@ -2,7 +2,7 @@
 
     python random_views.py READER SEED LAKE VIEWS.json FOLDER
 
-READER is duckdb or spark, LAKE the lake of which the columns are taken and for which VIEWS.json was made. The random lake is written to FOLDER.
+READER is duckdb, spark, clickhouse or polars, LAKE the lake of which the columns are taken and for which VIEWS.json was made. The random lake is written to FOLDER.
 Each of its requisitions is a case of its own: versions that were read once or several times, details that are missing all or in part, headers
 without details and details without headers, rows in up to three files, two ids under one number, ids and quantities that are null, more details
 than a word has bits. `requisitions` says how many there are, `torn`, `copied` and `long` how many rows or versions were so, and `rows` how many
@@ -113,7 +113,7 @@ def write(lake, folder, table, rows, columns):
     db = duckdb.connect()
     db.execute("SET TimeZone = 'Asia/Shanghai'")
     source = lake.replace("'", "''")
-    db.execute("CREATE TABLE held AS SELECT * FROM read_parquet('%s/%s/**/*.parquet', hive_partitioning = true) LIMIT 0" % (source, table))
+    db.execute("CREATE TABLE held AS SELECT * FROM read_parquet('%s/%s/account=*/modified_month=*/*.parquet', hive_partitioning = true) LIMIT 0" % (source, table))
     types = {"apply_id": pa.int64(), "rec_id": pa.int64(), "detail_index": pa.int32(), "detail_count": pa.int32(), "real_num": pa.decimal128(19, 4),
              "ref_num": pa.decimal128(19, 4), "unref_num": pa.decimal128(19, 4)}
     times = {name: pa.timestamp("us", "UTC") for name in ("modified", "apply_modified", "_extracted_at")}
@@ -136,10 +136,11 @@ def main():
     headers, details, counted = random_rows(int(seed))
     write(lake, folder, "purchase_apply", headers, COLUMNS["purchase_apply_latest"])
     write(lake, folder, "purchase_apply_detail", details, COLUMNS["purchase_apply_detail_latest"])
-    reader = {"duckdb": readers.DuckDb, "spark": readers.Spark}[name]()
+    reader = readers.READERS[name]()
     with open(views, encoding="utf-8") as file:
-        for view in json.load(file)["views"]:
-            reader.sql(view["sql"].replace(lake, folder))
+        script = json.load(file)
+    for statement in script["setup"] + [view["sql"] if "sql" in view else view["python"] for view in script["views"]]:
+        reader.sql(statement.replace(lake, folder))
     wanted, rows = expected(headers, details), {}
     for view, columns in COLUMNS.items():
         shown = reader.rows("SELECT * FROM " + view)

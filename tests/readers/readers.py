@@ -1,8 +1,8 @@
-"""Reads lakes by glob, as one reader sees them, and runs the SQL of `wdt-lake views`. Prints one JSON object.
+"""Reads lakes by glob, as one reader sees them, and runs the SQL or the script of `wdt-lake views`. Prints one JSON object.
 
     python readers.py READER MONTH --lake LAKE [--lake LAKE] [--listed FILES.json] [--views VIEWS.json]
 
-READER is duckdb, pyarrow, polars or spark, and LAKE a folder or s3://bucket/prefix, reached as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
+READER is duckdb, pyarrow, polars, spark or clickhouse (its views only), and LAKE a folder or s3://bucket/prefix, reached as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY say (not by spark). For each lake and table: rows, columns with their types in one vocabulary, exact sums of decimals,
 first and last instant of timestamps, and rows and files of one Beijing month as the reader prunes to it. For each view, and for the example
 with its month set to MONTH: every row and the types of its columns, and for the example how many files were read. For the list of files in FILES.json: its rows, and the sum of real_num. Decimals are text with four places, instants microseconds.
@@ -44,7 +44,7 @@ def key():
 def parquet_files(folder):
     """What a glob finds below a folder."""
     if not is_s3(folder):
-        return glob.glob(folder + "/**/*.parquet", recursive=True)
+        return glob.glob(folder + "/account=*/modified_month=*/*.parquet")
     import boto3
     bucket, prefix = folder[len("s3://"):].split("/", 1)
     pages = boto3.client("s3", region_name="us-east-1").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/")
@@ -71,6 +71,9 @@ class DuckDb:
     def types(self, text):
         return {row[0]: row[1].lower() for row in self.sql("DESCRIBE " + text).fetchall()}
 
+    def zone(self):
+        return self.sql("SELECT current_setting('TimeZone')").fetchone()[0]
+
     def rows(self, text):
         # A query that makes something has no rows to give.
         return self.db.sql(text).to_arrow_table().to_pylist()
@@ -83,7 +86,7 @@ class DuckDb:
         return self.sql("SELECT count(*), sum(real_num) FROM read_parquet([%s])" % ", ".join("'%s'" % name for name in files)).fetchone()
 
     def read(self, folder, month):
-        source = "read_parquet('%s/**/*.parquet', hive_partitioning = true)" % folder.replace("'", "''")
+        source = "read_parquet('%s/account=*/modified_month=*/*.parquet', hive_partitioning = true)" % folder.replace("'", "''")
         columns = {row[0]: self.TYPES[row[1]] for row in self.sql("DESCRIBE SELECT * FROM " + source).fetchall()}
         one = lambda what, where="": self.sql("SELECT %s FROM %s %s" % (what, source, where)).fetchone()
         of_month = "WHERE modified_month = '%s'" % month
@@ -133,6 +136,36 @@ class PyArrow:
 
 
 class Polars:
+    def __init__(self):
+        self.script = {}
+
+    def sql(self, text):
+        """Runs lines of the script, or a query over the views that it has registered."""
+        exec(text, self.script)
+
+    def collected(self, text):
+        is_query = text.startswith("SELECT ")
+        return self.script["sql"].execute(text, eager=True) if is_query else eval(text, self.script)
+
+    def types(self, text):
+        return {name: str(kind).lower() for name, kind in self.collected(text).schema.items()}
+
+    def zone(self):
+        return self.collected("SELECT modified FROM purchase_apply_latest").schema["modified"].time_zone
+
+    def rows(self, text):
+        return self.collected(text).to_dicts()
+
+    def files_of(self, query):
+        plan = eval(query.replace(".collect()", ".explain()"), self.script)
+        return self.scanned(plan)
+
+    @staticmethod
+    def scanned(plan):
+        # "[first file, ... 3 other sources]" is what is left of the files when the plan is optimised.
+        others = re.search(r"(\d+) other (?:sources|files)", plan)
+        return plan.count(".parquet") + (int(others.group(1)) if others else 0)
+
     def scan(self, source, **options):
         import polars as pl
         if is_s3(source if isinstance(source, str) else source[0]):
@@ -149,7 +182,7 @@ class Polars:
         import polars as pl
         types = {pl.Int64(): "int64", pl.Int32(): "int32", pl.Int16(): "int16", pl.String(): "text",
                  pl.Decimal(19, 4): "decimal", pl.Datetime("us", "UTC"): "instant"}
-        lazy = self.scan(folder + "/**/*.parquet", hive_partitioning=True)
+        lazy = self.scan(folder + "/account=*/modified_month=*/*.parquet", hive_partitioning=True)
         columns = {name: types[kind] for name, kind in lazy.collect_schema().items()}
         one = lambda *what: lazy.select(*what).collect().row(0)
         epoch = lambda column: column.dt.epoch("us")
@@ -159,17 +192,40 @@ class Polars:
             return wide if values else None  # Polars says 0 where SQL says null
 
         in_month = lazy.filter(pl.col("modified_month") == month)
-        # "[first file, ... 3 other sources]" is what is left of the files when the plan is optimised.
         plan = in_month.select("real_num").explain()
-        others = re.search(r"(\d+) other (?:sources|files)", plan)
         return columns, {
             "rows": one(pl.len())[0],
             "sums": {c: total(c) for c in columns if columns[c] == "decimal"},
             "instants": {c: one(epoch(pl.col(c).min()).alias("low"), epoch(pl.col(c).max()).alias("high"))
                          for c in columns if columns[c] == "instant"},
             "month_rows": in_month.select(pl.len()).collect().item(),
-            "month_files": plan.count(".parquet") + (int(others.group(1)) if others else 0),
+            "month_files": self.scanned(plan),
         }
+
+
+class ClickHouse:
+    """ClickHouse as a library. It says how many rows a query read, and not how many files."""
+
+    def __init__(self):
+        from chdb import session
+        self.session = session.Session()
+
+    def sql(self, text):
+        return self.session.query(text, "ArrowTable")
+
+    def types(self, text):
+        described = self.sql("DESCRIBE (%s)" % text).to_pydict()
+        return {name: kind.lower() for name, kind in zip(described["name"], described["type"])}
+
+    def zone(self):
+        return re.search("'(.*)'", self.types("SELECT modified FROM purchase_apply_latest")["modified"]).group(1).title()
+
+    def rows(self, text):
+        return self.sql(text).to_pylist()
+
+    def files_of(self, query):
+        return len(self.sql(query.replace("SELECT v.status_name, count(*) AS versions, sum(v.real_num) AS real_num", "SELECT DISTINCT v._path")
+                            .replace("SELECT h.status_name,", "SELECT h._path AS _path, h.status_name,").replace("GROUP BY v.status_name", "")))
 
 
 class Spark:
@@ -182,7 +238,7 @@ class Spark:
             "spark.ui.showConsoleProgress": "false",
             # Few rows: starting tasks would take all the time. Plans stay as they were made, so that their files can be counted.
             "spark.sql.shuffle.partitions": "1", "spark.sql.adaptive.enabled": "false",
-            "spark.sql.session.timeZone": "Asia/Shanghai",
+            "spark.sql.session.timeZone": "UTC",
         }
         builder = SparkSession.builder.master("local[2]").appName("wdt-lake")
         for name, value in settings.items():
@@ -195,6 +251,9 @@ class Spark:
 
     def types(self, text):
         return dict(self.sql(text).dtypes)
+
+    def zone(self):
+        return self.session.conf.get("spark.sql.session.timeZone")
 
     def rows(self, text):
         return self.sql(text).toArrow().to_pylist()
@@ -240,8 +299,10 @@ def read(reader, folder, month):
 
 
 def views(reader, said, month):
+    for statement in said["setup"]:
+        reader.sql(statement)
     for view in said["views"]:
-        reader.sql(view["sql"])
+        reader.sql(view["sql"] if "sql" in view else view["python"])
     queries = {view["name"]: "SELECT * FROM " + view["name"] for view in said["views"]}
     queries["example"] = said["example"].replace("2026-10", month)
     shown = {}
@@ -249,7 +310,10 @@ def views(reader, said, month):
         rows = [{column: plain(value) for column, value in row.items()} for row in reader.rows(query)]
         shown[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
     types = {name: reader.types(query) for name, query in queries.items()}
-    return {"views": shown, "view_types": types, "example_files": reader.files_of(queries["example"])}
+    return {"views": shown, "view_types": types, "zone": reader.zone(), "example_files": reader.files_of(queries["example"])}
+
+
+READERS = {"clickhouse": ClickHouse, "duckdb": DuckDb, "polars": Polars, "pyarrow": PyArrow, "spark": Spark}
 
 
 def main():
@@ -260,7 +324,7 @@ def main():
     parser.add_argument("--listed")
     parser.add_argument("--views")
     args = parser.parse_args()
-    reader = {"duckdb": DuckDb, "pyarrow": PyArrow, "polars": Polars, "spark": Spark}[args.reader]()
+    reader = READERS[args.reader]()
     said = {"lakes": [{table: read(reader, lake + "/" + table, args.month) for table in TABLES} for lake in args.lake]}
     if args.listed:
         with open(args.listed, encoding="utf-8") as f:

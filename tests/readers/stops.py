@@ -12,7 +12,7 @@ import sys
 import duckdb
 
 lake = sys.argv[1].replace("'", "''")
-read = lambda table: "read_parquet('%s/%s/**/*.parquet', hive_partitioning = true)" % (lake, table)
+read = lambda table: "read_parquet('%s/%s/account=*/**/*.parquet', hive_partitioning = true, union_by_name = true)" % (lake, table)
 joined = duckdb.sql("""
     SELECT s.purchase_apply_no, s.outcome, s.evidence, s.error_code, first(h.status ORDER BY h.modified), last(h.status ORDER BY h.modified)
     FROM %s s
@@ -22,7 +22,8 @@ joined = duckdb.sql("""
 """ % (read("stop_reference"), read("purchase_apply"))).fetchall()
 columns = [row[:2] for row in duckdb.sql("DESCRIBE SELECT * FROM " + read("stop_reference")).fetchall()]
 with open(sys.argv[2], encoding="utf-8") as file:
-    for view in json.load(file)["views"]:
-        duckdb.execute(view["sql"])
+    script = json.load(file)
+for statement in script["setup"] + [view["sql"] for view in script["views"]]:
+    duckdb.execute(statement)
 latest = duckdb.sql("SELECT purchase_apply_no, outcome FROM stop_reference_latest ORDER BY ALL").fetchall()
 json.dump({"joined": joined, "columns": columns, "latest": latest}, sys.stdout)

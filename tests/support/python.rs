@@ -15,6 +15,8 @@ pub(crate) struct Python {
 pub(crate) static LOCAL: Python = Python::of("readers", include_str!("../readers/requirements.txt"));
 /// The readers of lakes in a bucket, and a server for these.
 pub(crate) static S3: Python = Python::of("readers-s3", include_str!("../readers/requirements-s3.txt"));
+/// The readers of published Delta tables.
+pub(crate) static DELTA: Python = Python::of("readers-delta", include_str!("../readers/requirements-delta.txt"));
 
 /// Runs a script of `tests/readers` with the readers of local lakes.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Output {

@@ -73,7 +73,7 @@ impl Builder {
             Self::Int16(builder) => builder.append_value(text.parse().map_err(|_| "a 16-bit integer")?),
             Self::Int32(builder) => builder.append_value(text.parse().map_err(|_| "a 32-bit integer")?),
             Self::Int64(builder) => builder.append_value(text.parse().map_err(|_| "a 64-bit integer")?),
-            Self::Decimal(builder) => builder.append_value(wdt_lake::decimal(text).map_err(|_| "a decimal(19,4)")?),
+            Self::Decimal(builder) => builder.append_value(wdt_lake::ColumnType::read_decimal(text).map_err(|_| "a decimal(19,4)")?),
             Self::Time(builder) => match text {
                 "0000-00-00 00:00:00" | "0000-00-00" => builder.append_null(),
                 _ => {

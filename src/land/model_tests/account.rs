@@ -29,6 +29,11 @@ impl Source {
         self.rows.insert(num, (rng.random_range(0..=now), 1, 1));
     }
 
+    /// From now on a requisition has this content, since this slot.
+    pub(super) fn hold(&mut self, num: u8, slot: i64, content: u32) {
+        self.rows.insert(num, (slot, content, content - 1));
+    }
+
     pub(super) fn change(&mut self, rng: &mut StdRng, now: i64) {
         if self.rows.len() < 8 && rng.random_range(0..8) == 0 {
             return self.add(rng, now);

@@ -69,6 +69,7 @@ pub(super) async fn live(
     let options = WriterOptions {
         binding: binding_of(&world, place),
         run,
+        compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::from_secs(keep_seconds),
         clock: Arc::new(ModelClock { world: Arc::clone(&world), skew }),
         ..options()

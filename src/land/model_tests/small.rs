@@ -51,7 +51,7 @@ fn start(world: &Arc<World>, tasks: &[Task]) -> Running {
 }
 
 /// At most so many turns; whether it goes on.
-fn turns(running: &mut Option<Running>, most: u32) -> u32 {
+pub(super) fn turns(running: &mut Option<Running>, most: u32) -> u32 {
     for done in 0..most {
         if running.as_mut().is_none_or(|running| running.turn() == Turn::Ended) {
             *running = None;
@@ -100,7 +100,8 @@ struct Switches {
     dies: bool,
 }
 
-const ALL: u32 = u32::MAX;
+/// To its end.
+pub(super) const ALL: u32 = u32::MAX;
 /// Of runs with more tasks no step is tried alone.
 const MOST_TASKS: usize = 3;
 
@@ -149,7 +150,7 @@ fn try_schedule(seed: u64, world: &World, pair: (&[Task], &[Task]), switches: Sw
 fn no_small_schedule_does_so() {
     crate::log::state::standing::forget_sooner(3);
     // One of so many schedules is tried, or all.
-    let stride = number("WDT_LAKE_MODEL_STRIDE").unwrap_or(101);
+    let stride = number("WDT_LAKE_MODEL_STRIDE").unwrap_or(401);
     let seed = number("WDT_LAKE_MODEL_SEED").unwrap_or(1);
     let (mut count, mut tried) = (0_u64, 0_u64);
     let pairs = || PAIRS.into_iter().filter(|(_, other)| other.len() <= MOST_TASKS);
@@ -172,7 +173,7 @@ fn no_small_schedule_does_so() {
 fn nothing_does_so_that_comes_in_between() {
     crate::log::state::standing::forget_sooner(3);
     let seed = number("WDT_LAKE_MODEL_SEED").unwrap_or(1);
-    let seeds = number("WDT_LAKE_MODEL_RUNS").map_or(8, |asked| asked.min(400));
+    let seeds = number("WDT_LAKE_MODEL_RUNS").map_or(4, |asked| asked.min(400));
     let pairs = || PAIRS.into_iter().filter(|(_, other)| other.len() > MOST_TASKS);
     for (seed, pair) in (seed..seed + seeds).flat_map(|seed| pairs().map(move |pair| (seed, pair))) {
         let world = prepared(seed, pair);

@@ -22,8 +22,7 @@ impl Run {
         if let Some(pending) = lake.state().stops().pending().get(&number) {
             return self.settle_old(&number, *pending).await;
         }
-        if lake.state().stops().stopped().contains_key(&number) || self.was_stopped(&lake, &number).await != Some(false)
-        {
+        if self.was_stopped(&lake, &number).await != Some(false) {
             return Ok(());
         }
         self.point().await;

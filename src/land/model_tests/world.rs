@@ -113,6 +113,8 @@ pub(super) struct Inner {
     pub(super) held: BTreeMap<String, Bytes>,
     /// Effects that arrive at some later time, or never.
     pub(super) late: Vec<Pending>,
+    /// Whether the next manifest gets lost on its way, and arrives later.
+    pub(super) loses_manifest: bool,
     pub(super) accounts: Vec<Account>,
     /// What was seen, and how often.
     pub(super) tally: BTreeMap<&'static str, u64>,
@@ -137,6 +139,7 @@ impl World {
             walks: 0,
             held: BTreeMap::new(),
             late: Vec::new(),
+            loses_manifest: false,
             accounts,
             tally: BTreeMap::new(),
             trace: Vec::new(),
@@ -236,6 +239,16 @@ impl World {
         self.with(|inner| inner.effected(op, &path, body));
     }
 
+    /// Whether an effect gets lost on its way.
+    fn loses(&self, pending: &Pending) -> bool {
+        let is_manifest = pending.path.starts_with("_manifest/") && !pending.path.contains("/_checkpoint/");
+        self.with(|inner| {
+            let is_lost = is_manifest && std::mem::take(&mut inner.loses_manifest);
+            inner.late.extend(is_lost.then(|| pending.clone()));
+            is_lost
+        })
+    }
+
     /// Looks at what the store holds, where a process died in the middle of an effect.
     pub(super) fn look(&self) {
         let listed = now(self.raw.list("")).expect("listed");
@@ -301,7 +314,7 @@ impl Inner {
     }
 }
 
-/// Wakes the thread of the scheduler: a worker or a disk has done its part.
+/// Wakes the thread of the scheduler: a worker has done its part.
 pub(super) struct Unpark(pub(super) Thread);
 
 impl Wake for Unpark {
@@ -413,6 +426,9 @@ impl Interference {
         self.under_way.lock().expect("no panic").push(pending.clone());
         self.step().await;
         self.under_way.lock().expect("no panic").retain(|other| !other.is(&effect));
+        if self.world.loses(&pending) {
+            return Err(no_answer());
+        }
         if !self.is_safe && self.world.chance_of_thousand(self.world.setup.faults / 2) {
             if self.world.chance(70) {
                 self.world.with(|inner| inner.late.push(pending));

@@ -193,9 +193,4 @@ impl Standings {
     pub(super) fn forget_after(&mut self, manifests: u64) {
         self.forgotten_after = manifests;
     }
-
-    /// How many manifests later a dead id is forgotten.
-    pub(super) fn forgotten_after(&self) -> u64 {
-        self.forgotten_after
-    }
 }

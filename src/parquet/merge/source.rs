@@ -15,6 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::super::disk::of_disk_or;
+use super::super::upgrade::{OlderFile, Upgrade};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which rows of a file stay.
@@ -54,6 +55,8 @@ pub(super) struct MergeSource {
     pub(super) costs: Vec<ColumnCost>,
     /// The places of the columns that the filter looks at.
     pub(super) filter_places: Vec<usize>,
+    /// How it is seen where it lacks columns of today's contract.
+    older: Option<OlderFile>,
 }
 
 /// What reading a column takes.
@@ -66,20 +69,26 @@ pub(super) struct ColumnCost {
 }
 
 impl MergeSource {
-    pub(super) fn open(input: MergeInput) -> Result<Self> {
+    pub(super) fn open(input: MergeInput, upgrade: Option<&Arc<dyn Upgrade>>) -> Result<Self> {
         let MergeInput { file, filter } = input;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&SharedFile(Arc::clone(&file)), options).map_err(unreadable)?;
         // Metadata of the file is not metadata of its columns.
-        let schema = Arc::new(Schema::new(metadata.schema().fields().clone()));
+        let held = Arc::new(Schema::new(metadata.schema().fields().clone()));
+        let older = upgrade.and_then(|upgrade| OlderFile::of(upgrade, &held));
+        let schema = older.as_ref().map_or(held, |older| Arc::clone(older.schema()));
         let rows = metadata.metadata().file_metadata().num_rows();
         let rows = usize::try_from(rows).map_err(|error| unreadable(error.into()))?;
-        let costs = (0..schema.fields().len()).map(|place| cost(&metadata, place)).collect();
+        let cost_of = |place| match &older {
+            Some(older) => older.read_for(place).into_iter().map(|place| cost(&metadata, place)).collect(),
+            None => cost(&metadata, place),
+        };
+        let costs = (0..schema.fields().len()).map(cost_of).collect();
         let place = |name: &String| schema.index_of(name);
         let filter_places = filter.iter().flat_map(|filter| filter.columns()).map(place).collect::<Result<_, _>>();
         let filter_places = filter_places
             .map_err(|error| Error::internal("cannot filter by a column that the file lacks").because(error))?;
-        Ok(Self { file, metadata, filter, schema, rows, costs, filter_places })
+        Ok(Self { file, metadata, filter, schema, rows, costs, filter_places, older })
     }
 
     /// The input again, its footer forgotten.
@@ -107,7 +116,16 @@ impl MergeSource {
         {
             (group, skipped) = (group + 1, skipped - rows);
         }
-        let columns = ProjectionMask::roots(self.metadata.parquet_schema(), places.iter().copied());
+        let older = self.older.as_ref().map(|older| {
+            let mut places = places.to_vec();
+            places.sort_unstable();
+            Box::new((older.clone(), places))
+        });
+        let read: Vec<usize> = match &self.older {
+            Some(older) => places.iter().flat_map(|place| older.read_for(*place)).collect(),
+            None => places.to_vec(),
+        };
+        let columns = ProjectionMask::roots(self.metadata.parquet_schema(), read);
         let file = SharedFile(Arc::clone(&self.file));
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups((group..groups.len()).collect())
@@ -116,7 +134,7 @@ impl MergeSource {
             .with_batch_size(batch_rows)
             .build()
             .map_err(unreadable)?;
-        Ok(Batches { reader: (left > 0).then_some(reader), left })
+        Ok(Batches { reader: (left > 0).then_some(reader), left, older })
     }
 }
 
@@ -131,6 +149,16 @@ const PAGE_ROWS: usize = 20_000;
 const PAGE_STEP_ROWS: usize = 1_024;
 /// The widest value of a fixed size.
 const FIXED_BYTES: usize = 16;
+
+impl FromIterator<ColumnCost> for ColumnCost {
+    /// What several columns take that are read for one.
+    fn from_iter<I: IntoIterator<Item = Self>>(costs: I) -> Self {
+        let none = Self { pages: 0, width: FIXED_BYTES };
+        costs
+            .into_iter()
+            .fold(none, |all, cost| Self { pages: all.pages + cost.pages, width: all.width.max(cost.width) })
+    }
+}
 
 fn cost(metadata: &ArrowReaderMetadata, place: usize) -> ColumnCost {
     let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or_default();
@@ -154,6 +182,8 @@ pub(super) struct Batches {
     /// None once all rows were read: many small sources then take no more than their rows.
     reader: Option<ParquetRecordBatchReader>,
     left: usize,
+    /// The file's own way to be seen, and the columns that are wanted, in the order of a file.
+    older: Option<Box<(OlderFile, Vec<usize>)>>,
 }
 
 impl Batches {
@@ -167,7 +197,10 @@ impl Batches {
         if self.left == 0 {
             self.reader = None;
         }
-        Ok(Some(batch))
+        match &self.older {
+            Some(older) => older.0.see(&older.1, &batch).map(Some),
+            None => Ok(Some(batch)),
+        }
     }
 }
 

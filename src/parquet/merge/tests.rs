@@ -19,7 +19,7 @@ use crate::error::ErrorKind;
 use crate::format::FormatVersion;
 use crate::id::CommitId;
 use crate::land::testing::{header_spec, window};
-use crate::parquet::{EncodedFile, decode, encode};
+use crate::parquet::{EncodedFile, FileCompression, decode, encode};
 
 const ENOUGH: MergeLimits = MergeLimits { memory_bytes: 64 << 20, target_bytes: 128 << 20 };
 
@@ -37,6 +37,7 @@ fn origin() -> FileOrigin {
         commit: CommitId::generate(),
         contract: FormatVersion::LAKE,
         span: Some(window(0, 100)),
+        compression: FileCompression::default(),
     }
 }
 
@@ -231,7 +232,7 @@ fn many_inputs_are_merged_in_several_passes() {
     };
     let one_by_one = merging(&spec, &origin, 512, 1);
     let mut rest = inputs();
-    let mut next = rest.next().map(|first| MergeSource::open(first).expect("readable"));
+    let mut next = rest.next().map(|first| MergeSource::open(first, None).expect("readable"));
     let first = one_by_one.group(&mut next, &mut rest).expect("two sources");
     assert_eq!((first.len(), next.is_some(), rest.count()), (2, true, 62), "two at a time, and nothing is lost");
 

@@ -11,10 +11,14 @@ use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema};
+
+use super::super::table_rows::{ACCOUNT, TRIES};
 use super::*;
 use crate::land::testing::{header_batch, header_spec, proof, window, writer};
 use crate::land::{CommitOutcome, NewCommit, NewFile, NewManifest, NewRows, Writer};
-use crate::log::{CommitKind, FileEntry, Walk};
+use crate::log::{CommitKind, FileEntry, Table, Walk};
 use crate::parquet::{RowFilter, TableSpec};
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 use crate::store::{Store, Writers};
@@ -24,9 +28,9 @@ fn commit_id() -> Arc<Field> {
     Arc::new(Field::new("_commit_id", DataType::Utf8, false))
 }
 
-fn table() -> ChangesTable {
+fn table() -> ReaderTable {
     let fields: Vec<_> = header_batch(&[]).schema().fields().iter().cloned().chain([commit_id()]).collect();
-    ChangesTable::with_columns(Table::PurchaseApply, &Schema::new(fields)).expect("a table")
+    ReaderTable::with_columns(Table::PurchaseApply, &Schema::new(fields)).expect("a table")
 }
 
 /// Keeps rows but those of these numbers.
@@ -375,7 +379,7 @@ fn rows_fit_the_columns_of_the_program() {
         Schema::new(fields.into_iter().chain(more).chain([id]).collect::<Vec<_>>())
     };
     // A column that came later is null in older files.
-    let newer = ChangesTable::with_columns(Table::PurchaseApply, &with_id(true, &["later"])).expect("a table");
+    let newer = ReaderTable::with_columns(Table::PurchaseApply, &with_id(true, &["later"])).expect("a table");
     let fitted = newer.fit(&rows, &account).expect("fits");
     assert_eq!(fitted.column_by_name("later").expect("there").null_count(), 1);
     assert_eq!(fitted.schema().fields().last().map(|field| field.name().as_str()), Some("account"));
@@ -388,8 +392,8 @@ fn rows_fit_the_columns_of_the_program() {
 #[test]
 fn every_table_of_the_contract_can_be_followed() {
     for table in Table::ALL {
-        let followed = ChangesTable::of(table).expect("a table");
-        assert_eq!(followed.commit_id, "_commit_id");
+        let followed = ReaderTable::of(table).expect("a table");
+        assert_eq!(followed.commit_id(), "_commit_id");
         assert_eq!(followed.schema().fields().last().map(|field| field.name().as_str()), Some(ACCOUNT));
         assert!(followed.schema().fields().len() > 5, "{table}");
     }

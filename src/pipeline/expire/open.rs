@@ -22,7 +22,7 @@ const READ_AHEAD: usize = 4;
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
 /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a file is missing or was changed; what `visit` fails with.
-pub(super) async fn read_narrow<T: Send + 'static>(
+pub(in crate::pipeline) async fn read_narrow<T: Send + 'static>(
     lake: &Lake,
     files: Vec<(usize, FileEntry)>,
     columns: &'static [&'static str],

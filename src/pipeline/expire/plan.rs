@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::open::read_narrow;
 use super::{Expired, OpenRequisitions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::CommitId;
 use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, Table};
 use crate::time::{BeijingTime, Coverage, Month, Window};
@@ -23,10 +23,17 @@ pub(super) struct ExpirePlan {
     pub(super) carried: Vec<FileEntry>,
     /// What goes, by month.
     pub(super) months: BTreeMap<Month, Expired>,
+    /// What was asked for once and is not covered, and counts as covered from now on.
+    pub(super) gaps: Vec<Window>,
 }
 
 /// Plans to expire everything before `cutoff`; nothing when that would change nothing.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when the cutoff lies behind what the lake covers, [`ErrorKind::Lake`] when the store does not
+/// answer, [`ErrorKind::Defect`] when a committed file is missing or was changed.
 pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisitions) -> Result<Option<ExpirePlan>> {
+    check_covered(lake, cutoff)?;
     let state = lake.state();
     let is_over = |live: &LiveCommit| live.window.is_some_and(|window| window.end() < cutoff);
     let goes = |live: &LiveCommit| live.kind == CommitKind::Expire || is_over(live);
@@ -39,6 +46,8 @@ pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisition
         .into_iter()
         .for_each(|range| ranges.insert(range));
     let expired = ranges.windows().to_vec();
+    let asked = state.start().and_then(|start| Window::new(start, cutoff.plus_seconds(-1)));
+    let gaps = asked.map(|asked| lake.coverage().gaps(asked)).unwrap_or_default();
 
     let kept = match open {
         OpenRequisitions::Keep => latest_open(lake, &removed).await?,
@@ -46,7 +55,7 @@ pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisition
     };
     let stays = kept.iter().count() as u64;
     let changes = |old: &LiveCommit| old.expired != expired || old.rows(Table::PurchaseApply) != stays;
-    if !removed.iter().any(|(_, live)| is_over(live)) && !old.is_some_and(changes) {
+    if !removed.iter().any(|(_, live)| is_over(live)) && !old.is_some_and(changes) && gaps.is_empty() {
         return Ok(None);
     }
     let mut months = count(&removed);
@@ -62,7 +71,21 @@ pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisition
         carried: carried(&removed, &kept),
         open: Arc::new(kept),
         months,
+        gaps,
     }))
+}
+
+/// The clock of this machine says which months are over, and it may be wrong. What the ERP was never asked for does
+/// not expire behind the end of what was.
+fn check_covered(lake: &Lake, cutoff: BeijingTime) -> Result<()> {
+    match lake.coverage().span().map(Window::end) {
+        Some(end) if cutoff > end.plus_seconds(1) => {
+            Err(Error::usage(format!("the lake is covered until {end} only")).with("account", lake.account()).hint(
+                format!("name {} or an earlier month as the first to stay, or run `wdt-lake sync` first", end.month()),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The versions in these commits that are open, and the latest of their numbers in the whole committed set. Places

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
+use super::super::publish::Publication;
 use super::super::replace::drop_extra_rows;
 use super::super::spill::{BufferedPage, SpillBuffer};
 use super::super::window_task::recorded;
@@ -72,8 +73,10 @@ async fn replay_lake_as(
         run,
         wanted_from,
         contract,
+        compression: options.compression,
         keep_removed,
         merge: no_merge(),
+        before_deletion: Publication::of(run)?,
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options).await?;

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use super::super::accounts::page_memory;
 use super::super::lease_session::LeaseSession;
 use super::super::no_merge;
+use super::super::publish::Publication;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
@@ -86,8 +87,10 @@ async fn replay_pages_as(
             run: report.run,
             wanted_from: None,
             contract: contract_version()?,
+            compression: options.compression,
             keep_removed: std::time::Duration::ZERO,
             merge: no_merge(),
+            before_deletion: Publication::of(run)?,
             clock: Arc::clone(&clock),
         },
     )

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, StringArray};
-use arrow_schema::Schema;
+use arrow_schema::{Schema, SchemaRef};
 use proptest::prelude::*;
 
 use super::*;

@@ -18,6 +18,7 @@
 use super::super::contract::Contract;
 use super::{Engine, Extent, columns};
 use crate::edition::OPEN_STATUSES;
+use crate::error::Result;
 use crate::id::AccountName;
 
 /// So many positions have a bit of their own in an integer of 64 bits that is never negative.
@@ -31,7 +32,32 @@ pub(super) struct Sql<'a> {
     of_headers: String,
     of_details: String,
     account: Option<&'a AccountName>,
+    words: &'static Words,
 }
+
+/// What engines say in different words.
+struct Words {
+    /// A column of integers of 64 and 32 bits that may hold null, and the type of sums of quantities.
+    bigint: &'static str,
+    int: &'static str,
+    quantity: &'static str,
+    /// The function that counts the bits of an integer.
+    bit_count: &'static str,
+    /// What makes a value one that may be null: before and after it.
+    may_be_null: (&'static str, &'static str),
+}
+
+const STANDARD: Words =
+    Words { bigint: "BIGINT", int: "INT", quantity: "DECIMAL(38,4)", bit_count: "bit_count", may_be_null: ("", "") };
+
+/// In ClickHouse null needs a type of its own: a window function gives the zero of the type otherwise.
+const CLICKHOUSE: Words = Words {
+    bigint: "Nullable(Int64)",
+    int: "Nullable(Int32)",
+    quantity: "Nullable(Decimal(38, 4))",
+    bit_count: "bitCount",
+    may_be_null: ("toNullable(", ")"),
+};
 
 impl<'a> Sql<'a> {
     /// The statements over the lake at `lake`, of all its accounts or one.
@@ -41,15 +67,16 @@ impl<'a> Sql<'a> {
         contract: &Contract,
         account: Option<&'a AccountName>,
         extent: Extent,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             create: engine.create(),
-            headers: engine.relation(lake, contract.headers(), extent.headers),
-            details: engine.relation(lake, contract.details(), extent.details),
+            headers: engine.relation(lake, contract.headers(), extent.headers)?,
+            details: engine.relation(lake, contract.details(), extent.details)?,
             of_headers: columns(contract.headers(), "h"),
             of_details: columns(contract.details(), "d"),
             account,
-        }
+            words: if engine == Engine::Clickhouse { &CLICKHOUSE } else { &STANDARD },
+        })
     }
 
     /// The condition for the account, or nothing where all are wanted.
@@ -115,7 +142,8 @@ WHERE d.place = 1"
 
     /// The view of the requisitions that wait for purchase orders.
     pub(super) fn open(&self) -> String {
-        let Self { create, headers, details, of_headers, .. } = self;
+        let Self { create, headers, details, of_headers, words, .. } = self;
+        let quantity = words.quantity;
         let is_open = format!("h.status_name IN ('{}')", OPEN_STATUSES.join("', '"));
         let candidates = where_all(&[is_open.clone(), self.of_account("h")]);
         let chosen = self.chosen("candidate");
@@ -150,7 +178,7 @@ WITH candidate AS (
     GROUP BY {of_detail}
 )
 SELECT {of_headers},
-       CAST(coalesce(h.unref_num, own.open_num) AS DECIMAL(38,4)) AS open_num
+       CAST(coalesce(h.unref_num, own.open_num) AS {quantity}) AS open_num
 FROM shown h
 LEFT JOIN own ON {to_sum}
 WHERE h.place = 1"
@@ -161,7 +189,8 @@ WHERE h.place = 1"
     /// it is not empty. Beside its lineage a version has the rows of its header (`headers`) and of its details
     /// (`details`), copies counted, and how many positions of details are there (`positions`).
     fn chosen(&self, candidates: &str) -> String {
-        let Self { headers, details, .. } = self;
+        let Self { headers, details, words, .. } = self;
+        let Words { bigint, int, bit_count, may_be_null: (before, after), .. } = words;
         let (of_header, of_detail) = (lineage("h", "modified"), lineage("d", "apply_modified"));
         let (version, id) = (lineage("v", "modified"), id("v"));
         let wanted = |of: &str, condition: &str| {
@@ -179,11 +208,11 @@ WHERE h.place = 1"
             "\
 part AS (
     SELECT {of_header}, 1 AS header, h.detail_count,
-           CAST(NULL AS BIGINT) AS bit, CAST(NULL AS INT) AS beyond
+           CAST(NULL AS {bigint}) AS bit, CAST(NULL AS {int}) AS beyond
     FROM {headers} h{all_headers}
     UNION ALL
     SELECT {of_detail}, NULL, NULL,
-           CASE WHEN d.detail_index < {BITS} THEN CAST(power(2, d.detail_index) AS BIGINT) ELSE 0 END, NULL
+           CASE WHEN d.detail_index < {BITS} THEN CAST(power(2, d.detail_index) AS {bigint}) ELSE 0 END, NULL
     FROM {details} d{all_details}
     UNION ALL
     SELECT DISTINCT {of_detail}, NULL, NULL, NULL, d.detail_index
@@ -191,11 +220,11 @@ part AS (
 ), version AS (
     SELECT {version},
            count(v.header) AS headers, max(v.detail_count) AS detail_count, count(v.bit) AS details,
-           coalesce(bit_count(bit_or(v.bit)), 0) + count(v.beyond) AS positions
+           coalesce({bit_count}(bit_or(v.bit)), 0) + count(v.beyond) AS positions
     FROM part v
     GROUP BY {version}
 ), aged AS (
-    SELECT v.*, first_value(v.modified) OVER number AS newest, lag({id}) OVER number AS id_before
+    SELECT v.*, first_value(v.modified) OVER number AS newest, lag({before}{id}{after}) OVER number AS id_before
     FROM version v
     WHERE v.headers > 0 AND v.positions >= coalesce(v.detail_count, 0)
     WINDOW number AS (PARTITION BY v.account, v.purchase_apply_no

@@ -1,8 +1,9 @@
 //! Rows as CSV, exactly: RFC 4180 in UTF-8 with a line of names, lines ended by a line feed.
 //!
 //! Null is nothing between two commas, and empty text is `""`: no crate that writes Arrow as CSV tells them apart.
-//! Decimals have their four places, times are RFC 3339 in Beijing with six. Text is as it is, between quotes where it
-//! holds a comma, a quote or the end of a line, each of its quotes twice.
+//! Decimals have their four places. Times are RFC 3339 in Beijing with six; those that have no time zone are written as
+//! they are, `2026-10-01 08:00:00`, with six places where they are no whole seconds. Text is as it is, between quotes
+//! where it holds a comma, a quote or the end of a line, each of its quotes twice.
 
 use std::io::{self, Write};
 
@@ -12,16 +13,26 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 
 use super::super::render;
-use crate::time::rfc3339_beijing;
+use crate::time::{rfc3339_beijing, wall_clock};
+
+/// Whether CSV begins with a byte order mark, by which Excel tells that it is UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum ByteOrderMark {
+    Yes,
+    No,
+}
 
 /// Writes rows of one schema.
-pub(super) struct CsvWriter<W> {
+pub(in crate::cli) struct CsvWriter<W> {
     output: W,
 }
 
 impl<W: Write> CsvWriter<W> {
     /// Begins with the names of the columns.
-    pub(super) fn begin(mut output: W, schema: &Schema) -> io::Result<Self> {
+    pub(super) fn begin(mut output: W, mark: ByteOrderMark, schema: &Schema) -> io::Result<Self> {
+        if mark == ByteOrderMark::Yes {
+            output.write_all("\u{feff}".as_bytes())?;
+        }
         for (place, field) in schema.fields().iter().enumerate() {
             separate(&mut output, place)?;
             write_text(&mut output, field.name())?;
@@ -54,9 +65,10 @@ impl<W: Write> CsvWriter<W> {
             DataType::Decimal128(_, 4) => {
                 output.write_all(render::decimal(column.as_primitive::<Decimal128Type>().value(row)).as_bytes())
             }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
                 let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-                output.write_all(rfc3339_beijing(micros).as_bytes())
+                let text = if zone.is_some() { rfc3339_beijing(micros) } else { wall_clock(micros) };
+                output.write_all(text.as_bytes())
             }
             other => Err(io::Error::other(format!("CSV has no form for a column of type {other}"))),
         }
@@ -109,7 +121,7 @@ mod tests {
             ("large", Arc::new(Int64Array::new_null(7))),
         ];
         let rows = RecordBatch::try_from_iter(columns).expect("rows");
-        let mut csv = CsvWriter::begin(Vec::new(), &rows.schema()).expect("begun");
+        let mut csv = CsvWriter::begin(Vec::new(), ByteOrderMark::No, &rows.schema()).expect("begun");
         csv.write(&rows).expect("written");
         let at = |micros: u8| format!("1970-01-01T08:00:00.00000{micros}+08:00");
         let expected = format!(
@@ -122,6 +134,16 @@ mod tests {
             at(4),
             at(5)
         );
+        assert_eq!(String::from_utf8(csv.into_inner()).expect("UTF-8"), expected);
+    }
+    #[test]
+    fn times_without_a_zone_are_wall_clock_and_a_mark_comes_first() {
+        let times: TimestampMicrosecondArray =
+            [Some(1_790_812_800_000_000), Some(1_790_812_800_000_007), None, Some(-1_000_000)].into_iter().collect();
+        let rows = RecordBatch::try_from_iter([("time", Arc::new(times) as ArrayRef)]).expect("rows");
+        let mut csv = CsvWriter::begin(Vec::new(), ByteOrderMark::Yes, &rows.schema()).expect("begun");
+        csv.write(&rows).expect("written");
+        let expected = "\u{feff}time\n2026-10-01 00:00:00\n2026-10-01 00:00:00.000007\n\n1969-12-31 23:59:59\n";
         assert_eq!(String::from_utf8(csv.into_inner()).expect("UTF-8"), expected);
     }
 }

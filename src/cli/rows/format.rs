@@ -14,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::csv::CsvWriter;
+use super::csv::{ByteOrderMark, CsvWriter};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A row group ends when its rows take so many bytes of memory.
@@ -22,7 +22,7 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// A format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum RowsFormat {
+pub(in crate::cli) enum RowsFormat {
     /// Arrow IPC, the file format.
     Arrow,
     /// Arrow IPC, the stream format.
@@ -35,7 +35,7 @@ pub(super) enum RowsFormat {
 
 impl RowsFormat {
     /// Its name, which is how names of its files end.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::cli) fn name(self) -> &'static str {
         match self {
             Self::Arrow => "arrow",
             Self::Arrows => "arrows",
@@ -45,7 +45,7 @@ impl RowsFormat {
     }
 
     /// The format of a file by its name.
-    pub(super) fn of_name(path: &Path) -> Result<Self> {
+    pub(in crate::cli) fn of_name(path: &Path) -> Result<Self> {
         let end = path.extension().unwrap_or_default();
         let found = Self::value_variants().iter().find(|format| end.eq_ignore_ascii_case(format.name()));
         found.copied().ok_or_else(|| {
@@ -57,7 +57,7 @@ impl RowsFormat {
 }
 
 /// Writes rows of one schema to a file.
-pub(super) enum RowsWriter {
+pub(in crate::cli) enum RowsWriter {
     Arrow(Box<FileWriter<BufWriter<File>>>),
     Arrows(Box<StreamWriter<BufWriter<File>>>),
     Parquet(Box<ArrowWriter<File>>),
@@ -66,7 +66,12 @@ pub(super) enum RowsWriter {
 
 impl RowsWriter {
     /// Begins with what stands before all rows.
-    pub(super) fn begin(format: RowsFormat, schema: &SchemaRef, file: File) -> Result<Self> {
+    pub(in crate::cli) fn begin(
+        format: RowsFormat,
+        mark: ByteOrderMark,
+        schema: &SchemaRef,
+        file: File,
+    ) -> Result<Self> {
         let buffered = |file| BufWriter::with_capacity(1 << 16, file);
         Ok(match format {
             RowsFormat::Arrow => Self::Arrow(Box::new(FileWriter::try_new(buffered(file), schema).map_err(of_arrow)?)),
@@ -79,12 +84,12 @@ impl RowsWriter {
                 let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties));
                 Self::Parquet(Box::new(writer.map_err(of_parquet)?))
             }
-            RowsFormat::Csv => Self::Csv(CsvWriter::begin(buffered(file), schema).map_err(cannot_write)?),
+            RowsFormat::Csv => Self::Csv(CsvWriter::begin(buffered(file), mark, schema).map_err(cannot_write)?),
         })
     }
 
     /// Adds rows.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(in crate::cli) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         match self {
             Self::Arrow(writer) => writer.write(rows).map_err(of_arrow),
             Self::Arrows(writer) => writer.write(rows).map_err(of_arrow),
@@ -97,7 +102,7 @@ impl RowsWriter {
     }
 
     /// Ends with what stands behind all rows, and hands everything to the system.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(in crate::cli) fn finish(self) -> Result<()> {
         match self {
             Self::Arrow(writer) => flush(finished(*writer, FileWriter::finish, FileWriter::into_inner)?),
             Self::Arrows(writer) => flush(finished(*writer, StreamWriter::finish, StreamWriter::into_inner)?),
@@ -131,5 +136,5 @@ fn of_parquet(error: ParquetError) -> Error {
 fn cannot_write(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Output, "cannot write the rows")
         .because(error)
-        .hint("see that there is space left where they go; then run again with the same `--since`")
+        .hint("see that there is space left where they go; then run the same command again")
 }

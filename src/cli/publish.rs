@@ -1,0 +1,66 @@
+//! `wdt-lake publish`: publish what is missing of a lake as Delta tables.
+
+use serde_json::{Value, json};
+
+use super::lake::LakeArgs;
+use super::sync::writers;
+use super::sync_summary::published_json;
+use super::talk::error_json;
+use crate::error::{Result, exit};
+use crate::id::AccountName;
+use crate::pipeline;
+use crate::publish::PublishedTable;
+use crate::units::plural;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// The store knows no conditional put: then nothing can be published.
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// What came of an account.
+type Outcome = (AccountName, Result<Vec<PublishedTable>>);
+
+pub(super) async fn run(args: &Args) -> Result<u8> {
+    let opened = args.lake.open_to_change()?;
+    let accounts = opened.accounts().await?;
+    let store = opened.store.written_by(writers(args.single_writer));
+    let outcomes = Box::pin(pipeline::publish_all(&store, &accounts)).await?;
+    let failed = || outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
+    let code = exit::combine(failed().map(|error| error.kind().exit_code()));
+    args.lake.output.print(|| to_json(&outcomes, code), || to_text(&outcomes));
+    failed().for_each(super::print_error);
+    Ok(code)
+}
+
+fn to_json(outcomes: &[Outcome], code: u8) -> Value {
+    let accounts = outcomes.iter().map(|(account, outcome)| {
+        json!({
+            "account": account,
+            "published": outcome.as_ref().map_or(Value::Null, |published| published_json(published)),
+            "error": outcome.as_ref().err().map(error_json),
+        })
+    });
+    json!({"command": "publish", "accounts": accounts.collect::<Vec<_>>(), "exit_code": code})
+}
+
+fn to_text(outcomes: &[Outcome]) -> String {
+    let mut lines = Vec::new();
+    for (account, outcome) in outcomes {
+        match outcome {
+            Ok(published) if published.is_empty() => lines.push(format!("{account}: nothing to publish yet")),
+            Ok(published) => {
+                lines.push(format!("{account}: published as Delta"));
+                lines.extend(published.iter().map(|PublishedTable { table, version, number, created }| {
+                    let (table, new) = (table.name(), plural(*created, "version"));
+                    format!("  {table:<23}version {version}, manifest {number}, {new} new")
+                }));
+            }
+            Err(_) => lines.push(format!("{account}: not published")),
+        }
+    }
+    if lines.is_empty() { "the lake is empty".to_owned() } else { lines.join("\n") }
+}

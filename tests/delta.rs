@@ -1,0 +1,346 @@
+//! What is published as Delta tables, read by real readers: every version is the committed set of its manifests, and
+//! other programs do not write. The oracle adds up the manifests itself, and reads the files as plain Parquet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::s3::S3Server;
+use crate::support::{LakeDir, at, erp, program, program_at, python, run, sync};
+use wdt_lake::sandbox::{Quantity, Sandbox};
+
+const TABLES: [&str; 2] = ["purchase_apply_detail", "purchase_apply"];
+
+/// A `sync` that publishes, of an account of this name.
+fn publishing(sandbox: &Sandbox, lake: &LakeDir, account: &str, arguments: &[&str]) -> Command {
+    let mut command = program_at(sandbox);
+    command.env("WDT_ACCOUNT", account).args(["sync", "--json", "--publish", "delta", "--calls-per-minute", "0"]);
+    command.args(["--lake", &lake.text()]).args(arguments);
+    command
+}
+
+fn versions(lake: &LakeDir, table: &str) -> Vec<Vec<Value>> {
+    let read = |version: usize| {
+        let path = lake.path().join(format!("{table}/_delta_log/{version:020}.json"));
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    };
+    (0..).map_while(read).collect()
+}
+
+/// The files that are committed after so many manifests of an account, by table.
+fn committed(lake: &LakeDir, account: &str, number: u64) -> BTreeMap<String, BTreeSet<String>> {
+    let mut live: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for manifest in lake.whole_manifests() {
+        if manifest["account"]["name"] != account || manifest["number"].as_u64().unwrap() > number {
+            continue;
+        }
+        for id in manifest["removes"].as_array().unwrap() {
+            live.remove(id.as_str().unwrap()).expect("it was live");
+        }
+        for commit in manifest["commits"].as_array().unwrap() {
+            live.insert(commit["id"].as_str().unwrap().to_owned(), commit["files"].as_array().unwrap().clone());
+        }
+    }
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in live.values().flatten() {
+        let table = file["table"].as_str().unwrap().to_owned();
+        files.entry(table).or_default().insert(file["path"].as_str().unwrap().to_owned());
+    }
+    files
+}
+
+/// The files of each version by the manifests that it names, as absolute paths.
+fn expected(lake: &LakeDir, table: &str) -> BTreeMap<String, Vec<String>> {
+    let mut published: BTreeMap<String, u64> = BTreeMap::new();
+    let mut expected = BTreeMap::new();
+    for (version, actions) in versions(lake, table).iter().enumerate() {
+        for txn in actions.iter().map(|action| &action["txn"]).filter(|txn| txn.is_object()) {
+            let account = txn["appId"].as_str().unwrap().strip_prefix("wdt-lake:").unwrap().to_owned();
+            published.insert(account, txn["version"].as_u64().unwrap());
+        }
+        let of_account =
+            |(account, number): (&String, &u64)| committed(lake, account, *number).remove(table).unwrap_or_default();
+        let files = published.iter().flat_map(of_account).map(|path| lake.path().join(path).display().to_string());
+        expected.insert(version.to_string(), files.collect());
+    }
+    expected
+}
+
+fn read(reader: &str, job: &Value) -> Value {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), job.to_string()).unwrap();
+    crate::readers::answer(&mut python::DELTA.script("delta.py", &[reader, file.path().to_str().unwrap()]))
+}
+
+/// A lake of two accounts with edits, refreshes, compactions and an expiry, published all the while.
+fn published() -> LakeDir {
+    let (sandbox, lake) = (erp(900, 85, "2026-07-20 23:59:59"), LakeDir::new());
+    let range = ["--from", "2026-04-26", "--to"];
+    let mut day = 1;
+    while day <= 20 {
+        let to = format!("2026-07-{day:02}");
+        run(&mut publishing(&sandbox, &lake, "acme", &[&range[..], &[to.as_str()], &["--lookback", "2d"]].concat()))
+            .expect_code(0);
+        let numbers: Vec<String> = {
+            let world = sandbox.world().lock();
+            let near = world.requisitions().filter(|one| one.modified.to_string().starts_with(&to));
+            near.map(|one| one.purchase_apply_no.to_string()).take(2).collect()
+        };
+        for number in numbers {
+            let modified = at(&format!("{to} 12:00:00"));
+            sandbox.world().lock().edit_at(&number, modified, |one| one.details[0].real_num = Quantity::pieces(7));
+        }
+        day += 1;
+    }
+    run(&mut publishing(&sandbox, &lake, "second", &["--from", "2026-06-20", "--to", "2026-07-10"])).expect_code(0);
+    run(program_at(&sandbox).args([
+        "expire",
+        "--before",
+        "2026-06",
+        "--yes",
+        "--keep-removed",
+        "7d",
+        "--lake",
+        &lake.text(),
+    ]))
+    .expect_code(0);
+    run(program().args(["publish", "--lake", &lake.text()])).expect_code(0);
+    lake
+}
+
+/// What deltalake, Polars and DuckDB read of every version, the newest and those before, is what the files say.
+#[test]
+fn every_version_is_the_committed_set_to_real_readers() {
+    let lake = published();
+    let tables: BTreeMap<&str, BTreeMap<String, Vec<String>>> =
+        TABLES.iter().map(|table| (*table, expected(&lake, table))).collect();
+    assert!(tables.values().all(|versions| versions.len() > 22), "{:?}", tables["purchase_apply"].keys());
+    let checkpoints = lake.files().into_iter().filter(|name| name.ends_with(".checkpoint.parquet")).count();
+    assert!(checkpoints >= 2, "{checkpoints}");
+    // Every version costs each reader some time: the first, the newest, and some between.
+    let picked = |versions: &BTreeMap<String, Vec<String>>| -> BTreeMap<String, Vec<String>> {
+        let wanted = [1, 2, 7, 13, 19, 20, 21, versions.len() - 3, versions.len() - 2, versions.len() - 1];
+        wanted.iter().map(|version| (version.to_string(), versions[&version.to_string()].clone())).collect()
+    };
+    let picked: BTreeMap<_, _> = tables.iter().map(|(table, versions)| (*table, picked(versions))).collect();
+    let job = json!({"lake": lake.path().canonicalize().unwrap(), "tables": picked});
+    let files = read("files", &job);
+    let newest = (tables["purchase_apply"].len() - 1).to_string();
+    assert!(files["purchase_apply"][&newest]["rows"].as_u64().unwrap() > 100, "{files}");
+    let mut readers = vec!["deltalake".to_owned(), "polars".to_owned(), "duckdb".to_owned()];
+    // Readers that `cargo test` does not bring.
+    readers.extend(std::env::var("WDT_DELTA_READERS").iter().flat_map(|more| more.split(',').map(str::to_owned)));
+    for reader in readers {
+        assert_eq!(read(&reader, &job), files, "{reader}");
+    }
+    let refused = read("refused", &job);
+    for (table, attempts) in refused.as_object().unwrap() {
+        for (attempt, said) in attempts.as_object().unwrap() {
+            assert!(said.as_str().is_some_and(|said| said.contains("wdtLakePublisher")), "{table} {attempt}: {said}");
+        }
+    }
+    run(program().args(["verify", "--lake", &lake.text()])).expect_code(0);
+}
+
+/// Publishing twice adds nothing. A table that is deleted and published anew is the same one. `status` says how far it
+/// is, and `verify` what is wrong with it.
+#[test]
+fn a_table_can_be_published_anew() {
+    let (sandbox, lake) = (erp(200, 40, "2026-07-20 23:59:59"), LakeDir::new());
+    let said = run(&mut publishing(&sandbox, &lake, "acme", &["--from", "2026-06-20", "--to", "2026-07-10"]));
+    let summary = said.expect_code(0).json();
+    let number = lake.manifests().len() as u64;
+    assert_eq!(summary["published"][0]["manifest"], number, "{summary}");
+    let before: Vec<Vec<Vec<Value>>> = TABLES.iter().map(|table| versions(&lake, table)).collect();
+    let publish = || run(program().args(["publish", "--json", "--lake", &lake.text()])).expect_code(0).json();
+    for table in publish()["accounts"][0]["published"].as_array().unwrap() {
+        assert_eq!(table["versions_created"], 0, "{table}");
+    }
+    assert_eq!(TABLES.iter().map(|table| versions(&lake, table)).collect::<Vec<_>>(), before);
+    let status = run(program().args(["status", "--json", "--lake", &lake.text()])).expect_code(0).json();
+    assert_eq!(status["accounts"][0]["published"][0]["manifest"], number, "{status}");
+    assert_eq!(status["accounts"][0]["untracked"], json!([]));
+
+    for table in TABLES {
+        std::fs::remove_dir_all(lake.path().join(table).join("_delta_log")).unwrap();
+    }
+    publish();
+    let active = |all: &[Vec<Value>]| -> BTreeSet<String> {
+        let adds = all.iter().flatten().filter_map(|action| action["add"]["path"].as_str());
+        adds.map(str::to_owned).collect()
+    };
+    for (table, before) in TABLES.iter().zip(&before) {
+        let anew = versions(&lake, table);
+        assert_eq!(active(&anew), active(before));
+        assert_eq!(anew[0], before[0], "the id, the schema and the protocol");
+    }
+    let verify = || run(program().args(["verify", "--json", "--lake", &lake.text()]));
+    verify().expect_code(0);
+
+    // A file that no manifest names, and one that is not named.
+    let version = lake.path().join("purchase_apply/_delta_log/00000000000000000001.json");
+    let text = std::fs::read_to_string(&version).unwrap();
+    std::fs::write(&version, text.replacen("modified_month=2026-06/", "modified_month=2026-05/", 1)).unwrap();
+    let defects = verify().expect_code(8).json()["accounts"][0]["defects"].to_string();
+    assert!(defects.contains("which is not committed") && defects.contains("lacks"), "{defects}");
+}
+
+/// A run that is not told to publish does so before it deletes, where a table stands; and where publishing fails,
+/// nothing is deleted.
+#[test]
+fn nothing_is_deleted_that_a_table_names() {
+    let (sandbox, lake) = (erp(200, 40, "2026-07-20 23:59:59"), LakeDir::new());
+    let range = ["--from", "2026-06-20", "--to", "2026-07-10"];
+    run(&mut publishing(&sandbox, &lake, "sandbox", &range)).expect_code(0);
+    let edit = |text: &str, pieces: i64| {
+        let number = {
+            let world = sandbox.world().lock();
+            world
+                .requisitions()
+                .find(|one| one.modified <= at("2026-07-08 00:00:00"))
+                .unwrap()
+                .purchase_apply_no
+                .to_string()
+        };
+        sandbox.world().lock().edit_at(&number, at(text), |one| {
+            one.details[0].real_num = Quantity::pieces(pieces);
+        });
+    };
+    let active = |table: &str| {
+        let mut active = BTreeSet::new();
+        for action in versions(&lake, table).into_iter().flatten() {
+            if let Some(path) = action["remove"]["path"].as_str() {
+                active.remove(path);
+            }
+            active.extend(action["add"]["path"].as_str().map(str::to_owned));
+        }
+        active
+    };
+    let all_are_there = || {
+        for table in TABLES {
+            for path in active(table) {
+                assert!(lake.path().join(table).join(&path).exists(), "{table}/{path}");
+            }
+        }
+    };
+    edit("2026-07-09 10:00:00", 5);
+    let before = active("purchase_apply");
+    sync(&sandbox, &lake, &["--to", "2026-07-10", "--lookback", "5d"]).expect_code(0);
+    all_are_there();
+    assert_ne!(active("purchase_apply"), before, "what was deleted was published as removed");
+    assert!(before.iter().any(|path| !lake.path().join("purchase_apply").join(path).exists()), "something was deleted");
+
+    // A version that cannot be read.
+    let log = lake.path().join("purchase_apply/_delta_log");
+    let newest = log.join(format!("{:020}.json", versions(&lake, "purchase_apply").len() - 1));
+    let (whole, held) = (std::fs::read(&newest).unwrap(), active("purchase_apply"));
+    std::fs::write(&newest, "{").unwrap();
+    edit("2026-07-09 11:00:00", 6);
+    let said = sync(&sandbox, &lake, &["--to", "2026-07-10", "--lookback", "5d"]).expect_code(0);
+    assert!(said.stderr.contains("are not deleted"), "{}", said.stderr);
+    assert!(held.iter().all(|path| lake.path().join("purchase_apply").join(path).exists()), "nothing was deleted");
+    std::fs::write(&newest, whole).unwrap();
+    sync(&sandbox, &lake, &["--to", "2026-07-10"]).expect_code(0);
+    all_are_there();
+    assert!(held.iter().any(|path| !lake.path().join("purchase_apply").join(path).exists()), "the next run deletes");
+    run(program().args(["verify", "--lake", &lake.text()])).expect_code(0);
+}
+
+/// Nothing is published where versions could take the place of others, nor over another program's table.
+#[test]
+fn what_cannot_be_published_is_refused() {
+    let (sandbox, lake) = (erp(60, 10, "2026-07-20 23:59:59"), LakeDir::new());
+    let range = ["--from", "2026-07-12", "--to", "2026-07-15"];
+    let single = [&range[..], &["--single-writer"]].concat();
+    let said = run(&mut publishing(&sandbox, &lake, "acme", &single)).expect_code(2);
+    assert!(said.stderr.contains("single writer") && said.stderr.contains("creates an object only where"), "{said:?}");
+
+    let log = lake.path().join("purchase_apply/_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let foreign = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#;
+    std::fs::write(log.join("00000000000000000000.json"), foreign).unwrap();
+    let said = run(&mut publishing(&sandbox, &lake, "acme", &range)).expect_code(2);
+    assert!(said.stderr.contains("another program keeps a Delta table"), "{}", said.stderr);
+    assert_eq!(std::fs::read_to_string(log.join("00000000000000000000.json")).unwrap(), foreign);
+}
+
+/// A table that is ahead of the commit log, or that does not begin with its first version, is no guide: nothing is
+/// published on top of it, and nothing that it may name is deleted.
+#[test]
+fn a_table_that_does_not_fit_the_log_is_named_and_nothing_is_deleted() {
+    let (sandbox, lake) = (erp(60, 10, "2026-07-20 23:59:59"), LakeDir::new());
+    for to in ["2026-07-14", "2026-07-17", "2026-07-20"] {
+        let range = ["--from", "2026-07-12", "--to", to, "--compact", "off"];
+        run(&mut publishing(&sandbox, &lake, "acme", &range)).expect_code(0);
+    }
+    let beheaded = lake.copy();
+    std::fs::remove_file(beheaded.path().join("purchase_apply/_delta_log/00000000000000000000.json")).unwrap();
+    let data = |lake: &LakeDir| -> Vec<String> {
+        lake.files().into_iter().filter(|name| name.ends_with(".parquet") && !name.contains("_delta_log")).collect()
+    };
+    let before = data(&beheaded);
+    let mut compact = program();
+    compact.args(["compact", "--keep-removed", "0s", "--lake", &beheaded.text()]);
+    run(&mut compact);
+    let after = data(&beheaded);
+    assert!(before.iter().all(|name| after.contains(name)), "nothing is deleted that the table may name");
+    let said = run(program().args(["verify", "--lake", &beheaded.text()])).expect_code(8);
+    assert!(said.stdout.contains("_delta_log") || said.stderr.contains("_delta_log"), "{said:?}");
+
+    let newest = lake.files().into_iter().rfind(|name| name.starts_with("_manifest/account=acme/0")).unwrap();
+    std::fs::remove_file(lake.path().join(newest)).unwrap();
+    lake.forget_the_end();
+    let said = run(program().args(["publish", "--lake", &lake.text()])).expect_code(8);
+    assert!(said.stderr.contains("ahead of the commit log"), "{said:?}");
+}
+
+/// Of a run that dies at any step of publishing, the next one makes up for.
+#[test]
+#[cfg(all(unix, debug_assertions))]
+fn death_at_every_step_of_publishing_is_survived() {
+    let sandbox = erp(120, 40, "2026-07-20 23:59:59");
+    let range = ["--from", "2026-06-20", "--to", "2026-07-10"];
+    let read = (1..=4).map(|nth| ("publish.read", nth));
+    let steps = read.chain([("publish.created", 1), ("publish.created", 2)]);
+    for (point, nth) in steps.chain([("create.staged", 2), ("create.published", 3)]) {
+        let lake = LakeDir::new();
+        let mut dying = publishing(&sandbox, &lake, "acme", &range);
+        let said = run(dying.env("WDT_LAKE_FAILPOINT", format!("{point}@{nth}")));
+        assert_eq!(said.code, -6, "{point}@{nth} is passed: {said:?}");
+        run(&mut publishing(&sandbox, &lake, "acme", &range)).expect_code(0);
+        for table in TABLES {
+            let newest = expected(&lake, table).pop_last().unwrap();
+            let held = committed(&lake, "acme", u64::MAX).remove(table).unwrap();
+            assert_eq!(newest.1.len(), held.len(), "{point}@{nth} {table}");
+        }
+        run(program().args(["verify", "--lake", &lake.text()])).expect_code(0);
+    }
+}
+
+/// A steady run costs at most three requests a table.
+#[test]
+fn publishing_costs_few_requests() {
+    let sandbox = erp(300, 40, "2026-07-20 23:59:59");
+    let server = S3Server::start();
+    let bucket = server.bucket();
+    let requests = |name: &str, publish: &[&str], day: u32| {
+        let lake = format!("s3://{bucket}/{name}");
+        let (before, to) = (server.requests(), format!("2026-07-{day:02}"));
+        let mut command = program_at(&sandbox);
+        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
+        run(command.args(["--from", "2026-07-01", "--to", &to]).args(publish)).expect_code(0);
+        i64::from(server.requests() - before)
+    };
+    let mut more = Vec::new();
+    for day in 2..9 {
+        let plain = requests("plain", &["--compact", "off"], day);
+        let published = requests("published", &["--compact", "off", "--publish", "delta"], day);
+        more.push(published - plain);
+    }
+    println!("requests that publishing costs a run: {more:?}");
+    more.remove(0);
+    more.sort_unstable();
+    assert!(more[more.len() / 2] <= 6, "three a table: {more:?}");
+}
