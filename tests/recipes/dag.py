@@ -23,7 +23,8 @@ os.environ.update({
 })
 subprocess.run([Path(sys.executable).with_name("airflow"), "db", "migrate"], check=True, stdout=sys.stderr)
 
-from airflow.models.dagbag import DagBag  # noqa: E402  (after the settings)
+# Airflow reads its settings when it is imported.
+from airflow.models.dagbag import DagBag
 
 bag = DagBag(folder, include_examples=False)
 assert not bag.import_errors, bag.import_errors

@@ -16,8 +16,7 @@ pub(crate) static LOCAL: Python = Python::of("readers", include_str!("../readers
 /// The readers of lakes in a bucket, and a server for these.
 pub(crate) static S3: Python = Python::of("readers-s3", include_str!("../readers/requirements-s3.txt"));
 /// The schemas of Kubernetes.
-pub(crate) static KUBERNETES: Python =
-    Python::of("kubernetes", include_str!("../recipes/requirements-kubernetes.txt"));
+pub(crate) static KUBERNETES: Python = Python::of("kubernetes", include_str!("../recipes/requirements-kubernetes.txt"));
 /// Airflow, of the two major versions that are in use.
 pub(crate) static AIRFLOW_2: Python = Python::of("airflow-2", include_str!("../recipes/requirements-airflow-2.txt"));
 pub(crate) static AIRFLOW_3: Python = Python::of("airflow-3", include_str!("../recipes/requirements-airflow-3.txt"));
