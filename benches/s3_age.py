@@ -9,6 +9,7 @@ it ends. Printed are the requests of each run: one that lands six hours, and one
 import collections
 import datetime
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def runs(program, env, count):
 
 
 def main():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     folder, program = sys.argv[1:3]
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 20
     endpoint = serve()

@@ -45,6 +45,8 @@ mod peak_memory;
 mod peak_upkeep;
 mod readers;
 mod reads;
+#[cfg(unix)]
+mod recipes;
 mod replay;
 mod retention;
 #[cfg(unix)]

@@ -15,6 +15,11 @@ pub(crate) struct Python {
 pub(crate) static LOCAL: Python = Python::of("readers", include_str!("../readers/requirements.txt"));
 /// The readers of lakes in a bucket, and a server for these.
 pub(crate) static S3: Python = Python::of("readers-s3", include_str!("../readers/requirements-s3.txt"));
+/// The schemas of Kubernetes.
+pub(crate) static KUBERNETES: Python = Python::of("kubernetes", include_str!("../recipes/requirements-kubernetes.txt"));
+/// Airflow, of the two major versions that are in use.
+pub(crate) static AIRFLOW_2: Python = Python::of("airflow-2", include_str!("../recipes/requirements-airflow-2.txt"));
+pub(crate) static AIRFLOW_3: Python = Python::of("airflow-3", include_str!("../recipes/requirements-airflow-3.txt"));
 /// The readers of published Delta tables.
 pub(crate) static DELTA: Python = Python::of("readers-delta", include_str!("../readers/requirements-delta.txt"));
 
@@ -44,7 +49,7 @@ impl Python {
     }
 
     /// The interpreter; its environment is made on first use, and made anew when the requirements change.
-    fn interpreter(&self) -> &Path {
+    pub(crate) fn interpreter(&self) -> &Path {
         self.interpreter.get_or_init(|| {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.folder);
             let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
