@@ -32,7 +32,7 @@ pub(super) struct Args {
     yes: bool,
     /// Keep the files of what is removed for so long, for readers that have listed them. Until they are gone a glob,
     /// and so the views, may show a closed requisition as open [default: WDT_KEEP_REMOVED, else what the file
-    /// says, else 0s].
+    /// says, else 0s, or 7d where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
     /// Wait for another run on the same account instead of stopping with exit code 6.

@@ -104,7 +104,10 @@ impl ColumnType {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is no number, has surplus digits or overflows.
     pub fn read_decimal(text: &str) -> crate::Result<i128> {
-        decimal(text).map_err(|violation| crate::Error::usage(format!("not a decimal(19,4): {violation}")))
+        decimal(text).map_err(|violation| {
+            crate::Error::usage(format!("not a decimal(19,4): {violation}"))
+                .hint("write up to 15 digits before the point and up to 4 behind it, for example 12.5")
+        })
     }
 }
 
