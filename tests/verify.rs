@@ -267,8 +267,9 @@ fn parquet_files_that_are_not_the_lakes_are_found() {
     found(&path, "/defects");
     verify(&lake, &["--account", "sandbox"]).expect_code(0);
     std::fs::remove_file(path).unwrap();
-    // Those of other programs that no glob takes for rows, and what has no such name.
-    put("purchase_apply/_delta_log/00000000000000000010.checkpoint.parquet");
+    // Those of Delta that no glob takes for rows, and what has no such name.
+    run(program().args(["publish", "--lake", &lake.text()])).expect_code(0);
+    put("purchase_apply/_delta_log/_sidecars/part-0001.parquet");
     put("purchase_apply/account=sandbox/notes.txt");
     verify(&lake, &[]).expect_code(0);
     // Of an id that no manifest knows: a run is at work, or the next one clears it away.
