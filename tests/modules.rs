@@ -20,6 +20,7 @@ const GROUND: [&str; 14] = [
     "format",
     "home",
     "id",
+    "language",
     "proof",
     "requisition",
     "success",
