@@ -31,7 +31,7 @@
 //! | `gateway` | signed, rate-limited, retried HTTP |
 //! | `parquet`, `log`, `store` | rows to files, the commit log, the object store |
 //! | [`sandbox`] | a simulated ERP for the demo, tests and rehearsals |
-//! | `digest`, `edition`, `error`, `format`, `home`, `id`, `proof`, `requisition`, `time`, `units`, `unsaid`, `worker` | the ground |
+//! | `digest`, `edition`, `error`, `format`, `home`, `id`, `language`, `proof`, `requisition`, `time`, `units`, `unsaid`, `worker` | the ground |
 //! | `config` | the account of the environment, or those of a file |
 //!
 //! Modules are private; what can be used from outside stands here.
@@ -51,6 +51,7 @@ mod gateway;
 mod home;
 mod id;
 mod land;
+mod language;
 mod log;
 mod parquet;
 mod pipeline;
@@ -77,6 +78,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
 pub use gateway::{CallPolicy, Called, Gateway, NotRead, Query, Response, UnreadableResponse};
 pub use id::{CommitId, RunId};
+pub use language::Language;
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;

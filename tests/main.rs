@@ -23,6 +23,8 @@ mod export;
 mod fed;
 mod gateway_answers;
 mod gateway_way;
+#[cfg(all(unix, debug_assertions))]
+mod golden;
 #[cfg(unix)]
 mod hostile_store;
 #[cfg(unix)]
