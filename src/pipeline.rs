@@ -17,6 +17,7 @@ mod forecast;
 mod interrupt;
 mod latest;
 mod lease_session;
+mod meter;
 mod parts;
 mod publish;
 mod range;
@@ -64,12 +65,12 @@ pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
 use lease_session::{HeldLease, LeaseSession, Left, is_swept};
+pub use meter::{Meter, Phase, Progress};
 use publish::Publication;
 pub(crate) use publish::publish_all;
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
-pub use report::Progress;
 pub use report::SyncReport;
 pub(crate) use report::{Damage, Gap, Tried};
 use run::{Run, WalkAgain};
@@ -213,7 +214,7 @@ impl SyncOptions {
 
 /// Brings the lake of one account up to date.
 ///
-/// `interrupt` ends the run early; what is committed stays. `progress` is told of every commit.
+/// `interrupt` ends the run early; what is committed stays. `meter` tells how far it is.
 ///
 /// # Errors
 /// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
@@ -223,9 +224,9 @@ pub async fn sync(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
-    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
+    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, meter).await
 }
 
 /// The same, by means that others may share.
@@ -236,11 +237,11 @@ async fn sync_by(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
     let report = SyncReport::new(RunId::generate());
     let span = tracing::error_span!("run", account = %account.name, run = %report.run);
-    Box::pin(sync_in(resources, account, store, options, clock, interrupt, progress, report)).instrument(span).await
+    Box::pin(sync_in(resources, account, store, options, clock, interrupt, meter, report)).instrument(span).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a run needs, and its report")]
@@ -251,7 +252,7 @@ async fn sync_in(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
@@ -300,13 +301,13 @@ async fn sync_in(
             };
             report.damage = planned.damage;
             let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
-            let run =
-                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
+            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, meter, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
+        meter.enter(Phase::Finishing);
         let after = AfterSync { options, interrupt, report: &mut report };
         AtEnd { after, publication: &publication }.finish(&writer).await;
         Ok(report)

@@ -45,6 +45,8 @@ mod outage;
 mod output;
 mod peak_memory;
 mod peak_upkeep;
+#[cfg(unix)]
+mod progress;
 mod readers;
 mod reads;
 #[cfg(unix)]

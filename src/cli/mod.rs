@@ -1,7 +1,7 @@
 //! The command line: one file a command; parses and prints, decides nothing.
 //!
 //! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs,
-//! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
+//! progress, and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
 mod audit;
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// How much to say on standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, value_name = "LEVEL", help_heading = "Logging")]
     log_level: LogLevel,
+    /// Say nothing of how far a run is: no bars on a terminal, and no line every thirty seconds elsewhere.
+    #[arg(short, long, global = true, help_heading = "Logging")]
+    quiet: bool,
     /// How to say it.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]
     log_format: LogFormat,
@@ -134,7 +137,7 @@ pub fn main() -> ExitCode {
             return ended(exit::DONE);
         }
     };
-    talk::start(args.log_level, args.log_format);
+    talk::start(args.log_level, args.log_format, args.quiet);
     if args.command.only_prints() {
         output::check_open();
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::progress;
 use super::signals;
 use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
@@ -25,15 +26,15 @@ pub(super) struct Wanted {
 pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store>, as_json: bool) -> Result<u8> {
     let began = Instant::now();
     let orders: Vec<SyncRequest> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
-    let progress = super::progress::Line::new();
     let reports = if orders.is_empty() {
         // No lake is made for accounts of which none can be asked.
         Ok(Vec::new())
     } else {
-        let tell = |name: &AccountName, step| progress.show_of(name, step);
-        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), signals::listen()?, &tell).await
+        let meters: Vec<_> = orders.iter().map(|order| (order.account.name.clone(), order.meter.clone())).collect();
+        let store = open()?;
+        let work = pipeline::sync_all(&orders, &store, Arc::new(SystemClock), signals::listen()?);
+        progress::beside(&meters, Box::pin(work)).await
     };
-    progress.clear();
     let mut reports = reports?.into_iter();
     let told: Vec<(AccountName, Edition, SyncReport)> = wanted
         .into_iter()
