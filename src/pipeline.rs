@@ -14,6 +14,7 @@ mod expire;
 mod export;
 mod extra_names;
 mod forecast;
+mod health;
 mod interrupt;
 mod latest;
 mod lease_session;
@@ -59,6 +60,7 @@ pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest
 pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
+pub(crate) use health::{AccountHealth, HealthChecks, HealthFinding, HealthLevel, LeftoverLimits, gaps_of, health};
 pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;

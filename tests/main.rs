@@ -57,6 +57,7 @@ mod sandbox_command;
 mod secrets;
 mod server_clock;
 mod status;
+mod status_check;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;

@@ -118,6 +118,11 @@ impl ConfigArgs {
 }
 
 impl LakeUri {
+    /// Whether it was typed with the command.
+    pub(super) fn is_typed(&self) -> bool {
+        self.lake.is_some()
+    }
+
     /// The lake that was typed, else the file's.
     pub(super) fn find(&self, config: &ConfigArgs) -> Result<String> {
         if let Some(lake) = &self.lake {

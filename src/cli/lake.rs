@@ -102,6 +102,17 @@ impl LakeArgs {
 }
 
 impl LakeArgs {
+    /// The accounts that the lake must have: those that are set beside it, unless another lake was typed.
+    pub(super) fn expected_accounts(&self) -> Vec<AccountName> {
+        if self.lake.is_typed() {
+            return Vec::new();
+        }
+        let is_wanted = |name: &AccountName| self.account.as_deref().is_none_or(|wanted| wanted == name.as_str());
+        self.config.account_names().into_iter().filter(is_wanted).collect()
+    }
+}
+
+impl LakeArgs {
     /// Opens a lake that is there to read and to write it. Nothing is made of a name that was mistyped.
     pub(super) fn open_to_change(&self) -> Result<OpenedLake> {
         self.open()?;

@@ -29,6 +29,7 @@ mod schema;
 mod side_by_side;
 mod signals;
 mod status;
+mod status_check;
 mod stop;
 mod sync;
 mod sync_summary;
@@ -45,6 +46,7 @@ use clap::{Parser, Subcommand};
 use self::output::print;
 use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
+use crate::pipeline::HealthLevel;
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -128,37 +130,76 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let printed = error.print().and_then(|()| std::io::stdout().flush());
             if error.use_stderr() {
-                return ExitCode::from(exit::USAGE);
+                return ExitCode::from(usage_error());
             }
             output::remember(printed);
-            return ended(exit::DONE);
+            return ended(exit::DONE, Codes::Usual);
         }
     };
+    let codes = args.command.codes();
     talk::start(args.log_level, args.log_format);
     if args.command.only_prints() {
         output::check_open();
     }
-    ended(match run(args.command) {
+    let code = match run(args.command) {
         Ok(code) => code,
         Err(error) => {
             print_error(&error);
-            error.kind().exit_code()
+            codes.of_error(&error)
         }
-    })
+    };
+    ended(code, codes)
+}
+
+/// Which exit codes a command has.
+#[derive(Clone, Copy)]
+enum Codes {
+    /// Those of [`exit`].
+    Usual,
+    /// Those of a monitoring plugin.
+    Monitor,
+}
+
+impl Codes {
+    fn of_error(self, error: &Error) -> u8 {
+        match self {
+            Self::Usual => error.kind().exit_code(),
+            Self::Monitor => HealthLevel::Unknown.exit_code(),
+        }
+    }
 }
 
 /// The exit code of a command that has `code`, unless its output was lost.
-fn ended(code: u8) -> ExitCode {
+fn ended(code: u8, codes: Codes) -> ExitCode {
     ExitCode::from(match output::failure() {
         None => code,
         Some(error) => {
             print_error(&error);
-            exit::combine([code, error.kind().exit_code()])
+            match codes {
+                Codes::Usual => exit::combine([code, codes.of_error(&error)]),
+                // Nobody has read how grave it is.
+                Codes::Monitor => codes.of_error(&error),
+            }
         }
     })
 }
 
+/// The exit code of what cannot be read as a command. A monitor must not take it for a finding.
+fn usage_error() -> u8 {
+    if status_check::was_meant(std::env::args_os()) {
+        return status_check::print_unknown("the options of this check cannot be read; see standard error");
+    }
+    exit::USAGE
+}
+
 impl Command {
+    fn codes(&self) -> Codes {
+        match self {
+            Self::Status(args) if args.is_check() => Codes::Monitor,
+            _ => Codes::Usual,
+        }
+    }
+
     /// Whether a command neither changes anything nor says something by its exit code: without its output it is for
     /// nothing.
     fn only_prints(&self) -> bool {
