@@ -324,3 +324,38 @@ fn a_run_of_a_file_tells_no_secret() {
         assert!(!format!("{said:?}").contains(word), "`{word}` was said");
     }
 }
+
+/// The secret that a program prints is used, and nothing of what a program prints is ever said.
+#[cfg(unix)]
+#[test]
+fn a_program_prints_the_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let accounts = Accounts::new(30);
+    let script = |name: &str, text: &str| {
+        let path = accounts.folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    };
+    let secret = accounts.sandbox("gamma").credentials().secret.expose().to_owned();
+    script("print", "echo noise >&2; echo \"$1\"");
+    script("fail", "echo m4rker; echo m4rker >&2; exit 7");
+    let line = "secret_env = \"SECRET_OF_gamma\"";
+    accounts.write(&accounts.text().replace(line, &format!("secret_command = [\"./print\", \"{secret}\"]")));
+    let mut command = accounts.sync(&["--log-level", "trace"]);
+    let said = run(command.env_remove("SECRET_OF_gamma")).expect_code(0);
+    is_whole(&accounts, &said.json(), "gamma", 30);
+    assert!(!format!("{said:?}").contains(secret.split(':').next().unwrap()), "{said:?}");
+
+    // It fails for its own account only.
+    for (program, word) in [("./fail", "ended with exit code 7"), ("./none", "cannot be started")] {
+        accounts.write(&accounts.text().replace(line, &format!("secret_command = [\"{program}\"]")));
+        let said = run(&mut accounts.sync(&["--lookback", "1d", "--log-level", "trace"])).expect_code(2);
+        assert!(said.stderr.contains(word) && said.stderr.contains("account: gamma"), "{}", said.stderr);
+        assert!(!format!("{said:?}").contains("m4rker"), "{said:?}");
+        assert_eq!(of(&said.json(), "acme")["exit_code"], 0);
+    }
+    let twice = format!("{line}\nsecret_command = [\"./print\"]");
+    accounts.write(&accounts.text().replace(line, &twice));
+    assert!(run(&mut accounts.sync(&[])).expect_code(2).stderr.contains("secret_env and secret_command are both set"));
+}

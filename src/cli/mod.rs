@@ -26,6 +26,7 @@ mod rows;
 mod runs;
 mod sandbox;
 mod schema;
+mod secret_command;
 mod side_by_side;
 mod signals;
 mod status;
