@@ -33,6 +33,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod metrics;
 mod modules;
 mod odd_answers;
 mod oddities;

@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod get;
 mod lake;
+mod metrics;
 mod output;
 mod plan;
 mod progress;

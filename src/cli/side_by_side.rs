@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::metrics::AccountRun;
 use super::signals;
 use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
@@ -22,8 +23,14 @@ pub(super) struct Wanted {
 }
 
 /// Runs what is wanted and tells of all of it; gives the exit code.
-pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store>, as_json: bool) -> Result<u8> {
+pub(super) async fn run(
+    wanted: Vec<Wanted>,
+    open: impl FnOnce() -> Result<Store>,
+    as_json: bool,
+    runs: &mut Vec<AccountRun>,
+) -> Result<u8> {
     let began = Instant::now();
+    let names: Vec<AccountName> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
     let orders: Vec<SyncRequest> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
     let progress = super::progress::Line::new();
     let reports = if orders.is_empty() {
@@ -31,9 +38,17 @@ pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store
         Ok(Vec::new())
     } else {
         let tell = |name: &AccountName, step| progress.show_of(name, step);
-        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), signals::listen()?, &tell).await
+        match open().and_then(|store| Ok((store, signals::listen()?))) {
+            Ok((store, interrupt)) => {
+                pipeline::sync_all(&orders, &store, Arc::new(SystemClock), interrupt, &tell).await
+            }
+            Err(error) => Err(error),
+        }
     };
     progress.clear();
+    let reports = reports.inspect_err(|error| {
+        runs.extend(names.iter().map(|name| AccountRun::failed(name, error)));
+    });
     let mut reports = reports?.into_iter();
     let told: Vec<(AccountName, Edition, SyncReport)> = wanted
         .into_iter()
@@ -45,6 +60,7 @@ pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store
             (name, edition, report)
         })
         .collect();
+    runs.extend(told.iter().map(|(name, _, report)| AccountRun::of(name, report)));
     let code = exit::combine(told.iter().map(|(_, _, report)| report.exit_code()));
     super::print(&if as_json { to_json(&told, began, code).to_string() } else { all_to_text(&told) });
     let is_interrupted = told.iter().any(|(_, _, report)| report.interrupted);

@@ -1,20 +1,22 @@
 //! `wdt-lake sync`: bring a lake up to date with the ERP.
 
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
+use super::metrics::{AccountRun, MetricsFile, RunScope};
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
 use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
-use crate::error::Result;
+use crate::error::{Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::land::LeaseWait;
 use crate::parquet::FileCompression;
-use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
+use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncReport, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -67,6 +69,9 @@ pub(super) struct Args {
     compact: CompactArgs,
     #[command(flatten)]
     calls: CallArgs,
+    /// At the end, write how the run and the lake stand into this file, as metrics for Prometheus.
+    #[arg(long, value_name = "PATH")]
+    metrics_file: Option<PathBuf>,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
@@ -256,6 +261,36 @@ fn rewalk_range(text: &str) -> Result<Window, String> {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
+    match &args.metrics_file {
+        None => sync(args, &mut Vec::new()).await,
+        Some(path) => with_metrics(args, path).await,
+    }
+}
+
+/// The same, and what came of it in a file of metrics, however it ended.
+async fn with_metrics(args: &Args, path: &Path) -> Result<u8> {
+    // What is wrong with the lake's location is said by the run itself.
+    let lake = || args.range.lake.find(&args.account.config).and_then(|location| Store::find(&location)).ok().flatten();
+    let metrics = MetricsFile::begin(path, lake().as_ref())?;
+    let mut runs = Vec::new();
+    let outcome = Box::pin(sync(args, &mut runs)).await;
+    let code = outcome.as_ref().map_or_else(|error| error.kind().exit_code(), |code| *code);
+    let scope = if args.account.is_one() { RunScope::OneAccount } else { RunScope::AllAccounts };
+    match (metrics.write(lake(), &runs, scope, code).await, outcome) {
+        (Ok(()), outcome) => outcome,
+        (Err(unwritten), Ok(code)) => {
+            super::print_error(&unwritten);
+            Ok(exit::combine([code, unwritten.kind().exit_code()]))
+        }
+        (Err(unwritten), Err(error)) => {
+            super::print_error(&unwritten);
+            Err(error)
+        }
+    }
+}
+
+/// Syncs, and adds what was done for each account to `runs`.
+async fn sync(args: &Args, runs: &mut Vec<AccountRun>) -> Result<u8> {
     let (origin, chosen) = args.account.all()?;
     let now = SystemClock.now();
     let location = args.range.lake.find(&args.account.config)?;
@@ -266,11 +301,19 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     match (origin, wanted.pop()) {
         (AccountSource::Environment, Some(Wanted { name, order, .. })) => {
-            alone(&order.map_err(|error| error.with("account", &name))?, open()?, args.json).await
+            let outcome = match order.map_err(|error| error.with("account", &name)) {
+                Ok(order) => alone(&order, open, args.json).await,
+                Err(error) => Err(error),
+            };
+            runs.push(match &outcome {
+                Ok(report) => AccountRun::of(&name, report),
+                Err(error) => AccountRun::failed(&name, error),
+            });
+            outcome.map(|report| report.exit_code())
         }
         (_, last) => {
             wanted.extend(last);
-            side_by_side::run(wanted, open, args.json).await
+            side_by_side::run(wanted, open, args.json, runs).await
         }
     }
 }
@@ -295,14 +338,19 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
 }
 
 /// One account, as the environment sets it.
-async fn alone(SyncRequest { account, options }: &SyncRequest, store: Store, as_json: bool) -> Result<u8> {
+async fn alone(
+    SyncRequest { account, options }: &SyncRequest,
+    open: impl FnOnce() -> Result<Store>,
+    as_json: bool,
+) -> Result<SyncReport> {
+    let store = open()?;
     let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
     let report =
         pipeline::sync(account, store, options, Arc::new(SystemClock), interrupt, &|step| progress.show(step)).await;
     progress.clear();
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(account, &report, as_json);
-    Ok(report.exit_code())
+    Ok(report)
 }
 
 /// How many may write, as the flag says.

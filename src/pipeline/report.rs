@@ -31,6 +31,10 @@ pub struct SyncReport {
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
+    /// Answers that were refusals, for the gateway's limits as well.
+    pub refusals: u64,
+    /// Requests that repeated one before.
+    pub retries: u64,
     /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
     pub checked_until: Option<BeijingTime>,
     /// What was put together at the end.
@@ -103,6 +107,8 @@ impl SyncReport {
             tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
+            refusals: 0,
+            retries: 0,
             checked_until: None,
             compacted: Compacted::default(),
             published: Vec::new(),
