@@ -25,8 +25,8 @@ use crate::units::span;
 
 pub(crate) use file::{ConfigFile, DEFAULT_PATH, FileAccount};
 pub(crate) use secret::Secret;
-pub(crate) use secret::no_salt;
 use secret::check_salt;
+pub(crate) use secret::no_salt;
 pub(crate) use secret::plain_word;
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.

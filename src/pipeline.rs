@@ -47,7 +47,7 @@ use tracing::Instrument as _;
 
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
-pub(crate) use ask::{Queried, check, get};
+pub(crate) use ask::{Checked, Queried, check, get};
 pub(crate) use audit::{
     AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
 };

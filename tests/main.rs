@@ -71,3 +71,4 @@ mod under_fire;
 mod upkeep_deaths;
 mod vendor_pages;
 mod verify;
+mod ways_in;

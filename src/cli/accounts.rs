@@ -137,6 +137,11 @@ impl LakeUri {
 }
 
 impl AccountArgs {
+    /// All accounts of a file.
+    pub(super) fn of_file(path: String) -> Self {
+        Self { config: ConfigArgs { config: Some(path) }, account: None }
+    }
+
     /// Every account that is set, or the one that is wanted; at least one.
     pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());

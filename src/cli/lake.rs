@@ -24,6 +24,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// In words.
+    pub(super) fn text() -> Self {
+        Self { json: false }
+    }
+
     /// Whether the answer is to be JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json

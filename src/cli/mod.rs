@@ -9,12 +9,16 @@ mod audit_text;
 mod changes;
 mod check;
 mod compact;
+mod completions;
+mod config_show;
 mod demo;
 mod doctor;
+mod each;
 mod expire;
 mod export;
 mod files;
 mod get;
+mod init;
 mod lake;
 mod metrics;
 mod output;
@@ -87,6 +91,8 @@ enum Command {
     Sync(sync::Args),
     /// Show the windows that `sync` would walk, with estimated rows, calls and minutes.
     Plan(plan::Args),
+    /// Write a wdt-lake.toml, and try it with one call.
+    Init(init::Args),
     /// Make one cheap signed call: are credentials, clock, address and permissions right?
     Check(check::Args),
     /// Ask the ERP for requisitions by number and print them.
@@ -117,12 +123,18 @@ enum Command {
     Runs(runs::Args),
     /// Print SQL that makes views of a lake's latest state.
     Views(views::Args),
-    /// Find out what the store of a lake can do.
+    /// Find out what the store of a lake can do, and whether settings and logs can be read.
     Doctor(doctor::Args),
+    /// See which settings count, and where they come from.
+    Config(config_show::Args),
     /// Show the data contract.
     Schema(schema::Args),
     /// Serve a simulated ERP on a loopback port.
     Sandbox(sandbox::Args),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual, for `man`.
+    Man(completions::ManArgs),
 }
 
 /// Runs the command that the process was given.
@@ -220,6 +232,8 @@ impl Command {
                 | Self::Audit(_)
                 | Self::Check(_)
                 | Self::Doctor(_)
+                | Self::Config(_)
+                | Self::Completions(_)
         )
     }
 }
@@ -238,6 +252,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Demo(args) => Box::pin(demo::run(&args)).await,
             Command::Sync(args) => Box::pin(sync::run(&args)).await,
             Command::Plan(args) => Box::pin(plan::run(&args)).await,
+            Command::Init(args) => Box::pin(init::run(&args)).await,
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Audit(args) => Box::pin(audit::run(&args)).await,
@@ -254,6 +269,9 @@ fn run(command: Command) -> Result<u8> {
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
+            Command::Config(args) => config_show::run(&args),
+            Command::Completions(args) => completions::completions(&args),
+            Command::Man(args) => completions::man(&args),
             Command::Schema(args) => schema::run(&args).await,
             Command::Sandbox(args) => sandbox::run(&args).await,
         }

@@ -197,6 +197,17 @@ pub(super) struct CallArgs {
 }
 
 impl CallArgs {
+    /// As if nothing was typed.
+    pub(super) fn usual() -> Self {
+        Self {
+            calls_per_minute: None,
+            concurrency: None,
+            timeout: CallPolicy::default().timeout,
+            max_retry_time: None,
+            no_proxy: false,
+        }
+    }
+
     /// How long a busy store is asked again.
     pub(super) fn store_retry_time(&self) -> Duration {
         self.max_retry_time.unwrap_or(CallPolicy::default().max_retry_time)

@@ -13,7 +13,7 @@ const MARKER: &str = "Hunter2Marker";
 /// A part of it that is long enough to be no accident.
 const PART: &str = "Hunter2";
 
-const WORDS: [&str; 46] = [
+const WORDS: [&str; 47] = [
     MARKER,
     "[[account]]",
     "lake = ",
