@@ -18,6 +18,8 @@ mod expire;
 mod export;
 mod files;
 mod get;
+#[cfg(test)]
+mod help_tests;
 mod init;
 mod lake;
 mod metrics;
