@@ -71,4 +71,5 @@ mod under_fire;
 mod upkeep_deaths;
 mod vendor_pages;
 mod verify;
+#[cfg(unix)]
 mod ways_in;

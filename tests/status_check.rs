@@ -184,6 +184,7 @@ fn an_account_that_is_set_and_was_never_fed_is_critical() {
     };
     let text = checked(&[], CRITICAL);
     assert!(text.starts_with("CRITICAL - new: the lake has nothing of it yet"), "{text}");
+    checked(&["--account", "new"], CRITICAL);
     checked(&["--account", "sandbox"], OK);
     checked(&["--lake", &lake.text()], OK);
 }

@@ -110,7 +110,6 @@ assert not answers, answers
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 "#;
 
-#[cfg(unix)]
 #[test]
 fn init_asks_on_a_terminal_until_it_has_answers() {
     let (sandbox, folder) = (erp(5, 2, "2026-06-30 23:59:59"), TempDir::new().unwrap());
@@ -246,12 +245,10 @@ fn config_show_knows_the_environment_and_what_is_missing_of_it() {
 }
 
 /// Whether a shell is installed.
-#[cfg(unix)]
 fn has(shell: &str) -> bool {
     Command::new(shell).arg("-c").arg("true").stdin(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-#[cfg(unix)]
 #[test]
 fn completions_are_scripts_that_shells_read() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

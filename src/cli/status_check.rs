@@ -131,9 +131,13 @@ async fn awaited(lake: &LakeArgs, checks: &HealthChecks, wait: Option<Duration>)
 async fn look(args: &LakeArgs, checks: &HealthChecks) -> Result<Answer> {
     let lake = args.open()?;
     let now = SystemClock.now();
-    let present = lake.accounts().await?;
-    let absent: Vec<AccountName> =
-        args.expected_accounts().into_iter().filter(|name| !present.contains(name)).collect();
+    let expected = args.expected_accounts();
+    let present = match lake.accounts().await {
+        // An account that is set and has no log yet is told as such.
+        Err(error) if error.kind() == ErrorKind::Usage && !expected.is_empty() => Vec::new(),
+        present => present?,
+    };
+    let absent: Vec<AccountName> = expected.into_iter().filter(|name| !present.contains(name)).collect();
     let one = async |name: &AccountName| {
         let health = health(&lake.store, name, now).await?;
         let findings = health.findings(checks, now);
