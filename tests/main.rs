@@ -35,6 +35,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod metrics;
 mod modules;
 mod odd_answers;
 mod oddities;
@@ -61,6 +62,7 @@ mod sandbox_command;
 mod secrets;
 mod server_clock;
 mod status;
+mod status_check;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;
@@ -73,3 +75,5 @@ mod under_fire;
 mod upkeep_deaths;
 mod vendor_pages;
 mod verify;
+#[cfg(unix)]
+mod ways_in;

@@ -57,6 +57,14 @@ fn is_set_aside_and_comes_back(edition: Edition) {
     let lake = LakeDir::new();
     let refused = sync(&sandbox, &lake, &[&JUNE[..], &["--max-quarantine", "0"]].concat()).expect_code(7);
     assert!(refused.stderr.contains("--max-quarantine") && lake.holds_no_more_than_a_start(), "{}", refused.stderr);
+    // The hint has the numbers to look at, and the limit to give.
+    let (_, hint) =
+        refused.stderr.split_once("hint: look at them by `wdt-lake get ").unwrap_or_else(|| panic!("{refused:?}"));
+    let (numbers, rest) = hint.split_once("`; `--max-quarantine ").unwrap_or_else(|| panic!("{hint}"));
+    let is_poisoned = |number: &str| poisoned.iter().any(|(poisoned, _)| poisoned == number);
+    assert!(!numbers.is_empty() && numbers.split(' ').all(is_poisoned), "{numbers}");
+    let limit: usize = rest.split('`').next().unwrap().parse().unwrap();
+    assert!((1..=poisoned.len()).contains(&limit), "{hint}");
 
     let summary = sync(&sandbox, &lake, &JUNE).expect_code(3).json();
     assert_eq!(summary["rows"]["quarantined"], poisoned.len());

@@ -40,6 +40,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// In words.
+    pub(super) fn text() -> Self {
+        Self { json: false }
+    }
+
     /// Whether the answer is to be JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json
@@ -114,6 +119,17 @@ impl LakeArgs {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
         Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, access)?, wanted, known })
+    }
+}
+
+impl LakeArgs {
+    /// The accounts that the lake must have: those that are set beside it, unless another lake was typed.
+    pub(super) fn expected_accounts(&self) -> Vec<AccountName> {
+        if self.lake.is_typed() {
+            return Vec::new();
+        }
+        let is_wanted = |name: &AccountName| self.account.as_deref().is_none_or(|wanted| wanted == name.as_str());
+        self.config.account_names().into_iter().filter(is_wanted).collect()
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Caller {
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
     calls: AtomicU64,
+    refused: AtomicU64,
+    retries: AtomicU64,
     /// Where answers are read, one after the other.
     reader: Worker,
     /// Buffers of bodies that were read.
@@ -131,6 +133,8 @@ impl Caller {
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
             calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             reader,
             buffers: Mutex::default(),
         })
@@ -146,6 +150,16 @@ impl Caller {
 
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many answers were refusals, in the gateway's words or by HTTP itself.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many requests repeated one that was not answered.
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Makes one call until it is answered. `sign` makes the request for a given time; it is called once a try.
@@ -206,6 +220,7 @@ impl Caller {
                 Attempt::Stop(error) => return Err(error.with("method", method)),
             };
             tries.retries += 1;
+            self.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
         }
     }
@@ -223,7 +238,11 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, NotRead> + Send + 'static,
     {
-        match self.send(CallKind::Query, names, outgoing, asked, read).await {
+        let sent = self.send(CallKind::Query, names, outgoing, asked, read).await;
+        if matches!(sent, Sent::Refused { .. } | Sent::Throttled(..)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        match sent {
             Sent::Answered(value) => (Attempt::Done(value), None),
             Sent::Refused { code, message, wait, date } => {
                 (refused(names.code, code, &message, date, &self.policy.refusals), wait)

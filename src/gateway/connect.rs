@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) client: reqwest::Client,
     /// The proxy on the way: its address and the variable that named it.
     proxy: Option<(String, String)>,
+    /// Host and port of the gateway.
+    address: String,
 }
 
 /// A request that got no response.
@@ -70,7 +72,9 @@ impl Connection {
                 "it needs the certificates of well-known authorities: install the package ca-certificates, or name a bundle in SSL_CERT_FILE",
             )
         })?;
-        Ok(Self { client, proxy })
+        let host = gateway.host_str().unwrap_or_default();
+        let address = gateway.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self { client, proxy, address })
     }
 
     /// What it means that a request got no response.
@@ -87,7 +91,21 @@ impl Connection {
         }
         let is_unsent = error.is_connect();
         let error = self.via(Error::new(ErrorKind::GatewayUnavailable, "the gateway did not answer").because(error));
-        if is_unsent { NoResponse::Unsent(error) } else { NoResponse::Unclear(error) }
+        if !is_unsent {
+            return NoResponse::Unclear(error);
+        }
+        let check = match &self.proxy {
+            None => format!(
+                "the address {} (WDT_BASE_URL or WDT_ENVIRONMENT, or base_url in wdt-lake.toml), and this machine's names and firewall",
+                self.address
+            ),
+            Some((address, variable)) => {
+                format!("the proxy {address} (from {variable}), which is to reach {}", self.address)
+            }
+        };
+        NoResponse::Unsent(
+            error.hint(format!("run the same command again later; if that does not help, check {check}")),
+        )
     }
 
     /// The proxy wants a name and a password.

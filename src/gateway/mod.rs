@@ -201,4 +201,14 @@ impl Gateway {
     pub fn calls(&self) -> u64 {
         self.caller.calls()
     }
+
+    /// How many answers to queries were refusals, for its limits as well.
+    pub fn refusals(&self) -> u64 {
+        self.caller.refusals()
+    }
+
+    /// How many requests of queries repeated one before.
+    pub fn retries(&self) -> u64 {
+        self.caller.retries()
+    }
 }

@@ -31,6 +31,10 @@ pub struct SyncReport {
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
+    /// Answers that were refusals, for the gateway's limits as well.
+    pub refusals: u64,
+    /// Requests that repeated one before.
+    pub retries: u64,
     /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
     pub checked_until: Option<BeijingTime>,
     /// What was put together at the end.
@@ -41,6 +45,8 @@ pub struct SyncReport {
     pub unpublished: Option<Error>,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
+    /// Requisitions that were stopped, and whose new versions the lag hides yet.
+    pub hidden_stops: Option<HiddenStops>,
     /// What the user should know although nothing failed.
     pub warnings: Vec<String>,
     /// What stopped the run before its end.
@@ -69,6 +75,15 @@ impl Damage {
     pub fn has_lost(&self) -> bool {
         self.rows.iter().zip(self.read).any(|(rows, read)| read < *rows)
     }
+}
+
+/// Requisitions that were stopped after the last second that a run may walk: the lake shows them as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HiddenStops {
+    /// How many.
+    pub requisitions: u64,
+    /// A run that begins after this sees them all.
+    pub visible_after: BeijingTime,
 }
 
 /// A window that stays missing.
@@ -103,11 +118,14 @@ impl SyncReport {
             tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
+            refusals: 0,
+            retries: 0,
             checked_until: None,
             compacted: Compacted::default(),
             published: Vec::new(),
             unpublished: None,
             gaps: Vec::new(),
+            hidden_stops: None,
             warnings: Vec::new(),
             stopped: None,
             interrupted: false,

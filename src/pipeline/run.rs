@@ -406,7 +406,10 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> SyncReport {
-        self.report.calls = self.source.gateway().calls();
+        let gateway = self.source.gateway();
+        self.report.calls = gateway.calls();
+        self.report.refusals = gateway.refusals();
+        self.report.retries = gateway.retries();
         self.meter.note_end(self.report.calls);
         self.name_all_gaps();
         self.report.warnings.extend(self.source.gateway().clock_warnings());

@@ -225,9 +225,12 @@ impl Task<'_> {
             let why = format!(
                 "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}"
             );
-            let error = Error::new(ErrorKind::Incomplete, why).with("window", window).hint(
-                "look at the records with `wdt-lake get`; raise --max-quarantine to commit the others without them",
-            );
+            let numbers = some_numbers(&new).join(" ");
+            let look =
+                if numbers.is_empty() { String::new() } else { format!("look at them by `wdt-lake get {numbers}`; ") };
+            let error = Error::new(ErrorKind::Incomplete, why)
+                .with("window", window)
+                .hint(format!("{look}`--max-quarantine {invalid}` commits the window without them"));
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
@@ -266,4 +269,21 @@ fn hours(pages: &[BufferedPage], parts: &[Part]) -> Hours {
 /// The proof as the manifest records it.
 pub(super) fn recorded(proof: Proof, rows_landed: usize, rows_quarantined: usize) -> Proof {
     Proof { rows_landed: rows_landed as u64, rows_quarantined: rows_quarantined as u64, ..proof }
+}
+
+/// The numbers of some of the records that would go to quarantine.
+fn some_numbers(new: &NewManifest) -> Vec<String> {
+    const MOST: usize = 3;
+    #[derive(serde::Deserialize)]
+    struct Line {
+        purchase_apply_no: Option<String>,
+    }
+    let lines = new.commits.iter().filter_map(|commit| commit.quarantine.as_ref());
+    let lines = lines.flat_map(|quarantine| quarantine.lines.split(|byte| *byte == b'\n'));
+    let numbers = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()?.purchase_apply_no);
+    // What a shell would read otherwise is not proposed.
+    let is_plain = |number: &String| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    numbers.filter(is_plain).take(MOST).collect()
 }
