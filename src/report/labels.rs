@@ -35,6 +35,7 @@ labels! {
     share: "Share", "占比";
 
     requisitions: "Requisitions", "采购申请单";
+    requisitions_hint: "each counted once, whatever its status", "每张只计一次，不论状态";
     open: "Open", "未完结";
     open_hint: "to confirm, to reference or partly referenced", "待确认、待引用或部分引用";
     open_quantity: "Open quantity", "未引用量";
@@ -142,6 +143,8 @@ labels! {
 
     calls: "Calls spent", "接口调用";
     calls_about: "Calls that proved what was landed. Calls for what was not proved, and retries, come on top.", "只统计证明数据完整的调用。没有证明成功的调用和重试不在其中。";
+    figure: "Figure", "项目";
+    amount: "Number", "数量";
     calls_30_days: "In the last 30 days", "近 30 天";
     calls_year: "In the last 366 days", "近 366 天";
     retries_year: "Retries in the last 366 days", "近 366 天的重试";

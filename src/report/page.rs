@@ -23,6 +23,7 @@ const POLICY: &str =
 const STALE_SECONDS: i64 = 2 * 86_400;
 /// Figures of so many characters get smaller digits.
 const LONG_FIGURE: usize = 10;
+const LONGER_FIGURE: usize = 16;
 
 /// A part of the page: its name within the page, its heading, whether it takes the whole width, and what is in it.
 struct Part {
@@ -40,9 +41,9 @@ pub(super) fn render(findings: &Findings, language: Language) -> String {
         requisitions::by_status(findings, labels),
         requisitions::by_warehouse(findings, labels),
         requisitions::by_age(findings, labels),
-        requisitions::oldest(findings, labels),
-        records::stops(findings, labels),
         records::quality(findings, labels),
+        records::stops(findings, labels),
+        requisitions::oldest(findings, labels),
         records::calls(findings, labels),
     ];
     let links: String =
@@ -129,13 +130,17 @@ fn tiles(findings: &Findings, labels: &Labels) -> String {
     let requisitions = findings.accounts.iter().map(|part| part.sum.requisitions).sum();
     let gaps = findings.accounts.iter().map(|part| part.calendar.gaps.len() as u64).sum();
     let quarantined = findings.accounts.iter().map(|part| part.quarantined).sum();
-    let size = |shown: usize| if shown > LONG_FIGURE { "big long" } else { "big" };
+    let size = |shown: usize| match shown {
+        0..=LONG_FIGURE => "big",
+        ..=LONGER_FIGURE => "big long",
+        _ => "big longer",
+    };
     let tile = |label: &str, class: &str, figure: &str, hint: &str| {
         format!("<div><dt>{label}</dt><dd class=\"{class}\">{figure}</dd><dd class=\"small\">{hint}</dd></div>\n")
     };
     let partly_hint = filled(labels.partly_hint, &[&quantity("partly.quantity", partly.quantity)]);
     let tiles = [
-        tile(labels.requisitions, "big", &count("requisitions", requisitions), labels.by_status),
+        tile(labels.requisitions, "big", &count("requisitions", requisitions), labels.requisitions_hint),
         tile(labels.open, "big", &count("open", open.requisitions), labels.open_hint),
         tile(
             labels.open_quantity,
@@ -148,6 +153,11 @@ fn tiles(findings: &Findings, labels: &Labels) -> String {
         tile(labels.quarantine, "big", &count("quarantined", quarantined), labels.quarantine_hint),
     ];
     format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.concat())
+}
+
+/// Two things side by side, where there is room.
+fn beside(one: &str, other: &str) -> String {
+    format!("<div class=\"split\">\n<div>\n{one}</div>\n<div>\n{other}</div>\n</div>\n")
 }
 
 fn footer(labels: &Labels) -> String {

@@ -9,6 +9,10 @@ use crate::report::calendar::DayState;
 use crate::time::Month;
 use crate::units::thousands;
 
+/// No column is wider, however few they are; and the numbers of the axis beside them.
+const COLUMN_PIXELS: usize = 90;
+const AXIS_PIXELS: usize = 40;
+
 /// A share of a whole as a coordinate. Bars are for the eye: the figures beside them are exact.
 #[expect(clippy::cast_precision_loss, reason = "a coordinate")]
 pub(super) fn share(part: i128, whole: i128) -> f64 {
@@ -76,9 +80,10 @@ pub(super) fn columns(columns: &[Column<'_>], described: &str) -> String {
         let _ = write!(ticks, "<span style=\"grid-column:span {span}\">{}</span>", Escaped(&column.name));
     }
     format!(
-        "<div class=\"plot\"><div class=\"box\"><div class=\"top\" aria-hidden=\"true\"><span>{}</span><span>{}</span><span>0</span></div>\
+        "<div class=\"plot\"><div class=\"box\" style=\"max-width:{}px\"><div class=\"top\" aria-hidden=\"true\"><span>{}</span><span>{}</span><span>0</span></div>\
          <svg viewBox=\"0 0 {} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">{shapes}</svg>\
          <div class=\"ticks\" aria-hidden=\"true\" style=\"grid-template-columns:repeat({},1fr)\">{ticks}</div></div></div>\n",
+        columns.len() * COLUMN_PIXELS + AXIS_PIXELS,
         thousands(top),
         if top.is_multiple_of(2) { thousands(top / 2) } else { String::new() },
         columns.len() as f64 * step,

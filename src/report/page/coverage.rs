@@ -72,9 +72,9 @@ fn accounts(findings: &Findings, labels: &Labels) -> String {
         &[
             (Set::Words, labels.account),
             (Set::Line, labels.edition),
-            (Set::Line, labels.covered_from),
-            (Set::Line, labels.covered_to),
-            (Set::Line, labels.last_success),
+            (Set::Time, labels.covered_from),
+            (Set::Time, labels.covered_to),
+            (Set::Time, labels.last_success),
             (Set::Number, labels.gaps),
             (Set::Number, labels.requisitions),
             (Set::Number, labels.versions),
@@ -138,11 +138,12 @@ fn gaps(findings: &Findings, labels: &Labels) -> String {
         labels.gap_list,
         &[
             (Set::Words, labels.account),
-            (Set::Line, labels.gap_from),
-            (Set::Line, labels.gap_to),
+            (Set::Time, labels.gap_from),
+            (Set::Time, labels.gap_to),
             (Set::Number, labels.gap_length),
         ],
-    );
+    )
+    .under_its_heading();
     for (part, gap) in all().take(GAPS) {
         table.row(&[
             Escaped(part.name.as_str()).to_string(),

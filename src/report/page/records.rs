@@ -19,7 +19,8 @@ pub(super) fn stops(findings: &Findings, labels: &'static Labels) -> Part {
         let mut table = Table::new(
             labels.stops,
             &[(Set::Words, labels.outcome), (Set::Bar, labels.share), (Set::Number, labels.requisitions)],
-        );
+        )
+        .under_its_heading();
         for (name, number) in OUTCOMES.iter().zip(tally.by_outcome) {
             let shown = labels.outcome_name(name).unwrap_or(name).to_owned();
             let bar = chart::bar(number.into(), total.into());
@@ -39,8 +40,8 @@ fn last_stops(findings: &Findings, labels: &Labels) -> String {
     let mut table = Table::new(
         labels.last_stops,
         &[
-            (Set::Words, labels.number),
-            (Set::Words, labels.requested_at),
+            (Set::Id, labels.number),
+            (Set::Time, labels.requested_at),
             (Set::Words, labels.outcome),
             (Set::Words, labels.reason),
         ],
@@ -93,7 +94,8 @@ pub(super) fn calls(findings: &Findings, labels: &'static Labels) -> Part {
     let spending = &findings.spending;
     let about = format!("<p class=\"soft small\">{}</p>\n", labels.calls_about);
     let recent: u64 = spending.days.iter().sum();
-    let mut table = Table::new(labels.calls, &[(Set::Words, labels.calls), (Set::Number, labels.total)]);
+    let head = [(Set::Words, labels.figure), (Set::Number, labels.amount)];
+    let mut table = Table::new(labels.calls, &head).under_its_heading();
     for (name, key, number) in [
         (labels.calls_30_days, "calls/30", recent),
         (labels.calls_year, "calls/366", spending.calls),
@@ -119,6 +121,7 @@ pub(super) fn calls(findings: &Findings, labels: &'static Labels) -> Part {
         numbers.row(&[day.clone(), count(&format!("calls/{day}"), *calls)]);
     }
     let drawn = chart::columns(&columns, &described);
-    let body = [about, table.html(), drawn, numbers.folded(labels.numbers_of_chart)].concat();
+    let chart = drawn + &numbers.folded(labels.numbers_of_chart);
+    let body = about + &super::beside(&chart, &table.html());
     Part { id: "calls", heading: labels.calls, is_wide: true, body }
 }

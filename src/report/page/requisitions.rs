@@ -9,7 +9,7 @@ use super::text::{Escaped, count, quantity, steers, time_of};
 use crate::edition::Edition;
 use crate::report::Findings;
 use crate::report::labels::{Labels, filled};
-use crate::report::tally::{STATUS_KINDS, STATUSES, days_old};
+use crate::report::tally::{OldRequisition, STATUS_KINDS, STATUSES, days_old};
 use crate::units::thousands;
 
 /// How many undocumented codes are named.
@@ -23,7 +23,8 @@ pub(super) fn by_status(findings: &Findings, labels: &'static Labels) -> Part {
     let mut table = Table::new(
         labels.by_status,
         &[(Set::Words, labels.status), (Set::Bar, labels.share), (Set::Number, labels.requisitions)],
-    );
+    )
+    .under_its_heading();
     let bar = |number: u64| chart::bar(number.into(), total.into());
     for (name, number) in STATUSES.iter().zip(tally.by_status).filter(|(_, number)| *number > 0) {
         let shown = labels.status_name(name).unwrap_or(name);
@@ -41,9 +42,11 @@ pub(super) fn by_status(findings: &Findings, labels: &'static Labels) -> Part {
         table.row(&[shown, bar(others), count("status/other", others)]);
     }
     table.foot(&[labels.total.to_owned(), String::new(), thousands(total)]);
-    let body = if total == 0 { format!("<p class=\"soft\">{}</p>\n", labels.no_rows) } else { table.html() };
     let about = format!("<p class=\"soft small\">{}</p>\n", labels.by_status_about);
-    let body = [about, if total == 0 { String::new() } else { by_month(findings, labels) }, body].concat();
+    let body = match total {
+        0 => format!("<p class=\"soft\">{}</p>\n", labels.no_rows),
+        _ => about + &super::beside(&by_month(findings, labels), &table.html()),
+    };
     Part { id: "status", heading: labels.by_status, is_wide: true, body }
 }
 
@@ -127,6 +130,7 @@ fn open_table(caption: &str, first: &str, labels: &Labels) -> Table {
             (Set::Number, labels.open_quantity),
         ],
     )
+    .under_its_heading()
 }
 
 /// The last row of a table of what is open, and a word on what says no quantity.
@@ -157,13 +161,14 @@ pub(super) fn by_warehouse(findings: &Findings, labels: &'static Labels) -> Part
         let mut shown = match (&*sum.name, &*sum.no) {
             ("", "") => labels.no_warehouse.to_owned(),
             ("", only) | (only, "") => Escaped(only).to_string(),
+            (name, no) if name == no => Escaped(name).to_string(),
             (name, no) => format!("{} <span class=\"soft\">{}</span>", Escaped(name), Escaped(no)),
         };
         if findings.accounts.len() > 1 {
             shown += &format!(" <span class=\"soft\">· {}</span>", Escaped(account));
         }
-        let told_by = if sum.no.is_empty() { &sum.name } else { &sum.no };
-        let key = format!("warehouse/{account}/{told_by}");
+        let (column, told_by) = if sum.no.is_empty() { ("name", &sum.name) } else { ("no", &sum.no) };
+        let key = format!("warehouse/{account}/{column}/{told_by}");
         table.row(&open_row(&shown, &key, (sum.open, sum.quantity, largest)));
     }
     if ranking.others > 0 {
@@ -194,29 +199,32 @@ pub(super) fn oldest(findings: &Findings, labels: &'static Labels) -> Part {
     let tally = &findings.headers;
     let listed = thousands(tally.oldest.len() as u64);
     let about = filled(labels.oldest_about, &[&listed, &thousands(tally.partly.requisitions)]);
-    let mut head = vec![
-        (Set::Words, labels.number),
+    let state = |old: &OldRequisition| {
+        let part = findings.accounts.get(old.account as usize);
+        match (findings.stops.is_stopped(old), part.is_some_and(|part| part.pending.contains(&old.number))) {
+            (true, _) => labels.stopped_since,
+            (_, true) => labels.stop_pending,
+            _ => "",
+        }
+    };
+    // A column of nothing says nothing.
+    let has_states = tally.oldest.iter().any(|old| !state(old).is_empty());
+    let has_several = findings.accounts.len() > 1;
+    let mut head = vec![(Set::Id, labels.number)];
+    head.extend(has_several.then_some((Set::Words, labels.account)));
+    head.extend([
         (Set::Words, labels.warehouse),
-        (Set::Line, labels.modified),
+        (Set::Time, labels.modified),
         (Set::Number, labels.days),
         (Set::Number, labels.open_quantity),
-        (Set::Words, labels.stops),
-    ];
-    let has_several = findings.accounts.len() > 1;
-    if has_several {
-        head.insert(1, (Set::Words, labels.account));
-    }
-    let mut table = Table::new(labels.oldest, &head);
+    ]);
+    head.extend(has_states.then_some((Set::Words, labels.stops)));
+    let mut table = Table::new(labels.oldest, &head).under_its_heading();
     let mut to_stop: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
     let mut odd = 0;
     for old in &tally.oldest {
         let account = findings.accounts.get(old.account as usize);
-        let is_pending = account.is_some_and(|part| part.pending.contains(&old.number));
-        let state = match (findings.stops.is_stopped(old), is_pending) {
-            (true, _) => labels.stopped_since,
-            (_, true) => labels.stop_pending,
-            _ => "",
-        };
+        let state = state(old);
         if state.is_empty() && account.is_some_and(|part| part.edition == Some(Edition::Flagship)) {
             if is_plain(&old.number) {
                 to_stop.entry(old.account).or_default().insert(&old.number);
@@ -225,17 +233,15 @@ pub(super) fn oldest(findings: &Findings, labels: &'static Labels) -> Part {
             }
         }
         let days = findings.as_of.map_or(0, |as_of| days_old(as_of, old.modified));
-        let mut cells = vec![
-            Escaped(&old.number).to_string(),
+        let mut cells = vec![Escaped(&old.number).to_string()];
+        cells.extend(has_several.then(|| Escaped(account.map_or("", |part| part.name.as_str())).to_string()));
+        cells.extend([
             Escaped(&old.warehouse).to_string(),
             time_of(old.modified),
             thousands(days.unsigned_abs()),
             old.open.map_or_else(|| "–".to_owned(), |open| quantity(&format!("oldest/{}", old.number), open)),
-            state.to_owned(),
-        ];
-        if has_several {
-            cells.insert(1, Escaped(account.map_or("", |part| part.name.as_str())).to_string());
-        }
+        ]);
+        cells.extend(has_states.then(|| state.to_owned()));
         table.row(&cells);
     }
     let body = if tally.oldest.is_empty() {

@@ -12,6 +12,10 @@ pub(super) enum Set {
     Words,
     /// A text that stays on its line.
     Line,
+    /// A moment, which may stand on two lines.
+    Time,
+    /// The number of a requisition.
+    Id,
     /// A bar.
     Bar,
 }
@@ -22,6 +26,8 @@ impl Set {
             Self::Number => "n",
             Self::Words => "w",
             Self::Line => "t",
+            Self::Time => "d",
+            Self::Id => "id",
             Self::Bar => "bar",
         }
     }
@@ -30,6 +36,7 @@ impl Set {
 /// A table in the making.
 pub(super) struct Table {
     caption: String,
+    is_captioned: bool,
     head: Vec<(Set, String)>,
     rows: String,
     foot: String,
@@ -39,7 +46,13 @@ impl Table {
     /// A table with these headings; texts are HTML.
     pub(super) fn new(caption: &str, head: &[(Set, &str)]) -> Self {
         let head = head.iter().map(|(set, text)| (*set, (*text).to_owned())).collect();
-        Self { caption: caption.to_owned(), head, rows: String::new(), foot: String::new() }
+        Self { caption: caption.to_owned(), is_captioned: true, head, rows: String::new(), foot: String::new() }
+    }
+
+    /// The table with its caption for those only who do not see the heading right above it.
+    pub(super) fn under_its_heading(mut self) -> Self {
+        self.is_captioned = false;
+        self
     }
 
     /// Adds a row; its first cell is its heading.
@@ -73,9 +86,10 @@ impl Table {
             .collect();
         let foot = if self.foot.is_empty() { String::new() } else { format!("<tfoot>{}</tfoot>", self.foot) };
         format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<caption>{}</caption>\n\
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<caption{}>{}</caption>\n\
              <thead><tr>{head}</tr></thead>\n<tbody>\n{}</tbody>\n{foot}</table></div>\n",
             Escaped(&self.caption),
+            if self.is_captioned { "" } else { " class=\"sr\"" },
             Escaped(&self.caption),
             self.rows
         )

@@ -69,7 +69,10 @@ pub(super) fn for_people(scaled: i128) -> String {
 
 /// A moment, for people and machines.
 pub(super) fn time(at: BeijingTime) -> String {
-    format!("<time datetime=\"{}\">{at}</time>", at.rfc3339())
+    let shown = at.to_string();
+    let (date, clock) = shown.split_once(' ').unwrap_or((&shown, ""));
+    // A date stays on its line.
+    format!("<time datetime=\"{}\"><span class=\"t\">{date}</span> {clock}</time>", at.rfc3339())
 }
 
 /// A moment of microseconds, to the second.
