@@ -110,7 +110,7 @@ labels! {
     age_4: "180 days or more", "180 天及以上";
 
     oldest: "Oldest partly referenced", "停留最久的部分引用单据";
-    oldest_about: "The {0} that have not been modified for longest, of {1}.", "共 {1} 张，列出最久没有修改的 {0} 张。";
+    oldest_about: "Listed are {0} of {1}: those that have not been modified for longest.", "共 {1} 张，列出最久没有修改的 {0} 张。";
     number: "Number", "单号";
     modified: "Last modified", "最后修改";
     days: "Days", "天数";

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek as _};
 
 use serde::Deserialize;
 
@@ -45,7 +45,13 @@ pub(super) async fn add_reasons(lake: &Lake, mut reasons: QuarantineReasons) -> 
     Ok(reasons)
 }
 
-fn count(file: File, reasons: &mut QuarantineReasons) -> Result<()> {
+fn count(mut file: File, reasons: &mut QuarantineReasons) -> Result<()> {
+    // It was written by this process, and stands at its end.
+    file.rewind().map_err(|error| {
+        Error::new(ErrorKind::Lake, "cannot use a temporary file")
+            .because(error)
+            .hint("make room in the folder for temporary files, or set TMPDIR to another")
+    })?;
     let lines = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter::<ReasonLine>();
     for line in lines {
         let line = line.map_err(|error| {
@@ -62,13 +68,13 @@ fn count(file: File, reasons: &mut QuarantineReasons) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek as _, Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
     fn counted(text: &str) -> Result<QuarantineReasons> {
         let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("written");
+        file.write_all(text.as_bytes()).expect("written");
         let mut reasons = QuarantineReasons::new();
         count(file, &mut reasons).map(|()| reasons)
     }

@@ -60,7 +60,7 @@ def figures(page):
 
 
 def open_figures(db, as_of):
-    sql = db.sql
+    sql = db.execute
     rows = sql("SELECT count(*), sum(open_num), count(*) FILTER (open_num IS NULL) FROM purchase_apply_open").fetchone()
     expect("open", rows[0]), expect("open.quantity", quantity(rows[1])), expect("open.unknown", rows[2])
     partly = sql("SELECT count(*), sum(open_num) FROM purchase_apply_open WHERE status_name = 'partly_referenced'").fetchone()
@@ -88,7 +88,7 @@ def open_figures(db, as_of):
 
 
 def header_figures(db, as_of):
-    sql = db.sql
+    sql = db.execute
     expect("requisitions", sql("SELECT count(*) FROM purchase_apply_latest").fetchone()[0])
     for status, count in sql("SELECT coalesce(status_name, status::VARCHAR), count(*) FROM purchase_apply_latest GROUP BY 1").fetchall():
         expect("status/" + status, count)
@@ -134,8 +134,8 @@ def manifest_figures(lake, accounts):
 
 
 def account_figures(db, lake, status):
-    latest = {row[0]: row[1] for row in db.sql("SELECT account, count(*) FROM purchase_apply_latest GROUP BY 1").fetchall()}
-    open_of = {row[0]: row[1:] for row in db.sql("SELECT account, count(*), sum(open_num) FROM purchase_apply_open GROUP BY 1").fetchall()}
+    latest = {row[0]: row[1] for row in db.execute("SELECT account, count(*) FROM purchase_apply_latest GROUP BY 1").fetchall()}
+    open_of = {row[0]: row[1:] for row in db.execute("SELECT account, count(*), sum(open_num) FROM purchase_apply_open GROUP BY 1").fetchall()}
     lines = collections.Counter()
     reasons = collections.Counter()
     for name in glob.glob(f"{lake}/_quarantine/account=*/*.jsonl"):
@@ -154,7 +154,7 @@ def account_figures(db, lake, status):
         account = one["account"]
         files = f"read_parquet('{lake}/purchase_apply/account={account}/modified_month=*/*.parquet')"
         has_files = glob.glob(f"{lake}/purchase_apply/account={account}/modified_month=*/*.parquet")
-        expect(f"account/{account}/versions", db.sql(f"SELECT count(*) FROM {files}").fetchone()[0] if has_files else 0)
+        expect(f"account/{account}/versions", db.execute(f"SELECT count(*) FROM {files}").fetchone()[0] if has_files else 0)
         expect(f"account/{account}/requisitions", latest.get(account, 0))
         count, open_num = open_of.get(account, (0, None))
         expect(f"account/{account}/open", count), expect(f"account/{account}/open.quantity", quantity(open_num))
