@@ -21,6 +21,7 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `cli` | parses and prints, decides nothing |
+//! | `report` | what a lake says, on one page of HTML |
 //! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
 //! | `verify` | what `wdt-lake verify` checks |
 //! | `stop` | stop references: the state machine between an intent and its result |
@@ -57,6 +58,7 @@ mod parquet;
 mod pipeline;
 mod proof;
 mod publish;
+mod report;
 mod requisition;
 pub mod sandbox;
 mod stop;

@@ -57,7 +57,10 @@ use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
-pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+pub(crate) use export::{
+    AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, Partitions, TimesAs, export,
+    standing_headers, standing_stops,
+};
 pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
@@ -79,7 +82,7 @@ use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
-pub(crate) use table_rows::{ReaderTable, RowSink};
+pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
 use crate::config::{AccountSettings, PublishFormat};
 use crate::edition::Edition;

@@ -53,6 +53,7 @@ mod reads;
 #[cfg(unix)]
 mod recipes;
 mod replay;
+mod report;
 mod retention;
 #[cfg(unix)]
 mod s3_crash;

@@ -29,6 +29,7 @@ mod progress;
 mod publish;
 mod render;
 mod replay;
+mod report;
 mod rows;
 mod runs;
 mod sandbox;
@@ -122,6 +123,8 @@ enum Command {
     Files(files::Args),
     /// Write the rows of a table to a file or standard output: all of them, the latest versions, or what is open.
     Export(export::Args),
+    /// Write one page of HTML about a lake: coverage, what is open and for how long, stops, quality, calls.
+    Report(report::Args),
     /// Write the rows of a table that are new since a token, and print the next token.
     Changes(changes::Args),
     /// List the runs that committed, the newest first.
@@ -229,6 +232,7 @@ impl Command {
                 | Self::Status(_)
                 | Self::Files(_)
                 | Self::Export(_)
+                | Self::Report(_)
                 | Self::Changes(_)
                 | Self::Runs(_)
                 | Self::Views(_)
@@ -270,6 +274,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
             Command::Export(args) => Box::pin(export::run(&args)).await,
+            Command::Report(args) => Box::pin(report::run(&args)).await,
             Command::Changes(args) => Box::pin(changes::run(&args)).await,
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
