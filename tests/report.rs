@@ -132,14 +132,14 @@ fn lake_of_everything() -> LakeDir {
     run(program().args(["expire", "--before", "2026-05", "--account", "acme", "--yes", "--lake", &lake.text()])).expect_code(0);
 
     let sandbox = flagship(vec![
-        partly(764, "POA2309040001", 30),
-        partly(767, "POA2309130001", 12),
-        partly(770, "POA2309160001", 200),
-        partly(771, "-x; rm -rf ~", 100),
-        partly(772, "<script>alert(1)</script>", 100),
+        partly(764, "POA2309040001", 300),
+        partly(767, "POA2309130001", 290),
+        partly(770, "POA2309160001", 400),
+        partly(771, "-x; rm -rf ~", 310),
+        partly(772, "<script>alert(1)</script>", 310),
         Requisition { status: Status::Referenced, ..partly(768, "POA2309150001", 3) },
     ]);
-    sync(&sandbox, &lake, &["--from", &days_ago(220), "--to", &days_ago(1)]).expect_code(0);
+    sync(&sandbox, &lake, &["--from", &days_ago(420), "--to", &days_ago(1)]).expect_code(0);
     let arguments = ["--yes", "--ignore-lake", "POA2309130001", "POA2309150001"];
     stop(&sandbox, &lake, &arguments).expect_code(3);
     lake
