@@ -3,10 +3,17 @@
 //! The rule by which errors are written: first what failed, a lower-case sentence fragment with its object ("cannot
 //! encode the Parquet file", "the window was not proved complete"); then where, in pairs such as account, window, page,
 //! path, each said once however many hands an error goes through; then the cause. What to do next is the `hint`, which
-//! the command line prints apart. No part of an error may carry a secret, a signature or a signed URL: whoever converts
+//! the command line prints apart. Each error has a class with a code (`WDT-6101`), and messages and hints are texts of
+//! [`crate::text`]: `{}` prints English, `{:#}` the language of the process. No part of an error may carry a secret, a signature or a signed URL: whoever converts
 //! a foreign error strips it there (see `gateway::call`).
 
+mod class;
+
 use std::fmt;
+
+pub use self::class::ErrorClass;
+use crate::language::Language;
+use crate::text::{Text, place};
 
 /// What a process of wdt-lake tells its caller by its exit code. These are public API.
 pub(crate) mod exit {
@@ -105,25 +112,27 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
+    class: ErrorClass,
+    message: Text,
     context: Vec<(&'static str, String)>,
-    hint: Option<String>,
+    hint: Option<Text>,
     source: Option<Source>,
 }
 
 impl Error {
-    /// An error of `kind` with a lower-case message, as the module says.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), hint: None, source: None }))
+    /// An error of a class, or of a kind of which no class is known, with a lower-case message, as the module says.
+    pub fn new(class: impl Into<ErrorClass>, message: impl Into<Text>) -> Self {
+        let (class, message) = (class.into(), message.into());
+        Self(Box::new(Inner { kind: class.kind(), class, message, context: Vec::new(), hint: None, source: None }))
     }
 
     /// A [`ErrorKind::Usage`] error: the user can mend it before anything was done.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<Text>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
     /// A [`ErrorKind::Internal`] error: an invariant of wdt-lake did not hold.
-    pub fn internal(message: impl Into<String>) -> Self {
+    pub fn internal(message: impl Into<Text>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
@@ -146,18 +155,24 @@ impl Error {
 
     /// Says what the user can do next. The first hint, given closest to the cause, stays.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Text>) -> Self {
         self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
 
     /// Attaches the cause. It must not carry a secret. The hint of a cause of this type goes before our own: it is
-    /// closer to what went wrong.
+    /// closer to what went wrong. So does its class, if it has the same exit code and says anything.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         let source = source.into();
-        if let Some(hint) = source.downcast_ref::<Self>().and_then(Self::hint_text) {
-            self.0.hint = Some(hint.to_owned());
+        if let Some(cause) = source.downcast_ref::<Self>() {
+            if let Some(hint) = cause.hint_said() {
+                self.0.hint = Some(hint.clone());
+            }
+            let class = cause.class();
+            if !class.is_other() && class.kind().exit_code() == self.0.kind.exit_code() {
+                self.0.class = class;
+            }
         }
         self.0.source = Some(source);
         self
@@ -174,14 +189,34 @@ impl Error {
         self.0.kind
     }
 
-    /// The message alone, without context and cause.
+    /// The class, which decides the code.
+    pub fn class(&self) -> ErrorClass {
+        self.0.class
+    }
+
+    /// The code that every language shares, such as `WDT-6101`; `docs/errors.md` has its cause and remedy.
+    pub fn code(&self) -> &'static str {
+        self.0.class.code()
+    }
+
+    /// The message alone, without context and cause, in English.
     pub fn message(&self) -> &str {
+        self.0.message.english()
+    }
+
+    /// The same in every language.
+    pub(crate) fn message_said(&self) -> &Text {
         &self.0.message
     }
 
-    /// What the user can do next, if anything is known to help.
+    /// What the user can do next, if anything is known to help, in English.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.hint.as_ref().map(Text::english)
+    }
+
+    /// The same in every language.
+    pub(crate) fn hint_said(&self) -> Option<&Text> {
+        self.0.hint.as_ref()
     }
 }
 
@@ -193,23 +228,53 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 impl fmt::Display for Error {
-    /// One line: the message, the context, and the chain of causes, each once.
+    /// One line: the message, the context, and the chain of causes, each once; by `{:#}` in the language of the
+    /// process.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        let is_told = f.alternate();
+        let signs = if is_told { Signs::of_process() } else { Signs::ENGLISH };
+        f.write_str(if is_told { self.0.message.told() } else { self.0.message.english() })?;
         if !self.0.context.is_empty() {
-            f.write_str(" (")?;
+            f.write_str(signs.open)?;
             for (i, (key, value)) in self.0.context.iter().enumerate() {
-                write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+                let (between, key) = (if i == 0 { "" } else { signs.comma }, if is_told { place(key) } else { key });
+                write!(f, "{between}{key}{}{value}", signs.colon)?;
             }
-            f.write_str(")")?;
+            f.write_str(signs.close)?;
         }
         let mut cause = self.0.source.as_ref().map(|source| &**source as &dyn std::error::Error);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            f.write_str(signs.colon)?;
+            // Only what is our own has another form: libraries mean other things by it.
+            match (error.downcast_ref::<Self>(), error.downcast_ref::<Text>()) {
+                (Some(error), _) if is_told => write!(f, "{error:#}")?,
+                (_, Some(text)) if is_told => f.write_str(text.told())?,
+                _ => write!(f, "{error}")?,
+            }
             // Our own errors print their chain themselves.
-            cause = if error.is::<Error>() { None } else { error.source() };
+            cause = if error.is::<Self>() { None } else { error.source() };
         }
         Ok(())
+    }
+}
+
+/// What stands between the parts of an error.
+struct Signs {
+    open: &'static str,
+    close: &'static str,
+    comma: &'static str,
+    colon: &'static str,
+}
+
+impl Signs {
+    const ENGLISH: Self = Self { open: " (", close: ")", comma: ", ", colon: ": " };
+    const CHINESE: Self = Self { open: "（", close: "）", comma: "，", colon: "：" };
+
+    fn of_process() -> Self {
+        match crate::text::language() {
+            Language::English => Self::ENGLISH,
+            Language::Chinese => Self::CHINESE,
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
+use crate::text::{Text, text};
 
 /// A version of something on disk, written `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,11 +28,9 @@ impl FormatVersion {
     }
 
     /// That `what` has a version which a program of this one does not read.
-    pub(crate) fn refuse(self, what: &str, held: Self) -> Error {
-        Error::new(ErrorKind::Lake, format!("{what} {held}, which this program does not read")).hint(format!(
-            "this program reads format {self} alone: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
-             files by `wdt-lake replay`"
-        ))
+    pub(crate) fn refuse(self, what: &'static str, held: Self) -> Error {
+        Error::new(ErrorClass::FormatOther, text!("{what} {held}, which this program does not read", what = Text::from(what), held)).hint(text!("this program reads format {own} alone: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
+             files by `wdt-lake replay`", own = self))
     }
 
     /// Reads `major.minor`.

@@ -79,7 +79,7 @@ pub use stop::{StopOptions, stop};
 pub(crate) use table_rows::{ReaderTable, RowSink};
 
 use crate::config::{AccountSettings, PublishFormat};
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
@@ -88,6 +88,7 @@ use crate::log::{Binding, Lake, Table};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
 use crate::store::Store;
+use crate::text::text;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
@@ -286,9 +287,9 @@ async fn sync_in(
                 return Ok(report.interrupted());
             };
             report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
-                format!(
-                    "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
-                    name.escape_debug()
+                text!(
+                    "the lake holds `{name}`, which is untracked: no wdt-lake wrote it, and it was left alone",
+                    name = name.escape_debug()
                 )
             }));
             let lake = writer.view().await;
@@ -365,8 +366,11 @@ fn check_rewalk(options: &SyncOptions, coverage: &Coverage, start: Option<Beijin
     if coverage.gaps(range).iter().all(|gap| gap.start() >= start) {
         return Ok(());
     }
-    Err(Error::usage(format!("--rewalk {}..{} begins before the lake does", range.start(), range.end()))
-        .hint(format!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`")))
+    Err(Error::new(
+        ErrorClass::RangeWrong,
+        text!("--rewalk {start}..{end} begins before the lake does", start = range.start(), end = range.end()),
+    )
+    .hint(text!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`", start)))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -500,8 +504,11 @@ fn binding(account: &AccountSettings) -> Binding {
 pub(crate) fn check_page_size(size: NonZeroU32) -> Result<u32> {
     match size.get() {
         size @ 1..=100 => Ok(size),
-        size => Err(Error::usage(format!("a page of {size} requisitions is more than the gateway gives"))
-            .hint("--page-size is 1 to 100")),
+        size => Err(Error::new(
+            ErrorClass::ArgumentWrong,
+            text!("a page of {size} requisitions is more than the gateway gives", size),
+        )
+        .hint("--page-size is 1 to 100")),
     }
 }
 

@@ -10,6 +10,7 @@ use super::lake::Output;
 use super::sync::CallArgs;
 use crate::error::{Result, exit};
 use crate::pipeline;
+use crate::text::{say, text};
 use crate::time::SystemClock;
 
 /// A clock that is further off than this is worth a warning: flagship refuses at 120 seconds, the others at 300.
@@ -34,11 +35,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
     let ahead = checked.clock_ahead_seconds;
     if let Some(seconds) = ahead.filter(|seconds| seconds.unsigned_abs() > CLOCK_WARNING_SECONDS) {
-        super::print_warning(&format!(
-            "this machine's clock is {} s {} the gateway's",
-            seconds.unsigned_abs(),
-            if seconds > 0 { "behind" } else { "ahead of" }
-        ));
+        super::print_warning(&if seconds > 0 {
+            text!("this machine's clock is {seconds} s behind the gateway's", seconds)
+        } else {
+            text!("this machine's clock is {seconds} s ahead of the gateway's", seconds = seconds.unsigned_abs())
+        });
     }
     let to_json = || {
         json!({
@@ -53,15 +54,16 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     let to_text = || {
         let clock = ahead.map_or_else(
-            || "unknown, it sends none".to_owned(),
-            |seconds| format!("{seconds:+} s from this machine's"),
+            || say!("unknown, it sends none"),
+            |seconds| say!("{seconds} s from this machine's", seconds = format!("{seconds:+}")),
         );
-        format!(
-            "{}: the {} gateway at {} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {:.0} ms",
-            account.name,
-            account.edition,
-            account.gateway_host(),
-            checked.elapsed.as_secs_f64() * 1e3
+        say!(
+            "{account}: the {edition} gateway at {host} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {ms} ms",
+            account = account.name,
+            edition = account.edition,
+            host = account.gateway_host(),
+            clock,
+            ms = format!("{:.0}", checked.elapsed.as_secs_f64() * 1e3)
         )
     };
     args.output.print(to_json, to_text);

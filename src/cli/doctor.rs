@@ -10,6 +10,7 @@ use super::sync::writers;
 use crate::error::{Result, exit};
 use crate::land::{AbilityOutcome, AbilityReport, examine};
 use crate::store::{Access, Store};
+use crate::text::{Text, key, pad, say};
 
 /// Somebody waits for the answer.
 const RETRY_TIME: Duration = Duration::from_secs(10);
@@ -49,11 +50,11 @@ fn to_json(store: &Store, findings: &[AbilityReport], code: u8) -> Value {
     json!({"command": "doctor", "lake": store.root(), "checks": checks, "exit_code": code})
 }
 
-fn words(finding: &AbilityReport) -> (&'static str, Option<&str>) {
+fn words(finding: &AbilityReport) -> (&'static str, Option<&Text>) {
     match &finding.outcome {
-        AbilityOutcome::Works(detail) => ("works", detail.as_deref()),
-        AbilityOutcome::Fails(why) => ("fails", Some(why)),
-        AbilityOutcome::Skipped(why) => ("skipped", Some(why)),
+        AbilityOutcome::Works(detail) => (key!("works"), detail.as_ref()),
+        AbilityOutcome::Fails(why) => (key!("fails"), Some(why)),
+        AbilityOutcome::Skipped(why) => (key!("skipped"), Some(why)),
     }
 }
 
@@ -61,17 +62,16 @@ fn to_text(store: &Store, findings: &[AbilityReport], code: u8) -> String {
     let mut lines = vec![store.root().to_owned()];
     for finding in findings {
         let (outcome, detail) = words(finding);
-        let detail = detail.map_or_else(String::new, |detail| format!("  {detail}"));
-        lines.push(
-            format!("  {:<19} {outcome}{detail}", finding.ability.name().replace('_', " ")).trim_end().to_owned(),
-        );
+        let detail = detail.map_or_else(String::new, |detail| format!("  {detail:#}"));
+        let ability = pad(Text::from(finding.ability.words()).told(), 19);
+        lines.push(format!("  {ability} {}{detail}", Text::from(outcome).told()).trim_end().to_owned());
         if let (AbilityOutcome::Fails(_), Some(hint)) = (&finding.outcome, &finding.hint) {
-            lines.push(format!("    hint: {hint}"));
+            lines.push(say!("    hint: {hint}", hint));
         }
     }
     lines.push(match code {
-        exit::DONE => "this store can hold a lake".to_owned(),
-        _ => "this store cannot hold a lake as asked".to_owned(),
+        exit::DONE => say!("this store can hold a lake"),
+        _ => say!("this store cannot hold a lake as asked"),
     });
     lines.join("\n")
 }

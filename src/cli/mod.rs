@@ -45,6 +45,8 @@ use clap::{Parser, Subcommand};
 use self::output::print;
 use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
+use crate::language::Language;
+use crate::text;
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -123,6 +125,7 @@ enum Command {
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
+    text::speak(Language::from_env(|name| std::env::var(name).ok()));
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

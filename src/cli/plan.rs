@@ -12,6 +12,7 @@ use crate::id::AccountName;
 use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
+use crate::text::say;
 use crate::time::SystemClock;
 use crate::units::{plural, thousands};
 
@@ -78,25 +79,31 @@ fn to_json(account: &AccountName, forecast: &Forecast, per_minute: u32) -> Value
 
 fn to_text(account: &AccountName, forecast: &Forecast, per_minute: u32) -> String {
     let Some(range) = forecast.range else {
-        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+        return say!("{account}: nothing to do yet: the range ends before it starts, less the lag", account);
     };
     if forecast.windows.is_empty() {
-        return format!("{account}: {range} (Beijing time) is covered already");
+        return say!("{account}: {range} (Beijing time) is covered already", account, range);
     }
-    let mut lines = vec![format!("{account}: {range} (Beijing time)")];
+    let mut lines = vec![say!("{account}: {range} (Beijing time)", account, range)];
     for planned in &forecast.windows {
         let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
         let calls = plural(forecast.calls_of(planned), "call");
-        lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
+        lines.push(say!(
+            "  {window}  {rows} rows  {calls}",
+            window = planned.window,
+            rows = format!("{rows:>9}"),
+            calls
+        ));
     }
-    let time = minutes(forecast, per_minute)
-        .map(|minutes| format!(", {} at {per_minute} calls a minute", plural(minutes, "minute")));
-    lines.push(format!(
-        "  {}, about {} rows, {}{}",
-        plural(forecast.windows.len() as u64, "window"),
-        thousands(forecast.rows()),
-        plural(forecast.estimated_calls(), "call"),
-        time.unwrap_or_default()
+    let time = minutes(forecast, per_minute).map(|minutes| {
+        say!(", {minutes} at {per_minute} calls a minute", minutes = plural(minutes, "minute"), per_minute)
+    });
+    lines.push(say!(
+        "  {windows}, about {rows} rows, {calls}{time}",
+        windows = plural(forecast.windows.len() as u64, "window"),
+        rows = thousands(forecast.rows()),
+        calls = plural(forecast.estimated_calls(), "call"),
+        time = time.unwrap_or_default()
     ));
     lines.join("\n")
 }

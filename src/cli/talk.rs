@@ -1,6 +1,7 @@
 //! Standard error: logs, warnings, errors and their hints, as text or as one JSON object a line.
 //!
-//! Times are Beijing time with its offset. In JSON numbers are numbers, and whatever is said has a `level` and a
+//! Text is in the language of the process, but for logs; JSON is in English. Times are Beijing time with its offset. In
+//! JSON numbers are numbers, and whatever is said has a `level` and a
 //! `message`.
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -13,6 +14,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::error::Error;
+use crate::text::{Text, say, text};
 use crate::time::{Clock as _, SystemClock, rfc3339_beijing};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,47 +67,50 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
 
 /// An error as every JSON output tells it.
 pub(super) fn error_json(error: &Error) -> Value {
-    json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()})
+    json!({
+        "code": error.code(), "message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code(),
+    })
 }
 
 pub(super) fn print_error(error: &Error) {
     if is_json() {
-        return say("ERROR", error_json(error));
+        return log("ERROR", error_json(error));
     }
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error}");
-    if let Some(hint) = error.hint_text() {
-        let _ = writeln!(stderr, "hint: {hint}");
+    let _ = writeln!(stderr, "{}", say!("error[{code}]: {error}", code = error.code(), error));
+    if let Some(hint) = error.hint_said() {
+        let _ = writeln!(stderr, "{}", say!("hint: {hint}", hint));
     }
 }
 
-pub(super) fn print_hint(hint: &str) {
+pub(super) fn print_hint(hint: &Text) {
     if is_json() {
-        return say("INFO", json!({"message": hint}));
+        return log("INFO", json!({"message": hint}));
     }
-    let _ = writeln!(io::stderr().lock(), "hint: {hint}");
+    let _ = writeln!(io::stderr().lock(), "{}", say!("hint: {hint}", hint));
 }
 
 /// Something to know that is no data of the command: its name and what it is.
-pub(super) fn print_note(name: &str, value: &str) {
+pub(super) fn print_note(name: &'static str, value: &Text) {
+    let note = text!("{name}: {value}", name = Text::from(name), value);
     if is_json() {
-        return say("INFO", json!({"message": format!("{name}: {value}")}));
+        return log("INFO", json!({"message": note}));
     }
-    let _ = writeln!(io::stderr().lock(), "{name}: {value}");
+    let _ = writeln!(io::stderr().lock(), "{note:#}");
 }
 
-pub(super) fn print_warning(warning: &str) {
+pub(super) fn print_warning(warning: &Text) {
     if is_json() {
-        return say("WARN", json!({"message": warning}));
+        return log("WARN", json!({"message": warning}));
     }
-    let _ = writeln!(io::stderr().lock(), "warning: {warning}");
+    let _ = writeln!(io::stderr().lock(), "{}", say!("warning: {warning}", warning));
 }
 
 fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 
-fn say(level: &str, mut event: Value) {
+fn log(level: &str, mut event: Value) {
     event["timestamp"] = rfc3339_beijing(SystemClock.now_micros()).into();
     event["level"] = level.into();
     let _ = writeln!(io::stderr().lock(), "{event}");

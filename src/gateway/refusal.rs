@@ -9,7 +9,8 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// What to do after a business error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,9 +91,9 @@ impl FromStr for RefusalRule {
         let wrong = || {
             let verdicts: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
             // It is not repeated: what stands in a configuration may be a secret in the wrong place.
-            Error::usage("this is no rule for refusals").hint(format!(
-                "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {}",
-                verdicts.join(", ")
+            Error::new(ErrorClass::SettingWrong, "this is no rule for refusals").hint(text!(
+                "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {verdicts}",
+                verdicts = verdicts.join(", ")
             ))
         };
         let (mark, verdict) = rule.rsplit_once('=').ok_or_else(wrong)?;

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, RunId};
 use crate::log::Layout;
 use crate::store::Store;
@@ -233,7 +233,7 @@ fn is_at_work(held: &Heartbeat, now: BeijingTime) -> bool {
 }
 
 fn held(account: &AccountName, other: &Heartbeat) -> Error {
-    Error::new(ErrorKind::Conflict, "another run is at work on this account")
+    Error::new(ErrorClass::LeaseHeld, "another run is at work on this account")
         .with("since", other.written_at)
         .with("pid", other.pid)
         .with("run", other.run)

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// The most characters of a number, as the vendor documents it.
 const LONGEST: usize = 40;
@@ -36,11 +37,14 @@ impl Numbers {
             let more = wrong.len().saturating_sub(TOLD);
             let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
             wrong.truncate(TOLD);
-            return Err(Error::usage(format!("no numbers of requisitions: {}{rest}", wrong.join("; ")))
-                .hint("a number has 1 to 40 characters and no whitespace; one a line in a file. Nothing was called"));
+            return Err(Error::new(
+                ErrorClass::ArgumentWrong,
+                text!("no numbers of requisitions: {wrong}{rest}", wrong = wrong.join("; "), rest),
+            )
+            .hint("a number has 1 to 40 characters and no whitespace; one a line in a file. Nothing was called"));
         }
         if list.is_empty() {
-            return Err(Error::usage("there is no number to stop").hint(
+            return Err(Error::new(ErrorClass::ArgumentWrong, "there is no number to stop").hint(
                 "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale 30d`; nothing was called",
             ));
         }

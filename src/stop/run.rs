@@ -8,12 +8,13 @@ use super::judge::{self, StopFinding};
 use super::plan::{self, Planned};
 use super::{Erp, Reply};
 use crate::config::StopTerms;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, NewFile, Writer};
 use crate::log::stop_ledger::StopConflict;
 use crate::log::{Conflict, Lake, PendingStop, Requester, StopIntent, StopOutcome, StopResult, Table};
 use crate::parquet::TableSpec;
+use crate::text::text;
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
@@ -304,7 +305,7 @@ impl<E: Erp> Stopper<'_, E> {
 }
 
 fn dropped(what: &str, conflict: &Conflict) -> Error {
-    Error::new(ErrorKind::Conflict, format!("cannot commit {what}"))
+    Error::new(ErrorClass::WroteAtOnce, text!("cannot commit {what}", what))
         .because(conflict.clone())
         .hint("run the same command again: what is open in the log is settled first")
 }

@@ -13,7 +13,7 @@ use super::failpoint::{Effect, Op};
 use super::s3::upload::PART_BYTES;
 use super::{Store, is_absent};
 use crate::digest::{Sha256, Sha256Stream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// An object on local disk.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Download {
 }
 
 fn temporary(error: io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

@@ -9,6 +9,7 @@ use std::error::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::refusal::{StoreRefusal, element};
+use crate::text::key;
 use crate::unsaid::Unsaid;
 
 /// How much of a text is shown.
@@ -34,9 +35,12 @@ pub(crate) enum Contact {
     Made,
 }
 
-const BROKEN: &str = "check that the store can be reached; nothing half written counts, so it is safe to run again";
-const UNREACHED: &str = "check AWS_ENDPOINT_URL and AWS_REGION, the network, and that the store is up; nothing half written counts, so it is \
-safe to run again";
+const BROKEN: &str =
+    key!("check that the store can be reached; nothing half written counts, so it is safe to run again");
+const UNREACHED: &str = key!(
+    "check AWS_ENDPOINT_URL and AWS_REGION, the network, and that the store is up; nothing half written counts, so it is \
+safe to run again"
+);
 
 /// What went wrong, and what may help.
 pub(super) fn explain(error: &object_store::Error, secrets: &Unsaid) -> Explained {
