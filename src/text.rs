@@ -258,7 +258,7 @@ mod tests {
     fn texts_are_joined_in_each_language() {
         in_language(Language::Chinese, || {
             let counts = [crate::units::plural(1, "row"), crate::units::plural(2, "file")];
-            let joined = Text::join(&counts, ", ");
+            let joined = Text::join(&counts, key!(", "));
             assert_eq!((joined.english(), joined.told()), ("1 row, 2 files", "1 行、2 个文件"));
         });
     }

@@ -146,7 +146,7 @@ mod tests {
     fn counts_are_grouped_and_have_their_noun() {
         let shown = [0, 999, 1_000, 12_345_678].map(thousands);
         assert_eq!(shown, ["0", "999", "1,000", "12,345,678"]);
-        assert_eq!((plural(1, "file"), plural(1_200, "file")), ("1 file".to_owned(), "1,200 files".to_owned()));
+        assert_eq!((&*plural(1, "file").to_string(), &*plural(1_200, "file").to_string()), ("1 file", "1,200 files"));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Exported {
 
     fn to_text(&self, target: &RowsTarget) -> Text {
         let to =
-            target.path().map_or_else(|| "standard output".into(), |path| Text::verbatim(path.display().to_string()));
+            target.path().map_or_else(|| text!("standard output"), |path| Text::verbatim(path.display().to_string()));
         text!(
             "{table}: {rows} of {files}, {written} to {to}",
             table = self.table,
@@ -205,5 +205,5 @@ fn told(ranges: &[Window]) -> Text {
     if let Some(more) = ranges.len().checked_sub(TOLD_RANGES).filter(|more| *more > 0) {
         told.push(text!("and {more} more", more = thousands(more as u64)));
     }
-    Text::join(&told, ", ")
+    Text::join(&told, key!(", "))
 }

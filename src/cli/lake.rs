@@ -153,7 +153,7 @@ impl OpenedLake {
             Some(account) if present.contains(account) => Ok(vec![account.clone()]),
             Some(account) => {
                 let named: Vec<_> = present.iter().map(|name| format!("`{name}`")).collect();
-                let has = if named.is_empty() { "none".into() } else { Text::verbatim(named.join(", ")) };
+                let has = if named.is_empty() { text!("none") } else { Text::verbatim(named.join(", ")) };
                 Err(Error::new(ErrorClass::AccountNotInLake, "the lake has no such account")
                     .with("account", account)
                     .hint(text!("it has {has}", has)))

@@ -8,24 +8,24 @@ use std::fmt;
 use super::env;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
-use crate::text::{Text, text};
+use crate::text::{Text, key, text};
 
 /// No app secret comes near this: a longer text is another file.
 const LONGEST: usize = 1_024;
 /// Characters that nobody sees, with their names.
 const UNSEEN: [(char, &str); 12] = [
-    ('\u{feff}', "a byte order mark"),
-    ('\u{200b}', "a zero-width space"),
-    ('\u{200c}', "a zero-width non-joiner"),
-    ('\u{200d}', "a zero-width joiner"),
-    ('\u{2060}', "a word joiner"),
-    ('\u{00ad}', "a soft hyphen"),
-    ('\u{200e}', "a left-to-right mark"),
-    ('\u{200f}', "a right-to-left mark"),
-    ('\u{00a0}', "a no-break space"),
-    ('\u{3000}', "an ideographic space"),
-    ('\u{2028}', "a line separator"),
-    ('\u{fffd}', "a replacement character: the text was read in a wrong encoding"),
+    ('\u{feff}', key!("a byte order mark")),
+    ('\u{200b}', key!("a zero-width space")),
+    ('\u{200c}', key!("a zero-width non-joiner")),
+    ('\u{200d}', key!("a zero-width joiner")),
+    ('\u{2060}', key!("a word joiner")),
+    ('\u{00ad}', key!("a soft hyphen")),
+    ('\u{200e}', key!("a left-to-right mark")),
+    ('\u{200f}', key!("a right-to-left mark")),
+    ('\u{00a0}', key!("a no-break space")),
+    ('\u{3000}', key!("an ideographic space")),
+    ('\u{2028}', key!("a line separator")),
+    ('\u{fffd}', key!("a replacement character: the text was read in a wrong encoding")),
 ];
 /// What opens and closes a quotation.
 const QUOTES: [(char, char); 7] = [
@@ -76,7 +76,7 @@ impl Secret {
             Err(Error::new(ErrorClass::SecretUnusable, text!("the app secret {why}", why)).hint(hint))
         };
         if text.is_empty() {
-            return wrong("is empty".into(), "give it as Wangdian issued it");
+            return wrong(text!("is empty"), "give it as Wangdian issued it");
         }
         if text.len() > LONGEST {
             return wrong(
@@ -87,10 +87,10 @@ impl Secret {
         let mut letters = text.chars();
         let ends = (letters.next(), letters.next_back());
         if QUOTES.iter().any(|(open, close)| ends == (Some(*open), Some(*close))) {
-            return wrong("stands in quotes".into(), "leave the quotes out: they would be signed as a part of it");
+            return wrong(text!("stands in quotes"), "leave the quotes out: they would be signed as a part of it");
         }
         if text.contains(['\n', '\r']) {
-            return wrong("has several lines".into(), "give the secret alone, or a file that holds nothing else");
+            return wrong(text!("has several lines"), "give the secret alone, or a file that holds nothing else");
         }
         if let Some(what) = unseen(text) {
             return wrong(

@@ -407,9 +407,9 @@ fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, 
 /// A business error as an error of ours, with what to do about it.
 fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str) -> Error {
     // The code of a success, without what a success has.
-    let what: Text = if code == 0 { " and lists nothing".into() } else { Text::default() };
+    let what: Text = if code == 0 { text!(" and lists nothing") } else { Text::default() };
     let message: Text =
-        if code == 0 && message.is_empty() { "it says nothing else".into() } else { Text::verbatim(message) };
+        if code == 0 && message.is_empty() { text!("it says nothing else") } else { Text::verbatim(message) };
     let error = |class| {
         Error::new(class, text!("the gateway answered {field} {code}{what}: {message}", field, code, what, message))
     };

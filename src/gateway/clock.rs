@@ -14,7 +14,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::text::{Text, text};
+use crate::text::{Text, key, text};
 use crate::time::{BeijingTime, Clock};
 
 const SECOND: i64 = 1_000_000;
@@ -198,7 +198,7 @@ impl ServerClock {
         let mut state = self.state();
         refusals.refused.push(signed.offset);
         if refusals.refused.len() > MOST_REFUSALS {
-            return Err("the gateway's clocks contradict each other: ask the vendor");
+            return Err(key!("the gateway's clocks contradict each other: ask the vendor"));
         }
         if state.signing != signed.offset {
             // Another call that was under way has changed it meanwhile.
@@ -215,8 +215,8 @@ impl ServerClock {
         let Some(offset) = candidate.filter(|_| is_repeated || !may_be_a_node) else {
             return match (is_repeated, date) {
                 (false, _) => Ok(Duration::ZERO),
-                (true, None) => Err("the gateway sends no clock of its own: set this machine's clock"),
-                (true, Some(_)) => Err("the timestamp was refused although it follows the gateway's own clock"),
+                (true, None) => Err(key!("the gateway sends no clock of its own: set this machine's clock")),
+                (true, Some(_)) => Err(key!("the timestamp was refused although it follows the gateway's own clock")),
             };
         };
         refusals.changes += 1;

@@ -347,7 +347,7 @@ impl Writer {
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
                     return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the start of the wanted range")
-                        .because(conflict));
+                        .because(conflict.text()));
                 }
             }
         }

@@ -153,7 +153,7 @@ impl Trial<'_> {
         let race = if keeps {
             self.race().await.map(AbilityOutcome::Works)
         } else {
-            Ok(AbilityOutcome::Skipped("it cannot create conditionally".into()))
+            Ok(AbilityOutcome::Skipped(text!("it cannot create conditionally")))
         };
         findings.push(AbilityReport { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
         match self.store.bucket() {
@@ -164,11 +164,11 @@ impl Trial<'_> {
             None => {
                 findings.push(finding_of(
                     Ability::Multipart,
-                    Ok(AbilityOutcome::Skipped("only S3 puts big objects in parts".into())),
+                    Ok(AbilityOutcome::Skipped(text!("only S3 puts big objects in parts"))),
                 ));
                 findings.push(finding_of(
                     Ability::Clock,
-                    Ok(AbilityOutcome::Skipped("the store has no clock of its own".into())),
+                    Ok(AbilityOutcome::Skipped(text!("the store has no clock of its own"))),
                 ));
             }
         }
@@ -202,7 +202,7 @@ impl Trial<'_> {
     async fn pages(&self) -> AbilityReport {
         match self.store.bucket() {
             Some(bucket) => finding(Ability::ListPages, self.pages_of(bucket).await),
-            None => finding_of(Ability::ListPages, Ok(AbilityOutcome::Skipped("only S3 lists by pages".into()))),
+            None => finding_of(Ability::ListPages, Ok(AbilityOutcome::Skipped(text!("only S3 lists by pages")))),
         }
     }
 

@@ -350,6 +350,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{HeldClock, writer};
     use crate::store::Access;
     use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt};

@@ -223,7 +223,7 @@ impl Writer {
                 // fence half written and fenced it: sort out again.
                 CommitOutcome::Dropped(Conflict::Known { .. } | Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
-                    return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit a fence").because(conflict));
+                    return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit a fence").because(conflict.text()));
                 }
             }
         }

@@ -136,6 +136,7 @@ fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn only_what_was_committed_is_given() {

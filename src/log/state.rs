@@ -479,6 +479,7 @@ fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<It
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{bare, binding, covering, sample_manifest, stop_intent, stop_result, window};
 
     fn empty() -> LogState {

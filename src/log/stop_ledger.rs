@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::CommitId;
-use crate::text::{Text, text};
+use crate::text::{Text, key, text};
 use crate::time::BeijingTime;
 
 /// Who asked for a stop: the user and the machine of the process, as its environment names them.
@@ -82,10 +82,10 @@ impl StopOutcome {
     /// The word in manifests and rows.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Stopped => "stopped",
-            Self::Refused => "refused",
-            Self::NotStopped => "not_stopped",
-            Self::Unknown => "unknown",
+            Self::Stopped => key!("stopped"),
+            Self::Refused => key!("refused"),
+            Self::NotStopped => key!("not_stopped"),
+            Self::Unknown => key!("unknown"),
         }
     }
 }

@@ -193,6 +193,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{header_batch, header_spec, options, window};
     use crate::parquet::{FileCompression, FileOrigin, encode};
 

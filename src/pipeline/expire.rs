@@ -249,7 +249,9 @@ async fn commit(writer: &Writer, options: &ExpireOptions) -> Result<ExpireReport
                 tracing::debug!(%conflict, "another run has committed meanwhile: planned anew");
             }
             Ok((_, CommitOutcome::Dropped(conflict))) => {
-                return Err(Error::new(ErrorClass::WroteAtOnce, "other runs commit all the while").because(conflict));
+                return Err(
+                    Error::new(ErrorClass::WroteAtOnce, "other runs commit all the while").because(conflict.text())
+                );
             }
             // A file may be gone because another run has replaced its commit.
             Err(error) if error.kind() == ErrorKind::Defect && tries < TRIES => {

@@ -97,7 +97,7 @@ pub(crate) async fn stale(
             .hint("bring the lake up to date by `wdt-lake sync` first; nothing was called")
     };
     let end = lake.coverage().span().map(Window::end);
-    let end = end.ok_or_else(|| not_fresh("the lake covers nothing yet".into()))?;
+    let end = end.ok_or_else(|| not_fresh(text!("the lake covers nothing yet")))?;
     if end < now.plus_seconds(-FRESH_SECONDS) {
         return Err(not_fresh(text!("the lake knows nothing after {end}, which is more than 24 hours ago", end)));
     }

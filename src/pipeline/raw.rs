@@ -232,6 +232,7 @@ pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::time::BeijingTime;
 
     #[test]

@@ -55,11 +55,11 @@ impl Planned {
     /// The same for people.
     pub fn in_words(self) -> Text {
         match self {
-            Self::Call => "would be called".into(),
+            Self::Call => text!("would be called"),
             Self::AlreadyStopped(at) => text!("already stopped by the call of {at}", at),
             Self::Open(at) => text!("what became of its stop of {at} is not known yet: that is found out first", at),
-            Self::NotPartlyReferenced => "not partly referenced in the lake".into(),
-            Self::UnknownToLake => "unknown to the lake".into(),
+            Self::NotPartlyReferenced => text!("not partly referenced in the lake"),
+            Self::UnknownToLake => text!("unknown to the lake"),
         }
     }
 

@@ -205,6 +205,7 @@ fn is_missing(folder: &FsPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_folder_that_cannot_be_is_refused_with_a_hint() {

@@ -28,7 +28,7 @@ use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::requisition::Identity;
 use crate::store::Store;
-use crate::text::key;
+use crate::text::{key, text};
 use crate::time::{Clock, Coverage, Window};
 use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
@@ -114,12 +114,11 @@ impl Rebuild<'_> {
         if bare.count() > 0 {
             report
                 .warnings
-                .push("the lake holds page files, which are replayed by `--pages`: they were passed over".into());
+                .push(text!("the lake holds page files, which are replayed by `--pages`: they were passed over"));
         }
         if self.from.state().expired().is_some() {
             report.warnings.push(
-                "months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"
-                    .into(),
+                text!("months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"),
             );
         }
         for (window, commit, live) in commits {
@@ -221,7 +220,7 @@ impl Rebuild<'_> {
             }
             CommitOutcome::Dropped(conflict) => {
                 return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the window")
-                    .because(conflict)
+                    .because(conflict.text())
                     .hint("run again: what the lake holds by then is left as it is"));
             }
         }

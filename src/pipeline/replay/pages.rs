@@ -149,7 +149,7 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
         CommitOutcome::Committed(committed) => report.count(&committed),
         CommitOutcome::Dropped(conflict) => {
             return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the pages")
-                .because(conflict)
+                .because(conflict.text())
                 .hint("run again: if another run wrote this lake meanwhile, its pages are replaced then"));
         }
     }
