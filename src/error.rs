@@ -8,6 +8,8 @@
 //! a foreign error strips it there (see `gateway::call`).
 
 mod class;
+#[cfg(test)]
+mod page;
 
 use std::fmt;
 
@@ -287,6 +289,7 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{in_language, text};
 
     #[test]
     fn the_chain_is_printed_once() {
@@ -297,6 +300,48 @@ mod tests {
         let told = "cannot commit the window (account: acme): cannot write the object (path: a/b): disk full";
         assert_eq!(outer.to_string(), told);
         assert_eq!(outer.with("path", "a/b").with("account", "acme").to_string(), told, "a place is said once");
+    }
+
+    #[test]
+    fn english_is_what_is_kept_and_the_language_of_the_process_what_is_told() {
+        in_language(Language::Chinese, || {
+            let inner = Error::new(ErrorClass::LeaseHeld, "another run is at work on this account")
+                .with("run", "r1")
+                .because(std::io::Error::other("disk full"));
+            let error = Error::new(
+                ErrorKind::Conflict,
+                text!("cannot commit {what}", what = Text::from("the results of stops")),
+            )
+            .with("account", "acme")
+            .because(inner)
+            .hint("run again");
+            assert_eq!(
+                error.to_string(),
+                "cannot commit the results of stops (account: acme): another run is at work on this account (run: r1): disk full"
+            );
+            assert_eq!(
+                format!("{error:#}"),
+                "无法提交停止引用的结果（账号：acme）：这个账号正由另一次运行占用（运行：r1）：disk full"
+            );
+            assert_eq!((error.message(), error.hint_text()), ("cannot commit the results of stops", Some("run again")));
+            assert_eq!(error.hint_said().map(Text::told), Some("再运行一次"));
+        });
+    }
+
+    /// What is closest to the cause says most, unless it would belie the exit code.
+    #[test]
+    fn the_class_of_a_cause_goes_before_our_own() {
+        let held = || Error::new(ErrorClass::LeaseHeld, "held");
+        for (outer, inner, code) in [
+            (ErrorClass::WroteAtOnce, held(), "WDT-6101"),
+            (ErrorKind::Lake.into(), held(), "WDT-6101"),
+            (ErrorClass::WroteAtOnce, Error::new(ErrorKind::Lake, "other"), "WDT-6102"),
+            (ErrorClass::NotProved, held(), "WDT-7101"),
+            (ErrorClass::WroteAtOnce, Error::new(ErrorKind::Lake, "between").because(held()), "WDT-6101"),
+        ] {
+            let error = Error::new(outer, "outer").because(inner);
+            assert_eq!((error.code(), error.kind()), (code, outer.kind()));
+        }
     }
 
     /// The table of `docs/exit-codes.md` has every code, and its order is the one that counts, for every pair.

@@ -152,7 +152,7 @@ impl Store {
     }
 
     async fn put_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
-        let cannot_read = |error| self.failure("write", path).because(error);
+        let cannot_read = |error| self.failure(ErrorClass::ObjectFailed, "write", path).because(error);
         let shown = match &body {
             ObjectBody::Memory(bytes) => Some(bytes.clone()),
             // A test that interferes wants to see the bytes.
@@ -309,7 +309,15 @@ impl Store {
                 std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => NO_LINKS,
                 _ => key!("nothing half written counts: it is safe to run again"),
             };
-            self.failure(action, path).hint(hint).because(error)
+            let class = match error.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorClass::StoreFull,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    ErrorClass::FolderUnusable
+                }
+                std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => ErrorClass::NoConditionalCreate,
+                _ => ErrorClass::ObjectFailed,
+            };
+            self.failure(class, action, path).hint(hint).because(error)
         })
     }
 
@@ -318,11 +326,11 @@ impl Store {
             // Its text holds its causes already.
             let hint =
                 key!("check that the folder can be reached; nothing half written counts, so it is safe to run again");
-            return self.failure(action, path).hint(hint).because(error.to_string());
+            return self.failure(ErrorClass::ObjectFailed, action, path).hint(hint).because(error.to_string());
         };
-        let Explained { contact, text, hint } = bucket.explain(error);
+        let Explained { contact, class, text, hint } = bucket.explain(error);
         let failed = match contact {
-            Contact::Made => self.failure(action, path),
+            Contact::Made => self.failure(class, action, path),
             Contact::Refused => self.unreached("the store of the lake cannot be reached", bucket),
             Contact::Silent => self.unreached("the store of the lake does not answer", bucket),
         };
@@ -343,12 +351,9 @@ impl Store {
         self.folder.as_ref().map(|folder| folder.as_path())
     }
 
-    fn failure(&self, action: &'static str, path: &str) -> Error {
-        Error::new(
-            ErrorClass::ObjectFailed,
-            text!("cannot {action} an object of the lake", action = Text::from(action)),
-        )
-        .with("object", self.uri(path))
+    fn failure(&self, class: ErrorClass, action: &'static str, path: &str) -> Error {
+        Error::new(class, text!("cannot {action} an object of the lake", action = Text::from(action)))
+            .with("object", self.uri(path))
     }
 }
 

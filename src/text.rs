@@ -10,7 +10,7 @@
 //! and [`say!`] do, and `cli::talk`.
 
 #[cfg(test)]
-mod scan;
+pub(crate) mod scan;
 #[cfg(test)]
 mod scan_tests;
 mod table;

@@ -110,12 +110,16 @@ classes! {
 
     /// other refusals of the credentials
     Credentials = 4000, Credentials;
-    /// the gateway refused the credentials or the address
+    /// the gateway refused the credentials
     CredentialsRefused = 4101, Credentials;
     /// an HTTP status refuses the way to the gateway
     HttpRefused = 4102, Credentials;
     /// the gateway refused the timestamp
     TimestampRefused = 4103, Credentials;
+    /// the gateway does not let this machine's address in
+    AddressRefused = 4104, Credentials;
+    /// the account lacks the permission
+    PermissionRefused = 4105, Credentials;
 
     /// other failures of the gateway
     Gateway = 5000, GatewayUnavailable;
@@ -160,6 +164,12 @@ classes! {
     ListingWrong = 6207, Lake;
     /// no room for temporary files
     TemporaryFailed = 6208, Lake;
+    /// the store refused the keys
+    StoreRefused = 6209, Lake;
+    /// there is no such bucket
+    BucketMissing = 6210, Lake;
+    /// the store is full
+    StoreFull = 6211, Lake;
     /// another format of the lake
     FormatOther = 6301, Lake;
     /// a later data contract

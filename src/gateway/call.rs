@@ -416,7 +416,7 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
     match verdict {
         Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorClass::GatewayBusy),
         Verdict::Clock => error(ErrorClass::TimestampRefused),
-        Verdict::Credentials => error(ErrorClass::CredentialsRefused).hint(
+        Verdict::Credentials => error(refusal::class_of_credentials(message.english())).hint(
             "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION, or the account in wdt-lake.toml; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),

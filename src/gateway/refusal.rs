@@ -280,6 +280,18 @@ fn is_parameter(behind: &str) -> bool {
     bare.starts_with('=') || bare.starts_with("&quot;:") || (is_quoted && bare.starts_with(':'))
 }
 
+/// What of an account the gateway does not let through, as far as its message says.
+pub(super) fn class_of_credentials(message: &str) -> ErrorClass {
+    let names = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if names(&["IP", "白名单"]) {
+        ErrorClass::AddressRefused
+    } else if names(&["权限"]) {
+        ErrorClass::PermissionRefused
+    } else {
+        ErrorClass::CredentialsRefused
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,7 +67,9 @@ impl Store {
             let part = self.objects.get_range(&Path::from(path), span).await;
             let part = part.map_err(|error| self.failed("read", path, &error))?;
             if part.len() as u64 != wanted {
-                return Err(self.failure("read", path).because("the store gave another part than was asked for"));
+                return Err(self
+                    .failure(ErrorClass::ObjectFailed, "read", path)
+                    .because("the store gave another part than was asked for"));
             }
             held = held.add(part).await?;
         }

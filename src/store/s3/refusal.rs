@@ -10,6 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::create::names_header;
+use crate::error::ErrorClass;
 use crate::text::key;
 
 /// Before which the client's text has the status of an answer.
@@ -170,6 +171,18 @@ impl StoreRefusal {
                 _ => return None,
             },
         })
+    }
+}
+
+impl StoreRefusal {
+    /// What class of errors it is.
+    pub(super) fn class(&self) -> ErrorClass {
+        match self.hint() {
+            Some(WRONG_KEY | EXPIRED | INVALID | CLOCK | DENIED | FORBIDDEN | KMS) => ErrorClass::StoreRefused,
+            Some(NO_BUCKET | WRONG_REGION) => ErrorClass::BucketMissing,
+            Some(FULL) => ErrorClass::StoreFull,
+            _ => ErrorClass::ObjectFailed,
+        }
     }
 }
 
