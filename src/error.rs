@@ -206,11 +206,6 @@ impl Error {
         self.0.message.english()
     }
 
-    /// The same in every language.
-    pub(crate) fn message_said(&self) -> &Text {
-        &self.0.message
-    }
-
     /// What the user can do next, if anything is known to help, in English.
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_ref().map(Text::english)

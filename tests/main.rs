@@ -27,6 +27,7 @@ mod gateway_way;
 mod hostile_store;
 #[cfg(unix)]
 mod interrupt;
+mod languages;
 #[cfg(target_os = "linux")]
 mod local_disk;
 mod locations;

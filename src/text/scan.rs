@@ -163,7 +163,12 @@ impl Scan {
 
 /// The files of the library, without those of tests.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let is_of_tests = |name: &str| name.contains("test") || matches!(name, "fuzzing" | "scan.rs" | "page.rs");
+    let is_of_tests = |name: &str| {
+        matches!(name, "tests" | "tests.rs" | "testing.rs")
+            || name.ends_with("_tests")
+            || name.ends_with("_tests.rs")
+            || matches!(name, "fuzzing" | "scan.rs" | "page.rs")
+    };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
