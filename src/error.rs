@@ -116,7 +116,7 @@ struct Inner {
     kind: ErrorKind,
     class: ErrorClass,
     message: Text,
-    context: Vec<(&'static str, String)>,
+    context: Vec<(&'static str, Text)>,
     hint: Option<Text>,
     source: Option<Source>,
 }
@@ -142,7 +142,7 @@ impl Error {
     /// first when printed.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        let pair = (key, value.to_string());
+        let pair = (key, Text::of_value(&value));
         if !self.places().any(|place| *place == pair) {
             self.0.context.insert(0, pair);
         }
@@ -150,7 +150,7 @@ impl Error {
     }
 
     /// Where it happened, the causes of this type included.
-    fn places(&self) -> impl Iterator<Item = &(&'static str, String)> {
+    fn places(&self) -> impl Iterator<Item = &(&'static str, Text)> {
         std::iter::successors(Some(self), |error| error.0.source.as_ref()?.downcast_ref())
             .flat_map(|error| &error.0.context)
     }
@@ -235,6 +235,7 @@ impl fmt::Display for Error {
             f.write_str(signs.open)?;
             for (i, (key, value)) in self.0.context.iter().enumerate() {
                 let (between, key) = (if i == 0 { "" } else { signs.comma }, if is_told { place(key) } else { key });
+                let value = if is_told { value.told() } else { value.english() };
                 write!(f, "{between}{key}{}{value}", signs.colon)?;
             }
             f.write_str(signs.close)?;

@@ -79,6 +79,11 @@ impl Text {
         Self { english: text.into(), told: None }
     }
 
+    /// What a value prints by itself.
+    pub(crate) fn of_value(value: &impl fmt::Display) -> Self {
+        Self { english: value.to_string(), told: (language() != Language::English).then(|| format!("{value:#}")) }
+    }
+
     /// A number of things, for example `1 file`, `2 files`; `english` is what it says in English.
     pub(crate) fn of_count(noun: &'static str, english: String, number: &str) -> Self {
         let told = match language() {

@@ -139,7 +139,7 @@ fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> Stri
     if report.is_empty() {
         return say!("{account}: there is nothing before {before} to remove", account, before);
     }
-    let gaps = report.gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let gaps = report.gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(&say!(", "));
     let gaps = (!gaps.is_empty()).then(|| {
         if args.yes {
             say!("  no run reads these gaps any more: {gaps}", gaps)

@@ -80,7 +80,7 @@ fn to_json(run: &PastRun) -> Value {
 
 fn to_text(run: &PastRun) -> String {
     let kinds: Vec<&str> = run.kinds.iter().copied().map(CommitKind::name).collect();
-    let mut lines = vec![format!("{} {}: {}", run.run, run.account, kinds.join(", "))];
+    let mut lines = vec![format!("{} {}: {}", run.run, run.account, kinds.join(&say!(", ")))];
     lines.extend(run.range().map(|range| say!("  range       {range}", range)));
     let mut landed = vec![
         say!("{headers} purchase_apply", headers = thousands(rows(run, Table::PurchaseApply))),
@@ -89,7 +89,7 @@ fn to_text(run: &PastRun) -> String {
     let stops = rows(run, Table::StopReference);
     landed.extend((stops > 0).then(|| say!("{stops} stop_reference", stops = thousands(stops))));
     landed.extend((run.quarantined > 0).then(|| say!("{records} quarantined", records = thousands(run.quarantined))));
-    lines.push(say!("  rows        {landed}", landed = landed.join(", ")));
+    lines.push(say!("  rows        {landed}", landed = landed.join(&say!(", "))));
     lines.push(say!("  calls       {calls}", calls = thousands(run.calls)));
     let manifests = plural(run.manifests, "manifest");
     lines.push(say!(

@@ -203,7 +203,7 @@ fn published(account: &Account) -> Option<String> {
         })
         .collect();
     let behind = if is_behind { say!("; the rest by the next run that publishes") } else { String::new() };
-    (!tables.is_empty()).then(|| say!("  Delta       {tables}{behind}", tables = tables.join(", "), behind))
+    (!tables.is_empty()).then(|| say!("  Delta       {tables}{behind}", tables = tables.join(&say!(", ")), behind))
 }
 
 /// When runs ended, as far as that is known, and how far they asked.

@@ -313,7 +313,7 @@ fn to_text(report: &StopReport, untried: &[&String]) -> String {
             summary.push(say!("{count} {what}", count, what));
         }
     }
-    lines.push(summary.join(", "));
+    lines.push(summary.join(&say!(", ")));
     lines.join("\n")
 }
 

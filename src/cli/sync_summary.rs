@@ -126,7 +126,7 @@ pub(super) fn published_text(published: &[PublishedTable]) -> Option<String> {
         .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
         .collect();
     let is_new = published.iter().any(|table| table.created > 0);
-    is_new.then(|| say!("  published as Delta: {tables}", tables = tables.join(", ")))
+    is_new.then(|| say!("  published as Delta: {tables}", tables = tables.join(&say!(", "))))
 }
 
 fn by_table([headers, details]: [u64; 2]) -> Value {
@@ -189,7 +189,7 @@ fn damaged(damage: &Damage) -> String {
     let told = if damage.has_lost() { say!("NOT ALL CAME BACK") } else { say!("replaced") };
     say!(
         "  damaged: {shown}, {told}: {window} held {headers} and {details} rows, {headers_read} and {details_read} were read again",
-        shown = shown.join(", "),
+        shown = shown.join(&say!(", ")),
         told,
         window,
         headers,

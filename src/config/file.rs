@@ -76,7 +76,7 @@ pub(crate) struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
     terms: AccountDefaults,
-    place: String,
+    place: Text,
 }
 
 impl fmt::Debug for FileAccount {
@@ -209,7 +209,7 @@ impl FileAccount {
                 .transpose()?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
-            refusals_from: keys.page.place(keys.span_of("refusals")),
+            refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
             stops: StopTerms {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
@@ -314,9 +314,9 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn place(&self, span: Option<Range<usize>>) -> String {
+    fn place(&self, span: Option<Range<usize>>) -> Text {
         let before = self.text.get(..span.map_or(0, |span| span.start)).unwrap_or(self.text);
-        format!("{}, line {}", self.path.display(), before.matches('\n').count() + 1)
+        text!("{file}, line {line}", file = self.path.display(), line = before.matches('\n').count() + 1)
     }
 
     fn wrong(&self, span: Option<Range<usize>>, message: impl Into<Text>) -> Error {

@@ -128,9 +128,12 @@ fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Erro
             )
         }
     };
-    Error::new(ErrorClass::ObjectDamaged, text!("a committed object {what}", what = mismatch.told("its manifest")))
-        .with("object", store.uri(entry.path))
-        .hint(hint)
+    Error::new(
+        ErrorClass::ObjectDamaged,
+        text!("a committed object {what}", what = mismatch.told(key!("its manifest"))),
+    )
+    .with("object", store.uri(entry.path))
+    .hint(hint)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::before::EarlierStops;
 use crate::config::{StopPermission, StopTerms};
 use crate::error::{Error, ErrorClass, Result};
-use crate::text::{Text, text};
+use crate::text::{Text, key, text};
 use crate::time::BeijingTime;
 
 /// What a lake that knows the present says of a number.
@@ -44,11 +44,11 @@ impl Planned {
     /// Its word in reports.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Call => "call",
-            Self::AlreadyStopped(_) => "already_stopped",
-            Self::Open(_) => "open",
-            Self::NotPartlyReferenced => "not_partly_referenced",
-            Self::UnknownToLake => "unknown_to_lake",
+            Self::Call => key!("call"),
+            Self::AlreadyStopped(_) => key!("already_stopped"),
+            Self::Open(_) => key!("open"),
+            Self::NotPartlyReferenced => key!("not_partly_referenced"),
+            Self::UnknownToLake => key!("unknown_to_lake"),
         }
     }
 

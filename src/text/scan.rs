@@ -154,7 +154,9 @@ impl Scan {
     }
 
     fn add(&mut self, key: String, is_template: bool) {
-        if has_words(&key) || key.trim().len() < key.len() {
+        // A value alone is said as it is.
+        let is_value = key.starts_with('{') && key.ends_with('}') && key.matches('{').count() == 1;
+        if !key.is_empty() && !is_value {
             let file = self.file.clone();
             self.texts.entry(key).or_insert(Found { is_template, file });
         }

@@ -85,7 +85,7 @@ impl Preview<'_> {
             .map(|(why, count)| say!("{count} {what}", count, what = Text::from(why)))
             .collect();
         if !not_called.is_empty() {
-            lines.push(say!("would not call {not_called}", not_called = not_called.join(", ")));
+            lines.push(say!("would not call {not_called}", not_called = not_called.join(&say!(", "))));
         }
         if let Err(error) = self.plan.check(self.terms) {
             lines.push(say!("`--yes` would be refused: {error}", error));
