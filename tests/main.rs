@@ -29,6 +29,7 @@ mod golden;
 mod hostile_store;
 #[cfg(unix)]
 mod interrupt;
+mod languages;
 #[cfg(target_os = "linux")]
 mod local_disk;
 mod locations;

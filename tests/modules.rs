@@ -13,7 +13,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 type Module = Vec<String>;
 
 /// What stands below everything else.
-const GROUND: [&str; 15] = [
+const GROUND: [&str; 16] = [
     "digest",
     "edition",
     "error",
@@ -24,6 +24,7 @@ const GROUND: [&str; 15] = [
     "proof",
     "requisition",
     "success",
+    "text",
     "time",
     "units",
     "unsaid",

@@ -7,11 +7,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{output, signals};
 use crate::edition::Edition;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::sandbox::{
     Behaviour, Credentials, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind,
     Sandbox, SandboxClock, generate, generate_believable,
 };
+use crate::text::say;
 use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
@@ -156,7 +157,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         None => SystemClock.now(),
     };
     if args.days == 0 {
-        return Err(Error::usage("--days 0 leaves no time for requisitions").hint("--days is 1 or more"));
+        return Err(Error::new(ErrorClass::SandboxWrong, "--days 0 leaves no time for requisitions")
+            .hint("--days is 1 or more"));
     }
     let clock = if args.hold_clock { SandboxClock::held(end) } else { SandboxClock::default() };
     clock.set_skew(args.hostile.clock_skew);
@@ -188,10 +190,12 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
     let first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400);
     let interrupt = signals::listen()?;
-    super::print(&format!(
-        "# {} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{}",
-        args.requisitions,
-        environment.join("\n")
+    super::print(&say!(
+        "# {requisitions} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{environment}",
+        requisitions = args.requisitions,
+        first_day,
+        end,
+        environment = environment.join("\n")
     ));
     if let Some(error) = output::failure() {
         sandbox.shutdown();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::pipeline::{Interrupt, Interrupter};
 
 /// When the process is ended that was asked once. Its run gives up somewhat earlier, and tells what it did.
@@ -54,7 +54,7 @@ async fn watch(interrupter: &Interrupter, ready: mpsc::Sender<()>) -> Result<()>
 #[expect(clippy::exit, reason = "whatever still runs cannot be reached any more")]
 fn end() {
     super::print_error(
-        &Error::new(crate::ErrorKind::Incomplete, "interrupted, and what was under way did not end")
+        &Error::new(ErrorClass::Interrupted, "interrupted, and what was under way did not end")
             .hint("run again: what is committed stays"),
     );
     std::process::exit(exit::INCOMPLETE.into());

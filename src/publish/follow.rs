@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::layout::Name;
 use crate::log::{CommitKind, FileEntry, Lake, Layout, LogState, Manifest, ManifestReader, Table};
@@ -161,7 +161,7 @@ impl HeldFiles {
         let mut held: BTreeMap<CommitId, Vec<GoneFile>> = BTreeMap::new();
         for file in files {
             let Some(Name::Data { commit, .. }) = layout.parse(&file.path) else {
-                return Err(Error::new(crate::ErrorKind::Defect, "a published file has no name of the lake")
+                return Err(Error::new(ErrorClass::DeltaDamaged, "a published file has no name of the lake")
                     .with("path", file.path));
             };
             held.entry(commit).or_default().push(file);

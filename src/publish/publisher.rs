@@ -22,12 +22,13 @@ use super::delta::log::{CreatedVersion, DeltaLog, DeltaStanding, LoadedTable};
 use super::delta::{app_id, state::DeltaState};
 use super::follow::{FollowedLog, GoneFile};
 use super::schema::TableSchema;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
 use crate::log::layout::Name;
 use crate::log::{FileEntry, Layout, Table};
 use crate::store::{Store, Writers};
+use crate::text::text;
 use crate::time::BeijingTime;
 
 /// Every so many versions a checkpoint is left: a reader reads it and at most so many versions after it.
@@ -111,7 +112,7 @@ impl Publisher {
     pub(crate) fn check_store(store: &Store) -> Result<()> {
         match store.writers() {
             Writers::Many => Ok(()),
-            Writers::Single => Err(Error::usage("with a single writer nothing can be published")
+            Writers::Single => Err(Error::new(ErrorClass::ArgumentsConflict, "with a single writer nothing can be published")
                 .with("lake", store.root())
                 .hint("Delta tables need a store that creates an object only where nothing stands; leave out `--publish`, or `--single-writer`")),
         }
@@ -223,7 +224,7 @@ impl TablePublisher {
                 return Ok(Some(PublishedTable { table: self.schema.table, version, number, created }));
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "other publishers are faster all the while")
+        Err(Error::new(ErrorClass::WroteAtOnce, "other publishers are faster all the while")
             .with("table", self.schema.table)
             .hint("run again: it publishes what is missing"))
     }
@@ -400,9 +401,9 @@ impl TablePublisher {
     fn check_contract(&self, log: DeltaLog<'_>, state: &DeltaState) -> Result<()> {
         match contract_of(state) {
             Some(held) if held > self.schema.contract => {
-                Err(Error::new(ErrorKind::Lake, format!("the Delta table has the data contract {held}"))
+                Err(Error::new(ErrorClass::ContractLater, text!("the Delta table has the data contract {held}", held))
                     .with("table", log.table)
-                    .hint(format!("this program has {}: use a newer wdt-lake", self.schema.contract)))
+                    .hint(text!("this program has {contract}: use a newer wdt-lake", contract = self.schema.contract)))
             }
             _ => Ok(()),
         }

@@ -9,7 +9,8 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures::StreamExt;
 use futures::stream;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 use crate::time::BeijingTime;
 
 use super::connection::Sever;
@@ -251,8 +252,8 @@ impl FromStr for Fault {
             Ok(status @ 400..=599) => Ok(Self::Status(status)),
             _ => {
                 let names = Self::named().map(|fault| fault.name()).join(", ");
-                Err(Error::usage(format!("`{text}` is not a fault"))
-                    .hint(format!("faults are an HTTP status such as 502, and {names}")))
+                Err(Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a fault", text))
+                    .hint(text!("faults are an HTTP status such as 502, and {names}", names)))
             }
         }
     }

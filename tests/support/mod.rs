@@ -164,7 +164,7 @@ pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wdt-lake"));
     command.stdin(Stdio::null());
     let is_heard = |name: &str| {
-        ["WDT_", "AWS_", "SSL_CERT_"].iter().any(|prefix| name.starts_with(prefix))
+        ["WDT_", "AWS_", "SSL_CERT_", "LC_", "LANG"].iter().any(|prefix| name.starts_with(prefix))
             || name.to_lowercase().ends_with("_proxy")
     };
     for (name, _) in std::env::vars_os() {
