@@ -227,7 +227,7 @@ impl Answer {
         let limit = max_age.map(|limit| limit.as_secs().to_string()).unwrap_or_default();
         let age = |judged: &Judged| judged.health.as_ref()?.age_seconds(self.now);
         let ages = self.accounts.found.iter().filter_map(|(name, judged)| Some((name, age(judged)?)));
-        let number = |(name, age): (&AccountName, i64)| {
+        let number = |(name, age): (&AccountName, u64)| {
             [&*name.to_string(), "_age=", &age.to_string(), "s;;", &limit, ";0"].concat()
         };
         ages.map(number).collect()
