@@ -8,6 +8,8 @@ mod records;
 mod requisitions;
 mod table;
 mod text;
+#[cfg(test)]
+mod worst_tests;
 
 use super::Findings;
 use super::labels::{Labels, filled};

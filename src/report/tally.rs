@@ -134,6 +134,11 @@ impl HeaderTally {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn add_for_tests(&mut self, header: &StandingHeader<'_>, sums: &DetailSums) -> Result<()> {
+        self.add(header, sums)
+    }
+
     fn add(&mut self, header: &StandingHeader<'_>, sums: &DetailSums) -> Result<()> {
         let known = header.status_name.and_then(|name| STATUSES.iter().position(|status| *status == name));
         match known.and_then(|kind| self.by_status.get_mut(kind)) {

@@ -279,8 +279,14 @@ fn is_plain(number: &str) -> bool {
         && number.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.'))
 }
 
-/// A path or URI as a shell takes it.
+/// The longest path or URI that is put into commands.
+const LONGEST_LAKE: usize = 300;
+
+/// A path or URI as a shell takes it; of one that is too long a word to put it in place of.
 fn quoted(lake: &str) -> String {
+    if lake.chars().count() > LONGEST_LAKE {
+        return "LAKE".to_owned();
+    }
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-:@%+=,".contains(letter);
     if !lake.is_empty() && lake.chars().all(is_plain) {
         return lake.to_owned();
