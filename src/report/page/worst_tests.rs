@@ -6,7 +6,7 @@ use crate::language::Language;
 use crate::report::calendar::{Calendar, DayState};
 use crate::report::spending::Spending;
 use crate::report::stop_tally::StopTally;
-use crate::report::tally::{AccountSum, HeaderTally};
+use crate::report::tally::{AccountSum, HeaderTally, Stoppable};
 use crate::report::warehouses::Warehouses;
 use crate::report::{AccountPart, Findings, MOST_BYTES, QuarantineReasons, WAREHOUSES};
 use crate::time::{BeijingTime, Window};
@@ -43,7 +43,7 @@ fn worst(accounts: usize) -> Findings {
     let mut stops = StopTally::default();
     let mut warehouses = Warehouses::default();
     for account in 0..accounts {
-        headers.begin_account();
+        headers.begin_account(if account % 3 == 0 { Stoppable::No } else { Stoppable::Yes });
         stops.begin_account(u32::try_from(account).expect("few"));
         for nth in 0_i16..400 {
             // Only plain numbers get into a command.
