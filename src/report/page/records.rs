@@ -28,7 +28,7 @@ pub(super) fn stops(findings: &Findings, labels: &'static Labels) -> Part {
         }
         let pending = match pending {
             0 => String::new(),
-            _ => format!("<p>{}: {}</p>\n", labels.pending, count("stop/pending", pending)),
+            _ => format!("<p>{} {}</p>\n", labels.pending, count("stop/pending", pending)),
         };
         let about = format!("<p class=\"soft small\">{}</p>\n", labels.stops_about);
         [about, table.html(), pending, last_stops(findings, labels)].concat()
@@ -61,7 +61,7 @@ fn last_stops(findings: &Findings, labels: &Labels) -> String {
 
 pub(super) fn quality(findings: &Findings, labels: &'static Labels) -> Part {
     let mismatched = format!(
-        "<p>{}: <strong>{}</strong><br /><span class=\"soft small\">{}</span></p>\n",
+        "<p>{} <strong>{}</strong><br /><span class=\"soft small\">{}</span></p>\n",
         labels.mismatched,
         count("mismatched", findings.headers.mismatched),
         labels.mismatched_hint
