@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let forecast = pipeline::plan(asked, lake.as_ref(), &options, Arc::new(SystemClock))
         .await
         .map_err(|error| error.with("account", &account.name))?;
-    forecast.warning.iter().for_each(|warning| super::print_warning(warning));
+    forecast.warning.iter().for_each(super::print_warning);
     args.output
         .print(|| to_json(&account.name, &forecast, per_minute), || to_text(&account.name, &forecast, per_minute));
     Ok(exit::DONE)
