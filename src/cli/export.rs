@@ -80,7 +80,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         return Err(Error::new(ErrorClass::Interrupted, "interrupted; nothing was written").hint("run again"));
     };
     let exported = Exported { table: request.columns.table(), rows: request.rows, written: written? };
-    exported.warnings().iter().for_each(|warning| super::print_warning(warning));
+    exported.warnings().iter().for_each(super::print_warning);
     match target.path() {
         None => super::print_note(key!("exported"), &exported.to_text(&target)),
         Some(_) => args.lake.output.print(|| exported.to_json(&target), || exported.to_text(&target).into_told()),

@@ -78,7 +78,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     let code = exit::combine(reports.iter().map(|(_, report)| report.exit_code()));
     for (_, report) in &reports {
-        report.warnings.iter().for_each(|warning| super::print_warning(warning));
+        report.warnings.iter().for_each(super::print_warning);
     }
     super::print(&if args.json {
         let accounts: Vec<Value> = reports.iter().map(|(account, report)| to_json(account, report)).collect();

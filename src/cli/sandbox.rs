@@ -186,17 +186,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         poison: hostile.poison.clone(),
         ..Options::default()
     })?;
-    let environment: Vec<String> =
-        sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
-    let first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400);
     let interrupt = signals::listen()?;
-    super::print(&say!(
-        "# {requisitions} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{environment}",
-        requisitions = args.requisitions,
-        first_day,
-        end,
-        environment = environment.join("\n")
-    ));
+    super::print(&about(args, &sandbox, end));
     if let Some(error) = output::failure() {
         sandbox.shutdown();
         return Err(error);
@@ -204,4 +195,17 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     interrupt.asked().await;
     sandbox.shutdown();
     Ok(exit::DONE)
+}
+
+/// What it serves, as a comment, and how it is reached, as lines for a shell.
+fn about(args: &Args, sandbox: &Sandbox, end: crate::time::BeijingTime) -> String {
+    let environment: Vec<String> =
+        sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
+    say!(
+        "# {requisitions} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{environment}",
+        requisitions = args.requisitions,
+        first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400),
+        end,
+        environment = environment.join("\n")
+    )
 }

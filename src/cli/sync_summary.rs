@@ -21,7 +21,7 @@ const GAPS_NAMED: usize = 10;
 
 /// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
 pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_json: bool) {
-    report.warnings.iter().for_each(|warning| super::print_warning(warning));
+    report.warnings.iter().for_each(super::print_warning);
     super::print(&if as_json {
         to_json(&account.name, report).to_string()
     } else {
