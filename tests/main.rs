@@ -12,10 +12,13 @@ mod bad_input;
 mod changes;
 mod compaction;
 mod completeness;
+mod compression;
 #[cfg(unix)]
 mod crash;
 mod ddl;
 mod delta;
+#[cfg(all(unix, debug_assertions))]
+mod delta_worlds;
 mod doctor;
 mod editions;
 mod examples;
