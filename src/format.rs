@@ -18,7 +18,7 @@ pub struct FormatVersion {
 impl FormatVersion {
     /// The version of everything that this program keeps in a lake: manifests, checkpoints, raw responses, and the data
     /// contract.
-    pub const LAKE: Self = Self { major: 0, minor: 10 };
+    pub const LAKE: Self = Self { major: 1, minor: 0 };
 
     /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in
     /// anything.
@@ -28,9 +28,22 @@ impl FormatVersion {
 
     /// That `what` has a version which a program of this one does not read.
     pub(crate) fn refuse(self, what: &str, held: Self) -> Error {
-        Error::new(ErrorKind::Lake, format!("{what} {held}, which this program does not read")).hint(format!(
-            "this program reads format {self} alone: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
-             files by `wdt-lake replay`"
+        self.unread(format!("{what} {held}, which this program does not read"))
+    }
+
+    /// That `what` was written before the format was fixed, whatever version it names: the first builds called theirs
+    /// 1.0 as well.
+    pub(crate) fn refuse_early(self, what: &str, held: Self) -> Error {
+        self.unread(format!(
+            "{what} {held} of a program from before the format was fixed, which this program does not read"
+        ))
+    }
+
+    fn unread(self, what: String) -> Error {
+        Error::new(ErrorKind::Lake, what).hint(format!(
+            "this program reads the formats {}.x: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
+             files by `wdt-lake replay`",
+            self.major
         ))
     }
 

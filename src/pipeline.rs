@@ -18,6 +18,7 @@ mod health;
 mod interrupt;
 mod latest;
 mod lease_session;
+mod meter;
 mod parts;
 mod publish;
 mod range;
@@ -56,7 +57,10 @@ use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
-pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+pub(crate) use export::{
+    AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, Partitions, TimesAs, export,
+    standing_headers, standing_stops,
+};
 pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
@@ -66,19 +70,19 @@ pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
 use lease_session::{HeldLease, LeaseSession, Left, is_swept};
+pub use meter::{Meter, Phase, Progress};
 use publish::Publication;
 pub(crate) use publish::publish_all;
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
-pub use report::Progress;
 pub use report::SyncReport;
 pub(crate) use report::{Damage, Gap, HiddenStops, Tried};
 use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
-pub(crate) use table_rows::{ReaderTable, RowSink};
+pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
 use crate::config::{AccountSettings, PublishFormat};
 use crate::edition::Edition;
@@ -219,7 +223,7 @@ impl SyncOptions {
 
 /// Brings the lake of one account up to date.
 ///
-/// `interrupt` ends the run early; what is committed stays. `progress` is told of every commit.
+/// `interrupt` ends the run early; what is committed stays. `meter` tells how far it is.
 ///
 /// # Errors
 /// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
@@ -229,9 +233,9 @@ pub async fn sync(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
-    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
+    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, meter).await
 }
 
 /// The same, by means that others may share.
@@ -242,11 +246,11 @@ async fn sync_by(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
     let report = SyncReport::new(RunId::generate());
     let span = tracing::error_span!("run", account = %account.name, run = %report.run);
-    Box::pin(sync_in(resources, account, store, options, clock, interrupt, progress, report)).instrument(span).await
+    Box::pin(sync_in(resources, account, store, options, clock, interrupt, meter, report)).instrument(span).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a run needs, and its report")]
@@ -257,7 +261,7 @@ async fn sync_in(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
@@ -307,8 +311,7 @@ async fn sync_in(
             };
             report.damage = planned.damage;
             let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
-            let run =
-                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
+            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, meter, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;
@@ -316,6 +319,7 @@ async fn sync_in(
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
         // The server's clock has said by now where the range ends.
         report.hidden_stops = hidden_stops(account, &writer, options, report.range, interrupt).await;
+        meter.enter(Phase::Finishing);
         let after = AfterSync { options, interrupt, report: &mut report };
         AtEnd { after, publication: &publication }.finish(&writer).await;
         Ok(report)

@@ -23,6 +23,8 @@ mod export;
 mod fed;
 mod gateway_answers;
 mod gateway_way;
+#[cfg(all(unix, debug_assertions))]
+mod golden;
 #[cfg(unix)]
 mod hostile_store;
 #[cfg(unix)]
@@ -44,11 +46,14 @@ mod outage;
 mod output;
 mod peak_memory;
 mod peak_upkeep;
+#[cfg(unix)]
+mod progress;
 mod readers;
 mod reads;
 #[cfg(unix)]
 mod recipes;
 mod replay;
+mod report;
 mod retention;
 #[cfg(unix)]
 mod s3_crash;

@@ -383,10 +383,7 @@ fn kept_answers_say_what_was_asked_and_nothing_secret() {
         let lines = kept_lines(&lake);
         assert_eq!(lines.len(), sandbox.world().calls().len(), "every answer that was taken in");
         let first: Value = serde_json::from_str(&lines[0]).unwrap();
-        assert_eq!(
-            (&first["format"], &first["page_no"], &first["page_size"]),
-            (&json!("0.10"), &json!(0), &json!(100))
-        );
+        assert_eq!((&first["format"], &first["page_no"], &first["page_size"]), (&json!("1.0"), &json!(0), &json!(100)));
         assert_eq!(first["parameters"]["page_no"], "0");
         assert!(first["asked_at"].as_str() <= first["received_at"].as_str());
         let body: Value = serde_json::from_str(first["body"].as_str().unwrap()).unwrap();

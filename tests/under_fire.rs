@@ -9,7 +9,7 @@ use wdt_lake::sandbox::{
     Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
     Scalars, generate,
 };
-use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
+use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, Meter, SyncOptions};
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
 
@@ -200,7 +200,9 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
         let clock = Arc::new(wdt_lake::SystemClock);
         let sync = |options: SyncOptions| {
             let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
-            async move { wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap() }
+            async move {
+                wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &Meter::default()).await.unwrap()
+            }
         };
         let report = sync(options(2)).await;
         assert_eq!(report.exit_code(), 7);

@@ -8,12 +8,28 @@ use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
 use crate::error::{Error, Result, exit};
 use crate::id::AccountName;
+use crate::land::LeaseWait;
 use crate::log::{Lake, Table};
 use crate::store::{Access, Store};
 use crate::transform::Extent;
+use crate::units::span;
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;
+
+/// Whether another run of the account is waited for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wait {
+    /// Wait for another run on the same account, at most so long, instead of stopping with exit code 6 at once.
+    #[arg(long, value_name = "DURATION", value_parser = span, num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    wait: Option<Duration>,
+}
+
+impl Wait {
+    pub(super) fn get(&self) -> LeaseWait {
+        self.wait.map_or(LeaseWait::No, LeaseWait::UpTo)
+    }
+}
 
 /// In what form a command answers.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 //! The command line: one file a command; parses and prints, decides nothing.
 //!
 //! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs,
-//! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
+//! progress, and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
 mod audit;
@@ -29,6 +29,7 @@ mod progress;
 mod publish;
 mod render;
 mod replay;
+mod report;
 mod rows;
 mod runs;
 mod sandbox;
@@ -65,6 +66,9 @@ pub(crate) struct Args {
     /// How much to say on standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, value_name = "LEVEL", help_heading = "Logging")]
     log_level: LogLevel,
+    /// Say nothing of how far a run is: no bars on a terminal, and no line every thirty seconds elsewhere.
+    #[arg(short, long, global = true, help_heading = "Logging")]
+    quiet: bool,
     /// How to say it.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]
     log_format: LogFormat,
@@ -119,6 +123,8 @@ enum Command {
     Files(files::Args),
     /// Write the rows of a table to a file or standard output: all of them, the latest versions, or what is open.
     Export(export::Args),
+    /// Write one page of HTML about a lake: coverage, what is open and for how long, stops, quality, calls.
+    Report(report::Args),
     /// Write the rows of a table that are new since a token, and print the next token.
     Changes(changes::Args),
     /// List the runs that committed, the newest first.
@@ -153,7 +159,7 @@ pub fn main() -> ExitCode {
         }
     };
     let codes = args.command.codes();
-    talk::start(args.log_level, args.log_format);
+    talk::start(args.log_level, args.log_format, args.quiet);
     if args.command.only_prints() {
         output::check_open();
     }
@@ -226,6 +232,7 @@ impl Command {
                 | Self::Status(_)
                 | Self::Files(_)
                 | Self::Export(_)
+                | Self::Report(_)
                 | Self::Changes(_)
                 | Self::Runs(_)
                 | Self::Views(_)
@@ -267,6 +274,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
             Command::Export(args) => Box::pin(export::run(&args)).await,
+            Command::Report(args) => Box::pin(report::run(&args)).await,
             Command::Changes(args) => Box::pin(changes::run(&args)).await,
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::metrics::AccountRun;
+use super::progress;
 use super::signals;
 use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
@@ -32,20 +33,19 @@ pub(super) async fn run(
     let began = Instant::now();
     let names: Vec<AccountName> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
     let orders: Vec<SyncRequest> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
-    let progress = super::progress::Line::new();
     let reports = if orders.is_empty() {
         // No lake is made for accounts of which none can be asked.
         Ok(Vec::new())
     } else {
-        let tell = |name: &AccountName, step| progress.show_of(name, step);
+        let meters: Vec<_> = orders.iter().map(|order| (order.account.name.clone(), order.meter.clone())).collect();
         match open().and_then(|store| Ok((store, signals::listen()?))) {
             Ok((store, interrupt)) => {
-                pipeline::sync_all(&orders, &store, Arc::new(SystemClock), interrupt, &tell).await
+                let work = pipeline::sync_all(&orders, &store, Arc::new(SystemClock), interrupt);
+                progress::beside(&meters, Box::pin(work)).await
             }
             Err(error) => Err(error),
         }
     };
-    progress.clear();
     let reports = reports.inspect_err(|error| {
         runs.extend(names.iter().map(|name| AccountRun::failed(name, error)));
     });

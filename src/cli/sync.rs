@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
+use super::lake::Wait;
 use super::metrics::{AccountRun, MetricsFile, RunScope};
+use super::progress;
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
@@ -14,9 +16,8 @@ use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
 use crate::error::{Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
-use crate::land::LeaseWait;
 use crate::parquet::FileCompression;
-use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncReport, SyncRequest};
+use crate::pipeline::{self, Again, KeepRaw, Meter, SyncOptions, SyncReport, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -41,9 +42,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FROM..TO", value_parser = rewalk_range,
           conflicts_with_all = ["from", "to", "lookback", "refresh_quarantined"])]
     rewalk: Option<Window>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -248,7 +248,7 @@ impl Args {
             again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
-            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+            wait: self.wait.get(),
             compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
             keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
@@ -342,7 +342,8 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
             Ok((options, has_begun))
         });
         let (options, has_begun) = checked.map_err(|error| error.with("account", &name))?;
-        let order = settings.and_then(|account| has_begun.map(|()| SyncRequest { account, options }));
+        let order =
+            settings.and_then(|account| has_begun.map(|()| SyncRequest { account, options, meter: Meter::default() }));
         Ok(Wanted { name, edition, order })
     };
     chosen.into_iter().map(check).collect()
@@ -350,15 +351,12 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
 
 /// One account, as the environment sets it.
 async fn alone(
-    SyncRequest { account, options }: &SyncRequest,
+    SyncRequest { account, options, meter }: &SyncRequest,
     open: impl FnOnce() -> Result<Store>,
     as_json: bool,
 ) -> Result<SyncReport> {
-    let store = open()?;
-    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
-    let report =
-        pipeline::sync(account, store, options, Arc::new(SystemClock), interrupt, &|step| progress.show(step)).await;
-    progress.clear();
+    let work = pipeline::sync(account, open()?, options, Arc::new(SystemClock), signals::listen()?, meter);
+    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await;
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(account, &report, as_json);
     Ok(report)

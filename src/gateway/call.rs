@@ -26,7 +26,7 @@ use super::clock::ServerClock;
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::policy::{self, CallPolicy};
-use super::rate_limiter::{Limit, RateLimiter};
+use super::rate_limiter::{Limit, Pace, RateLimiter};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
 use crate::error::{Error, ErrorKind, Result};
@@ -142,6 +142,10 @@ impl Caller {
 
     pub(super) fn server_clock(&self) -> &ServerClock {
         &self.server_clock
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.rate_limiter.pace()
     }
 
     pub(super) fn calls(&self) -> u64 {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub(crate) use call::Once;
 pub use policy::CallPolicy;
 pub(crate) use policy::ProxyUse;
+pub(crate) use rate_limiter::Pace;
 pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
 pub use response::{Called, NotRead, Response, UnreadableResponse};
@@ -189,6 +190,11 @@ impl Gateway {
     /// What the user should know of the server's clock.
     pub fn clock_warnings(&self) -> Vec<String> {
         self.caller.server_clock().warnings()
+    }
+
+    /// How fast requests may be sent at present, and whether one waits for that.
+    pub(crate) fn pace(&self) -> Pace {
+        self.caller.pace()
     }
 
     /// How many requests were sent so far, repeated ones included.

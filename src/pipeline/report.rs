@@ -164,16 +164,3 @@ impl SyncReport {
         exit::combine(gaps.chain(stopped).chain(quarantined).chain(lost).chain(interrupted))
     }
 }
-
-/// Something happened that a person who waits wants to see.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// The window that was committed last.
-    pub window: Window,
-    /// The wanted range.
-    pub range: Window,
-    /// Header rows committed by this run so far.
-    pub headers: u64,
-    /// Requests sent so far.
-    pub calls: u64,
-}

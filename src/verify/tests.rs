@@ -161,9 +161,9 @@ async fn a_checkpoint_that_lies_is_found() {
     // The very first lines of another log with the same numbers: whole, and its digest is right.
     let text = String::from_utf8(first.to_vec()).expect("UTF-8");
     let body = text.lines().nth(1).expect("a body").replace("\"rows\":10", "\"rows\":11");
-    let lie = format!("{{\"format\":\"0.10\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
+    let lie = format!("{{\"format\":\"1.0\",\"sha256\":\"{}\"}}\n{body}\n", Sha256::of(body.as_bytes()));
     assert_ne!(lie, text);
-    let newer = text.replacen("\"format\":\"0.10\"", "\"format\":\"2.0\"", 1);
+    let newer = text.replacen("\"format\":\"1.0\"", "\"format\":\"2.0\"", 1);
     let put = |path: &str, text: &str| store.put(path, Bytes::from(text.to_owned()), "_staging/x").now_or_never();
     for (held, what) in [(&*lie, "says something else"), (&text[..90], "cannot be used"), (&newer, "")] {
         put(&names[0], held).expect("at once").expect("put");
