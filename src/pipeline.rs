@@ -279,7 +279,7 @@ async fn sync_in(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
-        report.hidden_stops = hidden_stops(account, &lake, options, report.range, interrupt).await;
+        report.hidden_stops = hidden_stops(account, &writer, options, report.range, interrupt).await;
         let end = AtEnd { after: AfterSync { options, interrupt, report: &mut report }, publication: &publication };
         let tidying = tidy_up(&writer, store, clock, Some(end));
         let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
@@ -319,8 +319,7 @@ async fn sync_in(
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
         // The server's clock has said by now where the range ends.
-        let lake = writer.view().await;
-        report.hidden_stops = hidden_stops(account, &lake, options, report.range, interrupt).await;
+        report.hidden_stops = hidden_stops(account, &writer, options, report.range, interrupt).await;
         meter.enter(Phase::Finishing);
         let after = AfterSync { options, interrupt, report: &mut report };
         AtEnd { after, publication: &publication }.finish(&writer).await;
@@ -332,13 +331,14 @@ async fn sync_in(
 /// The stops that are too young for the end of the range. A run whose end was typed was not meant to see them.
 async fn hidden_stops(
     account: &AccountSettings,
-    lake: &Lake,
+    writer: &Writer,
     options: &SyncOptions,
     range: Option<Window>,
     interrupt: &Interrupt,
 ) -> Option<HiddenStops> {
     let range = range.filter(|_| account.edition == Edition::Flagship && options.range().to.is_none())?;
-    match interrupt.unless_asked(stopped_since(lake, range.end())).await? {
+    let lake = writer.view().await;
+    match interrupt.unless_asked(stopped_since(&lake, range.end())).await? {
         Ok(recent) => recent.map(|recent| {
             let lag = i64::try_from(options.lag.as_secs()).unwrap_or(i64::MAX);
             let visible_after = recent.last.plus_seconds(lag.saturating_add(STOP_SLACK_SECONDS));

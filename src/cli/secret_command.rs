@@ -99,7 +99,8 @@ fn ended_by(child: &mut Child, until: Instant) -> Option<ExitStatus> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_a_program_prints_is_judged_as_any_secret_and_never_repeated() {
-        let source = SecretSource::of(None, None, Some(vec!["vault".into(), "read".into()])).ok().expect("one");
+        let source = SecretSource::of(None, None, Some(vec!["vault".into(), "read".into()])).expect("one");
         assert_eq!(source.key(), "secret_command");
         let ask = |printed: &'static str| {
             source.secret(
