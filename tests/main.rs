@@ -21,6 +21,8 @@ mod editions;
 mod examples;
 mod export;
 mod fed;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(unix)]

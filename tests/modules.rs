@@ -13,7 +13,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 type Module = Vec<String>;
 
 /// What stands below everything else.
-const GROUND: [&str; 14] = [
+const GROUND: [&str; 15] = [
     "digest",
     "edition",
     "error",
