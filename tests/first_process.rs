@@ -1,5 +1,5 @@
-//! The program as the first process of a container, with no init program before it: the kernel ends such a process by no
-//! signal that it has no handler for, and whoever stops the container waits and then kills it.
+//! The program as the first process of a container, with no init program before it: the kernel ends such a process by
+//! no signal that it has no handler for, and whoever stops the container waits and then kills it.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
