@@ -24,6 +24,8 @@ mod editions;
 mod examples;
 mod export;
 mod fed;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(all(unix, debug_assertions))]

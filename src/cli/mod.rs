@@ -251,6 +251,8 @@ impl Command {
 }
 
 fn run(command: Command) -> Result<u8> {
+    #[cfg(unix)]
+    signals::first_process::obey()?;
     // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
     // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);

@@ -10,9 +10,12 @@ use std::sync::OnceLock;
 use clap::ValueEnum;
 use indicatif::MultiProgress;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::error::Error;
 use crate::text::{Text, say, text};
@@ -54,20 +57,21 @@ pub(super) fn start(level: LogLevel, format: LogFormat, quiet: bool) {
     let _ = FORMAT.set(format);
     let _ = QUIET.set(quiet);
     let level = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt()
+    let shown = Targets::new().with_default(LevelFilter::ERROR).with_target("wdt_lake", level);
+    let registry = tracing_subscriber::registry().with(shown);
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(BeijingTimes)
-        .with_env_filter(EnvFilter::new(format!("error,wdt_lake={level}")))
         .with_writer(|| AboveBars)
         .with_ansi(io::stderr().is_terminal());
     match format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).init(),
     }
 }
 
