@@ -75,12 +75,11 @@ pub use cli::main;
 // An account, and how its gateway may be called.
 pub use config::{AccountSettings, PublishFormat};
 pub use edition::Edition;
-pub use error::{Error, ErrorClass, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
 pub use gateway::{CallPolicy, Called, Gateway, NotRead, Query, Response, UnreadableResponse};
 pub use id::{CommitId, RunId};
 pub use language::Language;
-pub use text::Text;
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;

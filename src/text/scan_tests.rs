@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::scan::{Scan, placeholders};
-use super::table::Table;
+use super::table::TextTable;
 
 /// Lines to read, where there are any.
 fn none(found: &[String], what: &str) {
@@ -12,7 +12,7 @@ fn none(found: &[String], what: &str) {
 
 #[test]
 fn every_text_has_its_chinese() {
-    let (scan, table) = (Scan::of_sources(), Table::chinese());
+    let (scan, table) = (Scan::of_sources(), TextTable::chinese());
     let lacks = |key: &&String| !table.texts.contains_key(*key);
     let missing = scan.texts.keys().filter(lacks).map(|key| format!("{}: {key:?}", scan.texts[key].file));
     none(&missing.collect::<Vec<_>>(), "no entry in zh.toml");
@@ -24,7 +24,7 @@ fn every_text_has_its_chinese() {
 
 #[test]
 fn no_entry_is_dead() {
-    let (scan, table) = (Scan::of_sources(), Table::chinese());
+    let (scan, table) = (Scan::of_sources(), TextTable::chinese());
     let dead = table.texts.keys().filter(|key| !scan.texts.contains_key(*key)).cloned();
     none(&dead.collect::<Vec<_>>(), "entries that nothing says");
     let nouns = table.counts.keys().filter(|noun| !scan.nouns.contains(*noun)).cloned();
@@ -35,7 +35,7 @@ fn no_entry_is_dead() {
 
 #[test]
 fn both_languages_have_the_same_placeholders() {
-    let (scan, table) = (Scan::of_sources(), Table::chinese());
+    let (scan, table) = (Scan::of_sources(), TextTable::chinese());
     let differ = scan.texts.iter().filter_map(|(key, found)| {
         let chinese = table.texts.get(key)?;
         if !found.is_template {
@@ -58,7 +58,7 @@ fn nothing_reaches_people_untold() {
 /// As in the Chinese pages: a space between Chinese and Latin letters, and Chinese punctuation beside Chinese.
 #[test]
 fn the_chinese_is_set_as_in_the_pages() {
-    let table = Table::chinese();
+    let table = TextTable::chinese();
     let is_han = |letter: char| ('\u{4e00}'..='\u{9fff}').contains(&letter);
     let slips = table.texts.values().chain(table.counts.values()).filter(|text| {
         let letters: Vec<char> = text.chars().collect();

@@ -12,13 +12,13 @@ const CHINESE: &str = include_str!("zh.toml");
 
 /// What one language says.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     pub(super) texts: HashMap<String, String>,
     pub(super) counts: HashMap<String, String>,
     pub(super) places: HashMap<String, String>,
 }
 
-impl Table {
+impl TextTable {
     /// Reads a file of texts; a file that cannot be read has none, and a test finds it.
     fn read(file: &str) -> Option<Self> {
         let file = DeTable::parse(file).ok()?;
@@ -33,26 +33,26 @@ impl Table {
     }
 
     pub(super) fn chinese() -> &'static Self {
-        static TABLE: OnceLock<Table> = OnceLock::new();
+        static TABLE: OnceLock<TextTable> = OnceLock::new();
         TABLE.get_or_init(|| Self::read(CHINESE).unwrap_or_default())
     }
 }
 
 /// The Chinese template of an English one.
 pub(super) fn template(english: &str) -> Option<&'static str> {
-    Table::chinese().texts.get(english).map(String::as_str)
+    TextTable::chinese().texts.get(english).map(String::as_str)
 }
 
 /// How things of this noun are counted in Chinese: a template of `{n}`.
 pub(super) fn count(noun: &str) -> Option<&'static str> {
-    Table::chinese().counts.get(noun).map(String::as_str)
+    TextTable::chinese().counts.get(noun).map(String::as_str)
 }
 
 /// The name of a place in an error, in the language of the process.
 pub(crate) fn place(key: &'static str) -> &'static str {
     match super::language() {
         Language::English => key,
-        Language::Chinese => Table::chinese().places.get(key).map_or(key, String::as_str),
+        Language::Chinese => TextTable::chinese().places.get(key).map_or(key, String::as_str),
     }
 }
 
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_table_can_be_read() {
-        let table = Table::read(CHINESE).expect("zh.toml is TOML with its three sections");
+        let table = TextTable::read(CHINESE).expect("zh.toml is TOML with its three sections");
         assert!(!table.texts.is_empty() && !table.counts.is_empty() && !table.places.is_empty());
     }
 }
