@@ -7,6 +7,7 @@ mod file;
 #[cfg(test)]
 mod fuzz_tests;
 mod secret;
+mod secret_source;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,8 +26,9 @@ use crate::units::span;
 
 pub(crate) use file::{ConfigFile, DEFAULT_PATH, FileAccount};
 pub(crate) use secret::Secret;
+use secret::check_salt;
 pub(crate) use secret::no_salt;
-use secret::{check_salt, plain_word};
+pub(crate) use secret::plain_word;
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.
 pub(crate) mod env {

@@ -19,7 +19,7 @@ pub struct FormatVersion {
 impl FormatVersion {
     /// The version of everything that this program keeps in a lake: manifests, checkpoints, raw responses, and the data
     /// contract.
-    pub const LAKE: Self = Self { major: 0, minor: 10 };
+    pub const LAKE: Self = Self { major: 1, minor: 0 };
 
     /// Whether a program of this version reads what has the version `held`. Before 1.0 any two versions may differ in
     /// anything.
@@ -29,8 +29,25 @@ impl FormatVersion {
 
     /// That `what` has a version which a program of this one does not read.
     pub(crate) fn refuse(self, what: &'static str, held: Self) -> Error {
-        Error::new(ErrorClass::FormatOther, text!("{what} {held}, which this program does not read", what = Text::from(what), held)).hint(text!("this program reads format {own} alone: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
-             files by `wdt-lake replay`", own = self))
+        self.unread(text!("{what} {held}, which this program does not read", what = Text::from(what), held))
+    }
+
+    /// That `what` was written before the format was fixed, whatever version it names: the first builds called theirs
+    /// 1.0 as well.
+    pub(crate) fn refuse_early(self, what: &'static str, held: Self) -> Error {
+        self.unread(text!(
+            "{what} {held} of a program from before the format was fixed, which this program does not read",
+            what = Text::from(what),
+            held
+        ))
+    }
+
+    fn unread(self, message: Text) -> Error {
+        Error::new(ErrorClass::FormatOther, message).hint(text!(
+            "this program reads the formats {major}.x: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
+             files by `wdt-lake replay`",
+            major = self.major
+        ))
     }
 
     /// Reads `major.minor`.

@@ -12,10 +12,13 @@ mod bad_input;
 mod changes;
 mod compaction;
 mod completeness;
+mod compression;
 #[cfg(unix)]
 mod crash;
 mod ddl;
 mod delta;
+#[cfg(all(unix, debug_assertions))]
+mod delta_worlds;
 mod doctor;
 mod editions;
 mod examples;
@@ -23,6 +26,8 @@ mod export;
 mod fed;
 mod gateway_answers;
 mod gateway_way;
+#[cfg(all(unix, debug_assertions))]
+mod golden;
 #[cfg(unix)]
 mod hostile_store;
 #[cfg(unix)]
@@ -34,6 +39,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod metrics;
 mod modules;
 mod odd_answers;
 mod oddities;
@@ -44,11 +50,14 @@ mod outage;
 mod output;
 mod peak_memory;
 mod peak_upkeep;
+#[cfg(unix)]
+mod progress;
 mod readers;
 mod reads;
 #[cfg(unix)]
 mod recipes;
 mod replay;
+mod report;
 mod retention;
 #[cfg(unix)]
 mod s3_crash;
@@ -58,6 +67,7 @@ mod sandbox_command;
 mod secrets;
 mod server_clock;
 mod status;
+mod status_check;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;
@@ -70,3 +80,5 @@ mod under_fire;
 mod upkeep_deaths;
 mod vendor_pages;
 mod verify;
+#[cfg(unix)]
+mod ways_in;

@@ -140,9 +140,9 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
     let (sandbox, lake) = june();
     let manifest = lake.path().join("_manifest/account=sandbox/0000000000000000/00000000000000000001.json");
     let sound = std::fs::read_to_string(&manifest).unwrap();
-    for format in ["1.0", "0.11", "0.9"] {
+    for format in ["2.0", "0.10", "0.9"] {
         for field in ["format", "contract"] {
-            let other = sound.replacen(&format!("\"{field}\":\"0.10\""), &format!("\"{field}\":\"{format}\""), 1);
+            let other = sound.replacen(&format!("\"{field}\":\"1.0\""), &format!("\"{field}\":\"{format}\""), 1);
             assert_ne!(other, sound);
             std::fs::write(&manifest, other).unwrap();
             let lake_text = lake.text();
@@ -155,10 +155,7 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
                 let calls = sandbox.world().calls().len();
                 let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
                 assert!(said.stderr.contains(format) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
-                assert!(
-                    said.stderr.contains("wdt-lake sync") && said.stderr.contains("0.10"),
-                    "{arguments:?} {said:?}"
-                );
+                assert!(said.stderr.contains("wdt-lake sync") && said.stderr.contains("1.x"), "{arguments:?} {said:?}");
                 assert_eq!(sandbox.world().calls().len(), calls, "{arguments:?}");
             }
         }
@@ -168,12 +165,19 @@ fn a_lake_of_another_format_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_lake_whose_manifests_lie_as_before_format_0_10_is_no_empty_one() {
+fn a_lake_whose_manifests_lie_as_before_format_1_0_is_no_empty_one() {
+    // The first builds called their format 1.0 as well.
+    for early in ["0.9", "1.0"] {
+        refuses_manifests_in_one_folder(early);
+    }
+}
+
+fn refuses_manifests_in_one_folder(early: &str) {
     let (sandbox, lake) = june();
     let root = lake.path().join("_manifest/account=sandbox");
     for manifest in lake.whole_manifests() {
         let name = format!("{:020}.json", manifest["number"].as_u64().unwrap());
-        let older = manifest.to_string().replacen("\"format\":\"0.10\"", "\"format\":\"0.9\"", 1);
+        let older = manifest.to_string().replacen("\"format\":\"1.0\"", &format!("\"format\":\"{early}\""), 1);
         std::fs::write(root.join(name), older).unwrap();
     }
     std::fs::remove_dir_all(root.join(format!("{:016}", 0))).unwrap();
@@ -184,7 +188,7 @@ fn a_lake_whose_manifests_lie_as_before_format_0_10_is_no_empty_one() {
         &["sync", "--calls-per-minute", "0", "--lake", &lake_text, "--from", "2026-06-01", "--to", "2026-06-30"],
     ] {
         let said = run(program_at(&sandbox).args(arguments)).expect_code(6);
-        assert!(said.stderr.contains("0.9") && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
+        assert!(said.stderr.contains(early) && said.stderr.contains("hint: "), "{arguments:?} {said:?}");
     }
     assert_eq!(lake.files(), before, "nothing was deleted");
 }

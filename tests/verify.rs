@@ -169,7 +169,7 @@ fn an_edited_manifest_is_found() {
     let lake = self::lake();
     let path = manifest(&lake, 2);
     edit(&path, |manifest| manifest["surplus"] = 1.into());
-    assert_found(&lake, &path, "fields or values that format 0.10 does not have");
+    assert_found(&lake, &path, "fields or values that format 1.0 does not have");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::secret_command;
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
     keep_removed_when, publish_of,
@@ -65,7 +66,7 @@ pub(super) enum AccountSource {
 
 impl ConfigArgs {
     /// The file, if there is one.
-    fn read(&self) -> Result<Option<ConfigFile>> {
+    pub(super) fn read(&self) -> Result<Option<ConfigFile>> {
         let named = self.config.clone().or_else(|| variable(env::CONFIG).filter(|path| !path.trim().is_empty()));
         let path = match &named {
             Some(path) => home::expand(path.trim())?,
@@ -120,6 +121,11 @@ impl ConfigArgs {
 }
 
 impl LakeUri {
+    /// Whether it was typed with the command.
+    pub(super) fn is_typed(&self) -> bool {
+        self.lake.is_some()
+    }
+
     /// The lake that was typed, else the file's.
     pub(super) fn find(&self, config: &ConfigArgs) -> Result<String> {
         if let Some(lake) = &self.lake {
@@ -134,6 +140,11 @@ impl LakeUri {
 }
 
 impl AccountArgs {
+    /// All accounts of a file.
+    pub(super) fn of_file(path: String) -> Self {
+        Self { config: ConfigArgs { config: Some(path) }, account: None }
+    }
+
     /// Every account that is set, or the one that is wanted; at least one.
     pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
@@ -144,7 +155,7 @@ impl AccountArgs {
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
-                    settings: account.settings(variable, read_secret),
+                    settings: account.settings(variable, read_secret, run_secret_command),
                     terms: account.terms().clone(),
                 });
                 (AccountSource::File, chosen.collect::<Vec<_>>())
@@ -175,6 +186,14 @@ impl AccountArgs {
         Ok((origin, chosen))
     }
 
+    /// The same for a command that needs none: none where nothing is set.
+    pub(super) fn all_or_none(&self) -> Result<Vec<Chosen>> {
+        let is_set = self.is_one()
+            || self.config.read()?.is_some_and(|file| !file.accounts().is_empty())
+            || variable(env::SID).is_some_and(|sid| !sid.trim().is_empty());
+        if is_set { self.all().map(|(_, chosen)| chosen) } else { Ok(Vec::new()) }
+    }
+
     /// The one account that a command can be for.
     pub(super) fn one(&self) -> Result<(AccountSettings, AccountDefaults)> {
         let (_, mut chosen) = self.all()?;
@@ -190,18 +209,28 @@ impl AccountArgs {
         }
     }
 
-    fn is_wanted(&self, name: &AccountName) -> bool {
+    /// Whether one account was named, of all that are set.
+    pub(super) fn is_one(&self) -> bool {
+        self.account.is_some()
+    }
+
+    pub(super) fn is_wanted(&self, name: &AccountName) -> bool {
         self.account.as_ref().is_none_or(|wanted| wanted == name)
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// Reads the file of a secret; a leading `~/` is the home folder.
 fn read_secret(path: &str) -> std::io::Result<String> {
     user_file::read_text(&home::expand(path).map_err(std::io::Error::other)?, LARGEST_SECRET)
+}
+
+/// Runs the program that prints a secret.
+fn run_secret_command(command: &[&str]) -> Result<String> {
+    secret_command::output_of(command, LARGEST_SECRET)
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {

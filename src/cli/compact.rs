@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::{ByAccount, LakeArgs};
+use super::lake::{ByAccount, LakeArgs, Wait};
 use super::render;
 use super::signals;
 use super::sync::{CompressionArgs, TargetFileSize, writers};
 use super::sync_summary::{compacted_json, compacted_text, print_interrupted};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
 use crate::store::Store;
@@ -36,9 +35,8 @@ pub(super) struct Args {
     /// where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -77,7 +75,7 @@ async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
         compression: args.compression.get(),
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        wait: args.wait.get(),
     };
     pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await
 }

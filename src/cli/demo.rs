@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::progress;
 use super::signals;
 use super::sync_summary::print_report;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
-use crate::pipeline::{self, SyncOptions};
+use crate::pipeline::{self, Meter, SyncOptions};
 use crate::sandbox::{Options, Sandbox, SandboxClock, generate_believable};
 use crate::store::{Access, Store};
 use crate::text::{say, text};
@@ -70,12 +71,9 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         ..SyncOptions::default()
     };
     let store = Store::open(&args.lake, Access::Write)?;
-    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
-    let report =
-        pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), interrupt, &|step| progress.show(step))
-            .await;
-    progress.clear();
-    let report = report?;
+    let meter = Meter::default();
+    let work = pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), signals::listen()?, &meter);
+    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await?;
     print_report(&account, &report, args.json);
     if !args.json {
         super::print(&recipes(&crate::home::expand(&args.lake)?.to_string_lossy(), args.edition));

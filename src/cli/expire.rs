@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::{ByAccount, LakeArgs};
+use super::lake::{ByAccount, LakeArgs, Wait};
 use super::render;
 use super::sync::{CompressionArgs, writers};
 use crate::error::Result;
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, ExpireOptions, ExpireReport, Expired, OpenRequisitions};
 use crate::store::Store;
@@ -36,9 +35,8 @@ pub(super) struct Args {
     /// says, else 0s, or 7d where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -77,7 +75,7 @@ async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountN
         cutoff,
         open: if args.drop_open { OpenRequisitions::Drop } else { OpenRequisitions::Keep },
         keep_removed,
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        wait: args.wait.get(),
         max_memory: args.max_memory,
         compression: args.compression.get(),
     };

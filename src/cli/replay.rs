@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::lake::Wait;
 use super::render;
 use super::sync::{CompressionArgs, writers};
 use super::talk::error_json;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::store::{Access, Store};
@@ -39,9 +39,8 @@ pub(super) struct Args {
     /// of those replayed before.
     #[arg(long, value_name = "URI")]
     lake: String,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -57,11 +56,7 @@ pub(super) struct Args {
 
 impl Args {
     fn options(&self) -> ReplayOptions {
-        ReplayOptions {
-            max_memory: self.max_memory,
-            compression: self.compression.get(),
-            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
-        }
+        ReplayOptions { max_memory: self.max_memory, compression: self.compression.get(), wait: self.wait.get() }
     }
 
     fn open(&self) -> Result<Store> {

@@ -35,35 +35,26 @@ impl OutArgs {
     /// # Errors
     /// [`ErrorKind::Usage`] when the format is not known, or the answer takes standard output as well.
     pub(super) fn target(&self, output: &Output) -> Result<RowsTarget> {
-        if self.out.as_os_str() == "-" {
-            if output.is_json() {
-                return Err(Error::new(
-                    ErrorClass::ArgumentsConflict,
-                    "`--json` and `--out -` both take standard output",
-                )
-                .hint("write the rows to a file, or leave `--json` out"));
-            }
-            return Ok(RowsTarget { path: None, format: self.format.unwrap_or(RowsFormat::Arrows) });
-        }
-        let format = match self.format {
-            Some(format) => format,
-            None => RowsFormat::of_name(&self.out)?,
+        let file = OutFile::of(&self.out, output)?;
+        let format = match (self.format, file.path()) {
+            (Some(format), _) => format,
+            (None, None) => RowsFormat::Arrows,
+            (None, Some(path)) => RowsFormat::of_name(path)?,
         };
-        Ok(RowsTarget { path: Some(self.out.clone()), format })
+        Ok(RowsTarget { file, format })
     }
 }
 
 /// Where rows go, and in which format.
 pub(super) struct RowsTarget {
-    /// None is standard output.
-    path: Option<PathBuf>,
+    file: OutFile,
     format: RowsFormat,
 }
 
 impl RowsTarget {
     /// The file; none is standard output.
     pub(super) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        self.file.path()
     }
 
     /// The format.
@@ -71,11 +62,51 @@ impl RowsTarget {
         self.format
     }
 
-    /// Lets `write` write rows to a file that it is given as often as it asks, without anything in it, and puts the
-    /// whole file where it goes. Gives what `write` gave, and the size of the file in bytes.
+    /// As [`OutFile::write`].
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a file within the folder of the lake, [`ErrorKind::Output`] when the rows cannot be put
+    /// As [`OutFile::write`].
+    pub(super) async fn write<T>(
+        &self,
+        lake: &Store,
+        write: impl AsyncFnOnce(&(dyn Fn() -> Result<File> + Sync)) -> Result<T>,
+    ) -> Result<(T, u64)> {
+        self.file.write(lake, write).await
+    }
+}
+
+/// Where a command puts one file: at a path, or to standard output.
+pub(super) struct OutFile {
+    /// None is standard output.
+    path: Option<PathBuf>,
+}
+
+impl OutFile {
+    /// The place that a user named; `-` is standard output.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when the answer takes standard output as well.
+    pub(super) fn of(out: &Path, output: &Output) -> Result<Self> {
+        if out.as_os_str() != "-" {
+            return Ok(Self { path: Some(out.to_owned()) });
+        }
+        if output.is_json() {
+            return Err(Error::usage("`--json` and `--out -` both take standard output")
+                .hint("write to a file, or leave `--json` out"));
+        }
+        Ok(Self { path: None })
+    }
+
+    /// The file; none is standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Lets `write` write to a file that it is given as often as it asks, without anything in it, and puts the whole
+    /// file where it goes. Gives what `write` gave, and the size of the file in bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a file within the folder of the lake, [`ErrorKind::Output`] when it cannot be put
     /// there; what `write` says.
     pub(super) async fn write<T>(
         &self,

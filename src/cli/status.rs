@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use super::lake::{ByAccount, LakeArgs};
 use super::render;
+use super::status_check::{self, CheckArgs};
 use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
-use crate::pipeline::{ExtraNames, extra_names};
+use crate::pipeline::{ExtraNames, extra_names, gaps_of};
 use crate::publish::{Reached, published_tables};
 use crate::text::{Text, key, say, text};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
@@ -22,6 +23,15 @@ pub(super) struct Args {
     /// for, and times that readers cannot represent.
     #[arg(long)]
     extra: bool,
+    #[command(flatten)]
+    check: CheckArgs,
+}
+
+impl Args {
+    /// Whether the lake is to be judged, which has exit codes of its own.
+    pub(super) fn is_check(&self) -> bool {
+        self.check.check
+    }
 }
 
 /// What is shown of an account.
@@ -36,6 +46,9 @@ struct Account {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
+    if args.is_check() {
+        return Ok(status_check::run(&args.lake, &args.check).await);
+    }
     let lake = args.lake.open()?;
     let tables = match published_tables(&lake.store).await {
         Ok(tables) => tables,
@@ -102,13 +115,6 @@ fn kept_coverage(lake: &Lake) -> Coverage {
     coverage
 }
 
-/// The seconds that are missing between the first one that was ever asked for and the last covered one.
-fn gaps(lake: &Lake) -> Vec<Window> {
-    let wanted =
-        lake.state().start().zip(lake.coverage().span()).and_then(|(start, span)| Window::new(start, span.end()));
-    wanted.map(|wanted| lake.coverage().gaps(wanted)).unwrap_or_default()
-}
-
 fn to_json(account: &Account) -> Value {
     let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
@@ -118,7 +124,7 @@ fn to_json(account: &Account) -> Value {
         "sid": lake.state().binding().map(|binding| &binding.sid),
         "host": lake.state().binding().map(|binding| &binding.host),
         "coverage": kept_coverage(lake).windows().iter().map(window).collect::<Vec<_>>(),
-        "gaps": gaps(lake).iter().map(window).collect::<Vec<_>>(),
+        "gaps": gaps_of(lake).iter().map(window).collect::<Vec<_>>(),
         "expired": expired(lake).iter().map(window).collect::<Vec<_>>(),
         "checked_until": account.checked_until(),
         "last_success_at": account.last_success_at(),
@@ -268,7 +274,7 @@ fn covered(lake: &Lake) -> Vec<String> {
         [] => vec![say!("  covers      nothing yet")],
         windows => vec![say!("  covers      {windows}", windows = listed(windows))],
     };
-    let gaps = gaps(lake);
+    let gaps = gaps_of(lake);
     if !gaps.is_empty() {
         lines.push(say!("  gaps        {gaps}", gaps = listed(&gaps)));
     }

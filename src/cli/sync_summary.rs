@@ -10,7 +10,7 @@ use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass};
 use crate::id::AccountName;
-use crate::pipeline::{Compacted, Damage, SyncReport, Tried};
+use crate::pipeline::{Compacted, Damage, HiddenStops, SyncReport, Tried};
 use crate::publish::PublishedTable;
 use crate::text::say;
 use crate::transform::Remarks;
@@ -73,6 +73,9 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "parquet_bytes": report.tally.bytes,
         "compacted": compacted_json(&report.compacted),
         "published": published_json(&report.published),
+        "hidden_stops": report.hidden_stops.map(|hidden| json!({
+            "requisitions": hidden.requisitions, "visible_after": hidden.visible_after,
+        })),
         "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().or(report.unpublished.as_ref()).map(error_json),
@@ -149,6 +152,7 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     if is_idle {
         let covered = say!("{account}: {range} (Beijing time) is covered already: no call was made", account, range);
         let more = compacted_text(&report.compacted).into_iter().chain(published_text(&report.published));
+        let more = more.chain(report.hidden_stops.map(hidden_text));
         return std::iter::once(covered).chain(more).collect::<Vec<_>>().join("\n");
     }
     let sum = say!(", real_num sums to {sum}", sum = render::decimal(report.tally.real_num_scaled));
@@ -182,6 +186,16 @@ pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncRepo
     lines.join("\n")
 }
 
+/// That stopped requisitions are not seen yet.
+fn hidden_text(hidden: HiddenStops) -> String {
+    let count = plural(hidden.requisitions, "stopped requisition");
+    say!(
+        "  {count} not seen yet, because a run stays its lag behind the present: sync again after {time}",
+        count,
+        time = hidden.visible_after
+    )
+}
+
 /// What was damaged, and what came back.
 fn damaged(damage: &Damage) -> String {
     let Damage { objects, window, rows: [headers, details], read: [headers_read, details_read] } = damage;
@@ -203,6 +217,7 @@ fn damaged(damage: &Damage) -> String {
 fn remarks(report: &SyncReport) -> Vec<String> {
     let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
     lines.extend(published_text(&report.published));
+    lines.extend(report.hidden_stops.map(hidden_text));
     if report.refreshed > 0 {
         lines.push(say!(
             "  {windows} walked again, rows that left the ERP's windows carried over",

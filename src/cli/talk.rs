@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
+use indicatif::MultiProgress;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -34,6 +35,10 @@ pub(super) enum LogFormat {
 
 /// How everything is said, once that is known.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+/// Whether nothing is said of how far a run is, once that is known.
+static QUIET: OnceLock<bool> = OnceLock::new();
+/// The bars of a run at work, at the lower end of the terminal.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
 /// The time of an event.
 struct BeijingTimes;
@@ -45,8 +50,9 @@ impl FormatTime for BeijingTimes {
 }
 
 /// Only our own events are shown below warnings: HTTP libraries write URLs, and those can carry signatures.
-pub(super) fn start(level: LogLevel, format: LogFormat) {
+pub(super) fn start(level: LogLevel, format: LogFormat, quiet: bool) {
     let _ = FORMAT.set(format);
+    let _ = QUIET.set(quiet);
     let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -57,11 +63,44 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
     let subscriber = tracing_subscriber::fmt()
         .with_timer(BeijingTimes)
         .with_env_filter(EnvFilter::new(format!("error,wdt_lake={level}")))
-        .with_writer(io::stderr)
+        .with_writer(|| AboveBars)
         .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).init(),
+    }
+}
+
+/// Whether nothing is to be said of how far a run is.
+pub(super) fn is_quiet() -> bool {
+    QUIET.get() == Some(&true)
+}
+
+/// Whether a person looks at standard error, who wants to see bars. One JSON object a line is for machines.
+pub(super) fn has_terminal() -> bool {
+    io::stderr().is_terminal() && !is_json()
+}
+
+/// Where bars are drawn. From the first one on, all that is said goes above them.
+pub(super) fn bars() -> &'static MultiProgress {
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Standard error, with the bars taken away while something is written to it.
+struct AboveBars;
+
+impl io::Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().lock().write_all(bytes);
+        match BARS.get() {
+            Some(bars) => bars.suspend(write)?,
+            None => write()?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
@@ -76,18 +115,19 @@ pub(super) fn print_error(error: &Error) {
     if is_json() {
         return log("ERROR", error_json(error));
     }
-    let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{}", say!("error[{code}]: {error}", code = error.code(), error));
+    let mut text = say!("error[{code}]: {error}", code = error.code(), error) + "\n";
     if let Some(hint) = error.hint_said() {
-        let _ = writeln!(stderr, "{}", say!("hint: {hint}", hint));
+        text += &say!("hint: {hint}", hint);
+        text.push('\n');
     }
+    write_line(&text);
 }
 
 pub(super) fn print_hint(hint: &Text) {
     if is_json() {
         return log("INFO", json!({"message": hint}));
     }
-    let _ = writeln!(io::stderr().lock(), "{}", say!("hint: {hint}", hint));
+    write_line(&(say!("hint: {hint}", hint) + "\n"));
 }
 
 /// Something to know that is no data of the command: its name and what it is.
@@ -96,14 +136,14 @@ pub(super) fn print_note(name: &'static str, value: &Text) {
     if is_json() {
         return log("INFO", json!({"message": note}));
     }
-    let _ = writeln!(io::stderr().lock(), "{note:#}");
+    write_line(&format!("{note:#}\n"));
 }
 
 pub(super) fn print_warning(warning: &Text) {
     if is_json() {
         return log("WARN", json!({"message": warning}));
     }
-    let _ = writeln!(io::stderr().lock(), "{}", say!("warning: {warning}", warning));
+    write_line(&(say!("warning: {warning}", warning) + "\n"));
 }
 
 fn is_json() -> bool {
@@ -113,5 +153,10 @@ fn is_json() -> bool {
 fn log(level: &str, mut event: Value) {
     event["timestamp"] = rfc3339_beijing(SystemClock.now_micros()).into();
     event["level"] = level.into();
-    let _ = writeln!(io::stderr().lock(), "{event}");
+    write_line(&format!("{event}\n"));
+}
+
+/// Nobody can be told when that fails.
+fn write_line(text: &str) {
+    let _ = AboveBars.write_all(text.as_bytes());
 }

@@ -157,7 +157,7 @@ pub(super) fn of_environment(
 
 /// A word of a setting for a message, where it is plainly no secret: letters, or letters and digits in few turns. Keys
 /// and names look so.
-pub(super) fn plain_word(word: &str) -> Option<&str> {
+pub(crate) fn plain_word(word: &str) -> Option<&str> {
     /// A longer word is no key and no name that somebody chose.
     const LONGEST: usize = 40;
     let turns = |part: &str| {

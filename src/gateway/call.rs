@@ -26,7 +26,7 @@ use super::clock::ServerClock;
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::policy::{self, CallPolicy};
-use super::rate_limiter::{Limit, RateLimiter};
+use super::rate_limiter::{Limit, Pace, RateLimiter};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
@@ -63,6 +63,8 @@ pub(super) struct Caller {
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
     calls: AtomicU64,
+    refused: AtomicU64,
+    retries: AtomicU64,
     /// Where answers are read, one after the other.
     reader: Worker,
     /// Buffers of bodies that were read.
@@ -132,6 +134,8 @@ impl Caller {
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
             calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             reader,
             buffers: Mutex::default(),
         })
@@ -141,8 +145,22 @@ impl Caller {
         &self.server_clock
     }
 
+    pub(super) fn pace(&self) -> Pace {
+        self.rate_limiter.pace()
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many answers were refusals, in the gateway's words or by HTTP itself.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many requests repeated one that was not answered.
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Makes one call until it is answered. `sign` makes the request for a given time; it is called once a try.
@@ -203,6 +221,7 @@ impl Caller {
                 Attempt::Stop(error) => return Err(error.with("method", method)),
             };
             tries.retries += 1;
+            self.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
         }
     }
@@ -220,7 +239,11 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, NotRead> + Send + 'static,
     {
-        match self.send(CallKind::Query, names, outgoing, asked, read).await {
+        let sent = self.send(CallKind::Query, names, outgoing, asked, read).await;
+        if matches!(sent, Sent::Refused { .. } | Sent::Throttled(..)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        match sent {
             Sent::Answered(value) => (Attempt::Done(value), None),
             Sent::Refused { code, message, wait, date } => {
                 (refused(names.code, code, &message, date, &self.policy.refusals), wait)

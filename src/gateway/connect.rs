@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) client: reqwest::Client,
     /// The proxy on the way: its address and the variable that named it.
     proxy: Option<(String, String)>,
+    /// Host and port of the gateway.
+    address: String,
 }
 
 /// A request that got no response.
@@ -71,7 +73,9 @@ impl Connection {
                 "it needs the certificates of well-known authorities: install the package ca-certificates, or name a bundle in SSL_CERT_FILE",
             )
         })?;
-        Ok(Self { client, proxy })
+        let host = gateway.host_str().unwrap_or_default();
+        let address = gateway.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self { client, proxy, address })
     }
 
     /// What it means that a request got no response.
@@ -88,7 +92,24 @@ impl Connection {
         }
         let is_unsent = error.is_connect();
         let error = self.via(Error::new(ErrorClass::GatewaySilent, "the gateway did not answer").because(error));
-        if is_unsent { NoResponse::Unsent(error) } else { NoResponse::Unclear(error) }
+        if !is_unsent {
+            return NoResponse::Unclear(error);
+        }
+        let check = match &self.proxy {
+            None => text!(
+                "the address {address} (WDT_BASE_URL or WDT_ENVIRONMENT, or base_url in wdt-lake.toml), and this machine's names and firewall",
+                address = self.address
+            ),
+            Some((address, variable)) => text!(
+                "the proxy {address} (from {variable}), which is to reach {gateway}",
+                address,
+                variable,
+                gateway = self.address
+            ),
+        };
+        NoResponse::Unsent(
+            error.hint(text!("run the same command again later; if that does not help, check {check}", check)),
+        )
     }
 
     /// The proxy wants a name and a password.

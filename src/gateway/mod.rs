@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub(crate) use call::Once;
 pub use policy::CallPolicy;
 pub(crate) use policy::ProxyUse;
+pub(crate) use rate_limiter::Pace;
 pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
 pub use response::{Called, NotRead, Response, UnreadableResponse};
@@ -192,8 +193,23 @@ impl Gateway {
         self.caller.server_clock().warnings()
     }
 
+    /// How fast requests may be sent at present, and whether one waits for that.
+    pub(crate) fn pace(&self) -> Pace {
+        self.caller.pace()
+    }
+
     /// How many requests were sent so far, repeated ones included.
     pub fn calls(&self) -> u64 {
         self.caller.calls()
+    }
+
+    /// How many answers to queries were refusals, for its limits as well.
+    pub fn refusals(&self) -> u64 {
+        self.caller.refusals()
+    }
+
+    /// How many requests of queries repeated one before.
+    pub fn retries(&self) -> u64 {
+        self.caller.retries()
     }
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::error::{Error, ErrorClass, Result};
@@ -28,6 +29,7 @@ use crate::id::{AccountName, RunId};
 use crate::log::Layout;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
+use crate::units::at_least;
 
 /// How often the lease is rewritten.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -43,8 +45,8 @@ const POLL: Duration = Duration::from_secs(5);
 pub enum LeaseWait {
     /// Stop with an error.
     No,
-    /// Wait until it is released or stale.
-    Yes,
+    /// Wait until it is released or stale, at most so long.
+    UpTo(Duration),
 }
 
 /// How a run ended that left nothing over.
@@ -151,7 +153,7 @@ impl Lease {
         let (path, staging) = (layout.lease(), layout.staging_lease(run));
         let mut keeper = Keeper { store, path, staging, run, clock, last_end: None };
         let mut give_up = pin!(give_up);
-        let mut tries = 0;
+        let (mut tries, mut waiting_since) = (0, None);
         let last_run = loop {
             let before = keeper.read().await?;
             match before.as_ref().filter(|held| keeper.is_held_by_other(held)) {
@@ -167,11 +169,18 @@ impl Lease {
                         Ok(()) => {}
                     }
                 }
-                Some(other) if wait == LeaseWait::No => return Err(held(&account, other)),
                 Some(other) => {
-                    tracing::info!(other_run = %other.run, "waiting for another run to finish");
+                    let LeaseWait::UpTo(most) = wait else { return Err(held(&account, other)) };
+                    let since = *waiting_since.get_or_insert_with(|| {
+                        tell_of_waiting(&account, other, most);
+                        Instant::now()
+                    });
+                    let left = most.saturating_sub(since.elapsed());
+                    if left.is_zero() {
+                        return Err(held(&account, other).with("waited", at_least(most.as_secs())));
+                    }
                     tokio::select! {
-                        () = tokio::time::sleep(POLL) => {}
+                        () = tokio::time::sleep(POLL.min(left)) => {}
                         () = &mut give_up => return Ok(None),
                     }
                 }
@@ -230,6 +239,12 @@ async fn read(store: &Store, path: &str) -> Result<Option<Heartbeat>> {
 /// Whether the run of a lease is at work at `now`, as far as can be told.
 fn is_at_work(held: &Heartbeat, now: BeijingTime) -> bool {
     !held.ended && is_fresh(held, now) && !process::is_dead(held)
+}
+
+/// Says once for whom a run waits: whoever looks at it would else see nothing for as long.
+fn tell_of_waiting(account: &AccountName, other: &Heartbeat, most: Duration) {
+    let (since, at_most) = (other.written_at, at_least(most.as_secs()));
+    tracing::warn!(%account, other_run = %other.run, pid = other.pid, last_seen = %since, at_most, "waiting for another run to end");
 }
 
 fn held(account: &AccountName, other: &Heartbeat) -> Error {
@@ -515,13 +530,44 @@ mod tests {
         }
     }
 
+    /// It looks every five seconds, and at the end of its time.
+    #[tokio::test(start_paused = true)]
+    async fn a_run_waits_no_longer_than_it_was_told() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
+        let lease = acquire(&store, &clock).await.expect("free");
+        let wait = |seconds| {
+            let (account, most) = ("acme".parse().expect("a name"), LeaseWait::UpTo(Duration::from_secs(seconds)));
+            Lease::acquire(store.clone(), account, RunId::generate(), clock.clone(), most, std::future::pending())
+        };
+        for seconds in [0, 7] {
+            let began = Instant::now();
+            let error = wait(seconds).await.expect_err("it is held");
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.to_string().contains(&format!("waited {seconds}s")), "{error}");
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
+        let (waited, ()) = tokio::join!(wait(60), async {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            lease.release(None).await;
+        });
+        waited.expect("no error").expect("taken").release(None).await;
+    }
+
     #[tokio::test]
     async fn a_run_that_waits_can_give_up() {
         let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
         let lease = acquire(&store, &clock).await.expect("free");
         let account = "acme".parse().expect("a name");
         let given_up = std::future::ready(());
-        let waited = Lease::acquire(store, account, RunId::generate(), clock, LeaseWait::Yes, given_up).await;
+        let waited = Lease::acquire(
+            store,
+            account,
+            RunId::generate(),
+            clock,
+            LeaseWait::UpTo(Duration::from_secs(3_600)),
+            given_up,
+        )
+        .await;
         assert!(waited.expect("no error").is_none());
         lease.release(None).await;
     }

@@ -242,7 +242,7 @@ proptest! {
             live[field] = named["commits"][0][field].clone();
         }
         let body = body.to_string();
-        let head = json!({"format": "0.10", "sha256": Sha256::of(body.as_bytes())});
+        let head = json!({"format": "1.0", "sha256": Sha256::of(body.as_bytes())});
         let path = layout.checkpoint(1, sound.id);
         now(store.put(&path, format!("{head}\n{body}\n").into(), "_staging/x")).expect("put");
         // It names the files of another commit at best: it is passed over, and the log is read without it.

@@ -14,9 +14,9 @@ use crate::land::testing::{bare, binding, commit_of_kind, covering, schema_accep
 use crate::time::Window;
 
 const WORDS: [&str; 44] = [
-    "\"format\":\"0.10\"",
     "\"format\":\"1.0\"",
-    "0.10",
+    "\"format\":\"1.0\"",
+    "1.0",
     "0.9",
     "1.9",
     "\"kind\":\"sync\"",
@@ -126,7 +126,7 @@ fn fold_of_checkpoint(body: &[u8]) -> Result<LogState, String> {
     let name: AccountName = text("/account/name").parse().unwrap_or_else(|_| "acme".parse().expect("a name"));
     let commit = CommitId::parse(&text("/last/id")).unwrap_or_else(|| CommitId::parse(WORDS[37]).expect("an id"));
     let number = said.pointer("/last/number").and_then(Value::as_u64).unwrap_or(1);
-    let head = format!("{{\"format\":\"0.10\",\"sha256\":\"{}\"}}\n", Sha256::of(body));
+    let head = format!("{{\"format\":\"1.0\",\"sha256\":\"{}\"}}\n", Sha256::of(body));
     let bytes = [head.as_bytes(), body, b"\n"].concat();
     checkpoint::from_bytes(&Layout::new(name), ListedCheckpoint { number, id: commit }, &bytes)
         .map_err(|why| why.to_string())

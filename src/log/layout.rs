@@ -192,7 +192,7 @@ impl Layout {
         format!("{MANIFEST_ROOT}/{ACCOUNT_KEY}{}", self.account)
     }
 
-    /// Whether `path` is where formats before 0.10 have a manifest: directly in the folder of the log.
+    /// Whether `path` is where formats before 1.0 may have a manifest: directly in the folder of the log.
     pub(crate) fn is_older_manifest(&self, path: &str) -> bool {
         let file = path.strip_prefix(&self.manifest_root()).and_then(|rest| rest.strip_prefix('/'));
         let stem = file.and_then(|file| file.strip_suffix(".json")).unwrap_or_default();

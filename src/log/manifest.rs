@@ -154,17 +154,17 @@ impl Manifest {
         Ok(read)
     }
 
-    /// Refuses the bytes of a manifest of a version that this program does not read. What is no manifest is none of a
-    /// lake's.
+    /// Refuses the bytes of a manifest that lies where only formats from before 1.0 have one. What is no manifest is
+    /// none of a lake's.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for such a version.
-    pub(crate) fn refuse_other_format(bytes: &[u8], path: &str) -> Result<()> {
+    /// [`ErrorKind::Lake`] for a manifest of whatever version.
+    pub(crate) fn refuse_early(bytes: &[u8], path: &str) -> Result<()> {
         match serde_json::from_slice::<Head>(bytes) {
-            Ok(head) if !FormatVersion::LAKE.reads(head.format) => {
-                Err(FormatVersion::LAKE.refuse(key!("the lake has format"), head.format).with("manifest", path))
+            Ok(head) => {
+                Err(FormatVersion::LAKE.refuse_early(key!("the lake has format"), head.format).with("manifest", path))
             }
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 

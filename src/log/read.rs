@@ -195,7 +195,7 @@ pub(crate) async fn list(store: &Store, layout: &Layout) -> Result<ListedLog> {
 /// sweep would delete all that it names.
 async fn refuse_older(store: &Store, path: &str) -> Result<()> {
     match store.get(path).await? {
-        Some(bytes) => Manifest::refuse_other_format(&bytes, &store.uri(path)),
+        Some(bytes) => Manifest::refuse_early(&bytes, &store.uri(path)),
         None => Ok(()),
     }
 }

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(metadata.created_by(), Some(CREATED_BY));
         let pairs = metadata.key_value_metadata().expect("metadata");
         let value = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
-        assert_eq!(value("wdt_lake.contract").as_deref(), Some("0.10"));
+        assert_eq!(value("wdt_lake.contract").as_deref(), Some("1.0"));
         assert_eq!(value("wdt_lake.commit"), Some(origin.commit.to_string()));
         assert_eq!(value("wdt_lake.span").as_deref(), Some("1970-01-01T08:00:00+08:00/1970-01-01T08:01:40+08:00"));
         assert_eq!(value("ARROW:schema"), None, "readers must not see types of our own");

@@ -2,10 +2,10 @@
 //!
 //! While a window is walked, every answer that the walk takes in is appended to a temporary file without a name, in the
 //! order in which it was taken in: with the same answers in the same order, a walk comes to the same end. When a window
-//! lands, the file becomes the commit's `_raw` object, zstd with one JSON object a line, format 0.10:
+//! lands, the file becomes the commit's `_raw` object, zstd with one JSON object a line, format 1.0:
 //!
 //! ```text
-//! {"format":"0.10","method":"...","parameters":{...},"window":{"start":"...","end":"..."},"page_no":3,"page_size":100,
+//! {"format":"1.0","method":"...","parameters":{...},"window":{"start":"...","end":"..."},"page_no":3,"page_size":100,
 //!  "asked_at":"2026-10-01T00:00:00.000000Z","received_at":"2026-10-01T00:00:00.250000Z","retries":0,"body":"{...}"}
 //! ```
 //!
@@ -273,20 +273,20 @@ mod tests {
 
     #[test]
     fn answers_of_another_version_are_refused() {
-        for line in [r#"{"format":"1.0","window":{"start":"2026-06-01T00:00:00+08:00"}}"#, r#"{"format":"0.9"}"#] {
+        for line in [r#"{"format":"0.10","window":{"start":"2026-06-01T00:00:00+08:00"}}"#, r#"{"format":"0.9"}"#] {
             let packed = zstd::bulk::compress(line.as_bytes(), ZSTD_LEVEL).expect("packed");
             let error = read(&packed, |_| Ok(())).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::Lake, "{line}");
-            assert!(error.hint_text().is_some_and(|hint| hint.contains("0.10")), "{error:?}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("1.x")), "{error:?}");
         }
-        let packed = zstd::bulk::compress(br#"{"format":"0.10"}"#, ZSTD_LEVEL).expect("packed");
+        let packed = zstd::bulk::compress(br#"{"format":"1.0"}"#, ZSTD_LEVEL).expect("packed");
         assert_eq!(read(&packed, |_| Ok(())).expect_err("no line").kind(), ErrorKind::Defect);
     }
 
     #[test]
     fn an_answer_whose_window_ends_before_it_starts_is_refused() {
         let line = serde_json::json!({
-            "format": "0.10", "window": {"start": "2026-06-30T00:00:00+08:00", "end": "2026-06-01T00:00:00+08:00"},
+            "format": "1.0", "window": {"start": "2026-06-30T00:00:00+08:00", "end": "2026-06-01T00:00:00+08:00"},
             "page_no": 0, "page_size": 100, "received_at": "2026-07-01T00:00:00.000000Z", "retries": 0, "body": "{}",
         });
         let packed = zstd::bulk::compress(line.to_string().as_bytes(), ZSTD_LEVEL).expect("packed");

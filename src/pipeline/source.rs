@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::SetOnce;
 
+use super::meter::PagesRead;
 use super::raw::{self, KeepRaw, RawRequest, Recorder};
 use super::spill::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorClass, Result};
@@ -29,6 +30,7 @@ pub(super) struct Source {
     has_read: AtomicBool,
     has_read_rows: AtomicBool,
     unread: AtomicU32,
+    pages_read: PagesRead,
 }
 
 /// A page, and what is kept of its answer.
@@ -58,6 +60,7 @@ impl Source {
             has_read: AtomicBool::new(false),
             has_read_rows: AtomicBool::new(false),
             unread: AtomicU32::new(0),
+            pages_read: PagesRead::default(),
         }
     }
 
@@ -141,6 +144,11 @@ impl Source {
         Ok((page, received_at_micros, packed))
     }
 
+    /// The pages that were read of the windows at work.
+    pub(super) fn pages_read(&self) -> &PagesRead {
+        &self.pages_read
+    }
+
     /// Whether the gateway has given anything in this run that could be read.
     pub(super) fn has_read(&self) -> bool {
         self.has_read.load(Ordering::Relaxed)
@@ -169,6 +177,7 @@ impl Pages for Source {
             // It is set already by all but one of them.
             drop(self.first_total.set((window, total)));
         }
+        self.pages_read.note(window, page_no, page_size, page.total());
         // Nothing is waited for between this and the walk's taking it in: the order is that of the walk.
         if let Some(packed) = packed {
             let (method, parameters) = self.gateway.unsigned(&query);

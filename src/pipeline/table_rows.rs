@@ -99,7 +99,7 @@ impl ReaderTable {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] when files were replaced again and again; what `read` says, when no log has changed since.
-pub(super) async fn until_steady<T>(lakes: &mut [Lake], mut read: impl AsyncFnMut(&[Lake]) -> Result<T>) -> Result<T> {
+pub(crate) async fn until_steady<T>(lakes: &mut [Lake], mut read: impl AsyncFnMut(&[Lake]) -> Result<T>) -> Result<T> {
     for _ in 0..TRIES {
         match read(lakes).await {
             Ok(read) => return Ok(read),

@@ -19,7 +19,7 @@ use crate::land::{CommitOutcome, Committed, NewCommit, NewManifest, Quarantine, 
 use crate::log::{CommitKind, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
-use crate::text::text;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Remarks};
 use crate::worker::blocking;
@@ -230,9 +230,16 @@ impl Task<'_> {
                 allowed,
                 first
             );
-            let error = Error::new(ErrorClass::TooManyInvalid, why).with("window", window).hint(
-                "look at the records with `wdt-lake get`; raise --max-quarantine to commit the others without them",
-            );
+            let numbers = some_numbers(&new).join(" ");
+            let look = match numbers.is_empty() {
+                true => Text::default(),
+                false => text!("look at them by `wdt-lake get {numbers}`; ", numbers),
+            };
+            let error = Error::new(ErrorClass::TooManyInvalid, why).with("window", window).hint(text!(
+                "{look}`--max-quarantine {invalid}` commits the window without them",
+                look,
+                invalid
+            ));
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
@@ -271,4 +278,21 @@ fn hours(pages: &[BufferedPage], parts: &[Part]) -> Hours {
 /// The proof as the manifest records it.
 pub(super) fn recorded(proof: Proof, rows_landed: usize, rows_quarantined: usize) -> Proof {
     Proof { rows_landed: rows_landed as u64, rows_quarantined: rows_quarantined as u64, ..proof }
+}
+
+/// The numbers of some of the records that would go to quarantine.
+fn some_numbers(new: &NewManifest) -> Vec<String> {
+    const MOST: usize = 3;
+    #[derive(serde::Deserialize)]
+    struct Line {
+        purchase_apply_no: Option<String>,
+    }
+    let lines = new.commits.iter().filter_map(|commit| commit.quarantine.as_ref());
+    let lines = lines.flat_map(|quarantine| quarantine.lines.split(|byte| *byte == b'\n'));
+    let numbers = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()?.purchase_apply_no);
+    // What a shell would read otherwise is not proposed.
+    let is_plain = |number: &String| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    numbers.filter(is_plain).take(MOST).collect()
 }

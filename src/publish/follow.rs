@@ -64,6 +64,8 @@ pub(crate) struct FollowedLog {
     state: LogState,
     /// The number of the manifest after which it is followed.
     base: u64,
+    /// When that was begun.
+    base_at: Option<BeijingTime>,
     changes: Vec<LogChange>,
 }
 
@@ -71,7 +73,8 @@ impl FollowedLog {
     /// Follows the log from the state of `lake` on.
     pub(crate) fn new(lake: Lake) -> Self {
         let (reader, state) = lake.into_parts();
-        Self { reader, base: state.next_number() - 1, state, changes: Vec::new() }
+        let base_at = state.last().map(|last| last.created_at);
+        Self { reader, base: state.next_number() - 1, base_at, state, changes: Vec::new() }
     }
 
     /// The store of the lake.
@@ -122,6 +125,20 @@ impl FollowedLog {
             self.read_to(self.state.next_number()).await?;
         }
         Ok(())
+    }
+
+    /// When a manifest was begun, if it is there.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub(crate) async fn created_at(&self, number: u64) -> Result<Option<BeijingTime>> {
+        if number == self.base {
+            return Ok(self.base_at);
+        }
+        match self.changes.iter().find(|change| change.number == number) {
+            Some(change) => Ok(Some(change.created_at)),
+            None => Ok(self.reader.manifest(number).await?.map(|(manifest, _)| manifest.created_at)),
+        }
     }
 
     /// What the manifests after `published` have changed, as far as the log was read. `active` are the files of the

@@ -110,6 +110,35 @@ impl Store {
         }
     }
 
+    /// The folder of a lake that is not there yet; none where it is, and of a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] as [`Store::open`].
+    pub(crate) fn missing_folder(location: &str) -> Result<Option<PathBuf>> {
+        match Place::of(location)? {
+            Place::Folder(folder) if is_missing(&folder) => Ok(Some(folder)),
+            _ => Ok(None),
+        }
+    }
+
+    /// An empty store on the disk on which `folder` would lie, to be tried in its place. It goes with what is given
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`] when nothing can be made there.
+    pub(crate) fn trial_for(folder: &FsPath) -> Result<(Self, tempfile::TempDir)> {
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let above = absolute.ancestors().find(|above| !is_missing(above)).unwrap_or(&absolute);
+        let made = tempfile::Builder::new().prefix(".wdt-lake-doctor-").tempdir_in(above).map_err(|error| {
+            Error::new(ErrorClass::Lake, "the lake's folder cannot be made")
+                .with("in", above.display())
+                .with("lake", folder.display())
+                .because(error.kind().to_string())
+                .hint("choose a folder that this user may create and write, with space left")
+        })?;
+        Ok((Self::local(made.path(), Access::Read)?, made))
+    }
+
     /// A lake in memory, for tests: clones share it.
     pub fn memory() -> Self {
         Self {

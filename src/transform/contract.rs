@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn the_contract_is_well_formed() {
         let contract = Contract::get().expect("the contract files parse");
-        assert_eq!(contract.version(), "0.10");
+        assert_eq!(contract.version(), "1.0");
         for table in contract.tables() {
             assert_eq!(table.version(), contract.version());
             assert_eq!(table.schema().fields().len(), table.columns().len());

@@ -161,7 +161,7 @@ mod tests {
         for (table, text) in [HEADERS_JSON, DETAILS_JSON, STOPS_JSON].into_iter().enumerate() {
             assert_eq!(whole["tables"][table], serde_json::from_str::<serde_json::Value>(text).expect("json"));
         }
-        assert_eq!(whole["contract"], "0.10");
+        assert_eq!(whole["contract"], "1.0");
         let one = render_json(|name| name == "purchase_apply_detail").expect("json");
         let one: serde_json::Value = serde_json::from_str(&one).expect("json");
         assert_eq!(

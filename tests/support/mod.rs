@@ -4,6 +4,7 @@
 pub(crate) mod campaign;
 pub(crate) mod committed;
 pub(crate) mod creates;
+pub(crate) mod delta;
 pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;

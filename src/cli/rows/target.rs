@@ -21,7 +21,7 @@ impl NewFileAt {
     /// # Errors
     /// [`ErrorKind::Usage`] when something else than a file stands there, or the path lies within the folder of the
     /// lake; [`ErrorKind::Output`] when none can be made.
-    pub(in crate::cli) fn create(path: &Path, lake: &Store) -> Result<Self> {
+    pub(in crate::cli) fn create<'a>(path: &Path, lake: impl Into<Option<&'a Store>>) -> Result<Self> {
         if path.metadata().is_ok_and(|held| !held.is_file()) {
             return Err(Error::new(ErrorClass::OutputPlaceWrong, "what stands there is no file")
                 .with("path", path.display())
@@ -30,7 +30,7 @@ impl NewFileAt {
         let name = path.file_name().ok_or_else(|| {
             Error::new(ErrorClass::OutputPlaceWrong, "this is no name of a file").with("path", path.display())
         })?;
-        if is_within(folder(path), lake) {
+        if let Some(lake) = lake.into().filter(|lake| is_within(folder(path), lake)) {
             return Err(Error::new(ErrorClass::OutputPlaceWrong, "the path lies within the folder of the lake")
                 .with("path", path.display())
                 .with("lake", lake.root())

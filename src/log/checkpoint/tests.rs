@@ -386,8 +386,8 @@ async fn more_fields_are_read_over_and_what_cannot_be_read_is_told() {
         assert!(told.contains(why), "{told}: {why}");
     }
     for (broken, why) in [
-        (with_head(&bytes, "format", json!("1.0")), "this program reads 0.10"),
-        (with_head(&bytes, "format", json!("0.9")), "this program reads 0.10"),
+        (with_head(&bytes, "format", json!("2.0")), "this program reads 1.0"),
+        (with_head(&bytes, "format", json!("0.10")), "this program reads 1.0"),
         (bytes[..bytes.len() - 1].to_vec(), "cut short"),
         (with_head(&bytes, "sha256", json!(Sha256::of(b"x"))), "bytes were changed"),
         (b"{}".to_vec(), "one line"),

@@ -104,11 +104,10 @@ fn a_newer_minor_version_is_read_and_a_newer_major_is_not() {
 }
 
 #[test]
-fn before_1_0_a_program_reads_its_own_version_alone() {
-    assert_eq!(FormatVersion::LAKE.to_string(), "0.10");
-    for (field, other) in ["format", "contract"]
-        .into_iter()
-        .flat_map(|field| ["0.9", "0.11", "1.0", "1.9", "2.0"].map(|other| (field, other)))
+fn another_major_version_is_refused() {
+    assert_eq!(FormatVersion::LAKE.to_string(), "1.0");
+    for (field, other) in
+        ["format", "contract"].into_iter().flat_map(|field| ["0.9", "0.10", "2.0", "10.0"].map(|other| (field, other)))
     {
         let mut odd = sample();
         odd[field] = json!(other);
@@ -116,7 +115,7 @@ fn before_1_0_a_program_reads_its_own_version_alone() {
         assert_eq!(error.kind(), ErrorKind::Lake, "{field} {other}");
         assert!(error.to_string().contains(other) && error.to_string().contains("_manifest/x"), "{error}");
         let hint = error.hint_text().expect("a hint");
-        assert!(hint.contains("0.10") && hint.contains("wdt-lake sync") && hint.contains("replay"), "{hint}");
+        assert!(hint.contains("1.x") && hint.contains("wdt-lake sync") && hint.contains("replay"), "{hint}");
     }
     let version = |major, minor| FormatVersion { major, minor };
     assert!(version(1, 0).reads(version(1, 7)) && version(1, 7).reads(version(1, 0)));

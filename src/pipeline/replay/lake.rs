@@ -157,7 +157,8 @@ impl Rebuild<'_> {
 
     /// A window that cannot be rebuilt stays a gap.
     fn give_up(&self, window: Window, commit: CommitId, error: Error, report: &mut ReplayReport) {
-        tracing::error!(%window, %commit, %error, "the window stays a gap");
+        // The command says it at its end, with all the others.
+        tracing::debug!(%window, %commit, %error, "the window stays a gap");
         let error = error.with("commit", commit).with("window", window).hint(SYNC);
         report.gaps.push(Gap { window, error, tried: Tried::Yes });
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::log::Table;
 use crate::log::layout;
 use crate::store::{Created, Store};
+use crate::text::text;
 use crate::text::{key, text};
 
 /// How many versions are read at once.
@@ -106,6 +107,14 @@ impl DeltaLog<'_> {
             state.apply(state.version + 1, actions);
         }
         self.check(&state)?;
+        if first > 1 {
+            // A checkpoint says nothing of the version that the table begins with.
+            match self.stands().await? {
+                DeltaStanding::Ours => {}
+                DeltaStanding::Foreign => return Err(self.foreign()),
+                DeltaStanding::Nothing => return Err(self.vanished()),
+            }
+        }
         Ok(Some(LoadedTable { read: state.version + 1 - first, state }))
     }
 
@@ -136,7 +145,7 @@ impl DeltaLog<'_> {
     }
 
     /// The state of a checkpoint, when it is there and can be read: nothing depends on one.
-    async fn checkpoint(self, version: Option<u64>) -> Result<Option<DeltaState>> {
+    pub(super) async fn checkpoint(self, version: Option<u64>) -> Result<Option<DeltaState>> {
         let Some(version) = version else { return Ok(None) };
         let path = layout::delta_checkpoint(self.table, version);
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
@@ -155,6 +164,15 @@ impl DeltaLog<'_> {
             "the Delta table is ahead of the commit log: it has manifest {published}, the log ends at {newest}",
             published,
             newest
+        );
+        Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
+    }
+
+    /// The log was restored from a backup, or made anew, without the table, and has come to the same number since.
+    pub(crate) fn is_of_another_log(self, number: u64) -> Error {
+        let why = text!(
+            "the Delta table follows another commit log: its manifest {number} is not the one of this log",
+            number
         );
         Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
     }
