@@ -14,7 +14,6 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::log::Table;
 use crate::log::layout;
 use crate::store::{Created, Store};
-use crate::text::text;
 use crate::text::{key, text};
 
 /// How many versions are read at once.
