@@ -13,7 +13,7 @@ mod page;
 
 use std::fmt;
 
-pub use self::class::ErrorClass;
+pub(crate) use self::class::ErrorClass;
 use crate::language::Language;
 use crate::text::{Text, place};
 
