@@ -172,6 +172,8 @@ fn every_figure_is_that_of_duckdb_and_the_page_can_be_read_anywhere() {
         "采购申请单状态不是部分引用",
         "Undocumented codes",
         "expired: only what was open is kept",
+        "<h3>Accounts of the flagship edition</h3>",
+        "<h3>Accounts of other editions</h3>",
     ] {
         assert!(page.contains(text), "{text}");
     }

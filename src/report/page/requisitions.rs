@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Part;
-use super::chart::{self, Column};
-use super::table::{Set, Table};
+use super::chart::{self, ChartColumn};
+use super::table::{HtmlTable, Set};
 use super::text::{Escaped, count, quantity, steers, time_of};
 use crate::report::Findings;
 use crate::report::labels::{Labels, filled};
@@ -19,7 +19,7 @@ const COLOURS: [&str; STATUS_KINDS] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]
 pub(super) fn by_status(findings: &Findings, labels: &'static Labels) -> Part {
     let tally = &findings.headers;
     let total: u64 = tally.by_status.iter().sum::<u64>() + tally.by_code.values().sum::<u64>();
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.by_status,
         &[(Set::Words, labels.status), (Set::Bar, labels.share), (Set::Number, labels.requisitions)],
     )
@@ -68,9 +68,9 @@ fn by_month(findings: &Findings, labels: &Labels) -> String {
     // What no requisition has needs neither a colour nor a column.
     let kinds: Vec<usize> =
         (0..STATUS_KINDS).filter(|kind| rows.iter().any(|(.., counts)| counts[*kind] > 0)).collect();
-    let columns: Vec<Column<'_>> = rows
+    let columns: Vec<ChartColumn<'_>> = rows
         .iter()
-        .map(|(name, _, counts)| Column {
+        .map(|(name, _, counts)| ChartColumn {
             name: name.clone(),
             // What is done stands at the bottom, what is open above it.
             parts: kinds.iter().rev().map(|kind| (COLOURS[*kind], names[*kind], counts[*kind])).collect(),
@@ -93,7 +93,7 @@ fn by_month(findings: &Findings, labels: &Labels) -> String {
     let mut head = vec![(Set::Line, labels.month)];
     head.extend(kinds.iter().map(|kind| (Set::Number, names[*kind])));
     head.push((Set::Number, labels.total));
-    let mut table = Table::new(labels.numbers_of_chart, &head);
+    let mut table = HtmlTable::new(labels.numbers_of_chart, &head);
     for (name, key, counts) in rows.iter().rev() {
         let mut cells = vec![name.clone()];
         let status = |kind: usize| STATUSES.get(kind).copied().unwrap_or("code");
@@ -119,8 +119,8 @@ fn open_row(name: &str, key: &str, (requisitions, open, largest): (u64, i128, i1
     ]
 }
 
-fn open_table(caption: &str, first: &str, labels: &Labels) -> Table {
-    Table::new(
+fn open_table(caption: &str, first: &str, labels: &Labels) -> HtmlTable {
+    HtmlTable::new(
         caption,
         &[
             (Set::Words, first),
@@ -133,7 +133,7 @@ fn open_table(caption: &str, first: &str, labels: &Labels) -> Table {
 }
 
 /// The last row of a table of what is open, and a word on what says no quantity.
-fn closed(mut table: Table, findings: &Findings, labels: &Labels) -> String {
+fn closed(mut table: HtmlTable, findings: &Findings, labels: &Labels) -> String {
     let open = &findings.headers.open;
     if open.requisitions == 0 {
         return format!("<p class=\"soft\">{}</p>\n", labels.nothing_open);
@@ -244,7 +244,7 @@ fn old_table<'a>(
         (Set::Number, labels.open_quantity),
     ]);
     head.extend(has_states.then_some((Set::Words, labels.stops)));
-    let mut table = Table::new(labels.oldest, &head).under_its_heading();
+    let mut table = HtmlTable::new(labels.oldest, &head).under_its_heading();
     let mut to_stop = NumbersByAccount::new();
     let mut odd = 0;
     for old in &partly.oldest {
