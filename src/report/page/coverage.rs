@@ -9,8 +9,8 @@ use crate::report::{AccountPart, Findings};
 use crate::units::thousands;
 
 /// How many accounts have a calendar, and how many a row.
-const CALENDARS: usize = 12;
-const ACCOUNTS: usize = 40;
+const CALENDARS: usize = 9;
+const ACCOUNTS: usize = 30;
 /// How many months a calendar has where there are many.
 const MONTHS_OF_MANY: usize = 12;
 const FEW: usize = 4;

@@ -301,7 +301,7 @@ fn is_plain(number: &str) -> bool {
 }
 
 /// The longest path or URI that is put into commands.
-const LONGEST_LAKE: usize = 300;
+const LONGEST_LAKE: usize = 200;
 
 /// A path or URI as a shell takes it; of one that is too long a word to put it in place of.
 fn quoted(lake: &str) -> String {
