@@ -64,6 +64,7 @@ pub mod sandbox;
 mod stop;
 mod store;
 mod success;
+mod text;
 mod time;
 mod transform;
 mod units;

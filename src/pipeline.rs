@@ -86,7 +86,7 @@ pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
 use crate::config::{AccountSettings, PublishFormat};
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
@@ -96,6 +96,7 @@ use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
 use crate::stop::stopped_since;
 use crate::store::Store;
+use crate::text::text;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
@@ -297,9 +298,9 @@ async fn sync_in(
                 return Ok(report.interrupted());
             };
             report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
-                format!(
-                    "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
-                    name.escape_debug()
+                text!(
+                    "the lake holds `{name}`, which is untracked: no wdt-lake wrote it, and it was left alone",
+                    name = name.escape_debug()
                 )
             }));
             let lake = writer.view().await;
@@ -402,8 +403,11 @@ fn check_rewalk(options: &SyncOptions, coverage: &Coverage, start: Option<Beijin
     if coverage.gaps(range).iter().all(|gap| gap.start() >= start) {
         return Ok(());
     }
-    Err(Error::usage(format!("--rewalk {}..{} begins before the lake does", range.start(), range.end()))
-        .hint(format!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`")))
+    Err(Error::new(
+        ErrorClass::RangeWrong,
+        text!("--rewalk {start}..{end} begins before the lake does", start = range.start(), end = range.end()),
+    )
+    .hint(text!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`", start)))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -537,8 +541,11 @@ fn binding(account: &AccountSettings) -> Binding {
 pub(crate) fn check_page_size(size: NonZeroU32) -> Result<u32> {
     match size.get() {
         size @ 1..=100 => Ok(size),
-        size => Err(Error::usage(format!("a page of {size} requisitions is more than the gateway gives"))
-            .hint("--page-size is 1 to 100")),
+        size => Err(Error::new(
+            ErrorClass::ArgumentWrong,
+            text!("a page of {size} requisitions is more than the gateway gives", size),
+        )
+        .hint("--page-size is 1 to 100")),
     }
 }
 

@@ -26,7 +26,7 @@ use self::page::render;
 use self::quarantine_reasons::{QuarantineReasons, add_reasons};
 use self::spending::Spending;
 use self::stop_tally::StopTally;
-use self::tally::{AccountSum, HeaderTally};
+use self::tally::{AccountSum, HeaderTally, Stoppable};
 use self::warehouses::WarehouseRanking;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
@@ -134,8 +134,11 @@ async fn gather(lakes: &[Lake], now: BeijingTime) -> Result<Findings> {
     }
 
     let mut headers = HeaderTally::new(as_of.unwrap_or(now));
-    for lake in lakes {
-        headers.begin_account();
+    for (lake, part) in lakes.iter().zip(&accounts) {
+        headers.begin_account(match part.edition {
+            Some(Edition::Flagship) => Stoppable::Yes,
+            _ => Stoppable::No,
+        });
         headers = standing_headers(lake, headers, HeaderTally::add_batch).await?;
     }
     for (part, sum) in accounts.iter_mut().zip(&headers.by_account) {
@@ -143,7 +146,7 @@ async fn gather(lakes: &[Lake], now: BeijingTime) -> Result<Findings> {
     }
     let warehouses = std::mem::take(&mut headers.warehouses).ranked(WAREHOUSES)?;
 
-    let mut stops = StopTally::watching(&headers.oldest);
+    let mut stops = StopTally::watching(&headers.to_stop.oldest);
     for (lake, account) in lakes.iter().zip(0..) {
         stops.begin_account(account);
         stops = standing_stops(lake, stops, StopTally::add_batch).await?;

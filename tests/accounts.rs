@@ -251,7 +251,7 @@ fn an_account_that_hangs_holds_up_no_other() {
         }
         if is_interrupted {
             signal(child.id(), "TERM");
-            assert!(lines.any(|line| line.contains("error: interrupted")));
+            assert!(lines.any(|line| line.contains("error[WDT-7108]: interrupted")));
         }
         release.send(()).unwrap();
         lines.for_each(drop);

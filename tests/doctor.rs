@@ -106,7 +106,7 @@ fn a_dead_endpoint_is_said_soon_by_every_command() {
         command.envs(server.environment()).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
         let said = run(command.args(arguments).args(["--lake", lake])).expect_code(6);
         assert!(began.elapsed() < Duration::from_secs(20), "{arguments:?}: {:?}", began.elapsed());
-        for word in ["error: the store of the lake cannot be reached", "endpoint: http://127.0.0.1:9,"] {
+        for word in ["error[WDT-6204]: the store of the lake cannot be reached", "endpoint: http://127.0.0.1:9,"] {
             assert!(said.stderr.contains(word), "{}", said.stderr);
         }
     }

@@ -12,15 +12,20 @@ mod bad_input;
 mod changes;
 mod compaction;
 mod completeness;
+mod compression;
 #[cfg(unix)]
 mod crash;
 mod ddl;
 mod delta;
+#[cfg(all(unix, debug_assertions))]
+mod delta_worlds;
 mod doctor;
 mod editions;
 mod examples;
 mod export;
 mod fed;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(all(unix, debug_assertions))]
@@ -29,6 +34,7 @@ mod golden;
 mod hostile_store;
 #[cfg(unix)]
 mod interrupt;
+mod languages;
 #[cfg(target_os = "linux")]
 mod local_disk;
 mod locations;

@@ -1,5 +1,6 @@
-//! One page about a lake: its figures are those that DuckDB counts, whatever has happened to the lake; it is well-formed,
-//! needs nothing but itself, and has at most 400 kB; it can be read on a desktop and on a phone, in light and dark.
+//! One page about a lake: its figures are those that DuckDB counts, whatever has happened to the lake; it is
+//! well-formed, needs nothing but itself, and has at most 400 kB; it can be read on a desktop and on a phone, in light
+//! and dark.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -120,7 +121,8 @@ fn odd_requisitions(seed: u64) -> Vec<Requisition> {
 fn lake_of_everything() -> LakeDir {
     let lake = LakeDir::new();
     let acme = Sandbox::start(Options { requisitions: odd_requisitions(5), ..Options::default() }).unwrap();
-    sync_as(&acme, "acme", &lake, &["--from", "2026-04-12", "--to", "2026-06-20", "--max-quarantine", "1000"]).expect_code(3);
+    sync_as(&acme, "acme", &lake, &["--from", "2026-04-12", "--to", "2026-06-20", "--max-quarantine", "1000"])
+        .expect_code(3);
     let numbers: Vec<String> =
         acme.world().lock().requisitions().step_by(9).map(|one| one.purchase_apply_no.to_string()).collect();
     for (nth, number) in numbers.iter().enumerate() {
@@ -129,7 +131,8 @@ fn lake_of_everything() -> LakeDir {
     }
     // Two days stay a gap.
     sync_as(&acme, "acme", &lake, &["--from", "2026-06-23", "--to", "2026-06-30", "--max-quarantine", "1000"]);
-    run(program().args(["expire", "--before", "2026-05", "--account", "acme", "--yes", "--lake", &lake.text()])).expect_code(0);
+    run(program().args(["expire", "--before", "2026-05", "--account", "acme", "--yes", "--lake", &lake.text()]))
+        .expect_code(0);
 
     let sandbox = flagship(vec![
         partly(764, "POA2309040001", 300),
@@ -159,10 +162,7 @@ fn every_figure_is_that_of_duckdb_and_the_page_can_be_read_anywhere() {
         pages.look(&name);
     }
     let page = pages.read("en.html");
-    let command = format!(
-        "wdt-lake stop --lake {} --account sandbox POA2309040001 POA2309160001</code>",
-        pages.lake
-    );
+    let command = format!("wdt-lake stop --lake {} --account sandbox POA2309040001 POA2309160001</code>", pages.lake);
     assert!(page.contains(&command), "what is stopped, and what a shell may misunderstand, is not in it: {page}");
     for text in [
         "&lt;script&gt;alert(1)&lt;/script&gt;",
@@ -172,6 +172,8 @@ fn every_figure_is_that_of_duckdb_and_the_page_can_be_read_anywhere() {
         "采购申请单状态不是部分引用",
         "Undocumented codes",
         "expired: only what was open is kept",
+        "<h3>Accounts of the flagship edition</h3>",
+        "<h3>Accounts of other editions</h3>",
     ] {
         assert!(page.contains(text), "{text}");
     }

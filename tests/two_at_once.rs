@@ -135,7 +135,11 @@ fn a_second_run_is_turned_away_or_waits_and_then_finds_everything_done() {
     let files = lake.files();
     let turned_away = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(6);
     assert!(turned_away.stdout.is_empty());
-    assert!(turned_away.stderr.contains("error: another run is at work on this account"), "{}", turned_away.stderr);
+    assert!(
+        turned_away.stderr.contains("error[WDT-6101]: another run is at work on this account"),
+        "{}",
+        turned_away.stderr
+    );
     assert!(turned_away.stderr.contains("hint: wait for it with `--wait`"), "{}", turned_away.stderr);
     assert_eq!(lake.files(), files, "it left no trace");
 

@@ -12,9 +12,10 @@ use crate::config::{
     keep_removed_when, publish_of,
 };
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::id::AccountName;
+use crate::text::text;
 use crate::user_file;
 
 /// Room for tens of thousands of accounts.
@@ -73,7 +74,8 @@ impl ConfigArgs {
             None => return Ok(None),
         };
         let text = user_file::read_text(&path, LARGEST_CONFIG).map_err(|error| {
-            let unread = Error::usage("the configuration file cannot be read").hint("check --config and WDT_CONFIG");
+            let unread = Error::new(ErrorClass::ConfigUnreadable, "the configuration file cannot be read")
+                .hint("check --config and WDT_CONFIG");
             // Of the environment it may be a secret that was set in its place.
             let is_named_so = path.extension().is_some_and(|extension| extension == "toml");
             if self.config.is_some() || is_named_so {
@@ -131,7 +133,8 @@ impl LakeUri {
         }
         let lake = config.read()?.and_then(|file| file.lake().map(str::to_owned));
         lake.ok_or_else(|| {
-            Error::usage("no lake was given").hint("say where it is by --lake, or by `lake = \"...\"` in wdt-lake.toml")
+            Error::new(ErrorClass::LakeNotGiven, "no lake was given")
+                .hint("say where it is by --lake, or by `lake = \"...\"` in wdt-lake.toml")
         })
     }
 }
@@ -169,11 +172,11 @@ impl AccountArgs {
             }
         };
         if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
-            let error = Error::usage("no such account is set").with("account", wanted);
+            let error = Error::new(ErrorClass::AccountUnknown, "no such account is set").with("account", wanted);
             return Err(match &file {
                 Some(file) => error
                     .with("file", file.path())
-                    .hint(format!("it has {}", listed(file.accounts().iter().map(FileAccount::name)))),
+                    .hint(text!("it has {accounts}", accounts = listed(file.accounts().iter().map(FileAccount::name)))),
                 None => {
                     error.hint("the environment sets one account only: leave --account out, or name it by WDT_ACCOUNT")
                 }
@@ -200,8 +203,8 @@ impl AccountArgs {
             }
             (last, others) => {
                 let names = others.iter().chain(&last).map(|chosen| &chosen.name);
-                Err(Error::usage("several accounts are set, and this command is for one")
-                    .hint(format!("choose by --account: {}", listed(names))))
+                Err(Error::new(ErrorClass::AccountUnknown, "several accounts are set, and this command is for one")
+                    .hint(text!("choose by --account: {names}", names = listed(names))))
             }
         }
     }
@@ -236,9 +239,9 @@ fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {
 
 fn warn_of_exposure(account: &AccountSettings) {
     if is_exposed(&account.base_url) {
-        super::print_warning(&format!(
-            "{}: the gateway's address is plain http: sid, signature and rows can be read on their way",
-            account.name
+        super::print_warning(&text!(
+            "{name}: the gateway's address is plain http: sid, signature and rows can be read on their way",
+            name = account.name
         ));
     }
 }

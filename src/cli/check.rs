@@ -14,6 +14,7 @@ use crate::edition::Edition;
 use crate::error::Result;
 use crate::id::AccountName;
 use crate::pipeline::{self, Checked};
+use crate::text::{say, text};
 use crate::time::SystemClock;
 
 /// A clock that is further off than this is worth a warning: flagship refuses at 120 seconds, the others at 300.
@@ -62,11 +63,15 @@ async fn checked(account: &AccountArgs, calls: &CallArgs, output: &Output) -> Re
 fn warn_of_clock(name: &AccountName, account: &CheckedAccount) {
     let ahead = account.checked.clock_ahead_seconds;
     if let Some(seconds) = ahead.filter(|seconds| seconds.unsigned_abs() > CLOCK_WARNING_SECONDS) {
-        super::print_warning(&format!(
-            "{name}: this machine's clock is {} s {} the gateway's",
-            seconds.unsigned_abs(),
-            if seconds > 0 { "behind" } else { "ahead of" }
-        ));
+        super::print_warning(&if seconds > 0 {
+            text!("{account}: this machine's clock is {seconds} s behind the gateway's", account = name, seconds)
+        } else {
+            text!(
+                "{account}: this machine's clock is {seconds} s ahead of the gateway's",
+                account = name,
+                seconds = seconds.unsigned_abs()
+            )
+        });
     }
 }
 
@@ -82,11 +87,16 @@ fn to_json(name: &AccountName, CheckedAccount { edition, host, checked }: &Check
 }
 
 fn to_text(name: &AccountName, CheckedAccount { edition, host, checked }: &CheckedAccount) -> String {
-    let clock = checked
-        .clock_ahead_seconds
-        .map_or_else(|| "unknown, it sends none".to_owned(), |seconds| format!("{seconds:+} s from this machine's"));
-    format!(
-        "{name}: the {edition} gateway at {host} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {:.0} ms",
-        checked.elapsed.as_secs_f64() * 1e3
+    let clock = checked.clock_ahead_seconds.map_or_else(
+        || say!("unknown, it sends none"),
+        |seconds| say!("{seconds} s from this machine's", seconds = format!("{seconds:+}")),
+    );
+    say!(
+        "{account}: the {edition} gateway at {host} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {ms} ms",
+        account = name,
+        edition,
+        host,
+        clock,
+        ms = format!("{:.0}", checked.elapsed.as_secs_f64() * 1e3)
     )
 }

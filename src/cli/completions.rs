@@ -7,6 +7,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::error::{Error, ErrorKind, Result, exit};
+use crate::text::say;
 
 /// The name by which the program is called.
 const NAME: &str = "wdt-lake";
@@ -45,7 +46,8 @@ pub(super) fn man(args: &ManArgs) -> Result<u8> {
     let shown = folder.display();
     std::fs::create_dir_all(folder).map_err(|error| unwritten(error, shown.to_string()))?;
     clap_mangen::generate_to(command, folder).map_err(|error| unwritten(error, shown.to_string()))?;
-    super::print(&format!("the manual is in {shown}: read it by `man -l {}`", folder.join("wdt-lake.1").display()));
+    let page = folder.join("wdt-lake.1");
+    super::print(&say!("the manual is in {folder}: read it by `man -l {page}`", folder = shown, page = page.display()));
     Ok(exit::DONE)
 }
 

@@ -16,6 +16,7 @@ use crate::config::{
 };
 use crate::error::{Error, Result, exit};
 use crate::gateway::CallPolicy;
+use crate::text::say;
 use crate::time::BeijingTime;
 
 /// What stands in the place of a secret.
@@ -262,9 +263,9 @@ fn lines_of(settings: &[Setting]) -> Vec<String> {
     let width = values.iter().map(|value| value.chars().count()).max().unwrap_or_default();
     let line = |(Setting { key, origin, .. }, value): (&Setting, &&str)| {
         let from = match origin {
-            Origin::Default => "default".to_owned(),
+            Origin::Default => say!("default"),
             Origin::Variable(name) => (*name).to_owned(),
-            Origin::Line(line) => format!("line {line}"),
+            Origin::Line(line) => say!("line {line}", line),
         };
         format!("  {key:<16}  {value:<width$}  {from}")
     };
@@ -272,19 +273,18 @@ fn lines_of(settings: &[Setting]) -> Vec<String> {
 }
 
 fn to_text(shown: &Shown) -> String {
-    let file = shown.file.as_deref().unwrap_or("no configuration file");
-    let mut lines = vec![file.to_owned()];
+    let mut lines = vec![shown.file.clone().unwrap_or_else(|| say!("no configuration file"))];
     lines.extend(lines_of(&shown.top));
     for account in &shown.accounts {
-        let name = account.name.as_deref().unwrap_or("without a name");
-        lines.push(format!("account {name}"));
+        let name = account.name.clone().unwrap_or_else(|| say!("without a name"));
+        lines.push(say!("account {account}", account = name));
         lines.extend(lines_of(&account.settings));
     }
     if shown.accounts.is_empty() {
-        lines.push("no account".to_owned());
+        lines.push(say!("no account"));
     }
     if !shown.variables.is_empty() {
-        lines.push(format!("variables that are set: {}", shown.variables.join(", ")));
+        lines.push(say!("variables that are set: {names}", names = shown.variables.join(", ")));
     }
     lines.join("\n")
 }

@@ -12,6 +12,7 @@ use crate::gateway::CallPolicy;
 use crate::pipeline::{self, Meter, SyncOptions};
 use crate::sandbox::{Options, Sandbox, SandboxClock, generate_believable};
 use crate::store::{Access, Store};
+use crate::text::{say, text};
 use crate::time::{BeijingTime, Clock};
 
 /// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.
@@ -44,7 +45,7 @@ impl Clock for StandingClock {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(format!("`{text}` is not a time")));
+    let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(text!("`{text}` is not a time", text)));
     let (last_second, now) = (time(LAST_SECOND)?, time(CLOCK)?);
     let sandbox = Sandbox::start(Options {
         requisitions: generate_believable(SEED, REQUISITIONS, DAYS, last_second),
@@ -88,10 +89,13 @@ fn recipes(lake: &str, edition: Edition) -> String {
         // Its headers carry no quantities.
         Edition::Flagship => ("purchase_apply_detail", "brand_name"),
     };
-    format!(
+    say!(
         "\nRead it with DuckDB:\n  \
          duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/account=*/modified_month=*/*.parquet') GROUP BY ALL\"\n\
          or with Spark:\n  \
-         spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\""
+         spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\"",
+        by,
+        lake,
+        table
     )
 }

@@ -13,6 +13,7 @@ use crate::id::AccountName;
 use crate::land::{AbilityOutcome, AbilityReport, examine};
 use crate::log::Lake;
 use crate::store::{Access, Store};
+use crate::text::{Text, key, pad, say, text};
 use crate::units::plural;
 
 /// Somebody waits for the answer.
@@ -45,7 +46,7 @@ struct Account {
     /// Why it cannot be called.
     settings: Result<()>,
     /// What its log is like; none where there is no lake yet.
-    log: Option<Result<String>>,
+    log: Option<Result<Text>>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
@@ -86,13 +87,15 @@ async fn examined(args: &Args, location: &str) -> Result<(Place, Option<Store>)>
 }
 
 /// What the log of an account holds, in words.
-async fn log_of(store: &Store, name: &AccountName) -> Result<String> {
+async fn log_of(store: &Store, name: &AccountName) -> Result<Text> {
     let lake = Lake::open(store.clone(), name.clone()).await.map_err(|error| error.with("account", name))?;
     Ok(match lake.state().newest() {
-        Some(newest) => {
-            format!("{}, up to number {}", plural(lake.state().live().len() as u64, "live commit"), newest.number)
-        }
-        None => "nothing yet: the first sync begins it".to_owned(),
+        Some(newest) => text!(
+            "{commits}, up to number {number}",
+            commits = plural(lake.state().live().len() as u64, "live commit"),
+            number = newest.number
+        ),
+        None => "nothing yet: the first sync begins it".into(),
     })
 }
 
@@ -102,16 +105,16 @@ impl Account {
     }
 
     /// Its checks: name, outcome, and what is to be said of it.
-    fn checks(&self) -> [(&'static str, &'static str, Option<String>, Option<&str>); 2] {
-        let failed = |error: &Error| Some(error.to_string());
+    fn checks(&self) -> [(&'static str, &'static str, Option<Text>, Option<&Text>); 2] {
+        let failed = |error: &Error| Some(Text::of_value(error));
         let settings = match &self.settings {
-            Ok(()) => ("settings", "works", None, None),
-            Err(error) => ("settings", "fails", failed(error), error.hint_text()),
+            Ok(()) => (key!("settings"), key!("works"), None, None),
+            Err(error) => (key!("settings"), key!("fails"), failed(error), error.hint_said()),
         };
         let log = match &self.log {
-            None => ("log", "skipped", Some("there is no lake yet".to_owned()), None),
-            Some(Ok(detail)) => ("log", "works", Some(detail.clone()), None),
-            Some(Err(error)) => ("log", "fails", failed(error), error.hint_text()),
+            None => (key!("log"), key!("skipped"), Some(Text::from("there is no lake yet")), None),
+            Some(Ok(detail)) => (key!("log"), key!("works"), Some(detail.clone()), None),
+            Some(Err(error)) => (key!("log"), key!("fails"), failed(error), error.hint_said()),
         };
         [settings, log]
     }
@@ -144,42 +147,42 @@ fn to_json(place: &Place, accounts: &[Account], code: u8) -> Value {
     })
 }
 
-fn words(finding: &AbilityReport) -> (&'static str, Option<&str>) {
+fn words(finding: &AbilityReport) -> (&'static str, Option<&Text>) {
     match &finding.outcome {
-        AbilityOutcome::Works(detail) => ("works", detail.as_deref()),
-        AbilityOutcome::Fails(why) => ("fails", Some(why)),
-        AbilityOutcome::Skipped(why) => ("skipped", Some(why)),
+        AbilityOutcome::Works(detail) => (key!("works"), detail.as_ref()),
+        AbilityOutcome::Fails(why) => (key!("fails"), Some(why)),
+        AbilityOutcome::Skipped(why) => (key!("skipped"), Some(why)),
     }
 }
 
 fn line(name: &str, outcome: &str, detail: Option<&str>) -> String {
     let detail = detail.map_or_else(String::new, |detail| format!("  {detail}"));
-    format!("  {name:<19} {outcome}{detail}").trim_end().to_owned()
+    format!("  {} {outcome}{detail}", pad(name, 19)).trim_end().to_owned()
 }
 
 fn to_text(place: &Place, accounts: &[Account]) -> String {
     let mut lines = vec![place.root.clone()];
     if place.is_new {
-        lines
-            .push("  there is no lake yet: the first `wdt-lake sync` makes this folder; its disk was tried".to_owned());
+        lines.push(say!("  there is no lake yet: the first `wdt-lake sync` makes this folder; its disk was tried"));
     }
     for finding in &place.abilities {
         let (outcome, detail) = words(finding);
-        lines.push(line(&finding.ability.name().replace('_', " "), outcome, detail));
+        let ability = Text::from(finding.ability.words());
+        lines.push(line(ability.told(), Text::from(outcome).told(), detail.map(Text::told)));
         if let (AbilityOutcome::Fails(_), Some(hint)) = (&finding.outcome, &finding.hint) {
-            lines.push(format!("    hint: {hint}"));
+            lines.push(say!("    hint: {hint}", hint));
         }
     }
     for account in accounts {
-        lines.push(format!("account {}", account.name));
+        lines.push(say!("account {account}", account = account.name));
         for (check, outcome, detail, hint) in account.checks() {
-            lines.push(line(check, outcome, detail.as_deref()));
-            lines.extend(hint.map(|hint| format!("    hint: {hint}")));
+            lines.push(line(Text::from(check).told(), Text::from(outcome).told(), detail.as_ref().map(Text::told)));
+            lines.extend(hint.map(|hint| say!("    hint: {hint}", hint)));
         }
     }
     lines.push(match place.abilities.iter().any(AbilityReport::is_fatal) {
-        false => "this store can hold a lake".to_owned(),
-        true => "this store cannot hold a lake as asked".to_owned(),
+        false => say!("this store can hold a lake"),
+        true => say!("this store cannot hold a lake as asked"),
     });
     lines.join("\n")
 }

@@ -14,9 +14,10 @@ use super::rows::{NewFileAt, cannot_write};
 use super::sync::CallArgs;
 use crate::config::{ConfigFile, DEFAULT_PATH};
 use crate::edition::Edition;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::home;
 use crate::id::AccountName;
+use crate::text::{Text, key, say, text};
 use crate::time::{DateMeans, parse_user_time};
 
 /// Where a lake is put when nobody says otherwise.
@@ -89,7 +90,7 @@ enum SecretPlace {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     let path = home::expand(args.config.trim())?.into_owned();
     if !args.force && path.symlink_metadata().is_ok() {
-        return Err(Error::usage("there is a file already")
+        return Err(Error::new(ErrorClass::OutputPlaceWrong, "there is a file already")
             .with("path", path.display())
             .hint("give `--force` to write over it, or name another one by `--config`"));
     }
@@ -101,7 +102,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     // What could not be read later is said now.
     ConfigFile::parse(&text, &path)?;
     write(&path, &text, args.force)?;
-    super::print(&format!("{} is written: it says where the secret is, and not what it is", path.display()));
+    super::print(&say!("{path} is written: it says where the secret is, and not what it is", path = path.display()));
     if args.no_check {
         return Ok(exit::DONE);
     }
@@ -148,16 +149,16 @@ fn given(args: &Args) -> Result<Answers> {
             ];
             let missing: Vec<&str> =
                 missing.into_iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| name).collect();
-            Err(Error::usage(format!("missing: {}", missing.join(", ")))
+            Err(Error::new(ErrorClass::SettingMissing, text!("missing: {options}", options = missing.join(", ")))
                 .hint("give these options, or run it on a terminal, where it asks for them"))
         }
     }
 }
 
 fn secret_of(args: &Args) -> Result<Option<SecretPlace>> {
-    let checked = |place: std::result::Result<SecretPlace, String>, option: &str| {
+    let checked = |place: std::result::Result<SecretPlace, Text>, option: &str| {
         place.map(Some).map_err(|why| {
-            Error::usage(format!("{option} {why}")).hint(
+            Error::new(ErrorClass::SettingWrong, text!("{option} {why}", option, why)).hint(
                 "say where the app secret is, and not what it is; the value is not shown, because it may be the secret",
             )
         })
@@ -171,25 +172,25 @@ fn secret_of(args: &Args) -> Result<Option<SecretPlace>> {
 }
 
 /// A variable: one that is set, or has a name as variables have.
-fn variable_place(name: &str) -> std::result::Result<SecretPlace, String> {
+fn variable_place(name: &str) -> std::result::Result<SecretPlace, Text> {
     let is_name = |letter: u8| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == b'_';
     let looks_so = name.starts_with(|first: char| first.is_ascii_uppercase()) && name.bytes().all(is_name);
     if looks_so || (!name.is_empty() && !name.contains(['=', '\0']) && std::env::var_os(name).is_some()) {
         return Ok(SecretPlace::Variable(name.to_owned()));
     }
-    Err("names no variable that is set, and is no name in capitals".to_owned())
+    Err("names no variable that is set, and is no name in capitals".into())
 }
 
 /// A file that is there.
-fn file_place(path: &str) -> std::result::Result<SecretPlace, String> {
+fn file_place(path: &str) -> std::result::Result<SecretPlace, Text> {
     match home::expand(path.trim()) {
         Ok(found) if found.exists() && !found.is_dir() => Ok(SecretPlace::File(path.trim().to_owned())),
-        _ => Err("names no file that is there".to_owned()),
+        _ => Err("names no file that is there".into()),
     }
 }
 
 /// A program that is there, and its arguments.
-fn command_place(command: &str) -> std::result::Result<SecretPlace, String> {
+fn command_place(command: &str) -> std::result::Result<SecretPlace, Text> {
     let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
     let is_there = |program: &String| {
         let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -200,7 +201,7 @@ fn command_place(command: &str) -> std::result::Result<SecretPlace, String> {
     };
     match words.first().is_some_and(is_there) {
         true => Ok(SecretPlace::Command(words)),
-        false => Err("begins with no program that is there".to_owned()),
+        false => Err("begins with no program that is there".into()),
     }
 }
 
@@ -211,27 +212,29 @@ fn checked_from(text: &str) -> Result<String> {
 /// Asks for what the options do not say.
 fn asked(args: &Args) -> Result<Answers> {
     let given = |value: &Option<String>| value.clone().map(Ok);
-    let text = |question: &str| ask(question, None, |answer| Ok(answer.to_owned()));
+    let text = |question: &'static str| ask(question, None, |answer| Ok(answer.to_owned()));
     let edition = match args.edition {
         Some(edition) => edition,
-        None => {
-            ask("Edition: enterprise (企业版), y (新版) or flagship (旗舰版)", Some("enterprise"), |answer| {
-                answer.parse::<Edition>().map_err(|_| "write enterprise, y or flagship".to_owned())
-            })?
-        }
+        None => ask(
+            key!("Edition: enterprise (企业版), y (新版) or flagship (旗舰版)"),
+            Some("enterprise"),
+            |answer| answer.parse::<Edition>().map_err(|_| Text::from("write enterprise, y or flagship")),
+        )?,
     };
-    let sid = given(&args.sid).unwrap_or_else(|| text("Seller account (sid, 卖家账号)"))?;
-    let appkey = given(&args.appkey).unwrap_or_else(|| text("Interface account (appkey, 接口账号)"))?;
+    let sid = given(&args.sid).unwrap_or_else(|| text(key!("Seller account (sid, 卖家账号)")))?;
+    let appkey = given(&args.appkey).unwrap_or_else(|| text(key!("Interface account (appkey, 接口账号)")))?;
     let secret = match secret_of(args)? {
         Some(secret) => secret,
         None => ask_secret()?,
     };
-    let lake = given(&args.lake)
-        .unwrap_or_else(|| ask("Lake: a folder or s3://bucket/prefix", Some(LAKE), |answer| Ok(answer.to_owned())))?;
+    let lake = given(&args.lake).unwrap_or_else(|| {
+        ask(key!("Lake: a folder or s3://bucket/prefix"), Some(LAKE), |answer| Ok(answer.to_owned()))
+    })?;
     let from = match &args.from {
         Some(from) => checked_from(from)?,
-        None => ask("First modified time wanted (Beijing time), such as 2026-01-01", None, |answer| {
-            checked_from(answer).map_err(|error| error.hint_text().unwrap_or("that is no time").to_owned())
+        None => ask(key!("First modified time wanted (Beijing time), such as 2026-01-01"), None, |answer| {
+            checked_from(answer)
+                .map_err(|error| error.hint_said().cloned().unwrap_or_else(|| Text::from("that is no time")))
         })?,
     };
     let (name, base_url) = (args.name.clone(), args.base_url.clone());
@@ -239,26 +242,32 @@ fn asked(args: &Args) -> Result<Answers> {
 }
 
 fn ask_secret() -> Result<SecretPlace> {
-    let kind =
-        ask("The app secret is in: variable, file, or command (a program prints it)", Some("variable"), |answer| {
-            match answer {
-                "variable" | "file" | "command" => Ok(answer.to_owned()),
-                _ => Err("write variable, file or command".to_owned()),
-            }
-        })?;
+    let kind = ask(
+        key!("The app secret is in: variable, file, or command (a program prints it)"),
+        Some("variable"),
+        |answer| match answer {
+            "variable" | "file" | "command" => Ok(answer.to_owned()),
+            _ => Err("write variable, file or command".into()),
+        },
+    )?;
     match &*kind {
-        "variable" => ask("Name of the variable", Some("WDT_APPSECRET"), variable_place),
-        "file" => ask("Path of the file", None, file_place),
-        _ => ask("The program and its arguments", None, command_place),
+        "variable" => ask(key!("Name of the variable"), Some("WDT_APPSECRET"), variable_place),
+        "file" => ask(key!("Path of the file"), None, file_place),
+        _ => ask(key!("The program and its arguments"), None, command_place),
     }
 }
 
 /// Asks until the answer is one; nothing is the default where there is one.
-fn ask<T>(question: &str, default: Option<&str>, read: impl Fn(&str) -> std::result::Result<T, String>) -> Result<T> {
+fn ask<T>(
+    question: &'static str,
+    default: Option<&str>,
+    read: impl Fn(&str) -> std::result::Result<T, Text>,
+) -> Result<T> {
+    let question = Text::from(question);
     let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
     loop {
         let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "{question}{shown}: ");
+        let _ = write!(stderr, "{question:#}{shown}: ");
         let _ = stderr.flush();
         let mut line = String::new();
         let taken = io::stdin().lock().read_line(&mut line);
@@ -268,14 +277,14 @@ fn ask<T>(question: &str, default: Option<&str>, read: impl Fn(&str) -> std::res
         let answer = match (line.trim(), default) {
             ("", Some(default)) => default,
             ("", None) => {
-                let _ = writeln!(stderr, "  an answer is needed");
+                let _ = writeln!(stderr, "  {}", say!("an answer is needed"));
                 continue;
             }
             (answer, _) => answer,
         };
         match read(answer) {
             Ok(answer) => return Ok(answer),
-            Err(why) => drop(writeln!(stderr, "  {why}")),
+            Err(why) => drop(writeln!(stderr, "  {why:#}")),
         }
     }
 }

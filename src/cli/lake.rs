@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::{Lake, Table};
 use crate::store::{Access, Store};
+use crate::text::{Text, text};
 use crate::transform::Extent;
 use crate::units::span;
 
@@ -78,7 +79,8 @@ impl TableName {
 pub(super) fn table_of_name(name: &str) -> Result<Table> {
     Table::from_name(name).ok_or_else(|| {
         let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
-        Error::usage(format!("there is no table `{name}`")).hint(format!("the tables are {}", names.join(", ")))
+        Error::new(ErrorClass::ArgumentWrong, text!("there is no table `{name}`", name))
+            .hint(text!("the tables are {names}", names = names.join(", ")))
     })
 }
 
@@ -183,8 +185,10 @@ impl OpenedLake {
             Some(account) if present.contains(account) => Ok(vec![account.clone()]),
             Some(account) => {
                 let named: Vec<_> = present.iter().map(|name| format!("`{name}`")).collect();
-                let has = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
-                Err(Error::usage("the lake has no such account").with("account", account).hint(format!("it has {has}")))
+                let has = if named.is_empty() { text!("none") } else { Text::verbatim(named.join(", ")) };
+                Err(Error::new(ErrorClass::AccountNotInLake, "the lake has no such account")
+                    .with("account", account)
+                    .hint(text!("it has {has}", has)))
             }
         }
     }

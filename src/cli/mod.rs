@@ -55,7 +55,9 @@ use clap::{Parser, Subcommand};
 use self::output::print;
 use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
+use crate::language::Language;
 use crate::pipeline::HealthLevel;
+use crate::text;
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -147,6 +149,7 @@ enum Command {
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
+    text::speak(Language::from_env(|name| std::env::var(name).ok()));
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -209,7 +212,7 @@ fn ended(code: u8, codes: Codes) -> ExitCode {
 /// The exit code of what cannot be read as a command. A monitor must not take it for a finding.
 fn usage_error() -> u8 {
     if status_check::was_meant(std::env::args_os()) {
-        return status_check::print_unknown("the options of this check cannot be read; see standard error");
+        return status_check::print_unknown(&"the options of this check cannot be read; see standard error".into());
     }
     exit::USAGE
 }
@@ -248,6 +251,8 @@ impl Command {
 }
 
 fn run(command: Command) -> Result<u8> {
+    #[cfg(unix)]
+    signals::first_process::obey()?;
     // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
     // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);

@@ -14,6 +14,7 @@ use crate::id::AccountName;
 use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
+use crate::text::{say, text};
 use crate::time::SystemClock;
 use crate::units::{plural, thousands};
 
@@ -55,7 +56,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     let each = EachAccount::of(&args.account, one).await?;
     for (name, planned) in each.found() {
-        planned.forecast.warning.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
+        planned
+            .forecast
+            .warning
+            .iter()
+            .for_each(|warning| super::print_warning(&text!("{account}: {warning}", account = name, warning)));
     }
     each.print("plan", &args.output, to_json, to_text)
 }
@@ -87,25 +92,31 @@ fn to_json(account: &AccountName, Planned { forecast, calls_per_minute }: &Plann
 
 fn to_text(account: &AccountName, Planned { forecast, calls_per_minute: per_minute }: &Planned) -> String {
     let Some(range) = forecast.range else {
-        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+        return say!("{account}: nothing to do yet: the range ends before it starts, less the lag", account);
     };
     if forecast.windows.is_empty() {
-        return format!("{account}: {range} (Beijing time) is covered already");
+        return say!("{account}: {range} (Beijing time) is covered already", account, range);
     }
-    let mut lines = vec![format!("{account}: {range} (Beijing time)")];
+    let mut lines = vec![say!("{account}: {range} (Beijing time)", account, range)];
     for planned in &forecast.windows {
         let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
         let calls = plural(forecast.calls_of(planned), "call");
-        lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
+        lines.push(say!(
+            "  {window}  {rows} rows  {calls}",
+            window = planned.window,
+            rows = format!("{rows:>9}"),
+            calls
+        ));
     }
-    let time = minutes(forecast, *per_minute)
-        .map(|minutes| format!(", {} at {per_minute} calls a minute", plural(minutes, "minute")));
-    lines.push(format!(
-        "  {}, about {} rows, {}{}",
-        plural(forecast.windows.len() as u64, "window"),
-        thousands(forecast.rows()),
-        plural(forecast.estimated_calls(), "call"),
-        time.unwrap_or_default()
+    let time = minutes(forecast, *per_minute).map(|minutes| {
+        say!(", {minutes} at {per_minute} calls a minute", minutes = plural(minutes, "minute"), per_minute)
+    });
+    lines.push(say!(
+        "  {windows}, about {rows} rows, {calls}{time}",
+        windows = plural(forecast.windows.len() as u64, "window"),
+        rows = thousands(forecast.rows()),
+        calls = plural(forecast.estimated_calls(), "call"),
+        time = time.unwrap_or_default()
     ));
     lines.join("\n")
 }

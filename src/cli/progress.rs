@@ -10,7 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::talk;
 use crate::id::AccountName;
 use crate::pipeline::{Meter, Phase, Progress};
-use crate::units::{at_most, thousands};
+use crate::text::{Text, key, text};
+use crate::units::{at_most, plural};
 
 /// How often bars are drawn.
 const FRAME: Duration = Duration::from_millis(200);
@@ -39,7 +40,7 @@ pub(super) async fn beside<T>(accounts: &[(AccountName, Meter)], work: impl Futu
         }
         false => {
             let mut pace = Pace::default();
-            every(LINE_EVERY, work, |now| talk::print_note("progress", &line(accounts, &mut pace, now))).await
+            every(LINE_EVERY, work, |now| talk::print_note(key!("progress"), &line(accounts, &mut pace, now))).await
         }
     }
 }
@@ -87,18 +88,19 @@ impl Sum {
 }
 
 /// What is said where there is no terminal.
-fn line(accounts: &[(AccountName, Meter)], pace: &mut Pace, now: Instant) -> String {
+fn line(accounts: &[(AccountName, Meter)], pace: &mut Pace, now: Instant) -> Text {
     let sum = Sum::of(accounts);
     let left = pace.left(now, sum.all.done);
-    let percent = percent(&sum.all);
+    let (percent, words) = (percent(&sum.all), words(&sum.all, left, key!(", ")));
     match sum.accounts {
-        1 => format!("{percent}%, {}", words(&sum.all, left, ", ")),
-        _ => format!(
-            "{} of {} accounts done, {} at work, {percent}%, {}",
-            sum.ended,
-            sum.accounts,
-            sum.at_work,
-            words(&sum.all, left, ", ")
+        1 => text!("{percent}%, {words}", percent, words),
+        _ => text!(
+            "{ended} of {accounts} accounts done, {at_work} at work, {percent}%, {words}",
+            ended = sum.ended,
+            accounts = sum.accounts,
+            at_work = sum.at_work,
+            percent,
+            words
         ),
     }
 }
@@ -109,24 +111,27 @@ fn percent(progress: &Progress) -> u64 {
 }
 
 /// What is said of a run beside its bar, the most telling first: narrow terminals cut the end.
-fn words(progress: &Progress, left: Option<Duration>, between: &str) -> String {
+fn words(progress: &Progress, left: Option<Duration>, between: &'static str) -> Text {
     let phase = match progress.phase {
-        Phase::Opening => Some("opening the lake".to_owned()),
-        Phase::Finishing => Some("putting files in order".to_owned()),
-        Phase::Walking | Phase::Done => left.map(|left| format!("{} left", at_most(left.as_secs().max(1)))),
+        Phase::Opening => Some("opening the lake".into()),
+        Phase::Finishing => Some("putting files in order".into()),
+        Phase::Walking | Phase::Done => left.map(|left| text!("{left} left", left = span(left))),
     };
-    let calls = match (progress.calls_per_minute, progress.limit_wait) {
-        (Some(limit), Some(wait)) => {
-            format!(" ({limit}/min, next in {})", at_most(wait.as_secs_f64().ceil() as u64))
-        }
-        (Some(limit), None) => format!(" ({limit}/min)"),
-        (None, Some(wait)) => format!(" (next in {})", at_most(wait.as_secs_f64().ceil() as u64)),
-        (None, None) => String::new(),
+    let limit = match (progress.calls_per_minute, progress.limit_wait) {
+        (Some(limit), Some(wait)) => text!(" ({limit}/min, next in {wait})", limit, wait = span(wait)),
+        (Some(limit), None) => text!(" ({limit}/min)", limit),
+        (None, Some(wait)) => text!(" (next in {wait})", wait = span(wait)),
+        (None, None) => Text::default(),
     };
-    let rows = format!("{} rows", thousands(progress.headers));
-    let calls = format!("{} calls{calls}", thousands(progress.calls));
-    let reached = progress.reached.map(|reached| format!("to {}", &reached.to_string()[..10]));
-    phase.into_iter().chain([rows, calls]).chain(reached).collect::<Vec<_>>().join(between)
+    let rows = plural(progress.headers, "row");
+    let calls = text!("{calls}{limit}", calls = plural(progress.calls, "call"), limit);
+    let reached = progress.reached.map(|reached| text!("to {day}", day = &reached.to_string()[..10]));
+    let all: Vec<Text> = phase.into_iter().chain([rows, calls]).chain(reached).collect();
+    Text::join(&all, between)
+}
+
+fn span(span: Duration) -> String {
+    at_most((span.as_secs_f64().ceil() as u64).max(1))
 }
 
 /// How fast the work has been going of late.
@@ -166,18 +171,23 @@ impl Bars {
     fn draw(&mut self, accounts: &[(AccountName, Meter)], now: Instant) {
         let sum = Sum::of(accounts);
         let left = self.pace.left(now, sum.all.done);
+        let words = words(&sum.all, left, "  ");
         let words = match sum.accounts {
-            1 => words(&sum.all, left, "  "),
-            _ => format!("{} of {} accounts done  {}", sum.ended, sum.accounts, words(&sum.all, left, "  ")),
+            1 => words,
+            _ => {
+                text!("{ended} of {accounts} accounts done  {words}", ended = sum.ended, accounts = sum.accounts, words)
+            }
         };
-        show(&self.all, &sum.all, words);
+        show(&self.all, &sum.all, words.into_told());
         let is_at_work =
             |(_, progress): &(&AccountName, Progress)| matches!(progress.phase, Phase::Walking | Phase::Finishing);
         let all = accounts.iter().map(|(name, meter)| (name, meter.progress()));
         let at_work: Vec<_> = all.filter(is_at_work).take(self.of_accounts.len()).collect();
         for (at, bar) in self.of_accounts.iter().enumerate() {
             match at_work.get(at) {
-                Some((name, progress)) => show(bar, progress, format!("{name}  {}", self::words(progress, None, "  "))),
+                Some((name, progress)) => {
+                    show(bar, progress, format!("{name}  {:#}", self::words(progress, None, "  ")))
+                }
                 None => bar.set_message(""),
             }
         }
@@ -213,17 +223,17 @@ mod tests {
     fn what_matters_most_stands_first_and_fits() {
         let mut progress = walking(0.42);
         let left = Some(Duration::from_secs(170));
-        assert_eq!(words(&progress, left, "  "), "3m left  12,345 rows  157 calls  to 2026-07-01");
+        assert_eq!(words(&progress, left, "  ").english(), "3m left  12,345 rows  157 calls  to 2026-07-01");
         progress.calls_per_minute = Some(60);
-        assert_eq!(words(&progress, None, ", "), "12,345 rows, 157 calls (60/min), to 2026-07-01");
+        assert_eq!(words(&progress, None, ", ").english(), "12,345 rows, 157 calls (60/min), to 2026-07-01");
         progress.limit_wait = Some(Duration::from_millis(11_300));
-        let shown = words(&progress, left, "  ");
+        let shown = words(&progress, left, "  ").english().to_owned();
         assert_eq!(shown, "3m left  12,345 rows  157 calls (60/min, next in 12s)  to 2026-07-01");
         // The bar, the percentage, and what is between them take 19 columns.
         assert!(shown.len() + 19 <= 100);
-        assert!(words(&walking(0.42), left, "  ").len() + 19 <= 80);
+        assert!(words(&walking(0.42), left, "  ").english().len() + 19 <= 80);
         progress.phase = Phase::Finishing;
-        assert!(words(&progress, left, "  ").starts_with("putting files in order"));
+        assert!(words(&progress, left, "  ").english().starts_with("putting files in order"));
         assert_eq!((percent(&walking(1.0)), percent(&walking(0.129))), (99, 12), "the end is what ends it");
     }
 
@@ -246,9 +256,10 @@ mod tests {
         let (mut pace, mut lines) = (Pace::default(), Vec::new());
         let work = tokio::time::sleep(Duration::from_secs(95));
         every(LINE_EVERY, work, |now| lines.push(line(&accounts, &mut pace, now))).await;
+        let lines: Vec<&str> = lines.iter().map(Text::english).collect();
         assert_eq!(lines, ["0%, opening the lake, 0 rows, 0 calls"; 3]);
         let many = [accounts[0].clone(), ("b".parse().expect("a name"), Meter::default())];
         let said = line(&many, &mut Pace::default(), Instant::now());
-        assert_eq!(said, "0 of 2 accounts done, 0 at work, 0%, opening the lake, 0 rows, 0 calls");
+        assert_eq!(said.english(), "0 of 2 accounts done, 0 at work, 0%, opening the lake, 0 rows, 0 calls");
     }
 }

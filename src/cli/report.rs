@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result, exit};
 use crate::language::Language;
 use crate::log::Lake;
 use crate::report::{ReportPage, report};
+use crate::text::{Text, text};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{plural, thousands};
 
@@ -58,24 +59,27 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     let (page, bytes) = written?;
     match target.path() {
-        None => super::print_note("reported", &to_text(&page, bytes, "standard output")),
+        None => super::print_note("reported", &to_text(&page, bytes, &Text::from("standard output"))),
         Some(path) => {
             let to = path.display().to_string();
-            args.lake.output.print(|| to_json(&page, bytes, &to), || to_text(&page, bytes, &to));
+            let told = Text::verbatim(&*to);
+            args.lake.output.print(|| to_json(&page, bytes, &to), || to_text(&page, bytes, &told).into_told());
         }
     }
     Ok(exit::DONE)
 }
 
-fn to_text(page: &ReportPage, bytes: u64, to: &str) -> String {
-    let as_of = page.as_of.map_or_else(|| "as of no time".to_owned(), |as_of| format!("as of {as_of}"));
-    format!(
-        "report of {}, {as_of}: {}, {} open, {}; {} to {to}",
-        plural(page.accounts.len() as u64, "account"),
-        plural(page.requisitions, "requisition"),
-        thousands(page.open),
-        plural(page.gaps, "gap"),
-        render::bytes(bytes)
+fn to_text(page: &ReportPage, bytes: u64, to: &Text) -> Text {
+    let as_of = page.as_of.map_or_else(|| Text::from("as of no time"), |as_of| text!("as of {as_of}", as_of));
+    text!(
+        "report of {accounts}, {as_of}: {requisitions}, {open} open, {gaps}; {size} to {to}",
+        accounts = plural(page.accounts.len() as u64, "account"),
+        as_of,
+        requisitions = plural(page.requisitions, "requisition"),
+        open = thousands(page.open),
+        gaps = plural(page.gaps, "gap"),
+        size = render::bytes(bytes),
+        to
     )
 }
 

@@ -13,7 +13,7 @@ pub(super) use self::csv::ByteOrderMark;
 pub(super) use self::format::{RowsFormat, RowsWriter};
 pub(super) use self::target::{NewFileAt, cannot_write};
 use super::lake::Output;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::pipeline::RowSink;
 use crate::store::Store;
 
@@ -142,14 +142,14 @@ fn to_output(mut spool: &File) -> Result<u64> {
     // A reader that went away has not taken the rows, and must not be told that it has.
     let copied = io::copy(&mut spool, &mut output).and_then(|bytes| io::Write::flush(&mut output).map(|()| bytes));
     copied.map_err(|error| {
-        Error::new(ErrorKind::Output, "standard output has not taken all rows")
+        Error::new(ErrorClass::OutputLost, "standard output has not taken all rows")
             .because(error)
             .hint("run the same command again")
     })
 }
 
 fn temporary(error: io::Error) -> Error {
-    Error::new(ErrorKind::Output, "cannot use a temporary file")
+    Error::new(ErrorClass::OutputTemporary, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

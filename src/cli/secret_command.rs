@@ -10,8 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
+use crate::text::{Text, key, text};
 use crate::user_file::read_bounded;
 
 /// How long a program may take: somebody may have to unlock a password store first.
@@ -32,7 +33,7 @@ fn output_within(command: &[&str], most: u64, patience: Duration) -> Result<Stri
     let Some((program, arguments)) = command.split_first() else { return Err(Error::internal("no program to start")) };
     let until = Instant::now() + patience;
     let unstarted = |error: std::io::Error| {
-        failed(format!("cannot be started: {}", error.kind()))
+        failed(text!("cannot be started: {why}", why = error.kind()))
             .hint("it is a list: the program's name or path, and its arguments one by one; no shell reads it")
     };
     // What is wrong with a path repeats it.
@@ -58,13 +59,14 @@ fn output_within(command: &[&str], most: u64, patience: Duration) -> Result<Stri
         let _ = child.wait();
         return Err(match printed {
             Some(Err(error)) if error.kind() == IoErrorKind::FileTooLarge => {
-                failed(format!("printed more than {most} bytes")).hint("it must print the app secret and nothing else")
+                failed(text!("printed more than {most} bytes", most))
+                    .hint("it must print the app secret and nothing else")
             }
             Some(Err(error)) if error.kind() == IoErrorKind::InvalidData => {
-                failed("printed what is no UTF-8 text".to_owned())
+                failed("printed what is no UTF-8 text".into())
             }
-            Some(Err(error)) => failed(format!("cannot be read: {}", error.kind())),
-            _ => failed(format!("did not end within {} seconds", patience.as_secs())),
+            Some(Err(error)) => failed(text!("cannot be read: {why}", why = error.kind())),
+            _ => failed(text!("did not end within {seconds} seconds", seconds = patience.as_secs())),
         }
         .hint(BY_HAND));
     };
@@ -74,14 +76,16 @@ fn output_within(command: &[&str], most: u64, patience: Duration) -> Result<Stri
     }
 }
 
-const BY_HAND: &str = "run it by hand, as the user of this process, to see what it says: its output is not shown, because it may be the secret";
+const BY_HAND: &str = key!(
+    "run it by hand, as the user of this process, to see what it says: its output is not shown, because it may be the secret"
+);
 
-fn failed(why: String) -> Error {
-    Error::usage(format!("the program that `secret_command` names {why}"))
+fn failed(why: Text) -> Error {
+    Error::new(ErrorClass::SecretUnusable, text!("the program that `secret_command` names {why}", why))
 }
 
-fn ending(status: ExitStatus) -> String {
-    status.code().map_or_else(|| "was ended by a signal".to_owned(), |code| format!("ended with exit code {code}"))
+fn ending(status: ExitStatus) -> Text {
+    status.code().map_or_else(|| "was ended by a signal".into(), |code| text!("ended with exit code {code}", code))
 }
 
 /// How a program ended that closed its output; none when it has not in time.

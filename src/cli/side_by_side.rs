@@ -14,6 +14,7 @@ use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline::{self, SyncReport, SyncRequest, Tried};
 use crate::store::Store;
+use crate::text::text;
 use crate::time::SystemClock;
 
 /// An account and what is to be done for it, or why nothing can be.
@@ -88,7 +89,7 @@ fn all_to_text(told: &[(AccountName, Edition, SyncReport)]) -> String {
 
 /// Warnings, gaps and errors, each with its account, to standard error.
 fn print_talk(name: &AccountName, report: SyncReport) {
-    report.warnings.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
+    report.warnings.iter().for_each(|warning| super::print_warning(&text!("{name}: {warning}", name, warning)));
     let tried = report.gaps.into_iter().filter(|gap| gap.tried == Tried::Yes);
     for error in tried.map(|gap| gap.error).chain(report.stopped).chain(report.unpublished) {
         super::print_error(&error.with("account", name));

@@ -16,6 +16,7 @@ use super::talk::error_json;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::AccountName;
 use crate::pipeline::{AccountHealth, HealthChecks, HealthFinding, HealthLevel, LeftoverLimits, health};
+use crate::text::{Text, key, say, text};
 use crate::time::{BeijingTime, Clock as _, DateMeans, SystemClock, parse_user_time};
 use crate::units::{at_least, plural, some_span, span};
 
@@ -73,8 +74,8 @@ pub(super) fn was_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
 }
 
 /// What is said, and the exit code, where nothing can be known.
-pub(super) fn print_unknown(why: &str) -> u8 {
-    super::print(&format!("{} - {}", word(HealthLevel::Unknown), one_line(why)));
+pub(super) fn print_unknown(why: &Text) -> u8 {
+    super::print(&format!("{} - {}", word(HealthLevel::Unknown), one_line(why.told())));
     HealthLevel::Unknown.exit_code()
 }
 
@@ -179,38 +180,45 @@ impl Answer {
     }
 
     /// What is wrong, the gravest first, in words that begin with the account.
-    fn wrong(&self) -> Vec<(HealthLevel, String)> {
+    fn wrong(&self) -> Vec<(HealthLevel, Text)> {
         let found = self.accounts.found.iter().flat_map(|(name, judged)| {
-            judged.findings.iter().map(move |finding| (finding.level(), format!("{name}: {}", told(finding))))
+            judged
+                .findings
+                .iter()
+                .map(move |finding| (finding.level(), text!("{account}: {what}", account = name, what = told(finding))))
         });
         let failed = self.accounts.failed.iter().map(|(name, error)| (name.to_string(), error));
-        let failed = failed.map(|(name, error)| (HealthLevel::Unknown, one_line(&format!("{name}: {error}"))));
-        let whole = self.error.iter().map(|error| (HealthLevel::Unknown, one_line(&error.to_string())));
+        let failed = failed
+            .map(|(name, error)| (HealthLevel::Unknown, text!("{account}: {what}", account = name, what = error)));
+        let whole = self.error.iter().map(|error| (HealthLevel::Unknown, Text::of_value(error)));
         let mut wrong: Vec<_> = whole.chain(found).chain(failed).collect();
         wrong.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
         wrong
     }
 
     /// The one line that says it all.
-    fn summary(&self) -> String {
+    fn summary(&self) -> Text {
         let level = self.level();
-        let worst: Vec<String> =
+        let worst: Vec<Text> =
             self.wrong().into_iter().filter(|(one, _)| *one == level).map(|(_, text)| text).collect();
-        let said = match worst.len() {
+        match worst.len() {
             0 => self.all_well(),
-            1..=NAMED => worst.join("; "),
-            more => format!("{}; and {} more", worst[..NAMED].join("; "), more - NAMED),
-        };
-        format!("{} - {said}", word(level))
+            1..=NAMED => Text::join(&worst, key!("; ")),
+            more => text!(
+                "{named}; and {count} more",
+                named = Text::join(&worst[..NAMED], key!("; ")),
+                count = more - NAMED
+            ),
+        }
     }
 
     /// Of a lake in which nothing is wrong: up to when all accounts are complete.
-    fn all_well(&self) -> String {
+    fn all_well(&self) -> Text {
         let ends = self.accounts.found.iter().filter_map(|(_, judged)| judged.health.as_ref()?.complete_until);
-        let until = ends.min().map_or_else(|| "nowhere".to_owned(), |until| format!("until {until}"));
+        let complete = complete(ends.min());
         match &*self.accounts.found {
-            [(name, _)] => format!("{name}: complete {until}"),
-            all => format!("{}: complete {until}", plural(all.len() as u64, "account")),
+            [(name, _)] => text!("{account}: {what}", account = name, what = complete),
+            all => text!("{accounts}: {complete}", accounts = plural(all.len() as u64, "account"), complete),
         }
     }
 
@@ -219,23 +227,28 @@ impl Answer {
         let limit = max_age.map(|limit| limit.as_secs().to_string()).unwrap_or_default();
         let age = |judged: &Judged| judged.health.as_ref()?.age_seconds(self.now);
         let ages = self.accounts.found.iter().filter_map(|(name, judged)| Some((name, age(judged)?)));
-        ages.map(|(name, age)| format!("{name}_age={age}s;;{limit};0")).collect()
+        let number = |(name, age): (&AccountName, u64)| {
+            [&*name.to_string(), "_age=", &age.to_string(), "s;;", &limit, ";0"].concat()
+        };
+        ages.map(number).collect()
     }
 
     fn to_text(&self, max_age: Option<Duration>) -> String {
         let numbers = self.numbers(max_age);
         let numbers = if numbers.is_empty() { String::new() } else { format!(" | {}", numbers.join(" ")) };
-        let mut lines = vec![format!("{}{numbers}", self.summary())];
+        let mut lines = vec![format!("{} - {}{numbers}", word(self.level()), one_line(self.summary().told()))];
         for (name, judged) in &self.accounts.found {
             if let Some(health) = &judged.health {
-                let until =
-                    health.complete_until.map_or_else(|| "nothing yet".to_owned(), |until| format!("until {until}"));
-                lines.push(format!("{name}: complete {until}"));
+                let what = complete(health.complete_until);
+                lines.push(say!("{account}: {what}", account = name, what));
             }
         }
-        lines.extend(self.wrong().into_iter().map(|(level, text)| format!("{}: {text}", level.name())));
+        let wrong =
+            self.wrong().into_iter().map(|(level, text)| format!("{}: {}", level.name(), one_line(text.told())));
+        lines.extend(wrong);
         let errors = self.error.iter().chain(self.accounts.failed.iter().map(|(_, error)| error));
-        lines.extend(errors.filter_map(Error::hint_text).map(|hint| format!("hint: {}", one_line(hint))));
+        lines
+            .extend(errors.filter_map(Error::hint_said).map(|hint| say!("hint: {hint}", hint = one_line(hint.told()))));
         lines.join("\n")
     }
 
@@ -248,7 +261,7 @@ impl Answer {
             "command": "status",
             "lake": self.root,
             "state": self.level().name(),
-            "summary": self.summary(),
+            "summary": format!("{} - {}", word(self.level()), one_line(self.summary().english())),
             "accounts": found.chain(failed).collect::<Vec<_>>(),
             "error": self.error.as_ref().map(error_json),
             "exit_code": self.level().exit_code(),
@@ -281,31 +294,42 @@ fn word(level: HealthLevel) -> String {
     level.name().to_uppercase()
 }
 
+/// Up to when an account is complete.
+fn complete(until: Option<BeijingTime>) -> Text {
+    match until {
+        Some(until) => text!("complete until {until}", until),
+        None => "complete nowhere yet".into(),
+    }
+}
+
 /// A finding in words.
-fn told(finding: &HealthFinding) -> String {
-    let complete = |until: &Option<BeijingTime>| match until {
-        Some(until) => format!("complete until {until}"),
-        None => "complete nowhere yet".to_owned(),
-    };
+fn told(finding: &HealthFinding) -> Text {
     match finding {
-        HealthFinding::Absent => "the lake has nothing of it yet".to_owned(),
-        HealthFinding::NotCovered { wanted, until } => format!("{}, and not until {wanted}", complete(until)),
-        HealthFinding::TooOld { until: None, .. } => complete(&None),
-        HealthFinding::TooOld { until, seconds, max_age } => {
-            format!("{}, {} ago, more than {}", complete(until), at_least(*seconds), at_least(max_age.as_secs()))
+        HealthFinding::Absent => "the lake has nothing of it yet".into(),
+        HealthFinding::NotCovered { wanted, until } => {
+            text!("{complete}, and not until {wanted}", complete = complete(*until), wanted)
         }
-        HealthFinding::Gaps { count, first } => format!("{}, the first: {first}", plural(*count, "gap")),
+        HealthFinding::TooOld { until: None, .. } => complete(None),
+        HealthFinding::TooOld { until, seconds, max_age } => text!(
+            "{complete}, {age} ago, more than {limit}",
+            complete = complete(*until),
+            age = at_least(*seconds),
+            limit = at_least(max_age.as_secs())
+        ),
+        HealthFinding::Gaps { count, first } => {
+            text!("{gaps}, the first: {first}", gaps = plural(*count, "gap"), first)
+        }
         HealthFinding::Quarantined { records, limit: 0 } => {
-            format!("{} quarantined", plural(*records, "record"))
+            text!("{records} quarantined", records = plural(*records, "record"))
         }
         HealthFinding::Quarantined { records, limit } => {
-            format!("{} quarantined, more than {limit}", plural(*records, "record"))
+            text!("{records} quarantined, more than {limit}", records = plural(*records, "record"), limit)
         }
         HealthFinding::OpenStops { count } => {
-            format!("{} without a result: run `wdt-lake stop` again", plural(*count, "stop"))
+            text!("{stops} without a result: run `wdt-lake stop` again", stops = plural(*count, "stop"))
         }
         HealthFinding::UnknownStops { count } => {
-            format!("{} of unknown outcome: run `wdt-lake stop` again", plural(*count, "stop"))
+            text!("{stops} of unknown outcome: run `wdt-lake stop` again", stops = plural(*count, "stop"))
         }
     }
 }

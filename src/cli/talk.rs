@@ -1,6 +1,7 @@
 //! Standard error: logs, warnings, errors and their hints, as text or as one JSON object a line.
 //!
-//! Times are Beijing time with its offset. In JSON numbers are numbers, and whatever is said has a `level` and a
+//! Text is in the language of the process, but for logs; JSON is in English. Times are Beijing time with its offset. In
+//! JSON numbers are numbers, and whatever is said has a `level` and a
 //! `message`.
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -9,11 +10,15 @@ use std::sync::OnceLock;
 use clap::ValueEnum;
 use indicatif::MultiProgress;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::error::Error;
+use crate::text::{Text, say, text};
 use crate::time::{Clock as _, SystemClock, rfc3339_beijing};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -52,20 +57,21 @@ pub(super) fn start(level: LogLevel, format: LogFormat, quiet: bool) {
     let _ = FORMAT.set(format);
     let _ = QUIET.set(quiet);
     let level = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt()
+    let shown = Targets::new().with_default(LevelFilter::ERROR).with_target("wdt_lake", level);
+    let registry = tracing_subscriber::registry().with(shown);
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(BeijingTimes)
-        .with_env_filter(EnvFilter::new(format!("error,wdt_lake={level}")))
         .with_writer(|| AboveBars)
         .with_ansi(io::stderr().is_terminal());
     match format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).init(),
     }
 }
 
@@ -104,47 +110,51 @@ impl io::Write for AboveBars {
 
 /// An error as every JSON output tells it.
 pub(super) fn error_json(error: &Error) -> Value {
-    json!({"message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code()})
+    json!({
+        "code": error.code(), "message": error.to_string(), "hint": error.hint_text(), "exit_code": error.kind().exit_code(),
+    })
 }
 
 pub(super) fn print_error(error: &Error) {
     if is_json() {
-        return say("ERROR", error_json(error));
+        return log("ERROR", error_json(error));
     }
-    let mut text = format!("error: {error}\n");
-    if let Some(hint) = error.hint_text() {
-        text += &format!("hint: {hint}\n");
+    let mut text = say!("error[{code}]: {error}", code = error.code(), error) + "\n";
+    if let Some(hint) = error.hint_said() {
+        text += &say!("hint: {hint}", hint);
+        text.push('\n');
     }
     write_line(&text);
 }
 
-pub(super) fn print_hint(hint: &str) {
+pub(super) fn print_hint(hint: &Text) {
     if is_json() {
-        return say("INFO", json!({"message": hint}));
+        return log("INFO", json!({"message": hint}));
     }
-    write_line(&format!("hint: {hint}\n"));
+    write_line(&(say!("hint: {hint}", hint) + "\n"));
 }
 
 /// Something to know that is no data of the command: its name and what it is.
-pub(super) fn print_note(name: &str, value: &str) {
+pub(super) fn print_note(name: &'static str, value: &Text) {
+    let note = text!("{name}: {value}", name = Text::from(name), value);
     if is_json() {
-        return say("INFO", json!({"message": format!("{name}: {value}")}));
+        return log("INFO", json!({"message": note}));
     }
-    write_line(&format!("{name}: {value}\n"));
+    write_line(&format!("{note:#}\n"));
 }
 
-pub(super) fn print_warning(warning: &str) {
+pub(super) fn print_warning(warning: &Text) {
     if is_json() {
-        return say("WARN", json!({"message": warning}));
+        return log("WARN", json!({"message": warning}));
     }
-    write_line(&format!("warning: {warning}\n"));
+    write_line(&(say!("warning: {warning}", warning) + "\n"));
 }
 
 fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 
-fn say(level: &str, mut event: Value) {
+fn log(level: &str, mut event: Value) {
     event["timestamp"] = rfc3339_beijing(SystemClock.now_micros()).into();
     event["level"] = level.into();
     write_line(&format!("{event}\n"));

@@ -31,8 +31,9 @@ use super::{
     check_salt, duration, env, name_of, plain_word,
 };
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::text::{Text, key, text};
 use crate::time::{DateMeans, parse_user_time};
 
 /// The file that is taken when none is named.
@@ -81,7 +82,7 @@ pub(crate) struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
     terms: AccountDefaults,
-    place: String,
+    place: Text,
     lines: Lines,
 }
 
@@ -101,10 +102,11 @@ impl ConfigFile {
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let page = Page { text, path };
         let root = DeTable::parse(text).map_err(|error| {
-            page.wrong(error.span(), error.message()).hint("see the example in the README, \"Several accounts\"")
+            page.wrong(error.span(), Text::verbatim(error.message()))
+                .hint("see the example in the README, \"Several accounts\"")
         })?;
         let top = Keys { page, table: root.get_ref(), span: 0..0 };
-        top.check(&TOP, &ACCOUNT, "stands within `[[account]]`")?;
+        top.check(&TOP, &ACCOUNT, key!("stands within `[[account]]`"))?;
         let accounts = match top.table.get("account").map(|value| (value.span(), value.get_ref())) {
             None => Vec::new(),
             Some((_, DeValue::Array(all))) if all.iter().all(|value| value.get_ref().is_table()) => all
@@ -166,7 +168,7 @@ impl ConfigFile {
         if self.accounts.is_empty() || set.is_empty() {
             return Ok(());
         }
-        Err(Error::usage("accounts are set both in a file and in the environment")
+        Err(Error::new(ErrorClass::SettingsConflict, "accounts are set both in a file and in the environment")
             .with("variables", set.join(", "))
             .with("file", &self.path)
             .hint("keep one of them: unset the variables, or move that account into the file"))
@@ -175,12 +177,12 @@ impl ConfigFile {
 
 impl FileAccount {
     fn read(keys: &Keys<'_>) -> Result<Self> {
-        keys.check(&ACCOUNT, &TOP, "stands at the top of the file, before the first `[[account]]`")?;
+        keys.check(&ACCOUNT, &TOP, key!("stands at the top of the file, before the first `[[account]]`"))?;
         let needed: Vec<&str> =
             ["edition", "sid", "appkey"].into_iter().filter(|key| !keys.table.contains_key(*key)).collect();
         if !needed.is_empty() {
             return Err(keys
-                .wrong(&format!("the account has no {}", needed.join(", ")))
+                .wrong(text!("the account has no {needed}", needed = needed.join(", ")))
                 .hint("every account has edition, sid, appkey, and secret_env, secret_file or secret_command"));
         }
         let edition: Edition = keys.parsed("edition", str::parse)?.unwrap_or(Edition::Enterprise);
@@ -191,7 +193,7 @@ impl FileAccount {
         };
         let file = keys.text("secret_file")?.map(|file| keys.page.place_of(&file));
         let secret = SecretSource::of(keys.text("secret_env")?, file, keys.command("secret_command")?)
-            .map_err(|(why, hint)| keys.wrong(&why).hint(hint))?;
+            .map_err(|(why, hint)| keys.wrong(why).hint(hint))?;
         let (given, environment) = (keys.text("base_url")?, keys.text("environment")?);
         let base_url = base_url(edition, given, environment, AddressNames::FILE)
             .map_err(|error| keys.placed("base_url", error))?;
@@ -206,7 +208,7 @@ impl FileAccount {
                 .transpose()?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
-            refusals_from: keys.page.place(keys.span_of("refusals")),
+            refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
             stops: StopTerms {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
@@ -279,17 +281,23 @@ fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
         let FileAccount { settings, place, .. } = account;
         // Where a file system knows no case, they would be one folder.
         if let Some(first) = names.insert(settings.name.as_str().to_ascii_lowercase(), place) {
-            return Err(Error::usage(format!("two accounts are named `{}`", settings.name))
-                .with("first at", first)
-                .with("at", place)
-                .hint("give each a name of its own; upper and lower case do not tell them apart"));
+            return Err(Error::new(
+                ErrorClass::AccountTwice,
+                text!("two accounts are named `{name}`", name = settings.name),
+            )
+            .with("first at", first)
+            .with("at", place)
+            .hint("give each a name of its own; upper and lower case do not tell them apart"));
         }
         if let Some(first) = sids.insert((settings.sid.clone(), settings.gateway_host()), &settings.name) {
-            return Err(Error::usage(format!("the accounts `{first}` and `{}` are one", settings.name))
-                .with("at", place)
-                .hint(
-                    "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
-                ));
+            return Err(Error::new(
+                ErrorClass::AccountTwice,
+                text!("the accounts `{first}` and `{name}` are one", first, name = settings.name),
+            )
+            .with("at", place)
+            .hint(
+                "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
+            ));
         }
     }
     Ok(())
@@ -303,16 +311,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn place(&self, span: Option<Range<usize>>) -> String {
-        format!("{}, line {}", self.path.display(), self.line(span.map_or(0, |span| span.start)))
+    fn place(&self, span: Option<Range<usize>>) -> Text {
+        let line = self.line(span.map_or(0, |span| span.start));
+        text!("{file}, line {line}", file = self.path.display(), line)
     }
 
     fn line(&self, at: usize) -> usize {
         self.text.get(..at).unwrap_or(self.text).matches('\n').count() + 1
     }
 
-    fn wrong(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> Error {
-        Error::usage(message.to_string()).with("at", self.place(span))
+    fn wrong(&self, span: Option<Range<usize>>, message: impl Into<Text>) -> Error {
+        Error::new(ErrorClass::ConfigWrong, message).with("at", self.place(span))
     }
 
     /// A path or a URI of the file, as the process sees it.
@@ -335,7 +344,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     /// Refuses every key that is not `known`; one of `elsewhere` is in the wrong place.
-    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &str) -> Result<()> {
+    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &'static str) -> Result<()> {
         for key in self.table.keys() {
             let (name, span) = (key.get_ref().as_ref(), key.span());
             if known.contains(&name) {
@@ -344,22 +353,22 @@ impl Keys<'_> {
             if PLAIN_SECRETS.contains(&name) {
                 return Err(self
                     .page
-                    .wrong(Some(span), format!("`{name}`: no secret stands in this file"))
+                    .wrong(Some(span), text!("`{name}`: no secret stands in this file", name))
                     .hint(HOW_TO_GIVE_A_SECRET));
             }
             // A key that is none may be a secret that slipped.
             let shown = plain_word(name).map(|name| format!(" `{name}`")).unwrap_or_default();
-            let error = self.page.wrong(Some(span), format!("unknown key{shown}"));
+            let error = self.page.wrong(Some(span), text!("unknown key{shown}", shown));
             if elsewhere.contains(&name) {
-                return Err(error.hint(format!("`{name}` {where_it_is}")));
+                return Err(error.hint(text!("`{name}` {where_it_is}", name, where_it_is = Text::from(where_it_is))));
             }
             let nearest = known
                 .iter()
                 .map(|known| (strsim::jaro_winkler(&name.to_ascii_lowercase(), known), known))
                 .max_by(|(one, _), (other, _)| one.total_cmp(other));
             return Err(match nearest {
-                Some((likeness, known)) if likeness >= LIKENESS => error.hint(format!("did you mean `{known}`?")),
-                _ => error.hint(format!("the keys are {}", known.join(", "))),
+                Some((likeness, known)) if likeness >= LIKENESS => error.hint(text!("did you mean `{known}`?", known)),
+                _ => error.hint(text!("the keys are {known}", known = known.join(", "))),
             });
         }
         Ok(())
@@ -375,11 +384,11 @@ impl Keys<'_> {
         Some(self.table.get(key).map_or_else(|| self.span.clone(), |value| value.span()))
     }
 
-    fn wrong(&self, message: &str) -> Error {
+    fn wrong(&self, message: impl Into<Text>) -> Error {
         self.page.wrong(Some(self.span.clone()), message)
     }
 
-    fn wrong_at(&self, key: &str, message: &str) -> Error {
+    fn wrong_at(&self, key: &str, message: impl Into<Text>) -> Error {
         self.page.wrong(self.span_of(key), message)
     }
 
@@ -395,16 +404,16 @@ impl Keys<'_> {
             // A date without quotes is TOML too.
             DeValue::Datetime(time) if key == "from" => Ok(Some(time.to_string())),
             _ => Err(self
-                .wrong_at(key, &format!("`{key}` is no text"))
-                .hint(format!("write {key} = \"...\"; leave it out to have none"))),
+                .wrong_at(key, text!("`{key}` is no text", key))
+                .hint(text!("write {key} = \"...\"; leave it out to have none", key))),
         }
     }
 
     fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
         let unread = |error: Error| {
             // What stands there may be a secret in the wrong place.
-            let hint = error.hint_text().map(str::to_owned);
-            let unread = self.wrong_at(key, &format!("`{key}` cannot be read"));
+            let hint = error.hint_said().cloned();
+            let unread = self.wrong_at(key, text!("`{key}` cannot be read", key));
             hint.into_iter().fold(unread, Error::hint)
         };
         self.text(key)?.map(|text| parse(&text).map_err(unread)).transpose()
@@ -414,8 +423,8 @@ impl Keys<'_> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let flag = value.get_ref().as_bool();
         flag.map(Some).ok_or_else(|| {
-            self.wrong_at(key, &format!("`{key}` is neither true nor false"))
-                .hint(format!("write {key} = false, without quotes"))
+            self.wrong_at(key, text!("`{key}` is neither true nor false", key))
+                .hint(text!("write {key} = false, without quotes", key))
         })
     }
 
@@ -423,8 +432,8 @@ impl Keys<'_> {
     fn command(&self, key: &str) -> Result<Option<Vec<String>>> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let unread = || {
-            self.wrong_at(key, &format!("`{key}` is no list of a program and its arguments"))
-                .hint(format!("write {key} = [\"PROGRAM\", \"ARGUMENT\"], each part in quotes; no shell reads it"))
+            self.wrong_at(key, text!("`{key}` is no list of a program and its arguments", key))
+                .hint(text!("write {key} = [\"PROGRAM\", \"ARGUMENT\"], each part in quotes; no shell reads it", key))
         };
         let listed = value.get_ref().as_array().ok_or_else(unread)?;
         let read = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
@@ -439,8 +448,8 @@ impl Keys<'_> {
     fn formats(&self, key: &str) -> Result<Vec<PublishFormat>> {
         let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
         let unread = || {
-            self.wrong_at(key, &format!("`{key}` is no list of table formats"))
-                .hint(format!("write {key} = [\"delta\"]; leave it out to publish nothing"))
+            self.wrong_at(key, text!("`{key}` is no list of table formats", key))
+                .hint(text!("write {key} = [\"delta\"]; leave it out to publish nothing", key))
         };
         let listed = value.get_ref().as_array().ok_or_else(unread)?;
         let read = |value: &toml::Spanned<DeValue<'_>>| PublishFormat::parse(value.get_ref().as_str()?).ok();
@@ -452,7 +461,8 @@ impl Keys<'_> {
         let number =
             value.get_ref().as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         number.map(Some).ok_or_else(|| {
-            self.wrong_at(key, &format!("`{key}` is no whole number")).hint(format!("write {key} = 60, without quotes"))
+            self.wrong_at(key, text!("`{key}` is no whole number", key))
+                .hint(text!("write {key} = 60, without quotes", key))
         })
     }
 }

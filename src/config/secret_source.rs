@@ -2,6 +2,7 @@
 
 use super::Secret;
 use crate::error::{Error, Result};
+use crate::text::{Text, key, text};
 
 /// How a secret is given, for hints.
 pub(super) const HOW_TO_GIVE_A_SECRET: &str = "write secret_env = \"NAME\", the name of an environment variable that holds the app secret, or \
@@ -25,7 +26,7 @@ impl SecretSource {
         variable: Option<String>,
         file: Option<String>,
         command: Option<Vec<String>>,
-    ) -> std::result::Result<Self, (String, &'static str)> {
+    ) -> std::result::Result<Self, (Text, &'static str)> {
         let given = [
             ("secret_env", variable.map(|name| Self::Variable(Secret::new(name)))),
             ("secret_file", file.map(|path| Self::File(Secret::new(path)))),
@@ -33,12 +34,16 @@ impl SecretSource {
         ];
         let mut given: Vec<(&str, Self)> = given.into_iter().filter_map(|(key, source)| Some((key, source?))).collect();
         match (given.pop(), &given[..]) {
-            (None, _) => Err(("the account has no secret".to_owned(), HOW_TO_GIVE_A_SECRET)),
+            (None, _) => Err((Text::from("the account has no secret"), HOW_TO_GIVE_A_SECRET)),
             (Some((_, source)), []) => Ok(source),
             (Some((last, _)), others) => {
                 let others: Vec<&str> = others.iter().map(|(key, _)| *key).collect();
-                let all = if others.len() == 1 { "both" } else { "all" };
-                Err((format!("{} and {last} are {all} set", others.join(", ")), "keep one of them"))
+                let others_named = others.join(", ");
+                let why = match others.len() {
+                    1 => text!("{others} and {last} are both set", others = others_named, last),
+                    _ => text!("{others} and {last} are all set", others = others_named, last),
+                };
+                Err((why, key!("keep one of them")))
             }
         }
     }

@@ -33,7 +33,8 @@ pub use response::{Called, NotRead, Response, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::Text;
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
 
@@ -59,7 +60,7 @@ pub struct ServerMoment(i64);
 
 /// Why an account cannot stop requisitions.
 pub(crate) fn no_stop_method() -> Error {
-    Error::usage("this edition has no method that stops requisitions")
+    Error::new(ErrorClass::StopUnsupported, "this edition has no method that stops requisitions")
         .hint("the vendor publishes purchase.PurchaseApply.stopForApi for flagship (旗舰版) only: stop them in the ERP's client")
 }
 
@@ -188,7 +189,7 @@ impl Gateway {
     }
 
     /// What the user should know of the server's clock.
-    pub fn clock_warnings(&self) -> Vec<String> {
+    pub fn clock_warnings(&self) -> Vec<Text> {
         self.caller.server_clock().warnings()
     }
 

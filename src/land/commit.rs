@@ -28,7 +28,7 @@ use super::deletion::{BeforeDeletion, tables_of};
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
 use crate::log::append::{AppendOutcome, LogEnd, Patience};
@@ -346,8 +346,8 @@ impl Writer {
                 // for long.
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
-                    return Err(Error::new(ErrorKind::Conflict, "cannot commit the start of the wanted range")
-                        .because(conflict));
+                    return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the start of the wanted range")
+                        .because(conflict.text()));
                 }
             }
         }
@@ -461,9 +461,12 @@ impl Writer {
     /// no other: nothing on its store would keep the two from standing under one number.
     async fn try_append(&self, manifest: Manifest) -> Result<AppendOutcome> {
         if self.has_lost_sight.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Lake, "the outcome of an earlier commit of this run is unknown")
-                .with("log", self.store.uri(&self.layout.manifest_root()))
-                .hint("run the same command again: it finds out, and lands only what is missing"));
+            return Err(Error::new(
+                ErrorClass::OutcomeUnknown,
+                "the outcome of an earlier commit of this run is unknown",
+            )
+            .with("log", self.store.uri(&self.layout.manifest_root()))
+            .hint("run the same command again: it finds out, and lands only what is missing"));
         }
         let appended = self.end().append(manifest).await;
         let is_lost = appended.is_err() && self.store.writers() == Writers::Single;
@@ -780,13 +783,13 @@ fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCom
 }
 
 fn single_only(store: &Store, layout: &Layout) -> Error {
-    Error::new(ErrorKind::Lake, "this log is written by a single writer")
+    Error::new(ErrorClass::SingleWriterLog, "this log is written by a single writer")
         .with("log", store.uri(&layout.manifest_root()))
         .hint("go on with `--single-writer`, one run at a time; a log that several may write is begun in a new lake")
 }
 
 fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {
-    Error::usage("this lake holds another account under the same name")
+    Error::new(ErrorClass::AccountOfOthers, "this lake holds another account under the same name")
         .with("wanted", format!("{} ({}) at {}", wanted.sid, wanted.edition, wanted.host))
         .with("bound", format!("{} ({}) at {}", bound.sid, bound.edition, bound.host))
         .with("account", &bound.name)

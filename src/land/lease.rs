@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, RunId};
 use crate::log::Layout;
 use crate::store::Store;
@@ -248,7 +248,7 @@ fn tell_of_waiting(account: &AccountName, other: &Heartbeat, most: Duration) {
 }
 
 fn held(account: &AccountName, other: &Heartbeat) -> Error {
-    Error::new(ErrorKind::Conflict, "another run is at work on this account")
+    Error::new(ErrorClass::LeaseHeld, "another run is at work on this account")
         .with("since", other.written_at)
         .with("pid", other.pid)
         .with("run", other.run)
@@ -365,6 +365,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{HeldClock, writer};
     use crate::store::Access;
     use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt};

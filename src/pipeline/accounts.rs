@@ -13,10 +13,11 @@ use tokio::sync::Semaphore;
 
 use super::{Interrupt, Meter, Phase, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::gateway::CallPolicy;
 use crate::publish::Publisher;
 use crate::store::Store;
+use crate::text::text;
 use crate::time::Clock;
 use crate::worker::Worker;
 
@@ -63,8 +64,11 @@ impl Shares {
         let left = max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
         let left = left.ok_or_else(|| {
             let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
-            Error::usage(format!("{max_memory} bytes of memory are too little to work in"))
-                .hint(format!("--max-memory is at least {least}MiB"))
+            Error::new(
+                ErrorClass::ArgumentWrong,
+                text!("{max_memory} bytes of memory are too little to work in", max_memory),
+            )
+            .hint(text!("--max-memory is at least {least}MiB", least))
         })?;
         let room = 1 + (left - LEAST_PAGE_MEMORY_BYTES) / (LEAST_PAGE_MEMORY_BYTES + ACCOUNT_MEMORY_BYTES);
         let at_once = room.min(accounts.max(1) as u64);

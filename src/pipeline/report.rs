@@ -7,6 +7,7 @@ use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
 use crate::publish::PublishedTable;
+use crate::text::Text;
 use crate::time::{BeijingTime, Window};
 use crate::transform::Remarks;
 
@@ -48,7 +49,7 @@ pub struct SyncReport {
     /// Requisitions that were stopped, and whose new versions the lag hides yet.
     pub hidden_stops: Option<HiddenStops>,
     /// What the user should know although nothing failed.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
     /// What stopped the run before its end.
     pub stopped: Option<Error>,
     /// Whether the run was interrupted.

@@ -9,7 +9,7 @@ use tokio::sync::SetOnce;
 use super::meter::PagesRead;
 use super::raw::{self, KeepRaw, RawRequest, Recorder};
 use super::spill::{BufferedPage, SpillBuffer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 use crate::gateway::{Answer, Gateway, NotRead, Query, Response, UnreadableResponse};
 use crate::time::{Clock, Window};
@@ -140,7 +140,7 @@ impl Source {
         let packed = self.recorder.keeps().then(|| raw::pack_body(String::from_utf8_lossy(&bytes).as_bytes()));
         let packed = packed
             .transpose()
-            .map_err(|error| Error::new(ErrorKind::Lake, "cannot keep a raw response").because(error))?;
+            .map_err(|error| Error::new(ErrorClass::TemporaryFailed, "cannot keep a raw response").because(error))?;
         Ok((page, received_at_micros, packed))
     }
 
@@ -203,7 +203,7 @@ impl Pages for Source {
 
 /// A gateway of which nothing can be read is an outage, or not the gateway.
 pub(super) fn nothing_can_be_read() -> Error {
-    Error::new(ErrorKind::GatewayUnavailable, "no response of the gateway can be read")
+    Error::new(ErrorClass::NothingReadable, "no response of the gateway can be read")
         .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`")
 }
 

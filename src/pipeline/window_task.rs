@@ -9,7 +9,7 @@ use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
@@ -19,6 +19,7 @@ use crate::land::{CommitOutcome, Committed, NewCommit, NewManifest, Quarantine, 
 use crate::log::{CommitKind, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Remarks};
 use crate::worker::blocking;
@@ -222,15 +223,23 @@ impl Task<'_> {
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
         if own_invalid > 0 && invalid > allowed {
             let first = first_invalid.unwrap_or_default();
-            let why = format!(
-                "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}"
+            let why = text!(
+                "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}",
+                invalid,
+                distinct,
+                allowed,
+                first
             );
             let numbers = some_numbers(&new).join(" ");
-            let look =
-                if numbers.is_empty() { String::new() } else { format!("look at them by `wdt-lake get {numbers}`; ") };
-            let error = Error::new(ErrorKind::Incomplete, why)
-                .with("window", window)
-                .hint(format!("{look}`--max-quarantine {invalid}` commits the window without them"));
+            let look = match numbers.is_empty() {
+                true => Text::default(),
+                false => text!("look at them by `wdt-lake get {numbers}`; ", numbers),
+            };
+            let error = Error::new(ErrorClass::TooManyInvalid, why).with("window", window).hint(text!(
+                "{look}`--max-quarantine {invalid}` commits the window without them",
+                look,
+                invalid
+            ));
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }

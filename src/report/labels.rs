@@ -117,7 +117,9 @@ labels! {
     stopped_since: "stopped; the next sync will show it", "已停止引用，下次同步后更新";
     stop_pending: "a stop is pending", "停止引用未决";
     stop_command: "To see what a stop would do, copy this; with --yes it stops them, and that cannot be taken back:", "复制下面的命令，预览停止引用的效果；加上 --yes 才真正停止，停止后不能撤销：";
-    stop_not_offered: "Stop references exist in the flagship edition only. Nothing above is of a flagship account and can be stopped.", "停止引用只有旗舰版提供。上面没有可以停止的旗舰版单据。";
+    stop_not_offered: "There is no call to stop references outside of the flagship edition.", "只有旗舰版提供停止引用的接口。";
+    flagship_accounts: "Accounts of the flagship edition", "旗舰版账号";
+    other_editions: "Accounts of other editions", "其他 ERP 版本的账号";
     odd_numbers: "Numbers with characters that a shell may take for something else are left out: {0}.", "单号里有命令行可能误解的字符，未列入命令：{0} 张。";
 
     stops: "Stop results", "停止引用的结果";
@@ -127,14 +129,14 @@ labels! {
     refused: "Refused by the ERP", "ERP 拒绝";
     not_stopped: "Not stopped", "没有停止";
     unknown: "Not known yet", "还不知道";
-    pending: "Pending: under way, or their outcome is not settled", "未决：正在进行，或结果还没有弄清楚";
+    pending: "Pending: under way, or their outcome is not settled:", "未决（正在进行，或结果还没有弄清楚）：";
     last_stops: "The last ones", "最近的几次";
     requested_at: "Requested", "请求时间";
     reason: "Reason", "原因";
     no_stops: "No stop is on record.", "没有停止引用的记录。";
 
     quality: "Quality", "数据质量";
-    mismatched: "Requisitions whose quantities are not the sums of their details", "单据头数量与明细之和不符的单据";
+    mismatched: "Requisitions whose quantities are not the sums of their details:", "单据头数量与明细之和不符的单据：";
     mismatched_hint: "The ERP gives them so. wdt-lake verify --deep names them.", "ERP 给的就是这样。wdt-lake verify --deep 会列出单号。";
     by_reason: "Quarantine by reason", "隔离原因";
     records: "Records", "记录";

@@ -8,6 +8,8 @@ mod records;
 mod requisitions;
 mod table;
 mod text;
+#[cfg(test)]
+mod worst_tests;
 
 use super::Findings;
 use super::labels::{Labels, filled};
@@ -126,19 +128,22 @@ fn seconds_between(from: BeijingTime, to: BeijingTime) -> i64 {
 
 /// The figures that are looked for first.
 fn tiles(findings: &Findings, labels: &Labels) -> String {
-    let (open, partly) = (&findings.headers.open, &findings.headers.partly);
+    let open = &findings.headers.open;
+    let (to_stop, to_wait) = (&findings.headers.to_stop.sum, &findings.headers.to_wait.sum);
+    let partly = to_stop.requisitions + to_wait.requisitions;
+    let partly_quantity = to_stop.quantity + to_wait.quantity;
     let requisitions = findings.accounts.iter().map(|part| part.sum.requisitions).sum();
     let gaps = findings.accounts.iter().map(|part| part.calendar.gaps.len() as u64).sum();
     let quarantined = findings.accounts.iter().map(|part| part.quarantined).sum();
-    let size = |shown: usize| match shown {
-        0..=LONG_FIGURE => "big",
-        ..=LONGER_FIGURE => "big long",
-        _ => "big longer",
+    let size = |shown: usize| match (shown > LONG_FIGURE, shown > LONGER_FIGURE) {
+        (false, _) => "big",
+        (true, false) => "big long",
+        (true, true) => "big longer",
     };
     let tile = |label: &str, class: &str, figure: &str, hint: &str| {
         format!("<div><dt>{label}</dt><dd class=\"{class}\">{figure}</dd><dd class=\"small\">{hint}</dd></div>\n")
     };
-    let partly_hint = filled(labels.partly_hint, &[&quantity("partly.quantity", partly.quantity)]);
+    let partly_hint = filled(labels.partly_hint, &[&quantity("partly.quantity", partly_quantity)]);
     let tiles = [
         tile(labels.requisitions, "big", &count("requisitions", requisitions), labels.requisitions_hint),
         tile(labels.open, "big", &count("open", open.requisitions), labels.open_hint),
@@ -148,7 +153,7 @@ fn tiles(findings: &Findings, labels: &Labels) -> String {
             &quantity("open.quantity", open.quantity),
             labels.open_quantity_hint,
         ),
-        tile(labels.partly, "big", &count("partly", partly.requisitions), &partly_hint),
+        tile(labels.partly, "big", &count("partly", partly), &partly_hint),
         tile(labels.gaps, "big", &count("gaps", gaps), labels.gaps_hint),
         tile(labels.quarantine, "big", &count("quarantined", quarantined), labels.quarantine_hint),
     ];

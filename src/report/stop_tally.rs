@@ -63,6 +63,11 @@ impl StopTally {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn add_for_tests(&mut self, stop: &StandingStop<'_>) {
+        self.add(stop);
+    }
+
     fn add(&mut self, stop: &StandingStop<'_>) {
         // Whatever a newer program says is not known here.
         let place = OUTCOMES.iter().position(|outcome| *outcome == stop.outcome).unwrap_or(OUTCOMES.len() - 1);

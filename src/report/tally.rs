@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::clip::clipped;
 use super::months::MonthAxis;
 use super::warehouses::Warehouses;
 use crate::edition::OPEN_STATUSES;
@@ -17,8 +18,8 @@ pub(super) const STATUSES: [&str; 6] =
 pub(super) const STATUS_KINDS: usize = STATUSES.len() + 1;
 /// The status that can be stopped.
 const PARTLY_REFERENCED: &str = "partly_referenced";
-/// How many of the oldest are named.
-pub(super) const OLDEST: usize = 20;
+/// How many of the oldest are named, of those that can be stopped and of the others.
+const OLDEST: usize = 20;
 /// The ages by which open requisitions are told apart, in full days; the last one is open.
 pub(super) const AGE_DAYS: [i64; 4] = [7, 30, 90, 180];
 const MICROS_OF_A_DAY: i64 = 86_400 * 1_000_000;
@@ -32,6 +33,25 @@ pub(super) struct OpenSum {
     pub(super) quantity: i128,
     /// Of how many the quantity is not known.
     pub(super) unknown: u64,
+}
+
+/// Whether the requisitions of an account can be stopped: the vendor has such a call for one edition only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stoppable {
+    /// They can.
+    Yes,
+    /// They cannot.
+    #[default]
+    No,
+}
+
+/// Requisitions that are partly referenced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartlyReferenced {
+    /// All of them.
+    pub(super) sum: OpenSum,
+    /// The oldest of them, the oldest first.
+    pub(super) oldest: BTreeSet<OldRequisition>,
 }
 
 impl OpenSum {
@@ -72,8 +92,9 @@ pub(super) struct AccountSum {
 pub(super) struct HeaderTally {
     /// How far the lake knows, in microseconds since 1970-01-01 00:00:00 UTC: ages end there.
     as_of: i64,
-    /// Whose headers come.
+    /// Whose headers come, and whether they can be stopped.
     account: u32,
+    stoppable: Stoppable,
     /// The months of creation that are told apart.
     pub(super) months: MonthAxis<[u64; STATUS_KINDS]>,
     /// Requisitions by status, in the order of [`STATUSES`].
@@ -84,12 +105,12 @@ pub(super) struct HeaderTally {
     pub(super) by_age: [OpenSum; AGE_DAYS.len() + 1],
     /// What is open in all.
     pub(super) open: OpenSum,
-    /// What is open of those that are partly referenced.
-    pub(super) partly: OpenSum,
+    /// Those that are partly referenced and can be stopped.
+    pub(super) to_stop: PartlyReferenced,
+    /// Those that are partly referenced and cannot be stopped.
+    pub(super) to_wait: PartlyReferenced,
     /// What is open, by warehouse.
     pub(super) warehouses: Warehouses,
-    /// The oldest that are partly referenced, the oldest first.
-    pub(super) oldest: BTreeSet<OldRequisition>,
     /// Requisitions of which a quantity is not the sum over the details.
     pub(super) mismatched: u64,
     /// What each account adds.
@@ -102,21 +123,23 @@ impl HeaderTally {
         Self {
             as_of: as_of.micros(),
             account: 0,
+            stoppable: Stoppable::default(),
             months: MonthAxis::until(as_of),
             by_status: [0; STATUSES.len()],
             by_code: BTreeMap::new(),
             by_age: [OpenSum::default(); AGE_DAYS.len() + 1],
             open: OpenSum::default(),
-            partly: OpenSum::default(),
+            to_stop: PartlyReferenced::default(),
+            to_wait: PartlyReferenced::default(),
             warehouses: Warehouses::default(),
-            oldest: BTreeSet::new(),
             mismatched: 0,
             by_account: Vec::new(),
         }
     }
 
     /// The headers to come are those of the next account.
-    pub(super) fn begin_account(&mut self) {
+    pub(super) fn begin_account(&mut self, stoppable: Stoppable) {
+        self.stoppable = stoppable;
         self.account = u32::try_from(self.by_account.len()).unwrap_or(u32::MAX);
         self.by_account.push(AccountSum::default());
     }
@@ -132,6 +155,11 @@ impl HeaderTally {
             self.add(&headers.row(row), sums)?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn add_for_tests(&mut self, header: &StandingHeader<'_>, sums: &DetailSums) -> Result<()> {
+        self.add(header, sums)
     }
 
     fn add(&mut self, header: &StandingHeader<'_>, sums: &DetailSums) -> Result<()> {
@@ -164,13 +192,19 @@ impl HeaderTally {
             age.add(open);
         }
         if header.status_name == Some(PARTLY_REFERENCED) {
-            self.partly.add(open);
-            self.add_old(header, open);
+            let account = self.account;
+            match self.stoppable {
+                Stoppable::Yes => self.to_stop.add(account, header, open),
+                Stoppable::No => self.to_wait.add(account, header, open),
+            }
         }
         self.warehouses.add(self.account, header, open)
     }
+}
 
-    fn add_old(&mut self, header: &StandingHeader<'_>, open: Option<i128>) {
+impl PartlyReferenced {
+    fn add(&mut self, account: u32, header: &StandingHeader<'_>, open: Option<i128>) {
+        self.sum.add(open);
         let is_full = self.oldest.len() >= OLDEST;
         if is_full && self.oldest.last().is_some_and(|youngest| youngest.modified < header.modified) {
             return;
@@ -178,10 +212,10 @@ impl HeaderTally {
         let warehouse = header.warehouse_name.filter(|name| !name.is_empty()).or(header.warehouse_no).unwrap_or("");
         self.oldest.insert(OldRequisition {
             modified: header.modified,
-            account: self.account,
+            account,
             number: header.number.to_owned(),
             apply_id: header.apply_id,
-            warehouse: super::clip::clipped(warehouse),
+            warehouse: clipped(warehouse),
             open,
         });
         if self.oldest.len() > OLDEST {

@@ -13,7 +13,7 @@ use super::failpoint::{Effect, Op};
 use super::s3::upload::PART_BYTES;
 use super::{Store, is_absent};
 use crate::digest::{Sha256, Sha256Stream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// An object on local disk.
 #[derive(Debug)]
@@ -67,7 +67,9 @@ impl Store {
             let part = self.objects.get_range(&Path::from(path), span).await;
             let part = part.map_err(|error| self.failed("read", path, &error))?;
             if part.len() as u64 != wanted {
-                return Err(self.failure("read", path).because("the store gave another part than was asked for"));
+                return Err(self
+                    .failure(ErrorClass::ObjectFailed, "read", path)
+                    .because("the store gave another part than was asked for"));
             }
             held = held.add(part).await?;
         }
@@ -139,7 +141,7 @@ impl Download {
 }
 
 fn temporary(error: io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

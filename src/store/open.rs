@@ -10,9 +10,10 @@ use object_store::memory::InMemory;
 use super::failpoint::FailPoints;
 use super::s3::Bucket;
 use super::{Access, Store, Writers};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::store::local;
+use crate::text::text;
 
 /// What a location means.
 enum Place {
@@ -24,7 +25,8 @@ impl Place {
     fn of(location: &str) -> Result<Self> {
         let location = location.trim();
         if location.is_empty() {
-            return Err(Error::usage("the lake has no location").hint("give a folder or s3://bucket/prefix"));
+            return Err(Error::new(ErrorClass::LocationWrong, "the lake has no location")
+                .hint("give a folder or s3://bucket/prefix"));
         }
         let uri = location.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
         let Some((scheme, _)) = uri else {
@@ -35,13 +37,13 @@ impl Place {
             "file" => {
                 let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
                 folder.map(Self::Folder).ok_or_else(|| {
-                    Error::usage("the lake is not a local file URI")
+                    Error::new(ErrorClass::LocationWrong, "the lake is not a local file URI")
                         .with("lake", location)
                         .hint("write `file:///path/to/lake`, or just the path")
                 })
             }
             "s3" | "s3a" => Ok(Self::Bucket),
-            scheme => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
+            scheme => Err(Error::new(ErrorClass::LocationWrong, text!("a lake at `{scheme}://` is not supported", scheme))
                 .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
         }
     }
@@ -65,14 +67,18 @@ fn check_path(location: &str) -> Result<()> {
         _ => &*rest,
     };
     let hint = match &*scheme.to_lowercase() {
-        "s3" | "s3a" | "s3n" => format!("write `s3://{rest}`"),
-        "file" => format!("write `file:///{rest}`, or just `/{rest}`"),
+        "s3" | "s3a" | "s3n" => text!("write `s3://{rest}`", rest),
+        "file" => text!("write `file:///{rest}`, or just `/{rest}`", rest),
         "oss" | "cos" | "cosn" | "obs" | "tos" | "minio" | "r2" | "gs" => {
-            format!("write `s3://{rest}`, with AWS_ENDPOINT_URL for the address of the store")
+            text!("write `s3://{rest}`, with AWS_ENDPOINT_URL for the address of the store", rest)
         }
-        _ => "write `s3://bucket/prefix`, or `./` before the name of a folder that holds a colon".to_owned(),
+        _ => text!("write `s3://bucket/prefix`, or `./` before the name of a folder that holds a colon"),
     };
-    Err(Error::usage(format!("the lake's location begins with `{scheme}:` and has no `//` behind it")).hint(hint))
+    Err(Error::new(
+        ErrorClass::LocationWrong,
+        text!("the lake's location begins with `{scheme}:` and has no `//` behind it", scheme),
+    )
+    .hint(hint))
 }
 
 impl Store {
@@ -124,7 +130,7 @@ impl Store {
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let above = absolute.ancestors().find(|above| !is_missing(above)).unwrap_or(&absolute);
         let made = tempfile::Builder::new().prefix(".wdt-lake-doctor-").tempdir_in(above).map_err(|error| {
-            Error::new(ErrorKind::Lake, "the lake's folder cannot be made")
+            Error::new(ErrorClass::Lake, "the lake's folder cannot be made")
                 .with("in", above.display())
                 .with("lake", folder.display())
                 .because(error.kind().to_string())
@@ -181,12 +187,12 @@ impl Store {
     /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
     pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
         let shown = folder.display().to_string();
-        let cannot = |message: &str, error: std::io::Error| {
-            Error::new(ErrorKind::Lake, message).with("lake", &shown).because(error)
+        let cannot = |message: &'static str, error: std::io::Error| {
+            Error::new(ErrorClass::FolderUnusable, message).with("lake", &shown).because(error)
         };
         match access {
             Access::Read if is_missing(folder) => {
-                return Err(Error::new(ErrorKind::Lake, "there is no lake")
+                return Err(Error::new(ErrorClass::LakeMissing, "there is no lake")
                     .with("lake", &shown)
                     .hint("check the path; `wdt-lake sync` makes a new lake"));
             }
@@ -204,7 +210,9 @@ impl Store {
                 .hint("check the path: it must be a folder that this user may read")
         })?;
         let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| {
-            Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
+            Error::new(ErrorClass::FolderUnusable, "the lake's folder cannot be opened")
+                .with("lake", &shown)
+                .because(error)
         })?;
         let name = folder.display().to_string().into();
         Ok(Self {
@@ -226,6 +234,7 @@ fn is_missing(folder: &FsPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_folder_that_cannot_be_is_refused_with_a_hint() {

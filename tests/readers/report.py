@@ -80,11 +80,13 @@ def open_figures(db, as_of):
     for place in range(5):
         count, open_num = ages.get(place, (0, None))
         expect(f"age/{place}/open", count), expect(f"age/{place}/quantity", quantity(open_num))
-    oldest = sql("""SELECT purchase_apply_no, open_num FROM purchase_apply_open WHERE status_name = 'partly_referenced'
-                    ORDER BY modified, account, purchase_apply_no, apply_id NULLS FIRST LIMIT 20""").fetchall()
-    for number, open_num in oldest:
-        if open_num is not None:
-            expect("oldest/" + number, open_num)
+    # Those that can be stopped and the others are listed apart.
+    for edition in ("_edition = 'flagship'", "_edition <> 'flagship'"):
+        oldest = sql(f"""SELECT account, purchase_apply_no, open_num FROM purchase_apply_open WHERE status_name = 'partly_referenced' AND {edition}
+                         ORDER BY modified, account, purchase_apply_no, apply_id NULLS FIRST LIMIT 20""").fetchall()
+        for account, number, open_num in oldest:
+            if open_num is not None:
+                expect(f"oldest/{account}/{number}", open_num)
 
 
 def header_figures(db, as_of):

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// What the blocks of all partitions may take in memory together.
 const BUFFER_BYTES: u64 = 8 << 20;
@@ -109,7 +109,7 @@ impl PartitionRecords {
 }
 
 fn disk_failed(error: io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

@@ -30,24 +30,24 @@ pub(super) fn bar(part: i128, whole: i128) -> String {
 
 /// One column of a chart: what it is called, and its parts from the bottom up, each with the class of its colour and
 /// what it is called.
-pub(super) struct Column<'a> {
+pub(super) struct ChartColumn<'a> {
     pub(super) name: String,
     pub(super) parts: Vec<(&'a str, &'a str, u64)>,
 }
 
-impl Column<'_> {
+impl ChartColumn<'_> {
     fn sum(&self) -> u64 {
         self.parts.iter().map(|(.., number)| number).sum()
     }
 }
 
 /// The largest column.
-pub(super) fn largest(columns: &[Column<'_>]) -> u64 {
-    columns.iter().map(Column::sum).max().unwrap_or(0)
+pub(super) fn largest(columns: &[ChartColumn<'_>]) -> u64 {
+    columns.iter().map(ChartColumn::sum).max().unwrap_or(0)
 }
 
 /// Columns over an axis, with `described` for those who cannot see them.
-pub(super) fn columns(columns: &[Column<'_>], described: &str) -> String {
+pub(super) fn columns(columns: &[ChartColumn<'_>], described: &str) -> String {
     let top = nice(largest(columns));
     let (height, step) = (100.0, 10.0);
     let mut shapes = String::new();

@@ -2,7 +2,7 @@
 
 use super::Part;
 use super::chart;
-use super::table::{Set, Table};
+use super::table::{HtmlTable, Set};
 use super::text::{Escaped, count, length, quantity, time};
 use crate::report::labels::{Labels, filled};
 use crate::report::{AccountPart, Findings};
@@ -67,7 +67,7 @@ fn calendars(findings: &Findings, labels: &Labels) -> String {
 }
 
 fn accounts(findings: &Findings, labels: &Labels) -> String {
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.accounts,
         &[
             (Set::Words, labels.account),
@@ -134,7 +134,7 @@ fn gaps(findings: &Findings, labels: &Labels) -> String {
     if total == 0 {
         return format!("{heading}<p class=\"soft\">{}</p>\n", labels.no_gaps);
     }
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.gap_list,
         &[
             (Set::Words, labels.account),

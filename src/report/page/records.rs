@@ -1,8 +1,8 @@
 //! What is on record beside the requisitions: stops, quality, and what the walks cost.
 
 use super::Part;
-use super::chart::{self, Column};
-use super::table::{Set, Table};
+use super::chart::{self, ChartColumn};
+use super::table::{HtmlTable, Set};
 use super::text::{Escaped, count, time_of};
 use crate::report::Findings;
 use crate::report::labels::{Labels, filled};
@@ -16,7 +16,7 @@ pub(super) fn stops(findings: &Findings, labels: &'static Labels) -> Part {
     let body = if total == 0 && pending == 0 {
         format!("<p class=\"soft\">{}</p>\n", labels.no_stops)
     } else {
-        let mut table = Table::new(
+        let mut table = HtmlTable::new(
             labels.stops,
             &[(Set::Words, labels.outcome), (Set::Bar, labels.share), (Set::Number, labels.requisitions)],
         )
@@ -28,7 +28,7 @@ pub(super) fn stops(findings: &Findings, labels: &'static Labels) -> Part {
         }
         let pending = match pending {
             0 => String::new(),
-            _ => format!("<p>{}: {}</p>\n", labels.pending, count("stop/pending", pending)),
+            _ => format!("<p>{} {}</p>\n", labels.pending, count("stop/pending", pending)),
         };
         let about = format!("<p class=\"soft small\">{}</p>\n", labels.stops_about);
         [about, table.html(), pending, last_stops(findings, labels)].concat()
@@ -37,7 +37,7 @@ pub(super) fn stops(findings: &Findings, labels: &'static Labels) -> Part {
 }
 
 fn last_stops(findings: &Findings, labels: &Labels) -> String {
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.last_stops,
         &[
             (Set::Id, labels.number),
@@ -61,7 +61,7 @@ fn last_stops(findings: &Findings, labels: &Labels) -> String {
 
 pub(super) fn quality(findings: &Findings, labels: &'static Labels) -> Part {
     let mismatched = format!(
-        "<p>{}: <strong>{}</strong><br /><span class=\"soft small\">{}</span></p>\n",
+        "<p>{} <strong>{}</strong><br /><span class=\"soft small\">{}</span></p>\n",
         labels.mismatched,
         count("mismatched", findings.headers.mismatched),
         labels.mismatched_hint
@@ -69,7 +69,7 @@ pub(super) fn quality(findings: &Findings, labels: &'static Labels) -> Part {
     let mut reasons: Vec<(&String, &u64)> = findings.reasons.iter().collect();
     reasons.sort_unstable_by_key(|(reason, number)| (std::cmp::Reverse(**number), *reason));
     let total: u64 = findings.reasons.values().sum();
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.by_reason,
         &[(Set::Words, labels.reason), (Set::Bar, labels.share), (Set::Number, labels.records)],
     );
@@ -95,7 +95,7 @@ pub(super) fn calls(findings: &Findings, labels: &'static Labels) -> Part {
     let about = format!("<p class=\"soft small\">{}</p>\n", labels.calls_about);
     let recent: u64 = spending.days.iter().sum();
     let head = [(Set::Words, labels.figure), (Set::Number, labels.amount)];
-    let mut table = Table::new(labels.calls, &head).under_its_heading();
+    let mut table = HtmlTable::new(labels.calls, &head).under_its_heading();
     for (name, key, number) in [
         (labels.calls_30_days, "calls/30", recent),
         (labels.calls_year, "calls/366", spending.calls),
@@ -110,13 +110,14 @@ pub(super) fn calls(findings: &Findings, labels: &'static Labels) -> Part {
     }
     let days: Vec<(String, u64)> =
         spending.by_day().map(|(day, calls)| (day.to_string()[..10].to_owned(), calls)).collect();
-    let column = |(day, calls): &(String, u64)| Column { name: day[5..].to_owned(), parts: vec![("b", "", *calls)] };
-    let columns: Vec<Column<'_>> = days.iter().map(column).collect();
+    let column =
+        |(day, calls): &(String, u64)| ChartColumn { name: day[5..].to_owned(), parts: vec![("b", "", *calls)] };
+    let columns: Vec<ChartColumn<'_>> = days.iter().map(column).collect();
     let end = |day: Option<&(String, u64)>| day.map(|(day, _)| day.clone()).unwrap_or_default();
     let most = thousands(chart::largest(&columns));
     let described = filled(labels.chart_calls, &[&end(days.first()), &end(days.last()), &most]);
     let mut numbers =
-        Table::new(labels.numbers_of_chart, &[(Set::Line, labels.day), (Set::Number, labels.calls_column)]);
+        HtmlTable::new(labels.numbers_of_chart, &[(Set::Line, labels.day), (Set::Number, labels.calls_column)]);
     for (day, calls) in days.iter().rev() {
         numbers.row(&[day.clone(), count(&format!("calls/{day}"), *calls)]);
     }

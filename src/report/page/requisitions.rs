@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Part;
-use super::chart::{self, Column};
-use super::table::{Set, Table};
+use super::chart::{self, ChartColumn};
+use super::table::{HtmlTable, Set};
 use super::text::{Escaped, count, quantity, steers, time_of};
-use crate::edition::Edition;
 use crate::report::Findings;
 use crate::report::labels::{Labels, filled};
-use crate::report::tally::{OldRequisition, STATUS_KINDS, STATUSES, days_old};
+use crate::report::tally::{OldRequisition, PartlyReferenced, STATUS_KINDS, STATUSES, days_old};
 use crate::units::thousands;
 
 /// How many undocumented codes are named.
@@ -20,7 +19,7 @@ const COLOURS: [&str; STATUS_KINDS] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]
 pub(super) fn by_status(findings: &Findings, labels: &'static Labels) -> Part {
     let tally = &findings.headers;
     let total: u64 = tally.by_status.iter().sum::<u64>() + tally.by_code.values().sum::<u64>();
-    let mut table = Table::new(
+    let mut table = HtmlTable::new(
         labels.by_status,
         &[(Set::Words, labels.status), (Set::Bar, labels.share), (Set::Number, labels.requisitions)],
     )
@@ -69,9 +68,9 @@ fn by_month(findings: &Findings, labels: &Labels) -> String {
     // What no requisition has needs neither a colour nor a column.
     let kinds: Vec<usize> =
         (0..STATUS_KINDS).filter(|kind| rows.iter().any(|(.., counts)| counts[*kind] > 0)).collect();
-    let columns: Vec<Column<'_>> = rows
+    let columns: Vec<ChartColumn<'_>> = rows
         .iter()
-        .map(|(name, _, counts)| Column {
+        .map(|(name, _, counts)| ChartColumn {
             name: name.clone(),
             // What is done stands at the bottom, what is open above it.
             parts: kinds.iter().rev().map(|kind| (COLOURS[*kind], names[*kind], counts[*kind])).collect(),
@@ -94,7 +93,7 @@ fn by_month(findings: &Findings, labels: &Labels) -> String {
     let mut head = vec![(Set::Line, labels.month)];
     head.extend(kinds.iter().map(|kind| (Set::Number, names[*kind])));
     head.push((Set::Number, labels.total));
-    let mut table = Table::new(labels.numbers_of_chart, &head);
+    let mut table = HtmlTable::new(labels.numbers_of_chart, &head);
     for (name, key, counts) in rows.iter().rev() {
         let mut cells = vec![name.clone()];
         let status = |kind: usize| STATUSES.get(kind).copied().unwrap_or("code");
@@ -120,8 +119,8 @@ fn open_row(name: &str, key: &str, (requisitions, open, largest): (u64, i128, i1
     ]
 }
 
-fn open_table(caption: &str, first: &str, labels: &Labels) -> Table {
-    Table::new(
+fn open_table(caption: &str, first: &str, labels: &Labels) -> HtmlTable {
+    HtmlTable::new(
         caption,
         &[
             (Set::Words, first),
@@ -134,7 +133,7 @@ fn open_table(caption: &str, first: &str, labels: &Labels) -> Table {
 }
 
 /// The last row of a table of what is open, and a word on what says no quantity.
-fn closed(mut table: Table, findings: &Findings, labels: &Labels) -> String {
+fn closed(mut table: HtmlTable, findings: &Findings, labels: &Labels) -> String {
     let open = &findings.headers.open;
     if open.requisitions == 0 {
         return format!("<p class=\"soft\">{}</p>\n", labels.nothing_open);
@@ -196,9 +195,35 @@ pub(super) fn by_age(findings: &Findings, labels: &'static Labels) -> Part {
 }
 
 pub(super) fn oldest(findings: &Findings, labels: &'static Labels) -> Part {
-    let tally = &findings.headers;
-    let listed = thousands(tally.oldest.len() as u64);
-    let about = filled(labels.oldest_about, &[&listed, &thousands(tally.partly.requisitions)]);
+    let (to_stop, to_wait) = (&findings.headers.to_stop, &findings.headers.to_wait);
+    let (stoppable, waiting) = (!to_stop.oldest.is_empty(), !to_wait.oldest.is_empty());
+    let heading = |text: &str| if stoppable && waiting { format!("<h3>{text}</h3>\n") } else { String::new() };
+    let mut body = String::new();
+    if stoppable {
+        let (table, numbers, odd) = old_table(findings, labels, to_stop);
+        body += &[heading(labels.flagship_accounts), table, commands(findings, labels, &numbers, odd)].concat();
+    }
+    if waiting {
+        let (table, ..) = old_table(findings, labels, to_wait);
+        let word = format!("<p class=\"soft small\">{}</p>\n", labels.stop_not_offered);
+        body += &[heading(labels.other_editions), table, word].concat();
+    }
+    if body.is_empty() {
+        body = format!("<p class=\"soft\">{}</p>\n", labels.none);
+    }
+    Part { id: "oldest", heading: labels.oldest, is_wide: true, body }
+}
+
+/// The numbers that a command can stop, by account.
+type NumbersByAccount<'a> = BTreeMap<u32, BTreeSet<&'a str>>;
+
+/// The oldest of some, as a table with a word before it; the numbers that can be stopped, and how many cannot stand in
+/// a command.
+fn old_table<'a>(
+    findings: &Findings,
+    labels: &'static Labels,
+    partly: &'a PartlyReferenced,
+) -> (String, NumbersByAccount<'a>, u64) {
     let state = |old: &OldRequisition| {
         let part = findings.accounts.get(old.account as usize);
         match (findings.stops.is_stopped(old), part.is_some_and(|part| part.pending.contains(&old.number))) {
@@ -208,7 +233,7 @@ pub(super) fn oldest(findings: &Findings, labels: &'static Labels) -> Part {
         }
     };
     // A column of nothing says nothing.
-    let has_states = tally.oldest.iter().any(|old| !state(old).is_empty());
+    let has_states = partly.oldest.iter().any(|old| !state(old).is_empty());
     let has_several = findings.accounts.len() > 1;
     let mut head = vec![(Set::Id, labels.number)];
     head.extend(has_several.then_some((Set::Words, labels.account)));
@@ -219,47 +244,43 @@ pub(super) fn oldest(findings: &Findings, labels: &'static Labels) -> Part {
         (Set::Number, labels.open_quantity),
     ]);
     head.extend(has_states.then_some((Set::Words, labels.stops)));
-    let mut table = Table::new(labels.oldest, &head).under_its_heading();
-    let mut to_stop: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    let mut table = HtmlTable::new(labels.oldest, &head).under_its_heading();
+    let mut to_stop = NumbersByAccount::new();
     let mut odd = 0;
-    for old in &tally.oldest {
-        let account = findings.accounts.get(old.account as usize);
+    for old in &partly.oldest {
+        let account = findings.accounts.get(old.account as usize).map_or("", |part| part.name.as_str());
         let state = state(old);
-        if state.is_empty() && account.is_some_and(|part| part.edition == Some(Edition::Flagship)) {
-            if is_plain(&old.number) {
-                to_stop.entry(old.account).or_default().insert(&old.number);
-            } else {
-                odd += 1;
-            }
+        if state.is_empty() && is_plain(&old.number) {
+            to_stop.entry(old.account).or_default().insert(&old.number);
+        } else if state.is_empty() {
+            odd += 1;
         }
         let days = findings.as_of.map_or(0, |as_of| days_old(as_of, old.modified));
+        let key = format!("oldest/{account}/{}", old.number);
         let mut cells = vec![Escaped(&old.number).to_string()];
-        cells.extend(has_several.then(|| Escaped(account.map_or("", |part| part.name.as_str())).to_string()));
+        cells.extend(has_several.then(|| Escaped(account).to_string()));
         cells.extend([
             Escaped(&old.warehouse).to_string(),
             time_of(old.modified),
             thousands(days.unsigned_abs()),
-            old.open.map_or_else(|| "–".to_owned(), |open| quantity(&format!("oldest/{}", old.number), open)),
+            old.open.map_or_else(|| "–".to_owned(), |open| quantity(&key, open)),
         ]);
         cells.extend(has_states.then(|| state.to_owned()));
         table.row(&cells);
     }
-    let body = if tally.oldest.is_empty() {
-        format!("<p class=\"soft\">{}</p>\n", labels.none)
-    } else {
-        format!("<p class=\"soft small\">{about}</p>\n{}{}", table.html(), commands(findings, labels, &to_stop, odd))
-    };
-    Part { id: "oldest", heading: labels.oldest, is_wide: true, body }
+    let listed = thousands(partly.oldest.len() as u64);
+    let about = filled(labels.oldest_about, &[&listed, &thousands(partly.sum.requisitions)]);
+    (format!("<p class=\"soft small\">{about}</p>\n{}", table.html()), to_stop, odd)
 }
 
 /// The commands that show what stops would do, an account each.
-fn commands(findings: &Findings, labels: &Labels, to_stop: &BTreeMap<u32, BTreeSet<&str>>, odd: u64) -> String {
+fn commands(findings: &Findings, labels: &Labels, to_stop: &NumbersByAccount<'_>, odd: u64) -> String {
     let odd = match odd {
         0 => String::new(),
         odd => format!("<p class=\"soft small\">{}</p>\n", filled(labels.odd_numbers, &[&thousands(odd)])),
     };
     if to_stop.is_empty() {
-        return format!("<p class=\"soft small\">{}</p>\n{odd}", labels.stop_not_offered);
+        return odd;
     }
     let command = |(account, numbers): (&u32, &BTreeSet<&str>)| {
         let account = findings.accounts.get(*account as usize).map_or("", |part| part.name.as_str());
@@ -279,8 +300,14 @@ fn is_plain(number: &str) -> bool {
         && number.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.'))
 }
 
-/// A path or URI as a shell takes it.
+/// The longest path or URI that is put into commands.
+const LONGEST_LAKE: usize = 300;
+
+/// A path or URI as a shell takes it; of one that is too long a word to put it in place of.
 fn quoted(lake: &str) -> String {
+    if lake.chars().count() > LONGEST_LAKE {
+        return "LAKE".to_owned();
+    }
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-:@%+=,".contains(letter);
     if !lake.is_empty() && lake.chars().all(is_plain) {
         return lake.to_owned();

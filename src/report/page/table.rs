@@ -34,7 +34,7 @@ impl Set {
 }
 
 /// A table in the making.
-pub(super) struct Table {
+pub(super) struct HtmlTable {
     caption: String,
     is_captioned: bool,
     head: Vec<(Set, String)>,
@@ -42,7 +42,7 @@ pub(super) struct Table {
     foot: String,
 }
 
-impl Table {
+impl HtmlTable {
     /// A table with these headings; texts are HTML.
     pub(super) fn new(caption: &str, head: &[(Set, &str)]) -> Self {
         let head = head.iter().map(|(set, text)| (*set, (*text).to_owned())).collect();

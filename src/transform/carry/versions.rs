@@ -9,8 +9,9 @@ use arrow_array::{Array as _, ArrayAccessor, ArrayRef, BooleanArray, RecordBatch
 use arrow_schema::DataType;
 
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::requisition::{ApplyId, Identity};
+use crate::text::text;
 use crate::time::BeijingTime;
 use crate::transform::contract::{COMMIT_ID, Column, ColumnType, TableContract};
 use crate::transform::json::{is_same_json, names};
@@ -53,7 +54,7 @@ pub(super) fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): 
 }
 
 pub(in crate::transform) fn mismatched(why: &str) -> Error {
-    Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
+    Error::new(ErrorClass::FileDamaged, text!("committed rows do not follow the contract: {why}", why))
         .hint("`wdt-lake verify` says which file is damaged")
 }
 
