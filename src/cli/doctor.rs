@@ -95,7 +95,7 @@ async fn log_of(store: &Store, name: &AccountName) -> Result<Text> {
             commits = plural(lake.state().live().len() as u64, "live commit"),
             number = newest.number
         ),
-        None => "nothing yet: the first sync begins it".into(),
+        None => text!("nothing yet: the first sync begins it"),
     })
 }
 

@@ -178,14 +178,14 @@ fn variable_place(name: &str) -> std::result::Result<SecretPlace, Text> {
     if looks_so || (!name.is_empty() && !name.contains(['=', '\0']) && std::env::var_os(name).is_some()) {
         return Ok(SecretPlace::Variable(name.to_owned()));
     }
-    Err("names no variable that is set, and is no name in capitals".into())
+    Err(text!("names no variable that is set, and is no name in capitals"))
 }
 
 /// A file that is there.
 fn file_place(path: &str) -> std::result::Result<SecretPlace, Text> {
     match home::expand(path.trim()) {
         Ok(found) if found.exists() && !found.is_dir() => Ok(SecretPlace::File(path.trim().to_owned())),
-        _ => Err("names no file that is there".into()),
+        _ => Err(text!("names no file that is there")),
     }
 }
 
@@ -201,7 +201,7 @@ fn command_place(command: &str) -> std::result::Result<SecretPlace, Text> {
     };
     match words.first().is_some_and(is_there) {
         true => Ok(SecretPlace::Command(words)),
-        false => Err("begins with no program that is there".into()),
+        false => Err(text!("begins with no program that is there")),
     }
 }
 
@@ -247,7 +247,7 @@ fn ask_secret() -> Result<SecretPlace> {
         Some("variable"),
         |answer| match answer {
             "variable" | "file" | "command" => Ok(answer.to_owned()),
-            _ => Err("write variable, file or command".into()),
+            _ => Err(text!("write variable, file or command")),
         },
     )?;
     match &*kind {

@@ -58,6 +58,7 @@ use crate::error::{Error, Result, exit};
 use crate::language::Language;
 use crate::pipeline::HealthLevel;
 use crate::text;
+use crate::text::text;
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -212,7 +213,7 @@ fn ended(code: u8, codes: Codes) -> ExitCode {
 /// The exit code of what cannot be read as a command. A monitor must not take it for a finding.
 fn usage_error() -> u8 {
     if status_check::was_meant(std::env::args_os()) {
-        return status_check::print_unknown(&"the options of this check cannot be read; see standard error".into());
+        return status_check::print_unknown(&text!("the options of this check cannot be read; see standard error"));
     }
     exit::USAGE
 }

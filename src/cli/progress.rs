@@ -113,8 +113,8 @@ fn percent(progress: &Progress) -> u64 {
 /// What is said of a run beside its bar, the most telling first: narrow terminals cut the end.
 fn words(progress: &Progress, left: Option<Duration>, between: &'static str) -> Text {
     let phase = match progress.phase {
-        Phase::Opening => Some("opening the lake".into()),
-        Phase::Finishing => Some("putting files in order".into()),
+        Phase::Opening => Some(text!("opening the lake")),
+        Phase::Finishing => Some(text!("putting files in order")),
         Phase::Walking | Phase::Done => left.map(|left| text!("{left} left", left = span(left))),
     };
     let limit = match (progress.calls_per_minute, progress.limit_wait) {

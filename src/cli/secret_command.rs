@@ -63,7 +63,7 @@ fn output_within(command: &[&str], most: u64, patience: Duration) -> Result<Stri
                     .hint("it must print the app secret and nothing else")
             }
             Some(Err(error)) if error.kind() == IoErrorKind::InvalidData => {
-                failed("printed what is no UTF-8 text".into())
+                failed(text!("printed what is no UTF-8 text"))
             }
             Some(Err(error)) => failed(text!("cannot be read: {why}", why = error.kind())),
             _ => failed(text!("did not end within {seconds} seconds", seconds = patience.as_secs())),
@@ -85,7 +85,7 @@ fn failed(why: Text) -> Error {
 }
 
 fn ending(status: ExitStatus) -> Text {
-    status.code().map_or_else(|| "was ended by a signal".into(), |code| text!("ended with exit code {code}", code))
+    status.code().map_or_else(|| text!("was ended by a signal"), |code| text!("ended with exit code {code}", code))
 }
 
 /// How a program ended that closed its output; none when it has not in time.

@@ -298,14 +298,14 @@ fn word(level: HealthLevel) -> String {
 fn complete(until: Option<BeijingTime>) -> Text {
     match until {
         Some(until) => text!("complete until {until}", until),
-        None => "complete nowhere yet".into(),
+        None => text!("complete nowhere yet"),
     }
 }
 
 /// A finding in words.
 fn told(finding: &HealthFinding) -> Text {
     match finding {
-        HealthFinding::Absent => "the lake has nothing of it yet".into(),
+        HealthFinding::Absent => text!("the lake has nothing of it yet"),
         HealthFinding::NotCovered { wanted, until } => {
             text!("{complete}, and not until {wanted}", complete = complete(*until), wanted)
         }

@@ -125,6 +125,8 @@ impl Scan {
             self.nouns.extend(arguments.get(1).and_then(|noun| literal(noun)));
         } else if name == "with" && is_method && arguments.len() == 2 {
             self.places.extend(arguments.first().and_then(|place| literal(place)));
+        } else if name == "from" && before(3).as_deref() == Some("Text") {
+            self.taken(&arguments);
         } else if name == "new" && before(3).as_deref() == Some("Error") && before(6).as_deref() != Some("io") {
             self.taken(arguments.get(1..).unwrap_or_default());
         } else if TAKERS.contains(&name) && before(1).as_deref() != Some("fn") {

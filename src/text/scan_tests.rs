@@ -84,7 +84,7 @@ fn the_scan_finds_and_refuses() {
             let lines = vec![text!("{a} three", a = plural(1, "noun"))];
             Error::usage(format!("four {x}")).hint(&format!("five"));
             say!("six");
-            let c = key!("seven");
+            let c = key!("seven"); let d = Text::from("nine");
             write!(f, "{error:#}");
         }
         #[cfg(test)]
@@ -92,7 +92,7 @@ fn the_scan_finds_and_refuses() {
         "#,
     );
     let texts: Vec<&str> = scan.texts.keys().map(String::as_str).collect();
-    assert_eq!(texts, ["one", "seven", "six", "two", "{a} three"]);
+    assert_eq!(texts, ["nine", "one", "seven", "six", "two", "{a} three"]);
     assert!(scan.nouns.contains("noun") && scan.places.contains("place") && scan.classes.contains("Forked"));
     assert_eq!(scan.untold.len(), 4, "{:?}", scan.untold);
 }
