@@ -25,7 +25,7 @@ pub(crate) async fn fill(
 ) -> wdt_lake::Result<SyncReport> {
     let store = Store::open(location, Access::Write)?;
     let options = SyncOptions { from, ..SyncOptions::default() };
-    // Another task may look at a clone of it: `meter.progress()`.
+    // Another task may look at a clone of it: `meter.done()`.
     let meter = Meter::default();
     sync(account, store, &options, Arc::new(SystemClock), Interrupt::never(), &meter).await
 }

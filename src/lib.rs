@@ -81,7 +81,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
 pub use gateway::{CallPolicy, Called, Gateway, NotRead, Query, Response, UnreadableResponse};
 pub use id::{CommitId, RunId};
-pub use language::Language;
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;
@@ -92,9 +91,7 @@ pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_P
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
-pub use pipeline::{
-    Again, Interrupt, Meter, Phase, Progress, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync,
-};
+pub use pipeline::{Again, Interrupt, Meter, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

@@ -1,7 +1,7 @@
 //! Where the secret of an account of the file is: in a variable, in a file, or with a program that prints it.
 
 use super::Secret;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::text::{Text, key, text};
 
 /// How a secret is given, for hints.
@@ -78,7 +78,8 @@ impl SecretSource {
                     Secret::given(&text).map_err(|error| error.with("in", "the variable that `secret_env` names"))
                 }
                 // What stands there is not said: it may be the secret itself.
-                None => Err(Error::usage("the variable that `secret_env` names is not set").hint(HOW_TO_GIVE_A_SECRET)),
+                None => Err(Error::new(ErrorClass::SecretUnusable, "the variable that `secret_env` names is not set")
+                    .hint(HOW_TO_GIVE_A_SECRET)),
             },
             Self::File(file) => Secret::in_file(read_file(file.expose()), "`secret_file`"),
             Self::Command(words) => {

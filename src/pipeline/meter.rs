@@ -1,14 +1,10 @@
 //! How far a run is: the run notes it on its way, and whoever waits for it looks when he likes.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::source::Source;
 use crate::time::{BeijingTime, Window};
-
-/// Of a window that is being read, at most this part counts as done before it is committed: it may be read again.
-const MOST_OF_A_WINDOW: f64 = 0.95;
 
 /// Where a run notes how far it is; clones are the same meter. One meter is for one run.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +12,7 @@ pub struct Meter(Arc<Mutex<State>>);
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
+pub(crate) enum Phase {
     /// It has not begun, or is opening the lake.
     #[default]
     Opening,
@@ -31,23 +26,22 @@ pub enum Phase {
 
 /// How far a run is at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Progress {
+pub(crate) struct Progress {
     /// What it is doing.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// The part of the wanted seconds that is done, from 0 to 1, with the pages that are read of windows at work. It
     /// never falls.
-    pub done: f64,
+    pub(crate) done: f64,
     /// The last second of the window that was committed last.
-    pub reached: Option<BeijingTime>,
+    pub(crate) reached: Option<BeijingTime>,
     /// Header rows committed so far.
-    pub headers: u64,
+    pub(crate) headers: u64,
     /// Requests sent so far.
-    pub calls: u64,
+    pub(crate) calls: u64,
     /// How many requests a minute are let through at present; none: without a limit.
-    pub calls_per_minute: Option<u64>,
+    pub(crate) calls_per_minute: Option<u64>,
     /// How long the next request waits for that limit; none when nothing waits for it.
-    pub limit_wait: Option<Duration>,
+    pub(crate) limit_wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +56,29 @@ struct State {
 }
 
 impl Meter {
+    /// The part of the wanted seconds that is done, from 0 to 1, with the pages that are read of windows at work. It
+    /// never falls.
+    pub fn done(&self) -> f64 {
+        self.progress().done
+    }
+
+    /// The last second of the window that was committed last.
+    pub fn reached(&self) -> Option<BeijingTime> {
+        self.progress().reached
+    }
+
+    /// Header rows committed so far.
+    pub fn headers(&self) -> u64 {
+        self.progress().headers
+    }
+
+    /// Requests sent so far.
+    pub fn calls(&self) -> u64 {
+        self.progress().calls
+    }
+
     /// How far the run is now.
-    pub fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         let mut state = self.state();
         if let Some(source) = state.source.upgrade() {
             let pace = source.gateway().pace();
@@ -123,61 +138,9 @@ impl State {
     }
 }
 
-/// The pages that were read of the windows at work.
-#[derive(Debug, Default)]
-pub(super) struct PagesRead(Mutex<HashMap<Window, WindowPages>>);
-
-#[derive(Debug, Default)]
-struct WindowPages {
-    /// Numbers and sizes of the pages, each once however often it was read.
-    read: HashSet<(u32, u32)>,
-    rows: u64,
-    total: u64,
-}
-
-impl PagesRead {
-    /// A page of a window that has `total` rows, as the server says.
-    pub(super) fn note(&self, window: Window, page_no: u32, page_size: u32, total: Option<u64>) {
-        let mut windows = self.windows();
-        let pages = windows.entry(window).or_default();
-        pages.total = total.unwrap_or(pages.total);
-        if pages.read.insert((page_no, page_size)) {
-            pages.rows += u64::from(page_size);
-        }
-    }
-
-    /// The seconds of `work` that are read so far, by its pages.
-    pub(super) fn seconds_of(&self, work: Window) -> f64 {
-        let windows = self.windows();
-        let within = windows.iter().filter(|(window, _)| work.intersect(**window) == Some(**window));
-        let read: f64 = within.map(|(window, pages)| pages.part() * window.seconds() as f64).sum();
-        read.min(work.seconds() as f64 * MOST_OF_A_WINDOW)
-    }
-
-    /// The work is done, or begins anew.
-    pub(super) fn forget(&self, work: Window) {
-        self.windows().retain(|window, _| work.intersect(*window) != Some(*window));
-    }
-
-    fn windows(&self) -> MutexGuard<'_, HashMap<Window, WindowPages>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl WindowPages {
-    fn part(&self) -> f64 {
-        if self.total == 0 { 0.0 } else { (self.rows as f64 / self.total as f64).min(MOST_OF_A_WINDOW) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn window(start: &str, end: &str) -> Window {
-        let at = |text| BeijingTime::parse(text).expect("a time");
-        Window::new(at(start), at(end)).expect("a window")
-    }
 
     #[test]
     fn the_part_that_is_done_never_falls() {
@@ -195,24 +158,5 @@ mod tests {
         assert_eq!(done(100, 0.0), 0.75, "of all of it");
         assert_eq!(done(0, 0.0), 1.0);
         assert_eq!(Meter::default().progress().done, 0.0, "nothing is known yet");
-    }
-
-    #[test]
-    fn pages_count_once_and_for_the_window_that_they_are_of() {
-        let (pages, june) = (PagesRead::default(), window("2026-06-01 00:00:00", "2026-06-30 23:59:59"));
-        let seconds = june.seconds() as f64;
-        let part = |pages: &PagesRead| (pages.seconds_of(june) / seconds * 1_000.0).round();
-        pages.note(june, 0, 100, Some(1_000));
-        pages.note(june, 0, 100, Some(1_000));
-        assert_eq!(part(&pages), 100.0);
-        (1..10).for_each(|page_no| pages.note(june, page_no, 100, None));
-        assert_eq!(part(&pages), 950.0, "it may have to be read again");
-        pages.forget(june);
-        assert_eq!(part(&pages), 0.0);
-        pages.note(window("2026-06-01 00:00:00", "2026-06-15 23:59:59"), 0, 100, Some(200));
-        pages.note(window("2026-05-31 00:00:00", "2026-06-01 23:59:59"), 0, 100, Some(200));
-        assert_eq!(part(&pages), 250.0, "half of its first half");
-        pages.note(june, 0, 100, Some(0));
-        assert_eq!(part(&pages), 250.0, "an empty window is done when it is committed");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::SetOnce;
 
-use super::meter::PagesRead;
+use super::pages_read::PagesRead;
 use super::raw::{self, KeepRaw, RawRequest, Recorder};
 use super::spill::{BufferedPage, SpillBuffer};
 use crate::error::{Error, ErrorClass, Result};
