@@ -93,7 +93,7 @@ fn a_run_that_waits_for_another_can_be_interrupted() {
     let mut waiting =
         command.args(["--wait", "--log-level", "info"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("waiting for another run to finish")));
+    assert!(lines.any(|line| line.contains("waiting for another run to end") && line.contains("at_most=\"60m\"")));
     signal(waiting.id(), "INT");
     let waited = end(waiting).expect_code(7);
     assert_eq!(waited.json()["interrupted"], true);

@@ -145,7 +145,7 @@ fn a_second_run_is_turned_away_or_waits_and_then_finds_everything_done() {
 
     let mut waiting = start(campaign.sync(&lake, Job::Fill).args(["--wait", "--log-level", "info"]));
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("waiting for another run to finish")));
+    assert!(lines.any(|line| line.contains("waiting for another run to end")));
     release.send(()).unwrap();
     end(first).expect_code(0);
     let waited = end(waiting).expect_code(0).json();

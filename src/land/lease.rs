@@ -543,7 +543,7 @@ mod tests {
             let began = Instant::now();
             let error = wait(seconds).await.expect_err("it is held");
             assert_eq!(error.kind(), ErrorKind::Conflict);
-            assert!(error.to_string().contains(&format!("waited {seconds}s")), "{error}");
+            assert!(error.to_string().contains(&format!("waited: {seconds}s")), "{error}");
             assert_eq!(began.elapsed().as_secs(), seconds);
         }
         let (waited, ()) = tokio::join!(wait(60), async {
