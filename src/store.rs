@@ -126,7 +126,8 @@ impl Store {
     /// Puts `bytes` under a unique name. `staging` is the name under which local disk holds them until they are whole.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); what stands under the name afterwards is unknown, but never a part
+    /// of the bytes.
     pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
         self.put_unique_body(path, ObjectBody::Memory(bytes), staging).await
     }
@@ -192,7 +193,8 @@ impl Store {
     /// Puts `bytes` under a name where nothing stands.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; whether the bytes stand there, or come to stand there, is then unknown.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); whether the bytes stand there, or come to stand there, is then
+    /// unknown.
     pub async fn create(&self, path: &str, bytes: Bytes, staging: &str) -> Result<Created> {
         let effect = Effect { op: Op::Create, path, body: Some(&bytes) };
         self.fail_points.before(effect).await?;
@@ -235,7 +237,7 @@ impl Store {
     /// The bytes of an object; `None` when nothing stands there.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.fail_points.before(effect).await?;
@@ -251,7 +253,7 @@ impl Store {
     /// Removes an object; one that is already gone is fine.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn delete(&self, path: &str) -> Result<()> {
         let effect = Effect { op: Op::Delete, path, body: None };
         self.fail_points.before(effect).await?;

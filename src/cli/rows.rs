@@ -33,7 +33,8 @@ impl OutArgs {
     /// The same, checked.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the format is not known, or the answer takes standard output as well.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the format is not known, or the answer takes standard output
+    /// as well.
     pub(super) fn target(&self, output: &Output) -> Result<RowsTarget> {
         let file = OutFile::of(&self.out, output)?;
         let format = match (self.format, file.path()) {
@@ -85,7 +86,7 @@ impl OutFile {
     /// The place that a user named; `-` is standard output.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the answer takes standard output as well.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the answer takes standard output as well.
     pub(super) fn of(out: &Path, output: &Output) -> Result<Self> {
         if out.as_os_str() != "-" {
             return Ok(Self { path: Some(out.to_owned()) });
@@ -106,8 +107,8 @@ impl OutFile {
     /// file where it goes. Gives what `write` gave, and the size of the file in bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a file within the folder of the lake, [`ErrorKind::Output`] when it cannot be put
-    /// there; what `write` says.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a file within the folder of the lake,
+    /// [`ErrorKind::Output`](crate::ErrorKind::Output) when it cannot be put there; what `write` says.
     pub(super) async fn write<T>(
         &self,
         lake: &Store,

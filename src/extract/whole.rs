@@ -36,7 +36,8 @@ pub(crate) enum AtInterrupt {
 /// smaller ones: together they tell soonest whether they add up.
 ///
 /// # Errors
-/// What a walk fails with; [`ErrorKind::Incomplete`] when the totals of pieces sum above that of the whole.
+/// What a walk fails with; [`ErrorKind::Incomplete`](crate::ErrorKind::Incomplete) when the totals of pieces sum above
+/// that of the whole.
 pub(crate) async fn walk_whole<P>(
     window: Window,
     wanted: Window,

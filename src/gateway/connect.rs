@@ -41,7 +41,8 @@ impl Connection {
     /// Prepares the way to `gateway`; sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a proxy that is none, and for a machine without certificates to trust.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a proxy that is none, and for a machine without certificates
+    /// to trust.
     pub(super) fn new(gateway: &Url, policy: &CallPolicy) -> Result<Self> {
         let route = match policy.proxy {
             ProxyUse::Never => None,

@@ -81,7 +81,7 @@ impl<T> Response<T> {
     /// What was read.
     ///
     /// # Errors
-    /// [`ErrorKind::GatewayUnavailable`] for a response that stays unreadable.
+    /// [`ErrorKind::GatewayUnavailable`](crate::ErrorKind::GatewayUnavailable) for a response that stays unreadable.
     pub fn into_read(self) -> Result<T> {
         match self {
             Self::Read(value) => Ok(value),

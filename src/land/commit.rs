@@ -99,10 +99,11 @@ impl Writer {
     /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when
-    /// the store does not answer, cannot create conditionally although several may write, or a newer program has
-    /// written the lake, [`ErrorKind::Conflict`] when two single writers have written at once,
-    /// [`ErrorKind::Defect`] when the log breaks its rules.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the account's name is bound to another account of the ERP,
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, cannot create conditionally
+    /// although several may write, or a newer program has written the lake,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when two single writers have written at once,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
     pub(crate) async fn open(store: Store, options: WriterOptions) -> Result<Self> {
         Self::encoding_on(Worker::start("encoder")?, store, options).await
     }
@@ -172,8 +173,8 @@ impl Writer {
     /// all of it does, and what does not is left to the next sweep.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their
-    /// table.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit their table.
     pub(crate) async fn land(&self, new: NewManifest) -> Result<CommitOutcome> {
         let NewManifest { walk, commits, removes, raw } = new;
         let mut staged = self.stage(removes).await.proved_by(walk);
@@ -384,9 +385,9 @@ impl Writer {
     /// Makes a staged manifest count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged manifest counts is then unknown, and the
-    /// next run finds out. [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in
-    /// the meantime.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer: whether the staged manifest counts
+    /// is then unknown, and the next run finds out. [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the
+    /// account's name was bound to another account of the ERP in the meantime.
     pub(crate) async fn commit(&self, staged: StagedManifest) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
         let appended = {

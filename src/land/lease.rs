@@ -2,10 +2,10 @@
 //! fetching.
 //!
 //! It is one small object a run rewrites every 30 seconds. A run that finds another's lease younger than two minutes
-//! stops with [`ErrorKind::Conflict`], or waits; an older one it takes over. **Nothing's correctness depends on it**:
-//! two runs that both believe to hold it waste calls, and the commit log sorts them out. So it is written without
-//! conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at once, because a wrong
-//! guess costs nothing but calls.
+//! stops with [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), or waits; an older one it takes over. **Nothing's
+//! correctness depends on it**: two runs that both believe to hold it waste calls, and the commit log sorts them out.
+//! So it is written without conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at
+//! once, because a wrong guess costs nothing but calls.
 //!
 //! At its end a run leaves the lease with an account of itself, a [`CleanEnd`], when it has left nothing over. The next
 //! run then knows without a listing that there is nothing to sweep, and an operator when a run last ended well and how
@@ -139,8 +139,8 @@ impl Lease {
     /// `give_up` completed while another run was waited for.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the
-    /// store does not answer.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when another run holds it and `wait` is [`LeaseWait::No`];
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub(crate) async fn acquire(
         store: Store,
         account: AccountName,
@@ -213,7 +213,7 @@ impl Lease {
 /// What the lease of `account` says of its runs at `now`.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
 pub(crate) async fn last_run(store: &Store, account: AccountName, now: BeijingTime) -> Result<LastRun> {
     let held = read(store, &Layout::new(account).lease()).await?;
     let at_work = held.as_ref().filter(|held| is_at_work(held, now)).map(|held| (held.run, held.written_at));

@@ -106,7 +106,8 @@ impl Manifest {
     /// The bytes of its object: one line of JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when it cannot be written, or breaks the rules that its readers check.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when it cannot be written, or breaks the rules that its
+    /// readers check.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         check::check(self)
             .map_err(|why| Error::internal(text!("cannot write a manifest that breaks its format: {why}", why)))?;
@@ -119,8 +120,8 @@ impl Manifest {
     /// Reads the bytes of an object; `path` is named in errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a version that this program does not read, [`ErrorKind::Defect`] for what is no
-    /// manifest.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) for a version that this program does not read,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what is no manifest.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self> {
         Self::read(bytes, path, FormatVersion::LAKE)
     }
@@ -158,7 +159,7 @@ impl Manifest {
     /// none of a lake's.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a manifest of whatever version.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) for a manifest of whatever version.
     pub(crate) fn refuse_early(bytes: &[u8], path: &str) -> Result<()> {
         match serde_json::from_slice::<Head>(bytes) {
             Ok(head) => {

@@ -217,7 +217,7 @@ impl LogState {
     /// Whether this program may write the log.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when a newer program has written to it.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when a newer program has written to it.
     pub fn writable(&self) -> Result<()> {
         if self.format <= FormatVersion::LAKE {
             return Ok(());
@@ -399,7 +399,8 @@ impl LogState {
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the state is then unchanged.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it does not follow the newest, or breaks a rule; the state
+    /// is then unchanged.
     pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<(CommitId, LiveCommit)>> {
         let defect = |why: String| {
             Error::new(ErrorClass::ManifestDamaged, Text::verbatim(why))

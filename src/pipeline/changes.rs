@@ -61,9 +61,11 @@ impl ReadChanges {
 /// An account that the token does not name gives all its rows. One that it names beside `lakes` keeps its place.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a token of another table, lake or log; [`ErrorKind::Lake`] when the store does not answer;
-/// [`ErrorKind::Conflict`] when files were replaced again and again while they were read; [`ErrorKind::Defect`] when a
-/// file is missing or damaged, or the log breaks its rules; what the sink says.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a token of another table, lake or log;
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer;
+/// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when files were replaced again and again while they were read;
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a file is missing or damaged, or the log breaks its rules; what
+/// the sink says.
 pub(crate) async fn changes<S: RowSink>(
     mut lakes: Vec<Lake>,
     table: &ReaderTable,

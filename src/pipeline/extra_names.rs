@@ -21,7 +21,8 @@ pub(crate) type ExtraNames = BTreeMap<(Table, String), u64>;
 /// The names of an account.
 ///
 /// # Errors
-/// [`ErrorKind::Defect`] for a file that is damaged or gone: a commit may have taken its place meanwhile.
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for a file that is damaged or gone: a commit may have taken its
+/// place meanwhile.
 pub(crate) async fn extra_names(lake: &Lake) -> Result<ExtraNames> {
     let mut names = ExtraNames::new();
     for table in TABLES {

@@ -202,8 +202,8 @@ fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
 /// async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what
-/// this module writes.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when another version of the program has written it,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is not what this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
     let broken = |why: String| Error::new(ErrorClass::KeptDamaged, "cannot read the raw responses").because(why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;

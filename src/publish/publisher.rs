@@ -69,7 +69,7 @@ impl Publisher {
     /// of another.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`].
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage).
     pub(crate) fn check_store(store: &Store) -> Result<()> {
         match store.writers() {
             Writers::Many => Ok(()),
@@ -83,9 +83,11 @@ impl Publisher {
     /// references is made when there are some.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a single writer and for a table that another program keeps, [`ErrorKind::Lake`] when
-    /// the store does not answer, [`ErrorKind::Defect`] for what cannot be read, [`ErrorKind::Conflict`] when other
-    /// publishers are faster all the while. What was published stands.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a single writer and for a table that another program keeps,
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what cannot be read,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when other publishers are faster all the while. What was
+    /// published stands.
     pub(crate) async fn publish(&self, mut publishing: Publishing<'_>) -> Result<Vec<PublishedTable>> {
         Self::check_store(publishing.log.store())?;
         publishing.log.read_to(publishing.up_to).await?;
@@ -110,7 +112,8 @@ impl Publisher {
     /// publishes for the first time from then on reads that manifest.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] for what cannot be read.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what cannot be read.
     pub(crate) async fn standing(&self, store: &Store, deleting: &[Table]) -> Result<Vec<Table>> {
         // Headers and details go together, so that versions of equal numbers are found in both.
         let is_paired = |table: Table| table != Table::StopReference;

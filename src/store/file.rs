@@ -32,7 +32,7 @@ impl Store {
     /// is unique never changes, and an open file can be read when its name is gone.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, or no temporary file can be written.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, or no temporary file can be written.
     pub(crate) async fn get_to_file(&self, path: &str) -> Result<Option<FetchedFile>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.fail_points.before(effect).await?;
@@ -52,7 +52,8 @@ impl Store {
     /// large file a part is in memory at a time.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); what stands under the name afterwards is unknown, but never a part
+    /// of the bytes.
     pub(crate) async fn put_unique_file(&self, path: &str, file: File, staging: &str) -> Result<()> {
         let size = file.metadata().map_err(temporary)?.len();
         self.put_unique_body(path, ObjectBody::File(Arc::new(file), size), staging).await

@@ -25,7 +25,7 @@ impl Store {
     /// Every object under a folder, in the order of names.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, or answers what cannot be true.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, or answers what cannot be true.
     pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.fail_points.before(effect).await?;

@@ -85,8 +85,9 @@ impl Store {
     /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each
-    /// other, [`ErrorKind::Lake`] when the folder cannot be used.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a scheme that is not supported and for settings that are
+    /// missing or contradict each other, [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the folder cannot be
+    /// used.
     pub fn open(location: &str, access: Access) -> Result<Self> {
         match Place::of(location)? {
             Place::Folder(folder) => Self::local(&folder, access),
@@ -113,7 +114,7 @@ impl Store {
     /// The folder of a lake that is not there yet; none where it is, and of a bucket.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] as [`Store::open`].
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) as [`Store::open`].
     pub(crate) fn missing_folder(location: &str) -> Result<Option<PathBuf>> {
         match Place::of(location)? {
             Place::Folder(folder) if is_missing(&folder) => Ok(Some(folder)),
@@ -125,7 +126,7 @@ impl Store {
     /// beside it.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when nothing can be made there.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when nothing can be made there.
     pub(crate) fn trial_for(folder: &FsPath) -> Result<(Self, tempfile::TempDir)> {
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let above = absolute.ancestors().find(|above| !is_missing(above)).unwrap_or(&absolute);
@@ -155,7 +156,7 @@ impl Store {
     /// is asked of the network yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for settings that are missing or contradict each other.
     pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         Ok(Self::in_bucket(Bucket::open(location, variables)?))
     }
@@ -184,7 +185,8 @@ impl Store {
     /// A lake in a local folder.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the folder does not exist and is only to be read, or cannot be
+    /// made or opened.
     pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
         let shown = folder.display().to_string();
         let cannot = |message: &'static str, error: std::io::Error| {

@@ -19,8 +19,8 @@ impl NewFileAt {
     /// Begins a file that will stand at `path`, in the place of one that may stand there.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when something else than a file stands there, or the path lies within the folder of the
-    /// lake; [`ErrorKind::Output`] when none can be made.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when something else than a file stands there, or the path lies
+    /// within the folder of the lake; [`ErrorKind::Output`](crate::ErrorKind::Output) when none can be made.
     pub(in crate::cli) fn create<'a>(path: &Path, lake: impl Into<Option<&'a Store>>) -> Result<Self> {
         if path.metadata().is_ok_and(|held| !held.is_file()) {
             return Err(Error::new(ErrorClass::OutputPlaceWrong, "what stands there is no file")

@@ -31,8 +31,9 @@ pub(super) struct ExpirePlan {
 /// Plans to expire everything before `cutoff`; nothing when that would change nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the cutoff lies behind what the lake covers, [`ErrorKind::Lake`] when the store does not
-/// answer, [`ErrorKind::Defect`] when a committed file is missing or was changed.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the cutoff lies behind what the lake covers,
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not
+/// answer, [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a committed file is missing or was changed.
 pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisitions) -> Result<Option<ExpirePlan>> {
     check_covered(lake, cutoff)?;
     let state = lake.state();

@@ -32,7 +32,7 @@ impl Partitions {
     /// So many partitions, at least one, without a record.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when no temporary file can be made.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when no temporary file can be made.
     pub(crate) fn new(parts: u64) -> Result<Self> {
         let parts = parts.max(1);
         let block = (BUFFER_BYTES / parts).clamp(LEAST_BLOCK_BYTES, MOST_BLOCK_BYTES);
@@ -50,7 +50,7 @@ impl Partitions {
     /// Adds a record to the partition of its hash.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the temporary file cannot be written.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the temporary file cannot be written.
     pub(crate) fn add(&mut self, hash: u64, record: &[u8]) -> Result<()> {
         let part = usize::try_from(hash % self.parts.len() as u64).unwrap_or(0);
         let length = u32::try_from(record.len()).map_err(|error| disk_failed(io::Error::other(error)))?;
@@ -71,7 +71,7 @@ impl Partitions {
     /// The records of one partition, which has none afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the temporary file cannot be read.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the temporary file cannot be read.
     pub(crate) fn read(&mut self, part: usize) -> Result<PartitionRecords> {
         let Part { buffer, blocks } = self.parts.get_mut(part).map(std::mem::take).unwrap_or_default();
         let bytes: u64 = blocks.iter().map(|span| span.end - span.start).sum();
@@ -92,7 +92,7 @@ impl PartitionRecords {
     /// Each of them.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when the bytes are not what was written.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the bytes are not what was written.
     pub(crate) fn records(&self) -> Result<Vec<&[u8]>> {
         let (mut records, mut rest) = (Vec::new(), &self.0[..]);
         while !rest.is_empty() {

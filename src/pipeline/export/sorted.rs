@@ -30,8 +30,8 @@ pub(super) struct Sorted {
 /// The wanted rows of these files: the one file as it is, or several merged. None when there is no row.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer or no temporary file can be written, [`ErrorKind::Defect`] when
-/// a file is missing or damaged.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or no temporary file can be written,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a file is missing or damaged.
 pub(super) async fn sorted(
     worker: &Worker,
     lake: &Lake,

@@ -46,7 +46,7 @@ impl Kept {
     /// Decodes the answers of a `_raw` object, by the contract of today. Takes its time: call it off the async threads.
     ///
     /// # Errors
-    /// As [`raw::read`]; [`ErrorKind::Incomplete`] when there is none.
+    /// As [`raw::read`]; [`ErrorKind::Incomplete`](crate::ErrorKind::Incomplete) when there is none.
     pub(super) fn read(packed: &[u8], decoder: &PageDecoder, spill: &Arc<SpillBuffer>) -> Result<Self> {
         let (mut answers, mut json_bytes) = (Vec::new(), 0);
         raw::read(packed, |kept| {

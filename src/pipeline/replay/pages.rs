@@ -56,8 +56,8 @@ pub(crate) struct PageFiles {
 /// replay.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a
-/// commit.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake holds rows that came from the ERP, or a file cannot be
+/// read; whatever stops a commit.
 pub(crate) async fn replay_pages(
     pages: PageFiles,
     store: Store,

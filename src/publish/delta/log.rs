@@ -58,7 +58,8 @@ impl DeltaLog<'_> {
     /// The actions of a version; `None` when nothing stands there.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when it is no version.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no version.
     pub(crate) async fn version(self, version: u64) -> Result<Option<Vec<DeltaAction>>> {
         let path = layout::delta_version(self.table, version);
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
@@ -87,8 +88,8 @@ impl DeltaLog<'_> {
     /// The table as of its newest version; `None` when there is none.
     ///
     /// # Errors
-    /// As [`version`](Self::version); [`ErrorKind::Usage`] for a table of another program, [`ErrorKind::Defect`] when
-    /// versions are missing.
+    /// As [`version`](Self::version); [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a table of another program,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when versions are missing.
     pub(crate) async fn load(self) -> Result<Option<LoadedTable>> {
         let Some(mut state) = self.beginning().await? else { return Ok(None) };
         let first = state.version + 1;
@@ -204,7 +205,7 @@ impl DeltaLog<'_> {
     /// Puts the actions as a version, only where nothing stands. `staging` is what a half-written local file is called.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the outcome is not known: it may still arrive.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the outcome is not known: it may still arrive.
     pub(crate) async fn create(self, version: u64, actions: &[DeltaAction], staging: &str) -> Result<CreatedVersion> {
         let path = layout::delta_version(self.table, version);
         let bytes = Bytes::from(action::to_bytes(actions)?);

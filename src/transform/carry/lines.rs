@@ -39,7 +39,7 @@ pub(in crate::transform) struct RecordLine {
 
 impl RecordLine {
     /// # Errors
-    /// [`ErrorKind::Defect`] when it is no line of a quarantine file.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no line of a quarantine file.
     pub(in crate::transform) fn read(line: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
