@@ -75,15 +75,25 @@ return [e.tagName, (e.textContent || '').slice(0, 30), style.outlineStyle !== 'n
 
 class Driver:
     def __init__(self):
-        self.process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.base = None
-        for line in self.process.stdout:
-            if "started successfully on port" in line:
-                self.base = "http://127.0.0.1:%s" % line.strip().rstrip(".").rsplit(" ", 1)[1]
+        # The free port that it finds may be taken by another program before it listens there: then it ends, and is started again.
+        for _ in range(5):
+            self.base = self.start()
+            if self.base:
                 break
+        else:
+            raise SystemExit("chromedriver does not start")
         options = {"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]}
         wanted = {"browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"}, "goog:chromeOptions": options}
         self.session = self.base + "/session/" + self.ask("POST", self.base + "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+
+    def start(self):
+        """Starts chromedriver, and gives its address; none when it ended at once."""
+        self.process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for line in self.process.stdout:
+            if "started successfully on port" in line:
+                return "http://127.0.0.1:%s" % line.strip().rstrip(".").rsplit(" ", 1)[1]
+        self.process.wait()
+        return None
 
     def ask(self, method, url, body=None):
         data = None if body is None else json.dumps(body).encode()
