@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use wdt_lake::sandbox::{Options, Requisition, Sandbox, SandboxClock};
 use wdt_lake::{
-    Access, AccountSettings, BeijingTime, CallPolicy, Edition, Interrupt, Lake, Store, SyncOptions, Table, sync,
+    Access, AccountSettings, BeijingTime, CallPolicy, Edition, Interrupt, Lake, Meter, Store, SyncOptions, Table, sync,
 };
 
 const STEP_SECONDS: i64 = 600;
@@ -69,7 +69,8 @@ impl Feed {
             ..SyncOptions::default()
         };
         let clock = Arc::new(self.clock.clone());
-        let report = sync(&self.account, store.clone(), &options, clock, Interrupt::never(), &|_| ());
+        let meter = Meter::default();
+        let report = sync(&self.account, store.clone(), &options, clock, Interrupt::never(), &meter);
         let report = report.await.expect("a run");
         assert_eq!(report.exit_code(), 0, "{report:?}");
         (report.elapsed, report.compacted.into > 0)

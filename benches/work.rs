@@ -148,7 +148,8 @@ fn sync(criterion: &mut Criterion) {
                 let uri = folder.path().to_str().expect("text");
                 let store = Store::open(uri, Access::Write).expect("a lake");
                 let clock = Arc::new(erp.clock.clone());
-                let run = wdt_lake::sync(&erp.account, store, &options, clock, Interrupt::never(), &|_| {});
+                let meter = wdt_lake::Meter::default();
+                let run = wdt_lake::sync(&erp.account, store, &options, clock, Interrupt::never(), &meter);
                 let report = erp.runtime.block_on(run).expect("a run");
                 assert_eq!((report.tally.headers, report.exit_code()), (REQUISITIONS as u64, 0));
                 folder

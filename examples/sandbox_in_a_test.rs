@@ -11,7 +11,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use wdt_lake::sandbox::{Fault, Options, Sandbox, SandboxClock, generate};
-use wdt_lake::{AccountSettings, BeijingTime, Edition, Interrupt, Store, SyncOptions, SystemClock, sync};
+use wdt_lake::{AccountSettings, BeijingTime, Edition, Interrupt, Meter, Store, SyncOptions, SystemClock, sync};
 
 /// An ERP with `count` requisitions of one day on a loopback port, and an account that may call it.
 ///
@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The second answer is lost on its way, and a proxy answers the third call.
     sandbox.next_faults([None, Some(Fault::LostAnswer), Some(Fault::Status(503))]);
     let options = SyncOptions { from: BeijingTime::parse("2026-06-29 00:00:00"), ..SyncOptions::default() };
-    let report = sync(&account, Store::memory(), &options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await?;
+    let report =
+        sync(&account, Store::memory(), &options, Arc::new(SystemClock), Interrupt::never(), &Meter::default()).await?;
     let calls = sandbox.world().calls();
     println!("{} requisitions by {} calls", report.tally.headers, calls.len());
     Ok(())

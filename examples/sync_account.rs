@@ -5,12 +5,14 @@
 //! cargo run --example sync_account -- ./lake 2026-01-01
 //! ```
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks")]
+#![expect(clippy::print_stdout, reason = "an example talks")]
 
 use std::error::Error;
 use std::sync::Arc;
 
-use wdt_lake::{Access, AccountSettings, BeijingTime, Interrupt, Store, SyncOptions, SyncReport, SystemClock, sync};
+use wdt_lake::{
+    Access, AccountSettings, BeijingTime, Interrupt, Meter, Store, SyncOptions, SyncReport, SystemClock, sync,
+};
 
 /// Fills the lake at `location`, a folder or an `s3://` URI, from `from` on.
 ///
@@ -23,8 +25,9 @@ pub(crate) async fn fill(
 ) -> wdt_lake::Result<SyncReport> {
     let store = Store::open(location, Access::Write)?;
     let options = SyncOptions { from, ..SyncOptions::default() };
-    let progress = |progress: wdt_lake::Progress| eprintln!("{} requisitions so far", progress.headers);
-    sync(account, store, &options, Arc::new(SystemClock), Interrupt::never(), &progress).await
+    // Another task may look at a clone of it: `meter.done()`.
+    let meter = Meter::default();
+    sync(account, store, &options, Arc::new(SystemClock), Interrupt::never(), &meter).await
 }
 
 #[tokio::main]

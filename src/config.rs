@@ -7,6 +7,7 @@ mod file;
 #[cfg(test)]
 mod fuzz_tests;
 mod secret;
+mod secret_source;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,15 +18,17 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::text::{Text, text};
 use crate::time::BeijingTime;
 use crate::units::span;
 
 pub(crate) use file::{ConfigFile, DEFAULT_PATH, FileAccount};
 pub(crate) use secret::Secret;
+use secret::check_salt;
 pub(crate) use secret::no_salt;
-use secret::{check_salt, plain_word};
+pub(crate) use secret::plain_word;
 
 /// The environment variables that wdt-lake reads. Nothing else in the environment configures the gateway.
 pub(crate) mod env {
@@ -145,7 +148,9 @@ impl PublishFormat {
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "delta" => Ok(Self::Delta),
-            _ => Err(Error::usage("no table format has this name").hint("the format is `delta`")),
+            _ => {
+                Err(Error::new(ErrorClass::SettingWrong, "no table format has this name").hint("the format is `delta`"))
+            }
         }
     }
 }
@@ -192,8 +197,13 @@ impl AccountDefaults {
     /// be taken for no limit, nor for nothing.
     pub(crate) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let wrong = |name: &str, what: &str| {
-            Error::usage(format!("{name} is not {what}")).hint(format!("set {name} to {what}, or unset it"))
+        let wrong = |name: &str, what: &'static str| {
+            let what = Text::from(what);
+            Error::new(ErrorClass::SettingWrong, text!("{name} is not {what}", name, what)).hint(text!(
+                "set {name} to {what}, or unset it",
+                name,
+                what
+            ))
         };
         let permission = match set(env::ALLOW_STOP).map(|text| text.to_ascii_lowercase()).as_deref() {
             None => StopPermission::Allowed,
@@ -234,7 +244,8 @@ pub(crate) fn publish_of(set: Option<String>) -> Result<Vec<PublishFormat>> {
 
 /// A duration as a user writes it. What was written is not repeated: it may be a secret in the wrong place.
 fn duration(text: &str) -> Result<Duration> {
-    span(text).map_err(|_| Error::usage("not a duration").hint("write for example 15m, 12h or 7d"))
+    span(text)
+        .map_err(|_| Error::new(ErrorClass::SettingWrong, "not a duration").hint("write for example 15m, 12h or 7d"))
 }
 
 impl AccountSettings {
@@ -253,7 +264,7 @@ impl AccountSettings {
             missing.push(env::APPSECRET);
         }
         if !missing.is_empty() {
-            return Err(Error::usage(format!("no account: {} not set", missing.join(", "))).hint(
+            return Err(Error::new(ErrorClass::SettingMissing, text!("no account: {missing} not set", missing = missing.join(", "))).hint(
                 "set WDT_EDITION, WDT_SID, WDT_APPKEY and WDT_APPSECRET (or WDT_APPSECRET_FILE), or write a wdt-lake.toml; `wdt-lake demo` \
                  needs none of them",
             ));
@@ -288,10 +299,10 @@ fn parsed<T: FromStr<Err = Error>>(variable: &str, text: &str) -> Result<T> {
     text.parse().map_err(|error: Error| match plain_word(text) {
         Some(_) => error,
         None => error
-            .hint_text()
-            .map(str::to_owned)
+            .hint_said()
+            .cloned()
             .into_iter()
-            .fold(Error::usage(format!("{variable} cannot be read")), Error::hint),
+            .fold(Error::new(ErrorClass::SettingWrong, text!("{variable} cannot be read", variable)), Error::hint),
     })
 }
 
@@ -300,9 +311,11 @@ fn name_of(sid: &str, setting: &str) -> Result<AccountName> {
     sid.parse::<AccountName>().map_err(|_| {
         // Secrets are mistaken for it.
         let shown = plain_word(sid).map(|sid| format!(" `{sid}`")).unwrap_or_default();
-        Error::usage(format!("the sid{shown} cannot be the account's name in the lake")).hint(format!(
-            "set {setting} to a name that starts with a letter and has up to 64 letters, digits, `_` and `-`"
-        ))
+        Error::new(ErrorClass::SettingWrong, text!("the sid{shown} cannot be the account's name in the lake", shown))
+            .hint(text!(
+                "set {setting} to a name that starts with a letter and has up to 64 letters, digits, `_` and `-`",
+                setting
+            ))
     })
 }
 
@@ -329,8 +342,14 @@ fn vendor_url(edition: Edition, environment: &str, names: AddressNames) -> Resul
         (Edition::Y, "test") => Ok("https://openapi.ali.huice.cc/openapi"),
         (Edition::Flagship, "production") => Ok("http://wdt.wangdian.cn/openapi"),
         (Edition::Flagship, "test") => Ok("http://47.92.239.46/openapi"),
-        _ => Err(Error::usage(format!("{} is neither `production` nor `test`", names.environment))
-            .hint(format!("write one of them, or leave it out and give the address by {}", names.base_url))),
+        _ => Err(Error::new(
+            ErrorClass::SettingWrong,
+            text!("{environment} is neither `production` nor `test`", environment = names.environment),
+        )
+        .hint(text!(
+            "write one of them, or leave it out and give the address by {base_url}",
+            base_url = names.base_url
+        ))),
     }
 }
 
@@ -338,15 +357,21 @@ fn base_url(edition: Edition, given: Option<String>, environment: Option<String>
     let name = names.base_url;
     let text = match (given, environment) {
         (Some(_), Some(_)) => {
-            return Err(Error::usage(format!("{name} and {} are both set", names.environment)).hint("keep one of them"));
+            return Err(Error::new(
+                ErrorClass::SettingsConflict,
+                text!("{name} and {environment} are both set", name, environment = names.environment),
+            )
+            .hint("keep one of them"));
         }
         (Some(given), None) => given,
         (None, environment) => {
             vendor_url(edition, environment.as_deref().unwrap_or("production").trim(), names)?.to_owned()
         }
     };
-    let wrong =
-        |why: &str| Error::usage(format!("{name} {why}")).hint("it looks like https://api.wangdian.cn/openapi2");
+    let wrong = |why: &'static str| {
+        Error::new(ErrorClass::SettingWrong, text!("{name} {why}", name, why = Text::from(why)))
+            .hint("it looks like https://api.wangdian.cn/openapi2")
+    };
     let url = Url::parse(text.trim().trim_end_matches('/')).map_err(|_| wrong("is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(wrong("is not an http or https address"));

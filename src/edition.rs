@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// What the status codes of requisitions mean that wait for purchase orders.
 pub(crate) const OPEN_STATUSES: [&str; 3] = ["to_confirm", "to_reference", "partly_referenced"];
@@ -73,7 +74,8 @@ impl FromStr for Edition {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|edition| edition.name() == text.trim().to_ascii_lowercase()).ok_or_else(|| {
-            Error::usage(format!("unknown edition `{text}`")).hint("the editions are `enterprise`, `y` and `flagship`")
+            Error::new(ErrorClass::SettingWrong, text!("unknown edition `{text}`", text))
+                .hint("the editions are `enterprise`, `y` and `flagship`")
         })
     }
 }

@@ -3,10 +3,19 @@
 //! The rule by which errors are written: first what failed, a lower-case sentence fragment with its object ("cannot
 //! encode the Parquet file", "the window was not proved complete"); then where, in pairs such as account, window, page,
 //! path, each said once however many hands an error goes through; then the cause. What to do next is the `hint`, which
-//! the command line prints apart. No part of an error may carry a secret, a signature or a signed URL: whoever converts
+//! the command line prints apart. Each error has a class with a code (`WDT-6101`), and messages and hints are texts of
+//! [`crate::text`]: `{}` prints English, `{:#}` the language of the process. No part of an error may carry a secret, a signature or a signed URL: whoever converts
 //! a foreign error strips it there (see `gateway::call`).
 
+mod class;
+#[cfg(test)]
+mod page;
+
 use std::fmt;
+
+pub(crate) use self::class::ErrorClass;
+use crate::language::Language;
+use crate::text::{Text, place};
 
 /// What a process of wdt-lake tells its caller by its exit code. These are public API.
 pub(crate) mod exit {
@@ -105,25 +114,27 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
-    context: Vec<(&'static str, String)>,
-    hint: Option<String>,
+    class: ErrorClass,
+    message: Text,
+    context: Vec<(&'static str, Text)>,
+    hint: Option<Text>,
     source: Option<Source>,
 }
 
 impl Error {
-    /// An error of `kind` with a lower-case message, as the module says.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), hint: None, source: None }))
+    /// An error of a class, or of a kind of which no class is known, with a lower-case message, as the module says.
+    pub fn new(class: impl Into<ErrorClass>, message: impl Into<Text>) -> Self {
+        let (class, message) = (class.into(), message.into());
+        Self(Box::new(Inner { kind: class.kind(), class, message, context: Vec::new(), hint: None, source: None }))
     }
 
     /// A [`ErrorKind::Usage`] error: the user can mend it before anything was done.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<Text>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
     /// A [`ErrorKind::Internal`] error: an invariant of wdt-lake did not hold.
-    pub fn internal(message: impl Into<String>) -> Self {
+    pub fn internal(message: impl Into<Text>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
@@ -131,7 +142,7 @@ impl Error {
     /// first when printed.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        let pair = (key, value.to_string());
+        let pair = (key, Text::of_value(&value));
         if !self.places().any(|place| *place == pair) {
             self.0.context.insert(0, pair);
         }
@@ -139,25 +150,31 @@ impl Error {
     }
 
     /// Where it happened, the causes of this type included.
-    fn places(&self) -> impl Iterator<Item = &(&'static str, String)> {
+    fn places(&self) -> impl Iterator<Item = &(&'static str, Text)> {
         std::iter::successors(Some(self), |error| error.0.source.as_ref()?.downcast_ref())
             .flat_map(|error| &error.0.context)
     }
 
     /// Says what the user can do next. The first hint, given closest to the cause, stays.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Text>) -> Self {
         self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
 
     /// Attaches the cause. It must not carry a secret. The hint of a cause of this type goes before our own: it is
-    /// closer to what went wrong.
+    /// closer to what went wrong. So does its class, if it has the same exit code and says anything.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         let source = source.into();
-        if let Some(hint) = source.downcast_ref::<Self>().and_then(Self::hint_text) {
-            self.0.hint = Some(hint.to_owned());
+        if let Some(cause) = source.downcast_ref::<Self>() {
+            if let Some(hint) = cause.hint_said() {
+                self.0.hint = Some(hint.clone());
+            }
+            let class = cause.class();
+            if !class.is_other() && class.kind().exit_code() == self.0.kind.exit_code() {
+                self.0.class = class;
+            }
         }
         self.0.source = Some(source);
         self
@@ -174,14 +191,29 @@ impl Error {
         self.0.kind
     }
 
-    /// The message alone, without context and cause.
-    pub fn message(&self) -> &str {
-        &self.0.message
+    /// The class, which decides the code.
+    pub fn class(&self) -> ErrorClass {
+        self.0.class
     }
 
-    /// What the user can do next, if anything is known to help.
+    /// The code that every language shares, such as `WDT-6101`; `docs/errors.md` has its cause and remedy.
+    pub fn code(&self) -> &'static str {
+        self.0.class.code()
+    }
+
+    /// The message alone, without context and cause, in English.
+    pub fn message(&self) -> &str {
+        self.0.message.english()
+    }
+
+    /// What the user can do next, if anything is known to help, in English.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.hint.as_ref().map(Text::english)
+    }
+
+    /// The same in every language.
+    pub(crate) fn hint_said(&self) -> Option<&Text> {
+        self.0.hint.as_ref()
     }
 }
 
@@ -193,23 +225,54 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 impl fmt::Display for Error {
-    /// One line: the message, the context, and the chain of causes, each once.
+    /// One line: the message, the context, and the chain of causes, each once; by `{:#}` in the language of the
+    /// process.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        let is_told = f.alternate();
+        let signs = if is_told { Signs::of_process() } else { Signs::ENGLISH };
+        f.write_str(if is_told { self.0.message.told() } else { self.0.message.english() })?;
         if !self.0.context.is_empty() {
-            f.write_str(" (")?;
+            f.write_str(signs.open)?;
             for (i, (key, value)) in self.0.context.iter().enumerate() {
-                write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+                let (between, key) = (if i == 0 { "" } else { signs.comma }, if is_told { place(key) } else { key });
+                let value = if is_told { value.told() } else { value.english() };
+                write!(f, "{between}{key}{}{value}", signs.colon)?;
             }
-            f.write_str(")")?;
+            f.write_str(signs.close)?;
         }
         let mut cause = self.0.source.as_ref().map(|source| &**source as &dyn std::error::Error);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            f.write_str(signs.colon)?;
+            // Only what is our own has another form: libraries mean other things by it.
+            match (error.downcast_ref::<Self>(), error.downcast_ref::<Text>()) {
+                (Some(error), _) if is_told => write!(f, "{error:#}")?,
+                (_, Some(text)) if is_told => f.write_str(text.told())?,
+                _ => write!(f, "{error}")?,
+            }
             // Our own errors print their chain themselves.
-            cause = if error.is::<Error>() { None } else { error.source() };
+            cause = if error.is::<Self>() { None } else { error.source() };
         }
         Ok(())
+    }
+}
+
+/// What stands between the parts of an error.
+struct Signs {
+    open: &'static str,
+    close: &'static str,
+    comma: &'static str,
+    colon: &'static str,
+}
+
+impl Signs {
+    const ENGLISH: Self = Self { open: " (", close: ")", comma: ", ", colon: ": " };
+    const CHINESE: Self = Self { open: "（", close: "）", comma: "，", colon: "：" };
+
+    fn of_process() -> Self {
+        match crate::text::language() {
+            Language::English => Self::ENGLISH,
+            Language::Chinese => Self::CHINESE,
+        }
     }
 }
 
@@ -222,6 +285,7 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{in_language, text};
 
     #[test]
     fn the_chain_is_printed_once() {
@@ -232,6 +296,48 @@ mod tests {
         let told = "cannot commit the window (account: acme): cannot write the object (path: a/b): disk full";
         assert_eq!(outer.to_string(), told);
         assert_eq!(outer.with("path", "a/b").with("account", "acme").to_string(), told, "a place is said once");
+    }
+
+    #[test]
+    fn english_is_what_is_kept_and_the_language_of_the_process_what_is_told() {
+        in_language(Language::Chinese, || {
+            let inner = Error::new(ErrorClass::LeaseHeld, "another run is at work on this account")
+                .with("run", "r1")
+                .because(std::io::Error::other("disk full"));
+            let error = Error::new(
+                ErrorKind::Conflict,
+                text!("cannot commit {what}", what = Text::from("the results of stops")),
+            )
+            .with("account", "acme")
+            .because(inner)
+            .hint("run again");
+            assert_eq!(
+                error.to_string(),
+                "cannot commit the results of stops (account: acme): another run is at work on this account (run: r1): disk full"
+            );
+            assert_eq!(
+                format!("{error:#}"),
+                "无法提交停止引用的结果（账号：acme）：这个账号正由另一次运行占用（运行：r1）：disk full"
+            );
+            assert_eq!((error.message(), error.hint_text()), ("cannot commit the results of stops", Some("run again")));
+            assert_eq!(error.hint_said().map(Text::told), Some("再运行一次"));
+        });
+    }
+
+    /// What is closest to the cause says most, unless it would belie the exit code.
+    #[test]
+    fn the_class_of_a_cause_goes_before_our_own() {
+        let held = || Error::new(ErrorClass::LeaseHeld, "held");
+        for (outer, inner, code) in [
+            (ErrorClass::WroteAtOnce, held(), "WDT-6101"),
+            (ErrorKind::Lake.into(), held(), "WDT-6101"),
+            (ErrorClass::WroteAtOnce, Error::new(ErrorKind::Lake, "other"), "WDT-6102"),
+            (ErrorClass::NotProved, held(), "WDT-7101"),
+            (ErrorClass::WroteAtOnce, Error::new(ErrorKind::Lake, "between").because(held()), "WDT-6101"),
+        ] {
+            let error = Error::new(outer, "outer").because(inner);
+            assert_eq!((error.code(), error.kind()), (code, outer.kind()));
+        }
     }
 
     /// The table of `docs/exit-codes.md` has every code, and its order is the one that counts, for every pair.

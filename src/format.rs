@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
+use crate::text::{Text, text};
 
 /// A version of something on disk, written `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,23 +28,25 @@ impl FormatVersion {
     }
 
     /// That `what` has a version which a program of this one does not read.
-    pub(crate) fn refuse(self, what: &str, held: Self) -> Error {
-        self.unread(format!("{what} {held}, which this program does not read"))
+    pub(crate) fn refuse(self, what: &'static str, held: Self) -> Error {
+        self.unread(text!("{what} {held}, which this program does not read", what = Text::from(what), held))
     }
 
     /// That `what` was written before the format was fixed, whatever version it names: the first builds called theirs
     /// 1.0 as well.
-    pub(crate) fn refuse_early(self, what: &str, held: Self) -> Error {
-        self.unread(format!(
-            "{what} {held} of a program from before the format was fixed, which this program does not read"
+    pub(crate) fn refuse_early(self, what: &'static str, held: Self) -> Error {
+        self.unread(text!(
+            "{what} {held} of a program from before the format was fixed, which this program does not read",
+            what = Text::from(what),
+            held
         ))
     }
 
-    fn unread(self, what: String) -> Error {
-        Error::new(ErrorKind::Lake, what).hint(format!(
-            "this program reads the formats {}.x: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
+    fn unread(self, message: Text) -> Error {
+        Error::new(ErrorClass::FormatOther, message).hint(text!(
+            "this program reads the formats {major}.x: use the wdt-lake that wrote the lake, or fill a new one by `wdt-lake sync`, or of page \
              files by `wdt-lake replay`",
-            self.major
+            major = self.major
         ))
     }
 

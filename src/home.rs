@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// The path with the home folder in the place of a leading `~`. A folder whose name begins with one is written
 /// `./~name`.
@@ -20,14 +21,16 @@ fn expand_with(path: &str, home: impl FnOnce() -> Option<PathBuf>) -> Result<Cow
         Some(below) => below.trim_start_matches('/'),
         None if rest.is_empty() => "",
         None => {
-            return Err(Error::usage("only `~/` means a home folder")
+            return Err(Error::new(ErrorClass::LocationWrong, "only `~/` means a home folder")
                 .with("path", path)
-                .hint(format!("write the path out, or `./{path}` for a folder of that name")));
+                .hint(text!("write the path out, or `./{path}` for a folder of that name", path)));
         }
     };
     let home = home().filter(|home| !home.as_os_str().is_empty());
     let home = home.ok_or_else(|| {
-        Error::usage("there is no home folder").with("path", path).hint("write the path out, or set HOME")
+        Error::new(ErrorClass::LocationWrong, "there is no home folder")
+            .with("path", path)
+            .hint("write the path out, or set HOME")
     })?;
     Ok(if below.is_empty() { home } else { home.join(below) }.into())
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 macro_rules! uuid_name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -69,7 +70,7 @@ impl FromStr for AccountName {
             && letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
             && text.len() <= 64;
         fits.then(|| Self(text.to_owned())).ok_or_else(|| {
-            Error::usage(format!("the account name `{text}` does not fit")).hint(
+            Error::new(ErrorClass::SettingWrong, text!("the account name `{text}` does not fit", text)).hint(
                 "a name starts with a letter and has up to 64 letters, digits, `_` and `-`; set WDT_ACCOUNT, or `name` in wdt-lake.toml, to one",
             )
         })

@@ -6,8 +6,7 @@ use clap::ValueEnum;
 
 /// One of the languages that the program speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]
-#[non_exhaustive]
-pub enum Language {
+pub(crate) enum Language {
     /// English.
     #[default]
     #[value(name = "en")]
@@ -20,7 +19,7 @@ pub enum Language {
 impl Language {
     /// The language that the environment asks for: `WDT_LANG`, else the locale of messages by POSIX (`LC_ALL`, else
     /// `LC_MESSAGES`, else `LANG`). Empty variables do not count, and what names no language of ours is English.
-    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = ["WDT_LANG", "LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| var(name));
         set.map(|value| value.trim().to_owned())
             .find(|value| !value.is_empty())

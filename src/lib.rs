@@ -5,12 +5,12 @@
 //! ```no_run
 //! # async fn example() -> wdt_lake::Result<()> {
 //! use std::sync::Arc;
-//! use wdt_lake::{AccountSettings, Access, BeijingTime, Interrupt, Store, SyncOptions, SystemClock, sync};
+//! use wdt_lake::{AccountSettings, Access, BeijingTime, Interrupt, Meter, Store, SyncOptions, SystemClock, sync};
 //!
 //! let account = AccountSettings::from_env(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path))?;
 //! let options = SyncOptions { from: BeijingTime::parse("2026-01-01 00:00:00"), ..SyncOptions::default() };
 //! let store = Store::open("./lake", Access::Write)?;
-//! let report = sync(&account, store, &options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await?;
+//! let report = sync(&account, store, &options, Arc::new(SystemClock), Interrupt::never(), &Meter::default()).await?;
 //! println!("{} requisitions, exit code {}", report.tally.headers, report.exit_code());
 //! # Ok(())
 //! # }
@@ -21,6 +21,7 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `cli` | parses and prints, decides nothing |
+//! | `report` | what a lake says, on one page of HTML |
 //! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
 //! | `verify` | what `wdt-lake verify` checks |
 //! | `stop` | stop references: the state machine between an intent and its result |
@@ -57,11 +58,13 @@ mod parquet;
 mod pipeline;
 mod proof;
 mod publish;
+mod report;
 mod requisition;
 pub mod sandbox;
 mod stop;
 mod store;
 mod success;
+mod text;
 mod time;
 mod transform;
 mod units;
@@ -78,7 +81,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
 pub use gateway::{CallPolicy, Called, Gateway, NotRead, Query, Response, UnreadableResponse};
 pub use id::{CommitId, RunId};
-pub use language::Language;
 pub use time::{BeijingTime, Clock, Coverage, SystemClock, Window};
 // A lake: the committed set, and the files.
 pub use format::FormatVersion;
@@ -89,7 +91,7 @@ pub use store::failpoint::{BUCKET_POINTS as BUCKET_FAIL_POINTS, POINTS as FAIL_P
 pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
-pub use pipeline::{Again, Interrupt, Progress, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
+pub use pipeline::{Again, Interrupt, Meter, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

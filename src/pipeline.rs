@@ -14,9 +14,12 @@ mod expire;
 mod export;
 mod extra_names;
 mod forecast;
+mod health;
 mod interrupt;
 mod latest;
 mod lease_session;
+mod meter;
+mod pages_read;
 mod parts;
 mod publish;
 mod range;
@@ -46,7 +49,7 @@ use tracing::Instrument as _;
 
 use accounts::RunResources;
 pub(crate) use accounts::{SyncRequest, sync_all};
-pub(crate) use ask::{Queried, check, get};
+pub(crate) use ask::{Checked, Queried, check, get};
 pub(crate) use audit::{
     AuditOptions, AuditReport, OpenAudit, OpenDifference, OpenFinding, SampleAudit, WindowAudit, audit,
 };
@@ -55,31 +58,37 @@ use compact::AfterSync;
 pub(crate) use compact::Compacted;
 pub(crate) use compact::{CompactOptions, CompactionPolicy, CompactionStep, compact_account, steps};
 pub(crate) use expire::{ExpireOptions, ExpireReport, Expired, OpenRequisitions, check_cutoff, expire, preview};
-pub(crate) use export::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+pub(crate) use export::{
+    AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, Partitions, TimesAs, export,
+    standing_headers, standing_stops,
+};
 pub(crate) use extra_names::{ExtraNames, extra_names};
 pub(crate) use forecast::Forecast;
 pub use forecast::plan;
+pub(crate) use health::{AccountHealth, HealthChecks, HealthFinding, HealthLevel, LeftoverLimits, gaps_of, health};
 pub use interrupt::Interrupt;
 pub(crate) use interrupt::Interrupter;
 pub use latest::latest;
 pub(crate) use latest::{Known, knows_present, stale};
 use lease_session::{HeldLease, LeaseSession, Left, is_swept};
+pub use meter::Meter;
+pub(crate) use meter::{Phase, Progress};
 use publish::Publication;
 pub(crate) use publish::publish_all;
 pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
-pub use report::Progress;
 pub use report::SyncReport;
-pub(crate) use report::{Damage, Gap, Tried};
+pub(crate) use report::{Damage, Gap, HiddenStops, Tried};
 use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
-pub(crate) use table_rows::{ReaderTable, RowSink};
+pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
 use crate::config::{AccountSettings, PublishFormat};
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::edition::Edition;
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::CallPolicy;
 use crate::id::RunId;
@@ -87,7 +96,9 @@ use crate::land::{LastRun, LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
+use crate::stop::stopped_since;
 use crate::store::Store;
+use crate::text::text;
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
@@ -95,6 +106,8 @@ use crate::transform::contract_version;
 const DENSITY_SECONDS: i64 = 14 * 86_400;
 /// What a requisition with its details takes while it is read anew: its page, its rows and those that it replaces.
 const REWALKED_ROW_BYTES: usize = 12 << 10;
+/// How long after its timestamp a stop may be modified in the ERP, beside what a run plans less than its lag allows.
+const STOP_SLACK_SECONDS: i64 = 60;
 /// How long an interrupted run waits for the store to take its start.
 const START_AFTER_INTERRUPT: Duration = Duration::from_secs(3);
 
@@ -213,7 +226,7 @@ impl SyncOptions {
 
 /// Brings the lake of one account up to date.
 ///
-/// `interrupt` ends the run early; what is committed stays. `progress` is told of every commit.
+/// `interrupt` ends the run early; what is committed stays. `meter` tells how far it is.
 ///
 /// # Errors
 /// What stops the run before its first call: usage, an unavailable or held lake. Later failures are part of the report.
@@ -223,9 +236,9 @@ pub async fn sync(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
-    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, progress).await
+    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, meter).await
 }
 
 /// The same, by means that others may share.
@@ -236,11 +249,11 @@ async fn sync_by(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
 ) -> Result<SyncReport> {
     let report = SyncReport::new(RunId::generate());
     let span = tracing::error_span!("run", account = %account.name, run = %report.run);
-    Box::pin(sync_in(resources, account, store, options, clock, interrupt, progress, report)).instrument(span).await
+    Box::pin(sync_in(resources, account, store, options, clock, interrupt, meter, report)).instrument(span).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a run needs, and its report")]
@@ -251,7 +264,7 @@ async fn sync_in(
     options: &SyncOptions,
     clock: Arc<dyn Clock>,
     interrupt: &Interrupt,
-    progress: &(dyn Fn(Progress) + Sync),
+    meter: &Meter,
     mut report: SyncReport,
 ) -> Result<SyncReport> {
     let began = Instant::now();
@@ -268,6 +281,7 @@ async fn sync_in(
     report.range = resolved.window;
     let wants_again = options.lookback.is_some() || options.again != Again::None || options.rewalk.is_some();
     let Some(range) = resolved.window.filter(|range| wants_again || !coverage.gaps(*range).is_empty()) else {
+        report.hidden_stops = hidden_stops(account, &writer, options, report.range, interrupt).await;
         let end = AtEnd { after: AfterSync { options, interrupt, report: &mut report }, publication: &publication };
         let tidying = tidy_up(&writer, store, clock, Some(end));
         let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
@@ -286,9 +300,9 @@ async fn sync_in(
                 return Ok(report.interrupted());
             };
             report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
-                format!(
-                    "the lake holds `{}`, which is untracked: no wdt-lake wrote it, and it was left alone",
-                    name.escape_debug()
+                text!(
+                    "the lake holds `{name}`, which is untracked: no wdt-lake wrote it, and it was left alone",
+                    name = name.escape_debug()
                 )
             }));
             let lake = writer.view().await;
@@ -300,18 +314,44 @@ async fn sync_in(
             };
             report.damage = planned.damage;
             let todo = WalkAgain { refresh: again, rewalk: planned.pieces };
-            let run =
-                Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, progress, report)?;
+            let run = Run::new(resources, account, options, &writer, clock, wanted, range, &lake, todo, meter, report)?;
             Ok::<_, Error>(run.until_interrupted(interrupt).await)
         })
         .await?;
         // What is not remembered in time is told again.
         let _ = interrupt.unless_over(remember_start(&writer, &mut report)).await;
+        // The server's clock has said by now where the range ends.
+        report.hidden_stops = hidden_stops(account, &writer, options, report.range, interrupt).await;
+        meter.enter(Phase::Finishing);
         let after = AfterSync { options, interrupt, report: &mut report };
         AtEnd { after, publication: &publication }.finish(&writer).await;
         Ok(report)
     };
     Ok(Box::pin(lease.during(interrupt, &writer, work, left_by)).await?.after(began))
+}
+
+/// The stops that are too young for the end of the range. A run whose end was typed was not meant to see them.
+async fn hidden_stops(
+    account: &AccountSettings,
+    writer: &Writer,
+    options: &SyncOptions,
+    range: Option<Window>,
+    interrupt: &Interrupt,
+) -> Option<HiddenStops> {
+    let range = range.filter(|_| account.edition == Edition::Flagship && options.range().to.is_none())?;
+    let lake = writer.view().await;
+    match interrupt.unless_asked(stopped_since(&lake, range.end())).await? {
+        Ok(recent) => recent.map(|recent| {
+            let lag = i64::try_from(options.lag.as_secs()).unwrap_or(i64::MAX);
+            let visible_after = recent.last.plus_seconds(lag.saturating_add(STOP_SLACK_SECONDS));
+            HiddenStops { requisitions: recent.requisitions, visible_after }
+        }),
+        // What is wrong with these files is for `stop` and `verify` to say.
+        Err(error) => {
+            tracing::warn!(%error, "whether stops are hidden by the lag is not known");
+            None
+        }
+    }
 }
 
 /// Opens the log to write it, and to publish it if that is asked for.
@@ -365,8 +405,11 @@ fn check_rewalk(options: &SyncOptions, coverage: &Coverage, start: Option<Beijin
     if coverage.gaps(range).iter().all(|gap| gap.start() >= start) {
         return Ok(());
     }
-    Err(Error::usage(format!("--rewalk {}..{} begins before the lake does", range.start(), range.end()))
-        .hint(format!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`")))
+    Err(Error::new(
+        ErrorClass::RangeWrong,
+        text!("--rewalk {start}..{end} begins before the lake does", start = range.start(), end = range.end()),
+    )
+    .hint(text!("the lake begins at {start}; what is before it comes by `wdt-lake sync --from`", start)))
 }
 
 /// Puts the start that a run was told into the log, unless its end must not wait for the store.
@@ -500,8 +543,11 @@ fn binding(account: &AccountSettings) -> Binding {
 pub(crate) fn check_page_size(size: NonZeroU32) -> Result<u32> {
     match size.get() {
         size @ 1..=100 => Ok(size),
-        size => Err(Error::usage(format!("a page of {size} requisitions is more than the gateway gives"))
-            .hint("--page-size is 1 to 100")),
+        size => Err(Error::new(
+            ErrorClass::ArgumentWrong,
+            text!("a page of {size} requisitions is more than the gateway gives", size),
+        )
+        .hint("--page-size is 1 to 100")),
     }
 }
 

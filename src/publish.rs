@@ -16,6 +16,7 @@ mod follow;
 mod publisher;
 mod schema;
 
+use delta::state::NamedManifest;
 pub(crate) use follow::FollowedLog;
 pub(crate) use publisher::{PublishedTable, Publisher, Publishing};
 pub(crate) use schema::{SchemaColumn, TableSchema};
@@ -48,26 +49,46 @@ pub(crate) struct Reached {
 impl StandingTable {
     /// How far an account is published, if it is.
     pub(crate) fn reached(&self, account: &AccountName) -> Option<Reached> {
-        let number = self.state.published(&delta::app_id(account))?;
+        let number = self.manifest(account)?.number;
         Some(Reached { table: self.table, version: self.state.version, number })
     }
+
+    /// The manifest up to which an account is published, if it is.
+    pub(crate) fn manifest(&self, account: &AccountName) -> Option<NamedManifest> {
+        self.state.published(&delta::app_id(account))
+    }
+}
+
+/// The Delta table of a table of the lake, when it is one that we publish.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what cannot be read.
+pub(crate) async fn published_table(store: &Store, table: Table) -> Result<Option<StandingTable>> {
+    let log = delta::log::DeltaLog { store, table };
+    if log.stands().await? != delta::log::DeltaStanding::Ours {
+        return Ok(None);
+    }
+    Ok(log.load().await?.map(|loaded| StandingTable { table, state: loaded.state }))
 }
 
 /// The tables of a lake that we publish, details first. Those of other programs are left out.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
-/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what cannot be read.
+/// As [`published_table`].
 pub(crate) async fn published_tables(store: &Store) -> Result<Vec<StandingTable>> {
     let mut tables = Vec::new();
     for table in Table::ALL {
-        let log = delta::log::DeltaLog { store, table };
-        if log.stands().await? == delta::log::DeltaStanding::Ours
-            && let Some(loaded) = log.load().await?
-        {
-            tables.push(StandingTable { table, state: loaded.state });
-        }
+        tables.extend(published_table(store, table).await?);
     }
     tables.sort_by_key(|standing| standing.table != Table::PurchaseApplyDetail);
     Ok(tables)
+}
+
+/// What is wrong with the versions of a table, which whoever begins with a checkpoint does not see.
+///
+/// # Errors
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+pub(crate) async fn version_flaws(store: &Store, table: Table) -> Result<Vec<String>> {
+    delta::log::DeltaLog { store, table }.flaws().await
 }

@@ -27,14 +27,17 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 pub(crate) use self::file::FetchedFile;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::store::body::ObjectBody;
 use crate::store::failpoint::{Effect, FailPoints, Op};
 use crate::store::s3::{Bucket, Contact, Explained, is_taken, misses_bucket};
+use crate::text::{Text, key, text};
 
 /// What to do about a folder in which no name can be taken in one step.
-const NO_LINKS: &str = "several runs are kept apart by hard links: put the lake's folder on one file system that knows them (ext4, XFS, APFS, \
-NTFS), or give `--single-writer` and schedule one run at a time";
+const NO_LINKS: &str = key!(
+    "several runs are kept apart by hard links: put the lake's folder on one file system that knows them (ext4, XFS, APFS, \
+NTFS), or give `--single-writer` and schedule one run at a time"
+);
 
 /// What a lake is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +126,8 @@ impl Store {
     /// Puts `bytes` under a unique name. `staging` is the name under which local disk holds them until they are whole.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); what stands under the name afterwards is unknown, but never a part
+    /// of the bytes.
     pub async fn put_unique(&self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
         self.put_unique_body(path, ObjectBody::Memory(bytes), staging).await
     }
@@ -135,9 +139,12 @@ impl Store {
         if held == size {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Lake, format!("the store holds {held} bytes of {size} that it acknowledged"))
-            .with("object", self.uri(path))
-            .hint("the store loses data: run `wdt-lake doctor`"))
+        Err(Error::new(
+            ErrorClass::StoreUnsound,
+            text!("the store holds {held} bytes of {size} that it acknowledged", held, size),
+        )
+        .with("object", self.uri(path))
+        .hint("the store loses data: run `wdt-lake doctor`"))
     }
 
     /// Puts `bytes` under a name, over whatever stands there, in one step.
@@ -146,7 +153,7 @@ impl Store {
     }
 
     async fn put_body(&self, path: &str, body: ObjectBody, staging: &str) -> Result<()> {
-        let cannot_read = |error| self.failure("write", path).because(error);
+        let cannot_read = |error| self.failure(ErrorClass::ObjectFailed, "write", path).because(error);
         let shown = match &body {
             ObjectBody::Memory(bytes) => Some(bytes.clone()),
             // A test that interferes wants to see the bytes.
@@ -186,7 +193,8 @@ impl Store {
     /// Puts `bytes` under a name where nothing stands.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; whether the bytes stand there, or come to stand there, is then unknown.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); whether the bytes stand there, or come to stand there, is then
+    /// unknown.
     pub async fn create(&self, path: &str, bytes: Bytes, staging: &str) -> Result<Created> {
         let effect = Effect { op: Op::Create, path, body: Some(&bytes) };
         self.fail_points.before(effect).await?;
@@ -229,7 +237,7 @@ impl Store {
     /// The bytes of an object; `None` when nothing stands there.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.fail_points.before(effect).await?;
@@ -245,7 +253,7 @@ impl Store {
     /// Removes an object; one that is already gone is fine.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub async fn delete(&self, path: &str) -> Result<()> {
         let effect = Effect { op: Op::Delete, path, body: None };
         self.fail_points.before(effect).await?;
@@ -288,40 +296,51 @@ impl Store {
 
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
-        action: &str,
+        action: &'static str,
         path: &str,
         work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
     ) -> Result<T> {
         blocking(work).await?.map_err(|error| {
             let hint = match error.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "free some space and run again",
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    key!("free some space and run again")
+                }
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    "let this user write the lake's folder"
+                    key!("let this user write the lake's folder")
                 }
                 std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => NO_LINKS,
-                _ => "nothing half written counts: it is safe to run again",
+                _ => key!("nothing half written counts: it is safe to run again"),
             };
-            self.failure(action, path).hint(hint).because(error)
+            let class = match error.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorClass::StoreFull,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    ErrorClass::FolderUnusable
+                }
+                std::io::ErrorKind::Unsupported | std::io::ErrorKind::CrossesDevices => ErrorClass::NoConditionalCreate,
+                _ => ErrorClass::ObjectFailed,
+            };
+            self.failure(class, action, path).hint(hint).because(error)
         })
     }
 
-    pub(crate) fn failed(&self, action: &str, path: &str, error: &object_store::Error) -> Error {
+    pub(crate) fn failed(&self, action: &'static str, path: &str, error: &object_store::Error) -> Error {
         let Some(bucket) = &self.bucket else {
             // Its text holds its causes already.
-            let hint = "check that the folder can be reached; nothing half written counts, so it is safe to run again";
-            return self.failure(action, path).hint(hint).because(error.to_string());
+            let hint =
+                key!("check that the folder can be reached; nothing half written counts, so it is safe to run again");
+            return self.failure(ErrorClass::ObjectFailed, action, path).hint(hint).because(error.to_string());
         };
-        let Explained { contact, text, hint } = bucket.explain(error);
+        let Explained { contact, class, text, hint } = bucket.explain(error);
         let failed = match contact {
-            Contact::Made => self.failure(action, path),
+            Contact::Made => self.failure(class, action, path),
             Contact::Refused => self.unreached("the store of the lake cannot be reached", bucket),
             Contact::Silent => self.unreached("the store of the lake does not answer", bucket),
         };
         failed.hint(hint).because(text)
     }
 
-    fn unreached(&self, message: &str, bucket: &Bucket) -> Error {
-        Error::new(ErrorKind::Lake, message).with("lake", self.root()).with("endpoint", &bucket.endpoint)
+    fn unreached(&self, message: &'static str, bucket: &Bucket) -> Error {
+        Error::new(ErrorClass::StoreUnreached, message).with("lake", self.root()).with("endpoint", &bucket.endpoint)
     }
 
     /// The bucket, for S3.
@@ -334,8 +353,9 @@ impl Store {
         self.folder.as_ref().map(|folder| folder.as_path())
     }
 
-    fn failure(&self, action: &str, path: &str) -> Error {
-        Error::new(ErrorKind::Lake, format!("cannot {action} an object of the lake")).with("object", self.uri(path))
+    fn failure(&self, class: ErrorClass, action: &'static str, path: &str) -> Error {
+        Error::new(class, text!("cannot {action} an object of the lake", action = Text::from(action)))
+            .with("object", self.uri(path))
     }
 }
 

@@ -17,7 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::coverage::Coverage;
 pub use self::window::Window;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// Beijing is this many seconds ahead of UTC, all year.
 const OFFSET_SECONDS: i64 = 8 * 3600;
@@ -262,7 +263,7 @@ pub(crate) fn parse_user_time(text: &str, date_means: DateMeans) -> Result<Beiji
         .or_else(|| read(text))
         .or_else(|| to_the_minute(text))
         .ok_or_else(|| {
-            Error::usage(format!("`{text}` is not a time"))
+            Error::new(ErrorClass::ArgumentWrong, text!("`{text}` is not a time", text))
                 .hint("write `2026-10-01`, `2026-10-01 08:30` or `2026-10-01 08:30:00` (Beijing time), or `2026-10-01T08:30:00+08:00`")
         })
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::text::Text;
+
 /// A unit, and how many of the smallest it is.
 type Unit = (&'static str, u64);
 
@@ -64,8 +66,9 @@ pub(crate) fn thousands(number: u64) -> String {
 }
 
 /// A count with its noun, for example `1 file`, `2 files`.
-pub(crate) fn plural(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+pub(crate) fn plural(number: u64, noun: &'static str) -> Text {
+    let count = thousands(number);
+    Text::of_count(noun, format!("{count} {noun}{}", if number == 1 { "" } else { "s" }), &count)
 }
 
 /// A span of at least so many seconds as people write it: in the largest unit of which it has two or more, rounded
@@ -143,7 +146,7 @@ mod tests {
     fn counts_are_grouped_and_have_their_noun() {
         let shown = [0, 999, 1_000, 12_345_678].map(thousands);
         assert_eq!(shown, ["0", "999", "1,000", "12,345,678"]);
-        assert_eq!((plural(1, "file"), plural(1_200, "file")), ("1 file".to_owned(), "1,200 files".to_owned()));
+        assert_eq!((&*plural(1, "file").to_string(), &*plural(1_200, "file").to_string()), ("1 file", "1,200 files"));
     }
 
     #[test]

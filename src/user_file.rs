@@ -23,23 +23,27 @@ pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
 
 /// The same of standard input, which ends when the user or the program before it says so.
 pub(crate) fn read_stdin(most: u64) -> io::Result<String> {
-    text_of(io::stdin().lock(), most)
+    read_bounded(io::stdin().lock(), most)
 }
 
 fn read_within(path: &Path, most: u64, patience: Duration) -> io::Result<String> {
     if fs::metadata(path)?.is_file() {
-        return text_of(File::open(path)?, most);
+        return read_bounded(File::open(path)?, most);
     }
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();
-    let read = move || drop(sender.send(File::open(path).and_then(|file| text_of(file, most))));
+    let read = move || drop(sender.send(File::open(path).and_then(|file| read_bounded(file, most))));
     std::thread::Builder::new().name("user file".to_owned()).spawn(read)?;
     receiver.recv_timeout(patience).unwrap_or_else(|_| {
         Err(io::Error::new(ErrorKind::TimedOut, format!("it did not end within {} seconds", patience.as_secs())))
     })
 }
 
-fn text_of(source: impl Read, most: u64) -> io::Result<String> {
+/// The text of a source of at most `most` bytes, read to its end.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn read_bounded(source: impl Read, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     source.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

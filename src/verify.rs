@@ -59,6 +59,7 @@ use crate::log::layout::{Name, account_of_folder, manifest_folders};
 use crate::log::object;
 use crate::log::{FileEntry, Layout, ObjectEntry, QuarantineEntry, Table};
 use crate::store::Store;
+use crate::text::Text;
 use crate::time::{BeijingTime, Clock as _, SystemClock, Window};
 use crate::units::plural;
 
@@ -354,7 +355,12 @@ impl Verifier<'_> {
         self.verified.objects += u64::from(held_bytes.is_some());
         self.verified.bytes += held_bytes.unwrap_or(0);
         if let Err(mismatch) = &examined {
-            self.defect(live.commit.id, entry.path, mismatch.told(&format!("manifest {}", live.number)), RESTORE);
+            self.defect(
+                live.commit.id,
+                entry.path,
+                mismatch.told(Text::verbatim(format!("manifest {}", live.number))).to_string(),
+                RESTORE,
+            );
         }
         Ok(examined.ok())
     }

@@ -124,6 +124,64 @@ fn all_accounts_of_a_file_are_audited() {
     run(&mut accounts.program(&[&audit[..], &["--account", "acme"]].concat())).expect_code(0);
 }
 
+/// Each has its own answer or error, and codes combine; one that is named has an object of its own.
+#[test]
+fn all_accounts_of_a_file_are_checked_and_planned_for() {
+    let accounts = Accounts::new(60);
+    for command in [&["check", "--json"][..], &["plan", "--json", "--from", "2026-06-01", "--to", "2026-06-30"]] {
+        let answered = |said: &Value| {
+            ["acme", "beta", "gamma"].map(|name| match of(said, name)["error"]["exit_code"].as_i64() {
+                Some(code) => code,
+                None if command[0] == "check" => of(said, name)["calls"].as_i64().unwrap() - 1,
+                None => of(said, name)["rows"].as_i64().unwrap() - 60,
+            })
+        };
+        let said = run(&mut accounts.program(command)).expect_code(0).json();
+        assert_eq!((answered(&said), &said["exit_code"]), ([0, 0, 0], &0.into()), "{said}");
+        let mut broken = accounts.program(command);
+        broken.env("SECRET_OF_acme", "another-secret").env_remove("SECRET_OF_gamma");
+        let said = run(&mut broken).expect_code(2);
+        assert_eq!(answered(&said.json()), [4, 0, 2], "{said:?}");
+        assert!(said.stderr.contains("account: acme") && said.stderr.contains("account: gamma"), "{}", said.stderr);
+        assert!(!said.stderr.contains("account: beta"), "{}", said.stderr);
+        let one = run(&mut accounts.program(&[command, &["--account", "beta"]].concat())).expect_code(0).json();
+        assert_eq!((&one["account"], &one["command"], one.get("accounts")), (&"beta".into(), &command[0].into(), None));
+    }
+    let text = run(&mut accounts.program(&["check"])).expect_code(0).stdout;
+    assert_eq!(text.matches("accepts the account").count(), 3, "{text}");
+}
+
+/// The doctor looks at the place of the lake, and at each account without a call.
+#[test]
+fn the_doctor_looks_at_all_accounts_of_a_file() {
+    let accounts = Accounts::new(20);
+    let doctor = ["doctor", "--json"];
+    let checks = |said: &Value, name: &str| {
+        let checks = of(said, name)["checks"].as_array().unwrap().clone();
+        checks.iter().map(|one| one["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let before = run(&mut accounts.program(&doctor)).expect_code(0).json();
+    assert_eq!((&before["is_new"], checks(&before, "acme")), (&true.into(), "works skipped".to_owned()), "{before}");
+    assert!(!accounts.folder.path().join("lake").exists());
+    run(&mut accounts.sync(&[])).expect_code(0);
+    let calls = accounts.sandbox("acme").world().calls().len();
+    let after = run(&mut accounts.program(&doctor)).expect_code(0).json();
+    assert_eq!((&after["is_new"], checks(&after, "acme")), (&false.into(), "works works".to_owned()), "{after}");
+    assert_eq!(accounts.sandbox("acme").world().calls().len(), calls, "no call is spent");
+
+    let log = accounts.folder.path().join("lake/_manifest/account=acme/0000000000000000");
+    let manifests: Vec<_> =
+        std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    assert!(!manifests.is_empty());
+    manifests.iter().for_each(|path| std::fs::write(path, "{}").unwrap());
+    let mut broken = accounts.program(&doctor);
+    let said = run(broken.env_remove("SECRET_OF_gamma")).expect_code(8).json();
+    let of_each = ["acme", "beta", "gamma"].map(|name| checks(&said, name));
+    assert_eq!(of_each, ["works fails", "works works", "fails works"], "{said}");
+    assert!(said["checks"].as_array().unwrap().iter().all(|one| one["outcome"] != "fails"), "{said}");
+    run(&mut accounts.program(&["doctor", "--account", "beta"])).expect_code(0);
+}
+
 #[test]
 fn what_stops_one_account_stops_no_other() {
     let accounts = Accounts::new(200);
@@ -193,7 +251,7 @@ fn an_account_that_hangs_holds_up_no_other() {
         }
         if is_interrupted {
             signal(child.id(), "TERM");
-            assert!(lines.any(|line| line.contains("error: interrupted")));
+            assert!(lines.any(|line| line.contains("error[WDT-7108]: interrupted")));
         }
         release.send(()).unwrap();
         lines.for_each(drop);
@@ -217,7 +275,7 @@ fn one_account_can_be_chosen_and_some_commands_need_it() {
     assert!(accounts.sandbox("acme").world().calls().is_empty());
     let unknown = run(&mut accounts.sync(&["--account", "delta"])).expect_code(2);
     assert!(unknown.stderr.contains("`acme`, `beta`, `gamma`"), "{}", unknown.stderr);
-    for command in [&["check"][..], &["get", "POA1"], &["plan", "--from", "2026-06-01"], &["stop", "POA1"]] {
+    for command in [&["get", "POA1"][..], &["stop", "POA1"]] {
         let several = run(&mut accounts.program(command)).expect_code(2);
         assert!(several.stderr.contains("--account"), "{command:?}: {}", several.stderr);
         run(&mut accounts.program(&[command, &["--account", "gamma"]].concat())).expect_code(0);
@@ -322,5 +380,54 @@ fn a_run_of_a_file_tells_no_secret() {
     let (secret, salt) = accounts.sandbox("gamma").credentials().secret.expose().split_once(':').unwrap();
     for word in [secret, salt, "another-secret"] {
         assert!(!format!("{said:?}").contains(word), "`{word}` was said");
+    }
+}
+
+/// The secret that a program prints is used, and nothing of what a program prints is ever said.
+#[cfg(unix)]
+#[test]
+fn a_program_prints_the_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let accounts = Accounts::new(30);
+    let script = |name: &str, text: &str| {
+        let path = accounts.folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    };
+    let secret = accounts.sandbox("gamma").credentials().secret.expose().to_owned();
+    script("print", "echo noise >&2; echo \"$1\"");
+    script("fail", "echo m4rker; echo m4rker >&2; exit 7");
+    let line = "secret_env = \"SECRET_OF_gamma\"";
+    accounts.write(&accounts.text().replace(line, &format!("secret_command = [\"./print\", \"{secret}\"]")));
+    let mut command = accounts.sync(&["--log-level", "trace"]);
+    let said = run(command.env_remove("SECRET_OF_gamma")).expect_code(0);
+    is_whole(&accounts, &said.json(), "gamma", 30);
+    assert!(!format!("{said:?}").contains(secret.split(':').next().unwrap()), "{said:?}");
+
+    // It fails for its own account only.
+    for (program, word) in [("./fail", "ended with exit code 7"), ("./none", "cannot be started")] {
+        accounts.write(&accounts.text().replace(line, &format!("secret_command = [\"{program}\"]")));
+        let said = run(&mut accounts.sync(&["--lookback", "1d", "--log-level", "trace"])).expect_code(2);
+        assert!(said.stderr.contains(word) && said.stderr.contains("account: gamma"), "{}", said.stderr);
+        assert!(!format!("{said:?}").contains("m4rker"), "{said:?}");
+        assert_eq!(of(&said.json(), "acme")["exit_code"], 0);
+    }
+    let twice = format!("{line}\nsecret_command = [\"./print\"]");
+    accounts.write(&accounts.text().replace(line, &twice));
+    assert!(run(&mut accounts.sync(&[])).expect_code(2).stderr.contains("secret_env and secret_command are both set"));
+}
+
+/// Every warning of a run for several accounts says whose it is.
+#[test]
+fn warnings_of_several_accounts_name_theirs() {
+    let accounts = Accounts::new(10);
+    run(&mut accounts.sync(&[])).expect_code(0);
+    let late = ["sync", "--json", "--from", "2026-08-01", "--to", "2026-08-02"];
+    let said = run(&mut accounts.program(&late)).expect_code(0);
+    let warnings: Vec<&str> = said.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 3, "{}", said.stderr);
+    for (warning, name) in warnings.iter().zip(["acme", "beta", "gamma"]) {
+        assert!(warning.starts_with(&format!("warning: {name}: the lake ends at")), "{warning}");
     }
 }

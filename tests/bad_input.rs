@@ -12,7 +12,7 @@ fn small() -> Sandbox {
 fn refused(said: Said, code: i32, words: &[&str]) -> Said {
     let said = said.expect_code(code);
     let lines: Vec<&str> = said.stderr.lines().collect();
-    let errors = lines.iter().filter(|line| line.starts_with("error: ")).count();
+    let errors = lines.iter().filter(|line| line.starts_with("error: ") || line.starts_with("error[WDT-")).count();
     let hints = lines.iter().filter(|line| line.starts_with("hint: ")).count();
     assert_eq!((errors, hints), (1, 1), "one error and one hint:\n{}", said.stderr);
     for word in words {

@@ -16,7 +16,7 @@ use wdt_lake::sandbox::{
 };
 use wdt_lake::{BeijingTime, SystemClock, Window};
 use wdt_lake::{
-    CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Store, SyncOptions, SyncReport, plan, sync, verify,
+    CallPolicy, Depth, Edition, Interrupt, Lake, Limits, Meter, Store, SyncOptions, SyncReport, plan, sync, verify,
 };
 
 use crate::support::committed::rows;
@@ -92,7 +92,9 @@ fn options() -> SyncOptions {
 }
 
 async fn run(sandbox: &Sandbox, store: &Store, options: &SyncOptions) -> SyncReport {
-    sync(&account(sandbox), store.clone(), options, Arc::new(SystemClock), Interrupt::never(), &|_| ()).await.unwrap()
+    sync(&account(sandbox), store.clone(), options, Arc::new(SystemClock), Interrupt::never(), &Meter::default())
+        .await
+        .unwrap()
 }
 
 /// A world and a way to misbehave, by seed.

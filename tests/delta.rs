@@ -6,11 +6,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::delta::{
+    READERS, ReadingJob, TABLES, VersionFiles, committed, expected, newest_checkpoint, versions,
+};
 use crate::support::s3::S3Server;
 use crate::support::{LakeDir, at, erp, program, program_at, python, run, sync};
 use wdt_lake::sandbox::{Quantity, Sandbox};
-
-const TABLES: [&str; 2] = ["purchase_apply_detail", "purchase_apply"];
 
 /// A `sync` that publishes, of an account of this name.
 fn publishing(sandbox: &Sandbox, lake: &LakeDir, account: &str, arguments: &[&str]) -> Command {
@@ -18,60 +19,6 @@ fn publishing(sandbox: &Sandbox, lake: &LakeDir, account: &str, arguments: &[&st
     command.env("WDT_ACCOUNT", account).args(["sync", "--json", "--publish", "delta", "--calls-per-minute", "0"]);
     command.args(["--lake", &lake.text()]).args(arguments);
     command
-}
-
-fn versions(lake: &LakeDir, table: &str) -> Vec<Vec<Value>> {
-    let read = |version: usize| {
-        let path = lake.path().join(format!("{table}/_delta_log/{version:020}.json"));
-        let text = std::fs::read_to_string(path).ok()?;
-        Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
-    };
-    (0..).map_while(read).collect()
-}
-
-/// The files that are committed after so many manifests of an account, by table.
-fn committed(lake: &LakeDir, account: &str, number: u64) -> BTreeMap<String, BTreeSet<String>> {
-    let mut live: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for manifest in lake.whole_manifests() {
-        if manifest["account"]["name"] != account || manifest["number"].as_u64().unwrap() > number {
-            continue;
-        }
-        for id in manifest["removes"].as_array().unwrap() {
-            live.remove(id.as_str().unwrap()).expect("it was live");
-        }
-        for commit in manifest["commits"].as_array().unwrap() {
-            live.insert(commit["id"].as_str().unwrap().to_owned(), commit["files"].as_array().unwrap().clone());
-        }
-    }
-    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in live.values().flatten() {
-        let table = file["table"].as_str().unwrap().to_owned();
-        files.entry(table).or_default().insert(file["path"].as_str().unwrap().to_owned());
-    }
-    files
-}
-
-/// The files of each version by the manifests that it names, as absolute paths.
-fn expected(lake: &LakeDir, table: &str) -> BTreeMap<String, Vec<String>> {
-    let mut published: BTreeMap<String, u64> = BTreeMap::new();
-    let mut expected = BTreeMap::new();
-    for (version, actions) in versions(lake, table).iter().enumerate() {
-        for txn in actions.iter().map(|action| &action["txn"]).filter(|txn| txn.is_object()) {
-            let account = txn["appId"].as_str().unwrap().strip_prefix("wdt-lake:").unwrap().to_owned();
-            published.insert(account, txn["version"].as_u64().unwrap());
-        }
-        let of_account =
-            |(account, number): (&String, &u64)| committed(lake, account, *number).remove(table).unwrap_or_default();
-        let files = published.iter().flat_map(of_account).map(|path| lake.path().join(path).display().to_string());
-        expected.insert(version.to_string(), files.collect());
-    }
-    expected
-}
-
-fn read(reader: &str, job: &Value) -> Value {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), job.to_string()).unwrap();
-    crate::readers::answer(&mut python::DELTA.script("delta.py", &[reader, file.path().to_str().unwrap()]))
 }
 
 /// A lake of two accounts with edits, refreshes, compactions and an expiry, published all the while.
@@ -110,37 +57,46 @@ fn published() -> LakeDir {
     lake
 }
 
-/// What deltalake, Polars and DuckDB read of every version, the newest and those before, is what the files say.
+/// What deltalake, Polars, DuckDB and Daft read of versions, the newest and those before, is what the files say, in
+/// every column of every row; and Sail reads those that it can.
 #[test]
 fn every_version_is_the_committed_set_to_real_readers() {
     let lake = published();
-    let tables: BTreeMap<&str, BTreeMap<String, Vec<String>>> =
-        TABLES.iter().map(|table| (*table, expected(&lake, table))).collect();
+    let tables: BTreeMap<&str, VersionFiles> = TABLES.iter().map(|table| (*table, expected(&lake, table))).collect();
     assert!(tables.values().all(|versions| versions.len() > 22), "{:?}", tables["purchase_apply"].keys());
-    let checkpoints = lake.files().into_iter().filter(|name| name.ends_with(".checkpoint.parquet")).count();
-    assert!(checkpoints >= 2, "{checkpoints}");
     // Every version costs each reader some time: the first, the newest, and some between.
-    let picked = |versions: &BTreeMap<String, Vec<String>>| -> BTreeMap<String, Vec<String>> {
-        let wanted = [1, 2, 7, 13, 19, 20, 21, versions.len() - 3, versions.len() - 2, versions.len() - 1];
-        wanted.iter().map(|version| (version.to_string(), versions[&version.to_string()].clone())).collect()
+    let picked = |versions: &VersionFiles| -> VersionFiles {
+        let newest = versions.len() as u64 - 1;
+        let wanted = [0, 1, 2, 7, 13, 19, 20, 21, newest - 2, newest - 1, newest];
+        versions.iter().filter(|(version, _)| wanted.contains(version)).map(|(v, files)| (*v, files.clone())).collect()
     };
-    let picked: BTreeMap<_, _> = tables.iter().map(|(table, versions)| (*table, picked(versions))).collect();
-    let job = json!({"lake": lake.path().canonicalize().unwrap(), "tables": picked});
-    let files = read("files", &job);
+    let picked: BTreeMap<&str, VersionFiles> = tables.iter().map(|(table, all)| (*table, picked(all))).collect();
+    let root = lake.path().canonicalize().unwrap().display().to_string();
+    let mut job = ReadingJob::default();
+    job.add("lake", &root, &lake, &picked);
+    let said = job.read(&[&["files", "refused"], &READERS[..]].concat(), &[]);
     let newest = (tables["purchase_apply"].len() - 1).to_string();
-    assert!(files["purchase_apply"][&newest]["rows"].as_u64().unwrap() > 100, "{files}");
-    let mut readers = vec!["deltalake".to_owned(), "polars".to_owned(), "duckdb".to_owned()];
-    // Readers that `cargo test` does not bring.
-    readers.extend(std::env::var("WDT_DELTA_READERS").iter().flat_map(|more| more.split(',').map(str::to_owned)));
-    for reader in readers {
-        assert_eq!(read(&reader, &job), files, "{reader}");
+    assert!(said["files"]["lake"]["purchase_apply"][&newest]["rows"].as_u64().unwrap() > 100, "{}", said["files"]);
+    for reader in READERS {
+        assert_eq!(said[reader], said["files"], "{reader}");
     }
-    let refused = read("refused", &job);
-    for (table, attempts) in refused.as_object().unwrap() {
+    for (table, attempts) in said["refused"]["lake"].as_object().unwrap() {
         for (attempt, said) in attempts.as_object().unwrap() {
             assert!(said.as_str().is_some_and(|said| said.contains("wdtLakePublisher")), "{table} {attempt}: {said}");
         }
     }
+
+    // Sail 0.7 reads no older version than the newest checkpoint, of whatever writer's table: see docs/readers.md.
+    let (mut job, mut read) = (ReadingJob::default(), 0);
+    for (table, all) in &tables {
+        let checkpoint = newest_checkpoint(&lake, table).expect("a checkpoint");
+        let since: VersionFiles = all.range(checkpoint..).map(|(version, files)| (*version, files.clone())).collect();
+        read += since.len();
+        job.add(table, &root, &lake, &BTreeMap::from([(*table, since)]));
+    }
+    let said = job.read(&["files", "sail"], &[]);
+    assert_eq!(said["sail"], said["files"]);
+    assert!(read > 4, "{read}");
     run(program().args(["verify", "--lake", &lake.text()])).expect_code(0);
 }
 
@@ -347,4 +303,46 @@ fn publishing_costs_few_requests() {
     more.remove(0);
     more.sort_unstable();
     assert!(more[more.len() / 2] <= 6, "three a table: {more:?}");
+}
+
+/// A later contract has a column more. How that is published is tried by a unit test (`pipeline/publish/tests.rs`);
+/// here its form is put beside a published table, with one file that has the column, and every reader reads it as one
+/// table.
+#[test]
+fn a_column_of_a_later_contract_is_read_by_real_readers() {
+    const TABLE: &str = "purchase_apply";
+    let (sandbox, lake) = (erp(120, 40, "2026-07-20 23:59:59"), LakeDir::new());
+    run(&mut publishing(&sandbox, &lake, "acme", &["--from", "2026-06-20", "--to", "2026-07-10"])).expect_code(0);
+    let before = versions(&lake, TABLE);
+    let evolved = crate::readers::answer(&mut python::LOCAL.script("evolve.py", &["duckdb", &lake.text()]));
+    assert!(evolved["added"].as_u64() > Some(0), "{evolved}");
+    let size_of = |add: &Value| {
+        let path = lake.path().join(TABLE).join(add["path"].as_str().unwrap());
+        std::fs::metadata(path).unwrap().len()
+    };
+    let adds = before.iter().flatten().map(|action| &action["add"]).filter(|add| add.is_object());
+    let mut add = adds.clone().find(|add| add["size"] != size_of(add)).expect("the file that was written anew").clone();
+    let mut metadata = before[0].iter().find_map(|action| action.get("metaData")).unwrap().clone();
+    let mut schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+    let fields = schema["fields"].as_array_mut().unwrap();
+    let place = fields.iter().position(|field| field["name"] == "_commit_id").unwrap();
+    fields.insert(place, json!({"name": "urgency", "type": "integer", "nullable": true, "metadata": {}}));
+    metadata["schemaString"] = schema.to_string().into();
+    let remove = json!({"path": add["path"], "deletionTimestamp": 1, "dataChange": false});
+    add["size"] = size_of(&add).into();
+    let next = [vec![json!({"metaData": metadata}), json!({"remove": remove})], vec![json!({"add": add})]];
+    for (version, actions) in (before.len()..).zip(next) {
+        let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
+        let path = lake.path().join(format!("{TABLE}/_delta_log/{version:020}.json"));
+        std::fs::write(path, lines.join("\n")).unwrap();
+    }
+    let files: BTreeSet<String> = adds.map(|add| format!("{TABLE}/{}", add["path"].as_str().unwrap())).collect();
+    let newest = before.len() as u64 + 1;
+    let mut job = ReadingJob::default();
+    job.add("lake", &lake.text(), &lake, &BTreeMap::from([(TABLE, BTreeMap::from([(newest, files)]))]));
+    let said = job.read(&[&["files", "sail"], &READERS[..]].concat(), &[]);
+    assert_eq!(said["files"]["lake"][TABLE][newest.to_string()]["columns"]["urgency"], "int32");
+    for reader in READERS.into_iter().chain(["sail"]) {
+        assert_eq!(said[reader], said["files"], "{reader}");
+    }
 }

@@ -106,7 +106,7 @@ fn a_dead_endpoint_is_said_soon_by_every_command() {
         command.envs(server.environment()).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
         let said = run(command.args(arguments).args(["--lake", lake])).expect_code(6);
         assert!(began.elapsed() < Duration::from_secs(20), "{arguments:?}: {:?}", began.elapsed());
-        for word in ["error: the store of the lake cannot be reached", "endpoint: http://127.0.0.1:9,"] {
+        for word in ["error[WDT-6204]: the store of the lake cannot be reached", "endpoint: http://127.0.0.1:9,"] {
             assert!(said.stderr.contains(word), "{}", said.stderr);
         }
     }
@@ -116,8 +116,20 @@ fn a_dead_endpoint_is_said_soon_by_every_command() {
 #[test]
 fn the_doctor_sees_a_local_folder_and_leaves_it_as_it_was() {
     let lake = LakeDir::new();
-    let said = run(program().args(["doctor", "--lake", &lake.text()])).expect_code(6);
-    assert!(said.stderr.contains("there is no lake"), "{}", said.stderr);
+    let said = run(program().args(["doctor", "--lake", &lake.text()])).expect_code(0);
+    assert!(
+        said.stdout.contains("there is no lake yet") && said.stdout.contains("this store can hold a lake"),
+        "{said:?}"
+    );
+    let above = lake.path().parent().unwrap().to_owned();
+    assert_eq!(std::fs::read_dir(&above).unwrap().count(), 0, "nothing stays");
+    let deep = above.join("not/there/yet");
+    run(program().args(["doctor", "--lake"]).arg(&deep)).expect_code(0);
+    assert_eq!(std::fs::read_dir(&above).unwrap().count(), 0, "nothing stays");
+    // Where a file is in the way, no lake can be.
+    std::fs::write(above.join("file"), "x").unwrap();
+    let said = run(program().args(["doctor", "--lake"]).arg(above.join("file/lake"))).expect_code(6);
+    assert!(said.stderr.contains("hint: "), "{}", said.stderr);
     std::fs::create_dir_all(lake.path()).unwrap();
     let said = run(program().args(["doctor", "--lake", &lake.text()])).expect_code(0);
     assert!(said.stdout.ends_with("this store can hold a lake\n"), "{}", said.stdout);

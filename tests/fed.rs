@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wdt_lake::sandbox::{Options, Requisition, Sandbox, SandboxClock};
-use wdt_lake::{CallPolicy, Depth, Interrupt, Lake, Store, SyncOptions, SyncReport, Table, sync, verify};
+use wdt_lake::{CallPolicy, Depth, Interrupt, Lake, Meter, Store, SyncOptions, SyncReport, Table, sync, verify};
 
 use crate::support::committed::rows;
 use crate::support::{LakeDir, account, at, erp, program, run};
@@ -40,7 +40,8 @@ fn the_last_run_of_days_costs_what_the_first_did() {
             late += 1;
             add(begun.plus_seconds(-1_800));
         }
-        let running = sync(&account, store.clone(), &options, Arc::new(clock.clone()), Interrupt::never(), &|_| ());
+        let (clock, meter) = (Arc::new(clock.clone()), Meter::default());
+        let running = sync(&account, store.clone(), &options, clock, Interrupt::never(), &meter);
         let report: SyncReport = runtime.block_on(running).expect("a run");
         assert_eq!(report.exit_code(), 0, "{nth}: {report:?}");
         // Rows of seventy minutes are less than a page.

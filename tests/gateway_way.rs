@@ -220,3 +220,18 @@ fn an_address_that_is_no_proxy_is_a_usage_error() {
     assert!(said.stderr.contains("HTTP_PROXY is no address of a proxy"), "{}", said.stderr);
     assert!(!said.stderr.contains("pr0xypass"), "{}", said.stderr);
 }
+
+/// Where nobody listens the account is not to blame: the hint names the address.
+#[test]
+fn an_address_where_nobody_listens_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let said = run(&mut check_for(&format!("http://127.0.0.1:{port}/openapi2"), "0s")).expect_code(5);
+    let hint = said.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or_else(|| panic!("{said:?}"));
+    assert!(hint.contains(&format!("the address 127.0.0.1:{port} ")) && hint.contains("WDT_BASE_URL"), "{hint}");
+    assert!(!hint.contains("SECRET") && !hint.contains("APPKEY"), "{hint}");
+    let port = port.to_string();
+    let proxied =
+        run(check_for("http://gateway.invalid/openapi2", "0s").env("HTTP_PROXY", format!("http://127.0.0.1:{port}")))
+            .expect_code(5);
+    assert!(proxied.stderr.contains("check the proxy") && proxied.stderr.contains("gateway.invalid:80"), "{proxied:?}");
+}

@@ -13,6 +13,7 @@ use wdt_lake::sandbox::{Options, Quantity, Requisition, Sandbox, Status, generat
 use wdt_lake::{Edition, FormatVersion};
 
 use crate::readers::answer;
+use crate::support::delta::{READERS, ReadingJob, TABLES, VersionFiles, expected, newest_checkpoint};
 use crate::support::{LakeDir, at, copy_folder, program, program_at, python, run, sync};
 
 /// One kind of lake.
@@ -129,6 +130,21 @@ const KINDS: &[Kind] = &[
         },
         holds: |lake| lake.files().iter().any(|name| name.starts_with("_quarantine/")),
     },
+    Kind {
+        name: "published",
+        edition: Edition::Enterprise,
+        flags: &["--publish", "delta"],
+        make: |sandbox, lake| {
+            let days: Vec<String> = (8..=30).map(|day| format!("2026-06-{day:02}")).collect();
+            let days = days.iter().map(String::as_str).chain(["2026-07-05"]);
+            feed(sandbox, lake, &["--publish", "delta", "--compact", "off"], &days.collect::<Vec<_>>());
+            run(program().args(["compact", "--lake", &lake.text(), "--keep-removed", "7d"])).expect_code(0);
+        },
+        holds: |lake| {
+            let checkpoints = TABLES.iter().filter_map(|table| newest_checkpoint(lake, table)).count();
+            checkpoints == TABLES.len() && kinds(lake).contains(&"compaction".to_owned())
+        },
+    },
 ];
 
 /// The kinds of the manifests in order.
@@ -212,15 +228,17 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(FormatVersion::LAKE.to_string())
 }
 
+/// The committed files of a table, as paths.
+fn files(lake: &LakeDir, table: &str) -> Vec<String> {
+    let said = run(program().args(["files", table, "--json", "--lake", &lake.text()])).expect_code(0).json();
+    let local = |uri: &str| uri.strip_prefix("file://").unwrap_or(uri).to_owned();
+    said["files"].as_array().unwrap().iter().map(|file| local(file["path"].as_str().unwrap())).collect()
+}
+
 /// The rows of the committed set to each reader, as counts and digests by table.
 fn read(lake: &LakeDir, readers: &[&str]) -> Value {
-    let mut files = BTreeMap::new();
-    for table in ["purchase_apply", "purchase_apply_detail", "stop_reference"] {
-        let said = run(program().args(["files", table, "--json", "--lake", &lake.text()])).expect_code(0).json();
-        let of_table = said["files"].as_array().unwrap().iter();
-        let local = |uri: &str| uri.strip_prefix("file://").unwrap_or(uri).to_owned();
-        files.insert(table, of_table.map(|file| local(file["path"].as_str().unwrap())).collect::<Vec<_>>());
-    }
+    let tables = ["purchase_apply", "purchase_apply_detail", "stop_reference"];
+    let files: BTreeMap<&str, Vec<String>> = tables.iter().map(|table| (*table, files(lake, table))).collect();
     let job = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(job.path(), json!(files).to_string()).unwrap();
     answer(&mut python::LOCAL.script("golden.py", &[&[job.path().to_str().unwrap()], readers].concat()))
@@ -352,6 +370,48 @@ fn assert_same_columns(kind: &Kind, old: &[&str], lake: &LakeDir, new: &[&str]) 
 
 fn contents(lake: &LakeDir) -> BTreeMap<String, Vec<u8>> {
     lake.files().into_iter().map(|name| (name.clone(), std::fs::read(lake.path().join(name)).unwrap())).collect()
+}
+
+/// What engines read of the newest version of each Delta table of a lake is the set that it names.
+fn assert_published(lake: &LakeDir) {
+    let newest = |table: &&'static str| -> (&'static str, VersionFiles) {
+        (*table, expected(lake, table).into_iter().next_back().into_iter().collect())
+    };
+    let tables: BTreeMap<&str, VersionFiles> = TABLES.iter().map(newest).collect();
+    let mut job = ReadingJob::default();
+    job.add("lake", &lake.path().canonicalize().unwrap().display().to_string(), lake, &tables);
+    let said = job.read(&[&["files"], &READERS[..]].concat(), &[]);
+    for reader in READERS {
+        assert_eq!(said[reader], said["files"], "{reader}");
+    }
+}
+
+/// The newest version of each table is the committed set.
+fn assert_published_whole(lake: &LakeDir) {
+    assert_published(lake);
+    for table in TABLES {
+        let committed: BTreeSet<PathBuf> = files(lake, table).into_iter().map(PathBuf::from).collect();
+        let newest = expected(lake, table).into_values().next_back().unwrap();
+        let newest: BTreeSet<PathBuf> = newest.into_iter().map(|path| lake.path().join(path)).collect();
+        assert_eq!(newest, committed, "{table}");
+    }
+}
+
+/// Delta tables of this version are read, and versions are added to them. The last manifest, a compaction, is not
+/// published yet.
+#[test]
+fn delta_tables_of_this_format_are_read_and_go_on() {
+    let (kind, lake) = golden_lakes().find(|(kind, _)| kind.name == "published").unwrap();
+    assert_published(&lake);
+    run(program().args(["publish", "--lake", &lake.text()])).expect_code(0);
+    assert_published_whole(&lake);
+    let count = || TABLES.map(|table| expected(&lake, table).len());
+    let before = count();
+    let sandbox = erp_of_new(kind.edition);
+    sync(&sandbox, &lake, &[kind.flags, &["--to", "2026-07-08"]].concat()).expect_code(0);
+    assert!(count().iter().zip(before).all(|(now, before)| *now == before + 1), "one version more: {before:?}");
+    assert_published_whole(&lake);
+    verify(&lake);
 }
 
 /// From raw responses of this format the same rows come.

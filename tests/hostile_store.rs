@@ -64,7 +64,7 @@ fn a_listing_that_is_none_is_never_taken_for_a_shorter_lake() {
                 continue;
             }
             assert_eq!(said.code, 6, "{lists:?} {arguments:?}: {}", said.stderr);
-            assert!(said.stderr.contains("\nhint: ") && said.stderr.starts_with("error: "), "{}", said.stderr);
+            assert!(said.stderr.contains("\nhint: ") && said.stderr.starts_with("error[WDT-6"), "{}", said.stderr);
         }
         let said = run(&mut sync_to(&sandbox, &server, &lake));
         assert!(said.code == 6 || said.json()["calls"] == 0, "{lists:?}: {}", said.stderr);
@@ -273,7 +273,7 @@ mod signals {
                 continue;
             }
             assert_eq!(said.code, 7, "{waits:?}: {said:?}");
-            assert!(said.stderr.contains("error: interrupted"), "{waits:?}: {}", said.stderr);
+            assert!(said.stderr.contains("error[WDT-7108]: interrupted"), "{waits:?}: {}", said.stderr);
             assert_eq!(said.json()["interrupted"], true, "{waits:?}");
         }
     }

@@ -25,7 +25,7 @@ fn an_interrupted_run_keeps_what_is_committed() {
         let is_so = move || !is_last || first.exists();
         let said = run_signalled_once(is_so, &campaign.erp, &mut campaign.sync(&lake, Job::Fill), call, name);
         let said = said.expect_code(7);
-        assert!(said.stderr.contains("error: interrupted\nhint: run again"), "{about}: {}", said.stderr);
+        assert!(said.stderr.contains("error[WDT-7108]: interrupted\nhint: run again"), "{about}: {}", said.stderr);
         let summary = said.json();
         assert_eq!((&summary["interrupted"], &summary["exit_code"]), (&true.into(), &7.into()), "{about}");
         let committed = lake.manifests().iter().filter(|manifest| manifest["kind"] == "sync").count() as u64;
@@ -93,11 +93,11 @@ fn a_run_that_waits_for_another_can_be_interrupted() {
     let mut waiting =
         command.args(["--wait", "--log-level", "info"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("waiting for another run to finish")));
+    assert!(lines.any(|line| line.contains("waiting for another run to end") && line.contains("at_most=\"60m\"")));
     signal(waiting.id(), "INT");
     let waited = end(waiting).expect_code(7);
     assert_eq!(waited.json()["interrupted"], true);
-    assert!(lines.any(|line| line == "error: interrupted"));
+    assert!(lines.any(|line| line == "error[WDT-7108]: interrupted"));
     release.send(()).unwrap();
     end(first).expect_code(0);
     campaign.assert_whole(&lake, "the first was not disturbed");
@@ -127,7 +127,7 @@ fn a_disk_that_hangs_does_not_hold_up_the_end() {
     thread::sleep(Duration::from_secs(1));
     signal(waiting.id(), "TERM");
     let said = end(waiting).expect_code(7);
-    assert!(said.stderr.contains("error: interrupted\n"), "{}", said.stderr);
+    assert!(said.stderr.contains("error[WDT-7108]: interrupted\n"), "{}", said.stderr);
     assert!(!said.stderr.contains("did not end"), "{}", said.stderr);
 }
 

@@ -12,15 +12,20 @@ mod bad_input;
 mod changes;
 mod compaction;
 mod completeness;
+mod compression;
 #[cfg(unix)]
 mod crash;
 mod ddl;
 mod delta;
+#[cfg(all(unix, debug_assertions))]
+mod delta_worlds;
 mod doctor;
 mod editions;
 mod examples;
 mod export;
 mod fed;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod gateway_answers;
 mod gateway_way;
 #[cfg(all(unix, debug_assertions))]
@@ -29,12 +34,14 @@ mod golden;
 mod hostile_store;
 #[cfg(unix)]
 mod interrupt;
+mod languages;
 #[cfg(target_os = "linux")]
 mod local_disk;
 mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod metrics;
 mod modules;
 mod odd_answers;
 mod oddities;
@@ -45,11 +52,14 @@ mod outage;
 mod output;
 mod peak_memory;
 mod peak_upkeep;
+#[cfg(unix)]
+mod progress;
 mod readers;
 mod reads;
 #[cfg(unix)]
 mod recipes;
 mod replay;
+mod report;
 mod retention;
 #[cfg(unix)]
 mod s3_crash;
@@ -59,6 +69,7 @@ mod sandbox_command;
 mod secrets;
 mod server_clock;
 mod status;
+mod status_check;
 mod stop;
 #[cfg(unix)]
 mod stop_faults;
@@ -71,3 +82,5 @@ mod under_fire;
 mod upkeep_deaths;
 mod vendor_pages;
 mod verify;
+#[cfg(unix)]
+mod ways_in;

@@ -53,7 +53,7 @@ fn every_command_that_cannot_write_its_output_says_so() {
     ] {
         let said = onto_full_disk(program_at(&sandbox).args(arguments));
         assert_eq!(said.code, 1, "{arguments:?}: {}", said.stderr);
-        for word in ["error: standard output cannot be written", "hint: "] {
+        for word in ["error[WDT-1101]: standard output cannot be written", "hint: "] {
             assert!(said.stderr.contains(word), "{arguments:?}: {}", said.stderr);
         }
     }

@@ -10,6 +10,7 @@ use wdt_lake::BeijingTime;
 use wdt_lake::Edition;
 use wdt_lake::sandbox::{Detail, Quantity, Requisition, Sandbox, Status, Version};
 
+use crate::stop::{days_ago, flagship, partly, stop, sync_part};
 use crate::support::{LakeDir, at, copy_folder, erp, erp_of, program, python, run, sync};
 
 /// A month of the lakes of these tests that is neither their first nor their last.
@@ -345,4 +346,32 @@ fn views_are_a_script_to_run() {
     let said =
         run(program().args(["views", "--engine", "spark", "--lake", &lake.text(), "--account", "x"])).expect_code(2);
     assert!(said.stderr.contains("hint: it has `sandbox`"), "{}", said.stderr);
+}
+
+/// Of several outcomes of a stop each engine shows the last that is known, in every column.
+#[test]
+fn the_view_of_stops_is_the_same_in_every_engine() {
+    let numbers = ["POA2309040001", "POA2309130001", "POA2309150001"];
+    let requisitions = (0..).zip(numbers).map(|(id, number)| partly(764 + id, number, 30 - id));
+    let (sandbox, lake) = (flagship(requisitions.collect()), LakeDir::new());
+    sync_part(&sandbox, &lake, &days_ago(40), &days_ago(1));
+    stop(&sandbox, &lake, &["--yes", numbers[0], numbers[1]]).expect_code(0);
+    // It is refused twice: the later row counts.
+    for reason in ["once", "twice"] {
+        let again = ["--yes", "--ignore-lake", "--reason", reason, numbers[1], "POA-NOBODY"];
+        stop(&sandbox, &lake, &again).expect_code(3);
+    }
+    let shown = |engine: &str| ask(engine, &[], Some(&views(engine, &lake)))["views"]["stop_reference_latest"].clone();
+    let duckdb = shown("duckdb");
+    let told: Vec<[&str; 2]> = duckdb
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| ["purchase_apply_no", "outcome"].map(|column| row[column].as_str().unwrap()))
+        .collect();
+    assert_eq!(told.len(), 3, "{duckdb}");
+    assert!(told.contains(&["POA-NOBODY", "refused"]) && told.contains(&[numbers[0], "stopped"]), "{told:?}");
+    for engine in ["clickhouse", "polars"] {
+        assert_eq!(shown(engine), duckdb, "{engine}");
+    }
 }

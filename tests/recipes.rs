@@ -1,7 +1,7 @@
 //! The recipes that people copy, tried as far as a test can: `recipes/` with its paths put where this test has its own,
 //! against the sandbox, robots on loopback, and the checkers of systemd, Kubernetes and Airflow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -458,4 +458,47 @@ fn a_lake_that_moved_to_a_bucket_goes_on() {
     let said = at_bucket(program().args(["status", "--json", "--lake", &moved])).expect_code(0).json();
     assert_eq!(said["accounts"][0]["rows"]["purchase_apply"], 120);
     at_bucket(program().args(["verify", "--lake", &moved])).expect_code(0);
+}
+
+/// Every query of the dashboard names metrics that a run writes, and every metric has its place there.
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist() {
+    let (sandbox, lake, folder) = (erp(30, 10, "2026-06-30 23:59:59"), LakeDir::new(), TempDir::new().unwrap());
+    let file = folder.path().join("wdt-lake.prom");
+    sync(&sandbox, &lake, &["--from", "2026-06-20", "--to", "2026-06-30", "--metrics-file", text(&file)])
+        .expect_code(0);
+    let metrics = std::fs::read_to_string(&file).unwrap();
+    let written: BTreeSet<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(written.len() > 15, "{written:?}");
+
+    let dashboard = std::fs::read_to_string(project("recipes/grafana.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let mut asked = BTreeSet::new();
+    let mut take = |query: &Value| {
+        let query = query.as_str().expect("a query");
+        let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let named: Vec<String> = words.filter(|word| word.starts_with("wdt_lake_")).map(str::to_owned).collect();
+        assert!(!named.is_empty(), "{query}");
+        asked.extend(named);
+    };
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{panel}");
+        targets.iter().for_each(|target| take(&target["expr"]));
+    }
+    let queries = dashboard["templating"]["list"].as_array().unwrap().iter().filter(|one| one["type"] == "query");
+    queries.for_each(|one| take(&one["query"]["query"]));
+    let asked: BTreeSet<&str> = asked.iter().map(String::as_str).collect();
+    assert_eq!(asked.difference(&written).collect::<Vec<_>>(), Vec::<&&str>::new(), "nobody writes these");
+    let unseen: Vec<_> = written.difference(&asked).collect();
+    assert_eq!(unseen, [&"wdt_lake_build_info"], "they have no place on the dashboard");
+    // What the page proposes as alerts is written too.
+    for page in ["docs/operations.md", "docs/zh/operations.md"] {
+        let page = std::fs::read_to_string(project(page)).unwrap();
+        let words = page.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for word in words.filter(|word| word.starts_with("wdt_lake_") && !word.ends_with('_')) {
+            assert!(written.contains(word), "{word}");
+        }
+    }
 }

@@ -409,6 +409,7 @@ fn windows_without_answers_are_named_and_left_to_the_next_sync() {
     assert_eq!(summary["gaps"].as_array().unwrap().len(), 1, "{summary}");
     assert!(said.stderr.contains("no raw responses of the window were kept"), "{}", said.stderr);
     assert!(said.stderr.contains("2026-05-02 00:00:00 .. 2026-05-20 23:59:59"), "{}", said.stderr);
+    assert_eq!(said.stderr.matches("no raw responses of the window were kept").count(), 1, "once: {}", said.stderr);
     // The lake is bound to the same account and begins where the old one began.
     sync(&sandbox, &new, &["--to", "2026-06-30"]).expect_code(0);
     assert_eq!(coverage(&new), coverage(&old));

@@ -24,7 +24,7 @@ fn read(server: &S3Server, arguments: &[&str]) -> Said {
 #[track_caller]
 fn refused(said: Said, code: i32, words: &[&str]) {
     let said = said.expect_code(code);
-    for line in ["error: ", "hint: "] {
+    for line in ["error[WDT-", "hint: "] {
         assert_eq!(said.stderr.lines().filter(|said| said.starts_with(line)).count(), 1, "{}", said.stderr);
     }
     for word in words {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use fake::{Ask, Fake, Reply, http_date};
 use serde_json::{Value, json};
 use wdt_lake::{
-    BeijingTime, CallPolicy, Clock, Coverage, Edition, Interrupt, Lake, Store, SyncOptions, SyncReport, SystemClock,
+    BeijingTime, CallPolicy, Clock, Coverage, Edition, Interrupt, Lake, Meter, Store, SyncOptions, SyncReport,
+    SystemClock,
 };
 
 use crate::support::{LakeDir, Said, program, run};
@@ -60,8 +61,9 @@ fn sync_on(machine: &Machine, fake: &Fake, store: &Store, options: SyncOptions) 
     let options = SyncOptions { calls, ..options };
     let work = async {
         let clock = Arc::new(machine.clone());
-        let report =
-            wdt_lake::sync(&account, store.clone(), &options, clock, Interrupt::never(), &|_| ()).await.unwrap();
+        let report = wdt_lake::sync(&account, store.clone(), &options, clock, Interrupt::never(), &Meter::default())
+            .await
+            .unwrap();
         (report, Lake::open(store.clone(), account.name.clone()).await.unwrap().coverage().clone())
     };
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)

@@ -1,9 +1,9 @@
 //! `status` says how far the ERP was asked, when a sync last succeeded, and when that is not known.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wdt_lake::sandbox::Sandbox;
 
-use crate::support::{LakeDir, erp, program, program_at, run, sync};
+use crate::support::{LakeDir, at, erp, program, program_at, run, sync};
 
 fn account(lake: &LakeDir) -> Value {
     let json = run(program().args(["status", "--json", "--lake", &lake.text()])).expect_code(0).json();
@@ -117,4 +117,37 @@ fn an_account_that_cannot_be_read_hides_nothing_of_the_others() {
         assert!(text.stdout.contains("sound"), "{text:?}");
         assert!(command == "verify" || text.stderr.contains("broken"), "{text:?}");
     }
+}
+
+/// Fields that the contract has no column for are counted by name, in the committed set and nowhere else.
+#[test]
+fn names_in_extra_are_counted_when_they_are_asked_for() {
+    let (sandbox, lake) = (erp(60, 10, "2026-06-30 23:59:59"), LakeDir::new());
+    let asked = |more: &[&str]| run(program().args(["status", "--lake", &lake.text()]).args(more)).expect_code(0);
+    let named = || {
+        let said = asked(&["--json", "--extra"]).json()["accounts"][0]["extra"].clone();
+        let ours = |one: &&Value| one["name"] == "urgency" || one["name"] == "project";
+        said.as_array().unwrap().iter().filter(ours).cloned().collect::<Vec<_>>()
+    };
+    sync(&sandbox, &lake, &["--from", "2026-06-20", "--to", "2026-06-25"]).expect_code(0);
+    assert_eq!(named(), [json!(null); 0]);
+    let numbers: Vec<String> = {
+        let world = sandbox.world().lock();
+        world.requisitions().take(3).map(|one| one.purchase_apply_no.to_string()).collect()
+    };
+    for (nth, number) in (0..).zip(&numbers) {
+        sandbox.world().lock().edit_at(number, at("2026-06-26 12:00:00").plus_seconds(nth), |one| {
+            one.send_raw("urgency", "3");
+            if nth == 0 {
+                one.send_raw("project", "\"south\"");
+            }
+        });
+    }
+    sync(&sandbox, &lake, &["--to", "2026-06-30"]).expect_code(0);
+    let row = |name: &str, rows: u64| json!({"table": "purchase_apply", "name": name, "rows": rows});
+    assert_eq!(named(), [row("project", 1), row("urgency", 3)]);
+    let text = asked(&["--extra"]).stdout;
+    assert!(text.contains("urgency in 3 rows of purchase_apply"), "{text}");
+    // Without being asked for it reads no file.
+    assert!(asked(&["--json"]).json()["accounts"][0]["extra"].is_null() && !asked(&[]).stdout.contains("urgency"));
 }

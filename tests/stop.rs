@@ -385,3 +385,35 @@ fn what_is_open_is_the_sum_over_the_details() {
     let modified = of(&shown, "POA1")["in_lake"]["modified"].as_str().unwrap().to_owned();
     assert!(BeijingTime::parse_rfc3339(&modified).is_some());
 }
+
+/// Right after a stop the lake shows the old status, because a run stays its lag behind the present: a sync says so,
+/// and until when.
+#[test]
+fn a_sync_says_which_stops_the_lag_hides_yet() {
+    let sandbox = flagship(vec![partly(764, "POA2309040001", 30), partly(767, "POA2309130001", 12)]);
+    let lake = LakeDir::new();
+    assert_eq!(sync_all(&sandbox, &lake)["hidden_stops"], Value::Null, "nothing was stopped");
+    let report = stop(&sandbox, &lake, &["--yes", "POA2309040001", "POA2309130001"]).expect_code(0).json();
+    let last = of(&report, "POA2309130001")["requested_at"].as_str().unwrap().to_owned();
+    let last = BeijingTime::parse_rfc3339(&last).unwrap();
+    for _ in 0..2 {
+        let hidden = sync_all(&sandbox, &lake)["hidden_stops"].clone();
+        let after = last.plus_seconds(300 + 60).rfc3339();
+        assert_eq!(hidden, json!({"requisitions": 2, "visible_after": after}), "with calls or without");
+    }
+    let arguments = ["sync", "--calls-per-minute", "0", "--lake", &lake.text()];
+    let text = run(program_at(&sandbox).args(arguments)).expect_code(0).stdout;
+    let line = format!(
+        "2 stopped requisitions not seen yet, because a run stays its lag behind the present: sync again after {}",
+        last.plus_seconds(360)
+    );
+    assert!(text.contains(&line), "{text}");
+    // An end that was typed was not meant to show them.
+    let to = days_ago(1);
+    let summary = run(program_at(&sandbox).args(arguments).args(["--json", "--to", &to])).expect_code(0).json();
+    assert_eq!(summary["hidden_stops"], Value::Null);
+    // When they are seen nothing is said any more: the gateway's own clock says that their lag is over.
+    sandbox.world().clock().advance(600);
+    let seen = run(program_at(&sandbox).args(arguments).args(["--json", "--lag", "1s"])).expect_code(0).json();
+    assert_eq!((&seen["rows"]["purchase_apply"], &seen["hidden_stops"]), (&2.into(), &Value::Null), "{seen}");
+}

@@ -135,13 +135,17 @@ fn a_second_run_is_turned_away_or_waits_and_then_finds_everything_done() {
     let files = lake.files();
     let turned_away = run(&mut campaign.sync(&lake, Job::Fill)).expect_code(6);
     assert!(turned_away.stdout.is_empty());
-    assert!(turned_away.stderr.contains("error: another run is at work on this account"), "{}", turned_away.stderr);
+    assert!(
+        turned_away.stderr.contains("error[WDT-6101]: another run is at work on this account"),
+        "{}",
+        turned_away.stderr
+    );
     assert!(turned_away.stderr.contains("hint: wait for it with `--wait`"), "{}", turned_away.stderr);
     assert_eq!(lake.files(), files, "it left no trace");
 
     let mut waiting = start(campaign.sync(&lake, Job::Fill).args(["--wait", "--log-level", "info"]));
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("waiting for another run to finish")));
+    assert!(lines.any(|line| line.contains("waiting for another run to end")));
     release.send(()).unwrap();
     end(first).expect_code(0);
     let waited = end(waiting).expect_code(0).json();

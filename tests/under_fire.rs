@@ -9,7 +9,7 @@ use wdt_lake::sandbox::{
     Applicant, Behaviour, Compression, Escapes, Fault, Options, PoisonKind, Requisition, Sandbox, SandboxClock,
     Scalars, generate,
 };
-use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, SyncOptions};
+use wdt_lake::{Again, CallPolicy, Edition, Interrupt, LeaseWait, Meter, SyncOptions};
 
 use crate::support::{LakeDir, at, check_with_readers, erp, program, program_at, run, sync};
 
@@ -57,6 +57,14 @@ fn is_set_aside_and_comes_back(edition: Edition) {
     let lake = LakeDir::new();
     let refused = sync(&sandbox, &lake, &[&JUNE[..], &["--max-quarantine", "0"]].concat()).expect_code(7);
     assert!(refused.stderr.contains("--max-quarantine") && lake.holds_no_more_than_a_start(), "{}", refused.stderr);
+    // The hint has the numbers to look at, and the limit to give.
+    let (_, hint) =
+        refused.stderr.split_once("hint: look at them by `wdt-lake get ").unwrap_or_else(|| panic!("{refused:?}"));
+    let (numbers, rest) = hint.split_once("`; `--max-quarantine ").unwrap_or_else(|| panic!("{hint}"));
+    let is_poisoned = |number: &str| poisoned.iter().any(|(poisoned, _)| poisoned == number);
+    assert!(!numbers.is_empty() && numbers.split(' ').all(is_poisoned), "{numbers}");
+    let limit: usize = rest.split('`').next().unwrap().parse().unwrap();
+    assert!((1..=poisoned.len()).contains(&limit), "{hint}");
 
     let summary = sync(&sandbox, &lake, &JUNE).expect_code(3).json();
     assert_eq!(summary["rows"]["quarantined"], poisoned.len());
@@ -192,7 +200,9 @@ fn a_window_whose_budget_is_spent_is_named_and_the_next_run_fills_it() {
         let clock = Arc::new(wdt_lake::SystemClock);
         let sync = |options: SyncOptions| {
             let (account, store, clock) = (account.clone(), store.clone(), clock.clone());
-            async move { wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &|_| ()).await.unwrap() }
+            async move {
+                wdt_lake::sync(&account, store, &options, clock, Interrupt::never(), &Meter::default()).await.unwrap()
+            }
         };
         let report = sync(options(2)).await;
         assert_eq!(report.exit_code(), 7);

@@ -6,14 +6,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::secret_command;
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
     keep_removed_when, publish_of,
 };
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::id::AccountName;
+use crate::text::text;
 use crate::user_file;
 
 /// Room for tens of thousands of accounts.
@@ -64,7 +66,7 @@ pub(super) enum AccountSource {
 
 impl ConfigArgs {
     /// The file, if there is one.
-    fn read(&self) -> Result<Option<ConfigFile>> {
+    pub(super) fn read(&self) -> Result<Option<ConfigFile>> {
         let named = self.config.clone().or_else(|| variable(env::CONFIG).filter(|path| !path.trim().is_empty()));
         let path = match &named {
             Some(path) => home::expand(path.trim())?,
@@ -72,7 +74,8 @@ impl ConfigArgs {
             None => return Ok(None),
         };
         let text = user_file::read_text(&path, LARGEST_CONFIG).map_err(|error| {
-            let unread = Error::usage("the configuration file cannot be read").hint("check --config and WDT_CONFIG");
+            let unread = Error::new(ErrorClass::ConfigUnreadable, "the configuration file cannot be read")
+                .hint("check --config and WDT_CONFIG");
             // Of the environment it may be a secret that was set in its place.
             let is_named_so = path.extension().is_some_and(|extension| extension == "toml");
             if self.config.is_some() || is_named_so {
@@ -118,6 +121,11 @@ impl ConfigArgs {
 }
 
 impl LakeUri {
+    /// Whether it was typed with the command.
+    pub(super) fn is_typed(&self) -> bool {
+        self.lake.is_some()
+    }
+
     /// The lake that was typed, else the file's.
     pub(super) fn find(&self, config: &ConfigArgs) -> Result<String> {
         if let Some(lake) = &self.lake {
@@ -125,12 +133,18 @@ impl LakeUri {
         }
         let lake = config.read()?.and_then(|file| file.lake().map(str::to_owned));
         lake.ok_or_else(|| {
-            Error::usage("no lake was given").hint("say where it is by --lake, or by `lake = \"...\"` in wdt-lake.toml")
+            Error::new(ErrorClass::LakeNotGiven, "no lake was given")
+                .hint("say where it is by --lake, or by `lake = \"...\"` in wdt-lake.toml")
         })
     }
 }
 
 impl AccountArgs {
+    /// All accounts of a file.
+    pub(super) fn of_file(path: String) -> Self {
+        Self { config: ConfigArgs { config: Some(path) }, account: None }
+    }
+
     /// Every account that is set, or the one that is wanted; at least one.
     pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
@@ -141,7 +155,7 @@ impl AccountArgs {
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
-                    settings: account.settings(variable, read_secret),
+                    settings: account.settings(variable, read_secret, run_secret_command),
                     terms: account.terms().clone(),
                 });
                 (AccountSource::File, chosen.collect::<Vec<_>>())
@@ -158,11 +172,11 @@ impl AccountArgs {
             }
         };
         if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
-            let error = Error::usage("no such account is set").with("account", wanted);
+            let error = Error::new(ErrorClass::AccountUnknown, "no such account is set").with("account", wanted);
             return Err(match &file {
                 Some(file) => error
                     .with("file", file.path())
-                    .hint(format!("it has {}", listed(file.accounts().iter().map(FileAccount::name)))),
+                    .hint(text!("it has {accounts}", accounts = listed(file.accounts().iter().map(FileAccount::name)))),
                 None => {
                     error.hint("the environment sets one account only: leave --account out, or name it by WDT_ACCOUNT")
                 }
@@ -170,6 +184,14 @@ impl AccountArgs {
         }
         chosen.iter().filter_map(|chosen| chosen.settings.as_ref().ok()).for_each(warn_of_exposure);
         Ok((origin, chosen))
+    }
+
+    /// The same for a command that needs none: none where nothing is set.
+    pub(super) fn all_or_none(&self) -> Result<Vec<Chosen>> {
+        let is_set = self.is_one()
+            || self.config.read()?.is_some_and(|file| !file.accounts().is_empty())
+            || variable(env::SID).is_some_and(|sid| !sid.trim().is_empty());
+        if is_set { self.all().map(|(_, chosen)| chosen) } else { Ok(Vec::new()) }
     }
 
     /// The one account that a command can be for.
@@ -181,18 +203,23 @@ impl AccountArgs {
             }
             (last, others) => {
                 let names = others.iter().chain(&last).map(|chosen| &chosen.name);
-                Err(Error::usage("several accounts are set, and this command is for one")
-                    .hint(format!("choose by --account: {}", listed(names))))
+                Err(Error::new(ErrorClass::AccountUnknown, "several accounts are set, and this command is for one")
+                    .hint(text!("choose by --account: {names}", names = listed(names))))
             }
         }
     }
 
-    fn is_wanted(&self, name: &AccountName) -> bool {
+    /// Whether one account was named, of all that are set.
+    pub(super) fn is_one(&self) -> bool {
+        self.account.is_some()
+    }
+
+    pub(super) fn is_wanted(&self, name: &AccountName) -> bool {
         self.account.as_ref().is_none_or(|wanted| wanted == name)
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -201,15 +228,20 @@ fn read_secret(path: &str) -> std::io::Result<String> {
     user_file::read_text(&home::expand(path).map_err(std::io::Error::other)?, LARGEST_SECRET)
 }
 
+/// Runs the program that prints a secret.
+fn run_secret_command(command: &[&str]) -> Result<String> {
+    secret_command::output_of(command, LARGEST_SECRET)
+}
+
 fn listed<'a>(names: impl Iterator<Item = &'a AccountName>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn warn_of_exposure(account: &AccountSettings) {
     if is_exposed(&account.base_url) {
-        super::print_warning(&format!(
-            "{}: the gateway's address is plain http: sid, signature and rows can be read on their way",
-            account.name
+        super::print_warning(&text!(
+            "{name}: the gateway's address is plain http: sid, signature and rows can be read on their way",
+            name = account.name
         ));
     }
 }

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use super::lake::{LakeArgs, OpenedLake, TableName};
 use super::rows::{ByteOrderMark, NewFileAt, OutArgs, RowsFormat, RowsTarget, RowsWriter, cannot_write};
 use super::signals;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::log::{Lake, Table};
 use crate::pipeline::{ChangesToken, ReadChanges, ReaderTable, changes};
+use crate::text::{Text, key};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -39,7 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let token_file = token_file.transpose()?;
     let interrupt = signals::listen()?;
     let Some(read) = interrupt.unless_asked(Box::pin(request.write(&lake))).await else {
-        return Err(Error::new(ErrorKind::Incomplete, "interrupted; nothing was written").hint("run again"));
+        return Err(Error::new(ErrorClass::Interrupted, "interrupted; nothing was written").hint("run again"));
     };
     let changes = read?;
     let token = changes.next.to_string();
@@ -49,7 +50,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         target.publish()?;
     }
     match request.target.path() {
-        None => super::print_note("next token", &token),
+        None => super::print_note(key!("next token"), &Text::verbatim(token)),
         Some(path) => {
             let to_json = || to_json(&changes, request.table, path, request.target.format());
             args.lake.output.print(to_json, || token.clone());
@@ -71,7 +72,7 @@ impl Request {
         let since = args.since.as_deref().map(str::parse).transpose()?;
         let target = args.rows.target(&args.lake.output)?;
         if target.path().is_some() && target.path() == args.token_file.as_deref() {
-            return Err(Error::usage("`--out` and `--token-file` name the same file"));
+            return Err(Error::new(ErrorClass::ArgumentsConflict, "`--out` and `--token-file` name the same file"));
         }
         Ok(Self { table, since, target })
     }

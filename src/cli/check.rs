@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::accounts::AccountArgs;
+use super::each::EachAccount;
 use super::lake::Output;
 use super::sync::CallArgs;
-use crate::error::{Result, exit};
-use crate::pipeline;
+use crate::config::{AccountDefaults, AccountSettings};
+use crate::edition::Edition;
+use crate::error::Result;
+use crate::id::AccountName;
+use crate::pipeline::{self, Checked};
+use crate::text::{say, text};
 use crate::time::SystemClock;
 
 /// A clock that is further off than this is worth a warning: flagship refuses at 120 seconds, the others at 300.
@@ -27,43 +32,71 @@ pub(super) struct Args {
     output: Output,
 }
 
+/// What a call has shown of an account.
+struct CheckedAccount {
+    edition: Edition,
+    host: String,
+    checked: Checked,
+}
+
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let (account, terms) = args.account.one()?;
-    let checked = pipeline::check(&account, &args.calls.policy_trying(RETRY_TIME, &terms)?, Arc::new(SystemClock))
-        .await
-        .map_err(|error| error.with("host", account.gateway_host()).with("account", &account.name))?;
-    let ahead = checked.clock_ahead_seconds;
+    checked(&args.account, &args.calls, &args.output).await
+}
+
+/// Tries the accounts of a file that was just written, and says so in words.
+pub(super) async fn accounts(account: &AccountArgs, calls: &CallArgs) -> Result<u8> {
+    checked(account, calls, &Output::text()).await
+}
+
+async fn checked(account: &AccountArgs, calls: &CallArgs, output: &Output) -> Result<u8> {
+    let one = async |account: &AccountSettings, terms: &AccountDefaults| {
+        let policy = calls.policy_trying(RETRY_TIME, terms)?;
+        let checked = pipeline::check(account, &policy, Arc::new(SystemClock)).await;
+        let checked = checked.map_err(|error| error.with("host", account.gateway_host()))?;
+        Ok(CheckedAccount { edition: account.edition, host: account.gateway_host(), checked })
+    };
+    let each = EachAccount::of(account, one).await?;
+    each.found().for_each(|(name, account)| warn_of_clock(name, account));
+    each.print("check", output, to_json, to_text)
+}
+
+fn warn_of_clock(name: &AccountName, account: &CheckedAccount) {
+    let ahead = account.checked.clock_ahead_seconds;
     if let Some(seconds) = ahead.filter(|seconds| seconds.unsigned_abs() > CLOCK_WARNING_SECONDS) {
-        super::print_warning(&format!(
-            "this machine's clock is {} s {} the gateway's",
-            seconds.unsigned_abs(),
-            if seconds > 0 { "behind" } else { "ahead of" }
-        ));
+        super::print_warning(&if seconds > 0 {
+            text!("{account}: this machine's clock is {seconds} s behind the gateway's", account = name, seconds)
+        } else {
+            text!(
+                "{account}: this machine's clock is {seconds} s ahead of the gateway's",
+                account = name,
+                seconds = seconds.unsigned_abs()
+            )
+        });
     }
-    let to_json = || {
-        json!({
-            "command": "check",
-            "account": account.name,
-            "edition": account.edition,
-            "host": account.gateway_host(),
-            "clock_ahead_s": ahead,
-            "calls": checked.calls,
-            "wall_s": checked.elapsed.as_secs_f64(),
-        })
-    };
-    let to_text = || {
-        let clock = ahead.map_or_else(
-            || "unknown, it sends none".to_owned(),
-            |seconds| format!("{seconds:+} s from this machine's"),
-        );
-        format!(
-            "{}: the {} gateway at {} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {:.0} ms",
-            account.name,
-            account.edition,
-            account.gateway_host(),
-            checked.elapsed.as_secs_f64() * 1e3
-        )
-    };
-    args.output.print(to_json, to_text);
-    Ok(exit::DONE)
+}
+
+fn to_json(name: &AccountName, CheckedAccount { edition, host, checked }: &CheckedAccount) -> Value {
+    json!({
+        "account": name,
+        "edition": edition,
+        "host": host,
+        "clock_ahead_s": checked.clock_ahead_seconds,
+        "calls": checked.calls,
+        "wall_s": checked.elapsed.as_secs_f64(),
+    })
+}
+
+fn to_text(name: &AccountName, CheckedAccount { edition, host, checked }: &CheckedAccount) -> String {
+    let clock = checked.clock_ahead_seconds.map_or_else(
+        || say!("unknown, it sends none"),
+        |seconds| say!("{seconds} s from this machine's", seconds = format!("{seconds:+}")),
+    );
+    say!(
+        "{account}: the {edition} gateway at {host} accepts the account and may be asked for purchase requisitions\n  its clock  {clock}\n  answered in {ms} ms",
+        account = name,
+        edition,
+        host,
+        clock,
+        ms = format!("{:.0}", checked.elapsed.as_secs_f64() * 1e3)
+    )
 }

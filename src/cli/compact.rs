@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::{ByAccount, LakeArgs};
+use super::lake::{ByAccount, LakeArgs, Wait};
 use super::render;
 use super::signals;
 use super::sync::{CompressionArgs, TargetFileSize, writers};
 use super::sync_summary::{compacted_json, compacted_text, print_interrupted};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, CompactOptions, Compacted, CompactionPolicy, CompactionStep, Interrupt};
 use crate::store::Store;
+use crate::text::say;
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{plural, size, span};
 
@@ -35,9 +35,8 @@ pub(super) struct Args {
     /// where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -76,7 +75,7 @@ async fn compact(args: &Args, store: &Store, account: &AccountName, interrupt: &
         max_memory: args.max_memory,
         target_file_bytes: args.target.target_file_size,
         compression: args.compression.get(),
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        wait: args.wait.get(),
     };
     pipeline::compact_account(&lake, store.clone(), &options, Arc::new(SystemClock), interrupt).await
 }
@@ -93,8 +92,8 @@ fn to_json(done: &ByAccount<Compacted>, code: u8) -> Value {
 
 fn to_text(done: &[(AccountName, Compacted)], is_interrupted: bool) -> String {
     let lines = done.iter().map(|(account, compacted)| match compacted_text(compacted) {
-        None if is_interrupted || compacted.left > 0 => format!("{account}: nothing was put together"),
-        None => format!("{account}: nothing is worth to be put together"),
+        None if is_interrupted || compacted.left > 0 => say!("{account}: nothing was put together", account),
+        None => say!("{account}: nothing is worth to be put together", account),
         Some(what) => format!("{account}\n{what}"),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -116,7 +115,7 @@ async fn show(args: &Args, store: Store, accounts: Vec<AccountName>) -> Result<u
     };
     let to_text = || {
         let of_account = planned.iter().map(|(account, steps)| {
-            let head = format!("{account}: {} would be done", plural(steps.len() as u64, "step"));
+            let head = say!("{account}: {steps} would be done", account, steps = plural(steps.len() as u64, "step"));
             std::iter::once(head).chain(steps.iter().map(step_text)).collect::<Vec<_>>().join("\n")
         });
         of_account.collect::<Vec<_>>().join("\n")
@@ -135,7 +134,7 @@ fn step_json(step: &CompactionStep) -> Value {
 }
 
 fn step_text(step: &CompactionStep) -> String {
-    let of = step.window.map_or_else(|| "stops".to_owned(), |window| window.to_string());
+    let of = step.window.map_or_else(|| say!("stops"), |window| window.to_string());
     let (commits, files) = (plural(step.inputs.len() as u64, "commit"), plural(step.files, "file"));
-    format!("  {of}: {commits}, {files}, {}", render::bytes(step.bytes))
+    say!("  {of}: {commits}, {files}, {bytes}", of, commits, files, bytes = render::bytes(step.bytes))
 }

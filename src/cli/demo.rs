@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::progress;
 use super::signals;
 use super::sync_summary::print_report;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, Result};
 use crate::gateway::CallPolicy;
-use crate::pipeline::{self, SyncOptions};
+use crate::pipeline::{self, Meter, SyncOptions};
 use crate::sandbox::{Options, Sandbox, SandboxClock, generate_believable};
 use crate::store::{Access, Store};
+use crate::text::{say, text};
 use crate::time::{BeijingTime, Clock};
 
 /// The demo's world never changes: the same requisitions, and a clock that stands still after the last of them.
@@ -43,7 +45,7 @@ impl Clock for StandingClock {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(format!("`{text}` is not a time")));
+    let time = |text| BeijingTime::parse(text).ok_or_else(|| Error::internal(text!("`{text}` is not a time", text)));
     let (last_second, now) = (time(LAST_SECOND)?, time(CLOCK)?);
     let sandbox = Sandbox::start(Options {
         requisitions: generate_believable(SEED, REQUISITIONS, DAYS, last_second),
@@ -69,12 +71,9 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         ..SyncOptions::default()
     };
     let store = Store::open(&args.lake, Access::Write)?;
-    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
-    let report =
-        pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), interrupt, &|step| progress.show(step))
-            .await;
-    progress.clear();
-    let report = report?;
+    let meter = Meter::default();
+    let work = pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), signals::listen()?, &meter);
+    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await?;
     print_report(&account, &report, args.json);
     if !args.json {
         super::print(&recipes(&crate::home::expand(&args.lake)?.to_string_lossy(), args.edition));
@@ -90,10 +89,13 @@ fn recipes(lake: &str, edition: Edition) -> String {
         // Its headers carry no quantities.
         Edition::Flagship => ("purchase_apply_detail", "brand_name"),
     };
-    format!(
+    say!(
         "\nRead it with DuckDB:\n  \
          duckdb -c \"SELECT {by}, count(*), sum(real_num) FROM read_parquet('{lake}/{table}/account=*/modified_month=*/*.parquet') GROUP BY ALL\"\n\
          or with Spark:\n  \
-         spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\""
+         spark-sql -e \"SELECT {by}, count(*), sum(real_num) FROM parquet.\\`{lake}/{table}\\` GROUP BY 1\"",
+        by,
+        lake,
+        table
     )
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lake::{ByAccount, LakeArgs};
+use super::lake::{ByAccount, LakeArgs, Wait};
 use super::render;
 use super::sync::{CompressionArgs, writers};
 use crate::error::Result;
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, ExpireOptions, ExpireReport, Expired, OpenRequisitions};
 use crate::store::Store;
+use crate::text::{pad, pad_left, say};
 use crate::time::{BeijingTime, Clock as _, Month, SystemClock};
 use crate::units::{plural, size, span, thousands};
 
@@ -35,9 +35,8 @@ pub(super) struct Args {
     /// says, else 0s, or 7d where it says to publish].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -60,7 +59,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let code = done.exit_code([]);
     args.lake.output.print(
         || to_json(args, cutoff, &done, code),
-        || if done.is_empty() { "the lake is empty".to_owned() } else { to_text(args, &done.found) },
+        || if done.is_empty() { say!("the lake is empty") } else { to_text(args, &done.found) },
     );
     done.print_failed();
     Ok(code)
@@ -76,7 +75,7 @@ async fn one(args: &Args, cutoff: BeijingTime, store: &Store, account: &AccountN
         cutoff,
         open: if args.drop_open { OpenRequisitions::Drop } else { OpenRequisitions::Keep },
         keep_removed,
-        wait: if args.wait { LeaseWait::Yes } else { LeaseWait::No },
+        wait: args.wait.get(),
         max_memory: args.max_memory,
         compression: args.compression.get(),
     };
@@ -128,7 +127,7 @@ fn counts(expired: &Expired) -> Value {
 fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
     let mut lines: Vec<String> = told.iter().map(|(account, report)| of_account(args, account, report)).collect();
     if !args.yes && told.iter().any(|(_, report)| !report.is_empty()) {
-        lines.push("nothing was removed: add --yes to do it".to_owned());
+        lines.push(say!("nothing was removed: add --yes to do it"));
     }
     lines.join("\n")
 }
@@ -136,37 +135,53 @@ fn to_text(args: &Args, told: &[(AccountName, ExpireReport)]) -> String {
 fn of_account(args: &Args, account: &AccountName, report: &ExpireReport) -> String {
     let before = args.before;
     if report.is_empty() {
-        return format!("{account}: there is nothing before {before} to remove");
+        return say!("{account}: there is nothing before {before} to remove", account, before);
     }
-    let gaps = report.gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let gaps = (!gaps.is_empty())
-        .then(|| format!("  no run {} these gaps any more: {gaps}", if args.yes { "reads" } else { "would read" }));
+    let gaps = report.gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(&say!(", "));
+    let gaps = (!gaps.is_empty()).then(|| {
+        if args.yes {
+            say!("  no run reads these gaps any more: {gaps}", gaps)
+        } else {
+            say!("  no run would read these gaps any more: {gaps}", gaps)
+        }
+    });
     if report.months.is_empty() {
-        let head = format!("{account}: only gaps lie before {before}");
+        let head = say!("{account}: only gaps lie before {before}", account, before);
         return std::iter::once(head).chain(gaps).collect::<Vec<_>>().join("\n");
     }
-    let went = if args.yes { "was removed" } else { "would be removed" };
-    let mut lines = vec![format!("{account}: what was modified before {before} (Beijing time) {went}")];
-    let header = ["month", "requisitions", "details", "files", "size", "quarantined", "open, kept"];
-    lines.push(row(&header.map(str::to_owned)));
+    let mut lines = vec![if args.yes {
+        say!("{account}: what was modified before {before} (Beijing time) was removed", account, before)
+    } else {
+        say!("{account}: what was modified before {before} (Beijing time) would be removed", account, before)
+    }];
+    lines.push(row(&[
+        say!("month"),
+        say!("requisitions"),
+        say!("details"),
+        say!("files"),
+        say!("size"),
+        say!("quarantined"),
+        say!("open, kept"),
+    ]));
     for (month, expired) in &report.months {
         lines.push(row(&cells(month.to_string(), expired)));
     }
     let total = report.total();
-    lines.push(row(&cells("all".to_owned(), &total)));
+    lines.push(row(&cells(say!("all"), &total)));
     if total.quarantined > 0 || total.responses > 0 {
         let (records, responses) =
             (plural(total.quarantined, "quarantined record"), plural(total.responses, "raw response"));
-        lines.push(format!("  {records} and {responses} of these months go with them"));
+        lines.push(say!("  {records} and {responses} of these months go with them", records, responses));
     }
     lines.extend(gaps);
     if report.without_window > 0 {
         let rows = plural(report.without_window, "row");
-        lines.push(format!("  {rows} of page files that were replayed stay: they have no window"));
+        lines.push(say!("  {rows} of page files that were replayed stay: they have no window", rows));
     }
     if let Some(until) = report.kept_until {
-        lines.push(format!(
-            "  the files are kept until {until}; until they are gone a glob may show closed requisitions as open"
+        lines.push(say!(
+            "  the files are kept until {until}; until they are gone a glob may show closed requisitions as open",
+            until
         ));
     }
     lines.join("\n")
@@ -179,6 +194,6 @@ fn cells(name: String, expired: &Expired) -> [String; 7] {
 }
 
 fn row([name, cells @ ..]: &[String; 7]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>13}")).collect();
-    format!("  {name:<7}{}", cells.join(""))
+    let cells: Vec<String> = cells.iter().map(|cell| pad_left(cell, 13)).collect();
+    format!("  {}{}", pad(name, 7), cells.join(""))
 }

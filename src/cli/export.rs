@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::lake::{LakeArgs, TableName};
 use super::rows::{ByteOrderMark, OutArgs, RowsFormat, RowsTarget, RowsWriter};
 use super::{render, signals};
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::log::{Lake, Table};
 use crate::pipeline::{AccountExport, ExportColumns, ExportRange, ExportRequest, ExportedRows, TimesAs, export};
+use crate::text::{Text, key, text};
 use crate::time::{DateMeans, Window, parse_user_time};
 use crate::units::{plural, thousands};
 
@@ -50,7 +51,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let target = args.rows.target(&args.lake.output)?;
     let mark = if args.bom { ByteOrderMark::Yes } else { ByteOrderMark::No };
     if mark == ByteOrderMark::Yes && target.format() != RowsFormat::Csv {
-        return Err(Error::usage("`--bom` is for CSV").hint("leave it out, or write CSV by `--format csv`"));
+        return Err(Error::new(ErrorClass::ArgumentsConflict, "`--bom` is for CSV")
+            .hint("leave it out, or write CSV by `--format csv`"));
     }
     let lake = args.lake.open()?;
     let interrupt = signals::listen()?;
@@ -59,7 +61,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let names = lake.accounts().await?;
         if names.is_empty() {
             // A file of yesterday must not give way to an empty one, because a disk is not mounted.
-            return Err(Error::new(ErrorKind::Lake, "there is no account in the lake")
+            return Err(Error::new(ErrorClass::LakeMissing, "there is no account in the lake")
                 .with("lake", lake.store.root())
                 .hint("is it the right place? `wdt-lake sync` fills a lake"));
         }
@@ -75,13 +77,13 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         target.write(&lake.store, write).await
     };
     let Some(written) = interrupt.unless_asked(Box::pin(work)).await else {
-        return Err(Error::new(ErrorKind::Incomplete, "interrupted; nothing was written").hint("run again"));
+        return Err(Error::new(ErrorClass::Interrupted, "interrupted; nothing was written").hint("run again"));
     };
     let exported = Exported { table: request.columns.table(), rows: request.rows, written: written? };
-    exported.warnings().iter().for_each(|warning| super::print_warning(warning));
+    exported.warnings().iter().for_each(super::print_warning);
     match target.path() {
-        None => super::print_note("exported", &exported.to_text(&target)),
-        Some(_) => args.lake.output.print(|| exported.to_json(&target), || exported.to_text(&target)),
+        None => super::print_note(key!("exported"), &exported.to_text(&target)),
+        Some(_) => args.lake.output.print(|| exported.to_json(&target), || exported.to_text(&target).into_told()),
     }
     Ok(exit::DONE)
 }
@@ -89,7 +91,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 fn request(args: &Args) -> Result<ExportRequest> {
     let table = args.table.get()?;
     if args.open && table == Table::StopReference {
-        return Err(Error::usage("stop references are not open or closed")
+        return Err(Error::new(ErrorClass::ArgumentsConflict, "stop references are not open or closed")
             .hint("`--latest` gives the last that is known of the latest stop of each requisition"));
     }
     let rows = match (args.open, args.latest) {
@@ -100,8 +102,11 @@ fn request(args: &Args) -> Result<ExportRequest> {
     let from = args.from.as_deref().map(|text| parse_user_time(text, DateMeans::FirstSecond)).transpose()?;
     let to = args.to.as_deref().map(|text| parse_user_time(text, DateMeans::LastSecond)).transpose()?;
     if let Some((from, to)) = from.zip(to).filter(|(from, to)| from > to) {
-        return Err(Error::usage(format!("the range ends at {to}, before it starts at {from}"))
-            .hint("--from must not be later than --to; times without an offset are Beijing time"));
+        return Err(Error::new(
+            ErrorClass::RangeWrong,
+            text!("the range ends at {to}, before it starts at {from}", to, from),
+        )
+        .hint("--from must not be later than --to; times without an offset are Beijing time"));
     }
     let times = if args.beijing_time { TimesAs::BeijingWallClock } else { TimesAs::Instants };
     let columns = ExportColumns::of(table, rows, times)?;
@@ -126,32 +131,38 @@ impl Exported {
     }
 
     /// What is not among the rows.
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<Text> {
         let mut warnings = Vec::new();
         for AccountExport { account, omissions, .. } in self.accounts() {
             if !omissions.gaps.is_empty() {
-                warnings.push(format!("{account}: the lake does not cover {}", told(&omissions.gaps)));
+                warnings.push(text!(
+                    "{account}: the lake does not cover {gaps}",
+                    account,
+                    gaps = told(&omissions.gaps)
+                ));
             }
             if !omissions.expired.is_empty() {
                 let ranges = told(&omissions.expired);
-                warnings.push(format!("{account}: expired, but for what was open then: {ranges}"));
+                warnings.push(text!("{account}: expired, but for what was open then: {ranges}", account, ranges));
             }
             if omissions.quarantined > 0 {
                 let records = plural(omissions.quarantined, "invalid record");
-                warnings.push(format!("{account}: {records} in quarantine are not among the rows"));
+                warnings.push(text!("{account}: {records} in quarantine are not among the rows", account, records));
             }
         }
         warnings
     }
 
-    fn to_text(&self, target: &RowsTarget) -> String {
-        let to = target.path().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
-        format!(
-            "{}: {} of {}, {} to {to}",
-            self.table,
-            plural(self.sum(|one| one.rows), "row"),
-            plural(self.sum(|one| one.files), "file"),
-            render::bytes(self.written.1)
+    fn to_text(&self, target: &RowsTarget) -> Text {
+        let to =
+            target.path().map_or_else(|| text!("standard output"), |path| Text::verbatim(path.display().to_string()));
+        text!(
+            "{table}: {rows} of {files}, {written} to {to}",
+            table = self.table,
+            rows = plural(self.sum(|one| one.rows), "row"),
+            files = plural(self.sum(|one| one.files), "file"),
+            written = render::bytes(self.written.1),
+            to
         )
     }
 
@@ -189,10 +200,10 @@ impl Exported {
 }
 
 /// Ranges for people, of many the first ones.
-fn told(ranges: &[Window]) -> String {
-    let mut told: Vec<String> = ranges.iter().take(TOLD_RANGES).map(Window::to_string).collect();
+fn told(ranges: &[Window]) -> Text {
+    let mut told: Vec<Text> = ranges.iter().take(TOLD_RANGES).map(|range| text!("{range}", range)).collect();
     if let Some(more) = ranges.len().checked_sub(TOLD_RANGES).filter(|more| *more > 0) {
-        told.push(format!("and {} more", thousands(more as u64)));
+        told.push(text!("and {more} more", more = thousands(more as u64)));
     }
-    told.join(", ")
+    Text::join(&told, key!(", "))
 }

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use super::accounts::AccountArgs;
 use super::render;
 use super::sync::CallArgs;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::pipeline::{self, Queried};
+use crate::text::{Text, say, text};
 use crate::time::SystemClock;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +29,11 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<u8> {
     for number in &args.numbers {
         if number.trim() != number || number.is_empty() || number.chars().count() > 40 {
-            return Err(Error::usage(format!("`{number}` is no number of a requisition"))
-                .hint("a number has 1 to 40 characters and no whitespace around it"));
+            return Err(Error::new(
+                ErrorClass::ArgumentWrong,
+                text!("`{number}` is no number of a requisition", number),
+            )
+            .hint("a number has 1 to 40 characters and no whitespace around it"));
         }
     }
     let (account, terms) = args.account.one()?;
@@ -44,12 +48,19 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
 }
 
 /// What keeps an answer from being just what was asked for.
-fn warnings(looked: &Queried) -> Vec<String> {
+fn warnings(looked: &Queried) -> Vec<Text> {
     let Queried { number, rows, others, more } = looked;
-    let invalid = rows.quarantined.iter().map(|record| format!("a record is invalid: {}", record.message()));
-    let others = (*others > 0)
-        .then(|| format!("{number}: the ERP gave {others} requisitions of other numbers as well, which are not shown"));
-    let more = more.map(|total| format!("{number}: the ERP says that it has {total} requisitions, and gave fewer"));
+    let invalid =
+        rows.quarantined.iter().map(|record| text!("a record is invalid: {message}", message = record.message()));
+    let others = (*others > 0).then(|| {
+        text!(
+            "{number}: the ERP gave {others} requisitions of other numbers as well, which are not shown",
+            number,
+            others
+        )
+    });
+    let more = more
+        .map(|total| text!("{number}: the ERP says that it has {total} requisitions, and gave fewer", number, total));
     invalid.chain(others).chain(more).collect()
 }
 
@@ -74,7 +85,7 @@ fn to_json(found: &[Queried]) -> Result<String> {
         all.extend(requisitions(looked)?.into_iter().map(Value::Object));
     }
     let unknown: Vec<&str> = found.iter().filter(|looked| looked.is_empty()).map(|looked| &*looked.number).collect();
-    let warnings: Vec<String> = found.iter().flat_map(warnings).collect();
+    let warnings: Vec<Text> = found.iter().flat_map(warnings).collect();
     let quarantined: Vec<Value> = found
         .iter()
         .flat_map(|looked| &looked.rows.quarantined)
@@ -89,8 +100,11 @@ fn to_text(found: &[Queried]) -> Result<String> {
     for looked in found {
         if looked.is_empty() {
             // A server that ignores the number does not say that it does not know it.
-            let what = if looked.others > 0 { "the answer does not have" } else { "the ERP does not know" };
-            lines.push(format!("{}: {what} this number", looked.number));
+            lines.push(if looked.others > 0 {
+                say!("{number}: the answer does not have this number", number = looked.number)
+            } else {
+                say!("{number}: the ERP does not know this number", number = looked.number)
+            });
         }
         for header in requisitions(looked)? {
             let text = |object: &Map<String, Value>, name: &str| match object.get(name) {
@@ -98,34 +112,25 @@ fn to_text(found: &[Queried]) -> Result<String> {
                 Some(Value::String(text)) => text.clone(),
                 Some(other) => other.to_string(),
             };
-            lines.push(format!(
-                "{}  {} ({})  modified {}",
-                text(&header, "purchase_apply_no"),
-                text(&header, "status_name"),
-                text(&header, "status"),
-                text(&header, "modified")
+            lines.push(say!(
+                "{number}  {status_name} ({status})  modified {modified}",
+                number = text(&header, "purchase_apply_no"),
+                status_name = text(&header, "status_name"),
+                status = text(&header, "status"),
+                modified = text(&header, "modified")
             ));
-            lines.push(format!(
-                "  warehouse {} {}, by {}, real {} ref {} unref {}, remark {:?}",
-                text(&header, "warehouse_no"),
-                text(&header, "name"),
-                text(&header, "createor_name"),
-                text(&header, "real_num"),
-                text(&header, "ref_num"),
-                text(&header, "unref_num"),
-                text(&header, "remark")
-            ));
+            lines.push(say!("  warehouse {warehouse_no} {name}, by {createor_name}, real {real_num} ref {ref_num} unref {unref_num}, remark {remark}", warehouse_no = text(&header, "warehouse_no"), name = text(&header, "name"), createor_name = text(&header, "createor_name"), real_num = text(&header, "real_num"), ref_num = text(&header, "ref_num"), unref_num = text(&header, "unref_num"), remark = format!("{:?}", text(&header, "remark"))));
             let details =
                 header.get("details").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
             for detail in details {
-                lines.push(format!(
-                    "  {:>3}  {}  {} {}  real {} ref {}",
-                    text(detail, "detail_index"),
-                    text(detail, "spec_no"),
-                    text(detail, "goods_name"),
-                    text(detail, "spec_name"),
-                    text(detail, "real_num"),
-                    text(detail, "ref_num")
+                lines.push(say!(
+                    "  {index}  {spec_no}  {goods_name} {spec_name}  real {real_num} ref {ref_num}",
+                    index = format!("{:>3}", text(detail, "detail_index")),
+                    spec_no = text(detail, "spec_no"),
+                    goods_name = text(detail, "goods_name"),
+                    spec_name = text(detail, "spec_name"),
+                    real_num = text(detail, "real_num"),
+                    ref_num = text(detail, "ref_num")
                 ));
             }
         }

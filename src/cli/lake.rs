@@ -6,14 +6,31 @@ use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
+use crate::land::LeaseWait;
 use crate::log::{Lake, Table};
 use crate::store::{Access, Store};
+use crate::text::{Text, text};
 use crate::transform::Extent;
+use crate::units::span;
 
 /// How many accounts that are not listed are asked for, beside others that are.
 const ASKED_FOR: usize = 16;
+
+/// Whether another run of the account is waited for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wait {
+    /// Wait for another run on the same account, at most so long, instead of stopping with exit code 6 at once.
+    #[arg(long, value_name = "DURATION", value_parser = span, num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    wait: Option<Duration>,
+}
+
+impl Wait {
+    pub(super) fn get(&self) -> LeaseWait {
+        self.wait.map_or(LeaseWait::No, LeaseWait::UpTo)
+    }
+}
 
 /// In what form a command answers.
 #[derive(Debug, clap::Args)]
@@ -24,6 +41,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// In words.
+    pub(super) fn text() -> Self {
+        Self { json: false }
+    }
+
     /// Whether the answer is to be JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json
@@ -57,7 +79,8 @@ impl TableName {
 pub(super) fn table_of_name(name: &str) -> Result<Table> {
     Table::from_name(name).ok_or_else(|| {
         let names: Vec<_> = Table::ALL.iter().map(|table| format!("`{table}`")).collect();
-        Error::usage(format!("there is no table `{name}`")).hint(format!("the tables are {}", names.join(", ")))
+        Error::new(ErrorClass::ArgumentWrong, text!("there is no table `{name}`", name))
+            .hint(text!("the tables are {names}", names = names.join(", ")))
     })
 }
 
@@ -98,6 +121,17 @@ impl LakeArgs {
         let wanted = self.account.as_deref().map(str::parse).transpose()?;
         let known = wanted.clone().map_or_else(|| self.config.account_names(), |wanted| vec![wanted]);
         Ok(OpenedLake { store: Store::open(&self.lake.find(&self.config)?, access)?, wanted, known })
+    }
+}
+
+impl LakeArgs {
+    /// The accounts that the lake must have: those that are set beside it, unless another lake was typed.
+    pub(super) fn expected_accounts(&self) -> Vec<AccountName> {
+        if self.lake.is_typed() {
+            return Vec::new();
+        }
+        let is_wanted = |name: &AccountName| self.account.as_deref().is_none_or(|wanted| wanted == name.as_str());
+        self.config.account_names().into_iter().filter(is_wanted).collect()
     }
 }
 
@@ -151,8 +185,10 @@ impl OpenedLake {
             Some(account) if present.contains(account) => Ok(vec![account.clone()]),
             Some(account) => {
                 let named: Vec<_> = present.iter().map(|name| format!("`{name}`")).collect();
-                let has = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
-                Err(Error::usage("the lake has no such account").with("account", account).hint(format!("it has {has}")))
+                let has = if named.is_empty() { text!("none") } else { Text::verbatim(named.join(", ")) };
+                Err(Error::new(ErrorClass::AccountNotInLake, "the lake has no such account")
+                    .with("account", account)
+                    .hint(text!("it has {has}", has)))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The command line: one file a command; parses and prints, decides nothing.
 //!
 //! Standard output is data: human text, or with `--json` one line with one object. Standard error is talk: logs,
-//! progress (on a terminal only), and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
+//! progress, and at the end an error and its hint. Exit codes are those of [`crate::error::exit`].
 
 mod accounts;
 mod audit;
@@ -9,26 +9,36 @@ mod audit_text;
 mod changes;
 mod check;
 mod compact;
+mod completions;
+mod config_show;
 mod demo;
 mod doctor;
+mod each;
 mod expire;
 mod export;
 mod files;
 mod get;
+#[cfg(test)]
+mod help_tests;
+mod init;
 mod lake;
+mod metrics;
 mod output;
 mod plan;
 mod progress;
 mod publish;
 mod render;
 mod replay;
+mod report;
 mod rows;
 mod runs;
 mod sandbox;
 mod schema;
+mod secret_command;
 mod side_by_side;
 mod signals;
 mod status;
+mod status_check;
 mod stop;
 mod sync;
 mod sync_summary;
@@ -45,6 +55,10 @@ use clap::{Parser, Subcommand};
 use self::output::print;
 use self::talk::{LogFormat, LogLevel, print_error, print_hint, print_note, print_warning};
 use crate::error::{Error, Result, exit};
+use crate::language::Language;
+use crate::pipeline::HealthLevel;
+use crate::text;
+use crate::text::text;
 
 /// Purchase requisitions of the Wangdian (旺店通) ERP as an exact, provably complete Parquet lake.
 #[derive(Debug, Parser)]
@@ -55,6 +69,9 @@ pub(crate) struct Args {
     /// How much to say on standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, value_name = "LEVEL", help_heading = "Logging")]
     log_level: LogLevel,
+    /// Say nothing of how far a run is: no bars on a terminal, and no line every thirty seconds elsewhere.
+    #[arg(short, long, global = true, help_heading = "Logging")]
+    quiet: bool,
     /// How to say it.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]
     log_format: LogFormat,
@@ -83,6 +100,8 @@ enum Command {
     Sync(sync::Args),
     /// Show the windows that `sync` would walk, with estimated rows, calls and minutes.
     Plan(plan::Args),
+    /// Write a wdt-lake.toml, and try it with one call.
+    Init(init::Args),
     /// Make one cheap signed call: are credentials, clock, address and permissions right?
     Check(check::Args),
     /// Ask the ERP for requisitions by number and print them.
@@ -107,58 +126,106 @@ enum Command {
     Files(files::Args),
     /// Write the rows of a table to a file or standard output: all of them, the latest versions, or what is open.
     Export(export::Args),
+    /// Write one page of HTML about a lake: coverage, what is open and for how long, stops, quality, calls.
+    Report(report::Args),
     /// Write the rows of a table that are new since a token, and print the next token.
     Changes(changes::Args),
     /// List the runs that committed, the newest first.
     Runs(runs::Args),
     /// Print SQL that makes views of a lake's latest state.
     Views(views::Args),
-    /// Find out what the store of a lake can do.
+    /// Find out what the store of a lake can do, and whether settings and logs can be read.
     Doctor(doctor::Args),
+    /// See which settings count, and where they come from.
+    Config(config_show::Args),
     /// Show the data contract.
     Schema(schema::Args),
     /// Serve a simulated ERP on a loopback port.
     Sandbox(sandbox::Args),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual, for `man`.
+    Man(completions::ManArgs),
 }
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
+    text::speak(Language::from_env(|name| std::env::var(name).ok()));
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let printed = error.print().and_then(|()| std::io::stdout().flush());
             if error.use_stderr() {
-                return ExitCode::from(exit::USAGE);
+                return ExitCode::from(usage_error());
             }
             output::remember(printed);
-            return ended(exit::DONE);
+            return ended(exit::DONE, Codes::Usual);
         }
     };
-    talk::start(args.log_level, args.log_format);
+    let codes = args.command.codes();
+    talk::start(args.log_level, args.log_format, args.quiet);
     if args.command.only_prints() {
         output::check_open();
     }
-    ended(match run(args.command) {
+    let code = match run(args.command) {
         Ok(code) => code,
         Err(error) => {
             print_error(&error);
-            error.kind().exit_code()
+            codes.of_error(&error)
         }
-    })
+    };
+    ended(code, codes)
+}
+
+/// Which exit codes a command has.
+#[derive(Clone, Copy)]
+enum Codes {
+    /// Those of [`exit`].
+    Usual,
+    /// Those of a monitoring plugin.
+    Monitor,
+}
+
+impl Codes {
+    fn of_error(self, error: &Error) -> u8 {
+        match self {
+            Self::Usual => error.kind().exit_code(),
+            Self::Monitor => HealthLevel::Unknown.exit_code(),
+        }
+    }
 }
 
 /// The exit code of a command that has `code`, unless its output was lost.
-fn ended(code: u8) -> ExitCode {
+fn ended(code: u8, codes: Codes) -> ExitCode {
     ExitCode::from(match output::failure() {
         None => code,
         Some(error) => {
             print_error(&error);
-            exit::combine([code, error.kind().exit_code()])
+            match codes {
+                Codes::Usual => exit::combine([code, codes.of_error(&error)]),
+                // Nobody has read how grave it is.
+                Codes::Monitor => codes.of_error(&error),
+            }
         }
     })
 }
 
+/// The exit code of what cannot be read as a command. A monitor must not take it for a finding.
+fn usage_error() -> u8 {
+    if status_check::was_meant(std::env::args_os()) {
+        return status_check::print_unknown(&text!("the options of this check cannot be read; see standard error"));
+    }
+    exit::USAGE
+}
+
 impl Command {
+    fn codes(&self) -> Codes {
+        match self {
+            Self::Status(args) if args.is_check() => Codes::Monitor,
+            _ => Codes::Usual,
+        }
+    }
+
     /// Whether a command neither changes anything nor says something by its exit code: without its output it is for
     /// nothing.
     fn only_prints(&self) -> bool {
@@ -169,6 +236,7 @@ impl Command {
                 | Self::Status(_)
                 | Self::Files(_)
                 | Self::Export(_)
+                | Self::Report(_)
                 | Self::Changes(_)
                 | Self::Runs(_)
                 | Self::Views(_)
@@ -177,11 +245,15 @@ impl Command {
                 | Self::Audit(_)
                 | Self::Check(_)
                 | Self::Doctor(_)
+                | Self::Config(_)
+                | Self::Completions(_)
         )
     }
 }
 
 fn run(command: Command) -> Result<u8> {
+    #[cfg(unix)]
+    signals::first_process::obey()?;
     // One thread waits for the gateway and the store; decoding and the disk have threads beside it, and encoding one of
     // its own. Few threads, because each keeps memory of its own.
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
@@ -195,6 +267,7 @@ fn run(command: Command) -> Result<u8> {
             Command::Demo(args) => Box::pin(demo::run(&args)).await,
             Command::Sync(args) => Box::pin(sync::run(&args)).await,
             Command::Plan(args) => Box::pin(plan::run(&args)).await,
+            Command::Init(args) => Box::pin(init::run(&args)).await,
             Command::Check(args) => Box::pin(check::run(&args)).await,
             Command::Get(args) => Box::pin(get::run(&args)).await,
             Command::Audit(args) => Box::pin(audit::run(&args)).await,
@@ -207,10 +280,14 @@ fn run(command: Command) -> Result<u8> {
             Command::Verify(args) => Box::pin(verify::run(&args)).await,
             Command::Files(args) => files::run(&args).await,
             Command::Export(args) => Box::pin(export::run(&args)).await,
+            Command::Report(args) => Box::pin(report::run(&args)).await,
             Command::Changes(args) => Box::pin(changes::run(&args)).await,
             Command::Runs(args) => runs::run(&args).await,
             Command::Views(args) => views::run(&args).await,
             Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
+            Command::Config(args) => config_show::run(&args),
+            Command::Completions(args) => completions::completions(&args),
+            Command::Man(args) => completions::man(&args),
             Command::Schema(args) => schema::run(&args).await,
             Command::Sandbox(args) => sandbox::run(&args).await,
         }

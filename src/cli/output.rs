@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind as IoErrorKind, Write};
 use std::sync::Mutex;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
 
 /// What first kept standard output from being written.
 static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -31,7 +31,7 @@ pub(super) fn remember(written: io::Result<()>) {
 pub(super) fn failure() -> Option<Error> {
     let error = UNWRITTEN.lock().ok()?.take()?;
     Some(
-        Error::new(ErrorKind::Output, "standard output cannot be written")
+        Error::new(ErrorClass::OutputLost, "standard output cannot be written")
             .because(error)
             .hint("see where it goes, and that there is space left; whatever else was asked for is done"),
     )

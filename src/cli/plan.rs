@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::accounts::AccountArgs;
+use super::each::EachAccount;
 use super::lake::Output;
 use super::sync::{CallArgs, RangeArgs};
-use crate::error::{Result, exit};
+use crate::config::{AccountDefaults, AccountSettings};
+use crate::error::Result;
 use crate::id::AccountName;
 use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
+use crate::text::{say, text};
 use crate::time::SystemClock;
 use crate::units::{plural, thousands};
 
@@ -30,24 +33,36 @@ pub(super) struct Args {
     output: Output,
 }
 
+/// What an account is asked for, and at which rate.
+struct Planned {
+    forecast: Forecast,
+    calls_per_minute: u32,
+}
+
 pub(super) async fn run(args: &Args) -> Result<u8> {
-    let (account, terms) = args.account.one()?;
-    let calls = args.calls.policy(&terms)?;
-    let per_minute = calls.calls_per_minute;
-    let options = args.range.apply(SyncOptions { calls, from: terms.from, ..SyncOptions::default() })?;
-    // A lake that is not there yet covers nothing.
-    let lake = match Store::find(&args.range.lake.find(&args.account.config)?)? {
-        Some(store) => Some(Lake::open(store, account.name.clone()).await?),
-        None => None,
+    let location = args.range.lake.find(&args.account.config)?;
+    let one = async |account: &AccountSettings, terms: &AccountDefaults| {
+        let calls = args.calls.policy(terms)?;
+        let calls_per_minute = calls.calls_per_minute;
+        let options = args.range.apply(SyncOptions { calls, from: terms.from, ..SyncOptions::default() })?;
+        // A lake that is not there yet covers nothing.
+        let lake = match Store::find(&location)? {
+            Some(store) => Some(Lake::open(store, account.name.clone()).await?),
+            None => None,
+        };
+        let asked = (!args.offline).then_some(account);
+        let forecast = pipeline::plan(asked, lake.as_ref(), &options, Arc::new(SystemClock)).await?;
+        Ok(Planned { forecast, calls_per_minute })
     };
-    let asked = (!args.offline).then_some(&account);
-    let forecast = pipeline::plan(asked, lake.as_ref(), &options, Arc::new(SystemClock))
-        .await
-        .map_err(|error| error.with("account", &account.name))?;
-    forecast.warning.iter().for_each(|warning| super::print_warning(warning));
-    args.output
-        .print(|| to_json(&account.name, &forecast, per_minute), || to_text(&account.name, &forecast, per_minute));
-    Ok(exit::DONE)
+    let each = EachAccount::of(&args.account, one).await?;
+    for (name, planned) in each.found() {
+        planned
+            .forecast
+            .warning
+            .iter()
+            .for_each(|warning| super::print_warning(&text!("{account}: {warning}", account = name, warning)));
+    }
+    each.print("plan", &args.output, to_json, to_text)
 }
 
 /// Whole minutes that the calls take at the rate limit; `None` without one.
@@ -55,7 +70,7 @@ fn minutes(forecast: &Forecast, calls_per_minute: u32) -> Option<u64> {
     (calls_per_minute > 0).then(|| forecast.estimated_calls().div_ceil(u64::from(calls_per_minute)))
 }
 
-fn to_json(account: &AccountName, forecast: &Forecast, per_minute: u32) -> Value {
+fn to_json(account: &AccountName, Planned { forecast, calls_per_minute }: &Planned) -> Value {
     let windows: Vec<Value> = forecast
         .windows
         .iter()
@@ -65,38 +80,43 @@ fn to_json(account: &AccountName, forecast: &Forecast, per_minute: u32) -> Value
         })
         .collect();
     json!({
-        "command": "plan",
         "account": account,
         "range": forecast.range.map(|range| json!({"start": range.start(), "end": range.end()})),
         "windows": windows,
         "rows": forecast.rows(),
         "estimated_calls": forecast.estimated_calls(),
-        "estimated_minutes": minutes(forecast, per_minute),
+        "estimated_minutes": minutes(forecast, *calls_per_minute),
         "calls": forecast.calls,
     })
 }
 
-fn to_text(account: &AccountName, forecast: &Forecast, per_minute: u32) -> String {
+fn to_text(account: &AccountName, Planned { forecast, calls_per_minute: per_minute }: &Planned) -> String {
     let Some(range) = forecast.range else {
-        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+        return say!("{account}: nothing to do yet: the range ends before it starts, less the lag", account);
     };
     if forecast.windows.is_empty() {
-        return format!("{account}: {range} (Beijing time) is covered already");
+        return say!("{account}: {range} (Beijing time) is covered already", account, range);
     }
-    let mut lines = vec![format!("{account}: {range} (Beijing time)")];
+    let mut lines = vec![say!("{account}: {range} (Beijing time)", account, range)];
     for planned in &forecast.windows {
         let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
         let calls = plural(forecast.calls_of(planned), "call");
-        lines.push(format!("  {}  {rows:>9} rows  {calls}", planned.window));
+        lines.push(say!(
+            "  {window}  {rows} rows  {calls}",
+            window = planned.window,
+            rows = format!("{rows:>9}"),
+            calls
+        ));
     }
-    let time = minutes(forecast, per_minute)
-        .map(|minutes| format!(", {} at {per_minute} calls a minute", plural(minutes, "minute")));
-    lines.push(format!(
-        "  {}, about {} rows, {}{}",
-        plural(forecast.windows.len() as u64, "window"),
-        thousands(forecast.rows()),
-        plural(forecast.estimated_calls(), "call"),
-        time.unwrap_or_default()
+    let time = minutes(forecast, *per_minute).map(|minutes| {
+        say!(", {minutes} at {per_minute} calls a minute", minutes = plural(minutes, "minute"), per_minute)
+    });
+    lines.push(say!(
+        "  {windows}, about {rows} rows, {calls}{time}",
+        windows = plural(forecast.windows.len() as u64, "window"),
+        rows = thousands(forecast.rows()),
+        calls = plural(forecast.estimated_calls(), "call"),
+        time = time.unwrap_or_default()
     ));
     lines.join("\n")
 }

@@ -10,6 +10,7 @@ use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline;
 use crate::publish::PublishedTable;
+use crate::text::say;
 use crate::units::plural;
 
 #[derive(Debug, clap::Args)]
@@ -51,16 +52,22 @@ fn to_text(outcomes: &[Outcome]) -> String {
     let mut lines = Vec::new();
     for (account, outcome) in outcomes {
         match outcome {
-            Ok(published) if published.is_empty() => lines.push(format!("{account}: nothing to publish yet")),
+            Ok(published) if published.is_empty() => lines.push(say!("{account}: nothing to publish yet", account)),
             Ok(published) => {
-                lines.push(format!("{account}: published as Delta"));
+                lines.push(say!("{account}: published as Delta", account));
                 lines.extend(published.iter().map(|PublishedTable { table, version, number, created }| {
                     let (table, new) = (table.name(), plural(*created, "version"));
-                    format!("  {table:<23}version {version}, manifest {number}, {new} new")
+                    say!(
+                        "  {table}version {version}, manifest {number}, {new} new",
+                        table = format!("{table:<23}"),
+                        version,
+                        number,
+                        new
+                    )
                 }));
             }
-            Err(_) => lines.push(format!("{account}: not published")),
+            Err(_) => lines.push(say!("{account}: not published", account)),
         }
     }
-    if lines.is_empty() { "the lake is empty".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() { say!("the lake is empty") } else { lines.join("\n") }
 }

@@ -7,6 +7,7 @@ use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::text::{say, text};
 use crate::time::BeijingTime;
 use crate::units::plural;
 
@@ -35,7 +36,10 @@ pub(super) fn decimal(scaled: i128) -> String {
 /// The line of a summary on times that readers cannot hold, if there are any.
 pub(super) fn unreadable_times(number: u64) -> Option<String> {
     (number > 0).then(|| {
-        format!("  {} before 1900 or after 9999 kept as text in `extra`, null in the column", plural(number, "time"))
+        say!(
+            "  {times} before 1900 or after 9999 kept as text in `extra`, null in the column",
+            times = plural(number, "time")
+        )
     })
 }
 
@@ -65,7 +69,7 @@ fn value(column: &dyn Array, row: usize) -> Result<Value> {
             let time = BeijingTime::from_unix(micros.div_euclid(1_000_000));
             time.map_or(Value::Null, |time| time.rfc3339().into())
         }
-        other => return Err(Error::internal(format!("cannot print a column of type {other}"))),
+        other => return Err(Error::internal(text!("cannot print a column of type {other}", other))),
     })
 }
 

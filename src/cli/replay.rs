@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::lake::Wait;
 use super::render;
 use super::sync::{CompressionArgs, writers};
 use super::talk::error_json;
 use crate::edition::Edition;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
-use crate::land::LeaseWait;
 use crate::log::Lake;
 use crate::pipeline::{self, PageFiles, ReplayOptions, ReplayReport};
 use crate::store::{Access, Store};
+use crate::text::say;
 use crate::time::SystemClock;
 use crate::units::{plural, size, thousands};
 
@@ -38,9 +39,8 @@ pub(super) struct Args {
     /// of those replayed before.
     #[arg(long, value_name = "URI")]
     lake: String,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -56,11 +56,7 @@ pub(super) struct Args {
 
 impl Args {
     fn options(&self) -> ReplayOptions {
-        ReplayOptions {
-            max_memory: self.max_memory,
-            compression: self.compression.get(),
-            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
-        }
+        ReplayOptions { max_memory: self.max_memory, compression: self.compression.get(), wait: self.wait.get() }
     }
 
     fn open(&self) -> Result<Store> {
@@ -78,11 +74,11 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
             vec![(account.clone(), Box::pin(report).await.map_err(|error| error.with("account", account))?)]
         }
         (_, Some(from), account, _) => from_raw(args, from, account.as_ref()).await?,
-        _ => return Err(Error::usage("neither page files nor a lake to replay from")),
+        _ => return Err(Error::new(ErrorClass::ArgumentWrong, "neither page files nor a lake to replay from")),
     };
     let code = exit::combine(reports.iter().map(|(_, report)| report.exit_code()));
     for (_, report) in &reports {
-        report.warnings.iter().for_each(|warning| super::print_warning(warning));
+        report.warnings.iter().for_each(super::print_warning);
     }
     super::print(&if args.json {
         let accounts: Vec<Value> = reports.iter().map(|(account, report)| to_json(account, report)).collect();
@@ -103,11 +99,13 @@ async fn from_raw(args: &Args, from: &str, wanted: Option<&AccountName>) -> Resu
     let accounts: Vec<AccountName> =
         present.into_iter().filter(|account| wanted.is_none_or(|wanted| wanted == account)).collect();
     if accounts.is_empty() {
-        return Err(Error::usage("the lake to replay from has no such account").with("lake", old.root()));
+        return Err(Error::new(ErrorClass::AccountNotInLake, "the lake to replay from has no such account")
+            .with("lake", old.root()));
     }
     let (new, options) = (args.open()?, args.options());
     if new.root() == old.root() {
-        return Err(Error::usage("a lake cannot be replayed into itself").hint("name another place with --lake"));
+        return Err(Error::new(ErrorClass::ArgumentsConflict, "a lake cannot be replayed into itself")
+            .hint("name another place with --lake"));
     }
     let mut reports = Vec::new();
     for account in accounts {
@@ -144,31 +142,37 @@ fn to_json(account: &AccountName, report: &ReplayReport) -> Value {
 fn to_text(account: &AccountName, report: &ReplayReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
     let mut lines = vec![
-        format!(
-            "{account}: {}, {} in {}",
-            plural(report.pages, "page"),
-            render::bytes(report.json_bytes),
-            plural(report.commits, "commit")
+        say!(
+            "{account}: {pages}, {json_bytes} in {commits}",
+            account,
+            pages = plural(report.pages, "page"),
+            json_bytes = render::bytes(report.json_bytes),
+            commits = plural(report.commits, "commit")
         ),
-        format!("  purchase_apply         {:>14} rows", thousands(report.tally.headers)),
-        format!("  purchase_apply_detail  {:>14} rows", thousands(report.tally.details)),
-        format!("  {}, {}, {seconds:.2} s", plural(report.tally.files, "file"), render::bytes(report.tally.bytes)),
+        say!("  purchase_apply         {headers} rows", headers = format!("{:>14}", thousands(report.tally.headers))),
+        say!("  purchase_apply_detail  {details} rows", details = format!("{:>14}", thousands(report.tally.details))),
+        say!(
+            "  {files}, {bytes}, {seconds} s",
+            files = plural(report.tally.files, "file"),
+            bytes = render::bytes(report.tally.bytes),
+            seconds = format!("{seconds:.2}")
+        ),
     ];
     if report.duplicates > 0 {
-        lines.push(format!("  {} met again on an earlier page", plural(report.duplicates, "version")));
+        lines.push(say!("  {versions} met again on an earlier page", versions = plural(report.duplicates, "version")));
     }
     if report.replaced > 0 {
-        lines.push(format!("  {} of an earlier replay replaced", plural(report.replaced, "commit")));
+        lines.push(say!("  {commits} of an earlier replay replaced", commits = plural(report.replaced, "commit")));
     }
     if report.tally.quarantined > 0 {
-        lines.push(format!(
-            "  {} quarantined: see _quarantine/ in the lake",
-            plural(report.tally.quarantined, "record")
+        lines.push(say!(
+            "  {records} quarantined: see _quarantine/ in the lake",
+            records = plural(report.tally.quarantined, "record")
         ));
     }
     lines.extend(render::unreadable_times(report.unreadable_times));
     if !report.gaps.is_empty() {
-        lines.push(format!("  {} not rebuilt", plural(report.gaps.len() as u64, "window")));
+        lines.push(say!("  {windows} not rebuilt", windows = plural(report.gaps.len() as u64, "window")));
     }
     lines.join("\n")
 }

@@ -13,7 +13,7 @@ pub(super) use self::csv::ByteOrderMark;
 pub(super) use self::format::{RowsFormat, RowsWriter};
 pub(super) use self::target::{NewFileAt, cannot_write};
 use super::lake::Output;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::pipeline::RowSink;
 use crate::store::Store;
 
@@ -33,34 +33,29 @@ impl OutArgs {
     /// The same, checked.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the format is not known, or the answer takes standard output as well.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the format is not known, or the answer takes standard output
+    /// as well.
     pub(super) fn target(&self, output: &Output) -> Result<RowsTarget> {
-        if self.out.as_os_str() == "-" {
-            if output.is_json() {
-                return Err(Error::usage("`--json` and `--out -` both take standard output")
-                    .hint("write the rows to a file, or leave `--json` out"));
-            }
-            return Ok(RowsTarget { path: None, format: self.format.unwrap_or(RowsFormat::Arrows) });
-        }
-        let format = match self.format {
-            Some(format) => format,
-            None => RowsFormat::of_name(&self.out)?,
+        let file = OutFile::of(&self.out, output)?;
+        let format = match (self.format, file.path()) {
+            (Some(format), _) => format,
+            (None, None) => RowsFormat::Arrows,
+            (None, Some(path)) => RowsFormat::of_name(path)?,
         };
-        Ok(RowsTarget { path: Some(self.out.clone()), format })
+        Ok(RowsTarget { file, format })
     }
 }
 
 /// Where rows go, and in which format.
 pub(super) struct RowsTarget {
-    /// None is standard output.
-    path: Option<PathBuf>,
+    file: OutFile,
     format: RowsFormat,
 }
 
 impl RowsTarget {
     /// The file; none is standard output.
     pub(super) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        self.file.path()
     }
 
     /// The format.
@@ -68,12 +63,52 @@ impl RowsTarget {
         self.format
     }
 
-    /// Lets `write` write rows to a file that it is given as often as it asks, without anything in it, and puts the
-    /// whole file where it goes. Gives what `write` gave, and the size of the file in bytes.
+    /// As [`OutFile::write`].
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a file within the folder of the lake, [`ErrorKind::Output`] when the rows cannot be put
-    /// there; what `write` says.
+    /// As [`OutFile::write`].
+    pub(super) async fn write<T>(
+        &self,
+        lake: &Store,
+        write: impl AsyncFnOnce(&(dyn Fn() -> Result<File> + Sync)) -> Result<T>,
+    ) -> Result<(T, u64)> {
+        self.file.write(lake, write).await
+    }
+}
+
+/// Where a command puts one file: at a path, or to standard output.
+pub(super) struct OutFile {
+    /// None is standard output.
+    path: Option<PathBuf>,
+}
+
+impl OutFile {
+    /// The place that a user named; `-` is standard output.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the answer takes standard output as well.
+    pub(super) fn of(out: &Path, output: &Output) -> Result<Self> {
+        if out.as_os_str() != "-" {
+            return Ok(Self { path: Some(out.to_owned()) });
+        }
+        if output.is_json() {
+            return Err(Error::usage("`--json` and `--out -` both take standard output")
+                .hint("write to a file, or leave `--json` out"));
+        }
+        Ok(Self { path: None })
+    }
+
+    /// The file; none is standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Lets `write` write to a file that it is given as often as it asks, without anything in it, and puts the whole
+    /// file where it goes. Gives what `write` gave, and the size of the file in bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a file within the folder of the lake,
+    /// [`ErrorKind::Output`](crate::ErrorKind::Output) when it cannot be put there; what `write` says.
     pub(super) async fn write<T>(
         &self,
         lake: &Store,
@@ -108,14 +143,14 @@ fn to_output(mut spool: &File) -> Result<u64> {
     // A reader that went away has not taken the rows, and must not be told that it has.
     let copied = io::copy(&mut spool, &mut output).and_then(|bytes| io::Write::flush(&mut output).map(|()| bytes));
     copied.map_err(|error| {
-        Error::new(ErrorKind::Output, "standard output has not taken all rows")
+        Error::new(ErrorClass::OutputLost, "standard output has not taken all rows")
             .because(error)
             .hint("run the same command again")
     })
 }
 
 fn temporary(error: io::Error) -> Error {
-    Error::new(ErrorKind::Output, "cannot use a temporary file")
+    Error::new(ErrorClass::OutputTemporary, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::id::AccountName;
 use crate::log::{CommitKind, Lake, Table};
 use crate::pipeline::{PastRun, RunEnd, runs};
+use crate::text::say;
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{plural, thousands};
 
@@ -40,7 +41,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         json!({"command": "runs", "lake": lake.store.root(), "runs": runs, "failed": failed, "exit_code": code})
     };
     let to_text = || match &*found {
-        [] if read.failed.is_empty() => "no run has committed yet".to_owned(),
+        [] if read.failed.is_empty() => say!("no run has committed yet"),
         found => found.iter().copied().map(to_text).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
@@ -79,23 +80,28 @@ fn to_json(run: &PastRun) -> Value {
 
 fn to_text(run: &PastRun) -> String {
     let kinds: Vec<&str> = run.kinds.iter().copied().map(CommitKind::name).collect();
-    let mut lines = vec![format!("{} {}: {}", run.run, run.account, kinds.join(", "))];
-    lines.extend(run.range().map(|range| format!("  range       {range}")));
+    let mut lines = vec![format!("{} {}: {}", run.run, run.account, kinds.join(&say!(", ")))];
+    lines.extend(run.range().map(|range| say!("  range       {range}", range)));
     let mut landed = vec![
-        format!("{} purchase_apply", thousands(rows(run, Table::PurchaseApply))),
-        format!("{} purchase_apply_detail", thousands(rows(run, Table::PurchaseApplyDetail))),
+        say!("{headers} purchase_apply", headers = thousands(rows(run, Table::PurchaseApply))),
+        say!("{details} purchase_apply_detail", details = thousands(rows(run, Table::PurchaseApplyDetail))),
     ];
-    let others = [(rows(run, Table::StopReference), Table::StopReference.name()), (run.quarantined, "quarantined")];
-    landed
-        .extend(others.iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{} {what}", thousands(*rows))));
-    lines.push(format!("  rows        {}", landed.join(", ")));
-    lines.push(format!("  calls       {}", thousands(run.calls)));
+    let stops = rows(run, Table::StopReference);
+    landed.extend((stops > 0).then(|| say!("{stops} stop_reference", stops = thousands(stops))));
+    landed.extend((run.quarantined > 0).then(|| say!("{records} quarantined", records = thousands(run.quarantined))));
+    lines.push(say!("  rows        {landed}", landed = landed.join(&say!(", "))));
+    lines.push(say!("  calls       {calls}", calls = thousands(run.calls)));
     let manifests = plural(run.manifests, "manifest");
-    lines.push(format!("  committed   {manifests}, begun from {} to {}", run.first_at, run.last_at));
+    lines.push(say!(
+        "  committed   {manifests}, begun from {first_at} to {last_at}",
+        manifests,
+        first_at = run.first_at,
+        last_at = run.last_at
+    ));
     lines.push(match run.end {
-        RunEnd::At(ended_at) => format!("  ended       {ended_at}"),
-        RunEnd::AtWork => "  ended       not yet: it is at work".to_owned(),
-        RunEnd::Unknown => "  ended       not known".to_owned(),
+        RunEnd::At(ended_at) => say!("  ended       {ended_at}", ended_at),
+        RunEnd::AtWork => say!("  ended       not yet: it is at work"),
+        RunEnd::Unknown => say!("  ended       not known"),
     });
     lines.join("\n")
 }

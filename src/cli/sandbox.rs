@@ -7,11 +7,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{output, signals};
 use crate::edition::Edition;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::sandbox::{
     Behaviour, Credentials, Drift, Fault, Faults, Latency, Oddities, OddityKind, Options, Order, Poison, PoisonKind,
     Sandbox, SandboxClock, generate, generate_believable,
 };
+use crate::text::say;
 use crate::time::{Clock as _, DateMeans, SystemClock, parse_user_time};
 
 #[derive(Debug, clap::Args)]
@@ -156,7 +157,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         None => SystemClock.now(),
     };
     if args.days == 0 {
-        return Err(Error::usage("--days 0 leaves no time for requisitions").hint("--days is 1 or more"));
+        return Err(Error::new(ErrorClass::SandboxWrong, "--days 0 leaves no time for requisitions")
+            .hint("--days is 1 or more"));
     }
     let clock = if args.hold_clock { SandboxClock::held(end) } else { SandboxClock::default() };
     clock.set_skew(args.hostile.clock_skew);
@@ -184,15 +186,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         poison: hostile.poison.clone(),
         ..Options::default()
     })?;
-    let environment: Vec<String> =
-        sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
-    let first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400);
     let interrupt = signals::listen()?;
-    super::print(&format!(
-        "# {} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{}",
-        args.requisitions,
-        environment.join("\n")
-    ));
+    super::print(&about(args, &sandbox, end));
     if let Some(error) = output::failure() {
         sandbox.shutdown();
         return Err(error);
@@ -200,4 +195,17 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     interrupt.asked().await;
     sandbox.shutdown();
     Ok(exit::DONE)
+}
+
+/// What it serves, as a comment, and how it is reached, as lines for a shell.
+fn about(args: &Args, sandbox: &Sandbox, end: crate::time::BeijingTime) -> String {
+    let environment: Vec<String> =
+        sandbox.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
+    say!(
+        "# {requisitions} requisitions, last modified from {first_day} to {end} (Beijing time); Ctrl-C ends it\n{environment}",
+        requisitions = args.requisitions,
+        first_day = end.plus_seconds(1 - i64::from(args.days) * 86_400),
+        end,
+        environment = environment.join("\n")
+    )
 }

@@ -2,9 +2,10 @@
 //! an engine.
 
 use super::lake::{extent_of, table_of_name};
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, ErrorClass, Result, exit};
 use crate::log::Lake;
 use crate::store::{Access, Store};
+use crate::text::text;
 use crate::transform::{Dialect, Extent, render_ddl, render_schema_json, render_schema_text};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let is_named = |name: &str| table.is_none_or(|table| table.name() == name);
     let dialect = match args.format {
         Format::Table | Format::Json if args.lake.is_some() => {
-            return Err(Error::usage("this format says nothing of a lake").hint("leave --lake out, or name an engine"));
+            return Err(Error::new(ErrorClass::ArgumentsConflict, "this format says nothing of a lake")
+                .hint("leave --lake out, or name an engine"));
         }
         Format::Table => {
             super::print(&render_schema_text(is_named)?);
@@ -73,7 +75,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         None => extent_of(&store, Lake::accounts(&store).await?).await?,
     };
     if let Some(missing) = extent.missing() {
-        super::print_warning(&format!("the lake has no file of {missing} yet, so its statements are left out"));
+        super::print_warning(&text!("the lake has no file of {missing} yet, so its statements are left out", missing));
     }
     super::print(&render_ddl(dialect, Some(store.root()), |name| is_named(name) && extent.has(name))?);
     Ok(exit::DONE)

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::metrics::AccountRun;
+use super::progress;
 use super::signals;
 use super::sync_summary::{account_json, print_interrupted, seconds, to_text};
 use crate::edition::Edition;
@@ -12,6 +14,7 @@ use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline::{self, SyncReport, SyncRequest, Tried};
 use crate::store::Store;
+use crate::text::text;
 use crate::time::SystemClock;
 
 /// An account and what is to be done for it, or why nothing can be.
@@ -22,18 +25,31 @@ pub(super) struct Wanted {
 }
 
 /// Runs what is wanted and tells of all of it; gives the exit code.
-pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store>, as_json: bool) -> Result<u8> {
+pub(super) async fn run(
+    wanted: Vec<Wanted>,
+    open: impl FnOnce() -> Result<Store>,
+    as_json: bool,
+    runs: &mut Vec<AccountRun>,
+) -> Result<u8> {
     let began = Instant::now();
+    let names: Vec<AccountName> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
     let orders: Vec<SyncRequest> = wanted.iter().filter_map(|wanted| wanted.order.as_ref().ok().cloned()).collect();
-    let progress = super::progress::Line::new();
     let reports = if orders.is_empty() {
         // No lake is made for accounts of which none can be asked.
         Ok(Vec::new())
     } else {
-        let tell = |name: &AccountName, step| progress.show_of(name, step);
-        pipeline::sync_all(&orders, &open()?, Arc::new(SystemClock), signals::listen()?, &tell).await
+        let meters: Vec<_> = orders.iter().map(|order| (order.account.name.clone(), order.meter.clone())).collect();
+        match open().and_then(|store| Ok((store, signals::listen()?))) {
+            Ok((store, interrupt)) => {
+                let work = pipeline::sync_all(&orders, &store, Arc::new(SystemClock), interrupt);
+                progress::beside(&meters, Box::pin(work)).await
+            }
+            Err(error) => Err(error),
+        }
     };
-    progress.clear();
+    let reports = reports.inspect_err(|error| {
+        runs.extend(names.iter().map(|name| AccountRun::failed(name, error)));
+    });
     let mut reports = reports?.into_iter();
     let told: Vec<(AccountName, Edition, SyncReport)> = wanted
         .into_iter()
@@ -45,6 +61,7 @@ pub(super) async fn run(wanted: Vec<Wanted>, open: impl FnOnce() -> Result<Store
             (name, edition, report)
         })
         .collect();
+    runs.extend(told.iter().map(|(name, _, report)| AccountRun::of(name, report)));
     let code = exit::combine(told.iter().map(|(_, _, report)| report.exit_code()));
     super::print(&if as_json { to_json(&told, began, code).to_string() } else { all_to_text(&told) });
     let is_interrupted = told.iter().any(|(_, _, report)| report.interrupted);
@@ -72,7 +89,7 @@ fn all_to_text(told: &[(AccountName, Edition, SyncReport)]) -> String {
 
 /// Warnings, gaps and errors, each with its account, to standard error.
 fn print_talk(name: &AccountName, report: SyncReport) {
-    report.warnings.iter().for_each(|warning| super::print_warning(&format!("{name}: {warning}")));
+    report.warnings.iter().for_each(|warning| super::print_warning(&text!("{name}: {warning}", name, warning)));
     let tried = report.gaps.into_iter().filter(|gap| gap.tried == Tried::Yes);
     for error in tried.map(|gap| gap.error).chain(report.stopped).chain(report.unpublished) {
         super::print_error(&error.with("account", name));

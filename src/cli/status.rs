@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::lake::{ByAccount, LakeArgs};
 use super::render;
+use super::status_check::{self, CheckArgs};
 use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
-use crate::pipeline::{ExtraNames, extra_names};
+use crate::pipeline::{ExtraNames, extra_names, gaps_of};
 use crate::publish::{Reached, published_tables};
+use crate::text::{Text, key, say, text};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
 
@@ -21,6 +23,15 @@ pub(super) struct Args {
     /// for, and times that readers cannot represent.
     #[arg(long)]
     extra: bool,
+    #[command(flatten)]
+    check: CheckArgs,
+}
+
+impl Args {
+    /// Whether the lake is to be judged, which has exit codes of its own.
+    pub(super) fn is_check(&self) -> bool {
+        self.check.check
+    }
 }
 
 /// What is shown of an account.
@@ -35,12 +46,15 @@ struct Account {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
+    if args.is_check() {
+        return Ok(status_check::run(&args.lake, &args.check).await);
+    }
     let lake = args.lake.open()?;
     let tables = match published_tables(&lake.store).await {
         Ok(tables) => tables,
         // `verify` says what to do about it; the lake is as it is.
         Err(error) if error.kind() == ErrorKind::Defect => {
-            super::print_warning(&error.to_string());
+            super::print_warning(&text!("{error}", error));
             Vec::new()
         }
         Err(error) => return Err(error),
@@ -62,7 +76,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         json!({"command": "status", "lake": lake.store.root(), "accounts": accounts, "exit_code": code})
     };
     let to_text = || match shown.is_empty() {
-        true => "the lake is empty".to_owned(),
+        true => say!("the lake is empty"),
         false => shown.found.iter().map(|(_, account)| to_text(account)).collect::<Vec<_>>().join("\n\n"),
     };
     args.lake.output.print(to_json, to_text);
@@ -101,13 +115,6 @@ fn kept_coverage(lake: &Lake) -> Coverage {
     coverage
 }
 
-/// The seconds that are missing between the first one that was ever asked for and the last covered one.
-fn gaps(lake: &Lake) -> Vec<Window> {
-    let wanted =
-        lake.state().start().zip(lake.coverage().span()).and_then(|(start, span)| Window::new(start, span.end()));
-    wanted.map(|wanted| lake.coverage().gaps(wanted)).unwrap_or_default()
-}
-
 fn to_json(account: &Account) -> Value {
     let Account { lake, leftovers, last_run, .. } = account;
     let window = |window: &Window| json!({"start": window.start(), "end": window.end()});
@@ -117,7 +124,7 @@ fn to_json(account: &Account) -> Value {
         "sid": lake.state().binding().map(|binding| &binding.sid),
         "host": lake.state().binding().map(|binding| &binding.host),
         "coverage": kept_coverage(lake).windows().iter().map(window).collect::<Vec<_>>(),
-        "gaps": gaps(lake).iter().map(window).collect::<Vec<_>>(),
+        "gaps": gaps_of(lake).iter().map(window).collect::<Vec<_>>(),
         "expired": expired(lake).iter().map(window).collect::<Vec<_>>(),
         "checked_until": account.checked_until(),
         "last_success_at": account.last_success_at(),
@@ -154,14 +161,20 @@ fn to_json(account: &Account) -> Value {
 
 /// Whether a pending stop has a result at all.
 fn state(held: &PendingStop) -> &'static str {
-    if held.is_unknown { "unknown" } else { "open" }
+    if held.is_unknown { key!("unknown") } else { key!("open") }
 }
 
 fn to_text(account: &Account) -> String {
     let Account { lake, leftovers, .. } = account;
     let mut lines = vec![match lake.state().binding() {
         Some(binding) => {
-            format!("{} ({} edition, sid {}, {})", lake.account(), binding.edition, binding.sid, binding.host)
+            say!(
+                "{account} ({edition} edition, sid {sid}, {host})",
+                account = lake.account(),
+                edition = binding.edition,
+                sid = binding.sid,
+                host = binding.host
+            )
         }
         None => lake.account().to_string(),
     }];
@@ -170,12 +183,12 @@ fn to_text(account: &Account) -> String {
     lines.extend(held(lake));
     lines.extend(pending(lake));
     if let Some(last) = lake.state().last() {
-        lines.push(format!(
-            "  last commit {} at {} (number {}, run {})",
-            last.kind.name(),
-            last.created_at,
-            last.number,
-            last.run
+        lines.push(say!(
+            "  last commit {kind} at {created_at} (number {number}, run {run})",
+            kind = last.kind.name(),
+            created_at = last.created_at,
+            number = last.number,
+            run = last.run
         ));
     }
     lines.extend(published(account));
@@ -191,30 +204,38 @@ fn published(account: &Account) -> Option<String> {
     let tables: Vec<String> = account
         .published
         .iter()
-        .map(|Reached { table, version, number }| format!("{table} up to commit {number} (version {version})"))
+        .map(|Reached { table, version, number }| {
+            say!("{table} up to commit {number} (version {version})", table, number, version)
+        })
         .collect();
-    let behind = if is_behind { "; the rest by the next run that publishes" } else { "" };
-    (!tables.is_empty()).then(|| format!("  Delta       {}{behind}", tables.join(", ")))
+    let behind = if is_behind { say!("; the rest by the next run that publishes") } else { String::new() };
+    (!tables.is_empty()).then(|| say!("  Delta       {tables}{behind}", tables = tables.join(&say!(", ")), behind))
 }
 
 /// When runs ended, as far as that is known, and how far they asked.
 fn runs(account: &Account) -> Vec<String> {
-    let checked = account.checked_until().map(|until| format!("  checked     until {until}"));
+    let checked = account.checked_until().map(|until| say!("  checked     until {until}", until));
     let mut lines: Vec<String> = checked.into_iter().collect();
     lines.push(match account.last_success_at() {
-        Some(at) => format!("  succeeded   at {at}"),
-        None => "  succeeded   not known".to_owned(),
+        Some(at) => say!("  succeeded   at {at}", at),
+        None => say!("  succeeded   not known"),
     });
     if let Some((run, seen_at)) = account.last_run.at_work {
-        lines.push(format!("  at work     run {run}, seen at {seen_at}"));
+        lines.push(say!("  at work     run {run}, seen at {seen_at}", run, seen_at));
         return lines;
     }
     lines.push(match &account.last_run.last_end {
-        Some(end) if account.is_last(end) => format!("  last run    ended at {} (run {})", end.ended_at, end.run),
-        Some(end) => {
-            format!("  last run    its end is not known; the one before ended at {} (run {})", end.ended_at, end.run)
+        Some(end) if account.is_last(end) => {
+            say!("  last run    ended at {ended_at} (run {run})", ended_at = end.ended_at, run = end.run)
         }
-        None => "  last run    its end is not known".to_owned(),
+        Some(end) => {
+            say!(
+                "  last run    its end is not known; the one before ended at {ended_at} (run {run})",
+                ended_at = end.ended_at,
+                run = end.run
+            )
+        }
+        None => say!("  last run    its end is not known"),
     });
     lines
 }
@@ -222,10 +243,10 @@ fn runs(account: &Account) -> Vec<String> {
 /// The names in `extra`.
 fn extra(names: &ExtraNames) -> Vec<String> {
     if names.is_empty() {
-        return vec!["  extra       no names".to_owned()];
+        return vec![say!("  extra       no names")];
     }
     let line = |((table, name), rows): (&(Table, String), &u64)| {
-        format!("  extra       {} in {} of {table}", render::name(name), plural(*rows, "row"))
+        say!("  extra       {name} in {rows} of {table}", name = render::name(name), rows = plural(*rows, "row"), table)
     };
     names.iter().map(line).collect()
 }
@@ -234,18 +255,15 @@ fn extra(names: &ExtraNames) -> Vec<String> {
 fn left(leftovers: &Leftovers) -> Vec<String> {
     let mut lines = Vec::new();
     if let (false, Some(until)) = (leftovers.kept.is_empty(), leftovers.kept_until) {
-        lines.push(format!(
-            "  kept        {} of removed commits until {until}: a bare glob counts their rows beside those in their place",
-            plural(leftovers.kept.len() as u64, "object")
-        ));
+        lines.push(say!("  kept        {objects} of removed commits until {until}: a bare glob counts their rows beside those in their place", objects = plural(leftovers.kept.len() as u64, "object"), until));
     }
     if !leftovers.unfinished.is_empty() {
-        lines.push(format!(
-            "  unfinished  {}: a run is at work, or one died; the next writing command clears it",
-            plural(leftovers.unfinished.len() as u64, "commit")
+        lines.push(say!(
+            "  unfinished  {commits}: a run is at work, or one died; the next writing command clears it",
+            commits = plural(leftovers.unfinished.len() as u64, "commit")
         ));
     }
-    lines.extend(leftovers.untracked.iter().map(|name| format!("  untracked   {}", render::name(name))));
+    lines.extend(leftovers.untracked.iter().map(|name| say!("  untracked   {name}", name = render::name(name))));
     lines
 }
 
@@ -253,33 +271,37 @@ fn covered(lake: &Lake) -> Vec<String> {
     let listed =
         |windows: &[Window]| windows.iter().map(Window::to_string).collect::<Vec<_>>().join("\n              ");
     let mut lines = match kept_coverage(lake).windows() {
-        [] => vec!["  covers      nothing yet".to_owned()],
-        windows => vec![format!("  covers      {}", listed(windows))],
+        [] => vec![say!("  covers      nothing yet")],
+        windows => vec![say!("  covers      {windows}", windows = listed(windows))],
     };
-    let gaps = gaps(lake);
+    let gaps = gaps_of(lake);
     if !gaps.is_empty() {
-        lines.push(format!("  gaps        {}", listed(&gaps)));
+        lines.push(say!("  gaps        {gaps}", gaps = listed(&gaps)));
     }
     if !expired(lake).is_empty() {
-        lines.push(format!("  expired     {}", listed(expired(lake))));
+        lines.push(say!("  expired     {ranges}", ranges = listed(expired(lake))));
     }
     lines
 }
 
 fn held(lake: &Lake) -> Vec<String> {
     let rows = |table| thousands(lake.rows(table));
-    let mut lines = vec![format!(
-        "  rows        {} purchase_apply, {} purchase_apply_detail",
-        rows(Table::PurchaseApply),
-        rows(Table::PurchaseApplyDetail)
+    let mut lines = vec![say!(
+        "  rows        {headers} purchase_apply, {details} purchase_apply_detail",
+        headers = rows(Table::PurchaseApply),
+        details = rows(Table::PurchaseApplyDetail)
     )];
     if lake.rows(Table::StopReference) > 0 {
-        lines.push(format!("              {} stop_reference", rows(Table::StopReference)));
+        lines.push(say!("              {stops} stop_reference", stops = rows(Table::StopReference)));
     }
     if lake.quarantined() > 0 {
-        lines.push(format!("  quarantine  {}", plural(lake.quarantined(), "record")));
+        lines.push(say!("  quarantine  {records}", records = plural(lake.quarantined(), "record")));
         let files = lake.with_quarantine().flat_map(|(_, live)| &live.quarantine);
-        lines.extend(files.map(|file| format!("              {} in {}", file.rows, lake.store().uri(&file.path))));
+        lines.extend(
+            files.map(|file| {
+                say!("              {rows} in {path}", rows = file.rows, path = lake.store().uri(&file.path))
+            }),
+        );
     }
     lines
 }
@@ -290,10 +312,16 @@ fn pending(lake: &Lake) -> Vec<String> {
         return Vec::new();
     }
     let count = plural(stops.len() as u64, "requisition");
-    let mut lines = vec![format!("  stops       {count} pending; the next `wdt-lake stop` settles what can be told")];
-    lines.extend(
-        stops.iter().map(|(number, stop)| format!("              {number} of {}: {}", stop.requested_at, state(stop))),
-    );
+    let mut lines =
+        vec![say!("  stops       {count} pending; the next `wdt-lake stop` settles what can be told", count)];
+    lines.extend(stops.iter().map(|(number, stop)| {
+        say!(
+            "              {number} of {requested_at}: {stop}",
+            number,
+            requested_at = stop.requested_at,
+            stop = Text::from(state(stop))
+        )
+    }));
     lines
 }
 

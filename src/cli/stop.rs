@@ -13,12 +13,13 @@ use super::accounts::{AccountArgs, LakeUri};
 use super::sync::{CallArgs, writers};
 use super::talk::error_json;
 use crate::config::AccountSettings;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::id::RunId;
 use crate::log::{Lake, StopOutcome};
 use crate::pipeline::{self, Known, LakeWord, StopOptions};
 use crate::stop::{CallMade, EarlierStops, Numbers, Planned, StopFinding, StopReport, Told, read_lines, reason};
 use crate::store::{Access, Store};
+use crate::text::{Text, key, say, text};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::{some_span, span};
 use crate::user_file;
@@ -28,8 +29,10 @@ use preview::Preview;
 const LARGEST_LIST: u64 = 16 << 20;
 
 /// What the vendor asks for, beyond credentials.
-const PREREQUISITES: &str = "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
-                             the interface purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list";
+const PREREQUISITES: &str = key!(
+    "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
+     the interface purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list"
+);
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
@@ -77,7 +80,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let (account, terms) = args.account.one()?;
     pipeline::check_can_stop(&account)?;
     if args.warehouse.is_some() && args.stale.is_none() {
-        return Err(Error::usage("`--warehouse` narrows `--stale`, and nothing else").hint("nothing was called"));
+        return Err(Error::new(ErrorClass::ArgumentsConflict, "`--warehouse` narrows `--stale`, and nothing else")
+            .hint("nothing was called"));
     }
     let given = match args.stale {
         None => Some(Numbers::check(given(args)?)?),
@@ -93,7 +97,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         return Ok(exit::DONE);
     };
     for number in numbers.merged() {
-        super::print_warning(&format!("{number} was given more than once, and counts once"));
+        super::print_warning(&text!("{number} was given more than once, and counts once", number));
     }
     let now = SystemClock.now();
     let earlier = match &lake {
@@ -186,7 +190,7 @@ async fn asked_by_rule(args: &Args, location: &str, account: &AccountSettings) -
 fn given(args: &Args) -> Result<Vec<(String, String)>> {
     if let Some(file) = &args.file {
         let text = user_file::read_text(Path::new(file), LARGEST_LIST).map_err(|error| {
-            Error::usage("the file of numbers cannot be read")
+            Error::new(ErrorClass::InputUnreadable, "the file of numbers cannot be read")
                 .with("file", file)
                 .because(error)
                 .hint("nothing was called")
@@ -194,19 +198,30 @@ fn given(args: &Args) -> Result<Vec<(String, String)>> {
         return Ok(read_lines(file, &text));
     }
     if args.numbers == ["-"] {
-        let text = user_file::read_stdin(LARGEST_LIST)
-            .map_err(|error| Error::usage("standard input cannot be read").because(error).hint("nothing was called"))?;
+        let text = user_file::read_stdin(LARGEST_LIST).map_err(|error| {
+            Error::new(ErrorClass::InputUnreadable, "standard input cannot be read")
+                .because(error)
+                .hint("nothing was called")
+        })?;
         return Ok(read_lines("standard input", &text));
     }
     if args.numbers.iter().any(|number| number == "-") {
-        return Err(Error::usage("numbers as arguments and `-` do not go together").hint("nothing was called"));
+        return Err(Error::new(ErrorClass::ArgumentsConflict, "numbers as arguments and `-` do not go together")
+            .hint("nothing was called"));
     }
-    Ok(args.numbers.iter().enumerate().map(|(at, number)| (format!("argument {}", at + 1), number.clone())).collect())
+    Ok(args
+        .numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| (say!("argument {at}", at = at + 1), number.clone()))
+        .collect())
 }
 
 async fn stale(args: &Args, location: &str, lake: Option<&Lake>) -> Result<BTreeMap<String, Vec<Known>>> {
     let lake = lake.ok_or_else(|| {
-        Error::usage("there is no lake to go by").with("lake", location).hint("fill it by `wdt-lake sync` first")
+        Error::new(ErrorClass::AccountNotInLake, "there is no lake to go by")
+            .with("lake", location)
+            .hint("fill it by `wdt-lake sync` first")
     })?;
     let seconds = args.stale.map_or(0, |stale| i64::try_from(stale.as_secs()).unwrap_or(i64::MAX));
     pipeline::stale(lake, seconds, args.warehouse.as_deref(), SystemClock.now()).await
@@ -225,19 +240,20 @@ fn print_report(account: &AccountSettings, run: RunId, numbers: &Numbers, report
         super::print_error(error);
     }
     if !report.not_called.is_empty() {
-        super::print_hint(
-            "the lake may be behind the ERP: `wdt-lake sync` and try again, or let the ERP decide by --ignore-lake",
-        );
+        super::print_hint(&text!(
+            "the lake may be behind the ERP: `wdt-lake sync` and try again, or let the ERP decide by --ignore-lake"
+        ));
     }
     if !report.refusals.is_empty()
         || report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::CREDENTIALS)
     {
-        super::print_hint(PREREQUISITES);
+        super::print_hint(&PREREQUISITES.into());
     }
     if let Some(settles_at) = report.told.values().filter_map(|told| told.settles_at).max() {
-        super::print_hint(&format!(
+        super::print_hint(&text!(
             "what is unknown is settled by the next `wdt-lake stop`; run the same command again after {settles_at}, when it can also be told \
-             that something was not stopped"
+             that something was not stopped",
+            settles_at
         ));
     }
 }
@@ -277,27 +293,31 @@ fn to_text(report: &StopReport, untried: &[&String]) -> String {
         let is_repeat = told.call == CallMade::AlreadyStopped;
         let outcome = in_words(told.finding.outcome, is_repeat);
         *counts.entry((told.finding.outcome, is_repeat)).or_default() += 1;
-        let evidence = told.finding.evidence.map(|evidence| format!(" ({})", evidence.name())).unwrap_or_default();
+        let evidence =
+            told.finding.evidence.map(|evidence| say!(" ({evidence})", evidence = evidence.name())).unwrap_or_default();
         let since =
-            told.requested_at.filter(|_| is_repeat).map(|at| format!(", by the call of {at}")).unwrap_or_default();
-        let error = told.finding.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            told.requested_at.filter(|_| is_repeat).map(|at| say!(", by the call of {at}", at)).unwrap_or_default();
+        let error = told.finding.error.as_ref().map(|error| say!(": {error}", error)).unwrap_or_default();
         lines.push(format!("{}  {outcome}{evidence}{since}{error}", told.number));
     }
-    lines.extend(report.not_called.iter().map(|(number, why)| format!("{number}  not called: {}", why.in_words())));
-    lines.extend(untried.iter().map(|number| format!("{number}  not tried")));
+    lines.extend(
+        report.not_called.iter().map(|(number, why)| say!("{number}  not called: {why}", number, why = why.in_words())),
+    );
+    lines.extend(untried.iter().map(|number| say!("{number}  not tried", number)));
     let mut summary: Vec<String> = counts
         .iter()
-        .map(|((outcome, is_repeat), count)| format!("{count} {}", in_words(*outcome, *is_repeat)))
+        .map(|((outcome, is_repeat), count)| say!("{count} {what}", count, what = in_words(*outcome, *is_repeat)))
         .collect();
-    for (count, what) in [(report.not_called.len(), "not called"), (untried.len(), "not tried")] {
+    for (count, what) in [(report.not_called.len(), say!("not called")), (untried.len(), say!("not tried"))] {
         if count > 0 {
-            summary.push(format!("{count} {what}"));
+            summary.push(say!("{count} {what}", count, what));
         }
     }
-    lines.push(summary.join(", "));
+    lines.push(summary.join(&say!(", ")));
     lines.join("\n")
 }
 
 fn in_words(outcome: StopOutcome, is_repeat: bool) -> String {
-    if is_repeat { format!("already {}", outcome.name()) } else { outcome.name().to_owned() }
+    let outcome = Text::from(outcome.name());
+    if is_repeat { say!("already {outcome}", outcome) } else { outcome.into_told() }
 }

@@ -1,20 +1,23 @@
 //! `wdt-lake sync`: bring a lake up to date with the ERP.
 
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
+use super::lake::Wait;
+use super::metrics::{AccountRun, MetricsFile, RunScope};
+use super::progress;
 use super::side_by_side::{self, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
 use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
-use crate::error::Result;
+use crate::error::{Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
-use crate::land::LeaseWait;
 use crate::parquet::FileCompression;
-use crate::pipeline::{self, Again, KeepRaw, SyncOptions, SyncRequest};
+use crate::pipeline::{self, Again, KeepRaw, Meter, SyncOptions, SyncReport, SyncRequest};
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -39,9 +42,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FROM..TO", value_parser = rewalk_range,
           conflicts_with_all = ["from", "to", "lookback", "refresh_quarantined"])]
     rewalk: Option<Window>,
-    /// Wait for another run on the same account instead of stopping with exit code 6.
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The store knows no conditional put, and no other run writes this lake at the same time.
     #[arg(long)]
     single_writer: bool,
@@ -67,6 +69,9 @@ pub(super) struct Args {
     compact: CompactArgs,
     #[command(flatten)]
     calls: CallArgs,
+    /// At the end, write how the run and the lake stand into this file, as metrics for Prometheus.
+    #[arg(long, value_name = "PATH")]
+    metrics_file: Option<PathBuf>,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
@@ -192,6 +197,17 @@ pub(super) struct CallArgs {
 }
 
 impl CallArgs {
+    /// As if nothing was typed.
+    pub(super) fn usual() -> Self {
+        Self {
+            calls_per_minute: None,
+            concurrency: None,
+            timeout: CallPolicy::default().timeout,
+            max_retry_time: None,
+            no_proxy: false,
+        }
+    }
+
     /// How long a busy store is asked again.
     pub(super) fn store_retry_time(&self) -> Duration {
         self.max_retry_time.unwrap_or(CallPolicy::default().max_retry_time)
@@ -232,7 +248,7 @@ impl Args {
             again: if self.refresh_quarantined { Again::Quarantined } else { Again::None },
             max_memory: self.max_memory,
             raw: if self.keep_raw { KeepRaw::Yes } else { KeepRaw::No },
-            wait: if self.wait { LeaseWait::Yes } else { LeaseWait::No },
+            wait: self.wait.get(),
             compact_time: self.compact.time(),
             target_file_bytes: self.compact.target.target_file_size,
             keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
@@ -256,6 +272,36 @@ fn rewalk_range(text: &str) -> Result<Window, String> {
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8> {
+    match &args.metrics_file {
+        None => sync(args, &mut Vec::new()).await,
+        Some(path) => with_metrics(args, path).await,
+    }
+}
+
+/// The same, and what came of it in a file of metrics, however it ended.
+async fn with_metrics(args: &Args, path: &Path) -> Result<u8> {
+    // What is wrong with the lake's location is said by the run itself.
+    let lake = || args.range.lake.find(&args.account.config).and_then(|location| Store::find(&location)).ok().flatten();
+    let metrics = MetricsFile::begin(path, lake().as_ref())?;
+    let mut runs = Vec::new();
+    let outcome = Box::pin(sync(args, &mut runs)).await;
+    let code = outcome.as_ref().map_or_else(|error| error.kind().exit_code(), |code| *code);
+    let scope = if args.account.is_one() { RunScope::OneAccount } else { RunScope::AllAccounts };
+    match (metrics.write(lake(), &runs, scope, code).await, outcome) {
+        (Ok(()), outcome) => outcome,
+        (Err(unwritten), Ok(code)) => {
+            super::print_error(&unwritten);
+            Ok(exit::combine([code, unwritten.kind().exit_code()]))
+        }
+        (Err(unwritten), Err(error)) => {
+            super::print_error(&unwritten);
+            Err(error)
+        }
+    }
+}
+
+/// Syncs, and adds what was done for each account to `runs`.
+async fn sync(args: &Args, runs: &mut Vec<AccountRun>) -> Result<u8> {
     let (origin, chosen) = args.account.all()?;
     let now = SystemClock.now();
     let location = args.range.lake.find(&args.account.config)?;
@@ -266,11 +312,19 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     };
     match (origin, wanted.pop()) {
         (AccountSource::Environment, Some(Wanted { name, order, .. })) => {
-            alone(&order.map_err(|error| error.with("account", &name))?, open()?, args.json).await
+            let outcome = match order.map_err(|error| error.with("account", &name)) {
+                Ok(order) => alone(&order, open, args.json).await,
+                Err(error) => Err(error),
+            };
+            runs.push(match &outcome {
+                Ok(report) => AccountRun::of(&name, report),
+                Err(error) => AccountRun::failed(&name, error),
+            });
+            outcome.map(|report| report.exit_code())
         }
         (_, last) => {
             wanted.extend(last);
-            side_by_side::run(wanted, open, args.json).await
+            side_by_side::run(wanted, open, args.json, runs).await
         }
     }
 }
@@ -288,21 +342,24 @@ fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) ->
             Ok((options, has_begun))
         });
         let (options, has_begun) = checked.map_err(|error| error.with("account", &name))?;
-        let order = settings.and_then(|account| has_begun.map(|()| SyncRequest { account, options }));
+        let order =
+            settings.and_then(|account| has_begun.map(|()| SyncRequest { account, options, meter: Meter::default() }));
         Ok(Wanted { name, edition, order })
     };
     chosen.into_iter().map(check).collect()
 }
 
 /// One account, as the environment sets it.
-async fn alone(SyncRequest { account, options }: &SyncRequest, store: Store, as_json: bool) -> Result<u8> {
-    let (progress, interrupt) = (super::progress::Line::new(), signals::listen()?);
-    let report =
-        pipeline::sync(account, store, options, Arc::new(SystemClock), interrupt, &|step| progress.show(step)).await;
-    progress.clear();
+async fn alone(
+    SyncRequest { account, options, meter }: &SyncRequest,
+    open: impl FnOnce() -> Result<Store>,
+    as_json: bool,
+) -> Result<SyncReport> {
+    let work = pipeline::sync(account, open()?, options, Arc::new(SystemClock), signals::listen()?, meter);
+    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await;
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(account, &report, as_json);
-    Ok(report.exit_code())
+    Ok(report)
 }
 
 /// How many may write, as the flag says.

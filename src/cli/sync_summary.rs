@@ -8,10 +8,11 @@ use super::render;
 use super::talk::error_json;
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::Error;
+use crate::error::{Error, ErrorClass};
 use crate::id::AccountName;
-use crate::pipeline::{Compacted, Damage, SyncReport, Tried};
+use crate::pipeline::{Compacted, Damage, HiddenStops, SyncReport, Tried};
 use crate::publish::PublishedTable;
+use crate::text::say;
 use crate::transform::Remarks;
 use crate::units::{plural, thousands};
 
@@ -20,7 +21,7 @@ const GAPS_NAMED: usize = 10;
 
 /// Prints what a run did: data to standard output, warnings, gaps and errors to standard error.
 pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_json: bool) {
-    report.warnings.iter().for_each(|warning| super::print_warning(warning));
+    report.warnings.iter().for_each(super::print_warning);
     super::print(&if as_json {
         to_json(&account.name, report).to_string()
     } else {
@@ -38,9 +39,7 @@ pub(super) fn print_report(account: &AccountSettings, report: &SyncReport, as_js
 }
 
 pub(super) fn print_interrupted() {
-    super::print_error(
-        &Error::new(crate::ErrorKind::Incomplete, "interrupted").hint("run again: what is committed stays"),
-    );
+    super::print_error(&Error::new(ErrorClass::Interrupted, "interrupted").hint("run again: what is committed stays"));
 }
 
 fn to_json(account: &AccountName, report: &SyncReport) -> Value {
@@ -74,6 +73,9 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "parquet_bytes": report.tally.bytes,
         "compacted": compacted_json(&report.compacted),
         "published": published_json(&report.published),
+        "hidden_stops": report.hidden_stops.map(|hidden| json!({
+            "requisitions": hidden.requisitions, "visible_after": hidden.visible_after,
+        })),
         "warnings": report.warnings,
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().or(report.unpublished.as_ref()).map(error_json),
@@ -99,14 +101,15 @@ pub(super) fn compacted_json(compacted: &Compacted) -> Value {
 /// The same in words, where something was.
 pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
     let Compacted { commits, into, files_removed, files_written, left, .. } = *compacted;
-    let rest = if left > 0 { ", more is left for the next run" } else { "" };
+    let rest = if left > 0 { say!(", more is left for the next run") } else { String::new() };
     (into > 0).then(|| {
-        format!(
-            "  {} put together in {}, {} in {}{rest}",
-            plural(commits, "commit"),
-            thousands(into),
-            plural(files_removed, "file"),
-            thousands(files_written)
+        say!(
+            "  {commits} put together in {into}, {files} in {files_written}{rest}",
+            commits = plural(commits, "commit"),
+            into = thousands(into),
+            files = plural(files_removed, "file"),
+            files_written = thousands(files_written),
+            rest
         )
     })
 }
@@ -121,10 +124,12 @@ pub(super) fn published_json(published: &[PublishedTable]) -> Value {
 
 /// The same in words, where something was published now.
 pub(super) fn published_text(published: &[PublishedTable]) -> Option<String> {
-    let tables: Vec<String> =
-        published.iter().map(|PublishedTable { table, version, .. }| format!("{table} version {version}")).collect();
+    let tables: Vec<String> = published
+        .iter()
+        .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
+        .collect();
     let is_new = published.iter().any(|table| table.created > 0);
-    is_new.then(|| format!("  published as Delta: {}", tables.join(", ")))
+    is_new.then(|| say!("  published as Delta: {tables}", tables = tables.join(&say!(", "))))
 }
 
 fn by_table([headers, details]: [u64; 2]) -> Value {
@@ -138,48 +143,73 @@ pub(super) fn seconds(elapsed: Duration) -> f64 {
 
 pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncReport) -> String {
     if report.range.is_none() && (report.stopped.is_some() || report.interrupted) {
-        return format!("{account}: not begun");
+        return say!("{account}: not begun", account);
     }
     let Some(range) = report.range else {
-        return format!("{account}: nothing to do yet: the range ends before it starts, less the lag");
+        return say!("{account}: nothing to do yet: the range ends before it starts, less the lag", account);
     };
     let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
     if is_idle {
-        let covered = format!("{account}: {range} (Beijing time) is covered already: no call was made");
+        let covered = say!("{account}: {range} (Beijing time) is covered already: no call was made", account, range);
         let more = compacted_text(&report.compacted).into_iter().chain(published_text(&report.published));
+        let more = more.chain(report.hidden_stops.map(hidden_text));
         return std::iter::once(covered).chain(more).collect::<Vec<_>>().join("\n");
     }
-    let sum = format!(", real_num sums to {}", render::decimal(report.tally.real_num_scaled));
+    let sum = say!(", real_num sums to {sum}", sum = render::decimal(report.tally.real_num_scaled));
     let (of_headers, of_details) = match edition {
         Edition::Enterprise | Edition::Y => (&*sum, ""),
         // Its headers carry no quantities.
         Edition::Flagship => ("", &*sum),
     };
     let mut lines = vec![
-        format!("{account}: {range} (Beijing time)"),
-        format!("  purchase_apply         {:>14} rows{of_headers}", thousands(report.tally.headers)),
-        format!("  purchase_apply_detail  {:>14} rows{of_details}", thousands(report.tally.details)),
-        format!(
-            "  {} in {}, {}, {}, {:.2} s",
-            plural(report.windows, "window"),
-            plural(report.calls, "call"),
-            plural(report.tally.files, "file"),
-            render::bytes(report.tally.bytes),
-            report.elapsed.as_secs_f64()
+        say!("{account}: {range} (Beijing time)", account, range),
+        say!(
+            "  purchase_apply         {headers} rows{of_headers}",
+            headers = format!("{:>14}", thousands(report.tally.headers)),
+            of_headers
+        ),
+        say!(
+            "  purchase_apply_detail  {details} rows{of_details}",
+            details = format!("{:>14}", thousands(report.tally.details)),
+            of_details
+        ),
+        say!(
+            "  {windows} in {calls}, {files}, {bytes}, {seconds} s",
+            windows = plural(report.windows, "window"),
+            calls = plural(report.calls, "call"),
+            files = plural(report.tally.files, "file"),
+            bytes = render::bytes(report.tally.bytes),
+            seconds = format!("{:.2}", report.elapsed.as_secs_f64())
         ),
     ];
     lines.extend(remarks(report));
     lines.join("\n")
 }
 
+/// That stopped requisitions are not seen yet.
+fn hidden_text(hidden: HiddenStops) -> String {
+    let count = plural(hidden.requisitions, "stopped requisition");
+    say!(
+        "  {count} not seen yet, because a run stays its lag behind the present: sync again after {time}",
+        count,
+        time = hidden.visible_after
+    )
+}
+
 /// What was damaged, and what came back.
 fn damaged(damage: &Damage) -> String {
     let Damage { objects, window, rows: [headers, details], read: [headers_read, details_read] } = damage;
     let shown: Vec<String> = objects.iter().map(|name| format!("`{name}`")).collect();
-    let told = if damage.has_lost() { "NOT ALL CAME BACK" } else { "replaced" };
-    format!(
-        "  damaged: {}, {told}: {window} held {headers} and {details} rows, {headers_read} and {details_read} were read again",
-        shown.join(", ")
+    let told = if damage.has_lost() { say!("NOT ALL CAME BACK") } else { say!("replaced") };
+    say!(
+        "  damaged: {shown}, {told}: {window} held {headers} and {details} rows, {headers_read} and {details_read} were read again",
+        shown = shown.join(&say!(", ")),
+        told,
+        window,
+        headers,
+        details,
+        headers_read,
+        details_read
     )
 }
 
@@ -187,38 +217,39 @@ fn damaged(damage: &Damage) -> String {
 fn remarks(report: &SyncReport) -> Vec<String> {
     let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
     lines.extend(published_text(&report.published));
+    lines.extend(report.hidden_stops.map(hidden_text));
     if report.refreshed > 0 {
-        lines.push(format!(
-            "  {} walked again, rows that left the ERP's windows carried over",
-            plural(report.refreshed, "window")
+        lines.push(say!(
+            "  {windows} walked again, rows that left the ERP's windows carried over",
+            windows = plural(report.refreshed, "window")
         ));
     }
     if report.rewalked > 0 {
-        lines.push(format!("  {} read anew and replaced", plural(report.rewalked, "window")));
+        lines.push(say!("  {windows} read anew and replaced", windows = plural(report.rewalked, "window")));
     }
     lines.extend(report.damage.iter().map(damaged));
     if report.tally.quarantined > 0 {
-        lines.push(format!(
-            "  {} quarantined: see _quarantine/ in the lake",
-            plural(report.tally.quarantined, "record")
+        lines.push(say!(
+            "  {records} quarantined: see _quarantine/ in the lake",
+            records = plural(report.tally.quarantined, "record")
         ));
     }
     let Remarks { unreadable_times, with_and_without_id } = report.remarks;
     lines.extend(render::unreadable_times(unreadable_times));
     if with_and_without_id > 0 {
-        lines.push(format!(
-            "  {} landed once with an apply_id and once without: perhaps the same requisition twice",
-            plural(with_and_without_id, "version")
+        lines.push(say!(
+            "  {versions} landed once with an apply_id and once without: perhaps the same requisition twice",
+            versions = plural(with_and_without_id, "version")
         ));
     }
     if !report.gaps.is_empty() {
-        lines.push(format!(
-            "  {} not committed; they are walked again by the next run",
-            plural(report.gaps.len() as u64, "window")
+        lines.push(say!(
+            "  {windows} not committed; they are walked again by the next run",
+            windows = plural(report.gaps.len() as u64, "window")
         ));
         lines.extend(report.gaps.iter().take(GAPS_NAMED).map(|gap| format!("    {}", gap.window)));
         if report.gaps.len() > GAPS_NAMED {
-            lines.push(format!("    and {} more: see --json", report.gaps.len() - GAPS_NAMED));
+            lines.push(say!("    and {more} more: see --json", more = report.gaps.len() - GAPS_NAMED));
         }
     }
     lines

@@ -7,6 +7,7 @@ use super::render;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::log::Table;
+use crate::text::say;
 use crate::units::{plural, thousands};
 use crate::verify::{Defect, Depth, TotalMismatch, Verified, accounts_with_objects, strays};
 
@@ -44,13 +45,17 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let mut parts: Vec<String> = verified.found.iter().map(|(_, account)| to_text(account, depth)).collect();
         if !strays.is_empty() {
             let told = strays.iter().map(defect_text).collect::<Vec<_>>().join("\n");
-            parts.push(format!("outside of any account: {}\n{told}", plural(strays.len() as u64, "defect")));
+            parts.push(say!(
+                "outside of any account: {defects}\n{told}",
+                defects = plural(strays.len() as u64, "defect"),
+                told
+            ));
         }
         if parts.is_empty() && verified.is_empty() {
-            parts.push("the lake is empty".to_owned());
+            parts.push(say!("the lake is empty"));
         }
         if !untracked.is_empty() {
-            let names = untracked.iter().map(|name| format!("  untracked   {}", render::name(name)));
+            let names = untracked.iter().map(|name| say!("  untracked   {name}", name = render::name(name)));
             parts.push(names.collect::<Vec<_>>().join("\n"));
         }
         parts.join("\n\n")
@@ -65,7 +70,7 @@ fn defect_json(defect: &Defect) -> Value {
 }
 
 fn defect_text(defect: &Defect) -> String {
-    format!("  {} {}; {}", defect.object, defect.what, defect.remedy)
+    say!("  {object} {what}; {remedy}", object = defect.object, what = defect.what, remedy = defect.remedy)
 }
 
 fn rows(verified: &Verified, table: Table) -> u64 {
@@ -104,39 +109,39 @@ fn to_json(verified: &Verified, depth: Depth) -> Value {
 
 fn to_text(verified: &Verified, depth: Depth) -> String {
     let mut lines = vec![match verified.defects.len() as u64 {
-        0 => format!("{}: no defect", verified.account),
-        defects => format!("{}: {}", verified.account, plural(defects, "defect")),
+        0 => say!("{account}: no defect", account = verified.account),
+        defects => say!("{account}: {defects}", account = verified.account, defects = plural(defects, "defect")),
     }];
     lines.extend(verified.defects.iter().map(defect_text));
-    lines.push(format!(
-        "  read        {}, {} live, {} of {}",
-        plural(verified.manifests, "manifest"),
-        plural(verified.commits, "commit"),
-        plural(verified.objects, "object"),
-        render::bytes(verified.bytes)
+    lines.push(say!(
+        "  read        {manifests}, {commits} live, {objects} of {bytes}",
+        manifests = plural(verified.manifests, "manifest"),
+        commits = plural(verified.commits, "commit"),
+        objects = plural(verified.objects, "object"),
+        bytes = render::bytes(verified.bytes)
     ));
-    lines.push(format!(
-        "  rows        {} purchase_apply, {} purchase_apply_detail, {} quarantined",
-        thousands(rows(verified, Table::PurchaseApply)),
-        thousands(rows(verified, Table::PurchaseApplyDetail)),
-        thousands(verified.quarantined)
+    lines.push(say!(
+        "  rows        {headers} purchase_apply, {details} purchase_apply_detail, {quarantined} quarantined",
+        headers = thousands(rows(verified, Table::PurchaseApply)),
+        details = thousands(rows(verified, Table::PurchaseApplyDetail)),
+        quarantined = thousands(verified.quarantined)
     ));
     if depth == Depth::Deep {
-        lines.push(format!(
-            "  mismatches  {} whose header and details disagree: the ERP gave them so",
-            plural(verified.total_mismatches, "sum")
+        lines.push(say!(
+            "  mismatches  {sums} whose header and details disagree: the ERP gave them so",
+            sums = plural(verified.total_mismatches, "sum")
         ));
         lines.extend(verified.mismatches.iter().map(|mismatch| {
-            format!(
-                "              {} modified {}: {} {}, details {}",
-                mismatch.number,
-                mismatch.modified,
-                mismatch.column,
-                render::decimal(mismatch.header_scaled),
-                render::decimal(mismatch.details_scaled)
+            say!(
+                "              {number} modified {modified}: {column} {of_header}, details {of_details}",
+                number = mismatch.number,
+                modified = mismatch.modified,
+                column = mismatch.column,
+                of_header = render::decimal(mismatch.header_scaled),
+                of_details = render::decimal(mismatch.details_scaled)
             )
         }));
     }
-    lines.extend(verified.notes.iter().map(|note| format!("  note        {note}")));
+    lines.extend(verified.notes.iter().map(|note| say!("  note        {note}", note)));
     lines.join("\n")
 }

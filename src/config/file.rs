@@ -9,7 +9,7 @@
 //! edition = "enterprise"
 //! sid = "acme2"
 //! appkey = "acme2-ot"
-//! secret_file = "/run/secrets/acme"   # or secret_env = "ACME_APPSECRET"
+//! secret_file = "/run/secrets/acme"   # or secret_env = "ACME_APPSECRET", or secret_command = ["pass", "acme"]
 //! ```
 //!
 //! The whole file is checked before anything of it is used; a secret is read only when its account is. Paths in it are
@@ -25,20 +25,22 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use super::secret_source::{HOW_TO_GIVE_A_SECRET, SecretSource};
 use super::{
     AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url,
     check_salt, duration, env, name_of, plain_word,
 };
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::text::{Text, key, text};
 use crate::time::{DateMeans, parse_user_time};
 
 /// The file that is taken when none is named.
 pub(crate) const DEFAULT_PATH: &str = "wdt-lake.toml";
 
 const TOP: [&str; 3] = ["lake", "publish", "account"];
-const ACCOUNT: [&str; 15] = [
+const ACCOUNT: [&str; 16] = [
     "name",
     "edition",
     "environment",
@@ -47,6 +49,7 @@ const ACCOUNT: [&str; 15] = [
     "appkey",
     "secret_env",
     "secret_file",
+    "secret_command",
     "calls_per_minute",
     "concurrency",
     "from",
@@ -67,7 +70,11 @@ pub(crate) struct ConfigFile {
     lake: Option<String>,
     publish: Vec<PublishFormat>,
     accounts: Vec<FileAccount>,
+    lines: Lines,
 }
+
+/// The line of each key that a table has.
+type Lines = BTreeMap<&'static str, usize>;
 
 /// One `[[account]]`. Its `Debug` leaves out what a secret may stand in by mistake.
 #[derive(Clone)]
@@ -75,7 +82,8 @@ pub(crate) struct FileAccount {
     settings: AccountSettings,
     secret: SecretSource,
     terms: AccountDefaults,
-    place: String,
+    place: Text,
+    lines: Lines,
 }
 
 impl fmt::Debug for FileAccount {
@@ -83,13 +91,6 @@ impl fmt::Debug for FileAccount {
         let Self { settings, place, .. } = self;
         f.debug_struct("FileAccount").field("settings", settings).field("place", place).finish_non_exhaustive()
     }
-}
-
-/// Where a secret is. The text is hidden as a secret is: it may be one, by mistake.
-#[derive(Clone, Debug)]
-enum SecretSource {
-    Variable(Secret),
-    File(Secret),
 }
 
 impl ConfigFile {
@@ -101,10 +102,11 @@ impl ConfigFile {
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let page = Page { text, path };
         let root = DeTable::parse(text).map_err(|error| {
-            page.wrong(error.span(), error.message()).hint("see the example in the README, \"Several accounts\"")
+            page.wrong(error.span(), Text::verbatim(error.message()))
+                .hint("see the example in the README, \"Several accounts\"")
         })?;
         let top = Keys { page, table: root.get_ref(), span: 0..0 };
-        top.check(&TOP, &ACCOUNT, "stands within `[[account]]`")?;
+        top.check(&TOP, &ACCOUNT, key!("stands within `[[account]]`"))?;
         let accounts = match top.table.get("account").map(|value| (value.span(), value.get_ref())) {
             None => Vec::new(),
             Some((_, DeValue::Array(all))) if all.iter().all(|value| value.get_ref().is_table()) => all
@@ -123,12 +125,18 @@ impl ConfigFile {
         let mut accounts = accounts;
         accounts.iter_mut().for_each(|account| account.terms.publish.clone_from(&publish));
         let lake = top.text("lake")?.map(|lake| page.place_of(&lake));
-        Ok(Self { path: path.display().to_string(), lake, publish, accounts })
+        let lines = top.lines(&TOP);
+        Ok(Self { path: path.display().to_string(), lake, publish, accounts, lines })
     }
 
     /// Where it was read.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The line of a key at its top, if it stands there.
+    pub(crate) fn line_of(&self, key: &str) -> Option<usize> {
+        self.lines.get(key).copied()
     }
 
     /// The lake, if it names one.
@@ -160,7 +168,7 @@ impl ConfigFile {
         if self.accounts.is_empty() || set.is_empty() {
             return Ok(());
         }
-        Err(Error::usage("accounts are set both in a file and in the environment")
+        Err(Error::new(ErrorClass::SettingsConflict, "accounts are set both in a file and in the environment")
             .with("variables", set.join(", "))
             .with("file", &self.path)
             .hint("keep one of them: unset the variables, or move that account into the file"))
@@ -169,13 +177,13 @@ impl ConfigFile {
 
 impl FileAccount {
     fn read(keys: &Keys<'_>) -> Result<Self> {
-        keys.check(&ACCOUNT, &TOP, "stands at the top of the file, before the first `[[account]]`")?;
+        keys.check(&ACCOUNT, &TOP, key!("stands at the top of the file, before the first `[[account]]`"))?;
         let needed: Vec<&str> =
             ["edition", "sid", "appkey"].into_iter().filter(|key| !keys.table.contains_key(*key)).collect();
         if !needed.is_empty() {
             return Err(keys
-                .wrong(&format!("the account has no {}", needed.join(", ")))
-                .hint("every account has edition, sid, appkey, and secret_env or secret_file"));
+                .wrong(text!("the account has no {needed}", needed = needed.join(", ")))
+                .hint("every account has edition, sid, appkey, and secret_env, secret_file or secret_command"));
         }
         let edition: Edition = keys.parsed("edition", str::parse)?.unwrap_or(Edition::Enterprise);
         let sid = keys.text("sid")?.unwrap_or_default();
@@ -183,16 +191,9 @@ impl FileAccount {
             Some(name) => name,
             None => name_of(&sid, "`name`").map_err(|error| keys.placed("sid", error))?,
         };
-        let secret = match (keys.text("secret_env")?, keys.text("secret_file")?) {
-            (Some(variable), None) => SecretSource::Variable(Secret::new(variable)),
-            (None, Some(file)) => SecretSource::File(Secret::new(keys.page.place_of(&file))),
-            (Some(_), Some(_)) => {
-                return Err(keys.wrong("secret_env and secret_file are both set").hint("keep one of them"));
-            }
-            (None, None) => {
-                return Err(keys.wrong("the account has no secret").hint(HOW_TO_GIVE_A_SECRET));
-            }
-        };
+        let file = keys.text("secret_file")?.map(|file| keys.page.place_of(&file));
+        let secret = SecretSource::of(keys.text("secret_env")?, file, keys.command("secret_command")?)
+            .map_err(|(why, hint)| keys.wrong(why).hint(hint))?;
         let (given, environment) = (keys.text("base_url")?, keys.text("environment")?);
         let base_url = base_url(edition, given, environment, AddressNames::FILE)
             .map_err(|error| keys.placed("base_url", error))?;
@@ -207,7 +208,7 @@ impl FileAccount {
                 .transpose()?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
-            refusals_from: keys.page.place(keys.span_of("refusals")),
+            refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
             stops: StopTerms {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
@@ -219,7 +220,8 @@ impl FileAccount {
         let place = keys.page.place(Some(keys.span.clone()));
         // The secret is read when the account is used.
         let settings = AccountSettings { name, edition, sid, appkey, secret: Secret::new(""), base_url };
-        Ok(Self { settings, secret, terms, place })
+        let lines = keys.lines(&ACCOUNT);
+        Ok(Self { settings, secret, terms, place, lines })
     }
 
     /// Its name in the lake.
@@ -232,12 +234,28 @@ impl FileAccount {
         self.settings.edition
     }
 
+    /// Its seller account, interface account and address; the secret is not read.
+    pub(crate) fn without_secret(&self) -> &AccountSettings {
+        &self.settings
+    }
+
+    /// The key by which the file says where the secret is.
+    pub(crate) fn secret_key(&self) -> &'static str {
+        self.secret.key()
+    }
+
+    /// The line of a key of the account, if it stands there.
+    pub(crate) fn line_of(&self, key: &str) -> Option<usize> {
+        self.lines.get(key).copied()
+    }
+
     /// How it is called, and from when.
     pub(crate) fn terms(&self) -> &AccountDefaults {
         &self.terms
     }
 
-    /// The account with its secret; `variable` gives a variable's value, `read_file` a file's text.
+    /// The account with its secret; `variable` gives a variable's value, `read_file` a file's text, `run` what a
+    /// program prints.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the secret is not where the file says, or not of the
@@ -246,31 +264,15 @@ impl FileAccount {
         &self,
         variable: impl Fn(&str) -> Option<String>,
         read_file: impl Fn(&str) -> std::io::Result<String>,
+        run: impl Fn(&[&str]) -> Result<String>,
     ) -> Result<AccountSettings> {
-        let secret = match &self.secret {
-            SecretSource::Variable(name) => match variable(name.expose()).filter(|text| !text.trim().is_empty()) {
-                Some(text) => {
-                    Secret::given(&text).map_err(|error| error.with("in", "the variable that `secret_env` names"))
-                }
-                // What stands there is not said: it may be the secret itself.
-                None => Err(Error::usage("the variable that `secret_env` names is not set").hint(HOW_TO_GIVE_A_SECRET)),
-            },
-            SecretSource::File(file) => Secret::in_file(read_file(file.expose()), "`secret_file`"),
-        };
+        let secret = self.secret.secret(variable, read_file, run);
         secret
             .and_then(|secret| check_salt(self.settings.edition, &secret).map(|()| secret))
             .map(|secret| AccountSettings { secret, ..self.settings.clone() })
             .map_err(|error| error.with("at", &self.place))
     }
 }
-
-impl SecretSource {
-    fn is_variable(&self, name: &str) -> bool {
-        matches!(self, Self::Variable(variable) if variable.expose() == name)
-    }
-}
-
-const HOW_TO_GIVE_A_SECRET: &str = "write secret_env = \"NAME\", the name of an environment variable that holds the app secret, or secret_file = \"PATH\"";
 
 /// An account is one sid at one host under one name: a lake keeps names apart, and a gateway counts the calls of a sid.
 fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
@@ -279,17 +281,23 @@ fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
         let FileAccount { settings, place, .. } = account;
         // Where a file system knows no case, they would be one folder.
         if let Some(first) = names.insert(settings.name.as_str().to_ascii_lowercase(), place) {
-            return Err(Error::usage(format!("two accounts are named `{}`", settings.name))
-                .with("first at", first)
-                .with("at", place)
-                .hint("give each a name of its own; upper and lower case do not tell them apart"));
+            return Err(Error::new(
+                ErrorClass::AccountTwice,
+                text!("two accounts are named `{name}`", name = settings.name),
+            )
+            .with("first at", first)
+            .with("at", place)
+            .hint("give each a name of its own; upper and lower case do not tell them apart"));
         }
         if let Some(first) = sids.insert((settings.sid.clone(), settings.gateway_host()), &settings.name) {
-            return Err(Error::usage(format!("the accounts `{first}` and `{}` are one", settings.name))
-                .with("at", place)
-                .hint(
-                    "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
-                ));
+            return Err(Error::new(
+                ErrorClass::AccountTwice,
+                text!("the accounts `{first}` and `{name}` are one", first, name = settings.name),
+            )
+            .with("at", place)
+            .hint(
+                "a sid has one entry: its gateway counts the calls of both together, and its rows would land twice",
+            ));
         }
     }
     Ok(())
@@ -303,13 +311,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn place(&self, span: Option<Range<usize>>) -> String {
-        let before = self.text.get(..span.map_or(0, |span| span.start)).unwrap_or(self.text);
-        format!("{}, line {}", self.path.display(), before.matches('\n').count() + 1)
+    fn place(&self, span: Option<Range<usize>>) -> Text {
+        let line = self.line(span.map_or(0, |span| span.start));
+        text!("{file}, line {line}", file = self.path.display(), line)
     }
 
-    fn wrong(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> Error {
-        Error::usage(message.to_string()).with("at", self.place(span))
+    fn line(&self, at: usize) -> usize {
+        self.text.get(..at).unwrap_or(self.text).matches('\n').count() + 1
+    }
+
+    fn wrong(&self, span: Option<Range<usize>>, message: impl Into<Text>) -> Error {
+        Error::new(ErrorClass::ConfigWrong, message).with("at", self.place(span))
     }
 
     /// A path or a URI of the file, as the process sees it.
@@ -332,7 +344,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     /// Refuses every key that is not `known`; one of `elsewhere` is in the wrong place.
-    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &str) -> Result<()> {
+    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &'static str) -> Result<()> {
         for key in self.table.keys() {
             let (name, span) = (key.get_ref().as_ref(), key.span());
             if known.contains(&name) {
@@ -341,36 +353,42 @@ impl Keys<'_> {
             if PLAIN_SECRETS.contains(&name) {
                 return Err(self
                     .page
-                    .wrong(Some(span), format!("`{name}`: no secret stands in this file"))
+                    .wrong(Some(span), text!("`{name}`: no secret stands in this file", name))
                     .hint(HOW_TO_GIVE_A_SECRET));
             }
             // A key that is none may be a secret that slipped.
             let shown = plain_word(name).map(|name| format!(" `{name}`")).unwrap_or_default();
-            let error = self.page.wrong(Some(span), format!("unknown key{shown}"));
+            let error = self.page.wrong(Some(span), text!("unknown key{shown}", shown));
             if elsewhere.contains(&name) {
-                return Err(error.hint(format!("`{name}` {where_it_is}")));
+                return Err(error.hint(text!("`{name}` {where_it_is}", name, where_it_is = Text::from(where_it_is))));
             }
             let nearest = known
                 .iter()
                 .map(|known| (strsim::jaro_winkler(&name.to_ascii_lowercase(), known), known))
                 .max_by(|(one, _), (other, _)| one.total_cmp(other));
             return Err(match nearest {
-                Some((likeness, known)) if likeness >= LIKENESS => error.hint(format!("did you mean `{known}`?")),
-                _ => error.hint(format!("the keys are {}", known.join(", "))),
+                Some((likeness, known)) if likeness >= LIKENESS => error.hint(text!("did you mean `{known}`?", known)),
+                _ => error.hint(text!("the keys are {known}", known = known.join(", "))),
             });
         }
         Ok(())
+    }
+
+    /// The line of each of `known` that stands there.
+    fn lines(&self, known: &[&'static str]) -> Lines {
+        let line = |key: &&'static str| Some((*key, self.page.line(self.table.get(*key)?.span().start)));
+        known.iter().filter_map(line).collect()
     }
 
     fn span_of(&self, key: &str) -> Option<Range<usize>> {
         Some(self.table.get(key).map_or_else(|| self.span.clone(), |value| value.span()))
     }
 
-    fn wrong(&self, message: &str) -> Error {
+    fn wrong(&self, message: impl Into<Text>) -> Error {
         self.page.wrong(Some(self.span.clone()), message)
     }
 
-    fn wrong_at(&self, key: &str, message: &str) -> Error {
+    fn wrong_at(&self, key: &str, message: impl Into<Text>) -> Error {
         self.page.wrong(self.span_of(key), message)
     }
 
@@ -386,16 +404,16 @@ impl Keys<'_> {
             // A date without quotes is TOML too.
             DeValue::Datetime(time) if key == "from" => Ok(Some(time.to_string())),
             _ => Err(self
-                .wrong_at(key, &format!("`{key}` is no text"))
-                .hint(format!("write {key} = \"...\"; leave it out to have none"))),
+                .wrong_at(key, text!("`{key}` is no text", key))
+                .hint(text!("write {key} = \"...\"; leave it out to have none", key))),
         }
     }
 
     fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
         let unread = |error: Error| {
             // What stands there may be a secret in the wrong place.
-            let hint = error.hint_text().map(str::to_owned);
-            let unread = self.wrong_at(key, &format!("`{key}` cannot be read"));
+            let hint = error.hint_said().cloned();
+            let unread = self.wrong_at(key, text!("`{key}` cannot be read", key));
             hint.into_iter().fold(unread, Error::hint)
         };
         self.text(key)?.map(|text| parse(&text).map_err(unread)).transpose()
@@ -405,16 +423,33 @@ impl Keys<'_> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let flag = value.get_ref().as_bool();
         flag.map(Some).ok_or_else(|| {
-            self.wrong_at(key, &format!("`{key}` is neither true nor false"))
-                .hint(format!("write {key} = false, without quotes"))
+            self.wrong_at(key, text!("`{key}` is neither true nor false", key))
+                .hint(text!("write {key} = false, without quotes", key))
         })
+    }
+
+    /// A program and its arguments. One that is given by its path is found from the folder of the file.
+    fn command(&self, key: &str) -> Result<Option<Vec<String>>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let unread = || {
+            self.wrong_at(key, text!("`{key}` is no list of a program and its arguments", key))
+                .hint(text!("write {key} = [\"PROGRAM\", \"ARGUMENT\"], each part in quotes; no shell reads it", key))
+        };
+        let listed = value.get_ref().as_array().ok_or_else(unread)?;
+        let read = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+        let mut words: Vec<String> = listed.iter().map(read).collect::<Option<_>>().ok_or_else(unread)?;
+        let program = words.first_mut().filter(|program| !program.trim().is_empty()).ok_or_else(unread)?;
+        if program.contains(['/', std::path::MAIN_SEPARATOR]) {
+            *program = self.page.place_of(program);
+        }
+        Ok(Some(words))
     }
 
     fn formats(&self, key: &str) -> Result<Vec<PublishFormat>> {
         let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
         let unread = || {
-            self.wrong_at(key, &format!("`{key}` is no list of table formats"))
-                .hint(format!("write {key} = [\"delta\"]; leave it out to publish nothing"))
+            self.wrong_at(key, text!("`{key}` is no list of table formats", key))
+                .hint(text!("write {key} = [\"delta\"]; leave it out to publish nothing", key))
         };
         let listed = value.get_ref().as_array().ok_or_else(unread)?;
         let read = |value: &toml::Spanned<DeValue<'_>>| PublishFormat::parse(value.get_ref().as_str()?).ok();
@@ -426,7 +461,8 @@ impl Keys<'_> {
         let number =
             value.get_ref().as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         number.map(Some).ok_or_else(|| {
-            self.wrong_at(key, &format!("`{key}` is no whole number")).hint(format!("write {key} = 60, without quotes"))
+            self.wrong_at(key, text!("`{key}` is no whole number", key))
+                .hint(text!("write {key} = 60, without quotes", key))
         })
     }
 }
@@ -446,20 +482,24 @@ mod tests {
         let file = ConfigFile::parse(example, Path::new("/etc/wdt/wdt-lake.toml")).expect("a good file");
         assert_eq!((file.lake(), file.publish()), (Some("s3://my-bucket/wangdian"), &[PublishFormat::Delta][..]));
         let [acme, beta] = file.accounts() else { panic!("two accounts") };
-        let settings = acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file);
+        let settings =
+            acme.settings(|name| (name == "ACME_APPSECRET").then(|| " s3cret\n".to_owned()), no_file, no_program);
         let settings = settings.expect("an account");
         assert_eq!(
             (settings.secret.expose(), settings.base_url.as_str()),
             ("s3cret", "https://api.wangdian.cn/openapi2")
         );
         assert_eq!(acme.terms().from.map(|from| from.to_string()).as_deref(), Some("2026-01-01 00:00:00"));
-        let settings = beta
-            .settings(|_| None, |path| if path == "/run/secrets/beta" { Ok("a:b".to_owned()) } else { no_file(path) });
+        let settings = beta.settings(
+            |_| None,
+            |path| if path == "/run/secrets/beta" { Ok("a:b".to_owned()) } else { no_file(path) },
+            no_program,
+        );
         assert_eq!(settings.expect("an account").gateway_host(), "47.92.239.46");
         assert_eq!((beta.terms().calls_per_minute, beta.terms().concurrency.map(NonZeroU32::get)), (Some(30), Some(2)));
         assert!(!format!("{file:?}").contains("ACME_APPSECRET"), "what may be a secret by mistake is hidden");
         // A flagship secret has two parts, and its account is told by its place.
-        let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned())).expect_err("no salt");
+        let error = beta.settings(|_| None, |_| Ok("s3cret".to_owned()), no_program).expect_err("no salt");
         assert!(error.to_string().contains("line 13") && !error.to_string().contains("s3cret"), "{error}");
     }
 
@@ -501,9 +541,9 @@ mod tests {
                         !format!("{:?}", file.accounts().iter().map(|one| &one.secret).collect::<Vec<_>>())
                             .contains("m4rk")
                     );
-                    file.accounts()
-                        .iter()
-                        .try_for_each(|one| one.settings(|_| Some(format!("\"{MARKER}\"")), no_file).map(drop))
+                    file.accounts().iter().try_for_each(|one| {
+                        one.settings(|_| Some(format!("\"{MARKER}\"")), no_file, no_program).map(drop)
+                    })
                 });
                 if let Err(error) = file {
                     wrong += 1;
@@ -563,6 +603,51 @@ mod tests {
             let file = ConfigFile::parse(&format!("lake = {lake:?}"), Path::new(path)).expect("a good file");
             assert_eq!(file.lake(), Some(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn a_program_that_prints_the_secret_is_named_part_by_part() {
+        let command = |line: &str, path: &str| {
+            let text = format!("[[account]]\nedition = \"y\"\nsid = \"acme\"\nappkey = \"k\"\n{line}\n");
+            let file = ConfigFile::parse(&text, Path::new(path))?;
+            let ran = std::cell::RefCell::new(String::new());
+            let run = |words: &[&str]| {
+                *ran.borrow_mut() = words.join("|");
+                Ok("s3cret\n".to_owned())
+            };
+            let settings = file.accounts()[0].settings(|_| None, no_file, run)?;
+            assert_eq!(settings.secret.expose(), "s3cret");
+            Ok::<_, Error>(ran.into_inner())
+        };
+        for (line, path, expected) in [
+            ("secret_command = [\"pass\", \"show\", \"a b\"]", "wdt-lake.toml", "pass|show|a b"),
+            ("secret_command = [\"pass\"]", "/etc/wdt/wdt-lake.toml", "pass"),
+            ("secret_command = [\"./bin/get\", \"./x\"]", "/etc/wdt/wdt-lake.toml", "/etc/wdt/./bin/get|./x"),
+            ("secret_command = [\"/bin/get\"]", "/etc/wdt/wdt-lake.toml", "/bin/get"),
+            ("secret_command = [\"~/get\"]", "/etc/wdt/wdt-lake.toml", "~/get"),
+        ] {
+            assert_eq!(command(line, path).expect(line), expected);
+        }
+        for (line, word) in [
+            ("secret_command = \"m4rker\"", "is no list of a program"),
+            ("secret_command = []", "is no list of a program"),
+            ("secret_command = [\"\"]", "is no list of a program"),
+            ("secret_command = [\"m4rker\", 1]", "is no list of a program"),
+            ("secret_command = [\"m4rker\"]\nsecret_env = \"X\"", "secret_env and secret_command are both set"),
+            ("secret_command = [\"m4rker\"]\nsecret_file = \"x\"", "secret_file and secret_command are both set"),
+            (
+                "secret_command = [\"m4rker\"]\nsecret_file = \"x\"\nsecret_env = \"X\"",
+                "secret_env, secret_file and secret_command are all set",
+            ),
+        ] {
+            let error = command(line, "wdt-lake.toml").expect_err(line);
+            let told = format!("{error} {:?}", error.hint_text());
+            assert!(told.contains(word) && told.contains("line ") && !told.contains("m4rk"), "{told}");
+        }
+    }
+
+    fn no_program(_: &[&str]) -> Result<String> {
+        Err(Error::usage("no program"))
     }
 
     fn no_file(_: &str) -> std::io::Result<String> {

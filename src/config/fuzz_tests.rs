@@ -13,7 +13,7 @@ const MARKER: &str = "Hunter2Marker";
 /// A part of it that is long enough to be no accident.
 const PART: &str = "Hunter2";
 
-const WORDS: [&str; 46] = [
+const WORDS: [&str; 47] = [
     MARKER,
     "[[account]]",
     "lake = ",
@@ -23,6 +23,7 @@ const WORDS: [&str; 46] = [
     "appkey = ",
     "secret_env = ",
     "secret_file = ",
+    "secret_command = [",
     "environment = ",
     "base_url = ",
     "calls_per_minute = ",
@@ -107,7 +108,8 @@ fn check_account(account: &FileAccount, input: &str) -> String {
     let mut ends = Vec::new();
     for secret in [None, Some(MARKER.to_owned()), Some(format!("{MARKER}:{MARKER}")), Some(format!(":{MARKER}"))] {
         let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        match account.settings(|_| secret.clone(), |_| secret.clone().ok_or_else(not_found)) {
+        let run = |_: &[&str]| secret.clone().ok_or_else(|| Error::usage("no program"));
+        match account.settings(|_| secret.clone(), |_| secret.clone().ok_or_else(not_found), run) {
             Ok(settings) => {
                 // Of the interface account, the address and the refusals the debug form says what is there.
                 let AccountSettings { appkey, base_url, .. } = &settings;

@@ -7,24 +7,25 @@ use std::fmt;
 
 use super::env;
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::{Text, key, text};
 
 /// No app secret comes near this: a longer text is another file.
 const LONGEST: usize = 1_024;
 /// Characters that nobody sees, with their names.
 const UNSEEN: [(char, &str); 12] = [
-    ('\u{feff}', "a byte order mark"),
-    ('\u{200b}', "a zero-width space"),
-    ('\u{200c}', "a zero-width non-joiner"),
-    ('\u{200d}', "a zero-width joiner"),
-    ('\u{2060}', "a word joiner"),
-    ('\u{00ad}', "a soft hyphen"),
-    ('\u{200e}', "a left-to-right mark"),
-    ('\u{200f}', "a right-to-left mark"),
-    ('\u{00a0}', "a no-break space"),
-    ('\u{3000}', "an ideographic space"),
-    ('\u{2028}', "a line separator"),
-    ('\u{fffd}', "a replacement character: the text was read in a wrong encoding"),
+    ('\u{feff}', key!("a byte order mark")),
+    ('\u{200b}', key!("a zero-width space")),
+    ('\u{200c}', key!("a zero-width non-joiner")),
+    ('\u{200d}', key!("a zero-width joiner")),
+    ('\u{2060}', key!("a word joiner")),
+    ('\u{00ad}', key!("a soft hyphen")),
+    ('\u{200e}', key!("a left-to-right mark")),
+    ('\u{200f}', key!("a right-to-left mark")),
+    ('\u{00a0}', key!("a no-break space")),
+    ('\u{3000}', key!("an ideographic space")),
+    ('\u{2028}', key!("a line separator")),
+    ('\u{fffd}', key!("a replacement character: the text was read in a wrong encoding")),
 ];
 /// What opens and closes a quotation.
 const QUOTES: [(char, char); 7] = [
@@ -71,27 +72,29 @@ impl Secret {
     /// lines, is too long to be a secret, or has characters that nobody sees.
     pub(super) fn given(text: &str) -> Result<Self> {
         let text = text.trim_start_matches('\u{feff}').trim();
-        let wrong = |why: String, hint: &str| Err(Error::usage(format!("the app secret {why}")).hint(hint));
+        let wrong = |why: Text, hint: &'static str| {
+            Err(Error::new(ErrorClass::SecretUnusable, text!("the app secret {why}", why)).hint(hint))
+        };
         if text.is_empty() {
-            return wrong("is empty".to_owned(), "give it as Wangdian issued it");
+            return wrong(text!("is empty"), "give it as Wangdian issued it");
         }
         if text.len() > LONGEST {
             return wrong(
-                format!("has {} bytes, which is too long to be one", text.len()),
+                text!("has {bytes} bytes, which is too long to be one", bytes = text.len()),
                 "give the secret alone, or a file that holds nothing else",
             );
         }
         let mut letters = text.chars();
         let ends = (letters.next(), letters.next_back());
         if QUOTES.iter().any(|(open, close)| ends == (Some(*open), Some(*close))) {
-            return wrong("stands in quotes".to_owned(), "leave the quotes out: they would be signed as a part of it");
+            return wrong(text!("stands in quotes"), "leave the quotes out: they would be signed as a part of it");
         }
         if text.contains(['\n', '\r']) {
-            return wrong("has several lines".to_owned(), "give the secret alone, or a file that holds nothing else");
+            return wrong(text!("has several lines"), "give the secret alone, or a file that holds nothing else");
         }
         if let Some(what) = unseen(text) {
             return wrong(
-                format!("holds {what}"),
+                text!("holds {what}", what),
                 "type or copy it again as Wangdian issued it, without that character",
             );
         }
@@ -103,10 +106,8 @@ impl Secret {
     pub(super) fn in_file(text: std::io::Result<String>, setting: &str) -> Result<Self> {
         let text = text.map_err(|error| {
             // Only the kind: a message from elsewhere may repeat the name.
-            Error::usage(format!("the file that {setting} names cannot be read: {}", error.kind())).hint(format!(
-                "{setting} is the path of a file that holds the secret, as UTF-8 text, and not the secret; its value is not shown, because it may \
-                 be the secret"
-            ))
+            Error::new(ErrorClass::SecretUnusable, text!("the file that {setting} names cannot be read: {kind}", setting, kind = error.kind())).hint(text!("{setting} is the path of a file that holds the secret, as UTF-8 text, and not the secret; its value is not shown, because it may \
+                 be the secret", setting))
         })?;
         Self::given(&text).map_err(|error| error.with("in", format!("the file that {setting} names")))
     }
@@ -119,19 +120,19 @@ impl fmt::Debug for Secret {
 }
 
 /// The first character of a text that nobody sees, in words.
-fn unseen(text: &str) -> Option<String> {
+fn unseen(text: &str) -> Option<Text> {
     text.chars().find_map(|letter| {
         let code = u32::from(letter);
         match UNSEEN.iter().find(|(known, _)| *known == letter) {
-            Some((_, name)) => Some(format!("{name} (U+{code:04X})")),
-            None => letter.is_control().then(|| format!("a control character (U+{code:04X})")),
+            Some((_, name)) => Some(text!("{name} (U+{code})", name = Text::from(*name), code = format!("{code:04X}"))),
+            None => letter.is_control().then(|| text!("a control character (U+{code})", code = format!("{code:04X}"))),
         }
     })
 }
 
 /// What is said of a flagship app secret that is not `secret:salt`.
 pub(crate) fn no_salt() -> Error {
-    Error::usage("the app secret of a flagship account is not of the form secret:salt")
+    Error::new(ErrorClass::SecretUnusable, "the app secret of a flagship account is not of the form secret:salt")
         .hint("give the whole app secret as Wangdian issued it, both parts with the colon between them")
 }
 
@@ -146,7 +147,8 @@ pub(super) fn of_environment(
 ) -> Result<Secret> {
     match (set(env::APPSECRET), set(env::APPSECRET_FILE)) {
         (Some(_), Some(_)) => {
-            Err(Error::usage("WDT_APPSECRET and WDT_APPSECRET_FILE are both set").hint("keep one of them"))
+            Err(Error::new(ErrorClass::SettingsConflict, "WDT_APPSECRET and WDT_APPSECRET_FILE are both set")
+                .hint("keep one of them"))
         }
         (Some(text), None) => Secret::given(&text).map_err(|error| error.with("in", env::APPSECRET)),
         (None, file) => Secret::in_file(read_file(file.unwrap_or_default().trim()), env::APPSECRET_FILE),
@@ -155,7 +157,7 @@ pub(super) fn of_environment(
 
 /// A word of a setting for a message, where it is plainly no secret: letters, or letters and digits in few turns. Keys
 /// and names look so.
-pub(super) fn plain_word(word: &str) -> Option<&str> {
+pub(crate) fn plain_word(word: &str) -> Option<&str> {
     /// A longer word is no key and no name that somebody chose.
     const LONGEST: usize = 40;
     let turns = |part: &str| {

@@ -104,6 +104,11 @@ impl Planner {
         Some(window)
     }
 
+    /// What was not handed out yet.
+    pub(crate) fn left(&self) -> impl Iterator<Item = Window> {
+        self.gaps.iter().copied()
+    }
+
     /// Forgets everything later than `end`.
     pub(crate) fn end_at(&mut self, end: BeijingTime) {
         self.gaps = self.gaps.iter().filter_map(|gap| Window::new(gap.start(), gap.end().min(end))).collect();

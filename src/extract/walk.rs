@@ -30,9 +30,10 @@ use super::boundary::{self, Direction, Judgement};
 use super::budget::{Budget, Limits};
 use super::evidence::Evidence;
 use super::pages::{PageRows as _, Pages};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::proof::{Grounds, Proof, Rule};
 use crate::requisition::RowKey;
+use crate::text::{Text, key, text};
 use crate::time::{BeijingTime, Window};
 
 mod caps;
@@ -274,7 +275,8 @@ impl<'a, S: Pages> Walk<'a, S> {
         self.spend(1)?;
         let first = self.first_page().await?;
         if self.is_astray(&first) {
-            let error = Error::new(ErrorKind::Incomplete, "the gateway gives nothing but rows from outside the window");
+            let error =
+                Error::new(ErrorClass::RowsAstray, "the gateway gives nothing but rows from outside the window");
             return Err(error.hint("the address may not be the purchase requisition query; ask the vendor").into());
         }
         if first.total.is_none() {
@@ -326,7 +328,7 @@ impl<'a, S: Pages> Walk<'a, S> {
     /// The count rule, after what contradicts it. `None`: more passes are needed.
     async fn judge_count(&mut self) -> Step<Option<Verdict>> {
         if self.evidence.exceeds_a_total() {
-            return Err(Halt::Contradicted("more distinct rows came after a total than it stated"));
+            return Err(Halt::Contradicted(key!("more distinct rows came after a total than it stated")));
         }
         self.check_total_against_list().await?;
         loop {
@@ -355,7 +357,7 @@ impl<'a, S: Pages> Walk<'a, S> {
         self.spend(1)?;
         self.ask(0).await?;
         if self.evidence.is_above_the_list(self.page_size, noticed) {
-            return Err(Halt::Contradicted("the stated total is above what the list has room for"));
+            return Err(Halt::Contradicted(key!("the stated total is above what the list has room for")));
         }
         Ok(())
     }
@@ -421,8 +423,12 @@ impl<'a, S: Pages> Walk<'a, S> {
     fn budget_spent(&self) -> Error {
         let (passes, calls) = (self.passes, self.calls);
         Error::new(
-            ErrorKind::Incomplete,
-            format!("the window was not proved complete within its budget: {passes} passes and {calls} calls"),
+            ErrorClass::NotProved,
+            text!(
+                "the window was not proved complete within its budget: {passes} passes and {calls} calls",
+                passes,
+                calls
+            ),
         )
         .hint("run again when the ERP is quieter: the window stays a gap until it is proved")
     }
@@ -478,13 +484,14 @@ impl<'a, S: Pages> Walk<'a, S> {
                 Ok(halves())
             }
             Err(Halt::Unproved(why)) => {
-                Err(Error::new(ErrorKind::Incomplete, format!("one second is not proved: {why}"))
+                Err(Error::new(ErrorClass::NotProved, text!("one second is not proved: {why}", why = Text::from(why)))
                     .hint("run again when the ERP is quieter: the second stays a gap until it is proved"))
             }
-            Err(Halt::Contradicted(why)) => {
-                Err(Error::new(ErrorKind::Incomplete, format!("the gateway contradicts itself: {why}"))
-                    .hint("its totals or pages are not those of one list: show this to the vendor"))
-            }
+            Err(Halt::Contradicted(why)) => Err(Error::new(
+                ErrorClass::Contradicted,
+                text!("the gateway contradicts itself: {why}", why = Text::from(why)),
+            )
+            .hint("its totals or pages are not those of one list: show this to the vendor")),
             Err(Halt::Quit) => Ok(Walked::Interrupted(self.prove_a_part().await)),
             Err(Halt::Failed(error) | Halt::Refused(error)) => Err(error),
         }

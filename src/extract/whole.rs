@@ -6,7 +6,7 @@ use super::budget::Budget;
 use super::cuts::Cuts;
 use super::plan::MAX_SPAN_SECONDS;
 use super::walk::{WalkOutcome, Walked};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::proof::Proof;
 use crate::time::{Coverage, Window};
 
@@ -36,7 +36,8 @@ pub(crate) enum AtInterrupt {
 /// smaller ones: together they tell soonest whether they add up.
 ///
 /// # Errors
-/// What a walk fails with; [`ErrorKind::Incomplete`] when the totals of pieces sum above that of the whole.
+/// What a walk fails with; [`ErrorKind::Incomplete`](crate::ErrorKind::Incomplete) when the totals of pieces sum above
+/// that of the whole.
 pub(crate) async fn walk_whole<P>(
     window: Window,
     wanted: Window,
@@ -99,7 +100,7 @@ pub(crate) async fn walk_whole<P>(
 /// Why a window is given up whose pieces sum above it.
 pub(crate) fn contradicted() -> Error {
     Error::new(
-        ErrorKind::Incomplete,
+        ErrorClass::Contradicted,
         "the gateway contradicts itself: the totals of its pieces sum above that of the window",
     )
     .hint("its totals do not count what its pages list: show this to the vendor")

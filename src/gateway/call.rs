@@ -26,10 +26,11 @@ use super::clock::ServerClock;
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::policy::{self, CallPolicy};
-use super::rate_limiter::{Limit, RateLimiter};
+use super::rate_limiter::{Limit, Pace, RateLimiter};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
 use crate::worker::Worker;
@@ -62,6 +63,8 @@ pub(super) struct Caller {
     clock: Arc<dyn Clock>,
     server_clock: ServerClock,
     calls: AtomicU64,
+    refused: AtomicU64,
+    retries: AtomicU64,
     /// Where answers are read, one after the other.
     reader: Worker,
     /// Buffers of bodies that were read.
@@ -131,6 +134,8 @@ impl Caller {
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
             clock,
             calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             reader,
             buffers: Mutex::default(),
         })
@@ -140,8 +145,22 @@ impl Caller {
         &self.server_clock
     }
 
+    pub(super) fn pace(&self) -> Pace {
+        self.rate_limiter.pace()
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many answers were refusals, in the gateway's words or by HTTP itself.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many requests repeated one that was not answered.
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Makes one call until it is answered. `sign` makes the request for a given time; it is called once a try.
@@ -202,6 +221,7 @@ impl Caller {
                 Attempt::Stop(error) => return Err(error.with("method", method)),
             };
             tries.retries += 1;
+            self.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
         }
     }
@@ -219,7 +239,11 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, NotRead> + Send + 'static,
     {
-        match self.send(CallKind::Query, names, outgoing, asked, read).await {
+        let sent = self.send(CallKind::Query, names, outgoing, asked, read).await;
+        if matches!(sent, Sent::Refused { .. } | Sent::Throttled(..)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        match sent {
             Sent::Answered(value) => (Attempt::Done(value), None),
             Sent::Refused { code, message, wait, date } => {
                 (refused(names.code, code, &message, date, &self.policy.refusals), wait)
@@ -292,7 +316,7 @@ impl Caller {
 
     /// What an HTTP status means that is no success.
     fn http_error(&self, kind: CallKind, status: StatusCode) -> Option<Error> {
-        let error = |kind| self.connection.via(Error::new(kind, format!("the gateway answered HTTP {status}")));
+        let error = |class| self.connection.via(Error::new(class, text!("the gateway answered HTTP {status}", status)));
         let is_passing =
             matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
         match status {
@@ -301,11 +325,11 @@ impl Caller {
             // same.
             status if status.is_success() && kind == CallKind::Query => None,
             // What it did to the answer to a stop nobody knows.
-            status if status.is_success() => Some(error(ErrorKind::GatewayUnavailable)),
+            status if status.is_success() => Some(error(ErrorClass::GatewayHttp)),
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(self.connection.wants_name(None)),
-            status if is_passing || status.is_server_error() => Some(error(ErrorKind::GatewayUnavailable)),
+            status if is_passing || status.is_server_error() => Some(error(ErrorClass::GatewayHttp)),
             _ => Some(
-                error(ErrorKind::Credentials)
+                error(ErrorClass::HttpRefused)
                     .hint("check WDT_BASE_URL or WDT_ENVIRONMENT, and that this machine's address is allowed"),
             ),
         }
@@ -355,7 +379,7 @@ enum Failed {
 
 impl<T> From<Failed> for Sent<T> {
     fn from(failed: Failed) -> Self {
-        let unavailable = |message: &str| Error::new(ErrorKind::GatewayUnavailable, message);
+        let unavailable = |message: &'static str| Error::new(ErrorClass::AnswerBroken, message);
         match failed {
             Failed::Transport(error) => {
                 Self::Unclear(unavailable("the answer broke off").because(error.without_url()), None)
@@ -406,19 +430,22 @@ fn refused<T>(field: &'static str, code: i64, message: &str, date: Option<i64>, 
 /// A business error as an error of ours, with what to do about it.
 fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str) -> Error {
     // The code of a success, without what a success has.
-    let what = if code == 0 { " and lists nothing" } else { "" };
-    let message = if code == 0 && message.is_empty() { "it says nothing else" } else { message };
-    let error = |kind| Error::new(kind, format!("the gateway answered {field} {code}{what}: {message}"));
+    let what: Text = if code == 0 { text!(" and lists nothing") } else { Text::default() };
+    let message: Text =
+        if code == 0 && message.is_empty() { text!("it says nothing else") } else { Text::verbatim(message) };
+    let error = |class| {
+        Error::new(class, text!("the gateway answered {field} {code}{what}: {message}", field, code, what, message))
+    };
     match verdict {
-        Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorKind::GatewayUnavailable),
-        Verdict::Clock => error(ErrorKind::Credentials),
-        Verdict::Credentials => error(ErrorKind::Credentials).hint(
+        Verdict::Busy | Verdict::Slower | Verdict::FewerAtOnce => error(ErrorClass::GatewayBusy),
+        Verdict::Clock => error(ErrorClass::TimestampRefused),
+        Verdict::Credentials => error(refusal::class_of_credentials(message.english())).hint(
             "check WDT_SID, WDT_APPKEY, the secret and WDT_EDITION, or the account in wdt-lake.toml; ask the vendor whether the account has this interface's permission, \
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
-        Verdict::Business | Verdict::Unknown if code == 0 => error(ErrorKind::GatewayRefused)
+        Verdict::Business | Verdict::Unknown if code == 0 => error(ErrorClass::CallRefused)
             .hint("an answer with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
-        Verdict::Business | Verdict::Unknown => error(ErrorKind::GatewayRefused)
+        Verdict::Business | Verdict::Unknown => error(ErrorClass::CallRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }
 }

@@ -14,6 +14,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::text::{Text, key, text};
 use crate::time::{BeijingTime, Clock};
 
 const SECOND: i64 = 1_000_000;
@@ -87,19 +88,19 @@ impl Observed {
         (ahead > tolerance).then_some((date, ahead))
     }
 
-    fn warnings(&self, tolerance: i64) -> Vec<String> {
+    fn warnings(&self, tolerance: i64) -> Vec<Text> {
         let ahead = self.ahead(tolerance).map(|(date, ahead)| {
-            format!(
-                "a `Date` of the gateway ({}) is {} s ahead of the timestamp that it accepted: it was not believed",
-                date.said,
-                ahead / SECOND
+            text!(
+                "a `Date` of the gateway ({date}) is {seconds} s ahead of the timestamp that it accepted: it was not believed",
+                date = date.said,
+                seconds = ahead / SECOND
             )
         });
         let behind = self.behind(tolerance).map(|(date, behind)| {
-            format!(
-                "a `Date` of the gateway ({}) is {} s behind the timestamp that it accepted: nothing later than it is taken for complete",
-                date.said,
-                behind / SECOND
+            text!(
+                "a `Date` of the gateway ({date}) is {seconds} s behind the timestamp that it accepted: nothing later than it is taken for complete",
+                date = date.said,
+                seconds = behind / SECOND
             )
         });
         ahead.into_iter().chain(behind).collect()
@@ -197,7 +198,7 @@ impl ServerClock {
         let mut state = self.state();
         refusals.refused.push(signed.offset);
         if refusals.refused.len() > MOST_REFUSALS {
-            return Err("the gateway's clocks contradict each other: ask the vendor");
+            return Err(key!("the gateway's clocks contradict each other: ask the vendor"));
         }
         if state.signing != signed.offset {
             // Another call that was under way has changed it meanwhile.
@@ -214,8 +215,8 @@ impl ServerClock {
         let Some(offset) = candidate.filter(|_| is_repeated || !may_be_a_node) else {
             return match (is_repeated, date) {
                 (false, _) => Ok(Duration::ZERO),
-                (true, None) => Err("the gateway sends no clock of its own: set this machine's clock"),
-                (true, Some(_)) => Err("the timestamp was refused although it follows the gateway's own clock"),
+                (true, None) => Err(key!("the gateway sends no clock of its own: set this machine's clock")),
+                (true, Some(_)) => Err(key!("the timestamp was refused although it follows the gateway's own clock")),
             };
         };
         refusals.changes += 1;
@@ -268,7 +269,7 @@ impl ServerClock {
     }
 
     /// What the user should know of the gateway's clock.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<Text> {
         self.state().observed.warnings(self.tolerance)
     }
 

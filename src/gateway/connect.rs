@@ -13,7 +13,8 @@ use url::Url;
 
 use super::policy::{CallPolicy, ProxyUse};
 use super::proxy::{self, Route};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::{key, text};
 
 /// Speaks HTTP to one gateway.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Connection {
     pub(super) client: reqwest::Client,
     /// The proxy on the way: its address and the variable that named it.
     proxy: Option<(String, String)>,
+    /// Host and port of the gateway.
+    address: String,
 }
 
 /// A request that got no response.
@@ -38,7 +41,8 @@ impl Connection {
     /// Prepares the way to `gateway`; sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a proxy that is none, and for a machine without certificates to trust.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a proxy that is none, and for a machine without certificates
+    /// to trust.
     pub(super) fn new(gateway: &Url, policy: &CallPolicy) -> Result<Self> {
         let route = match policy.proxy {
             ProxyUse::Never => None,
@@ -66,11 +70,13 @@ impl Connection {
             proxy = Some((address, variable));
         }
         let client = builder.build().map_err(|error| {
-            Error::usage("the HTTP client cannot start").because(error.without_url()).hint(
+            Error::new(ErrorClass::TlsFailed, "the HTTP client cannot start").because(error.without_url()).hint(
                 "it needs the certificates of well-known authorities: install the package ca-certificates, or name a bundle in SSL_CERT_FILE",
             )
         })?;
-        Ok(Self { client, proxy })
+        let host = gateway.host_str().unwrap_or_default();
+        let address = gateway.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self { client, proxy, address })
     }
 
     /// What it means that a request got no response.
@@ -86,15 +92,32 @@ impl Connection {
             return NoResponse::Hopeless(self.wants_name(Some(error)));
         }
         let is_unsent = error.is_connect();
-        let error = self.via(Error::new(ErrorKind::GatewayUnavailable, "the gateway did not answer").because(error));
-        if is_unsent { NoResponse::Unsent(error) } else { NoResponse::Unclear(error) }
+        let error = self.via(Error::new(ErrorClass::GatewaySilent, "the gateway did not answer").because(error));
+        if !is_unsent {
+            return NoResponse::Unclear(error);
+        }
+        let check = match &self.proxy {
+            None => text!(
+                "the address {address} (WDT_BASE_URL or WDT_ENVIRONMENT, or base_url in wdt-lake.toml), and this machine's names and firewall",
+                address = self.address
+            ),
+            Some((address, variable)) => text!(
+                "the proxy {address} (from {variable}), which is to reach {gateway}",
+                address,
+                variable,
+                gateway = self.address
+            ),
+        };
+        NoResponse::Unsent(
+            error.hint(text!("run the same command again later; if that does not help, check {check}", check)),
+        )
     }
 
     /// The proxy wants a name and a password.
     pub(super) fn wants_name(&self, cause: Option<reqwest::Error>) -> Error {
-        let error = self.via(Error::usage("the proxy asks for a name and a password"));
+        let error = self.via(Error::new(ErrorClass::ProxyWrong, "the proxy asks for a name and a password"));
         let variable = self.proxy.as_ref().map_or("HTTPS_PROXY", |(_, variable)| variable);
-        let error = error.hint(format!("write them into {variable}, as http://name:password@host:port"));
+        let error = error.hint(text!("write them into {variable}, as http://name:password@host:port", variable));
         match cause {
             Some(cause) => error.because(cause),
             None => error,
@@ -109,8 +132,8 @@ impl Connection {
         }
     }
 
-    fn usage(&self, message: &str, cause: reqwest::Error) -> Error {
-        self.via(Error::usage(message).because(cause))
+    fn usage(&self, message: &'static str, cause: reqwest::Error) -> Error {
+        self.via(Error::new(ErrorClass::TlsFailed, message).because(cause))
     }
 }
 
@@ -131,25 +154,35 @@ fn hopeless_tls(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
     };
     let hint = match cause.downcast_ref::<TlsError>()? {
         TlsError::InvalidCertificate(UnknownIssuer) => {
-            "nobody whom this machine trusts has issued the gateway's certificate; where a company's proxy opens TLS, its authority must be trusted: \
+            key!(
+                "nobody whom this machine trusts has issued the gateway's certificate; where a company's proxy opens TLS, its authority must be trusted: \
              on Linux, name a bundle that holds it in SSL_CERT_FILE (the variable replaces the system's bundle) or add it by update-ca-certificates; \
              on macOS and Windows, add it to the system's store"
+            )
         }
         TlsError::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }) => {
-            "set this machine's clock if it is wrong; otherwise whoever runs the gateway, or the proxy before it, must renew the certificate"
+            key!(
+                "set this machine's clock if it is wrong; otherwise whoever runs the gateway, or the proxy before it, must renew the certificate"
+            )
         }
         TlsError::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
-            "the certificate is another host's: check WDT_BASE_URL or WDT_ENVIRONMENT, and whether a proxy or a name server leads elsewhere"
+            key!(
+                "the certificate is another host's: check WDT_BASE_URL or WDT_ENVIRONMENT, and whether a proxy or a name server leads elsewhere"
+            )
         }
         TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented => {
-            "the certificate of the gateway, or of the proxy before it, cannot be used: tell whoever runs it; on Linux, SSL_CERT_FILE names the authorities to trust"
+            key!(
+                "the certificate of the gateway, or of the proxy before it, cannot be used: tell whoever runs it; on Linux, SSL_CERT_FILE names the authorities to trust"
+            )
         }
         TlsError::InvalidMessage(_) => {
-            "what answers there does not speak TLS: check the scheme and the port of WDT_BASE_URL, and the proxy"
+            key!("what answers there does not speak TLS: check the scheme and the port of WDT_BASE_URL, and the proxy")
         }
         TlsError::PeerIncompatible(_)
         | TlsError::AlertReceived(ProtocolVersion | HandshakeFailure | InsufficientSecurity | UnrecognisedName) => {
-            "what answers there and this program have no TLS in common (1.2 or 1.3 is needed): check WDT_BASE_URL and the proxy"
+            key!(
+                "what answers there and this program have no TLS in common (1.2 or 1.3 is needed): check WDT_BASE_URL and the proxy"
+            )
         }
         _ => return None,
     };

@@ -26,13 +26,15 @@ use std::sync::Arc;
 pub(crate) use call::Once;
 pub use policy::CallPolicy;
 pub(crate) use policy::ProxyUse;
+pub(crate) use rate_limiter::Pace;
 pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
 pub use response::{Called, NotRead, Response, UnreadableResponse};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::Text;
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
 
@@ -58,7 +60,7 @@ pub struct ServerMoment(i64);
 
 /// Why an account cannot stop requisitions.
 pub(crate) fn no_stop_method() -> Error {
-    Error::usage("this edition has no method that stops requisitions")
+    Error::new(ErrorClass::StopUnsupported, "this edition has no method that stops requisitions")
         .hint("the vendor publishes purchase.PurchaseApply.stopForApi for flagship (旗舰版) only: stop them in the ERP's client")
 }
 
@@ -187,12 +189,27 @@ impl Gateway {
     }
 
     /// What the user should know of the server's clock.
-    pub fn clock_warnings(&self) -> Vec<String> {
+    pub fn clock_warnings(&self) -> Vec<Text> {
         self.caller.server_clock().warnings()
+    }
+
+    /// How fast requests may be sent at present, and whether one waits for that.
+    pub(crate) fn pace(&self) -> Pace {
+        self.caller.pace()
     }
 
     /// How many requests were sent so far, repeated ones included.
     pub fn calls(&self) -> u64 {
         self.caller.calls()
+    }
+
+    /// How many answers to queries were refusals, for its limits as well.
+    pub fn refusals(&self) -> u64 {
+        self.caller.refusals()
+    }
+
+    /// How many requests of queries repeated one before.
+    pub fn retries(&self) -> u64 {
+        self.caller.retries()
     }
 }

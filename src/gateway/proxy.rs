@@ -8,7 +8,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Proxy;
 use url::{Host, Url};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
@@ -41,7 +42,7 @@ pub(super) fn route(gateway: &Url, env: impl Fn(&str) -> Option<String>) -> Resu
         return Ok(None);
     }
     let unreadable = || {
-        Error::usage(format!("{variable} is no address of a proxy"))
+        Error::new(ErrorClass::ProxyWrong, text!("{variable} is no address of a proxy", variable))
             .hint("write http://host:port, with name:password@ before the host if it asks for them (https:// and socks5:// are known too), or give --no-proxy")
     };
     let value = value.trim();

@@ -89,6 +89,15 @@ struct Ended {
     is_answered: bool,
 }
 
+/// How fast requests are let through at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Requests a minute; none: without a limit.
+    pub(crate) per_minute: Option<u64>,
+    /// How long the next request waits for the minute or a rest to end; none when nothing waits.
+    pub(crate) wait: Option<Duration>,
+}
+
 /// When the next permit is free.
 #[derive(Debug)]
 enum Free {
@@ -131,6 +140,17 @@ impl RateLimiter {
     /// refused for ever.
     pub(super) async fn permit_again(&self) -> Permit<'_> {
         self.permit_in(&self.retries, Duration::ZERO).await
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        // Who holds a line waits.
+        let waits = self.first_tries.try_lock().is_err() || self.retries.try_lock().is_err();
+        let (mut state, now) = (self.state(), Instant::now());
+        let wait = match state.free(now, Duration::ZERO) {
+            Free::At(due) if waits => Some(due.duration_since(now)),
+            _ => None,
+        };
+        Pace { per_minute: state.limits.per_minute.map(|limit| limit as u64), wait }
     }
 
     /// Waits in `line`, and after a rest for `others`.
@@ -177,6 +197,15 @@ impl Drop for Permit<'_> {
 impl State {
     /// Takes a permit if one is free. After a rest, none is before the time of `others` is over.
     fn take(&mut self, now: Instant, others: Duration) -> Free {
+        let free = self.free(now, others);
+        if let Free::Now = free {
+            self.in_flight += 1;
+        }
+        free
+    }
+
+    /// When the next permit is free.
+    fn free(&mut self, now: Instant, others: Duration) -> Free {
         self.forget_older_than_a_minute(now);
         if let Some(due) = self.resting_until.map(|until| until + others).filter(|due| *due > now) {
             return Free::At(due);
@@ -186,10 +215,7 @@ impl State {
         }
         let surplus = self.limits.per_minute.and_then(|limit| (self.in_flight + self.ended.len()).checked_sub(limit));
         match surplus.map(|surplus| self.ended.get(surplus)) {
-            None => {
-                self.in_flight += 1;
-                Free::Now
-            }
+            None => Free::Now,
             // With this one and all before it out of the minute, there are fewer than the limit.
             Some(Some(last)) => Free::At(last.at + MINUTE),
             Some(None) => Free::AfterAnother,

@@ -9,7 +9,8 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// What to do after a business error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,9 +91,9 @@ impl FromStr for RefusalRule {
         let wrong = || {
             let verdicts: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
             // It is not repeated: what stands in a configuration may be a secret in the wrong place.
-            Error::usage("this is no rule for refusals").hint(format!(
-                "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {}",
-                verdicts.join(", ")
+            Error::new(ErrorClass::SettingWrong, "this is no rule for refusals").hint(text!(
+                "write CODE=VERDICT or TEXT=VERDICT, separated by `;`; verdicts are {verdicts}",
+                verdicts = verdicts.join(", ")
             ))
         };
         let (mark, verdict) = rule.rsplit_once('=').ok_or_else(wrong)?;
@@ -277,6 +278,18 @@ fn is_parameter(behind: &str) -> bool {
     let bare = behind.trim_start_matches(['"', '\'', '\\', ' ', ']']);
     let is_quoted = bare.len() < behind.trim_start().len();
     bare.starts_with('=') || bare.starts_with("&quot;:") || (is_quoted && bare.starts_with(':'))
+}
+
+/// What of an account the gateway does not let through, as far as its message says.
+pub(super) fn class_of_credentials(message: &str) -> ErrorClass {
+    let names = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if names(&["IP", "白名单"]) {
+        ErrorClass::AddressRefused
+    } else if names(&["权限"]) {
+        ErrorClass::PermissionRefused
+    } else {
+        ErrorClass::CredentialsRefused
+    }
 }
 
 #[cfg(test)]

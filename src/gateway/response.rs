@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::refusal::{self, CallKind, RefusalRule};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::unsaid::Unsaid;
 
 /// A body as it came over the wire, decompressed, without what stands before its JSON.
@@ -81,7 +81,7 @@ impl<T> Response<T> {
     /// What was read.
     ///
     /// # Errors
-    /// [`ErrorKind::GatewayUnavailable`] for a response that stays unreadable.
+    /// [`ErrorKind::GatewayUnavailable`](crate::ErrorKind::GatewayUnavailable) for a response that stays unreadable.
     pub fn into_read(self) -> Result<T> {
         match self {
             Self::Read(value) => Ok(value),
@@ -109,7 +109,7 @@ pub struct UnreadableResponse {
 impl UnreadableResponse {
     /// The same as an error, for those who can do nothing with such a response.
     pub(crate) fn into_error(self) -> Error {
-        Error::new(ErrorKind::GatewayUnavailable, "the answer cannot be read")
+        Error::new(ErrorClass::AnswerUnreadable, "the answer cannot be read")
             .with("size in bytes", self.size)
             .because(UnreadableCause(self.why))
             .hint("run the same command again later; if it stays, tell the vendor: the gateway answers something that is no valid JSON of this method")

@@ -28,7 +28,7 @@ use super::deletion::{BeforeDeletion, tables_of};
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
 use crate::log::append::{AppendOutcome, LogEnd, Patience};
@@ -99,10 +99,11 @@ impl Writer {
     /// Opens the log of an account to write. It changes nothing yet; call [`Writer::sweep`] before the first commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when the account's name is bound to another account of the ERP, [`ErrorKind::Lake`] when
-    /// the store does not answer, cannot create conditionally although several may write, or a newer program has
-    /// written the lake, [`ErrorKind::Conflict`] when two single writers have written at once,
-    /// [`ErrorKind::Defect`] when the log breaks its rules.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the account's name is bound to another account of the ERP,
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, cannot create conditionally
+    /// although several may write, or a newer program has written the lake,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when two single writers have written at once,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the log breaks its rules.
     pub(crate) async fn open(store: Store, options: WriterOptions) -> Result<Self> {
         Self::encoding_on(Worker::start("encoder")?, store, options).await
     }
@@ -172,8 +173,8 @@ impl Writer {
     /// all of it does, and what does not is left to the next sweep.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Internal`] when the rows do not fit their
-    /// table.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the rows do not fit their table.
     pub(crate) async fn land(&self, new: NewManifest) -> Result<CommitOutcome> {
         let NewManifest { walk, commits, removes, raw } = new;
         let mut staged = self.stage(removes).await.proved_by(walk);
@@ -346,8 +347,8 @@ impl Writer {
                 // for long.
                 CommitOutcome::Committed(_) | CommitOutcome::Dropped(Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
-                    return Err(Error::new(ErrorKind::Conflict, "cannot commit the start of the wanted range")
-                        .because(conflict));
+                    return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the start of the wanted range")
+                        .because(conflict.text()));
                 }
             }
         }
@@ -384,9 +385,9 @@ impl Writer {
     /// Makes a staged manifest count, or drops it. See the module documentation.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer: whether the staged manifest counts is then unknown, and the
-    /// next run finds out. [`ErrorKind::Usage`] when the account's name was bound to another account of the ERP in
-    /// the meantime.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer: whether the staged manifest counts
+    /// is then unknown, and the next run finds out. [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the
+    /// account's name was bound to another account of the ERP in the meantime.
     pub(crate) async fn commit(&self, staged: StagedManifest) -> Result<CommitOutcome> {
         self.store.point("commit.files_written").await?;
         let appended = {
@@ -461,9 +462,12 @@ impl Writer {
     /// no other: nothing on its store would keep the two from standing under one number.
     async fn try_append(&self, manifest: Manifest) -> Result<AppendOutcome> {
         if self.has_lost_sight.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Lake, "the outcome of an earlier commit of this run is unknown")
-                .with("log", self.store.uri(&self.layout.manifest_root()))
-                .hint("run the same command again: it finds out, and lands only what is missing"));
+            return Err(Error::new(
+                ErrorClass::OutcomeUnknown,
+                "the outcome of an earlier commit of this run is unknown",
+            )
+            .with("log", self.store.uri(&self.layout.manifest_root()))
+            .hint("run the same command again: it finds out, and lands only what is missing"));
         }
         let appended = self.end().append(manifest).await;
         let is_lost = appended.is_err() && self.store.writers() == Writers::Single;
@@ -780,13 +784,13 @@ fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCom
 }
 
 fn single_only(store: &Store, layout: &Layout) -> Error {
-    Error::new(ErrorKind::Lake, "this log is written by a single writer")
+    Error::new(ErrorClass::SingleWriterLog, "this log is written by a single writer")
         .with("log", store.uri(&layout.manifest_root()))
         .hint("go on with `--single-writer`, one run at a time; a log that several may write is begun in a new lake")
 }
 
 fn bound_elsewhere(bound: &Binding, wanted: &Binding) -> Error {
-    Error::usage("this lake holds another account under the same name")
+    Error::new(ErrorClass::AccountOfOthers, "this lake holds another account under the same name")
         .with("wanted", format!("{} ({}) at {}", wanted.sid, wanted.edition, wanted.host))
         .with("bound", format!("{} ({}) at {}", bound.sid, bound.edition, bound.host))
         .with("account", &bound.name)

@@ -8,13 +8,14 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use tokio::sync::Mutex;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::RunId;
 use crate::log::layout::{LEASE_ROOT, STAGING_ROOT, probe};
 use crate::store::capability::{Condition, create_twice};
 use crate::store::failpoint::FailPoints;
 use crate::store::s3::{Bucket, ListQuery, Shown, upload};
 use crate::store::{Created, Store, Writers};
+use crate::text::{Text, key, text};
 
 /// How many create one name at once.
 const RACERS: usize = 8;
@@ -60,17 +61,31 @@ impl Ability {
             Self::Clock => "clock",
         }
     }
+
+    /// Its name for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::ReadAfterWrite => key!("read after write"),
+            Self::List => key!("list"),
+            Self::ListPages => key!("list pages"),
+            Self::Delete => key!("delete"),
+            Self::ConditionalCreate => key!("conditional create"),
+            Self::CreateRace => key!("create race"),
+            Self::Multipart => key!("multipart"),
+            Self::Clock => key!("clock"),
+        }
+    }
 }
 
 /// What came of trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AbilityOutcome {
     /// It works; perhaps with something to say.
-    Works(Option<String>),
+    Works(Option<Text>),
     /// It does not, for this reason.
-    Fails(String),
+    Fails(Text),
     /// It was not tried, for this reason.
-    Skipped(&'static str),
+    Skipped(Text),
 }
 
 /// One ability, tried.
@@ -83,7 +98,7 @@ pub(crate) struct AbilityReport {
     /// Whether a lake cannot do without.
     pub is_needed: bool,
     /// What to do when it fails.
-    pub hint: Option<String>,
+    pub hint: Option<Text>,
 }
 
 impl AbilityReport {
@@ -133,12 +148,12 @@ impl Trial<'_> {
         let keeps = condition.is_ok();
         let mut condition = AbilityReport { is_needed: !single, ..finding(Ability::ConditionalCreate, condition) };
         // It is what was asked for already.
-        condition.hint = condition.hint.filter(|hint| !single || !hint.contains("--single-writer"));
+        condition.hint = condition.hint.filter(|hint| !single || !hint.english().contains("--single-writer"));
         findings.push(condition);
         let race = if keeps {
             self.race().await.map(AbilityOutcome::Works)
         } else {
-            Ok(AbilityOutcome::Skipped("it cannot create conditionally"))
+            Ok(AbilityOutcome::Skipped(text!("it cannot create conditionally")))
         };
         findings.push(AbilityReport { is_needed: !single, ..finding_of(Ability::CreateRace, race) });
         match self.store.bucket() {
@@ -149,16 +164,18 @@ impl Trial<'_> {
             None => {
                 findings.push(finding_of(
                     Ability::Multipart,
-                    Ok(AbilityOutcome::Skipped("only S3 puts big objects in parts")),
+                    Ok(AbilityOutcome::Skipped(text!("only S3 puts big objects in parts"))),
                 ));
-                findings
-                    .push(finding_of(Ability::Clock, Ok(AbilityOutcome::Skipped("the store has no clock of its own"))));
+                findings.push(finding_of(
+                    Ability::Clock,
+                    Ok(AbilityOutcome::Skipped(text!("the store has no clock of its own"))),
+                ));
             }
         }
         Ok(findings)
     }
 
-    async fn read_after_write(&self) -> Result<Option<String>> {
+    async fn read_after_write(&self) -> Result<Option<Text>> {
         for text in ["first", "written over, and longer"] {
             self.put("first", text).await?;
             self.expect("first", Some(text)).await?;
@@ -166,7 +183,7 @@ impl Trial<'_> {
         Ok(None)
     }
 
-    async fn list(&self) -> Result<Option<String>> {
+    async fn list(&self) -> Result<Option<Text>> {
         self.put("listed-1", "1").await?;
         self.put("listed-2", "22").await?;
         let listed = self.store.list_after(LEASE_ROOT, &self.name("listed-")).await?;
@@ -185,11 +202,11 @@ impl Trial<'_> {
     async fn pages(&self) -> AbilityReport {
         match self.store.bucket() {
             Some(bucket) => finding(Ability::ListPages, self.pages_of(bucket).await),
-            None => finding_of(Ability::ListPages, Ok(AbilityOutcome::Skipped("only S3 lists by pages"))),
+            None => finding_of(Ability::ListPages, Ok(AbilityOutcome::Skipped(text!("only S3 lists by pages")))),
         }
     }
 
-    async fn pages_of(&self, bucket: &Bucket) -> Result<Option<String>> {
+    async fn pages_of(&self, bucket: &Bucket) -> Result<Option<Text>> {
         let own = self.name("page-");
         let names = ["page-1", "page-2=a", "page-2=b", "page-3"];
         let below = ["page-4=a/x", "page-4=b/x"];
@@ -200,21 +217,21 @@ impl Trial<'_> {
         let one_by_one = ListQuery { prefix: &own, page_names: Some(1), ..ListQuery::default() };
         let listed = self.store.shown(bucket, one_by_one).await?;
         let all: Vec<&String> = names.iter().chain(&below).collect();
-        expect_names(&listed, &all, "one name a page")?;
+        expect_names(&listed, &all, key!("one name a page"))?;
         let later = ListQuery { after: Some(&names[1]), ..one_by_one };
-        expect_names(&self.store.shown(bucket, later).await?, &all[2..], "what comes after a name")?;
+        expect_names(&self.store.shown(bucket, later).await?, &all[2..], key!("what comes after a name"))?;
         let part = self.name("page-2");
         let under = ListQuery { prefix: &part, ..one_by_one };
-        expect_names(&self.store.shown(bucket, under).await?, &all[1..3], "what begins with a part of a name")?;
+        expect_names(&self.store.shown(bucket, under).await?, &all[1..3], key!("what begins with a part of a name"))?;
         let folders = self.store.shown(bucket, ListQuery { folders_only: true, ..one_by_one }).await?;
-        expect_names(&folders, &all[..4], "names beside folders")?;
+        expect_names(&folders, &all[..4], key!("names beside folders"))?;
         if folders.folders != ["page-4=a", "page-4=b"].map(|what| self.name(what)) {
             return Err(failed("a listing of folders shows others than there are"));
         }
-        Ok(Some(format!("{} names on {} pages", listed.objects.len(), listed.pages)))
+        Ok(Some(text!("{names} names on {pages} pages", names = listed.objects.len(), pages = listed.pages)))
     }
 
-    async fn delete(&self) -> Result<Option<String>> {
+    async fn delete(&self) -> Result<Option<Text>> {
         self.put("deleted", "x").await?;
         for _ in 0..2 {
             self.store.delete(&self.name("deleted")).await?;
@@ -227,7 +244,7 @@ impl Trial<'_> {
     }
 
     /// Says by what an object is created only where nothing stands.
-    async fn conditional_create(&self) -> Result<Option<String>> {
+    async fn conditional_create(&self) -> Result<Option<Text>> {
         let by = match self.store.bucket() {
             Some(bucket) => {
                 let (header, by) = (bucket.create_header, bucket.create_header.text());
@@ -236,35 +253,39 @@ impl Trial<'_> {
                 match condition {
                     Condition::Kept => Some(by),
                     Condition::Refused(why) => {
-                        return Err(failed(&format!("the store refuses {by}")).because(why).hint(hint));
+                        return Err(failed(text!("the store refuses {by}", by)).because(why).hint(hint));
                     }
                     Condition::Ignored => {
-                        return Err(failed(&format!("the store ignores {by}: it wrote over what stands")).hint(hint));
+                        return Err(failed(text!("the store ignores {by}: it wrote over what stands", by)).hint(hint));
                     }
                 }
             }
-            None => self.store.folder().map(|_| "a hard link"),
+            None => self.store.folder().map(|_| key!("a hard link")),
         };
         self.create("created", "first").await?;
         if self.create("created", "second").await? == Created::New {
             return Err(failed("a name was created twice"));
         }
         self.expect("created", Some("first")).await?;
-        Ok(by.map(|by| format!("by {by}")))
+        Ok(by.map(|by| text!("by {by}", by = Text::from(by))))
     }
 
-    async fn race(&self) -> Result<Option<String>> {
+    async fn race(&self) -> Result<Option<Text>> {
         let texts: Vec<String> = (0..RACERS).map(|racer| racer.to_string()).collect();
         let tries = futures::future::try_join_all(texts.iter().map(|text| self.create("race", text))).await?;
         let won = tries.iter().filter(|created| **created == Created::New).count();
         // A winner may have lost its answer, and found the name taken by itself.
         if won > 1 {
-            return Err(failed(&format!("{won} of {RACERS} that created one name at once were told that they did")));
+            return Err(failed(text!(
+                "{won} of {racers} that created one name at once were told that they did",
+                won,
+                racers = RACERS
+            )));
         }
         Ok(None)
     }
 
-    async fn multipart(&self, bucket: &Bucket) -> Result<Option<String>> {
+    async fn multipart(&self, bucket: &Bucket) -> Result<Option<Text>> {
         let name = self.written("parts").await;
         let bytes = Bytes::from(vec![b'x'; SMALLEST_PART_BYTES + 1]);
         let size = bytes.len() as u64;
@@ -274,7 +295,7 @@ impl Trial<'_> {
         put.await.map_err(told)?;
         let held = bucket.objects.head(&Path::from(name.as_str())).await.map_err(told)?.size;
         if held != size {
-            return Err(failed(&format!("the store holds {held} bytes of {size} that were put in parts")));
+            return Err(failed(text!("the store holds {held} bytes of {size} that were put in parts", held, size)));
         }
         let aborted = self.written("aborted").await;
         upload::begin_and_abort(bucket, &aborted).await.map_err(told)?;
@@ -284,7 +305,7 @@ impl Trial<'_> {
         }
     }
 
-    async fn clock(&self, bucket: &Bucket) -> Result<Option<String>> {
+    async fn clock(&self, bucket: &Bucket) -> Result<Option<Text>> {
         self.put("clock", "x").await?;
         let name = self.name("clock");
         let held = bucket.objects.head(&Path::from(name.as_str())).await;
@@ -292,9 +313,12 @@ impl Trial<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let ahead = written - i64::try_from(now).unwrap_or(i64::MAX);
         match ahead.abs() {
-            0..=CLOCK_SECONDS => Ok(Some(format!("{ahead:+} s from this machine's"))),
-            _ => Err(failed(&format!("the store's clock is {ahead:+} s from this machine's"))
-                .hint("set this machine's clock")),
+            0..=CLOCK_SECONDS => Ok(Some(text!("{seconds} s from this machine's", seconds = format!("{ahead:+}")))),
+            _ => Err(failed(text!(
+                "the store's clock is {seconds} s from this machine's",
+                seconds = format!("{ahead:+}")
+            ))
+            .hint("set this machine's clock")),
         }
     }
 
@@ -342,11 +366,11 @@ impl Trial<'_> {
     }
 }
 
-fn expect_names(shown: &Shown, names: &[&String], what: &str) -> Result<()> {
+fn expect_names(shown: &Shown, names: &[&String], what: &'static str) -> Result<()> {
     if shown.objects.iter().map(|(name, _)| name).eq(names.iter().copied()) {
         return Ok(());
     }
-    Err(failed(&format!("a listing of {what} shows others than there are")))
+    Err(failed(text!("a listing of {what} shows others than there are", what = Text::from(what))))
 }
 
 /// Folders of a local lake that were not there before, and go again.
@@ -367,11 +391,11 @@ impl FreshFolders {
     }
 }
 
-fn failed(why: &str) -> Error {
-    Error::new(ErrorKind::Lake, why)
+fn failed(why: impl Into<Text>) -> Error {
+    Error::new(ErrorClass::StoreUnsound, why)
 }
 
-fn finding(ability: Ability, tried: Result<Option<String>>) -> AbilityReport {
+fn finding(ability: Ability, tried: Result<Option<Text>>) -> AbilityReport {
     finding_of(ability, tried.map(AbilityOutcome::Works))
 }
 
@@ -381,8 +405,8 @@ fn finding_of(ability: Ability, tried: Result<AbilityOutcome>) -> AbilityReport 
         Err(error) => AbilityReport {
             ability,
             is_needed: true,
-            hint: error.hint_text().map(str::to_owned),
-            outcome: AbilityOutcome::Fails(error.to_string()),
+            hint: error.hint_said().cloned(),
+            outcome: AbilityOutcome::Fails(text!("{error}", error)),
         },
     }
 }

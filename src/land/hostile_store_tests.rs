@@ -13,6 +13,7 @@ use super::testing::{binding, new_commit, try_writer, window, writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Lake, Layout, Table};
 use crate::store::{Store, Writers};
+use crate::text::Text;
 use crate::verify::{accounts_with_objects, chain_length};
 
 /// Nothing here takes nearly as long; what takes longer has no end.
@@ -271,7 +272,7 @@ async fn a_refusal_keeps_its_code_and_gets_its_hint() {
         let findings = ends(examine(&store.clone().retrying_for(Duration::from_millis(200)))).await.expect("examined");
         let condition = findings.iter().find(|finding| finding.ability == Ability::ConditionalCreate).expect("tried");
         assert!(matches!(condition.outcome, AbilityOutcome::Fails(_)), "{condition:?}");
-        let hint = condition.hint.as_deref().expect("a hint");
+        let hint = condition.hint.as_ref().expect("a hint").english();
         assert!(hint.contains(word) && !hint.contains("single-writer"), "{status} {code}: {hint}");
         server.behave();
     }
@@ -340,7 +341,7 @@ async fn the_doctor_lists_one_name_a_page() {
     let pages = |findings: &[crate::land::doctor::AbilityReport]| {
         findings.iter().find(|finding| finding.ability == Ability::ListPages).expect("tried").clone()
     };
-    assert_eq!(pages(&findings).outcome, AbilityOutcome::Works(Some("6 names on 6 pages".to_owned())));
+    assert_eq!(pages(&findings).outcome, AbilityOutcome::Works(Some(Text::verbatim("6 names on 6 pages"))));
     // On an empty lake, and with the usual pages, nothing else of it shows.
     for (lists, word) in [
         (Lists::WithoutTokens, "breaks off"),
@@ -353,7 +354,10 @@ async fn the_doctor_lists_one_name_a_page() {
         let findings = ends(examine(&store)).await.expect("examined");
         let pages = pages(&findings);
         assert!(pages.is_fatal(), "{lists:?}: {pages:?}");
-        assert!(matches!(&pages.outcome, AbilityOutcome::Fails(why) if why.contains(word)), "{lists:?}: {pages:?}");
+        assert!(
+            matches!(&pages.outcome, AbilityOutcome::Fails(why) if why.english().contains(word)),
+            "{lists:?}: {pages:?}"
+        );
         server.behave();
         assert_eq!(server.keys(), Vec::<String>::new(), "{lists:?}: it clears up");
     }

@@ -2,10 +2,10 @@
 //! fetching.
 //!
 //! It is one small object a run rewrites every 30 seconds. A run that finds another's lease younger than two minutes
-//! stops with [`ErrorKind::Conflict`], or waits; an older one it takes over. **Nothing's correctness depends on it**:
-//! two runs that both believe to hold it waste calls, and the commit log sorts them out. So it is written without
-//! conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at once, because a wrong
-//! guess costs nothing but calls.
+//! stops with [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), or waits; an older one it takes over. **Nothing's
+//! correctness depends on it**: two runs that both believe to hold it waste calls, and the commit log sorts them out.
+//! So it is written without conditions, and a lease whose process is known to be dead (same machine, Linux) is stale at
+//! once, because a wrong guess costs nothing but calls.
 //!
 //! At its end a run leaves the lease with an account of itself, a [`CleanEnd`], when it has left nothing over. The next
 //! run then knows without a listing that there is nothing to sweep, and an operator when a run last ended well and how
@@ -21,13 +21,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, RunId};
 use crate::log::Layout;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
+use crate::units::at_least;
 
 /// How often the lease is rewritten.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -43,8 +45,8 @@ const POLL: Duration = Duration::from_secs(5);
 pub enum LeaseWait {
     /// Stop with an error.
     No,
-    /// Wait until it is released or stale.
-    Yes,
+    /// Wait until it is released or stale, at most so long.
+    UpTo(Duration),
 }
 
 /// How a run ended that left nothing over.
@@ -137,8 +139,8 @@ impl Lease {
     /// `give_up` completed while another run was waited for.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another run holds it and `wait` is [`LeaseWait::No`]; [`ErrorKind::Lake`] when the
-    /// store does not answer.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when another run holds it and `wait` is [`LeaseWait::No`];
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub(crate) async fn acquire(
         store: Store,
         account: AccountName,
@@ -151,7 +153,7 @@ impl Lease {
         let (path, staging) = (layout.lease(), layout.staging_lease(run));
         let mut keeper = Keeper { store, path, staging, run, clock, last_end: None };
         let mut give_up = pin!(give_up);
-        let mut tries = 0;
+        let (mut tries, mut waiting_since) = (0, None);
         let last_run = loop {
             let before = keeper.read().await?;
             match before.as_ref().filter(|held| keeper.is_held_by_other(held)) {
@@ -167,11 +169,18 @@ impl Lease {
                         Ok(()) => {}
                     }
                 }
-                Some(other) if wait == LeaseWait::No => return Err(held(&account, other)),
                 Some(other) => {
-                    tracing::info!(other_run = %other.run, "waiting for another run to finish");
+                    let LeaseWait::UpTo(most) = wait else { return Err(held(&account, other)) };
+                    let since = *waiting_since.get_or_insert_with(|| {
+                        tell_of_waiting(&account, other, most);
+                        Instant::now()
+                    });
+                    let left = most.saturating_sub(since.elapsed());
+                    if left.is_zero() {
+                        return Err(held(&account, other).with("waited", at_least(most.as_secs())));
+                    }
                     tokio::select! {
-                        () = tokio::time::sleep(POLL) => {}
+                        () = tokio::time::sleep(POLL.min(left)) => {}
                         () = &mut give_up => return Ok(None),
                     }
                 }
@@ -204,7 +213,7 @@ impl Lease {
 /// What the lease of `account` says of its runs at `now`.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
 pub(crate) async fn last_run(store: &Store, account: AccountName, now: BeijingTime) -> Result<LastRun> {
     let held = read(store, &Layout::new(account).lease()).await?;
     let at_work = held.as_ref().filter(|held| is_at_work(held, now)).map(|held| (held.run, held.written_at));
@@ -232,8 +241,14 @@ fn is_at_work(held: &Heartbeat, now: BeijingTime) -> bool {
     !held.ended && is_fresh(held, now) && !process::is_dead(held)
 }
 
+/// Says once for whom a run waits: whoever looks at it would else see nothing for as long.
+fn tell_of_waiting(account: &AccountName, other: &Heartbeat, most: Duration) {
+    let (since, at_most) = (other.written_at, at_least(most.as_secs()));
+    tracing::warn!(%account, other_run = %other.run, pid = other.pid, last_seen = %since, at_most, "waiting for another run to end");
+}
+
 fn held(account: &AccountName, other: &Heartbeat) -> Error {
-    Error::new(ErrorKind::Conflict, "another run is at work on this account")
+    Error::new(ErrorClass::LeaseHeld, "another run is at work on this account")
         .with("since", other.written_at)
         .with("pid", other.pid)
         .with("run", other.run)
@@ -350,6 +365,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{HeldClock, writer};
     use crate::store::Access;
     use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt};
@@ -514,13 +530,44 @@ mod tests {
         }
     }
 
+    /// It looks every five seconds, and at the end of its time.
+    #[tokio::test(start_paused = true)]
+    async fn a_run_waits_no_longer_than_it_was_told() {
+        let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
+        let lease = acquire(&store, &clock).await.expect("free");
+        let wait = |seconds| {
+            let (account, most) = ("acme".parse().expect("a name"), LeaseWait::UpTo(Duration::from_secs(seconds)));
+            Lease::acquire(store.clone(), account, RunId::generate(), clock.clone(), most, std::future::pending())
+        };
+        for seconds in [0, 7] {
+            let began = Instant::now();
+            let error = wait(seconds).await.expect_err("it is held");
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.to_string().contains(&format!("waited: {seconds}s")), "{error}");
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
+        let (waited, ()) = tokio::join!(wait(60), async {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            lease.release(None).await;
+        });
+        waited.expect("no error").expect("taken").release(None).await;
+    }
+
     #[tokio::test]
     async fn a_run_that_waits_can_give_up() {
         let (store, clock) = (Store::memory(), Arc::new(HeldClock::at(1_000_000)));
         let lease = acquire(&store, &clock).await.expect("free");
         let account = "acme".parse().expect("a name");
         let given_up = std::future::ready(());
-        let waited = Lease::acquire(store, account, RunId::generate(), clock, LeaseWait::Yes, given_up).await;
+        let waited = Lease::acquire(
+            store,
+            account,
+            RunId::generate(),
+            clock,
+            LeaseWait::UpTo(Duration::from_secs(3_600)),
+            given_up,
+        )
+        .await;
         assert!(waited.expect("no error").is_none());
         lease.release(None).await;
     }

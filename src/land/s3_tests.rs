@@ -153,7 +153,10 @@ async fn a_store_without_conditional_put_is_for_a_single_writer() {
 
         let findings = examine(&store).await.expect("examined");
         let condition = outcome(&findings, Ability::ConditionalCreate);
-        assert!(condition.is_fatal() && condition.hint.as_deref().is_some_and(|hint| hint.contains("--single-writer")));
+        assert!(
+            condition.is_fatal()
+                && condition.hint.as_ref().is_some_and(|hint| hint.english().contains("--single-writer"))
+        );
         assert!(matches!(outcome(&findings, Ability::CreateRace).outcome, AbilityOutcome::Skipped(_)));
         assert!(began.elapsed() < Duration::from_secs(20), "said soon: {:?}", began.elapsed());
 
@@ -173,7 +176,7 @@ async fn refused_for_many(about: &str, store: &Store, words: &[&str]) {
     let findings = examine(store).await.expect("examined");
     let condition = outcome(&findings, Ability::ConditionalCreate);
     assert!(condition.is_fatal(), "{about}: {condition:?}");
-    assert!(words.contains(&"--single-writer") && condition.hint == error.hint_text().map(str::to_owned), "{about}");
+    assert!(words.contains(&"--single-writer") && condition.hint.as_ref() == error.hint_said(), "{about}");
     let single = store.clone().written_by(Writers::Single);
     let findings = examine(&single).await.expect("examined");
     assert!(!findings.iter().any(AbilityReport::is_fatal), "{about}: {findings:?}");

@@ -24,7 +24,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::commit::Writer;
 use super::stage::CommitOutcome;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{CommitId, RunId};
 use crate::log::layout::{self, LEASE_ROOT, Name};
 use crate::log::read::ManifestNames;
@@ -223,7 +223,7 @@ impl Writer {
                 // fence half written and fenced it: sort out again.
                 CommitOutcome::Dropped(Conflict::Known { .. } | Conflict::Fenced) => {}
                 CommitOutcome::Dropped(conflict) => {
-                    return Err(Error::new(ErrorKind::Conflict, "cannot commit a fence").because(conflict));
+                    return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit a fence").because(conflict.text()));
                 }
             }
         }

@@ -13,9 +13,10 @@ use super::digest::Sha256;
 use super::layout::Layout;
 use super::manifest::Manifest;
 use super::read::ManifestNames;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::log::read;
 use crate::store::{Created, Store, Writers};
+use crate::text::{Text, key, text};
 
 /// How long the outcome of a create is sought.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +87,15 @@ impl LogEnd<'_> {
                 Ok(Some((held, sha256))) if held.id == id => return Ok(AppendOutcome::Ours(held, sha256)),
                 // Our own put may still arrive beside it.
                 Ok(Some((held, _))) if writers == Writers::Single => {
-                    return Err(Error::new(ErrorKind::Conflict, "another run wrote the commit log at the same time")
-                        .with("run", held.run)
-                        .with("manifest", store.uri(&path))
-                        .hint("with `--single-writer` one run at a time may write a lake: schedule them so, and run again"));
+                    return Err(Error::new(
+                        ErrorClass::WroteAtOnce,
+                        "another run wrote the commit log at the same time",
+                    )
+                    .with("run", held.run)
+                    .with("manifest", store.uri(&path))
+                    .hint(
+                        "with `--single-writer` one run at a time may write a lake: schedule them so, and run again",
+                    ));
                 }
                 Ok(Some((held, sha256))) => return Ok(AppendOutcome::Other(held, sha256)),
                 // The create may still be on its way: nothing but the same number and the same bytes may be tried.
@@ -104,10 +110,12 @@ impl LogEnd<'_> {
 
 /// Nobody knows whether the manifest stands there.
 fn unknown(manifest: &str, trouble: Option<Error>) -> Error {
-    let again = "run the same command again: it finds out, and lands only what is missing";
-    let unknown = Error::new(ErrorKind::Lake, "the outcome of a commit is unknown");
+    let again = key!("run the same command again: it finds out, and lands only what is missing");
+    let unknown = Error::new(ErrorClass::OutcomeUnknown, "the outcome of a commit is unknown");
     let Some(trouble) = trouble else { return unknown.with("object", manifest).hint(again) };
     // What made it unknown comes first: until that is mended, running again is no help.
-    let hint = trouble.hint_text().map_or_else(|| again.to_owned(), |hint| format!("{hint}; then {again}"));
+    let hint = trouble
+        .hint_said()
+        .map_or_else(|| again.into(), |hint| text!("{hint}; then {again}", hint, again = Text::from(again)));
     unknown.because(trouble.without_hint()).with("object", manifest).hint(hint)
 }

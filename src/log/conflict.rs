@@ -5,6 +5,7 @@ use std::fmt;
 use super::manifest::Binding;
 use super::stop_ledger::StopConflict;
 use crate::id::CommitId;
+use crate::text::{Text, text};
 use crate::time::Window;
 
 /// Why a commit may not follow.
@@ -37,20 +38,32 @@ pub(crate) enum Conflict {
     },
 }
 
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Conflict {
+    /// In words.
+    pub(crate) fn text(&self) -> Text {
         match self {
-            Self::Overlap { window } => write!(f, "the window {window} is already committed"),
-            Self::Fenced => f.write_str("the commit was fenced by a sweep"),
+            Self::Overlap { window } => text!("the window {window} is already committed", window),
+            Self::Fenced => text!("the commit was fenced by a sweep"),
             Self::NotLive { commit } => {
-                write!(f, "the commit {commit}, which it removes, is not live or covers nothing")
+                text!("the commit {commit}, which it removes, is not live or covers nothing", commit)
             }
-            Self::Known { commit } => write!(f, "the id {commit} is already in the log"),
-            Self::Stop(conflict) => conflict.fmt(f),
+            Self::Known { commit } => text!("the id {commit} is already in the log", commit),
+            Self::Stop(conflict) => conflict.text(),
             Self::OtherAccount { bound } => {
-                write!(f, "the account name is bound to sid {} ({}) at {}", bound.sid, bound.edition, bound.host)
+                text!(
+                    "the account name is bound to sid {sid} ({edition}) at {host}",
+                    sid = bound.sid,
+                    edition = bound.edition,
+                    host = bound.host
+                )
             }
         }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().fmt(f)
     }
 }
 

@@ -23,10 +23,11 @@ use super::digest::Sha256;
 use super::layout::Layout;
 use super::stop_ledger::StopIntent;
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result, printable};
+use crate::error::{Error, ErrorClass, Result, printable};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
 use crate::proof::Proof;
+use crate::text::{Text, key, text};
 use crate::time::{BeijingTime, Window};
 
 /// What an account name is bound to by the first manifest of its log.
@@ -105,10 +106,11 @@ impl Manifest {
     /// The bytes of its object: one line of JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when it cannot be written, or breaks the rules that its readers check.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when it cannot be written, or breaks the rules that its
+    /// readers check.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         check::check(self)
-            .map_err(|why| Error::internal(format!("cannot write a manifest that breaks its format: {why}")))?;
+            .map_err(|why| Error::internal(text!("cannot write a manifest that breaks its format: {why}", why)))?;
         let mut bytes =
             serde_json::to_vec(self).map_err(|error| Error::internal("cannot write the manifest").because(error))?;
         bytes.push(b'\n');
@@ -118,8 +120,8 @@ impl Manifest {
     /// Reads the bytes of an object; `path` is named in errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a version that this program does not read, [`ErrorKind::Defect`] for what is no
-    /// manifest.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) for a version that this program does not read,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for what is no manifest.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self> {
         Self::read(bytes, path, FormatVersion::LAKE)
     }
@@ -127,13 +129,13 @@ impl Manifest {
     /// [`from_bytes`](Self::from_bytes) of a program of the version `own`.
     fn read(bytes: &[u8], path: &str, own: FormatVersion) -> Result<Self> {
         let defect = |why: String| {
-            Error::new(ErrorKind::Defect, printable(&why))
+            Error::new(ErrorClass::ManifestDamaged, Text::verbatim(printable(&why)))
                 .with("manifest", path)
                 .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
         };
         let head: Head = serde_json::from_slice(bytes).map_err(|error| defect(format!("not a manifest: {error}")))?;
         if !own.reads(head.format) {
-            return Err(own.refuse("the lake has format", head.format).with("manifest", path));
+            return Err(own.refuse(key!("the lake has format"), head.format).with("manifest", path));
         }
         let read: Self = serde_json::from_slice(bytes).map_err(|error| defect(format!("not a manifest: {error}")))?;
         if !own.reads(read.contract) {
@@ -157,11 +159,11 @@ impl Manifest {
     /// none of a lake's.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] for a manifest of whatever version.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) for a manifest of whatever version.
     pub(crate) fn refuse_early(bytes: &[u8], path: &str) -> Result<()> {
         match serde_json::from_slice::<Head>(bytes) {
             Ok(head) => {
-                Err(FormatVersion::LAKE.refuse_early("the lake has format", head.format).with("manifest", path))
+                Err(FormatVersion::LAKE.refuse_early(key!("the lake has format"), head.format).with("manifest", path))
             }
             Err(_) => Ok(()),
         }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 
 use super::digest::Sha256;
 use super::manifest::{FileEntry, QuarantineEntry, RawEntry};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::store::{FetchedFile, Store};
+use crate::text::{Text, key, text};
 
 /// What a manifest says of one of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +65,13 @@ impl Mismatch {
     }
 
     /// What to say after the name of the object; `manifest` names who says otherwise.
-    pub(crate) fn told(self, manifest: &str) -> String {
+    pub(crate) fn told(self, manifest: impl Into<Text>) -> Text {
+        let manifest: Text = manifest.into();
         match self {
-            Self::Missing => format!("is missing; {manifest} names it"),
-            Self::Size { held, said } => format!("has {held} bytes, {manifest} says {said}"),
+            Self::Missing => text!("is missing; {manifest} names it", manifest),
+            Self::Size { held, said } => text!("has {held} bytes, {manifest} says {said}", held, manifest, said),
             Self::Digest { held, said, .. } => {
-                format!("has the SHA-256 {held}, {manifest} says {said}: its bytes were changed")
+                text!("has the SHA-256 {held}, {manifest} says {said}: its bytes were changed", held, manifest, said)
             }
         }
     }
@@ -114,22 +116,30 @@ pub(crate) async fn fetch(store: &Store, entry: ObjectEntry<'_>) -> Result<File>
 fn mismatched(store: &Store, entry: ObjectEntry<'_>, mismatch: Mismatch) -> Error {
     let hint = match mismatch {
         Mismatch::Missing => {
-            "if another run replaced it just now, run again; else restore it from a backup of the lake, or read it anew with \
+            key!(
+                "if another run replaced it just now, run again; else restore it from a backup of the lake, or read it anew with \
              `wdt-lake sync --rewalk FROM..TO`"
+            )
         }
         _ => {
-            "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or read it anew with \
+            key!(
+                "`wdt-lake verify` lists all that is damaged; restore it from a backup of the lake, or read it anew with \
              `wdt-lake sync --rewalk FROM..TO`"
+            )
         }
     };
-    Error::new(ErrorKind::Defect, format!("a committed object {}", mismatch.told("its manifest")))
-        .with("object", store.uri(entry.path))
-        .hint(hint)
+    Error::new(
+        ErrorClass::ObjectDamaged,
+        text!("a committed object {what}", what = mismatch.told(key!("its manifest"))),
+    )
+    .with("object", store.uri(entry.path))
+    .hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn only_what_was_committed_is_given() {

@@ -24,9 +24,10 @@ use super::digest::Sha256;
 use super::layout::{Layout, Name};
 use super::manifest::Manifest;
 use super::state::LogState;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::id::CommitId;
 use crate::store::{Store, Writers};
+use crate::text::text;
 
 /// How many manifests are read at once.
 const READ_AHEAD: usize = 16;
@@ -174,7 +175,7 @@ impl ListedLog {
 }
 
 fn missing(store: &Store, layout: &Layout, number: u64) -> Error {
-    Error::new(ErrorKind::Defect, "a manifest is missing from the commit log")
+    Error::new(ErrorClass::ManifestMissing, "a manifest is missing from the commit log")
         .with("object", store.uri(&layout.manifest(number)))
         .hint("restore it from a backup of the lake, or sync into a new lake")
 }
@@ -231,7 +232,7 @@ pub(crate) async fn open(store: &Store, layout: &Layout) -> Result<OpenedLog> {
     if opened.as_ref().is_ok_and(|opened| opened.state.last().is_none()) {
         list(store, layout).await?;
     }
-    opened.map_err(|why| Error::internal(format!("an empty log is not believed: {why}")))
+    opened.map_err(|why| Error::internal(text!("an empty log is not believed: {why}", why)))
 }
 
 /// Reads the manifests after `state`, or tells why they are not those that follow it.
@@ -331,7 +332,7 @@ async fn load_named(store: &Store, (path, commit): (String, Option<CommitId>)) -
     let Some(bytes) = store.get(&path).await? else { return Ok(None) };
     let manifest = Manifest::from_bytes(&bytes, &store.uri(&path))?;
     if commit.is_some_and(|commit| commit != manifest.id) {
-        return Err(Error::new(ErrorKind::Defect, "a manifest stands under the name of another commit")
+        return Err(Error::new(ErrorClass::ManifestDamaged, "a manifest stands under the name of another commit")
             .with("object", store.uri(&path))
             .hint("restore the lake from a backup, or sync into a new lake"));
     }
@@ -339,7 +340,7 @@ async fn load_named(store: &Store, (path, commit): (String, Option<CommitId>)) -
 }
 
 fn fork(store: &Store, one: &str, other: &str) -> Error {
-    Error::new(ErrorKind::Conflict, "two runs wrote the commit log at once: it has a fork")
+    Error::new(ErrorClass::Forked, "two runs wrote the commit log at once: it has a fork")
         .with("other", store.uri(other))
         .with("one", store.uri(one))
         .hint("stop all runs; of the two keep the one that a later manifest follows, else the one that removes or fences commits, else either; delete the other and run `sync` again: it lands what is then missing")

@@ -27,9 +27,10 @@ use super::manifest::{
     self, Binding, CarriedRange, Commit, CommitKind, FileEntry, Manifest, Previous, QuarantineEntry, RawEntry,
 };
 use super::stop_ledger::{StopResult, Stops};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{AccountName, CommitId, RunId};
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// A commit that counts.
@@ -216,14 +217,14 @@ impl LogState {
     /// Whether this program may write the log.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when a newer program has written to it.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when a newer program has written to it.
     pub fn writable(&self) -> Result<()> {
         if self.format <= FormatVersion::LAKE {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Lake, format!("the lake has format {}", self.format))
+        Err(Error::new(ErrorClass::FormatOther, text!("the lake has format {format}", format = self.format))
             .with("account", &self.name)
-            .hint(format!("this program writes format {}: use a newer wdt-lake", FormatVersion::LAKE)))
+            .hint(text!("this program writes format {lake}: use a newer wdt-lake", lake = FormatVersion::LAKE)))
     }
 
     pub(crate) fn standing(&self, commit: CommitId) -> Option<Standing> {
@@ -398,10 +399,11 @@ impl LogState {
     /// Adds the next manifest, whose object has the digest `sha256`; gives back what it removed.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] when it does not follow the newest, or breaks a rule; the state is then unchanged.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it does not follow the newest, or breaks a rule; the state
+    /// is then unchanged.
     pub fn apply(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<Vec<(CommitId, LiveCommit)>> {
         let defect = |why: String| {
-            Error::new(ErrorKind::Defect, why)
+            Error::new(ErrorClass::ManifestDamaged, Text::verbatim(why))
                 .with("account", &self.name)
                 .with("manifest", manifest.number)
                 .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")
@@ -478,6 +480,7 @@ fn foreign_ids<'a>(account: &AccountName, own: CommitId, paths: impl Iterator<It
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{bare, binding, covering, sample_manifest, stop_intent, stop_result, window};
 
     fn empty() -> LogState {

@@ -16,6 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::CommitId;
+use crate::text::{Text, key, text};
 use crate::time::BeijingTime;
 
 /// Who asked for a stop: the user and the machine of the process, as its environment names them.
@@ -81,10 +82,10 @@ impl StopOutcome {
     /// The word in manifests and rows.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Stopped => "stopped",
-            Self::Refused => "refused",
-            Self::NotStopped => "not_stopped",
-            Self::Unknown => "unknown",
+            Self::Stopped => key!("stopped"),
+            Self::Refused => key!("refused"),
+            Self::NotStopped => key!("not_stopped"),
+            Self::Unknown => key!("unknown"),
         }
     }
 }
@@ -223,12 +224,19 @@ pub(crate) enum StopConflict {
     },
 }
 
+impl StopConflict {
+    /// In words.
+    pub(super) fn text(&self) -> Text {
+        match self {
+            Self::Pending { number } => text!("an earlier stop of {number} is pending", number),
+            Self::Settled { number } => text!("no stop of {number} is pending", number),
+        }
+    }
+}
+
 impl fmt::Display for StopConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pending { number } => write!(f, "an earlier stop of {number} is pending"),
-            Self::Settled { number } => write!(f, "no stop of {number} is pending"),
-        }
+        self.text().fmt(f)
     }
 }
 

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBui
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::time::Window;
 
@@ -185,7 +185,7 @@ pub(crate) fn decode_columns(
 }
 
 fn damaged(error: ParquetError) -> Error {
-    Error::new(ErrorKind::Defect, "a committed file cannot be read").because(error)
+    Error::new(ErrorClass::FileDamaged, "a committed file cannot be read").because(error)
 }
 
 #[cfg(test)]
@@ -193,6 +193,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::land::testing::{header_batch, header_spec, options, window};
     use crate::parquet::{FileCompression, FileOrigin, encode};
 

@@ -4,11 +4,11 @@ use std::io;
 
 use parquet::errors::ParquetError;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
 
 /// That a temporary file cannot be written or read.
 pub(super) fn disk_failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

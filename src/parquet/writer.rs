@@ -43,6 +43,7 @@ use super::disk::of_disk_or;
 use super::rows::Columns;
 use super::spec::{FileCompression, FileOrigin, TableSpec};
 use crate::error::{Error, Result};
+use crate::text::text;
 use crate::time::BeijingTime;
 
 /// Who made a file, as parquet-java wants it said.
@@ -215,7 +216,7 @@ pub(super) fn values(
 }
 
 pub(super) fn mismatched(spec: &TableSpec, why: &str) -> Error {
-    Error::internal(format!("cannot write rows that do not fit their table: {why}")).with("table", spec.table)
+    Error::internal(text!("cannot write rows that do not fit their table: {why}", why)).with("table", spec.table)
 }
 
 fn cannot_encode(spec: &TableSpec, error: ParquetError) -> Error {

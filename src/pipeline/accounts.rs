@@ -11,13 +11,13 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{Interrupt, Progress, SyncOptions, SyncReport, sync_by};
+use super::{Interrupt, Meter, Phase, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::gateway::CallPolicy;
-use crate::id::AccountName;
 use crate::publish::Publisher;
 use crate::store::Store;
+use crate::text::text;
 use crate::time::Clock;
 use crate::worker::Worker;
 
@@ -64,8 +64,11 @@ impl Shares {
         let left = max_memory.checked_sub(BASE_MEMORY_BYTES).filter(|left| *left >= LEAST_PAGE_MEMORY_BYTES);
         let left = left.ok_or_else(|| {
             let least = (BASE_MEMORY_BYTES + LEAST_PAGE_MEMORY_BYTES) >> 20;
-            Error::usage(format!("{max_memory} bytes of memory are too little to work in"))
-                .hint(format!("--max-memory is at least {least}MiB"))
+            Error::new(
+                ErrorClass::ArgumentWrong,
+                text!("{max_memory} bytes of memory are too little to work in", max_memory),
+            )
+            .hint(text!("--max-memory is at least {least}MiB", least))
         })?;
         let room = 1 + (left - LEAST_PAGE_MEMORY_BYTES) / (LEAST_PAGE_MEMORY_BYTES + ACCOUNT_MEMORY_BYTES);
         let at_once = room.min(accounts.max(1) as u64);
@@ -107,11 +110,13 @@ pub(crate) struct SyncRequest {
     pub account: AccountSettings,
     /// What is asked. The run as a whole takes no more memory than the least that any of its orders allows.
     pub options: SyncOptions,
+    /// Where it is noted how far the account is.
+    pub meter: Meter,
 }
 
 /// Brings the lake up to date for several accounts, side by side. Whatever stops one is in its report and nowhere else.
 ///
-/// `interrupt` ends all of them early; `progress` is told of every commit. The reports come in the order of `orders`.
+/// `interrupt` ends all of them early. The reports come in the order of `orders`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the memory is too little to work in.
@@ -120,13 +125,12 @@ pub(crate) async fn sync_all(
     store: &Store,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
-    progress: &(dyn Fn(&AccountName, Progress) + Sync),
 ) -> Result<Vec<SyncReport>> {
     let Some(max_memory) = orders.iter().map(|order| order.options.max_memory).min() else { return Ok(Vec::new()) };
     let shares = Shares::of(max_memory, orders.len())?;
     let means = RunResources::with(shares)?;
     let places = Semaphore::new(shares.at_once);
-    let runs = orders.iter().map(|SyncRequest { account, options }| {
+    let runs = orders.iter().map(|SyncRequest { account, options, meter }| {
         let (means, clock, places, interrupt) = (means.clone(), Arc::clone(&clock), &places, &interrupt);
         let run = async move {
             let _place = tokio::select! {
@@ -134,9 +138,9 @@ pub(crate) async fn sync_all(
                 () = interrupt.asked() => return SyncReport::not_begun().interrupted(),
                 place = places.acquire() => place,
             };
-            let tell = |step| progress(&account.name, step);
-            let report = sync_by(&means, account, store.clone(), options, clock, interrupt, &tell).await;
+            let report = sync_by(&means, account, store.clone(), options, clock, interrupt, meter).await;
             let report = report.unwrap_or_else(|error| SyncReport::not_begun().stopped_by(error));
+            meter.enter(Phase::Done);
             tracing::info!(account = %account.name, run = %report.run, exit_code = report.exit_code(), "the account is done");
             report
         };

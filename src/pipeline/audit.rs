@@ -23,7 +23,7 @@ use super::source::Source;
 use super::spill::SpillBuffer;
 use super::{SyncOptions, binding};
 use crate::config::AccountSettings;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::gateway::{CallPolicy, Gateway};
 use crate::id::RunId;
 use crate::log::{Conflict, FileEntry, Lake};
@@ -129,12 +129,13 @@ async fn audit_in(
 /// Whether the lake holds this account: another one's rows would all be findings.
 fn check_binding(lake: &Lake, account: &AccountSettings) -> Result<()> {
     match lake.state().binding() {
-        None => Err(Error::usage("the lake holds nothing of this account yet")
+        None => Err(Error::new(ErrorClass::AccountNotInLake, "the lake holds nothing of this account yet")
             .hint("fill it by `wdt-lake sync` first, or check --lake; nothing was called")),
-        Some(bound) if *bound != binding(account) => {
-            Err(Error::usage(Conflict::OtherAccount { bound: Box::new(bound.clone()) }.to_string())
-                .hint("name the account as it is named in this lake, or use its own lake; nothing was called"))
-        }
+        Some(bound) if *bound != binding(account) => Err(Error::new(
+            ErrorClass::AccountOfOthers,
+            Conflict::OtherAccount { bound: Box::new(bound.clone()) }.text(),
+        )
+        .hint("name the account as it is named in this lake, or use its own lake; nothing was called")),
         Some(_) => Ok(()),
     }
 }

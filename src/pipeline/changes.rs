@@ -19,7 +19,7 @@ use futures::TryStreamExt as _;
 pub(crate) use self::token::ChangesToken;
 use self::token::LogPosition;
 use super::table_rows::{ReaderTable, RowSink, until_steady};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, CommitId};
 use crate::log::manifest::Previous;
 use crate::log::{Lake, LakeFile};
@@ -61,9 +61,11 @@ impl ReadChanges {
 /// An account that the token does not name gives all its rows. One that it names beside `lakes` keeps its place.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a token of another table, lake or log; [`ErrorKind::Lake`] when the store does not answer;
-/// [`ErrorKind::Conflict`] when files were replaced again and again while they were read; [`ErrorKind::Defect`] when a
-/// file is missing or damaged, or the log breaks its rules; what the sink says.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a token of another table, lake or log;
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer;
+/// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when files were replaced again and again while they were read;
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a file is missing or damaged, or the log breaks its rules; what
+/// the sink says.
 pub(crate) async fn changes<S: RowSink>(
     mut lakes: Vec<Lake>,
     table: &ReaderTable,
@@ -71,7 +73,7 @@ pub(crate) async fn changes<S: RowSink>(
     begin: impl Fn() -> Result<S>,
 ) -> Result<(S, ReadChanges)> {
     if let Some(token) = since.filter(|token| token.table() != table.table()) {
-        return Err(Error::usage("the token is of another table")
+        return Err(Error::new(ErrorClass::TokenWrong, "the token is of another table")
             .with("wanted", table.table())
             .with("token", token.table())
             .hint("keep a token for each table"));
@@ -116,7 +118,7 @@ async fn check_position(lake: &Lake, position: &LogPosition) -> Result<()> {
     if held.is_some_and(|held| LogPosition::behind(held) == *position) {
         return Ok(());
     }
-    Err(Error::usage("the token is of another lake, or of a log that is not what it was")
+    Err(Error::new(ErrorClass::TokenWrong, "the token is of another lake, or of a log that is not what it was")
         .with("manifest", position.number)
         .with("account", lake.account())
         .hint("see that `--lake` is the lake that the token came from; leave `--since` out to begin with all rows"))
@@ -176,7 +178,7 @@ async fn commits_after(lake: &Lake, after: u64) -> Result<HashSet<CommitId>> {
 }
 
 fn broken(lake: &Lake, manifest: u64) -> Error {
-    Error::new(ErrorKind::Defect, "a manifest that does not follow the one before it")
+    Error::new(ErrorClass::ManifestDamaged, "a manifest that does not follow the one before it")
         .with("manifest", manifest)
         .with("account", lake.account())
         .hint("the commit log was changed by hand or by another program: run `wdt-lake verify`")

@@ -18,12 +18,13 @@ use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::publish::Publication;
 use super::{Interrupt, SyncOptions, SyncReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewFile, NewManifest, NewRows, Writer, WriterOptions};
 use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, LogState, Table};
 use crate::parquet::{FileCompression, MergeLimits, TableSpec};
 use crate::store::Store;
+use crate::text::text;
 use crate::time::{BeijingTime, Clock};
 use crate::transform::{contract_version, stop_spec, table_specs};
 
@@ -86,11 +87,9 @@ pub(crate) async fn compact_account(
     interrupt: &Interrupt,
 ) -> Result<Compacted> {
     let run = RunId::generate();
-    let binding = lake
-        .state()
-        .binding()
-        .cloned()
-        .ok_or_else(|| Error::usage("the lake has nothing of this account").with("account", lake.account()))?;
+    let binding = lake.state().binding().cloned().ok_or_else(|| {
+        Error::new(ErrorClass::AccountNotInLake, "the lake has nothing of this account").with("account", lake.account())
+    })?;
     let merge = MergeLimits { memory_bytes: page_memory(options.max_memory)?, target_bytes: options.target_file_bytes };
     let writer_options = WriterOptions {
         binding,
@@ -148,10 +147,12 @@ impl<'a> AfterSync<'a> {
         let (policy, until) = (self.policy(writer), Instant::now().checked_add(time));
         let compacting = compact(writer, policy, until, &mut self.report.compacted);
         if let Some(Err(error)) = self.interrupt.unless_asked(compacting).await {
-            let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            self.report
-                .warnings
-                .push(format!("small commits were not put together: {error}{hint}; the next run tries again"));
+            let hint = error.hint_said().map(|hint| text!(" ({hint})", hint)).unwrap_or_default();
+            self.report.warnings.push(text!(
+                "small commits were not put together: {error}{hint}; the next run tries again",
+                error,
+                hint
+            ));
         }
         self.report
     }

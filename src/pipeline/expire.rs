@@ -22,12 +22,13 @@ use super::accounts::page_memory;
 use super::lease_session::{HeldLease, LeaseSession, Left};
 use super::publish::Publication;
 use super::{Interrupt, SyncOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::id::RunId;
 use crate::land::{CommitOutcome, LeaseWait, NewCommit, NewManifest, Writer, WriterOptions};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::Store;
+use crate::text::text;
 use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::contract_version;
 
@@ -142,7 +143,7 @@ pub(crate) fn check_cutoff(before: Month, now: BeijingTime) -> Result<BeijingTim
     if before < now.month() {
         return Ok(before.start());
     }
-    Err(Error::usage(format!("--before {before} is not over: it is {now} in Beijing"))
+    Err(Error::new(ErrorClass::RangeWrong, text!("--before {before} is not over: it is {now} in Beijing", before, now))
         .hint("name a month before the current one; what is of that month and later stays"))
 }
 
@@ -248,7 +249,9 @@ async fn commit(writer: &Writer, options: &ExpireOptions) -> Result<ExpireReport
                 tracing::debug!(%conflict, "another run has committed meanwhile: planned anew");
             }
             Ok((_, CommitOutcome::Dropped(conflict))) => {
-                return Err(Error::new(ErrorKind::Conflict, "other runs commit all the while").because(conflict));
+                return Err(
+                    Error::new(ErrorClass::WroteAtOnce, "other runs commit all the while").because(conflict.text())
+                );
             }
             // A file may be gone because another run has replaced its commit.
             Err(error) if error.kind() == ErrorKind::Defect && tries < TRIES => {

@@ -14,6 +14,7 @@ mod details;
 mod omissions;
 mod partitions;
 mod sorted;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,9 @@ use arrow_array::BooleanArray;
 use self::choose::picked;
 pub(crate) use self::columns::{ExportColumns, TimesAs};
 pub(crate) use self::omissions::Omissions;
+pub(crate) use self::partitions::Partitions;
 use self::sorted::{Sorted, sorted};
+pub(crate) use self::standing::{standing_headers, standing_stops};
 use super::table_rows::{RowSink, until_steady};
 use crate::error::{Error, Result};
 use crate::id::AccountName;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray as _;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::log::{Lake, Table};
 use crate::parquet::decode_columns;
 use crate::transform::member_names;
@@ -21,7 +21,8 @@ pub(crate) type ExtraNames = BTreeMap<(Table, String), u64>;
 /// The names of an account.
 ///
 /// # Errors
-/// [`ErrorKind::Defect`] for a file that is damaged or gone: a commit may have taken its place meanwhile.
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for a file that is damaged or gone: a commit may have taken its
+/// place meanwhile.
 pub(crate) async fn extra_names(lake: &Lake) -> Result<ExtraNames> {
     let mut names = ExtraNames::new();
     for table in TABLES {
@@ -32,7 +33,8 @@ pub(crate) async fn extra_names(lake: &Lake) -> Result<ExtraNames> {
                 for batch in decode_columns(held, &[EXTRA])? {
                     let batch = batch?;
                     let texts = batch.column(0).as_string_opt::<i32>();
-                    let texts = texts.ok_or_else(|| Error::new(ErrorKind::Defect, "the column `extra` is no text"))?;
+                    let texts =
+                        texts.ok_or_else(|| Error::new(ErrorClass::FileDamaged, "the column `extra` is no text"))?;
                     let found = texts.iter().flatten().flat_map(member_names);
                     found.for_each(|name| *counted.entry(name).or_default() += 1);
                 }

@@ -15,6 +15,7 @@ use crate::extract::whole::contradicted;
 use crate::gateway::{Gateway, Query};
 use crate::id::RunId;
 use crate::log::Lake;
+use crate::text::Text;
 use crate::time::{Clock, Window};
 use crate::transform::PageDecoder;
 
@@ -35,7 +36,7 @@ pub struct Forecast {
     /// The windows that are missing, in ascending order.
     pub windows: Vec<PlannedWindow>,
     /// What the user should know.
-    pub warning: Option<String>,
+    pub warning: Option<Text>,
     /// Calls that the forecast itself took.
     pub calls: u64,
     page_size: u32,

@@ -7,11 +7,12 @@ use arrow_array::RecordBatch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::{Lake, LakeFile, Table};
 use crate::parquet::decode_columns;
 use crate::requisition::ApplyId;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Window};
 use crate::transform::{LandedDetails, LandedHeader, LandedHeaders};
 use crate::worker::blocking;
@@ -90,15 +91,15 @@ pub(crate) async fn stale(
     warehouse_no: Option<&str>,
     now: BeijingTime,
 ) -> Result<BTreeMap<String, Vec<Known>>> {
-    let not_fresh = |why: String| {
-        Error::usage(why)
+    let not_fresh = |why: Text| {
+        Error::new(ErrorClass::LakeStale, why)
             .with("account", lake.account())
             .hint("bring the lake up to date by `wdt-lake sync` first; nothing was called")
     };
     let end = lake.coverage().span().map(Window::end);
-    let end = end.ok_or_else(|| not_fresh("the lake covers nothing yet".to_owned()))?;
+    let end = end.ok_or_else(|| not_fresh(text!("the lake covers nothing yet")))?;
     if end < now.plus_seconds(-FRESH_SECONDS) {
-        return Err(not_fresh(format!("the lake knows nothing after {end}, which is more than 24 hours ago")));
+        return Err(not_fresh(text!("the lake knows nothing after {end}, which is more than 24 hours ago", end)));
     }
     let before = now.plus_seconds(seconds.saturating_neg());
     let is_stale = |known: &Known| {
@@ -120,7 +121,9 @@ pub(crate) async fn stale(
     let since =
         found.values().flatten().map(|known| known.header.modified).min().and_then(|oldest| Window::new(oldest, end));
     match since.map(|since| lake.coverage().gaps(since)).unwrap_or_default().first() {
-        Some(gap) => Err(not_fresh(format!("the lake does not cover {gap}, when one of them may have been modified"))),
+        Some(gap) => {
+            Err(not_fresh(text!("the lake does not cover {gap}, when one of them may have been modified", gap)))
+        }
         None => Ok(found),
     }
 }

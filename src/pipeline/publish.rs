@@ -16,6 +16,8 @@ use crate::store::{Store, capability};
 use crate::transform::{Contract, TableContract, contract_version, stop_spec, table_specs};
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod worlds_tests;
 
 /// What publishing needs to know of every table, from the contract.

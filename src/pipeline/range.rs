@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// A run plans so much less than this machine's clock allows: the server's, in whole seconds too, may say up to that
@@ -26,7 +27,7 @@ pub struct Resolved {
     /// The range; `None` when it holds no second yet.
     pub window: Option<Window>,
     /// What the user should know.
-    pub warning: Option<String>,
+    pub warning: Option<Text>,
 }
 
 impl Range {
@@ -44,8 +45,11 @@ impl Range {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for such a start.
     pub fn check_start(&self, now: BeijingTime) -> Result<()> {
         match self.from.filter(|from| *from > now) {
-            Some(from) => Err(Error::usage(format!("the range starts at {from}, which is in the future"))
-                .hint(format!("times without an offset are Beijing time, where it is {now} by this machine's clock"))),
+            Some(from) => Err(Error::new(
+                ErrorClass::RangeWrong,
+                text!("the range starts at {from}, which is in the future", from),
+            )
+            .hint(text!("times without an offset are Beijing time, where it is {now} by this machine's clock", now))),
             None => Ok(()),
         }
     }
@@ -60,16 +64,23 @@ impl Range {
         self.check_start(now)?;
         let span = coverage.span();
         let Some(start) = self.from.or(start) else {
-            return Err(Error::usage("the lake is empty and no start is given")
+            return Err(Error::new(ErrorClass::StartMissing, "the lake is empty and no start is given")
                 .hint("say where to begin, for example --from 2026-01-01"));
         };
         if let Some(to) = self.to.filter(|to| *to < start) {
-            return Err(Error::usage(format!("the range ends at {to}, before it starts at {start}"))
-                .hint("--from must not be later than --to; times without an offset are Beijing time"));
+            return Err(Error::new(
+                ErrorClass::RangeWrong,
+                text!("the range ends at {to}, before it starts at {start}", to, start),
+            )
+            .hint("--from must not be later than --to; times without an offset are Beijing time"));
         }
         let beyond = span.filter(|span| span.end().plus_seconds(1) < start);
         let warning = beyond.map(|span| {
-            format!("the lake ends at {}: starting at {start} leaves a gap; leave --from out to close it", span.end())
+            text!(
+                "the lake ends at {end}: starting at {start} leaves a gap; leave --from out to close it",
+                end = span.end(),
+                start
+            )
         });
         let latest = self.latest(now.plus_seconds(-PLANNING_SLACK_SECONDS));
         Ok(Resolved { window: Window::new(start, latest), warning })
@@ -133,7 +144,7 @@ mod tests {
         assert_eq!(backwards.expect_err("backwards").kind().exit_code(), 2);
         let covered: Coverage = Window::new(at("2026-10-01 00:00:00"), at("2026-10-10 23:59:59")).into_iter().collect();
         let later = |from| range(Some(from), None).resolve(&covered, None, at(NOW)).expect("resolved").warning;
-        assert!(later("2026-10-15 00:00:00").is_some_and(|warning| warning.contains("2026-10-10 23:59:59")));
+        assert!(later("2026-10-15 00:00:00").is_some_and(|warning| warning.english().contains("2026-10-10 23:59:59")));
         assert_eq!(later("2026-10-11 00:00:00"), None, "that continues exactly");
     }
 }

@@ -23,9 +23,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::land::Raw;
+use crate::text::key;
 use crate::time::{Window, parse_rfc3339_micros, rfc3339_micros};
 
 /// The version of the lines.
@@ -165,7 +166,7 @@ pub(super) fn join(records: Vec<Record>, window: Window) -> Result<Option<Raw>> 
 }
 
 fn failed(error: &io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot keep the raw responses of the window")
+    Error::new(ErrorClass::TemporaryFailed, "cannot keep the raw responses of the window")
         .because(error.to_string())
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }
@@ -201,10 +202,10 @@ fn pack_head(asked: &RawRequest) -> io::Result<Vec<u8>> {
 /// async threads.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when another version of the program has written it, [`ErrorKind::Defect`] when it is not what
-/// this module writes.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when another version of the program has written it,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is not what this module writes.
 pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()>) -> Result<()> {
-    let broken = |why: String| Error::new(ErrorKind::Defect, "cannot read the raw responses").because(why);
+    let broken = |why: String| Error::new(ErrorClass::KeptDamaged, "cannot read the raw responses").because(why);
     let decoder = zstd::stream::read::Decoder::new(packed).map_err(|error| broken(error.to_string()))?;
     let mut lines = BufReader::new(decoder);
     let mut line = Vec::new();
@@ -216,7 +217,7 @@ pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()
             Err(_) => serde_json::from_slice(&line).ok().map(|Version { format }| format),
         };
         if let Some(format) = format.filter(|format| !FORMAT.reads(*format)) {
-            return Err(FORMAT.refuse("the raw responses have format", format));
+            return Err(FORMAT.refuse(key!("the raw responses have format"), format));
         }
         let read = read.map_err(|error| broken(error.to_string()))?;
         let received = parse_rfc3339_micros(&read.received_at);
@@ -231,6 +232,7 @@ pub(super) fn read(packed: &[u8], mut each: impl FnMut(RawResponse) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::time::BeijingTime;
 
     #[test]

@@ -19,6 +19,7 @@ use crate::error::{Error, Result, exit};
 use crate::id::RunId;
 use crate::land::{Committed, LeaseWait, Writer};
 use crate::parquet::FileCompression;
+use crate::text::Text;
 
 /// How a replay works.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ pub(crate) struct ReplayReport {
     /// Windows that could not be rebuilt, and why.
     pub gaps: Vec<Gap>,
     /// What the user should know although nothing failed.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
     /// How long it took.
     pub elapsed: Duration,
 }

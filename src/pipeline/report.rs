@@ -7,6 +7,7 @@ use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
 use crate::publish::PublishedTable;
+use crate::text::Text;
 use crate::time::{BeijingTime, Window};
 use crate::transform::Remarks;
 
@@ -31,6 +32,10 @@ pub struct SyncReport {
     pub remarks: Remarks,
     /// Requests sent, repeated ones included.
     pub calls: u64,
+    /// Answers that were refusals, for the gateway's limits as well.
+    pub refusals: u64,
+    /// Requests that repeated one before.
+    pub retries: u64,
     /// The last second of modified time that the run has asked the ERP for, where it asked without a gap.
     pub checked_until: Option<BeijingTime>,
     /// What was put together at the end.
@@ -41,8 +46,10 @@ pub struct SyncReport {
     pub unpublished: Option<Error>,
     /// Windows that were not proved or not committed, and why.
     pub gaps: Vec<Gap>,
+    /// Requisitions that were stopped, and whose new versions the lag hides yet.
+    pub hidden_stops: Option<HiddenStops>,
     /// What the user should know although nothing failed.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
     /// What stopped the run before its end.
     pub stopped: Option<Error>,
     /// Whether the run was interrupted.
@@ -69,6 +76,15 @@ impl Damage {
     pub fn has_lost(&self) -> bool {
         self.rows.iter().zip(self.read).any(|(rows, read)| read < *rows)
     }
+}
+
+/// Requisitions that were stopped after the last second that a run may walk: the lake shows them as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HiddenStops {
+    /// How many.
+    pub requisitions: u64,
+    /// A run that begins after this sees them all.
+    pub visible_after: BeijingTime,
 }
 
 /// A window that stays missing.
@@ -103,11 +119,14 @@ impl SyncReport {
             tally: Tally::default(),
             remarks: Remarks::default(),
             calls: 0,
+            refusals: 0,
+            retries: 0,
             checked_until: None,
             compacted: Compacted::default(),
             published: Vec::new(),
             unpublished: None,
             gaps: Vec::new(),
+            hidden_stops: None,
             warnings: Vec::new(),
             stopped: None,
             interrupted: false,
@@ -145,17 +164,4 @@ impl SyncReport {
         let interrupted = self.interrupted.then_some(exit::INCOMPLETE);
         exit::combine(gaps.chain(stopped).chain(quarantined).chain(lost).chain(interrupted))
     }
-}
-
-/// Something happened that a person who waits wants to see.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// The window that was committed last.
-    pub window: Window,
-    /// The wanted range.
-    pub range: Window,
-    /// Header rows committed by this run so far.
-    pub headers: u64,
-    /// Requests sent so far.
-    pub calls: u64,
 }

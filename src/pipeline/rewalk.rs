@@ -24,7 +24,7 @@ use super::report::Damage;
 use super::rewalk_plan::{Piece, RewalkPlan, plan};
 use super::window_task::{Task, TaskOutcome, recorded};
 use super::{parts as large, raw};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::land::{Committed, NewCommit, NewManifest, NewRows, Quarantine};
 use crate::log::{CommitKind, LiveCommit, Table, Walk};
@@ -209,7 +209,7 @@ impl RowFilter for SecondsFilter {
         let stays = self.replaced.keep(rows, &self.modified)?;
         let times = rows.column_by_name(&self.modified);
         let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        let times = times.ok_or_else(|| Error::new(ErrorKind::Defect, "modified times are no timestamps"))?;
+        let times = times.ok_or_else(|| Error::new(ErrorClass::FileDamaged, "modified times are no timestamps"))?;
         let seconds = self.range.start().unix()..=self.range.end().unix();
         let is_on_side =
             |row: usize| seconds.contains(&times.value(row).div_euclid(1_000_000)) == (self.side == Side::Within);

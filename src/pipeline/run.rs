@@ -12,9 +12,10 @@ use futures::stream::FuturesUnordered;
 use tracing::Instrument as _;
 
 use super::accounts::RunResources;
+use super::meter::{Meter, Phase};
 use super::raw::KeepRaw;
 use super::replace::replace;
-use super::report::{Progress, SyncReport};
+use super::report::SyncReport;
 use super::rewalk::{self, rewalk};
 use super::rewalk_plan::Piece;
 use super::source::Source;
@@ -124,7 +125,7 @@ pub(super) struct Run<'a> {
     /// Whether a window was proved.
     has_proved: bool,
     specs: [Arc<TableSpec>; 2],
-    progress: &'a (dyn Fn(Progress) + Sync),
+    meter: &'a Meter,
     report: SyncReport,
 }
 
@@ -140,7 +141,7 @@ impl<'a> Run<'a> {
         range: Window,
         lake: &Lake,
         again: WalkAgain,
-        progress: &'a (dyn Fn(Progress) + Sync),
+        meter: &'a Meter,
         report: SyncReport,
     ) -> Result<Self> {
         let gateway = Gateway::reading_on(
@@ -187,7 +188,7 @@ impl<'a> Run<'a> {
             has_proved: false,
             wanted,
             range,
-            progress,
+            meter,
             report,
         })
     }
@@ -196,6 +197,8 @@ impl<'a> Run<'a> {
     /// others the part that is proved.
     pub(super) async fn until_interrupted(mut self, interrupt: &Interrupt) -> SyncReport {
         let quit = self.quit.clone();
+        self.meter.enter(Phase::Walking);
+        self.meter.read_from(&self.source);
         let is_done = {
             let mut walking = pin!(self.all_windows());
             let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
@@ -246,6 +249,7 @@ impl<'a> Run<'a> {
                 let span = tracing::error_span!("window", window = %work.window());
                 under_way.push(done(task, work).instrument(span));
             }
+            self.note_left(reserved.keys());
             let next = tokio::select! {
                 biased;
                 next = under_way.next() => next,
@@ -267,6 +271,7 @@ impl<'a> Run<'a> {
             };
             is_alone = false;
             reserved.remove(&work.window());
+            source.pages_read().forget(work.window());
             self.note_totals(work.window(), totals);
             self.note_readable();
             match outcome {
@@ -388,16 +393,24 @@ impl<'a> Run<'a> {
         }
         self.report.tally.add(committed);
         tracing::info!(%window, number = committed.number, id = %committed.id, "committed");
-        (self.progress)(Progress {
-            window,
-            range: self.range,
-            headers: self.report.tally.headers,
-            calls: self.source.gateway().calls(),
-        });
+        self.meter.note_commit(window.end(), self.report.tally.headers);
+    }
+
+    /// Tells whoever waits how much is left, the windows under way included.
+    fn note_left<'w>(&self, under_way: impl Iterator<Item = &'w Window>) {
+        let under_way: Vec<Window> = under_way.copied().collect();
+        let waiting = self.pieces.iter().map(|(window, _)| *window).chain(self.again.iter().copied());
+        let waiting = waiting.chain(self.rewalk.iter().map(Piece::window)).chain(self.planner.left());
+        let left = waiting.chain(under_way.iter().copied()).map(Window::seconds).sum();
+        self.meter.note_left(left, under_way);
     }
 
     fn finish(mut self) -> SyncReport {
-        self.report.calls = self.source.gateway().calls();
+        let gateway = self.source.gateway();
+        self.report.calls = gateway.calls();
+        self.report.refusals = gateway.refusals();
+        self.report.retries = gateway.retries();
+        self.meter.note_end(self.report.calls);
         self.name_all_gaps();
         self.report.warnings.extend(self.source.gateway().clock_warnings());
         self.report.gaps.sort_by_key(|gap| gap.window);

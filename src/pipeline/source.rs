@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::SetOnce;
 
+use super::pages_read::PagesRead;
 use super::raw::{self, KeepRaw, RawRequest, Recorder};
 use super::spill::{BufferedPage, SpillBuffer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
 use crate::gateway::{Answer, Gateway, NotRead, Query, Response, UnreadableResponse};
 use crate::time::{Clock, Window};
@@ -29,6 +30,7 @@ pub(super) struct Source {
     has_read: AtomicBool,
     has_read_rows: AtomicBool,
     unread: AtomicU32,
+    pages_read: PagesRead,
 }
 
 /// A page, and what is kept of its answer.
@@ -58,6 +60,7 @@ impl Source {
             has_read: AtomicBool::new(false),
             has_read_rows: AtomicBool::new(false),
             unread: AtomicU32::new(0),
+            pages_read: PagesRead::default(),
         }
     }
 
@@ -137,8 +140,13 @@ impl Source {
         let packed = self.recorder.keeps().then(|| raw::pack_body(String::from_utf8_lossy(&bytes).as_bytes()));
         let packed = packed
             .transpose()
-            .map_err(|error| Error::new(ErrorKind::Lake, "cannot keep a raw response").because(error))?;
+            .map_err(|error| Error::new(ErrorClass::TemporaryFailed, "cannot keep a raw response").because(error))?;
         Ok((page, received_at_micros, packed))
+    }
+
+    /// The pages that were read of the windows at work.
+    pub(super) fn pages_read(&self) -> &PagesRead {
+        &self.pages_read
     }
 
     /// Whether the gateway has given anything in this run that could be read.
@@ -169,6 +177,7 @@ impl Pages for Source {
             // It is set already by all but one of them.
             drop(self.first_total.set((window, total)));
         }
+        self.pages_read.note(window, page_no, page_size, page.total());
         // Nothing is waited for between this and the walk's taking it in: the order is that of the walk.
         if let Some(packed) = packed {
             let (method, parameters) = self.gateway.unsigned(&query);
@@ -194,7 +203,7 @@ impl Pages for Source {
 
 /// A gateway of which nothing can be read is an outage, or not the gateway.
 pub(super) fn nothing_can_be_read() -> Error {
-    Error::new(ErrorKind::GatewayUnavailable, "no response of the gateway can be read")
+    Error::new(ErrorClass::NothingReadable, "no response of the gateway can be read")
         .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`")
 }
 

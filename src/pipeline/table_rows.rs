@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::id::AccountName;
 use crate::log::{Lake, Table};
 use crate::transform::Contract;
@@ -75,7 +75,7 @@ impl ReaderTable {
     pub(super) fn fit(&self, rows: &RecordBatch, account: &AccountName) -> Result<RecordBatch> {
         let held = rows.schema();
         if let Some(unknown) = held.fields().iter().find(|field| self.schema.index_of(field.name()).is_err()) {
-            return Err(Error::new(ErrorKind::Lake, "a file has a column that this program does not know")
+            return Err(Error::new(ErrorClass::ContractLater, "a file has a column that this program does not know")
                 .with("column", unknown.name())
                 .hint("use a newer wdt-lake"));
         }
@@ -90,7 +90,7 @@ impl ReaderTable {
         };
         let columns = self.schema.fields().iter().map(column).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| Error::new(ErrorKind::Defect, "a committed file has other columns").because(error))
+            .map_err(|error| Error::new(ErrorClass::FileDamaged, "a committed file has other columns").because(error))
     }
 }
 
@@ -99,7 +99,7 @@ impl ReaderTable {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] when files were replaced again and again; what `read` says, when no log has changed since.
-pub(super) async fn until_steady<T>(lakes: &mut [Lake], mut read: impl AsyncFnMut(&[Lake]) -> Result<T>) -> Result<T> {
+pub(crate) async fn until_steady<T>(lakes: &mut [Lake], mut read: impl AsyncFnMut(&[Lake]) -> Result<T>) -> Result<T> {
     for _ in 0..TRIES {
         match read(lakes).await {
             Ok(read) => return Ok(read),
@@ -113,7 +113,7 @@ pub(super) async fn until_steady<T>(lakes: &mut [Lake], mut read: impl AsyncFnMu
             Err(error) => return Err(error),
         }
     }
-    Err(Error::new(ErrorKind::Conflict, "files were replaced again and again while they were read")
+    Err(Error::new(ErrorClass::WroteAtOnce, "files were replaced again and again while they were read")
         .hint("run again, or let sync keep what it removes for a while"))
 }
 

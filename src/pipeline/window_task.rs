@@ -9,7 +9,7 @@ use super::rewalk_plan::Piece;
 use super::source::Source;
 use super::spill::BufferedPage;
 use super::{Gap, Range, SyncOptions, Tried, parts};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::plan::Hours;
@@ -19,6 +19,7 @@ use crate::land::{CommitOutcome, Committed, NewCommit, NewManifest, Quarantine, 
 use crate::log::{CommitKind, Walk};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::transform::{Assembly, Remarks};
 use crate::worker::blocking;
@@ -222,12 +223,23 @@ impl Task<'_> {
         let allowed = self.options.max_quarantine.unwrap_or_else(|| (distinct / 100).max(10));
         if own_invalid > 0 && invalid > allowed {
             let first = first_invalid.unwrap_or_default();
-            let why = format!(
-                "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}"
+            let why = text!(
+                "{invalid} of {distinct} records are invalid, more than the {allowed} allowed; the first: {first}",
+                invalid,
+                distinct,
+                allowed,
+                first
             );
-            let error = Error::new(ErrorKind::Incomplete, why).with("window", window).hint(
-                "look at the records with `wdt-lake get`; raise --max-quarantine to commit the others without them",
-            );
+            let numbers = some_numbers(&new).join(" ");
+            let look = match numbers.is_empty() {
+                true => Text::default(),
+                false => text!("look at them by `wdt-lake get {numbers}`; ", numbers),
+            };
+            let error = Error::new(ErrorClass::TooManyInvalid, why).with("window", window).hint(text!(
+                "{look}`--max-quarantine {invalid}` commits the window without them",
+                look,
+                invalid
+            ));
             outcome.gaps.push(Gap { window, error, tried: Tried::Yes });
             return Ok(());
         }
@@ -266,4 +278,21 @@ fn hours(pages: &[BufferedPage], parts: &[Part]) -> Hours {
 /// The proof as the manifest records it.
 pub(super) fn recorded(proof: Proof, rows_landed: usize, rows_quarantined: usize) -> Proof {
     Proof { rows_landed: rows_landed as u64, rows_quarantined: rows_quarantined as u64, ..proof }
+}
+
+/// The numbers of some of the records that would go to quarantine.
+fn some_numbers(new: &NewManifest) -> Vec<String> {
+    const MOST: usize = 3;
+    #[derive(serde::Deserialize)]
+    struct Line {
+        purchase_apply_no: Option<String>,
+    }
+    let lines = new.commits.iter().filter_map(|commit| commit.quarantine.as_ref());
+    let lines = lines.flat_map(|quarantine| quarantine.lines.split(|byte| *byte == b'\n'));
+    let numbers = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()?.purchase_apply_no);
+    // What a shell would read otherwise is not proposed.
+    let is_plain = |number: &String| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    numbers.filter(is_plain).take(MOST).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::layout::Name;
 use crate::log::{CommitKind, FileEntry, Lake, Layout, LogState, Manifest, ManifestReader, Table};
@@ -64,6 +64,8 @@ pub(crate) struct FollowedLog {
     state: LogState,
     /// The number of the manifest after which it is followed.
     base: u64,
+    /// When that was begun.
+    base_at: Option<BeijingTime>,
     changes: Vec<LogChange>,
 }
 
@@ -71,7 +73,8 @@ impl FollowedLog {
     /// Follows the log from the state of `lake` on.
     pub(crate) fn new(lake: Lake) -> Self {
         let (reader, state) = lake.into_parts();
-        Self { reader, base: state.next_number() - 1, state, changes: Vec::new() }
+        let base_at = state.last().map(|last| last.created_at);
+        Self { reader, base: state.next_number() - 1, base_at, state, changes: Vec::new() }
     }
 
     /// The store of the lake.
@@ -124,6 +127,20 @@ impl FollowedLog {
         Ok(())
     }
 
+    /// When a manifest was begun, if it is there.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub(crate) async fn created_at(&self, number: u64) -> Result<Option<BeijingTime>> {
+        if number == self.base {
+            return Ok(self.base_at);
+        }
+        match self.changes.iter().find(|change| change.number == number) {
+            Some(change) => Ok(Some(change.created_at)),
+            None => Ok(self.reader.manifest(number).await?.map(|(manifest, _)| manifest.created_at)),
+        }
+    }
+
     /// What the manifests after `published` have changed, as far as the log was read. `active` are the files of the
     /// account that were published with that manifest; they say what a removed commit held.
     ///
@@ -161,7 +178,7 @@ impl HeldFiles {
         let mut held: BTreeMap<CommitId, Vec<GoneFile>> = BTreeMap::new();
         for file in files {
             let Some(Name::Data { commit, .. }) = layout.parse(&file.path) else {
-                return Err(Error::new(crate::ErrorKind::Defect, "a published file has no name of the lake")
+                return Err(Error::new(ErrorClass::DeltaDamaged, "a published file has no name of the lake")
                     .with("path", file.path));
             };
             held.entry(commit).or_default().push(file);

@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
+use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 use crate::time::BeijingTime;
 
+use super::body::{self, Body};
 use super::connection::Sever;
 
 /// How a gateway says when to come again.
@@ -188,14 +190,14 @@ impl Fault {
             }
             Self::Disconnect | Self::LostAnswer | Self::LateEffect { .. } => {
                 connection.sever();
-                Response::new(Body::empty())
+                Response::new(body::empty())
             }
             Self::Silence => futures::future::pending().await,
             Self::Hang => {
                 let begun = stream::once(async { Ok::<_, std::io::Error>(half) });
-                Response::new(Body::from_stream(begun.chain(stream::pending())))
+                Response::new(body::streamed(begun.chain(stream::pending())))
             }
-            Self::Truncated => Response::new(Body::from(half)),
+            Self::Truncated => Response::new(body::whole(half)),
             Self::ShortBody => {
                 // As a stream, so that nobody compares the promise with what is there to send; with a pause, in which
                 // the half goes out before the connection breaks.
@@ -204,14 +206,14 @@ impl Fault {
                     Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))
                 };
                 let cut = stream::once(async { Ok(half) }).chain(stream::once(broken));
-                let mut response = Response::new(Body::from_stream(cut));
+                let mut response = Response::new(body::streamed(cut));
                 response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(answer.len()));
                 response
             }
             Self::Html => page(StatusCode::OK, "系统维护中"),
-            Self::Empty => Response::new(Body::empty()),
+            Self::Empty => Response::new(body::empty()),
             // A business error is an answer of the gateway's own; the server writes it.
-            Self::Business { .. } => Response::new(Body::from(answer)),
+            Self::Business { .. } => Response::new(body::whole(answer)),
         }
     }
 }
@@ -224,7 +226,7 @@ fn error_page(status: u16) -> Response<Body> {
 fn page(status: StatusCode, text: &str) -> Response<Body> {
     let html =
         format!("<html><head><title>{text}</title></head><body><center><h1>{text}</h1></center></body></html>\n");
-    let mut response = Response::new(Body::from(html));
+    let mut response = Response::new(body::whole(html));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
@@ -251,8 +253,8 @@ impl FromStr for Fault {
             Ok(status @ 400..=599) => Ok(Self::Status(status)),
             _ => {
                 let names = Self::named().map(|fault| fault.name()).join(", ");
-                Err(Error::usage(format!("`{text}` is not a fault"))
-                    .hint(format!("faults are an HTTP status such as 502, and {names}")))
+                Err(Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a fault", text))
+                    .hint(text!("faults are an HTTP status such as 502, and {names}", names)))
             }
         }
     }

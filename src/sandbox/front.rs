@@ -1,8 +1,8 @@
 //! What the gateways have in common: a request is read, its caller checked, its question answered, and the answer or a
 //! refusal written. How each of these looks on the wire is [`openapi2`] or [`qjb`].
 
-use axum::http::request::Parts;
-use axum::http::{Method, header};
+use http::request::Parts;
+use http::{Method, header};
 
 use crate::edition::Edition;
 use crate::time::{BeijingTime, Window};

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 use crate::time::Window;
 
 use super::data;
@@ -64,8 +65,8 @@ impl FromStr for Order {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|order| order.name() == text).ok_or_else(|| {
-            Error::usage(format!("`{text}` is not an order"))
-                .hint(format!("orders are {}", Self::ALL.map(Self::name).join(", ")))
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not an order", text))
+                .hint(text!("orders are {all}", all = Self::ALL.map(Self::name).join(", ")))
         })
     }
 }
@@ -147,7 +148,7 @@ impl FromStr for Drift {
     /// `PROBABILITY[:EDITS[:between]]`, for example `0.2` or `0.2:3`.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::usage(format!("`{text}` is not a drift"))
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a drift", text))
                 .hint("write PROBABILITY[:EDITS[:between]], for example `0.2` or `0.2:3`")
         };
         let mut parts = text.split(':');
@@ -193,7 +194,7 @@ impl FromStr for Faults {
     fn from_str(text: &str) -> Result<Self> {
         let (share, kinds) = text.split_once(':').map_or((text, None), |(share, kinds)| (share, Some(kinds)));
         let probability = probability(share).ok_or_else(|| {
-            Error::usage(format!("`{text}` is not a rate of faults"))
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a rate of faults", text))
                 .hint("write PROBABILITY[:FAULT,FAULT,...], for example `0.05` or `0.05:502,disconnect`")
         })?;
         let kinds = match kinds {
@@ -240,7 +241,8 @@ impl FromStr for Latency {
         let (low, high) = text.split_once("..").unwrap_or((text, text));
         match (duration(low), duration(high)) {
             (Some(at_least), Some(at_most)) if at_least <= at_most => Ok(Self { at_least, at_most }),
-            _ => Err(Error::usage(format!("`{text}` is not a latency")).hint("write `50ms`, `1.5s` or `20ms..200ms`")),
+            _ => Err(Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a latency", text))
+                .hint("write `50ms`, `1.5s` or `20ms..200ms`")),
         }
     }
 }

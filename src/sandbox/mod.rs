@@ -16,6 +16,7 @@
 //! The server runs on a small runtime of its own, so that a test may block, or hold the world still, without stopping
 //! it.
 
+mod body;
 mod clock;
 mod connection;
 mod data;

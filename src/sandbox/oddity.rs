@@ -20,7 +20,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 pub(super) use dress::Packing;
 pub(super) use page::{PageRows, Paging};
@@ -220,11 +221,11 @@ impl FromStr for Oddity {
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
         let kind = OddityKind::all().find(|kind| kind.name == name).ok_or_else(|| unknown(name))?;
         let wrong = || {
-            Error::usage(format!("`{text}`: {name} does not take that")).hint(format!(
-                "write {}: {}{}",
-                kind.synopsis(),
-                kind.does,
-                kind.defaults()
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}`: {name} does not take that", text, name)).hint(text!(
+                "write {synopsis}: {does}{defaults}",
+                synopsis = kind.synopsis(),
+                does = kind.does,
+                defaults = kind.defaults()
             ))
         };
         let every = |text: &str| text.parse().ok().filter(|every| *every > 0).ok_or_else(wrong);
@@ -254,8 +255,11 @@ fn unknown(name: &str) -> Error {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .filter(|(likeness, _)| *likeness >= LIKENESS);
     let meant = nearest.map(|(_, known)| format!("did you mean `{known}`? ")).unwrap_or_default();
-    Error::usage(format!("`{name}` is not an oddity"))
-        .hint(format!("{meant}oddities are {}; `--oddities list` says what each does", names.join(", ")))
+    Error::new(ErrorClass::SandboxWrong, text!("`{name}` is not an oddity", name)).hint(text!(
+        "{meant}oddities are {names}; `--oddities list` says what each does",
+        meant,
+        names = names.join(", ")
+    ))
 }
 
 /// The oddities that a gateway has at one time. Where two contradict each other, the later counts.
@@ -295,8 +299,11 @@ impl Oddities {
     /// [`Usage`](crate::ErrorKind::Usage) when a gateway of this edition cannot have one of them.
     pub(super) fn check(&self, edition: Edition) -> Result<()> {
         match self.0.iter().find(|oddity| !oddity.kind.concerns(edition)) {
-            Some(oddity) => Err(Error::usage(format!("a gateway of {edition} cannot have `{oddity}`"))
-                .hint("it is one of enterprise and y: leave it out, or serve another `--edition`")),
+            Some(oddity) => Err(Error::new(
+                ErrorClass::SandboxWrong,
+                text!("a gateway of {edition} cannot have `{oddity}`", edition, oddity),
+            )
+            .hint("it is one of enterprise and y: leave it out, or serve another `--edition`")),
             None => Ok(()),
         }
     }

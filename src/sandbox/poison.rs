@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 use super::dice::Dice;
 use super::hostile::probability;
@@ -175,7 +176,8 @@ impl FromStr for PoisonKind {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::usage(format!("`{text}` is not a kind of poison")).hint(format!("kinds are {names}"))
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a kind of poison", text))
+                .hint(text!("kinds are {names}", names))
         })
     }
 }
@@ -211,7 +213,7 @@ impl FromStr for Poison {
     fn from_str(text: &str) -> Result<Self> {
         let (share, kinds) = text.split_once(':').map_or((text, None), |(share, kinds)| (share, Some(kinds)));
         let fraction = probability(share).ok_or_else(|| {
-            Error::usage(format!("`{text}` is not a share of poison"))
+            Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a share of poison", text))
                 .hint("write FRACTION[:KIND,KIND,...], for example `0.01` or `0.01:overflow,missing-number`")
         })?;
         let kinds = match kinds {

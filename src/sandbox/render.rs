@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 use super::record::{Detail, Override, Quantity, Requisition};
 
@@ -98,9 +99,8 @@ impl FromStr for Scalars {
         match text {
             "strings" => Ok(Self::Strings),
             "numbers" => Ok(Self::Numbers),
-            _ => {
-                Err(Error::usage(format!("`{text}` is not a way to send numbers")).hint("write `strings` or `numbers`"))
-            }
+            _ => Err(Error::new(ErrorClass::SandboxWrong, text!("`{text}` is not a way to send numbers", text))
+                .hint("write `strings` or `numbers`")),
         }
     }
 }

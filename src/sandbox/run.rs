@@ -7,7 +7,8 @@ use tokio::runtime::Runtime;
 
 use crate::config::Secret;
 use crate::edition::Edition;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 use super::clock::SandboxClock;
 use super::connection::SeverableListener;
@@ -111,11 +112,14 @@ impl Sandbox {
     pub fn start(options: Options) -> Result<Self> {
         let Options { listen, exposure, edition, credentials, mut requisitions, clock, behaviour, poison } = options;
         if exposure == Exposure::Loopback && !listen.ip().is_loopback() {
-            return Err(Error::usage(format!("the sandbox does not listen on {listen}"))
+            return Err(Error::new(ErrorClass::SandboxWrong, text!("the sandbox does not listen on {listen}", listen))
                 .hint("its credentials are no secret: listen on 127.0.0.1"));
         }
         if edition == Edition::Flagship && credentials.secret.split_salt().is_none() {
-            return Err(Error::usage("a flagship sandbox needs an app secret of the form secret:salt"));
+            return Err(Error::new(
+                ErrorClass::SandboxWrong,
+                "a flagship sandbox needs an app secret of the form secret:salt",
+            ));
         }
         let base_path = match edition {
             Edition::Enterprise => "/openapi2",
@@ -131,7 +135,9 @@ impl Sandbox {
         let oddities = behaviour.oddities.clone();
         let gateway = Arc::new(Gateway::new(edition, base_path, known, world, behaviour));
         gateway.add_twins(&oddities);
-        let cannot_listen = |error| Error::usage(format!("the sandbox cannot listen on {listen}")).because(error);
+        let cannot_listen = |error| {
+            Error::new(ErrorClass::SandboxWrong, text!("the sandbox cannot listen on {listen}", listen)).because(error)
+        };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         listener.set_nonblocking(true).map_err(cannot_listen)?;

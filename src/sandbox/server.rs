@@ -10,8 +10,10 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use crate::edition::Edition;
 use crate::time::BeijingTime;
 
+use super::body::{self, Body};
 use super::connection::{Sever, SeverableListener};
 use super::fault::{Fault, http_date};
 use super::front::{self, Front};
@@ -66,9 +69,9 @@ pub(super) async fn serve(listener: SeverableListener, gateway: Arc<Gateway>) {
     loop {
         let (stream, connection) = listener.accept().await;
         let gateway = gateway.clone();
-        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, connection) = (gateway.clone(), connection.clone());
-            async move { Ok::<_, Infallible>(answer(gateway, connection, request.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(answer(gateway, connection, request).await) }
         });
         // The `Date` of an answer is the ERP's, and not always there.
         let serving = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), service);
@@ -77,10 +80,10 @@ pub(super) async fn serve(listener: SeverableListener, gateway: Arc<Gateway>) {
     }
 }
 
-async fn answer(gateway: Arc<Gateway>, connection: Sever, request: Request<Body>) -> Response<Body> {
+async fn answer(gateway: Arc<Gateway>, connection: Sever, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let asked = match to_bytes(body, MAX_BODY_BYTES).await {
-        Ok(body) => gateway.front.read(gateway.base_path, &parts, &body).ok_or(StatusCode::NOT_FOUND),
+    let asked = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => gateway.front.read(gateway.base_path, &parts, &body.to_bytes()).ok_or(StatusCode::NOT_FOUND),
         Err(_) => Err(StatusCode::PAYLOAD_TOO_LARGE),
     };
     let (mut response, date) = match asked {
@@ -287,19 +290,19 @@ impl Gateway {
 }
 
 fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(body::empty());
     *response.status_mut() = status;
     response
 }
 
-fn json_response(body: Vec<u8>, behaviour: &Behaviour, headers: &HeaderMap) -> Response<Body> {
+fn json_response(json: Vec<u8>, behaviour: &Behaviour, headers: &HeaderMap) -> Response<Body> {
     let accepts = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let usual = (behaviour.compression == Compression::Gzip).then_some(Packing { members: 1, label: Some("gzip") });
     let packing = behaviour.oddities.packing().or(usual);
     let packing = packing.filter(|_| accepts.into_iter().any(|value| value.contains("gzip")));
-    let packed = packing.and_then(|packing| gzipped(&body, packing.members));
+    let packed = packing.and_then(|packing| gzipped(&json, packing.members));
     let label = if packed.is_some() { packing.and_then(|packing| packing.label) } else { None };
-    let mut response = Response::new(Body::from(packed.unwrap_or(body)));
+    let mut response = Response::new(body::whole(packed.unwrap_or(json)));
     *response.status_mut() = behaviour.oddities.status();
     // The vendor's gateway labels its JSON so.
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

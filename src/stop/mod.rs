@@ -21,6 +21,7 @@ mod before;
 mod judge;
 mod numbers;
 mod plan;
+mod recent;
 mod run;
 #[cfg(test)]
 mod worlds_tests;
@@ -33,6 +34,7 @@ pub(crate) use judge::{Observation, StopFinding};
 pub use numbers::Numbers;
 pub(crate) use numbers::read_lines;
 pub(crate) use plan::{InLake, Planned, StopPlan, reason};
+pub(crate) use recent::stopped_since;
 pub(crate) use run::{CallMade, StopReport, Stopper, Told};
 
 use crate::error::{Error, Result};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::{Text, key, text};
 
 /// The most characters of a number, as the vendor documents it.
 const LONGEST: usize = 40;
@@ -25,7 +26,7 @@ impl Numbers {
         let (mut list, mut seen, mut merged, mut wrong) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
         for (place, number) in given {
             if let Some(why) = complaint(&number) {
-                wrong.push(format!("{place}: {why}"));
+                wrong.push(text!("{place}: {why}", place, why));
             } else if seen.insert(number.clone()) {
                 list.push(number);
             } else {
@@ -34,13 +35,16 @@ impl Numbers {
         }
         if !wrong.is_empty() {
             let more = wrong.len().saturating_sub(TOLD);
-            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let rest = if more > 0 { text!("; and {more} more", more) } else { Text::default() };
             wrong.truncate(TOLD);
-            return Err(Error::usage(format!("no numbers of requisitions: {}{rest}", wrong.join("; ")))
-                .hint("a number has 1 to 40 characters and no whitespace; one a line in a file. Nothing was called"));
+            return Err(Error::new(
+                ErrorClass::ArgumentWrong,
+                text!("no numbers of requisitions: {wrong}{rest}", wrong = Text::join(&wrong, key!("; ")), rest),
+            )
+            .hint("a number has 1 to 40 characters and no whitespace; one a line in a file. Nothing was called"));
         }
         if list.is_empty() {
-            return Err(Error::usage("there is no number to stop").hint(
+            return Err(Error::new(ErrorClass::ArgumentWrong, "there is no number to stop").hint(
                 "give numbers as arguments, by `--file FILE`, on standard input with `-`, or by `--stale 30d`; nothing was called",
             ));
         }
@@ -64,14 +68,14 @@ impl Numbers {
     }
 }
 
-fn complaint(number: &str) -> Option<String> {
+fn complaint(number: &str) -> Option<Text> {
     let letters = number.chars().count();
     if number.is_empty() {
-        Some("an empty number".to_owned())
+        Some(text!("an empty number"))
     } else if number.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
-        Some(format!("whitespace in {number:?}"))
+        Some(text!("whitespace in {number}", number = format!("{number:?}")))
     } else if letters > LONGEST {
-        Some(format!("{letters} characters"))
+        Some(text!("{letters} characters", letters))
     } else {
         None
     }

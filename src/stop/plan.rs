@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use super::before::EarlierStops;
 use crate::config::{StopPermission, StopTerms};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::{Text, key, text};
 use crate::time::BeijingTime;
 
 /// What a lake that knows the present says of a number.
@@ -43,22 +44,22 @@ impl Planned {
     /// Its word in reports.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Call => "call",
-            Self::AlreadyStopped(_) => "already_stopped",
-            Self::Open(_) => "open",
-            Self::NotPartlyReferenced => "not_partly_referenced",
-            Self::UnknownToLake => "unknown_to_lake",
+            Self::Call => key!("call"),
+            Self::AlreadyStopped(_) => key!("already_stopped"),
+            Self::Open(_) => key!("open"),
+            Self::NotPartlyReferenced => key!("not_partly_referenced"),
+            Self::UnknownToLake => key!("unknown_to_lake"),
         }
     }
 
     /// The same for people.
-    pub fn in_words(self) -> String {
+    pub fn in_words(self) -> Text {
         match self {
-            Self::Call => "would be called".to_owned(),
-            Self::AlreadyStopped(at) => format!("already stopped by the call of {at}"),
-            Self::Open(at) => format!("what became of its stop of {at} is not known yet: that is found out first"),
-            Self::NotPartlyReferenced => "not partly referenced in the lake".to_owned(),
-            Self::UnknownToLake => "unknown to the lake".to_owned(),
+            Self::Call => text!("would be called"),
+            Self::AlreadyStopped(at) => text!("already stopped by the call of {at}", at),
+            Self::Open(at) => text!("what became of its stop of {at} is not known yet: that is found out first", at),
+            Self::NotPartlyReferenced => text!("not partly referenced in the lake"),
+            Self::UnknownToLake => text!("unknown to the lake"),
         }
     }
 
@@ -136,12 +137,15 @@ impl StopPlan {
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when they do not.
 pub(super) fn check_terms(terms: StopTerms, calls: usize) -> Result<()> {
     if terms.permission == StopPermission::Forbidden {
-        return Err(Error::usage("this account must not stop requisitions: allow_stop is false")
-            .hint("nothing was called; `allow_stop` of the account in wdt-lake.toml, or WDT_ALLOW_STOP, lets it"));
+        return Err(Error::new(
+            ErrorClass::StopForbidden,
+            "this account must not stop requisitions: allow_stop is false",
+        )
+        .hint("nothing was called; `allow_stop` of the account in wdt-lake.toml, or WDT_ALLOW_STOP, lets it"));
     }
     match terms.most {
         Some(most) if usize::try_from(most).is_ok_and(|most| calls > most) => {
-            Err(Error::usage(format!("{calls} numbers would be called, and max_stops is {most}")).hint(
+            Err(Error::new(ErrorClass::StopsTooMany, text!("{calls} numbers would be called, and max_stops is {most}", calls, most)).hint(
                 "no stop was called; give fewer numbers at once, or raise `max_stops` of the account in wdt-lake.toml, or WDT_MAX_STOPS",
             ))
         }

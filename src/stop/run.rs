@@ -8,12 +8,13 @@ use super::judge::{self, StopFinding};
 use super::plan::{self, Planned};
 use super::{Erp, Reply};
 use crate::config::StopTerms;
-use crate::error::{Error, ErrorKind, Result, exit};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::id::{CommitId, RunId};
 use crate::land::{CommitOutcome, NewFile, Writer};
 use crate::log::stop_ledger::StopConflict;
 use crate::log::{Conflict, Lake, PendingStop, Requester, StopIntent, StopOutcome, StopResult, Table};
 use crate::parquet::TableSpec;
+use crate::text::{Text, key, text};
 use crate::time::BeijingTime;
 use crate::transform::{StopRow, stop_rows};
 
@@ -254,7 +255,7 @@ impl<E: Erp> Stopper<'_, E> {
                     report.told.insert(number.clone(), Told { number, requested_at, finding, settles_at, call });
                 }
                 CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                CommitOutcome::Dropped(conflict) => return Err(dropped("an intent to stop", &conflict)),
+                CommitOutcome::Dropped(conflict) => return Err(dropped(key!("an intent to stop"), &conflict)),
             }
         }
         Ok(None)
@@ -284,7 +285,7 @@ impl<E: Erp> Stopper<'_, E> {
                     found.retain(|one| one.number != number);
                 }
                 CommitOutcome::Dropped(Conflict::Fenced) if fenced < FENCED_TRIES => fenced += 1,
-                CommitOutcome::Dropped(conflict) => return Err(dropped("the results of stops", &conflict)),
+                CommitOutcome::Dropped(conflict) => return Err(dropped(key!("the results of stops"), &conflict)),
             }
         }
         Ok(())
@@ -303,9 +304,9 @@ impl<E: Erp> Stopper<'_, E> {
     }
 }
 
-fn dropped(what: &str, conflict: &Conflict) -> Error {
-    Error::new(ErrorKind::Conflict, format!("cannot commit {what}"))
-        .because(conflict.clone())
+fn dropped(what: &'static str, conflict: &Conflict) -> Error {
+    Error::new(ErrorClass::WroteAtOnce, text!("cannot commit {what}", what = Text::from(what)))
+        .because(conflict.text())
         .hint("run the same command again: what is open in the log is settled first")
 }
 

@@ -13,18 +13,25 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 
 use super::s3::{Bucket, CreateHeader, is_taken, refuses_condition};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::store::{Created, Store, Writers, local};
+use crate::text::key;
 
 /// What to do about a store without conditional puts.
-const NO_CONDITION: &str = "give `--single-writer` and schedule one run at a time on this lake, or use a store that knows \
-`If-None-Match: *` (AWS S3, MinIO, Cloudflare R2); for Alibaba OSS set AWS_CONDITIONAL_PUT=oss";
+const NO_CONDITION: &str = key!(
+    "give `--single-writer` and schedule one run at a time on this lake, or use a store that knows \
+`If-None-Match: *` (AWS S3, MinIO, Cloudflare R2); for Alibaba OSS set AWS_CONDITIONAL_PUT=oss"
+);
 /// What to do about one that does not know the header of OSS.
-const NOT_OSS: &str = "unset AWS_CONDITIONAL_PUT: `oss` is for Alibaba OSS; or give `--single-writer` and schedule one run at a \
-time on this lake";
+const NOT_OSS: &str = key!(
+    "unset AWS_CONDITIONAL_PUT: `oss` is for Alibaba OSS; or give `--single-writer` and schedule one run at a \
+time on this lake"
+);
 /// What to do about one that does not look at it.
-const VERSIONED: &str = "Alibaba OSS ignores it in a bucket whose versioning is enabled or suspended: use a bucket that never had \
-versions, or give `--single-writer` and schedule one run at a time on this lake; for any other store unset AWS_CONDITIONAL_PUT";
+const VERSIONED: &str = key!(
+    "Alibaba OSS ignores it in a bucket whose versioning is enabled or suspended: use a bucket that never had \
+versions, or give `--single-writer` and schedule one run at a time on this lake; for any other store unset AWS_CONDITIONAL_PUT"
+);
 
 /// Names the objects that a store is tried with: callers know where in a lake they may lie.
 pub(crate) type ProbeName<'a> = &'a (dyn Fn(&str) -> String + Send + Sync);
@@ -66,11 +73,13 @@ pub(crate) async fn check(store: &Store, standing: &str, name: ProbeName<'_>) ->
     let hint = condition.hint(bucket.create_header);
     let refused = match condition {
         Condition::Kept => return Ok(()),
-        Condition::Refused(why) => {
-            Error::new(ErrorKind::Lake, "the store refuses to create an object only where nothing stands").because(why)
-        }
+        Condition::Refused(why) => Error::new(
+            ErrorClass::NoConditionalCreate,
+            "the store refuses to create an object only where nothing stands",
+        )
+        .because(why),
         Condition::Ignored => Error::new(
-            ErrorKind::Lake,
+            ErrorClass::NoConditionalCreate,
             "the store writes over an object that it was asked to create only where nothing stands",
         ),
     };
@@ -170,12 +179,12 @@ impl Probe<'_> {
         if held.is_some_and(|held| texts.iter().any(|text| held == text.as_bytes())) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Lake, "the store says that it wrote an object, and does not hold it")
+        Err(Error::new(ErrorClass::StoreUnsound, "the store says that it wrote an object, and does not hold it")
             .with("object", self.store.uri(self.name))
             .hint("check that AWS_ENDPOINT_URL is the address of an S3 store and not of its web page"))
     }
 
-    fn failed(&self, action: &str, error: &object_store::Error) -> Error {
+    fn failed(&self, action: &'static str, error: &object_store::Error) -> Error {
         self.store.failed(action, self.name, error)
     }
 }

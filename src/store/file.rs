@@ -13,7 +13,7 @@ use super::failpoint::{Effect, Op};
 use super::s3::upload::PART_BYTES;
 use super::{Store, is_absent};
 use crate::digest::{Sha256, Sha256Stream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// An object on local disk.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Store {
     /// is unique never changes, and an open file can be read when its name is gone.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, or no temporary file can be written.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, or no temporary file can be written.
     pub(crate) async fn get_to_file(&self, path: &str) -> Result<Option<FetchedFile>> {
         let effect = Effect { op: Op::Get, path, body: None };
         self.fail_points.before(effect).await?;
@@ -52,7 +52,8 @@ impl Store {
     /// large file a part is in memory at a time.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`]; what stands under the name afterwards is unknown, but never a part of the bytes.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake); what stands under the name afterwards is unknown, but never a part
+    /// of the bytes.
     pub(crate) async fn put_unique_file(&self, path: &str, file: File, staging: &str) -> Result<()> {
         let size = file.metadata().map_err(temporary)?.len();
         self.put_unique_body(path, ObjectBody::File(Arc::new(file), size), staging).await
@@ -67,7 +68,9 @@ impl Store {
             let part = self.objects.get_range(&Path::from(path), span).await;
             let part = part.map_err(|error| self.failed("read", path, &error))?;
             if part.len() as u64 != wanted {
-                return Err(self.failure("read", path).because("the store gave another part than was asked for"));
+                return Err(self
+                    .failure(ErrorClass::ObjectFailed, "read", path)
+                    .because("the store gave another part than was asked for"));
             }
             held = held.add(part).await?;
         }
@@ -139,7 +142,7 @@ impl Download {
 }
 
 fn temporary(error: io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

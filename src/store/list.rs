@@ -12,17 +12,20 @@ use object_store::path::Path;
 use super::failpoint::{Effect, Op};
 use super::s3::{Bucket, ListQuery, Shown, Unlisted};
 use super::{Object, Store};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::store::local;
+use crate::text::key;
 
 /// What to do about a store whose listings contradict themselves.
-const UNBELIEVABLE: &str = "check that AWS_ENDPOINT_URL is the address of an S3 store and not of its web page; `wdt-lake doctor` tries how it lists";
+const UNBELIEVABLE: &str = key!(
+    "check that AWS_ENDPOINT_URL is the address of an S3 store and not of its web page; `wdt-lake doctor` tries how it lists"
+);
 
 impl Store {
     /// Every object under a folder, in the order of names.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, or answers what cannot be true.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer, or answers what cannot be true.
     pub async fn list(&self, folder: &str) -> Result<Vec<Object>> {
         let effect = Effect { op: Op::List, path: folder, body: None };
         self.fail_points.before(effect).await?;
@@ -150,7 +153,7 @@ impl Store {
     }
 
     fn unbelievable(&self, bucket: &Bucket, at: &str, why: String) -> Error {
-        Error::new(ErrorKind::Lake, "the store's listing cannot be believed")
+        Error::new(ErrorClass::ListingWrong, "the store's listing cannot be believed")
             .with("endpoint", &bucket.endpoint)
             .with("object", self.uri(at))
             .hint(UNBELIEVABLE)

@@ -10,9 +10,10 @@ use object_store::memory::InMemory;
 use super::failpoint::FailPoints;
 use super::s3::Bucket;
 use super::{Access, Store, Writers};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::store::local;
+use crate::text::text;
 
 /// What a location means.
 enum Place {
@@ -24,7 +25,8 @@ impl Place {
     fn of(location: &str) -> Result<Self> {
         let location = location.trim();
         if location.is_empty() {
-            return Err(Error::usage("the lake has no location").hint("give a folder or s3://bucket/prefix"));
+            return Err(Error::new(ErrorClass::LocationWrong, "the lake has no location")
+                .hint("give a folder or s3://bucket/prefix"));
         }
         let uri = location.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
         let Some((scheme, _)) = uri else {
@@ -35,13 +37,13 @@ impl Place {
             "file" => {
                 let folder = url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok());
                 folder.map(Self::Folder).ok_or_else(|| {
-                    Error::usage("the lake is not a local file URI")
+                    Error::new(ErrorClass::LocationWrong, "the lake is not a local file URI")
                         .with("lake", location)
                         .hint("write `file:///path/to/lake`, or just the path")
                 })
             }
             "s3" | "s3a" => Ok(Self::Bucket),
-            scheme => Err(Error::usage(format!("a lake at `{scheme}://` is not supported"))
+            scheme => Err(Error::new(ErrorClass::LocationWrong, text!("a lake at `{scheme}://` is not supported", scheme))
                 .hint("give a folder, a `file://` URI, or `s3://bucket/prefix`; stores that speak S3 are `s3://` with AWS_ENDPOINT_URL")),
         }
     }
@@ -65,22 +67,27 @@ fn check_path(location: &str) -> Result<()> {
         _ => &*rest,
     };
     let hint = match &*scheme.to_lowercase() {
-        "s3" | "s3a" | "s3n" => format!("write `s3://{rest}`"),
-        "file" => format!("write `file:///{rest}`, or just `/{rest}`"),
+        "s3" | "s3a" | "s3n" => text!("write `s3://{rest}`", rest),
+        "file" => text!("write `file:///{rest}`, or just `/{rest}`", rest),
         "oss" | "cos" | "cosn" | "obs" | "tos" | "minio" | "r2" | "gs" => {
-            format!("write `s3://{rest}`, with AWS_ENDPOINT_URL for the address of the store")
+            text!("write `s3://{rest}`, with AWS_ENDPOINT_URL for the address of the store", rest)
         }
-        _ => "write `s3://bucket/prefix`, or `./` before the name of a folder that holds a colon".to_owned(),
+        _ => text!("write `s3://bucket/prefix`, or `./` before the name of a folder that holds a colon"),
     };
-    Err(Error::usage(format!("the lake's location begins with `{scheme}:` and has no `//` behind it")).hint(hint))
+    Err(Error::new(
+        ErrorClass::LocationWrong,
+        text!("the lake's location begins with `{scheme}:` and has no `//` behind it", scheme),
+    )
+    .hint(hint))
 }
 
 impl Store {
     /// The lake at `location`: a folder, a `file://` URI, or `s3://bucket/prefix` as the `AWS_*` variables of the environment say.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a scheme that is not supported and for settings that are missing or contradict each
-    /// other, [`ErrorKind::Lake`] when the folder cannot be used.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a scheme that is not supported and for settings that are
+    /// missing or contradict each other, [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the folder cannot be
+    /// used.
     pub fn open(location: &str, access: Access) -> Result<Self> {
         match Place::of(location)? {
             Place::Folder(folder) => Self::local(&folder, access),
@@ -104,6 +111,35 @@ impl Store {
         }
     }
 
+    /// The folder of a lake that is not there yet; none where it is, and of a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) as [`Store::open`].
+    pub(crate) fn missing_folder(location: &str) -> Result<Option<PathBuf>> {
+        match Place::of(location)? {
+            Place::Folder(folder) if is_missing(&folder) => Ok(Some(folder)),
+            _ => Ok(None),
+        }
+    }
+
+    /// An empty store on the disk on which `folder` would lie, to be tried in its place. It goes with what is given
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when nothing can be made there.
+    pub(crate) fn trial_for(folder: &FsPath) -> Result<(Self, tempfile::TempDir)> {
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let above = absolute.ancestors().find(|above| !is_missing(above)).unwrap_or(&absolute);
+        let made = tempfile::Builder::new().prefix(".wdt-lake-doctor-").tempdir_in(above).map_err(|error| {
+            Error::new(ErrorClass::Lake, "the lake's folder cannot be made")
+                .with("in", above.display())
+                .with("lake", folder.display())
+                .because(error.kind().to_string())
+                .hint("choose a folder that this user may create and write, with space left")
+        })?;
+        Ok((Self::local(made.path(), Access::Read)?, made))
+    }
+
     /// A lake in memory, for tests: clones share it.
     pub fn memory() -> Self {
         Self {
@@ -120,7 +156,7 @@ impl Store {
     /// is asked of the network yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for settings that are missing or contradict each other.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for settings that are missing or contradict each other.
     pub fn s3(location: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         Ok(Self::in_bucket(Bucket::open(location, variables)?))
     }
@@ -149,15 +185,16 @@ impl Store {
     /// A lake in a local folder.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the folder does not exist and is only to be read, or cannot be made or opened.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the folder does not exist and is only to be read, or cannot be
+    /// made or opened.
     pub fn local(folder: &FsPath, access: Access) -> Result<Self> {
         let shown = folder.display().to_string();
-        let cannot = |message: &str, error: std::io::Error| {
-            Error::new(ErrorKind::Lake, message).with("lake", &shown).because(error)
+        let cannot = |message: &'static str, error: std::io::Error| {
+            Error::new(ErrorClass::FolderUnusable, message).with("lake", &shown).because(error)
         };
         match access {
             Access::Read if is_missing(folder) => {
-                return Err(Error::new(ErrorKind::Lake, "there is no lake")
+                return Err(Error::new(ErrorClass::LakeMissing, "there is no lake")
                     .with("lake", &shown)
                     .hint("check the path; `wdt-lake sync` makes a new lake"));
             }
@@ -175,7 +212,9 @@ impl Store {
                 .hint("check the path: it must be a folder that this user may read")
         })?;
         let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| {
-            Error::new(ErrorKind::Lake, "the lake's folder cannot be opened").with("lake", &shown).because(error)
+            Error::new(ErrorClass::FolderUnusable, "the lake's folder cannot be opened")
+                .with("lake", &shown)
+                .because(error)
         })?;
         let name = folder.display().to_string().into();
         Ok(Self {
@@ -197,6 +236,7 @@ fn is_missing(folder: &FsPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_folder_that_cannot_be_is_refused_with_a_hint() {

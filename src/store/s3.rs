@@ -39,8 +39,9 @@ use self::pages::Listing;
 pub(crate) use self::pages::{ListQuery, Unlisted};
 pub(crate) use self::refusal::{is_taken, misses_bucket, refuses_condition};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::home;
+use crate::text::key;
 use crate::unsaid::Unsaid;
 
 /// What every setting's name begins with.
@@ -53,11 +54,15 @@ const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 /// slow line.
 const REQUEST_TIME: &str = "120s";
 
-const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or \
+const NO_CREDENTIALS: &str = key!(
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or \
 AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, or run with container credentials; instance metadata is asked only with \
-AWS_EC2_METADATA_DISABLED=false";
-const NO_PROFILES: &str = "AWS_PROFILE is not supported: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with \
-`eval \"$(aws configure export-credentials --format env)\"`";
+AWS_EC2_METADATA_DISABLED=false"
+);
+const NO_PROFILES: &str = key!(
+    "AWS_PROFILE is not supported: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with \
+`eval \"$(aws configure export-credentials --format env)\"`"
+);
 
 /// Where a lake lies, and how it is reached. Holds secrets, so it has no `Debug`.
 struct Settings {
@@ -252,7 +257,7 @@ impl Settings {
     fn build(&self, builder: AmazonS3Builder) -> Result<AmazonS3> {
         builder.build().map_err(|error| {
             let Explained { text, .. } = explain::explain(&error, &self.secrets);
-            Error::usage("the S3 settings do not make sense")
+            Error::new(ErrorClass::S3SettingsWrong, "the S3 settings do not make sense")
                 .with("lake", &self.root)
                 .hint("check the environment variables that begin with AWS_")
                 .because(text)
@@ -270,8 +275,8 @@ impl Settings {
 
 /// Bucket, prefix and root of `s3://bucket/prefix`.
 fn parse_location(location: &str) -> Result<(String, Path, String)> {
-    let bad = |why: &str| {
-        Error::usage(why)
+    let bad = |why: &'static str| {
+        Error::new(ErrorClass::LocationWrong, why)
             .with("lake", explain::without_userinfo(location))
             .hint("write `s3://bucket` or `s3://bucket/prefix`")
     };
@@ -296,10 +301,12 @@ fn check_credentials(set: &BTreeMap<String, String>) -> Result<()> {
     match (has("AWS_ACCESS_KEY_ID"), has("AWS_SECRET_ACCESS_KEY")) {
         (true, true) => return Ok(()),
         (true, false) => {
-            return Err(Error::usage("AWS_SECRET_ACCESS_KEY is not set").hint("a key has two halves: set both"));
+            return Err(Error::new(ErrorClass::S3SettingsWrong, "AWS_SECRET_ACCESS_KEY is not set")
+                .hint("a key has two halves: set both"));
         }
         (false, true) => {
-            return Err(Error::usage("AWS_ACCESS_KEY_ID is not set").hint("a key has two halves: set both"));
+            return Err(Error::new(ErrorClass::S3SettingsWrong, "AWS_ACCESS_KEY_ID is not set")
+                .hint("a key has two halves: set both"));
         }
         (false, false) => {}
     }
@@ -315,7 +322,7 @@ fn check_credentials(set: &BTreeMap<String, String>) -> Result<()> {
         return Ok(());
     }
     let hint = if has("AWS_PROFILE") { NO_PROFILES } else { NO_CREDENTIALS };
-    Err(Error::usage("no credentials for S3 are set").hint(hint))
+    Err(Error::new(ErrorClass::S3SettingsWrong, "no credentials for S3 are set").hint(hint))
 }
 
 /// The endpoint as the client takes it, and whether it is on this very machine.
@@ -326,8 +333,10 @@ fn resolve_endpoint(
     set: &BTreeMap<String, String>,
 ) -> Result<(String, bool)> {
     let shown = explain::without_userinfo(text);
-    let bad = |why: &str, hint: &str| Error::usage(why).with("endpoint", &shown).hint(hint);
-    let example = "AWS_ENDPOINT_URL is an address such as https://s3.example.com";
+    let bad = |why: &'static str, hint: &'static str| {
+        Error::new(ErrorClass::S3SettingsWrong, why).with("endpoint", &shown).hint(hint)
+    };
+    let example = key!("AWS_ENDPOINT_URL is an address such as https://s3.example.com");
     let mut url = Url::parse(text).map_err(|_| bad("the S3 endpoint is not a URL", example))?;
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
         return Err(bad(

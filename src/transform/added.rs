@@ -16,7 +16,7 @@ use super::compact::{CompactColumn, Pick};
 use super::contract::{Column, ColumnType, TableContract};
 use super::scan::Scanner;
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::parquet::{Upgrade, upgraded};
 
 /// Where fields are kept that the contract does not name, and the edition that sent them.
@@ -132,7 +132,7 @@ impl<'a> Kept<'a> {
             let of_type = |column: &'a ArrayRef| {
                 let column = column.as_string_opt::<i32>();
                 column.ok_or_else(|| {
-                    Error::new(ErrorKind::Defect, "a committed file has other columns").with("column", name)
+                    Error::new(ErrorClass::FileDamaged, "a committed file has other columns").with("column", name)
                 })
             };
             column.map(of_type).transpose()

@@ -9,7 +9,7 @@
 
 use super::contract::{ColumnType, Contract, TableContract};
 use super::dialect::{Dialect, OSS_ENDPOINT};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// The statements for these tables of the lake at `lake` (the absolute path of a folder, or a URI), each ending with a
 /// semicolon and a line break. Without a lake they are the shape of a table for rows of one's own, which DuckDB and
@@ -103,7 +103,8 @@ fn shape(dialect: Dialect, table: &TableContract) -> Result<String> {
             partition_names(dialect, table)
         )),
         Dialect::Hive | Dialect::Clickhouse | Dialect::Starrocks | Dialect::Maxcompute => {
-            Err(Error::usage("the statements say where the files are").hint("give the lake with --lake"))
+            Err(Error::new(ErrorClass::ArgumentWrong, "the statements say where the files are")
+                .hint("give the lake with --lake"))
         }
     }
 }

@@ -5,7 +5,8 @@
 //! instants wherever an engine has such a type. Files say that their timestamps are adjusted to UTC, in microseconds.
 
 use super::contract::{ColumnType, TableContract};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// What stands in the place of an endpoint of Alibaba OSS, which the URI of a lake does not name.
 pub(super) const OSS_ENDPOINT: &str = "OSS_ENDPOINT";
@@ -88,8 +89,11 @@ impl Dialect {
         let lake = match (self, bucket) {
             (Self::Maxcompute, Some(path)) => format!("oss://{OSS_ENDPOINT}/{path}"),
             (Self::Maxcompute, None) => {
-                return Err(Error::usage("MaxCompute reads lakes in a bucket of Alibaba OSS only")
-                    .hint("give the lake as `s3://bucket/prefix`"));
+                return Err(Error::new(
+                    ErrorClass::EngineUnfit,
+                    "MaxCompute reads lakes in a bucket of Alibaba OSS only",
+                )
+                .hint("give the lake as `s3://bucket/prefix`"));
             }
             // Hadoop's client has another name for buckets.
             (Self::Spark | Self::Hive, Some(path)) => format!("s3a://{path}"),
@@ -110,9 +114,12 @@ impl Dialect {
         let folder = match self {
             Self::Duckdb => literal_by_class(&folder),
             _ if folder.contains(['*', '?', '{', '[', '^']) => {
-                return Err(Error::usage("the engine takes letters of the lake's path for a pattern")
-                    .with("lake", lake)
-                    .hint("move the lake to a path without `*`, `?`, `{`, `[` and `^`"));
+                return Err(Error::new(
+                    ErrorClass::EngineUnfit,
+                    "the engine takes letters of the lake's path for a pattern",
+                )
+                .with("lake", lake)
+                .hint("move the lake to a path without `*`, `?`, `{`, `[` and `^`"));
             }
             _ => folder,
         };
@@ -133,9 +140,12 @@ pub(super) fn below(table: &TableContract) -> String {
 pub(super) fn check_above(lake: &str) -> Result<()> {
     match lake.split('/').find(|part| part.contains('=')) {
         None => Ok(()),
-        Some(part) => Err(Error::usage(format!("the engine takes `{part}` in the lake's path for a column"))
-            .with("lake", lake)
-            .hint("move the lake to a path without `=`")),
+        Some(part) => Err(Error::new(
+            ErrorClass::EngineUnfit,
+            text!("the engine takes `{part}` in the lake's path for a column", part),
+        )
+        .with("lake", lake)
+        .hint("move the lake to a path without `=`")),
     }
 }
 

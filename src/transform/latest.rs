@@ -217,9 +217,32 @@ impl<'a> OpenQuantities<'a> {
 
     /// That of one row.
     pub(crate) fn row(&self, row: usize) -> Option<i128> {
-        let value = |column: &Decimal128Array| column.is_valid(row).then(|| column.value(row));
-        value(self.real).map(|real| real - value(self.referenced).unwrap_or(0))
+        value(self.real, row).map(|real| real - value(self.referenced, row).unwrap_or(0))
     }
+
+    /// Adds one row to what the details of its requisition sum to.
+    pub(crate) fn add_to(&self, row: usize, sums: &mut DetailSums) {
+        sums.real += value(self.real, row).unwrap_or(0);
+        sums.referenced += value(self.referenced, row).unwrap_or(0);
+        if let Some(open) = self.row(row) {
+            sums.open = Some(sums.open.unwrap_or(0) + open);
+        }
+    }
+}
+
+/// What the details of one requisition sum to, in ten-thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DetailSums {
+    /// The quantity applied for; 0 where no detail says one.
+    pub real: i128,
+    /// The quantity that purchase orders reference; 0 where no detail says one.
+    pub referenced: i128,
+    /// What is open of them; none where no detail says a quantity.
+    pub open: Option<i128>,
+}
+
+fn value(column: &Decimal128Array, row: usize) -> Option<i128> {
+    column.is_valid(row).then(|| column.value(row))
 }
 
 /// The quantity of headers that is not referenced yet, in ten-thousandths, as the column `unref_num` has it.

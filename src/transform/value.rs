@@ -13,6 +13,7 @@
 
 use std::fmt;
 
+use crate::text::text;
 use crate::time::BeijingTime;
 
 use super::contract::{ColumnType, DECIMAL_PRECISION, DECIMAL_SCALE};
@@ -105,8 +106,11 @@ impl ColumnType {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when it is no number, has surplus digits or overflows.
     pub fn read_decimal(text: &str) -> crate::Result<i128> {
         decimal(text).map_err(|violation| {
-            crate::Error::usage(format!("not a decimal(19,4): {violation}"))
-                .hint("write up to 15 digits before the point and up to 4 behind it, for example 12.5")
+            crate::Error::new(
+                crate::error::ErrorClass::ArgumentWrong,
+                text!("not a decimal(19,4): {violation}", violation),
+            )
+            .hint("write up to 15 digits before the point and up to 4 behind it, for example 12.5")
         })
     }
 }

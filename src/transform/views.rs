@@ -37,6 +37,7 @@ use super::ddl::{clickhouse_table, duckdb_files};
 use super::dialect::{Dialect, check_above};
 use crate::error::Result;
 use crate::id::AccountName;
+use crate::text::{Text, text};
 
 /// Who reads the views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +188,7 @@ pub(crate) struct Views {
     /// A query that reads one Beijing month and only its files, without a semicolon.
     pub example: String,
     /// What is missing and what to do about it, in one line, when a table has no file.
-    pub note: Option<String>,
+    pub note: Option<Text>,
 }
 
 impl Views {
@@ -248,9 +249,12 @@ pub(crate) fn render(engine: Engine, lake: &str, account: Option<&AccountName>, 
 }
 
 /// What the script says when tables have no file.
-fn note(extent: Extent) -> Option<String> {
+fn note(extent: Extent) -> Option<Text> {
     extent.missing().map(|missing| {
-        format!("the lake has no file of {missing} yet, so an empty relation stands there; make this script again after the first rows")
+        text!(
+            "the lake has no file of {missing} yet, so an empty relation stands there; make this script again after the first rows",
+            missing
+        )
     })
 }
 

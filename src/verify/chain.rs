@@ -13,7 +13,7 @@ use crate::log::manifest::Previous;
 use crate::log::read::{self, ListedLog, ManifestNames};
 use crate::log::{Commit, Layout, LogState, Manifest, Sha256};
 use crate::store::Store;
-use crate::time::Window;
+use crate::time::{BeijingTime, Window};
 
 /// How many manifests are read at once.
 const READ_AHEAD: usize = 16;
@@ -40,13 +40,21 @@ pub(super) struct Chain {
     pub(super) state: LogState,
     /// Whether manifests are missing or cannot be read, so that others may refer to what is not known.
     damaged: bool,
-    /// The files of the committed set, with their sizes, after those manifests for which that is wanted.
-    committed: BTreeMap<u64, Option<BTreeMap<String, u64>>>,
+    /// The committed set after those manifests for which that is wanted.
+    committed: BTreeMap<u64, Option<CommittedAt>>,
     pub(super) defects: Vec<Defect>,
     /// The number of every manifest that can be read, by the commits that it made; what was removed meanwhile
     /// included.
     landed: BTreeMap<CommitId, u64>,
     newest: Option<Previous>,
+}
+
+/// The committed set after a manifest.
+pub(super) struct CommittedAt {
+    /// When the manifest was begun.
+    pub(super) begun_at: BeijingTime,
+    /// The files with their sizes.
+    pub(super) files: BTreeMap<String, u64>,
 }
 
 /// A live commit.
@@ -189,15 +197,16 @@ impl Chain {
     }
 
     /// Keeps the committed set after a manifest for which that is wanted.
-    fn note_committed(&mut self, number: u64) {
+    fn note_committed(&mut self, number: u64, begun_at: BeijingTime) {
         if let Some(committed) = self.committed.get_mut(&number) {
             let files = self.live.values().flat_map(|live| &live.commit.files);
-            *committed = Some(files.map(|file| (file.path.clone(), file.bytes)).collect());
+            let files = files.map(|file| (file.path.clone(), file.bytes)).collect();
+            *committed = Some(CommittedAt { begun_at, files });
         }
     }
 
-    /// The files of the committed set after a manifest that was wanted, with their sizes; `None` where it is not there.
-    pub(super) fn committed_at(&self, number: u64) -> Option<&BTreeMap<String, u64>> {
+    /// The committed set after a manifest that was wanted; `None` where it is not there.
+    pub(super) fn committed_at(&self, number: u64) -> Option<&CommittedAt> {
         self.committed.get(&number)?.as_ref()
     }
 
@@ -258,7 +267,7 @@ impl Chain {
             self.live.insert(commit.id, live);
             self.landed.insert(commit.id, number);
         }
-        self.note_committed(number);
+        self.note_committed(number, manifest.created_at);
         self.ids.insert(number, manifest.id);
         if !manifest.commits.is_empty() {
             self.by_number.insert(number, manifest);

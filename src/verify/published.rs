@@ -8,26 +8,33 @@ use super::chain::Chain;
 use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::log::{Table, layout};
-use crate::publish::{StandingTable, published_tables};
+use crate::publish::{StandingTable, published_table, version_flaws};
 use crate::store::Store;
 
 /// What to do about a table that says something else.
 const ANEW: &str = "delete the folder `_delta_log` of the table and run `wdt-lake publish`";
 
-/// The published tables, and what of them cannot be read. To be asked before the log is read: what is published by then
-/// stands in it.
+/// The published tables, and what of them is wrong or cannot be read. To be asked before the log is read: what is
+/// published by then stands in it.
 ///
 /// # Errors
 /// [`ErrorKind::Lake`] when the store does not answer.
 pub(super) async fn find(store: &Store) -> Result<(Vec<StandingTable>, Vec<Defect>)> {
-    match published_tables(store).await {
-        Ok(tables) => Ok((tables, Vec::new())),
-        Err(error) if error.kind() == ErrorKind::Defect => {
-            let object = store.root().to_owned();
-            Ok((Vec::new(), vec![Defect { object, what: format!("has {error}"), remedy: ANEW, commit: None }]))
+    let (mut tables, mut defects) = (Vec::new(), Vec::new());
+    for table in Table::ALL {
+        let flaws = version_flaws(store, table).await?;
+        match published_table(store, table).await {
+            Ok(standing) => tables.extend(standing),
+            // What is missing is told already.
+            Err(error) if error.kind() == ErrorKind::Defect && flaws.is_empty() => {
+                defects.push(defect(store, table, format!("has {error}")));
+            }
+            Err(error) if error.kind() == ErrorKind::Defect => {}
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
+        defects.extend(flaws.into_iter().map(|what| defect(store, table, what)));
     }
+    Ok((tables, defects))
 }
 
 /// What the tables say wrong of an account whose log is `chain`, and in whose folders `objects` lay later.
@@ -76,17 +83,23 @@ fn compare(
     chain: &Chain,
     active: &BTreeMap<String, i64>,
 ) -> Vec<String> {
-    let Some(reached) = standing.reached(account) else {
+    let Some(named) = standing.manifest(account) else {
         let stray =
             active.keys().map(|path| format!("names `{path}`, and says of no manifest that it has published it"));
         return stray.collect();
     };
-    let number = reached.number;
+    let number = named.number;
     let Some(committed) = chain.committed_at(number) else {
         return vec![format!("says that {account} is published up to manifest {number}, which is not there")];
     };
+    if named.created_at_millis.is_some_and(|said| said != committed.begun_at.unix().saturating_mul(1_000)) {
+        return vec![format!(
+            "follows another commit log of {account}: its manifest {number} is not the one of this log"
+        )];
+    }
     let of_table = format!("{}/", standing.table);
     let committed: BTreeMap<&str, u64> = committed
+        .files
         .iter()
         .filter(|(path, _)| path.starts_with(&of_table))
         .map(|(path, bytes)| (path.as_str(), *bytes))

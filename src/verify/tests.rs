@@ -14,7 +14,7 @@ use crate::land::testing::{
     writer,
 };
 use crate::land::{CommitOutcome, NewFile, NewManifest, NewRows};
-use crate::log::{CommitKind, Sha256, Walk};
+use crate::log::{CommitKind, Sha256, Walk, layout};
 use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
@@ -211,4 +211,68 @@ async fn more_files_than_may_be_open_are_carried() {
     let landed = land(new).await;
     assert_eq!(landed.files().map(|file| (file.rows, file.carried)).collect::<Vec<_>>(), [(260, true)]);
     assert_eq!(verified(&store).await.defects, []);
+}
+
+/// Publishes nothing, but says that manifest 2, begun at this time, was published with its file.
+async fn publish_by_hand(store: &Store, begun_at: BeijingTime, files: &[FileEntry]) {
+    use crate::publish::delta::{action, app_id};
+    let txn = action::txn(app_id(&binding().name), 2, begun_at);
+    let adds = files.iter().map(|file| {
+        let path = file.path.strip_prefix("purchase_apply/").expect("a header file").to_owned();
+        let add = action::AddFile {
+            path,
+            partition_values: BTreeMap::new(),
+            size: i64::try_from(file.bytes).expect("small"),
+            modification_time: 0,
+            data_change: true,
+            stats: None,
+        };
+        action::DeltaAction { add: Some(add), ..action::DeltaAction::default() }
+    });
+    let versions = [vec![action::protocol()], std::iter::once(txn).chain(adds).collect()];
+    for (version, actions) in (0..).zip(versions) {
+        let path = layout::delta_version(Table::PurchaseApply, version);
+        store.put(&path, action::to_bytes(&actions).expect("written").into(), "_staging/x").await.expect("put");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_another_log_and_one_that_lacks_versions_are_found() {
+    let store = Store::memory();
+    let one = writer(&store).await;
+    for start in [0, 10] {
+        assert!(matches!(one.land(new_commit(start, start + 9)).await, Ok(CommitOutcome::Committed(_))));
+    }
+    let lake = one.view().await;
+    let begun_at = lake.state().last().expect("a manifest").created_at;
+    let mut files: Vec<FileEntry> = lake.state().live().values().flat_map(|live| live.files.clone()).collect();
+    files.retain(|file| file.table == Table::PurchaseApply.name());
+    publish_by_hand(&store, begun_at, &files).await;
+    assert_eq!(verified(&store).await.defects, []);
+    let told = async || verified(&store).await.defects.into_iter().map(|defect| defect.what).collect::<Vec<_>>();
+
+    publish_by_hand(&store, begun_at.plus_seconds(1), &files).await;
+    assert_eq!(told().await, ["follows another commit log of acme: its manifest 2 is not the one of this log"]);
+
+    publish_by_hand(&store, begun_at, &files).await;
+    let log = crate::publish::delta::log::DeltaLog { store: &store, table: Table::PurchaseApply };
+    let mut state = log.load().await.expect("sound").expect("a table").state;
+    let schema = crate::publish::TableSchema {
+        table: Table::PurchaseApply,
+        comment: String::new(),
+        columns: Vec::new(),
+        partitions: Vec::new(),
+        modified: "modified".to_owned(),
+        contract: FormatVersion::LAKE,
+    };
+    state.metadata = crate::publish::delta::action::metadata(&schema, begun_at).meta_data;
+    log.leave_checkpoint(&state, "_staging/x").await;
+    store.delete(&layout::delta_version(Table::PurchaseApply, 1)).await.expect("deleted");
+    assert_eq!(
+        told().await,
+        ["lacks version 1 of 1"],
+        "whoever begins with the checkpoint reads the table all the same"
+    );
+    store.delete(&layout::delta_version(Table::PurchaseApply, 0)).await.expect("deleted");
+    assert_eq!(told().await, ["lacks versions 0 to 1 of 1"]);
 }

@@ -4,6 +4,7 @@
 pub(crate) mod campaign;
 pub(crate) mod committed;
 pub(crate) mod creates;
+pub(crate) mod delta;
 pub(crate) mod fake;
 #[expect(dead_code, reason = "shared with the unit tests of the land module, which use other parts of it")]
 pub(crate) mod fake_s3;
@@ -164,7 +165,7 @@ pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wdt-lake"));
     command.stdin(Stdio::null());
     let is_heard = |name: &str| {
-        ["WDT_", "AWS_", "SSL_CERT_"].iter().any(|prefix| name.starts_with(prefix))
+        ["WDT_", "AWS_", "SSL_CERT_", "LC_", "LANG"].iter().any(|prefix| name.starts_with(prefix))
             || name.to_lowercase().ends_with("_proxy")
     };
     for (name, _) in std::env::vars_os() {

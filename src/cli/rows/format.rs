@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::csv::{ByteOrderMark, CsvWriter};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// A row group ends when its rows take so many bytes of memory.
 const ROW_GROUP_BYTES: usize = 16 << 20;
@@ -49,7 +49,7 @@ impl RowsFormat {
         let end = path.extension().unwrap_or_default();
         let found = Self::value_variants().iter().find(|format| end.eq_ignore_ascii_case(format.name()));
         found.copied().ok_or_else(|| {
-            Error::usage("the name of the file does not say its format")
+            Error::new(ErrorClass::ArgumentWrong, "the name of the file does not say its format")
                 .with("path", path.display())
                 .hint("end it in .arrow, .arrows, .parquet or .csv, or name the format by `--format`")
         })
@@ -134,7 +134,7 @@ fn of_parquet(error: ParquetError) -> Error {
 
 /// That rows were not taken.
 fn cannot_write(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Output, "cannot write the rows")
+    Error::new(ErrorClass::OutputLost, "cannot write the rows")
         .because(error)
         .hint("see that there is space left where they go; then run the same command again")
 }

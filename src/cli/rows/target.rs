@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::store::Store;
 
 /// A file in the making, beside the one that it will be. Dropped, it is gone.
@@ -19,18 +19,19 @@ impl NewFileAt {
     /// Begins a file that will stand at `path`, in the place of one that may stand there.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when something else than a file stands there, or the path lies within the folder of the
-    /// lake; [`ErrorKind::Output`] when none can be made.
-    pub(in crate::cli) fn create(path: &Path, lake: &Store) -> Result<Self> {
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when something else than a file stands there, or the path lies
+    /// within the folder of the lake; [`ErrorKind::Output`](crate::ErrorKind::Output) when none can be made.
+    pub(in crate::cli) fn create<'a>(path: &Path, lake: impl Into<Option<&'a Store>>) -> Result<Self> {
         if path.metadata().is_ok_and(|held| !held.is_file()) {
-            return Err(Error::usage("what stands there is no file")
+            return Err(Error::new(ErrorClass::OutputPlaceWrong, "what stands there is no file")
                 .with("path", path.display())
                 .hint("name a file, or `-` for standard output"));
         }
-        let name =
-            path.file_name().ok_or_else(|| Error::usage("this is no name of a file").with("path", path.display()))?;
-        if is_within(folder(path), lake) {
-            return Err(Error::usage("the path lies within the folder of the lake")
+        let name = path.file_name().ok_or_else(|| {
+            Error::new(ErrorClass::OutputPlaceWrong, "this is no name of a file").with("path", path.display())
+        })?;
+        if let Some(lake) = lake.into().filter(|lake| is_within(folder(path), lake)) {
+            return Err(Error::new(ErrorClass::OutputPlaceWrong, "the path lies within the folder of the lake")
                 .with("path", path.display())
                 .with("lake", lake.root())
                 .hint("name a path elsewhere: what reads the lake by a glob would take the file for a part of it"));
@@ -89,7 +90,7 @@ fn is_within(folder: &Path, lake: &Store) -> bool {
 
 /// That a file cannot be written.
 pub(in crate::cli) fn cannot_write(path: &Path) -> Error {
-    Error::new(ErrorKind::Output, "cannot write the file")
+    Error::new(ErrorClass::OutputLost, "cannot write the file")
         .with("path", path.display())
         .hint("see that its folder is there and can be written, and that there is space left; then run the same command again")
 }

@@ -9,6 +9,7 @@ use super::super::talk::error_json;
 use crate::config::{AccountSettings, StopTerms};
 use crate::pipeline::Known;
 use crate::stop::{EarlierStops, Numbers, Planned, StopPlan};
+use crate::text::{Text, say};
 use crate::time::{Clock as _, SystemClock};
 use crate::units::plural;
 
@@ -31,7 +32,7 @@ pub(super) fn of_none(account: &AccountSettings, as_json: bool) -> String {
     let none = json!({
         "command": "stop", "account": account.name, "called": false, "would_call": 0, "not_called": {}, "requisitions": [],
     });
-    if as_json { none.to_string() } else { "no requisition is that stale".to_owned() }
+    if as_json { none.to_string() } else { say!("no requisition is that stale") }
 }
 
 impl Preview<'_> {
@@ -72,20 +73,27 @@ impl Preview<'_> {
 
     pub(super) fn to_text(&self) -> String {
         let count = plural(self.plan.calls() as u64, "requisition");
-        let mut lines =
-            vec![format!("would stop {count} of {}; nothing was called, `--yes` does it", self.account.name)];
-        let not_called: Vec<String> =
-            self.plan.not_called().into_iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let mut lines = vec![say!(
+            "would stop {count} of {name}; nothing was called, `--yes` does it",
+            count,
+            name = self.account.name
+        )];
+        let not_called: Vec<String> = self
+            .plan
+            .not_called()
+            .into_iter()
+            .map(|(why, count)| say!("{count} {what}", count, what = Text::from(why)))
+            .collect();
         if !not_called.is_empty() {
-            lines.push(format!("would not call {}", not_called.join(", ")));
+            lines.push(say!("would not call {not_called}", not_called = not_called.join(&say!(", "))));
         }
         if let Err(error) = self.plan.check(self.terms) {
-            lines.push(format!("`--yes` would be refused: {error}"));
+            lines.push(say!("`--yes` would be refused: {error}", error));
         }
         if !self.is_lake_heard {
-            lines.push(
-                "the ERP decides what can be stopped: the lake was not asked, or does not know the present".to_owned(),
-            );
+            lines.push(say!(
+                "the ERP decides what can be stopped: the lake was not asked, or does not know the present"
+            ));
         }
         for (number, planned) in self.plan.all() {
             self.push_lines(number, *planned, &mut lines);
@@ -96,23 +104,13 @@ impl Preview<'_> {
     fn push_lines(&self, number: &str, planned: Planned, lines: &mut Vec<String>) {
         let known = self.known.get(number).map_or(&[][..], Vec::as_slice);
         if known.is_empty() {
-            lines.push(format!("  {number}  not in the lake"));
+            lines.push(say!("  {number}  not in the lake", number));
         }
         for known in known {
-            lines.push(format!(
-                "  {number}  {} ({})  real {} ref {} open {}  modified {}, {} ago  warehouse {}",
-                known.header.status_name.as_deref().unwrap_or("unknown status"),
-                known.header.status,
-                quantity(known.header.real_scaled),
-                quantity(known.header.ref_scaled),
-                quantity(known.header.open_scaled),
-                known.header.modified,
-                plural(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"),
-                known.header.warehouse_no.as_deref().unwrap_or("-")
-            ));
+            lines.push(say!("  {number}  {status} ({code})  real {real} ref {referenced} open {open}  modified {modified}, {days} ago  warehouse {warehouse}", number, status = known.header.status_name.clone().unwrap_or_else(|| say!("unknown status")), code = known.header.status, real = quantity(known.header.real_scaled), referenced = quantity(known.header.ref_scaled), open = quantity(known.header.open_scaled), modified = known.header.modified, days = plural(u64::try_from(Self::age_days(known)).unwrap_or(0), "day"), warehouse = known.header.warehouse_no.as_deref().unwrap_or("-")));
         }
         if planned != Planned::Call {
-            lines.push(format!("    {}", planned.in_words()));
+            lines.push(format!("    {:#}", planned.in_words()));
         }
     }
 }

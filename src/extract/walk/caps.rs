@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Halt, Step, Walk, Walker};
 use crate::extract::pages::{PageRows as _, Pages};
 use crate::requisition::RowKey;
+use crate::text::key;
 use crate::time::Window;
 
 /// Caps of pages are round.
@@ -47,7 +48,7 @@ impl<S: Pages> Walk<'_, S> {
                 return Ok(());
             }
             if rows != self.evidence.rows(place) {
-                return Err(Halt::Contradicted("there are rows behind the total"));
+                return Err(Halt::Contradicted(key!("there are rows behind the total")));
             }
         }
         Ok(())
@@ -60,7 +61,7 @@ impl<S: Pages> Walk<'_, S> {
         self.calls += 1;
         self.retries += fetched.retries;
         if fetched.page.is_unreadable() {
-            return Err(Halt::Unproved("the page behind a short one cannot be read"));
+            return Err(Halt::Unproved(key!("the page behind a short one cannot be read")));
         }
         Ok(fetched.page.rows().to_vec())
     }
@@ -72,14 +73,14 @@ impl<S: Pages> Walk<'_, S> {
         let Some(size) =
             (2..=rows.len()).find(|parts| rows.len().is_multiple_of(*parts)).map(|parts| rows.len() / parts)
         else {
-            return Err(Halt::Contradicted("every page is the first"));
+            return Err(Halt::Contradicted(key!("every page is the first")));
         };
         if self.walker.source.is_kept() {
             return Ok(());
         }
         let second = rows[size..2 * size].to_vec();
         if self.look_at(1, u32::try_from(size).unwrap_or(u32::MAX)).await? != second {
-            return Err(Halt::Contradicted("the pages do not follow one another"));
+            return Err(Halt::Contradicted(key!("the pages do not follow one another")));
         }
         Ok(())
     }
@@ -115,7 +116,7 @@ impl<S: Pages> Walk<'_, S> {
         let seen = self.evidence.rows_seen();
         if seen > self.evidence.totals().first().copied().unwrap_or(0) {
             // An unordered list gives other rows each time; all of them were there when the first total was stated.
-            return Err(Halt::Contradicted("more rows came than the first total stated"));
+            return Err(Halt::Contradicted(key!("more rows came than the first total stated")));
         }
         let Some(middle) = self.evidence.median_second() else { return Ok(()) };
         let (before, after) = self.window.around(middle);
@@ -135,7 +136,7 @@ impl<S: Pages> Walk<'_, S> {
             // them.
             let held = self.evidence.rows_within(part.start(), last).saturating_add(total.saturating_sub(seen));
             if fetched.page.total().is_some_and(|total| total > held) {
-                return Err(Halt::Contradicted("a part of the window holds more rows than the whole gave"));
+                return Err(Halt::Contradicted(key!("a part of the window holds more rows than the whole gave")));
             }
         }
         highest.fetch_max(total, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::{Halt, PageRead, Step, Verdict, Walk};
 use crate::extract::pages::Pages;
 use crate::proof::Rule;
+use crate::text::key;
 
 /// Full readings before the window is cut.
 const MOST_READINGS: u32 = 3;
@@ -46,7 +47,7 @@ impl<S: Pages> Walk<'_, S> {
                 return Ok(Verdict::Proved(Rule::ListBounds, grounds, BTreeSet::new()));
             }
         }
-        Err(Halt::Unproved("no total, and the end of the list moves"))
+        Err(Halt::Unproved(key!("no total, and the end of the list moves")))
     }
 
     /// Into how many pieces the window is cut because a list of so many rows may be all that a search gives. Of one
@@ -82,7 +83,7 @@ impl<S: Pages> Walk<'_, S> {
             full = short;
             short = short.saturating_mul(2);
             if short > LAST_PAGE {
-                return Err(Halt::Contradicted("the list has no end"));
+                return Err(Halt::Contradicted(key!("the list has no end")));
             }
         }
         while short - full > 1 {

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use super::super::evidence::PageRequest;
 use super::{Halt, PageRead, Step, Walk};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
+use crate::text::key;
 
 /// How many smaller pages one that cannot be read is asked for in, where that divides its size.
 const STEP: u32 = 10;
@@ -32,7 +33,7 @@ impl<S: Pages> Walk<'_, S> {
             if response.page.is_unreadable() {
                 self.narrow_once(asked, response, &mut todo, &mut page)?;
                 if page.unreadable >= MOST_AT_FIRST && self.evidence.has_read_nothing() && self.window.seconds() > 1 {
-                    return Err(Halt::Unproved("nothing can be read"));
+                    return Err(Halt::Unproved(key!("nothing can be read")));
                 }
                 continue;
             }
@@ -45,7 +46,7 @@ impl<S: Pages> Walk<'_, S> {
             }
             // A row behind them is read too: the window is cut around them.
             if page.unreadable > 1 && self.window.seconds() > 1 {
-                return Err(Halt::Unproved("several records cannot be read"));
+                return Err(Halt::Unproved(key!("several records cannot be read")));
             }
         }
         Ok(page)
@@ -79,7 +80,7 @@ impl<S: Pages> Walk<'_, S> {
     /// A window with several records that cannot be read is cut: they count as one.
     pub(super) fn halt_at_several_unreadable(&self) -> Step<()> {
         if self.evidence.has_several_unreadable() && self.window.seconds() > 1 {
-            return Err(Halt::Unproved("several records cannot be read"));
+            return Err(Halt::Unproved(key!("several records cannot be read")));
         }
         Ok(())
     }

@@ -8,8 +8,9 @@ use futures::stream::{self, StreamExt as _};
 
 use super::super::evidence::PageRequest;
 use super::{Halt, PageRead, Step, Walk};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::extract::pages::{Fetched, PageRows as _, Pages};
+use crate::text::text;
 
 impl<S: Pages> Walk<'_, S> {
     /// The last page, all others behind page 0 at once, then page 0.
@@ -213,7 +214,7 @@ fn failed(asked: PageRequest, error: Error) -> Halt {
 }
 
 fn rose(super::super::evidence::Rose { from, to }: super::super::evidence::Rose) -> Error {
-    let what = format!("the total rose from {from} to {to} while the window was walked");
-    Error::new(ErrorKind::Incomplete, what)
+    let what = text!("the total rose from {from} to {to} while the window was walked", from, to);
+    Error::new(ErrorClass::LagTooShort, what)
         .hint("raise --lag: the ERP still writes into times that this run took for closed")
 }

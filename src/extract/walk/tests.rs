@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::pages::{Fetched, PageRows};
 use super::*;
+use crate::error::ErrorKind;
 use crate::requisition::Identity;
 use crate::time::BeijingTime;
 

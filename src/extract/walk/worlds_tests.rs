@@ -17,6 +17,7 @@ use self::run::{Came, LIMITS, check, sync, sync_window};
 use super::super::pages::Fetched;
 use super::tests::now;
 use super::*;
+use crate::error::ErrorKind;
 
 /// Tries a kind of world many times; gives what all came to.
 fn many(name: &str, nature: Nature, population: Population) -> Came {

@@ -8,7 +8,7 @@
 use tokio::time::Instant;
 
 use super::{Answer, BeijingTime, CallKind, CallPolicy, Caller, NotRead, Outgoing, Sent, envelope, refusal_error};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
 use crate::gateway::rate_limiter::Limit;
 use crate::gateway::refusal::{self, Provenance, Verdict};
 
@@ -48,7 +48,7 @@ impl Caller {
     {
         let mut delays = self.policy.delays();
         let mut last =
-            Once::Unknown(Error::new(ErrorKind::GatewayUnavailable, "the rate limit left no time to send the call"));
+            Once::Unknown(Error::new(ErrorClass::GatewayBusy, "the rate limit left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
             let permit = self.rate_limiter_of_changes.permit().await;

@@ -8,7 +8,8 @@ use super::super::clock::ClockRefusals;
 use super::super::policy::CallPolicy;
 use super::super::rate_limiter::Limit;
 use super::super::response::UnreadableResponse;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// The tries of one query.
 pub(super) struct Tries<'a> {
@@ -108,7 +109,7 @@ impl<'a> Tries<'a> {
 
 /// The error of a call that was tried for as long as it may be.
 fn gave_up(method: &'static str, tries: u32, last: Error) -> Error {
-    Error::new(ErrorKind::GatewayUnavailable, format!("no usable answer after {tries} tries"))
+    Error::new(ErrorClass::GatewaySilent, text!("no usable answer after {tries} tries", tries))
         .with("method", method)
         .because(last)
         .hint("run the same command again later: what is committed stays, what is missing is fetched then")

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::land::testing::{sample_manifest, schema_accepts};
 
 fn read(value: &Value) -> Result<Manifest> {

@@ -16,7 +16,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::super::disk::of_disk_or;
 use super::super::upgrade::{OlderFile, Upgrade};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// Which rows of a file stay.
 pub(crate) trait RowFilter: Send + Sync {
@@ -139,7 +139,7 @@ impl MergeSource {
 }
 
 fn unreadable(error: ParquetError) -> Error {
-    of_disk_or(error, |error| Error::new(ErrorKind::Defect, "a committed file cannot be read").because(error))
+    of_disk_or(error, |error| Error::new(ErrorClass::FileDamaged, "a committed file cannot be read").because(error))
 }
 
 /// The most bytes of a page before it is ended, the most rows of one, and how many values are added between two looks

@@ -16,6 +16,7 @@ use arrow_schema::{DataType, Field, Schema};
 
 use super::super::table_rows::{ACCOUNT, TRIES};
 use super::*;
+use crate::error::ErrorKind;
 use crate::land::testing::{header_batch, header_spec, proof, window, writer};
 use crate::land::{CommitOutcome, NewCommit, NewFile, NewManifest, NewRows, Writer};
 use crate::log::{CommitKind, FileEntry, Table, Walk};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
 use crate::log::manifest::Previous;
 use crate::log::{Lake, Table};
@@ -85,7 +85,7 @@ impl FromStr for ChangesToken {
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
         read(text).filter(|token| token.to_string() == text).ok_or_else(|| {
-            Error::usage("this is no token of `wdt-lake changes`")
+            Error::new(ErrorClass::TokenWrong, "this is no token of `wdt-lake changes`")
                 .with("token", format!("{text:?}"))
                 .hint("give the token as the last run printed it, or leave `--since` out to begin with all rows")
         })

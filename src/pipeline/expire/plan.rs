@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::open::read_narrow;
 use super::{Expired, OpenRequisitions};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::{CommitKind, FileEntry, Lake, LiveCommit, Table};
+use crate::text::text;
 use crate::time::{BeijingTime, Coverage, Month, Window};
 use crate::transform::OpenVersions;
 
@@ -30,8 +31,9 @@ pub(super) struct ExpirePlan {
 /// Plans to expire everything before `cutoff`; nothing when that would change nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the cutoff lies behind what the lake covers, [`ErrorKind::Lake`] when the store does not
-/// answer, [`ErrorKind::Defect`] when a committed file is missing or was changed.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the cutoff lies behind what the lake covers,
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not
+/// answer, [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a committed file is missing or was changed.
 pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisitions) -> Result<Option<ExpirePlan>> {
     check_covered(lake, cutoff)?;
     let state = lake.state();
@@ -80,9 +82,12 @@ pub(super) async fn plan(lake: &Lake, cutoff: BeijingTime, open: OpenRequisition
 fn check_covered(lake: &Lake, cutoff: BeijingTime) -> Result<()> {
     match lake.coverage().span().map(Window::end) {
         Some(end) if cutoff > end.plus_seconds(1) => {
-            Err(Error::usage(format!("the lake is covered until {end} only")).with("account", lake.account()).hint(
-                format!("name {} or an earlier month as the first to stay, or run `wdt-lake sync` first", end.month()),
-            ))
+            Err(Error::new(ErrorClass::RangeWrong, text!("the lake is covered until {end} only", end))
+                .with("account", lake.account())
+                .hint(text!(
+                    "name {month} or an earlier month as the first to stay, or run `wdt-lake sync` first",
+                    month = end.month()
+                )))
         }
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use arrow_buffer::BooleanBufferBuilder;
 use super::super::expire::open::read_narrow;
 use super::partitions::Partitions;
 use super::{ExportRange, ExportedRows, Picked};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::log::{FileEntry, Lake, LakeFile, Table};
 use crate::transform::{VersionRow, VersionRows, latest};
 use crate::worker::blocking;
@@ -68,7 +68,7 @@ impl Marks {
 }
 
 fn odd_rows() -> Error {
-    Error::new(ErrorKind::Defect, "a committed file has other rows than its manifest says")
+    Error::new(ErrorClass::FileDamaged, "a committed file has other rows than its manifest says")
         .hint("`wdt-lake verify --deep` says which file is damaged")
 }
 

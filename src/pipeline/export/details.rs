@@ -14,12 +14,12 @@ use super::Picked;
 use super::choose::{Marks, RowCursor, entries};
 use crate::error::Result;
 use crate::log::{Lake, LakeFile, Table};
-use crate::transform::{OpenQuantities, VersionRows, unreferenced};
+use crate::transform::{DetailSums, OpenQuantities, VersionRows, unreferenced};
 
 /// How many headers are in memory at a time; one takes some hundred bytes.
 const KEYS: u64 = 131_072;
 /// Headers by the bytes that tell their version and reading.
-type ByVersion<T> = HashMap<Box<[u8]>, T>;
+pub(super) type ByVersion<T> = HashMap<Box<[u8]>, T>;
 
 /// What is open of headers that do not say so themselves: the sum over their details, in ten-thousandths; none where
 /// no detail has a quantity.
@@ -102,6 +102,32 @@ pub(super) async fn open_quantities(lake: &Lake, headers: &[Picked], details: Ve
     let (sums, _) =
         read_narrow(lake, entries(&details), &OpenQuantities::DETAIL_COLUMNS, (sums, Vec::new()), add).await?;
     Ok(OpenSums(sums))
+}
+
+/// What the details of those wanted rows of `headers` that are in `span` sum to, out of the files of the same month.
+pub(super) async fn sums_of(
+    lake: &Lake,
+    headers: &[Picked],
+    span: Range<u64>,
+    details: &[LakeFile],
+) -> Result<ByVersion<DetailSums>> {
+    let columns = VersionRows::columns(Table::PurchaseApply);
+    let sums: ByVersion<DetailSums> = gather(lake, headers, columns, span, |_, _| Ok(true)).await?;
+    let add = |(sums, key): &mut (ByVersion<DetailSums>, Vec<u8>), batch: &RecordBatch, _: usize| {
+        let versions = VersionRows::of(Table::PurchaseApplyDetail, batch)?;
+        let quantities = OpenQuantities::of(batch)?;
+        for row in 0..versions.rows() {
+            key.clear();
+            versions.row(row)?.encode(key);
+            if let Some(sum) = sums.get_mut(&key[..]) {
+                quantities.add_to(row, sum);
+            }
+        }
+        Ok(())
+    };
+    let details = entries(details);
+    let (sums, _) = read_narrow(lake, details, &OpenQuantities::DETAIL_COLUMNS, (sums, Vec::new()), add).await?;
+    Ok(sums)
 }
 
 /// Of the wanted rows of `headers`, in order, those in `span`.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// What the blocks of all partitions may take in memory together.
 const BUFFER_BYTES: u64 = 8 << 20;
@@ -15,7 +15,7 @@ const LEAST_BLOCK_BYTES: u64 = 4 << 10;
 const MOST_BLOCK_BYTES: u64 = 64 << 10;
 
 /// The partitions.
-pub(super) struct Partitions {
+pub(crate) struct Partitions {
     file: File,
     end: u64,
     block_bytes: usize,
@@ -32,8 +32,8 @@ impl Partitions {
     /// So many partitions, at least one, without a record.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when no temporary file can be made.
-    pub(super) fn new(parts: u64) -> Result<Self> {
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when no temporary file can be made.
+    pub(crate) fn new(parts: u64) -> Result<Self> {
         let parts = parts.max(1);
         let block = (BUFFER_BYTES / parts).clamp(LEAST_BLOCK_BYTES, MOST_BLOCK_BYTES);
         let parts = usize::try_from(parts).map_err(|error| disk_failed(io::Error::other(error)))?;
@@ -43,15 +43,15 @@ impl Partitions {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parts.len()
     }
 
     /// Adds a record to the partition of its hash.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the temporary file cannot be written.
-    pub(super) fn add(&mut self, hash: u64, record: &[u8]) -> Result<()> {
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the temporary file cannot be written.
+    pub(crate) fn add(&mut self, hash: u64, record: &[u8]) -> Result<()> {
         let part = usize::try_from(hash % self.parts.len() as u64).unwrap_or(0);
         let length = u32::try_from(record.len()).map_err(|error| disk_failed(io::Error::other(error)))?;
         let Some(part) = self.parts.get_mut(part) else { return Ok(()) };
@@ -71,8 +71,8 @@ impl Partitions {
     /// The records of one partition, which has none afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the temporary file cannot be read.
-    pub(super) fn read(&mut self, part: usize) -> Result<Held> {
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the temporary file cannot be read.
+    pub(crate) fn read(&mut self, part: usize) -> Result<PartitionRecords> {
         let Part { buffer, blocks } = self.parts.get_mut(part).map(std::mem::take).unwrap_or_default();
         let bytes: u64 = blocks.iter().map(|span| span.end - span.start).sum();
         let mut held = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0) + buffer.len());
@@ -81,19 +81,19 @@ impl Partitions {
             (&self.file).take(span.end - span.start).read_to_end(&mut held).map_err(disk_failed)?;
         }
         held.extend_from_slice(&buffer);
-        Ok(Held(held))
+        Ok(PartitionRecords(held))
     }
 }
 
 /// The records of a partition, one after the other.
-pub(super) struct Held(Vec<u8>);
+pub(crate) struct PartitionRecords(Vec<u8>);
 
-impl Held {
+impl PartitionRecords {
     /// Each of them.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when the bytes are not what was written.
-    pub(super) fn records(&self) -> Result<Vec<&[u8]>> {
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the bytes are not what was written.
+    pub(crate) fn records(&self) -> Result<Vec<&[u8]>> {
         let (mut records, mut rest) = (Vec::new(), &self.0[..]);
         while !rest.is_empty() {
             let next = rest
@@ -109,7 +109,7 @@ impl Held {
 }
 
 fn disk_failed(error: io::Error) -> Error {
-    Error::new(ErrorKind::Lake, "cannot use a temporary file")
+    Error::new(ErrorClass::TemporaryFailed, "cannot use a temporary file")
         .because(error)
         .hint("make room in the folder for temporary files, or set TMPDIR to another")
 }

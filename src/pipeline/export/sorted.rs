@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow_array::{BooleanArray, RecordBatch};
 
 use super::Picked;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::Lake;
 use crate::parquet::{FileCompression, FileOrigin, MergeInput, MergeLimits, RowFilter, TableSpec, merge};
@@ -30,8 +30,8 @@ pub(super) struct Sorted {
 /// The wanted rows of these files: the one file as it is, or several merged. None when there is no row.
 ///
 /// # Errors
-/// [`ErrorKind::Lake`] when the store does not answer or no temporary file can be written, [`ErrorKind::Defect`] when
-/// a file is missing or damaged.
+/// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer or no temporary file can be written,
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a file is missing or damaged.
 pub(super) async fn sorted(
     worker: &Worker,
     lake: &Lake,
@@ -96,7 +96,7 @@ impl RowFilter for Marked {
     fn keep(&self, rows: &RecordBatch) -> Result<BooleanArray> {
         let first = self.next.fetch_add(rows.num_rows(), Ordering::Relaxed);
         if first + rows.num_rows() > self.marks.len() {
-            return Err(Error::new(ErrorKind::Defect, "a committed file has other rows than its manifest says"));
+            return Err(Error::new(ErrorClass::FileDamaged, "a committed file has other rows than its manifest says"));
         }
         Ok(self.marks.slice(first, rows.num_rows()))
     }

@@ -1,5 +1,6 @@
-//! Random histories of a lake of two accounts, published and not, by processes that run one after the other or two at
-//! once, and that die between any two steps. What must hold, by an oracle that adds up manifests and versions itself:
+//! Random histories of a lake of two accounts, with stops and ranges walked again, published and not, by processes that
+//! run one after the other or two at once, and that die between any two steps. What must hold, by an oracle that adds
+//! up manifests and versions itself:
 //!
 //! - every version is the committed set of each account at its `txn`, and no `txn` goes back;
 //! - nothing is deleted that the newest version names, at no moment;
@@ -17,15 +18,15 @@ use serde_json::Value;
 
 use super::*;
 use crate::land::stage::StagedManifest;
-use crate::land::testing::{HeldClock, binding, options, proof};
+use crate::land::testing::{HeldClock, binding, options, proof, stop_rows, stopped, to_stop};
 use crate::land::{CommitOutcome, WriterOptions};
 use crate::log::append::Patience;
 use crate::log::{CommitKind, Manifest, Sha256, Walk};
 use crate::parquet::EncodedFile;
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
-use crate::time::{BeijingTime, Window};
+use crate::time::{BeijingTime, Clock as _, Coverage, Window};
 
-const TABLES: [Table; 2] = [Table::PurchaseApplyDetail, Table::PurchaseApply];
+const TABLES: [Table; 3] = [Table::PurchaseApplyDetail, Table::PurchaseApply, Table::StopReference];
 const ACCOUNTS: [&str; 2] = ["acme", "beta"];
 /// The windows of a month.
 const WINDOWS: i64 = 5;
@@ -114,6 +115,11 @@ impl PublishedWorld {
     }
 
     fn rows_of(&self, path: &str) -> Vec<u64> {
+        if path.starts_with(Table::StopReference.name()) {
+            // One row in each, and nothing carries it elsewhere.
+            let digest = Sha256::of(path.as_bytes()).to_string();
+            return vec![u64::from_str_radix(&digest[..15], 16).expect("digits")];
+        }
         self.rows.lock().expect("sound").get(path).cloned().unwrap_or_default()
     }
 
@@ -181,6 +187,8 @@ impl PublishedWorld {
                 if action["txn"]["appId"] == app_id.as_str() {
                     let next = action["txn"]["version"].as_u64().expect("a number");
                     let at = |number: u64| &history[usize::try_from(number).expect("small") - 1];
+                    let begun_at = at(next).0.created_at.unix() * 1_000;
+                    assert_eq!(action["txn"]["lastUpdated"], begun_at, "{table} {number}: which manifest {next}");
                     match txn {
                         None => due.extend(
                             in_table(&at(next).1).iter().flat_map(|path| self.rows_of(&format!("{table}/{path}"))),
@@ -284,13 +292,57 @@ impl PublishingProcess {
         if self.world.chance(2_000) {
             self.writer.follow().await?;
         }
-        match self.world.below(10) {
+        match self.world.below(14) {
             0..=4 => self.sync().await,
-            5 | 6 => self.refresh().await,
+            5 | 6 => self.refresh(CommitKind::Refresh).await,
             7 => self.compact().await,
             8 => self.expire().await,
+            9 => self.refresh(CommitKind::Rewalk).await,
+            10 => self.rewalk_expired().await,
+            11 | 12 => self.stop().await,
             _ => self.writer.sweep().await.map(drop),
         }
+    }
+
+    /// An intent, and what came of it if the process learns that.
+    async fn stop(&self) -> Result<()> {
+        let number = format!("CG{}", self.world.fresh_rows(1)[0]);
+        let intent = to_stop(self.world.clock.now(), &[&number]);
+        let CommitOutcome::Committed(intent) = self.writer.intend(intent).await? else { return Ok(()) };
+        if self.world.chance(2_000) {
+            return Ok(());
+        }
+        let settled = self.writer.settle(vec![stopped(intent.id, &number)], stop_rows(&number, 0)).await?;
+        if let CommitOutcome::Committed(_) = settled {
+            self.world.count("stop");
+        }
+        Ok(())
+    }
+
+    /// Expired seconds become a window again: one manifest with two commits in the place of the expire commit.
+    async fn rewalk_expired(&self) -> Result<()> {
+        let lake = self.writer.view().await;
+        let Some((id, live)) = lake.state().expired().map(|(id, live)| (id, live.clone())) else { return Ok(()) };
+        let mut left: Coverage = live.expired.iter().copied().collect();
+        let all = (0..3).flat_map(|month| (0..WINDOWS).map(move |window| slot(month, window)));
+        let within: Vec<Window> = all.filter(|window| left.gaps(*window).is_empty()).collect();
+        let Some(window) = within.get(self.world.below(within.len())).copied() else { return Ok(()) };
+        left.remove(window);
+        let staged = self.writer.begin(CommitKind::Rewalk, Some(window), vec![id]).await;
+        let mut staged = staged.proved_by(Some(Walk { window, proof: proof(1) }));
+        let rows = self.rows_in(&live.files);
+        let mut own = rows.len();
+        if !left.windows().is_empty() {
+            own = self.world.below(rows.len() + 1);
+            let mut rest = staged.commits[0].clone();
+            (rest.id, rest.kind, rest.window) = (crate::CommitId::generate(), CommitKind::Expire, None);
+            rest.expired = left.windows().to_vec();
+            staged.commits.push(rest);
+            self.write_for(&mut staged, 1, slot(0, 0), rows[own..].to_vec(), true).await?;
+        }
+        self.write(&mut staged, window, self.world.fresh_rows(1), false).await?;
+        self.write(&mut staged, window, rows[..own].to_vec(), true).await?;
+        self.commit(staged, "rewalk of expired seconds").await
     }
 
     async fn sync(&self) -> Result<()> {
@@ -320,15 +372,16 @@ impl PublishingProcess {
         headers.flat_map(|file| self.world.rows_of(&file.path)).collect()
     }
 
-    async fn refresh(&self) -> Result<()> {
+    /// Some rows of a window are new, and the others are carried; or all are new.
+    async fn refresh(&self, kind: CommitKind) -> Result<()> {
         let all = self.windowed().await;
         let Some((id, window, rows)) = all.get(self.world.below(all.len())).cloned() else { return Ok(()) };
-        let staged = self.writer.begin(CommitKind::Refresh, Some(window), vec![id]).await;
+        let staged = self.writer.begin(kind, Some(window), vec![id]).await;
         let mut staged = staged.proved_by(Some(Walk { window, proof: proof(1) }));
-        let changed = self.world.below(rows.len() + 1);
+        let changed = if kind == CommitKind::Rewalk { rows.len() } else { self.world.below(rows.len() + 1) };
         self.write(&mut staged, window, self.world.fresh_rows(changed.max(1)), false).await?;
         self.write(&mut staged, window, rows[changed..].to_vec(), true).await?;
-        self.commit(staged, "refresh").await
+        self.commit(staged, if kind == CommitKind::Rewalk { "rewalk" } else { "refresh" }).await
     }
 
     async fn compact(&self) -> Result<()> {
@@ -374,13 +427,25 @@ impl PublishingProcess {
         self.writer.sweep().await.map(drop)
     }
 
-    /// Files of these rows in both tables; of details there are now and then none.
+    /// Files of these rows in both tables, of the first commit of a manifest.
     async fn write(&self, staged: &mut StagedManifest, span: Window, rows: Vec<u64>, carried: bool) -> Result<()> {
+        self.write_for(staged, 0, span, rows, carried).await
+    }
+
+    /// The same of any of its commits.
+    async fn write_for(
+        &self,
+        staged: &mut StagedManifest,
+        nth: usize,
+        span: Window,
+        rows: Vec<u64>,
+        carried: bool,
+    ) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let id = staged.commits[0].id;
-        for table in TABLES {
+        let id = staged.commits[nth].id;
+        for table in [Table::PurchaseApplyDetail, Table::PurchaseApply] {
             let bytes = bytes::Bytes::from(format!("{rows:?}"));
             let file = EncodedFile {
                 sha256: Sha256::of(&bytes),
@@ -449,7 +514,7 @@ async fn assert_published_anew(world: &PublishedWorld) {
         let mut tables = Vec::new();
         for table in TABLES {
             let log = crate::publish::delta::log::DeltaLog { store: &world.store, table };
-            tables.push(log.load().await.expect("sound").expect("a table").state);
+            tables.extend(log.load().await.expect("sound").map(|loaded| loaded.state));
         }
         tables
     };
@@ -461,7 +526,9 @@ async fn assert_published_anew(world: &PublishedWorld) {
             world.store.delete(&path).await.expect("deleted");
         }
     }
-    for (anew, before) in publish().await.into_iter().zip(before) {
+    let anew = publish().await;
+    assert_eq!(anew.len(), before.len());
+    for (anew, before) in anew.into_iter().zip(before) {
         let paths = |state: &crate::publish::delta::state::DeltaState| {
             let active = state.files.values().map(|file| (file.path.clone(), file.size, file.stats.clone()));
             active.collect::<Vec<_>>()
@@ -485,7 +552,8 @@ async fn every_version_is_the_committed_set_whatever_happens() {
             *counts.entry(what).or_default() += count;
         }
     }
-    for what in ["sync", "refresh", "compaction", "expire", "published", "deaths and failures"] {
+    let kinds = ["sync", "refresh", "rewalk", "rewalk of expired seconds", "compaction", "expire", "stop"];
+    for what in kinds.into_iter().chain(["published", "deaths and failures"]) {
         assert!(many < 20 || counts.get(what).is_some_and(|count| *count > 5), "{what}: {counts:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use globset::{Glob, GlobMatcher};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 /// The names of the page files in a folder.
 const PAGE_NAMES: &str = "*.{json,json.gz,json.zst}";
@@ -44,7 +44,7 @@ pub(crate) fn find(place: &str) -> Result<Vec<PathBuf>> {
         list(folder, &names(pattern)?)?
     };
     if found.is_empty() {
-        return Err(Error::usage("there are no page files").with("pages", place).hint(
+        return Err(Error::new(ErrorClass::InputUnreadable, "there are no page files").with("pages", place).hint(
             "name a folder of *.json files (also .json.gz, .json.zst), or a pattern such as 'pages/page_*.json'",
         ));
     }
@@ -53,7 +53,7 @@ pub(crate) fn find(place: &str) -> Result<Vec<PathBuf>> {
 
 fn names(pattern: &str) -> Result<GlobMatcher> {
     let glob = Glob::new(pattern).map_err(|error| {
-        Error::usage("the pattern of the page files cannot be read")
+        Error::new(ErrorClass::InputUnreadable, "the pattern of the page files cannot be read")
             .because(error)
             .hint("`[` and `{` begin a set of letters and a choice; write `[[]` and `[{]` for these letters themselves")
     })?;
@@ -62,7 +62,9 @@ fn names(pattern: &str) -> Result<GlobMatcher> {
 
 fn list(folder: &Path, names: &GlobMatcher) -> Result<Vec<PathBuf>> {
     let failed = |error: io::Error| {
-        Error::usage("the folder of the page files cannot be read").with("folder", folder.display()).because(error)
+        Error::new(ErrorClass::InputUnreadable, "the folder of the page files cannot be read")
+            .with("folder", folder.display())
+            .because(error)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -83,7 +85,7 @@ fn list(folder: &Path, names: &GlobMatcher) -> Result<Vec<PathBuf>> {
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the file cannot be read or decompressed.
 pub(super) fn read(path: &Path, into: PageFile) -> Result<PageFile> {
     read_bytes(path, into).map_err(|error| {
-        Error::usage("a page file cannot be read")
+        Error::new(ErrorClass::InputUnreadable, "a page file cannot be read")
             .with("file", path.display())
             .because(error)
             .hint("nothing was committed; repair the file, or move it away and run again")

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 
 use super::super::raw;
 use super::super::spill::{BufferedPage, SpillBuffer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::extract::pages::{Fetched, Pages};
 use crate::extract::walk::Quit;
 use crate::time::Window;
@@ -46,7 +46,7 @@ impl Kept {
     /// Decodes the answers of a `_raw` object, by the contract of today. Takes its time: call it off the async threads.
     ///
     /// # Errors
-    /// As [`raw::read`]; [`ErrorKind::Incomplete`] when there is none.
+    /// As [`raw::read`]; [`ErrorKind::Incomplete`](crate::ErrorKind::Incomplete) when there is none.
     pub(super) fn read(packed: &[u8], decoder: &PageDecoder, spill: &Arc<SpillBuffer>) -> Result<Self> {
         let (mut answers, mut json_bytes) = (Vec::new(), 0);
         raw::read(packed, |kept| {
@@ -71,7 +71,7 @@ impl Kept {
             Ok(())
         })?;
         let first = answers.first().map(|answer| answer.asked);
-        let first = first.ok_or_else(|| Error::new(ErrorKind::Incomplete, "no raw responses were kept"))?;
+        let first = first.ok_or_else(|| Error::new(ErrorClass::RawMissing, "no raw responses were kept"))?;
         let state = State { answers, claimed: BTreeSet::new(), waiting: Vec::new() };
         Ok(Self {
             first,
@@ -142,7 +142,7 @@ impl Pages for Kept {
         let place = self.claim((window, page_no, page_size)).ok_or_else(|| {
             self.ended.set();
             Error::new(
-                ErrorKind::Incomplete,
+                ErrorClass::RawMissing,
                 "the walk asks for more than was kept: the raw responses prove nothing now",
             )
             .with("page", page_no)

@@ -16,7 +16,7 @@ use super::super::window_task::recorded;
 use super::super::{Gap, Tried, no_merge, parts};
 use super::kept::Kept;
 use super::{ReplayOptions, ReplayReport, under_lease};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::extract::budget::Limits;
 use crate::extract::pages::{PageRows as _, Pages as _};
 use crate::extract::walk::Walker;
@@ -28,12 +28,13 @@ use crate::parquet::TableSpec;
 use crate::proof::Proof;
 use crate::requisition::Identity;
 use crate::store::Store;
+use crate::text::{key, text};
 use crate::time::{Clock, Coverage, Window};
 use crate::transform::{Assembly, PageDecoder, contract_version, table_specs};
 use crate::worker::blocking;
 
 /// What to do about a window that cannot be rebuilt.
-const SYNC: &str = "`wdt-lake sync` into the new lake walks the window again";
+const SYNC: &str = key!("`wdt-lake sync` into the new lake walks the window again");
 
 /// Lands in `store` every window of `from` whose answers were kept, with the same coverage and proofs. A window that
 /// `store` covers already is left as it is, so that a replay which was cut short can be run again.
@@ -62,7 +63,8 @@ async fn replay_lake_as(
     let began = Instant::now();
     let memory_bytes = page_memory(options.max_memory)?;
     let binding = from.state().binding().cloned().ok_or_else(|| {
-        Error::usage("the lake to replay from has nothing of this account").with("account", from.account())
+        Error::new(ErrorClass::AccountNotInLake, "the lake to replay from has nothing of this account")
+            .with("account", from.account())
     })?;
     let mut report = ReplayReport::new(run);
     let edition = binding.edition;
@@ -112,12 +114,11 @@ impl Rebuild<'_> {
         if bare.count() > 0 {
             report
                 .warnings
-                .push("the lake holds page files, which are replayed by `--pages`: they were passed over".to_owned());
+                .push(text!("the lake holds page files, which are replayed by `--pages`: they were passed over"));
         }
         if self.from.state().expired().is_some() {
             report.warnings.push(
-                "months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"
-                    .to_owned(),
+                text!("months of the lake have expired: what is left of them was passed over, and the new lake does not cover them"),
             );
         }
         for (window, commit, live) in commits {
@@ -125,7 +126,7 @@ impl Rebuild<'_> {
             let kept: Coverage = parts.iter().map(|part| part.window).collect();
             for window in kept.gaps(window) {
                 if !self.writer.view().await.coverage().gaps(window).is_empty() {
-                    let error = Error::new(ErrorKind::Incomplete, "no raw responses of the window were kept");
+                    let error = Error::new(ErrorClass::RawMissing, "no raw responses of the window were kept");
                     self.give_up(window, commit, error, report);
                 }
             }
@@ -136,7 +137,7 @@ impl Rebuild<'_> {
                     continue;
                 }
                 if missing != [window] {
-                    let error = Error::new(ErrorKind::Incomplete, "the new lake covers a part of the window already");
+                    let error = Error::new(ErrorClass::RawMissing, "the new lake covers a part of the window already");
                     self.give_up(window, commit, error, report);
                     continue;
                 }
@@ -156,7 +157,8 @@ impl Rebuild<'_> {
 
     /// A window that cannot be rebuilt stays a gap.
     fn give_up(&self, window: Window, commit: CommitId, error: Error, report: &mut ReplayReport) {
-        tracing::error!(%window, %commit, %error, "the window stays a gap");
+        // The command says it at its end, with all the others.
+        tracing::debug!(%window, %commit, %error, "the window stays a gap");
         let error = error.with("commit", commit).with("window", window).hint(SYNC);
         report.gaps.push(Gap { window, error, tried: Tried::Yes });
     }
@@ -218,8 +220,8 @@ impl Rebuild<'_> {
                 report.unreadable_times += assembly.remarks().unreadable_times;
             }
             CommitOutcome::Dropped(conflict) => {
-                return Err(Error::new(ErrorKind::Conflict, "cannot commit the window")
-                    .because(conflict)
+                return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the window")
+                    .because(conflict.text())
                     .hint("run again: what the lake holds by then is left as it is"));
             }
         }
@@ -292,7 +294,7 @@ async fn walk(kept: &Kept, window: Window) -> Result<Whole<BufferedPage>> {
     let walk = async |piece, budget: &_| Ok(walker.walk(piece, budget).await);
     let whole = walk_whole(kept.window(), window, kept.extra_seconds(), AtInterrupt::GoOn, walk).await?;
     if !whole.proved.gaps(window).is_empty() {
-        return Err(Error::new(ErrorKind::Incomplete, "the raw responses do not prove the window any more"));
+        return Err(Error::new(ErrorClass::RawMissing, "the raw responses do not prove the window any more"));
     }
     Ok(whole)
 }

@@ -23,13 +23,14 @@ use super::super::publish::Publication;
 use super::files::{self, PageFile};
 use super::{ReplayOptions, ReplayReport, under_lease};
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, RunId};
 use crate::land::{CommitOutcome, NewFile, NewRows, Quarantine, Writer, WriterOptions};
 use crate::log::{Binding, CommitKind, Lake, LogState};
 use crate::parquet::{RowSource, TableSpec};
 use crate::requisition::Identity;
 use crate::store::Store;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock, Month, Window};
 use crate::transform::{Assembly, Page, PageContext, PageDecoder, Quarantined, contract_version, table_specs};
 use crate::worker::Worker;
@@ -55,8 +56,8 @@ pub(crate) struct PageFiles {
 /// replay.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the lake holds rows that came from the ERP, or a file cannot be read; whatever stops a
-/// commit.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when the lake holds rows that came from the ERP, or a file cannot be
+/// read; whatever stops a commit.
 pub(crate) async fn replay_pages(
     pages: PageFiles,
     store: Store,
@@ -106,11 +107,12 @@ async fn replay_pages_as(
 async fn check_is_ours(store: &Store, account: &AccountName) -> Result<()> {
     let lake = Lake::open(store.clone(), account.clone()).await?;
     match lake.state().binding() {
-        Some(bound) if bound.host != NOWHERE => {
-            Err(Error::usage("the lake holds what came from the ERP, which page files cannot stand beside")
-                .with("account", account)
-                .hint("replay them into a lake of their own, or under another --account"))
-        }
+        Some(bound) if bound.host != NOWHERE => Err(Error::new(
+            ErrorClass::LakeUnfit,
+            "the lake holds what came from the ERP, which page files cannot stand beside",
+        )
+        .with("account", account)
+        .hint("replay them into a lake of their own, or under another --account")),
         _ => Ok(()),
     }
 }
@@ -146,8 +148,8 @@ async fn land(writer: &Writer, mut reader: Reader, memory_bytes: usize, report: 
     match writer.commit(staged).await? {
         CommitOutcome::Committed(committed) => report.count(&committed),
         CommitOutcome::Dropped(conflict) => {
-            return Err(Error::new(ErrorKind::Conflict, "cannot commit the pages")
-                .because(conflict)
+            return Err(Error::new(ErrorClass::WroteAtOnce, "cannot commit the pages")
+                .because(conflict.text())
                 .hint("run again: if another run wrote this lake meanwhile, its pages are replaced then"));
         }
     }
@@ -176,7 +178,7 @@ struct Reader {
     pages: u64,
     unreadable: u64,
     json_bytes: u64,
-    warnings: Vec<String>,
+    warnings: Vec<Text>,
 }
 
 impl Reader {
@@ -242,7 +244,7 @@ impl Reader {
     fn set_aside(&mut self, path: &std::path::Path, context: &PageContext, why: &str) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if self.unreadable < UNREADABLE_NAMED {
-            self.warnings.push(format!("`{name}` is no page and went to quarantine: {why}"));
+            self.warnings.push(text!("`{name}` is no page and went to quarantine: {why}", name, why));
         }
         self.unreadable += 1;
         let record = Quarantined::page(&name, &self.buffer.body, self.edition, self.run, context);

@@ -1,10 +1,11 @@
 //! How late a run may walk: the range was planned by this machine's clock, and the server's own decides.
 
 use super::{Run, Work};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass};
 use crate::pipeline::range::PLANNING_SLACK_SECONDS;
 use crate::pipeline::rewalk_plan::Piece;
 use crate::pipeline::{Gap, Tried};
+use crate::text::{Text, key, text};
 use crate::time::{BeijingTime, Window};
 
 /// How far our clock must be behind the server's for what it hid to be walked by this run.
@@ -61,13 +62,13 @@ impl Run<'_> {
         };
         let end = earlier.as_ref().map(|earlier| earlier.window().end());
         let start = end.map_or(window.start(), |end| end.plus_seconds(1));
-        let why = "it ends later than the gateway's clock allows: it was not walked again";
+        let why = key!("it ends later than the gateway's clock allows: it was not walked again");
         if let (Some(late), Work::Rewalk(_)) = (Window::new(start, window.end()), work) {
-            let error = Error::new(ErrorKind::Incomplete, why).with("window", late);
+            let error = Error::new(ErrorClass::ClockCut, why).with("window", late);
             let error = error.hint("run it again some minutes later, or with the --lag of earlier runs");
             self.report.gaps.push(Gap { window: late, error, tried: Tried::Yes });
         } else if let Some(late) = Window::new(start, window.end()) {
-            self.report.warnings.push(format!("{late}: {why}"));
+            self.report.warnings.push(text!("{window}: {why}", window = late, why = Text::from(why)));
         }
         earlier.into_iter().for_each(|earlier| self.put_back(earlier));
     }

@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 
 use super::{Run, Work, is_within};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::extract::budget::Budget;
 use crate::extract::whole::contradicted;
 use crate::pipeline::report::{Gap, Tried};
 use crate::pipeline::source::nothing_can_be_read;
 use crate::pipeline::window_task::StatedTotals;
+use crate::text::{key, text};
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// After so many walks in which nothing at all could be read, what cannot be read is not a record but everything.
@@ -39,9 +40,14 @@ impl Run<'_> {
         }
         let new = self.contradicted.iter().filter(|window| !is_within(**window, tried)).count();
         if new >= MOST_CONTRADICTIONS && self.report.stopped.is_none() {
-            let error = Error::new(ErrorKind::Incomplete, format!("the gateway contradicted itself in {new} windows"))
-                .with("last window", window)
-                .hint("its totals do not count what its pages list: show this to the vendor, and run again when it is mended");
+            let error = Error::new(
+                ErrorClass::Contradicted,
+                text!("the gateway contradicted itself in {new} windows", new),
+            )
+            .with("last window", window)
+            .hint(
+                "its totals do not count what its pages list: show this to the vendor, and run again when it is mended",
+            );
             self.report.stopped = Some(error);
         }
     }
@@ -117,13 +123,13 @@ impl Run<'_> {
         // Behind a balancer the accepted timestamp may be that of a server that is ahead.
         let without_date = without_date.map(|without_date| without_date.min(own));
         let mut uncovered = Vec::new();
-        let mut why = "no window was proved";
+        let mut why = (ErrorClass::NotProved, key!("no window was proved"));
         if let (Some(end), Some(without_date)) = (end, without_date)
             && end.plus_seconds(self.tolerance_seconds) < without_date
             && let Some(cut) = Window::new(self.range.start().max(end.plus_seconds(1)), without_date)
         {
             uncovered = self.coverage.gaps(cut);
-            why = "the gateway's `Date` says that this time has not come yet";
+            why = (ErrorClass::ClockCut, key!("the gateway's `Date` says that this time has not come yet"));
         } else if !self.has_proved
             && self.report.gaps.is_empty()
             && let Some(planned) = Window::new(self.range.start(), self.planned_end)
@@ -131,7 +137,7 @@ impl Run<'_> {
             uncovered = self.coverage.gaps(planned);
         }
         self.report.gaps.extend(uncovered.into_iter().map(|window| {
-            let error = Error::new(ErrorKind::Incomplete, why)
+            let error = Error::new(why.0, why.1)
                 .with("window", window)
                 .hint("run the same command again: what is missing is fetched then");
             Gap { window, error, tried: Tried::Yes }
@@ -152,7 +158,7 @@ impl Run<'_> {
             return;
         }
         for window in self.coverage.gaps(self.range).into_iter().flat_map(|open| named.gaps(open)) {
-            let error = Error::new(ErrorKind::Incomplete, "not walked before the run ended").with("window", window);
+            let error = Error::new(ErrorClass::NotWalked, "not walked before the run ended").with("window", window);
             self.report.gaps.push(Gap { window, error, tried: Tried::No });
         }
     }

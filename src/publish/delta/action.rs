@@ -106,7 +106,9 @@ pub(crate) struct FileFormat {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Txn {
     pub(crate) app_id: String,
+    /// Of ours: the number of a manifest.
     pub(crate) version: i64,
+    /// Of ours: when that manifest was begun, in milliseconds since 1970 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_updated: Option<i64>,
 }
@@ -292,14 +294,14 @@ fn partition_values(path: &str) -> BTreeMap<String, Option<String>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use arrow_schema::{DataType, TimeUnit};
 
     use super::*;
     use crate::format::FormatVersion;
     use crate::log::Table;
 
-    fn schema() -> TableSchema {
+    pub(in crate::publish::delta) fn schema() -> TableSchema {
         let column = |name: &str, kind, is_nullable| SchemaColumn {
             name: name.to_owned(),
             kind,

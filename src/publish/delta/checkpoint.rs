@@ -32,15 +32,10 @@ struct Rows<'a, T> {
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when it cannot be encoded.
 pub(crate) fn to_bytes(state: &DeltaState) -> Result<(Bytes, usize)> {
-    let txns: Vec<Txn> = state
-        .txns
-        .iter()
-        .map(|(app_id, version)| Txn { app_id: app_id.clone(), version: *version, last_updated: None })
-        .collect();
     let head = [state.protocol.is_some(), state.metadata.is_some()].into_iter().filter(|is_there| *is_there).count();
-    let count = head + txns.len() + state.files.len();
+    let count = head + state.txns.len() + state.files.len();
     let encode = || {
-        let batch = batch(state, &txns, count)?;
+        let batch = batch(state, count)?;
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
         writer.write(&batch)?;
@@ -50,7 +45,7 @@ pub(crate) fn to_bytes(state: &DeltaState) -> Result<(Bytes, usize)> {
     Ok((Bytes::from(bytes), count))
 }
 
-fn batch(state: &DeltaState, txns: &[Txn], count: usize) -> std::result::Result<RecordBatch, ArrowError> {
+fn batch(state: &DeltaState, count: usize) -> std::result::Result<RecordBatch, ArrowError> {
     let files: Vec<&AddFile> = state.files.values().collect();
     let mut at = 0;
     let mut place = |length: usize| {
@@ -59,7 +54,7 @@ fn batch(state: &DeltaState, txns: &[Txn], count: usize) -> std::result::Result<
     };
     let protocol = Rows::of(count, place(usize::from(state.protocol.is_some())), state.protocol.iter());
     let metadata = Rows::of(count, place(usize::from(state.metadata.is_some())), state.metadata.iter());
-    let txns = Rows::of(count, place(txns.len()), txns.iter());
+    let txns = Rows::of(count, place(state.txns.len()), state.txns.values());
     let files = Rows::of(count, place(files.len()), files.into_iter());
     let columns = [
         ("protocol", protocols(&protocol)?),
@@ -235,7 +230,7 @@ fn actions(batch: &RecordBatch) -> Option<Vec<DeltaAction>> {
         }
         if let Some(txn) = txn.filter(|txn| txn.is_valid(row)) {
             let (app_id, version) = (text(txn, "appId", row)?, long(txn, "version", row)?);
-            action.txn = Some(Txn { app_id, version, last_updated: None });
+            action.txn = Some(Txn { app_id, version, last_updated: long(txn, "lastUpdated", row) });
         }
         if add.is_valid(row) {
             action.add = Some(AddFile {
@@ -326,7 +321,10 @@ mod tests {
             }),
             ..DeltaState::default()
         };
-        state.txns.insert("wdt-lake:acme".to_owned(), 7);
+        for (app_id, last_updated) in [("wdt-lake:acme", Some(9_000)), ("wdt-lake:beta", None)] {
+            let txn = Txn { app_id: app_id.to_owned(), version: 7, last_updated };
+            state.txns.insert(app_id.to_owned(), txn);
+        }
         for number in 0..3_i64 {
             let file = AddFile {
                 path: format!("account=acme/modified_month=2026-10/{number}.parquet"),
@@ -339,7 +337,7 @@ mod tests {
             state.files.insert(file.path.clone(), file);
         }
         let (bytes, count) = to_bytes(&state).expect("encoded");
-        assert_eq!(count, 6);
+        assert_eq!(count, 7);
         assert_eq!(from_bytes(bytes.clone(), 40), Ok(state));
         let cut = from_bytes(bytes.slice(..bytes.len() - 9), 40);
         assert!(cut.expect_err("cut short").contains("no Delta checkpoint"));

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::action::{self, DeltaAction};
 use super::checkpoint;
 use super::state::DeltaState;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::log::Table;
 use crate::log::layout;
 use crate::store::{Created, Store};
+use crate::text::{key, text};
 
 /// How many versions are read at once.
 const READ_AHEAD: usize = 16;
@@ -22,7 +23,7 @@ const READ_AHEAD: usize = 16;
 const TRIES: u32 = 3;
 /// What to do about a table that cannot be read.
 const ANEW: &str =
-    "delete the folder `_delta_log` of the table and run `wdt-lake publish`: it publishes the same table anew";
+    key!("delete the folder `_delta_log` of the table and run `wdt-lake publish`: it publishes the same table anew");
 
 /// A table as it was read.
 pub(crate) struct LoadedTable {
@@ -57,12 +58,13 @@ impl DeltaLog<'_> {
     /// The actions of a version; `None` when nothing stands there.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the store does not answer, [`ErrorKind::Defect`] when it is no version.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no version.
     pub(crate) async fn version(self, version: u64) -> Result<Option<Vec<DeltaAction>>> {
         let path = layout::delta_version(self.table, version);
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
         action::from_bytes(&bytes).map(Some).map_err(|why| {
-            Error::new(ErrorKind::Defect, "a version of a Delta table cannot be read")
+            Error::new(ErrorClass::DeltaDamaged, "a version of a Delta table cannot be read")
                 .with("object", self.store.uri(&path))
                 .because(why)
                 .hint(ANEW)
@@ -86,8 +88,8 @@ impl DeltaLog<'_> {
     /// The table as of its newest version; `None` when there is none.
     ///
     /// # Errors
-    /// As [`version`](Self::version); [`ErrorKind::Usage`] for a table of another program, [`ErrorKind::Defect`] when
-    /// versions are missing.
+    /// As [`version`](Self::version); [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a table of another program,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when versions are missing.
     pub(crate) async fn load(self) -> Result<Option<LoadedTable>> {
         let Some(mut state) = self.beginning().await? else { return Ok(None) };
         let first = state.version + 1;
@@ -105,6 +107,14 @@ impl DeltaLog<'_> {
             state.apply(state.version + 1, actions);
         }
         self.check(&state)?;
+        if first > 1 {
+            // A checkpoint says nothing of the version that the table begins with.
+            match self.stands().await? {
+                DeltaStanding::Ours => {}
+                DeltaStanding::Foreign => return Err(self.foreign()),
+                DeltaStanding::Nothing => return Err(self.vanished()),
+            }
+        }
         Ok(Some(LoadedTable { read: state.version + 1 - first, state }))
     }
 
@@ -135,7 +145,7 @@ impl DeltaLog<'_> {
     }
 
     /// The state of a checkpoint, when it is there and can be read: nothing depends on one.
-    async fn checkpoint(self, version: Option<u64>) -> Result<Option<DeltaState>> {
+    pub(super) async fn checkpoint(self, version: Option<u64>) -> Result<Option<DeltaState>> {
         let Some(version) = version else { return Ok(None) };
         let path = layout::delta_checkpoint(self.table, version);
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
@@ -150,21 +160,32 @@ impl DeltaLog<'_> {
 
     /// The log was restored from a backup, or made anew, without the table.
     pub(crate) fn is_ahead(self, published: u64, newest: u64) -> Error {
-        let why = format!(
-            "the Delta table is ahead of the commit log: it has manifest {published}, the log ends at {newest}"
+        let why = text!(
+            "the Delta table is ahead of the commit log: it has manifest {published}, the log ends at {newest}",
+            published,
+            newest
         );
-        Error::new(ErrorKind::Defect, why).with("table", self.table).hint(ANEW)
+        Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
+    }
+
+    /// The log was restored from a backup, or made anew, without the table, and has come to the same number since.
+    pub(crate) fn is_of_another_log(self, number: u64) -> Error {
+        let why = text!(
+            "the Delta table follows another commit log: its manifest {number} is not the one of this log",
+            number
+        );
+        Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
     }
 
     fn missing(self, version: u64) -> Error {
-        Error::new(ErrorKind::Defect, "a version of a Delta table is missing")
+        Error::new(ErrorClass::DeltaDamaged, "a version of a Delta table is missing")
             .with("object", self.store.uri(&layout::delta_version(self.table, version)))
             .hint(ANEW)
     }
 
     /// That the table was deleted while it was published.
     pub(crate) fn vanished(self) -> Error {
-        Error::new(ErrorKind::Conflict, "a Delta table was deleted while it was published")
+        Error::new(ErrorClass::WroteAtOnce, "a Delta table was deleted while it was published")
             .with("object", self.store.uri(&layout::delta_log(self.table)))
             .hint("run again: it is published anew")
     }
@@ -176,7 +197,7 @@ impl DeltaLog<'_> {
 
     /// That another program's table stands here.
     pub(crate) fn foreign(self) -> Error {
-        Error::usage("another program keeps a Delta table over the files of this one")
+        Error::new(ErrorClass::DeltaOfOthers, "another program keeps a Delta table over the files of this one")
             .with("object", self.store.uri(&layout::delta_log(self.table)))
             .hint("to publish, move that `_delta_log` folder away or delete it; that program's table ends with it")
     }
@@ -184,7 +205,7 @@ impl DeltaLog<'_> {
     /// Puts the actions as a version, only where nothing stands. `staging` is what a half-written local file is called.
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`] when the outcome is not known: it may still arrive.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the outcome is not known: it may still arrive.
     pub(crate) async fn create(self, version: u64, actions: &[DeltaAction], staging: &str) -> Result<CreatedVersion> {
         let path = layout::delta_version(self.table, version);
         let bytes = Bytes::from(action::to_bytes(actions)?);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{AddFile, DeltaAction, Protocol, TableMetadata};
+use super::action::{AddFile, DeltaAction, Protocol, TableMetadata, Txn};
 
 /// The table as of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,27 @@ pub(crate) struct DeltaState {
     /// What the table is.
     pub(crate) metadata: Option<TableMetadata>,
     /// How far each application has come.
-    pub(crate) txns: BTreeMap<String, i64>,
+    pub(crate) txns: BTreeMap<String, Txn>,
     /// The active files, by their paths below the table's folder.
     pub(crate) files: BTreeMap<String, AddFile>,
+}
+
+/// The manifest that a `txn` names. Its number alone does not say whose log it is of: a log that was restored from a
+/// backup goes on with numbers that the table knows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NamedManifest {
+    /// Its number.
+    pub(crate) number: u64,
+    /// When it was begun, in milliseconds since 1970 in UTC; checkpoints of earlier programs do not say it.
+    pub(crate) created_at_millis: Option<i64>,
+}
+
+impl Txn {
+    /// The manifest that it names.
+    pub(crate) fn manifest(&self) -> Option<NamedManifest> {
+        let number = u64::try_from(self.version).ok()?;
+        Some(NamedManifest { number, created_at_millis: self.last_updated })
+    }
 }
 
 impl DeltaState {
@@ -28,7 +46,7 @@ impl DeltaState {
             self.protocol = protocol.or(self.protocol.take());
             self.metadata = meta_data.or(self.metadata.take());
             if let Some(txn) = txn {
-                self.txns.insert(txn.app_id, txn.version);
+                self.txns.insert(txn.app_id.clone(), txn);
             }
             if let Some(remove) = remove {
                 self.files.remove(&remove.path);
@@ -39,9 +57,9 @@ impl DeltaState {
         }
     }
 
-    /// The number of the manifest up to which an application has published.
-    pub(crate) fn published(&self, app_id: &str) -> Option<u64> {
-        self.txns.get(app_id).and_then(|number| u64::try_from(*number).ok())
+    /// The manifest up to which an application has published.
+    pub(crate) fn published(&self, app_id: &str) -> Option<NamedManifest> {
+        self.txns.get(app_id)?.manifest()
     }
 
     /// The active files of an account.

@@ -1,6 +1,6 @@
 //! Answers that say the right thing in an odd form.
 
-use axum::http::StatusCode;
+use http::StatusCode;
 
 use crate::edition::Edition;
 

@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue};
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, path::Path};
 
 use super::Bucket;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
+use crate::text::text;
 
 /// The setting that chooses.
 const VARIABLE: &str = "AWS_CONDITIONAL_PUT";
@@ -44,8 +45,14 @@ impl CreateHeader {
                 Ok(Self::ForbidOverwrite)
             }
             "etag" | "disabled" => Ok(Self::IfNoneMatch),
-            other => Err(Error::usage(format!("{VARIABLE} is `{other}`, which is no way to create an object"))
-                .hint(format!("unset {VARIABLE}, or set it to `oss` (Alibaba OSS), `etag` or `disabled`"))),
+            other => Err(Error::new(
+                ErrorClass::S3SettingsWrong,
+                text!("{variable} is `{other}`, which is no way to create an object", variable = VARIABLE, other),
+            )
+            .hint(text!(
+                "unset {variable}, or set it to `oss` (Alibaba OSS), `etag` or `disabled`",
+                variable = VARIABLE
+            ))),
         }
     }
 

@@ -9,6 +9,8 @@ use std::error::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::refusal::{StoreRefusal, element};
+use crate::error::ErrorClass;
+use crate::text::key;
 use crate::unsaid::Unsaid;
 
 /// How much of a text is shown.
@@ -19,6 +21,7 @@ const LONGEST: usize = 500;
 pub(crate) struct Explained {
     /// Whether there was an answer at all.
     pub(crate) contact: Contact,
+    pub(crate) class: ErrorClass,
     pub(crate) text: String,
     pub(crate) hint: &'static str,
 }
@@ -34,9 +37,12 @@ pub(crate) enum Contact {
     Made,
 }
 
-const BROKEN: &str = "check that the store can be reached; nothing half written counts, so it is safe to run again";
-const UNREACHED: &str = "check AWS_ENDPOINT_URL and AWS_REGION, the network, and that the store is up; nothing half written counts, so it is \
-safe to run again";
+const BROKEN: &str =
+    key!("check that the store can be reached; nothing half written counts, so it is safe to run again");
+const UNREACHED: &str = key!(
+    "check AWS_ENDPOINT_URL and AWS_REGION, the network, and that the store is up; nothing half written counts, so it is \
+safe to run again"
+);
 
 /// What went wrong, and what may help.
 pub(super) fn explain(error: &object_store::Error, secrets: &Unsaid) -> Explained {
@@ -50,11 +56,12 @@ pub(super) fn explain(error: &object_store::Error, secrets: &Unsaid) -> Explaine
         text = format!("{text}: {cause}");
     }
     text = secrets.hide(&text);
+    let class = refused.as_ref().map_or(ErrorClass::ObjectFailed, StoreRefusal::class);
     let hint = match contact {
         Contact::Made => refused.and_then(|refused| refused.hint()).unwrap_or(BROKEN),
         Contact::Refused | Contact::Silent => UNREACHED,
     };
-    Explained { contact, text, hint }
+    Explained { contact, class, text, hint }
 }
 
 fn contact(error: &object_store::Error) -> Contact {

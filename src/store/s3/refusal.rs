@@ -10,6 +10,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::create::names_header;
+use crate::error::ErrorClass;
+use crate::text::key;
 
 /// Before which the client's text has the status of an answer.
 const STATUS: &str = "status code: ";
@@ -36,25 +38,36 @@ const PASSING: [&str; 16] = [
     "BandwidthLimitExceeded",
 ];
 
-const WRONG_KEY: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is set)";
-const WRONG_REGION: &str = "check AWS_REGION and AWS_ENDPOINT_URL: the bucket lies elsewhere";
-const CANNOT: &str = "this store cannot do what the lake needs: run `wdt-lake doctor`";
-const EXPIRED: &str = "the session token has expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
-const INVALID: &str = "the session token is not valid: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again";
-const CLOCK: &str = "set this machine's clock";
-const HOSTED: &str = "this store wants AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true";
-const NO_BUCKET: &str = "make the bucket first, and check its name, AWS_REGION and AWS_ENDPOINT_URL";
-const KMS: &str =
-    "let this key use the bucket's KMS key (kms:GenerateDataKey and kms:Decrypt), and see that the KMS key is enabled";
-const CHECKSUM: &str = "a bucket with Object Lock wants checksums: set AWS_CHECKSUM_ALGORITHM=SHA256";
-const LOCKED: &str = "Object Lock keeps objects in this bucket from being written over or deleted, and a lake must delete what no longer \
-counts: use a bucket or a prefix without a default retention";
-const DENIED: &str = "let this key list the bucket, and get, put and delete objects under the lake's prefix";
-const FORBIDDEN: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that the key may list the bucket, and get, put and delete objects \
-under the lake's prefix";
-const FULL: &str = "the store or its quota is full: free some space and run again";
-const BUSY: &str =
-    "the store cannot take the request just now: run again later; `--max-retry-time` says how long a run waits for it";
+const WRONG_KEY: &str =
+    key!("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is set)");
+const WRONG_REGION: &str = key!("check AWS_REGION and AWS_ENDPOINT_URL: the bucket lies elsewhere");
+const CANNOT: &str = key!("this store cannot do what the lake needs: run `wdt-lake doctor`");
+const EXPIRED: &str = key!(
+    "the session token has expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again"
+);
+const INVALID: &str = key!(
+    "the session token is not valid: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and run again"
+);
+const CLOCK: &str = key!("set this machine's clock");
+const HOSTED: &str = key!("this store wants AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true");
+const NO_BUCKET: &str = key!("make the bucket first, and check its name, AWS_REGION and AWS_ENDPOINT_URL");
+const KMS: &str = key!(
+    "let this key use the bucket's KMS key (kms:GenerateDataKey and kms:Decrypt), and see that the KMS key is enabled"
+);
+const CHECKSUM: &str = key!("a bucket with Object Lock wants checksums: set AWS_CHECKSUM_ALGORITHM=SHA256");
+const LOCKED: &str = key!(
+    "Object Lock keeps objects in this bucket from being written over or deleted, and a lake must delete what no longer \
+counts: use a bucket or a prefix without a default retention"
+);
+const DENIED: &str = key!("let this key list the bucket, and get, put and delete objects under the lake's prefix");
+const FORBIDDEN: &str = key!(
+    "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that the key may list the bucket, and get, put and delete objects \
+under the lake's prefix"
+);
+const FULL: &str = key!("the store or its quota is full: free some space and run again");
+const BUSY: &str = key!(
+    "the store cannot take the request just now: run again later; `--max-retry-time` says how long a run waits for it"
+);
 
 /// What a store answered instead of doing what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +171,18 @@ impl StoreRefusal {
                 _ => return None,
             },
         })
+    }
+}
+
+impl StoreRefusal {
+    /// What class of errors it is.
+    pub(super) fn class(&self) -> ErrorClass {
+        match self.hint() {
+            Some(WRONG_KEY | EXPIRED | INVALID | CLOCK | DENIED | FORBIDDEN | KMS) => ErrorClass::StoreRefused,
+            Some(NO_BUCKET | WRONG_REGION) => ErrorClass::BucketMissing,
+            Some(FULL) => ErrorClass::StoreFull,
+            _ => ErrorClass::ObjectFailed,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::versions::{Key, keys, mismatched};
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::requisition::{ApplyId, Identity};
 use crate::time::{BeijingTime, Window};
 use crate::transform::assemble::WindowRows;
@@ -39,7 +39,7 @@ pub(in crate::transform) struct RecordLine {
 
 impl RecordLine {
     /// # Errors
-    /// [`ErrorKind::Defect`] when it is no line of a quarantine file.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it is no line of a quarantine file.
     pub(in crate::transform) fn read(line: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
@@ -53,7 +53,7 @@ impl RecordLine {
         }
         let Fields { edition, purchase_apply_no: number, apply_id, modified, reason, window, raw } =
             serde_json::from_str(line).map_err(|error| {
-                Error::new(ErrorKind::Defect, "a quarantined record cannot be read back").because(error)
+                Error::new(ErrorClass::KeptDamaged, "a quarantined record cannot be read back").because(error)
             })?;
         let apply_id = apply_id.and_then(ApplyId::new);
         let identity = match (&number, modified) {

@@ -9,8 +9,9 @@ use arrow_array::{Array as _, ArrayAccessor, ArrayRef, BooleanArray, RecordBatch
 use arrow_schema::DataType;
 
 use crate::edition::Edition;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::requisition::{ApplyId, Identity};
+use crate::text::text;
 use crate::time::BeijingTime;
 use crate::transform::contract::{COMMIT_ID, Column, ColumnType, TableContract};
 use crate::transform::json::{is_same_json, names};
@@ -26,7 +27,7 @@ const EXTRA: &str = "extra";
 /// The keys of the rows of a batch, in which the column of modified times is called `modified`.
 ///
 /// # Errors
-/// [`ErrorKind::Defect`] when the columns are not those of the contract.
+/// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the columns are not those of the contract.
 pub(in crate::transform) fn keys<'a>(batch: &'a RecordBatch, modified: &str) -> Result<impl Iterator<Item = Key<'a>>> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| mismatched(&format!("no column `{name}`")));
     let numbers =
@@ -53,7 +54,7 @@ pub(super) fn is_in(set_aside: &HashSet<&Identity>, (number, micros, apply_id): 
 }
 
 pub(in crate::transform) fn mismatched(why: &str) -> Error {
-    Error::new(ErrorKind::Defect, format!("committed rows do not follow the contract: {why}"))
+    Error::new(ErrorClass::FileDamaged, text!("committed rows do not follow the contract: {why}", why))
         .hint("`wdt-lake verify` says which file is damaged")
 }
 
@@ -71,7 +72,7 @@ impl ReplacedVersions {
     /// headers, `apply_modified` of details.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] when the columns are not those of the contract.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when the columns are not those of the contract.
     pub(crate) fn keep(&self, batch: &RecordBatch, modified: &str) -> Result<BooleanArray> {
         Ok(keys(batch, modified)?.map(|key| Some(!self.contains(key))).collect())
     }
@@ -124,7 +125,7 @@ pub(super) struct SameRow<'a>(Vec<SameCell<'a>>);
 
 impl<'a> SameRow<'a> {
     /// # Errors
-    /// [`ErrorKind::Defect`] when a column is missing or of another type.
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when a column is missing or of another type.
     pub(super) fn new(table: &TableContract, one: &'a RecordBatch, other: &'a RecordBatch) -> Result<Self> {
         let columns = table.columns().iter().map(|column| column.name());
         let cells = columns.filter(|name| !OF_THE_READING.contains(name)).map(|name| {
