@@ -141,7 +141,9 @@ fn a_second_run_is_turned_away_or_waits_and_then_finds_everything_done() {
         turned_away.stderr
     );
     assert!(turned_away.stderr.contains("hint: wait for it with `--wait`"), "{}", turned_away.stderr);
-    assert_eq!(lake.files(), files, "it left no trace");
+    let gave_up = run(campaign.sync(&lake, Job::Fill).args(["--wait", "1s"])).expect_code(6);
+    assert!(gave_up.stderr.contains("waited: 1s"), "{}", gave_up.stderr);
+    assert_eq!(lake.files(), files, "they left no trace");
 
     let mut waiting = start(campaign.sync(&lake, Job::Fill).args(["--wait", "--log-level", "info"]));
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);

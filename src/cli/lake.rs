@@ -22,7 +22,7 @@ const ASKED_FOR: usize = 16;
 #[derive(Debug, clap::Args)]
 pub(super) struct Wait {
     /// Wait for another run on the same account, at most so long, instead of stopping with exit code 6 at once.
-    #[arg(long, value_name = "DURATION", value_parser = span, num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    #[arg(long, value_name = "DURATION", value_parser = span, num_args = 0..=1, default_missing_value = "1h")]
     wait: Option<Duration>,
 }
 
