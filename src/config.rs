@@ -62,7 +62,7 @@ pub(crate) mod env {
 
     /// How long `sync` and `expire` keep the files of removed commits: `15m`, `7d`. They go at once by default.
     pub(crate) const KEEP_REMOVED: &str = "WDT_KEEP_REMOVED";
-    /// The table formats in which `sync` publishes, with commas between them: `delta`. None by default.
+    /// The table formats in which `sync` publishes, with commas between them: `delta`, `iceberg`. None by default.
     pub(crate) const PUBLISH: &str = "WDT_PUBLISH";
 
     /// A configuration file: the place of accounts that are not set by the variables above.
@@ -136,22 +136,41 @@ pub(crate) struct AccountDefaults {
 /// A table format in which the committed set is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishFormat {
-    /// Delta Lake.
+    /// Delta Lake: one table for all accounts.
     Delta,
+    /// Apache Iceberg: a table for each account.
+    Iceberg,
 }
 
 impl PublishFormat {
+    /// Every format, in the order in which documents list them.
+    pub const ALL: [Self; 2] = [Self::Delta, Self::Iceberg];
+
+    /// As settings write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Iceberg => "iceberg",
+        }
+    }
+
+    /// As its people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Delta => "Delta",
+            Self::Iceberg => "Iceberg",
+        }
+    }
+
     /// The format of this name.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a name that is none; it is not repeated.
     pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "delta" => Ok(Self::Delta),
-            _ => {
-                Err(Error::new(ErrorClass::SettingWrong, "no table format has this name").hint("the format is `delta`"))
-            }
-        }
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+            Error::new(ErrorClass::SettingWrong, "no table format has this name")
+                .hint("the formats are `delta` and `iceberg`")
+        })
     }
 }
 

@@ -40,7 +40,6 @@ mod table_rows;
 mod tally;
 mod window_task;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -367,7 +366,8 @@ async fn open(
     if publishes {
         Publisher::check_store(&store)?;
     }
-    let publication = Publication::new(Arc::clone(&resources.publisher), run);
+    let publication =
+        Publication::new(Arc::clone(&resources.publisher), run, options.publish.clone(), Arc::clone(&clock));
     let writer_options = sync_writer_options(resources, account, options, &publication, clock)?;
     let writer = Writer::encoding_on(resources.encoder.clone(), store, writer_options).await?;
     if publishes {
@@ -479,7 +479,9 @@ impl<'a> AtEnd<'a> {
     /// Whether there is something to do by what the last run has left.
     async fn is_worth_it(&self, writer: &Writer, before: &LastRun) -> bool {
         let published = before.clean_end.as_ref().map(|end| &end.published);
-        (self.publishes() && published.is_none_or(BTreeMap::is_empty)) || self.after.is_worth_it(writer).await
+        let formats = &self.after.options.publish;
+        let lacks = |format: &PublishFormat| !published.is_some_and(|held| publish::hints_at(held, *format));
+        formats.iter().any(lacks) || self.after.is_worth_it(writer).await
     }
 
     /// Puts small commits together, and publishes.

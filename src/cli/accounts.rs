@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::secret_command;
 use crate::config::{
-    AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
-    keep_removed_when, publish_of,
+    AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, PublishFormat, env, is_exposed,
+    keep_removed_of, keep_removed_when, publish_of,
 };
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
@@ -116,6 +116,16 @@ impl ConfigArgs {
                 let kept = keep_removed_of(variable(env::KEEP_REMOVED))?;
                 Ok(keep_removed_when(kept, &publish_of(variable(env::PUBLISH))?))
             }
+        }
+    }
+}
+
+impl ConfigArgs {
+    /// The formats in which the lake is published unless something else is typed.
+    pub(super) fn publish(&self) -> Result<Vec<PublishFormat>> {
+        match self.read()?.filter(|file| !file.accounts().is_empty()) {
+            Some(file) => Ok(file.publish().to_vec()),
+            None => publish_of(variable(env::PUBLISH)),
         }
     }
 }

@@ -127,10 +127,7 @@ fn plain(text: &str) -> String {
 }
 
 fn formats(publish: &[PublishFormat]) -> Option<String> {
-    let names = publish.iter().map(|format| match format {
-        PublishFormat::Delta => "delta",
-    });
-    let names: Vec<&str> = names.collect();
+    let names: Vec<&str> = publish.iter().map(|format| format.name()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 

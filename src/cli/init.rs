@@ -321,7 +321,8 @@ impl Answers {
             "# Paths are relative to the folder of this file.".to_owned(),
             String::new(),
             format!("lake = {}", quoted(&self.lake)),
-            "# publish = [\"delta\"]  # publish the lake as Delta tables at the end of each sync".to_owned(),
+            "# publish = [\"delta\"]  # publish the lake as Delta tables at the end of each sync; or \"iceberg\""
+                .to_owned(),
             String::new(),
             "# One such part for each account.".to_owned(),
             "[[account]]".to_owned(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
+use crate::config::PublishFormat;
 use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
@@ -145,6 +146,11 @@ impl LakeArgs {
     /// Opens the lake to write it.
     pub(super) fn open_to_write(&self) -> Result<Store> {
         Store::open(&self.lake.find(&self.config)?, Access::Write)
+    }
+
+    /// The formats in which the lake is published unless something else is typed.
+    pub(super) fn publish(&self) -> Result<Vec<PublishFormat>> {
+        self.config.publish()
     }
 
     /// How long the files of removed commits of an account are kept unless something else is typed.

@@ -116,7 +116,7 @@ enum Command {
     Compact(compact::Args),
     /// Remove whole months from a lake; requisitions that are still open stay.
     Expire(expire::Args),
-    /// Publish what is missing of a lake as Delta tables; `sync --publish delta` does so at its end.
+    /// Publish what is missing of a lake as Delta or Iceberg tables; `sync --publish delta` does so at its end.
     Publish(publish::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),

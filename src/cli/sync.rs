@@ -61,8 +61,8 @@ pub(super) struct Args {
     /// file says, else 7d with --publish, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Publish the lake at the end of the run, for engines that know the format: `delta` [default: WDT_PUBLISH, else
-    /// what the file says, else nothing].
+    /// Publish the lake at the end of the run, for engines that know the formats: `delta`, `iceberg`, or both
+    /// with a comma between them [default: WDT_PUBLISH, else what the file says, else nothing].
     #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
     publish: Vec<PublishFormat>,
     #[command(flatten)]

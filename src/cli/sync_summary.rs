@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::render;
 use super::talk::error_json;
 use crate::config::AccountSettings;
+use crate::config::PublishFormat;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass};
 use crate::id::AccountName;
@@ -116,20 +117,25 @@ pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
 
 /// How far an account is published.
 pub(super) fn published_json(published: &[PublishedTable]) -> Value {
-    let tables = published.iter().map(|PublishedTable { table, version, number, created }| {
-        json!({"table": table.name(), "format": "delta", "version": version, "manifest": number, "versions_created": created})
+    let tables = published.iter().map(|PublishedTable { table, format, version, number, created }| {
+        json!({"table": table.name(), "format": format.name(), "version": version, "manifest": number, "versions_created": created})
     });
     tables.collect()
 }
 
-/// The same in words, where something was published now.
-pub(super) fn published_text(published: &[PublishedTable]) -> Option<String> {
-    let tables: Vec<String> = published
-        .iter()
-        .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
-        .collect();
-    let is_new = published.iter().any(|table| table.created > 0);
-    is_new.then(|| say!("  published as Delta: {tables}", tables = tables.join(&say!(", "))))
+/// The same in words, one line a format in which something was published now.
+pub(super) fn published_text(published: &[PublishedTable]) -> Vec<String> {
+    let line = |format: PublishFormat| {
+        let of_format = published.iter().filter(|table| table.format == format);
+        let is_new = of_format.clone().any(|table| table.created > 0);
+        let tables: Vec<String> = of_format
+            .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
+            .collect();
+        is_new.then(|| {
+            say!("  published as {format}: {tables}", format = format.title(), tables = tables.join(&say!(", ")))
+        })
+    };
+    PublishFormat::ALL.into_iter().filter_map(line).collect()
 }
 
 fn by_table([headers, details]: [u64; 2]) -> Value {

@@ -724,7 +724,11 @@ impl Writer {
         let tables = tables_of(paths);
         let prepared = async {
             let before = &self.options.before_deletion;
-            let concerned = if tables.is_empty() { Vec::new() } else { before.concerns(&self.store, &tables).await? };
+            let concerned = if tables.is_empty() {
+                Vec::new()
+            } else {
+                before.concerns(&self.store, &self.layout, &tables).await?
+            };
             if concerned.is_empty() {
                 return Ok(());
             }

@@ -3,18 +3,23 @@
 use futures::future::BoxFuture;
 
 use crate::error::Result;
-use crate::log::{Lake, Table};
+use crate::log::{Lake, Layout, Table};
 use crate::store::Store;
 
 /// Something that must be done before the objects of removed or fenced commits are deleted: the committed set may be
 /// published in other formats, whose newest version must not name what is gone.
 pub(crate) trait BeforeDeletion: Send + Sync {
-    /// Of which tables something must be done before files of `tables` are deleted. It is asked after the manifest
-    /// stands by which is deleted, before each deletion anew.
+    /// Of which tables something must be done before files of `tables` of an account are deleted. It is asked after the
+    /// manifest stands by which is deleted, before each deletion anew.
     ///
     /// # Errors
     /// Whatever went wrong: then nothing may be deleted.
-    fn concerns<'a>(&'a self, store: &'a Store, tables: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>>;
+    fn concerns<'a>(
+        &'a self,
+        store: &'a Store,
+        layout: &'a Layout,
+        tables: &'a [Table],
+    ) -> BoxFuture<'a, Result<Vec<Table>>>;
 
     /// Does it for these tables, by the log state of `lake`, by which is deleted, or a later one.
     ///
@@ -37,7 +42,7 @@ pub(crate) struct NothingBefore;
 
 #[cfg(test)]
 impl BeforeDeletion for NothingBefore {
-    fn concerns<'a>(&'a self, _: &'a Store, _: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
+    fn concerns<'a>(&'a self, _: &'a Store, _: &'a Layout, _: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 

@@ -178,7 +178,7 @@ impl HeldFiles {
         let mut held: BTreeMap<CommitId, Vec<GoneFile>> = BTreeMap::new();
         for file in files {
             let Some(Name::Data { commit, .. }) = layout.parse(&file.path) else {
-                return Err(Error::new(ErrorClass::DeltaDamaged, "a published file has no name of the lake")
+                return Err(Error::new(ErrorClass::PublishedDamaged, "a published file has no name of the lake")
                     .with("path", file.path));
             };
             held.entry(commit).or_default().push(file);
