@@ -14,7 +14,7 @@
 
 pub(crate) mod delta;
 mod follow;
-mod iceberg;
+pub(crate) mod iceberg;
 mod publisher;
 mod schema;
 mod standing;

@@ -32,6 +32,7 @@ mod gateway_way;
 mod golden;
 #[cfg(unix)]
 mod hostile_store;
+mod iceberg;
 #[cfg(unix)]
 mod interrupt;
 mod languages;

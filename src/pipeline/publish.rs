@@ -21,6 +21,8 @@ use crate::time::{Clock, SystemClock};
 use crate::transform::{Contract, TableContract, contract_version, stop_spec, table_specs};
 
 #[cfg(test)]
+mod iceberg_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod worlds_tests;

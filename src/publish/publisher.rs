@@ -140,8 +140,9 @@ impl Publisher {
             for table in &self.tables {
                 let schema = table.schema();
                 let Some(where_nothing) = wanted.of(schema.table, format) else { continue };
-                let is_needless = schema.table == Table::StopReference && !has_stops;
-                let where_nothing = if is_needless { WhereNothing::Leave } else { where_nothing };
+                if schema.table == Table::StopReference && !has_stops && where_nothing == WhereNothing::Create {
+                    continue;
+                }
                 let outcome = match format {
                     PublishFormat::Delta => table.publish(&mut publishing, where_nothing).await,
                     PublishFormat::Iceberg => iceberg_table::publish(schema, &mut publishing, where_nothing).await,

@@ -20,7 +20,7 @@ pub(crate) static KUBERNETES: Python = Python::of("kubernetes", include_str!("..
 /// Airflow, of the two major versions that are in use.
 pub(crate) static AIRFLOW_2: Python = Python::of("airflow-2", include_str!("../recipes/requirements-airflow-2.txt"));
 pub(crate) static AIRFLOW_3: Python = Python::of("airflow-3", include_str!("../recipes/requirements-airflow-3.txt"));
-/// The readers of published Delta tables.
+/// The readers of published Delta and Iceberg tables.
 pub(crate) static DELTA: Python = Python::of("readers-delta", include_str!("../readers/requirements-delta.txt"));
 
 /// Runs a script of `tests/readers` with the readers of local lakes.

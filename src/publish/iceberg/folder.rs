@@ -2,7 +2,7 @@
 //!
 //! A listing says what is there and never that it is all. So the newest version is the one after which, asked for by
 //! its number, nothing stands; and whoever creates the next one finds out for certain. Old versions are deleted, so
-//! that a publisher which slept for long can create one of them again; see [`IcebergFolder::is_late`].
+//! that a publisher which slept for long can create one of them again; see [`IcebergFolder::say_newest`].
 
 use std::collections::BTreeSet;
 
@@ -88,7 +88,11 @@ impl IcebergFolder<'_> {
                 Some(IcebergName::Version(version)) => Some(version),
                 _ => None,
             });
-            let Some(mut version) = listed.max().max(self.hint().await?) else { return Ok(None) };
+            let listed = match listed.max() {
+                Some(version) => Some(version),
+                None => self.hint().await?,
+            };
+            let Some(mut version) = listed else { return Ok(None) };
             let Some(mut metadata) = self.version(version).await? else {
                 if tries < TRIES {
                     continue;
@@ -114,15 +118,18 @@ impl IcebergFolder<'_> {
         Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
     }
 
-    /// Says that a version is the newest, unless a later one is said to be.
+    /// Says that a version is the newest, unless a later one is said to be. Gives whether it counts: it does not where
+    /// a much later one is said to be, so that it is one that stood before and was deleted, and was created again by a
+    /// publisher that slept. (Who deletes one has said before that a much later one is the newest.)
     ///
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-    pub(crate) async fn say_newest(self, version: u64, staging: &str) -> Result<()> {
-        if self.hint().await?.is_some_and(|said| said >= version) {
-            return Ok(());
+    pub(crate) async fn say_newest(self, version: u64, staging: &str) -> Result<bool> {
+        let said = self.hint().await?.unwrap_or(0);
+        if said < version {
+            self.store.put(&self.path(IcebergName::Hint), Bytes::from(version.to_string()), staging).await?;
         }
-        self.store.put(&self.path(IcebergName::Hint), Bytes::from(version.to_string()), staging).await
+        Ok(said <= version.saturating_add(KEPT_VERSIONS))
     }
 
     /// Puts a version, only where nothing stands; gives whether it is ours. `staging` is what a half-written local file
@@ -148,15 +155,6 @@ impl IcebergFolder<'_> {
                 }
             }
         }
-    }
-
-    /// Whether a version that we have just created is one that stood before and was deleted. Who deletes one has said
-    /// before that a much later one is the newest.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
-    pub(crate) async fn is_late(self, version: u64) -> Result<bool> {
-        Ok(self.hint().await?.is_some_and(|said| said > version.saturating_add(KEPT_VERSIONS)))
     }
 
     /// The live data files of a snapshot.

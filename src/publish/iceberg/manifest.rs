@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use apache_avro::schema::RecordField;
 use apache_avro::types::Value as Avro;
-use apache_avro::{Codec, Reader, Schema, Writer};
+use apache_avro::{Codec, Reader, Schema, Writer, from_value};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -271,8 +271,9 @@ pub(crate) fn list_bytes(listed: &ListedManifest, parent_snapshot_id: Option<i64
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, String> {
-    let rows = Reader::new(bytes).map(Reader::into_deser_iter::<T>).map_err(|error| error.to_string())?;
-    rows.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    // By way of values, because programs give their records whatever names they like.
+    let read = || Reader::new(bytes)?.map(|row| from_value::<T>(&row?)).collect::<Result<Vec<T>, apache_avro::Error>>();
+    read().map_err(|error| error.to_string())
 }
 
 /// A manifest as a list of manifests names it.

@@ -214,10 +214,14 @@ impl TableMetadata {
         self.snapshots.push(snapshot);
     }
 
-    /// Forgets the snapshots before the `most` newest, and those of whose files one is kept no longer.
+    /// How many of the oldest snapshots have a file that is kept no longer.
+    pub(crate) fn past_snapshots(&self, now_millis: i64) -> usize {
+        self.snapshots.iter().rposition(|snapshot| snapshot.ends_older(now_millis)).unwrap_or(0)
+    }
+
+    /// Forgets those, and all before the `most` newest.
     pub(crate) fn forget_snapshots(&mut self, most: usize, now_millis: i64) {
-        let last_end = self.snapshots.iter().rposition(|snapshot| snapshot.ends_older(now_millis));
-        let first = last_end.unwrap_or(0).max(self.snapshots.len().saturating_sub(most));
+        let first = self.past_snapshots(now_millis).max(self.snapshots.len().saturating_sub(most));
         self.snapshots.drain(..first);
         self.forget_log();
     }

@@ -29,7 +29,6 @@ pub(super) async fn publish(
     let (store, account) = (publishing.log.store().clone(), publishing.log.layout().account().clone());
     let folder = IcebergFolder { store: &store, account: &account, table: schema.table };
     let staging = publishing.log.layout().staging_lease(publishing.run);
-    let mut created = 0;
     for _ in 0..TRIES {
         let found = folder.newest().await?;
         store.point("publish.read").await?;
@@ -44,18 +43,18 @@ pub(super) async fn publish(
         check(folder, schema, &found.metadata)?;
         let published = check_history(folder, publishing, &found.metadata).await?;
         let has_moved = found.metadata.location != folder.location();
-        if let Some(number) = published.filter(|number| *number >= publishing.up_to && !has_moved) {
+        // Before files are deleted, the snapshots are forgotten that have them.
+        let has_past = found.metadata.past_snapshots(publishing.now.millis()) > 0;
+        if let Some(number) = published.filter(|number| *number >= publishing.up_to && !has_moved && !has_past) {
             folder.say_newest(found.version, &staging).await?;
-            return Ok(Some(published_table(schema.table, found.version, number, created)));
+            return Ok(Some(published_table(schema.table, found.version, number, 0)));
         }
         if published.is_none() {
             // Files that were deleted before the table stood must not be named.
             publishing.log.read_to_end().await?;
         }
         let Some(version) = create_next(folder, schema, publishing, &found, has_moved).await? else { continue };
-        created += 1;
-        store.point("publish.created").await?;
-        folder.say_newest(version, &staging).await?;
+        return Ok(Some(published_table(schema.table, version, publishing.log.number(), 1)));
     }
     Err(Error::new(ErrorClass::WroteAtOnce, "other publishers are faster all the while")
         .with("table", schema.table)
@@ -112,8 +111,10 @@ async fn create_next(
         folder.store.point("publish.listed").await?;
     }
     let is_ours = folder.create(version, &metadata, &staging).await?;
-    if is_ours && !folder.is_late(version).await? {
-        folder.say_newest(version, &staging).await?;
+    if is_ours {
+        folder.store.point("publish.created").await?;
+    }
+    if is_ours && folder.say_newest(version, &staging).await? {
         folder.clear(found.version, &metadata, &found.names).await;
         return Ok(Some(version));
     }
