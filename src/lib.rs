@@ -25,7 +25,7 @@
 //! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
 //! | `verify` | what `wdt-lake verify` checks |
 //! | `stop` | stop references: the state machine between an intent and its result |
-//! | `publish` | the committed set as Delta tables |
+//! | `publish` | the committed set as Delta and Iceberg tables |
 //! | `land` | staged commits, the sweep, the lease |
 //! | `transform` | JSON bytes -> the columns of two Arrow tables, by the data contract |
 //! | `extract` | which calls to make: the planner, and the walk that proves a window complete |
