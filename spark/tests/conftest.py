@@ -55,7 +55,9 @@ class Sandbox:
 
     def __init__(self, *arguments: object) -> None:
         command = [BINARY, "sandbox", *map(str, arguments)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=CLEAN, text=True)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=CLEAN, text=True
+        )
         self.env: dict[str, str] = {}
         while "WDT_BASE_URL" not in self.env:
             line = self._process.stdout.readline()
@@ -73,7 +75,9 @@ class Sandbox:
 
     def sync(self, lake: object, *arguments: object, codes: tuple[int, ...] = (0,)) -> dict:
         """Sync the lake with it; the summary."""
-        said = wdt_lake("sync", "--lake", lake, "--calls-per-minute", "0", "--json", *arguments, env=self.env, codes=codes)
+        said = wdt_lake(
+            "sync", "--lake", lake, "--calls-per-minute", "0", "--json", *arguments, env=self.env, codes=codes
+        )
         return json.loads(said)
 
 

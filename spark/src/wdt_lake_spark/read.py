@@ -161,13 +161,19 @@ def _fitted(batch: pa.RecordBatch, entry: FileEntry, account: str, schema: pa.Sc
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _holds(wide: Any, narrow: Any) -> bool:
+    """Whether every decimal of one type is one of another, as it is."""
+    return bool(wide.scale >= narrow.scale and wide.precision - wide.scale >= narrow.precision - narrow.scale)
+
+
 def _cast(array: Any, field: pa.Field) -> Any:
     """Widen an integer or a decimal; nothing else changes its type, and no decimal becomes a float."""
     if array.type == field.type:
         return array
-    if (pa.types.is_integer(array.type) and pa.types.is_integer(field.type)) or (
-        pa.types.is_decimal(array.type) and pa.types.is_decimal(field.type)
-    ):
+    both = (array.type, field.type)
+    if all(map(pa.types.is_integer, both)) and array.type.bit_width < field.type.bit_width:
+        return array.cast(field.type)
+    if all(map(pa.types.is_decimal, both)) and _holds(field.type, array.type):
         return array.cast(field.type)
     raise UsageError.of(
         f"the column {field.name} is {array.type} and cannot be read as {field.type}",

@@ -151,12 +151,7 @@ class WdtLakeDataSource(DataSource):
         later = [log for log in settings.logs().values() if _is_later(log.contract)]
         for log in later:
             newest = max(
-                (
-                    (commit.number, file)
-                    for _, commit, files in log.state.files(settings.table)
-                    for file in files
-                    if not file.carried
-                ),
+                ((commit.number, files[0]) for _, commit, files in log.state.files(settings.table)),
                 key=lambda found: found[0],
                 default=None,
             )
@@ -172,6 +167,7 @@ class WdtLakeDataSource(DataSource):
         settings = Settings(self.options)
         if settings.since or settings.limit:
             raise UsageError.of("`since` and limits are of streams", "use `spark.readStream`")
+        self._check_columns(settings.table, schema)
         return FilteredLakeReader(settings, schema) if settings.pushes_filters else LakeReader(settings, schema)
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
@@ -181,9 +177,19 @@ class WdtLakeDataSource(DataSource):
         except ImportError:
             raise UsageError.of("streams need Spark 4.2 or newer", "use `spark.read`, or a newer PySpark") from None
         settings = Settings(self.options)
+        self._check_columns(settings.table, schema)
         if settings.range or settings.pushes_filters:
             raise UsageError.of("`from`, `to` and `pushFilters` are not of streams", "filter the rows of the stream")
         return LakeStreamReader(settings, schema)
+
+    def _check_columns(self, table: str, schema: StructType) -> None:
+        """See that every column that is wanted is one of the table; else it would be null in every row."""
+        known = {column.name for column in columns_of(table) + path_columns(table)}
+        if not known.issuperset(schema.names):
+            known = set(self.schema().names)
+        unknown = [name for name in schema.names if name not in known]
+        if unknown:
+            raise UsageError.of(f"there is no column {unknown[0]} in {table}", "docs/schema.md lists the columns")
 
 
 def _is_later(contract: str | None) -> bool:

@@ -68,7 +68,8 @@ class Place:
         said: dict[str, Any] = {"token": str(self.token)}
         if self.expired:
             said["expired"] = {
-                account: ",".join(f"{_text(start)}/{_text(end)}" for start, end in ranges)
+                # Seconds of Unix time: what has expired begins with the year 1.
+                account: ",".join(f"{start}/{end}" for start, end in ranges)
                 for account, ranges in sorted(self.expired.items())
             }
         return said
@@ -82,7 +83,7 @@ def _text(second: int) -> str:
 
 
 def _range(text: str) -> Range:
-    start, end = (int(datetime.fromisoformat(part).timestamp()) for part in text.split("/"))
+    start, end = map(int, text.split("/"))
     return start, end
 
 
