@@ -16,13 +16,16 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+
 from .errors import ExtractError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 SUMMARY_SCHEMA = (
     "shard int, account string, exit_code int, error_code string, error string, hint string, calls bigint, "
@@ -62,20 +65,43 @@ def extract(  # noqa: PLR0913
     command = [binary, "sync", "--json", "--quiet", *(["--lake", lake] if lake else []), *arguments]
     if wait:
         command += ["--wait", wait]
-    tasks = spark.range(0, shards, 1, shards)
-    found = tasks.mapInArrow(_runs(command, config, shards), SUMMARY_SCHEMA).collect()
+    spark.dataSource.register(ShardRuns)
+    reader = spark.read.format(ShardRuns.name())
+    for name, value in (("command", json.dumps(command)), ("config", config), ("shards", str(shards))):
+        reader = reader.option(name, value)
+    found = reader.load().collect()
     return spark.createDataFrame(found, SUMMARY_SCHEMA)
 
 
-def _runs(
-    command: list[str], config: str, shards: int
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def run_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for shard in batch.column(0).to_pylist():
-                yield _batch(run_shard(command, config, shard, shards))
+class ShardRuns(DataSource):
+    """The runs of all shards as a data source: a task for each, which needs nothing but PyArrow."""
 
-    return run_all
+    @classmethod
+    def name(cls) -> str:
+        """Name it."""
+        return "wdt_lake_extract"
+
+    def schema(self) -> str:
+        """Give the columns of the summary."""
+        return SUMMARY_SCHEMA
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        """Run them."""
+        del schema
+        return _Runs(json.loads(self.options["command"]), self.options["config"], int(self.options["shards"]))
+
+
+class _Runs(DataSourceReader):
+    def __init__(self, command: list[str], config: str, shards: int) -> None:
+        self._command, self._config, self._shards = command, config, shards
+
+    def partitions(self) -> list[InputPartition]:
+        return [InputPartition(shard) for shard in range(self._shards)]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        rows = run_shard(self._command, self._config, partition.value, self._shards)
+        if rows:
+            yield _batch(rows)
 
 
 def run_shard(command: list[str], config: str, shard: int, shards: int) -> list[dict[str, Any]]:
@@ -122,9 +148,9 @@ def _how(code: int) -> str:
 
 
 def _found(config: str) -> str:
-    if not os.path.exists(config):
-        from pyspark import SparkFiles
+    from pyspark import SparkFiles, TaskContext
 
+    if TaskContext.get() is not None and not os.path.exists(config):
         shipped = SparkFiles.get(os.path.basename(config))
         if os.path.exists(shipped):
             return shipped
