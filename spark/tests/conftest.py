@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +85,30 @@ class Sandbox:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Give a session whose time zone is neither UTC nor Beijing."""
+def bucket() -> Iterator[str]:
+    """Give a place for lakes in a bucket, which the variables of this process lead to."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    urllib.request.urlopen(urllib.request.Request(f"{address}/lakes", method="PUT")).close()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDOFANYBODY", "AWS_SECRET_ACCESS_KEY": "anything", "AWS_REGION": "us-east-1"}
+    os.environ.update(keys, AWS_ENDPOINT_URL=address)
+    yield "s3://lakes"
+    server.stop()
+
+
+def aws() -> dict[str, str]:
+    """Give the variables that lead to the bucket."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[SparkSession]:
+    """Give a session whose time zone is neither UTC nor Beijing; its workers have the variables of this process."""
+    del bucket
     from pyspark.sql import SparkSession
 
     from wdt_lake_spark import WdtLakeDataSource

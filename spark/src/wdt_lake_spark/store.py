@@ -187,7 +187,12 @@ class S3Store(Store):
             from pyarrow import fs
 
             env = os.environ.get
-            settings: dict[str, Any] = {"region": env("AWS_REGION") or env("AWS_DEFAULT_REGION") or "us-east-1"}
+            settings: dict[str, Any] = {
+                "region": env("AWS_REGION") or env("AWS_DEFAULT_REGION") or "us-east-1",
+                "connect_timeout": 10,
+                "request_timeout": 60,
+                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=5),
+            }
             if endpoint := env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"):
                 settings["endpoint_override"] = endpoint
             if env("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() in ("true", "1"):
