@@ -146,12 +146,12 @@ class LogState:
         """Give the seconds whose rows have expired."""
         return tuple(sorted(claim for commit in self.live.values() for claim in commit.expired))
 
-    def files(self, table: str) -> Iterator[tuple[str, Commit, tuple[FileEntry, ...]]]:
+    def files(self, table: str) -> Iterator[tuple[Commit, tuple[FileEntry, ...]]]:
         """Give each live commit that has files of a table, with these."""
-        for one, commit in self.live.items():
+        for commit in self.live.values():
             files = tuple(entry for entry in commit.files if entry.table == table)
             if files:
-                yield one, commit, files
+                yield commit, files
 
 
 class Log:

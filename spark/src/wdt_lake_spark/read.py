@@ -72,9 +72,9 @@ def _open_now(store: Store, stack: ExitStack, table: str, unit: Unit, missing: s
         ids = ids_of(log, unit.span)
         files = [
             type(file)(file.entry, ids if file.entry.carried else file.ids)
-            for one, commit, entries in log.state.files(table)
+            for commit, entries in log.state.files(table)
             if _shares(commit.claims, unit.claims)
-            for file in select(log, unit.span, one, commit, entries)
+            for file in select(log, unit.span, commit, entries)
         ]
         with ExitStack() as tried:
             try:

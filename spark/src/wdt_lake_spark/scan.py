@@ -61,7 +61,7 @@ class Unit:
         return sum(file.entry.bytes + _OPEN_COST for file in self.files)
 
 
-def select(log: Log, span: Span, commit_id: str, commit: Commit, files: Iterable[FileEntry]) -> Iterator[ScanFile]:
+def select(log: Log, span: Span, commit: Commit, files: Iterable[FileEntry]) -> Iterator[ScanFile]:
     """Give the files of a live commit that can hold rows of a span."""
     if commit.number <= span.after:
         return
@@ -76,7 +76,6 @@ def select(log: Log, span: Span, commit_id: str, commit: Commit, files: Iterable
             yield ScanFile(entry, None)
         else:
             yield ScanFile(entry, ids_of(log, span))
-    del commit_id
 
 
 def ids_of(log: Log, span: Span) -> Ids | None:
@@ -94,8 +93,8 @@ def units_of(log: Log, table: str, span: Span, keeps: Callable[[str, FileEntry],
     """Plan what is to be read of a log. `keeps` tells whether a file of an account can hold rows that are wanted."""
     units: list[Unit] = []
     without_claims: list[ScanFile] = []
-    for one, commit, entries in log.state.files(table):
-        files = [file for file in select(log, span, one, commit, entries) if keeps(log.account, file.entry)]
+    for commit, entries in log.state.files(table):
+        files = [file for file in select(log, span, commit, entries) if keeps(log.account, file.entry)]
         if commit.claims and files:
             units.append(Unit(log.account, log.state.number, span, commit.claims, tuple(files)))
         elif files:

@@ -151,7 +151,7 @@ class WdtLakeDataSource(DataSource):
         later = [log for log in settings.logs().values() if _is_later(log.contract)]
         for log in later:
             newest = max(
-                ((commit.number, files[0]) for _, commit, files in log.state.files(settings.table)),
+                ((commit.number, files[0]) for commit, files in log.state.files(settings.table)),
                 key=lambda found: found[0],
                 default=None,
             )
@@ -215,7 +215,7 @@ class LakeReader(DataSourceReader):
         logs = settings.logs()
         units = [unit for log in logs.values() for unit in units_of(log, settings.table, Span(), pruning.keeps)]
         files = sum(len(unit.files) for unit in units)
-        all_files = sum(len(files) for log in logs.values() for *_, files in log.state.files(settings.table))
+        all_files = sum(len(files) for log in logs.values() for _, files in log.state.files(settings.table))
         _LOG.info("wdt_lake: %s: %d of %d files", settings.table, files, all_files)
         tasks: list[InputPartition] = [LakePartition(task) for task in packed(units, settings.partition_bytes)]
         return tasks or [LakePartition(())]

@@ -251,7 +251,7 @@ def _advance(logs: list[tuple[Log, int]], token: Token, limit: ReadLimit) -> Tok
         for log, end in logs:
             begun = token.number(log.account)
             if begun == 0 and end == log.state.number:
-                rows += sum(file.rows for *_, files in log.state.files(table) for file in files)
+                rows += sum(file.rows for _, files in log.state.files(table) for file in files)
             else:
                 rows += sum(step.landed.get(table, _NOTHING).rows for step in log.steps_between(begun, end))
             position = log.position(end)
