@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from conftest import TABLES, Sandbox, exported, ordered, wdt_lake
 from worlds import World
@@ -231,7 +232,7 @@ def test_what_is_wrong_is_said(spark: SparkSession, lake_of, tmp_path: Path) -> 
         ({"account": "nobody"}, "there is no account nobody"),
         ({"from_": "yesterday"}, "'yesterday' is no time"),
         ({"from_": "2026-07-01", "to": "2026-06-01"}, "no range"),
-        ({"tabel": "x"}, "there is no option 'tabel'"),
+        ({"tables": "x"}, "there is no option 'tables'"),
         ({"partitionBytes": "0"}, "whole number"),
         ({"pushFilters": "yes"}, "give true or false"),
         ({"since": "purchase_apply"}, "of streams"),
@@ -255,6 +256,13 @@ def test_what_is_wrong_is_said(spark: SparkSession, lake_of, tmp_path: Path) -> 
         load(spark, lake).collect()
     assert path.name in said_by(error)
     assert "wdt-lake verify" in said_by(error)
+
+
+@pytest.mark.skipif(pyspark.__version__ >= "4.2", reason="it has streams")
+def test_streams_need_a_newer_spark(spark: SparkSession, lake: Path) -> None:
+    with pytest.raises(Exception, match=r"streams need Spark 4\.2"):
+        stream = spark.readStream.format("wdt_lake").option("table", "purchase_apply").load(str(lake))
+        stream.writeStream.format("noop").start().awaitTermination()
 
 
 def test_tasks_are_as_large_as_is_wanted(lake: Path) -> None:

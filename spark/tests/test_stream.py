@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from conftest import BINARY, CLEAN, exported, ordered, wdt_lake
 from worlds import World
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+pytestmark = pytest.mark.skipif(pyspark.__version__ < "4.2", reason="streams need Spark 4.2")
 TABLE = "purchase_apply"
 
 
