@@ -275,6 +275,112 @@ def test_a_stream_that_is_killed_goes_on_where_it_was(spark: SparkSession, tmp_p
         world.begin()
         sink = Sink(tmp_path / "sink")
         arguments = [world.lake, tmp_path / "checkpoint", sink.folder, Path(__file__).parent]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said = ""
+            # Killed within a batch: the sink has kept it, and Spark does not know.
+            while said != "kept 1":
+                said = process.stdout.readline().strip()
+                assert said, "the process died by itself"
+                if said == "in 1":
+                    # It is planned, and read once. Its files go before it is read again.
+                    world.compact()
+                    world.refresh(1)
+                if said != "kept 1":
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        world.rewalk()
+        assert len(sink.batches()) == 2
+        only = Sink(tmp_path / "only")
+        run(spark, world.lake, tmp_path / "only.checkpoint", only.put, account="beta-2_X")
+        assert {row["account"] for row in only.rows()} == {"beta-2_X"}
+
+
+def test_a_stream_of_another_lake_or_table_is_refused(spark: SparkSession, tmp_path: Path, lake_of) -> None:  # noqa: ANN001
+    sink = Sink(tmp_path / "sink")
+    lake = lake_of("checkpointed")
+    run(spark, lake, tmp_path / "checkpoint", sink.put)
+    for other, table, why in ((lake_of("plain"), TABLE, "of another lake"), (lake, "stop_reference", "of the table")):
+        with pytest.raises(Exception, match=why):
+            run(spark, other, tmp_path / "checkpoint", sink.put, table=table)
+    # A log that was put back to an earlier state is another log.
+    names = sorted((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
+    names[-1].unlink()
+    for path in (lake / "_manifest/account=sandbox/_checkpoint").iterdir():
+        path.unlink()
+    with pytest.raises(Exception, match="not what it was"):
+        run(spark, lake, tmp_path / "checkpoint", sink.put)
+
+
+def test_a_stream_behind_what_expired_says_so(spark: SparkSession, tmp_path: Path) -> None:
+    with World(tmp_path / "lake") as world:
+        world.begin()
+        sink = Sink(tmp_path / "sink")
+
+        def put(batch: DataFrame, number: int) -> None:
+            if number > 0:
+                raise Stopped(number)
+            sink.put(batch, number)
+
+        with pytest.raises(Exception, match="Stopped"):
+            run(spark, world.lake, tmp_path / "checkpoint", put, maxFilesPerTrigger=1)
+        world.expire()
+        with pytest.raises(Exception, match="expired before the stream was given them"):
+            run(spark, world.lake, tmp_path / "checkpoint", sink.put, maxFilesPerTrigger=1)
+        run(spark, world.lake, tmp_path / "checkpoint", sink.put, maxFilesPerTrigger=1, failOnDataLoss="false")
+        check_complete(sink, world.rows(TABLE))
+        # Who begins after it has nothing to miss, however small the batches are.
+        late = Sink(tmp_path / "late")
+        run(spark, world.lake, tmp_path / "late.checkpoint", late.put, maxFilesPerTrigger=1)
+        check_complete(late, world.rows(TABLE))
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[4])
+from pathlib import Path
+from test_stream import Sink, run, session_for_tests
+lake, checkpoint, folder = sys.argv[1:4]
+sink = Sink(Path(folder))
+def put(batch, number):
+    batch.count()
+    print("in", number, flush=True)
+    sys.stdin.readline()
+    sink.put(batch, number)
+    print("kept", number, flush=True)
+    sys.stdin.readline()
+run(session_for_tests(), lake, Path(checkpoint), put, maxRowsPerTrigger=150)
+"""
+
+
+def session_for_tests() -> SparkSession:
+    """Make a session in a process of its own."""
+    from pyspark.sql import SparkSession
+
+    from wdt_lake_spark import WdtLakeDataSource
+
+    builder = SparkSession.builder.master("local[4]").config("spark.driver.host", "127.0.0.1")
+    builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.ui.enabled", "false")
+    session = builder.config("spark.driver.memory", "1g").getOrCreate()
+    session.dataSource.register(WdtLakeDataSource)
+    return session
+
+
+def test_a_stream_that_is_killed_goes_on_where_it_was(spark: SparkSession, tmp_path: Path) -> None:
+    with World(tmp_path / "lake") as world:
+        world.begin()
+        sink = Sink(tmp_path / "sink")
+        arguments = [world.lake, tmp_path / "checkpoint", sink.folder, Path(__file__).parent]
         # Killed while a batch is read, and after it was kept but before Spark knows.
         for end, act in (("in 1", world.compact), ("kept 1", lambda: world.refresh(1))):
             process = subprocess.Popen(

@@ -185,8 +185,8 @@ class Log:
         steps = [self.steps[number] for number in range(after + 1, last + 1)]
         follower = self.steps.get(last + 1)
         ends = [follower.previous] if follower else [self.state.newest] if last == self.state.number else []
-        befores = [step.previous for step in steps[1:]] + ends
-        for step, before in zip(steps, befores, strict=False):
+        told = [step.previous for step in steps[1:]] + ends
+        for step, before in zip(steps, told, strict=False):
             if before != step.position:
                 raise DefectError.of(
                     f"a manifest is not the one that the next names: {self._name(step.position.number)}",
