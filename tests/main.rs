@@ -69,6 +69,7 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod spark;
 mod status;
 mod status_check;
 mod stop;
