@@ -70,7 +70,8 @@ impl Pages {
         said.stdout.trim().parse().unwrap()
     }
 
-    /// Looks at a page in Chromium. Where there is none, this is said; in the gate, which installs one, it is a failure.
+    /// Looks at a page in Chromium. Where there is none, this is said; in the gate, which installs one, it is a
+    /// failure.
     fn look(&self, name: &str) {
         let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
         let has_browser = is_there("chromium") || is_there("google-chrome");
