@@ -1,6 +1,7 @@
-//! What the pages tell people to type works. Every command of a block of `sh` or `console`, and every DuckDB query of a
-//! block of `sql`, is run in the order of its page, against the sandbox, in an empty folder; and what a block of
-//! `console` shows is what the program says, in the language of the page. A last line `...` stands for the rest.
+//! What the pages tell people to type works. Every command of a block of `sh` or `console`, every line of `cron`, and
+//! every DuckDB query of a block of `sql` is run in the order of its page, against the sandbox, in a folder of its own;
+//! and what a block of `console` shows is what the program says, in the language of the page. A last line `...` stands
+//! for the rest.
 //!
 //! Nobody lists commands here: a new one is run as soon as it stands on a page. A block that cannot be run has a line
 //! before it which readers do not see, `<!-- not run: why -->`. All of these are one snapshot. `<!-- run: how -->` says
@@ -105,7 +106,7 @@ impl Block {
 
     /// Whether it holds commands, or a query.
     fn is_for_people_to_run(&self) -> bool {
-        matches!(self.language.as_str(), "sh" | "console" | "sql")
+        matches!(self.language.as_str(), "sh" | "console" | "sql" | "cron")
     }
 
     /// The outputs that it shows.
@@ -149,6 +150,13 @@ impl Block {
                 }
             }
             "sql" => writeln!(script, "query <<'END_OF_QUERY'\n{}\nEND_OF_QUERY", self.code.join("\n")).unwrap(),
+            // As cron does it: with hardly an environment, what follows the five fields.
+            "cron" => {
+                for line in &self.code {
+                    let command = line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
+                    writeln!(script, "env -i HOME=\"$HOME\" PATH=/usr/bin:/bin sh -c '{command}'").unwrap();
+                }
+            }
             // A file that the page names is written.
             "toml" if self.code.first().is_some_and(|line| line.starts_with("# wdt-lake.toml")) => {
                 writeln!(script, "cat > wdt-lake.toml <<'END_OF_FILE'\n{}\nEND_OF_FILE", self.code.join("\n")).unwrap();
@@ -272,6 +280,13 @@ impl Machine {
         }
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wdt-lake"), at("bin/wdt-lake")).unwrap();
         std::os::unix::fs::symlink(project().join("recipes"), at("work/recipes")).unwrap();
+        // What somebody has put there by hand, as the README says.
+        std::fs::create_dir_all(at("home/.local/bin")).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wdt-lake"), at("home/.local/bin/wdt-lake")).unwrap();
+        copy_folder(&world.path("lake"), &at("home/wangdian/lake"));
+        let exports: String =
+            world.enterprise.environment().iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
+        std::fs::write(at("home/wangdian/account.env"), exports + "export WDT_ACCOUNT=acme\n").unwrap();
         for secret in ["run/secrets/wangdian", "run/secrets/acme", "run/secrets/beta"] {
             std::fs::copy(world.path("secret"), at(secret)).unwrap();
         }
