@@ -51,6 +51,8 @@ mod other_answers;
 mod outage;
 #[cfg(unix)]
 mod output;
+#[cfg(unix)]
+mod pages;
 mod peak_memory;
 mod peak_upkeep;
 #[cfg(unix)]

@@ -99,24 +99,34 @@ fn to_text(account: &AccountName, Planned { forecast, calls_per_minute: per_minu
     }
     let mut lines = vec![say!("{account}: {range} (Beijing time)", account, range)];
     for planned in &forecast.windows {
-        let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
         let calls = plural(forecast.calls_of(planned), "call");
+        lines.push(match planned.rows {
+            Some(rows) => say!(
+                "  {window}  {rows} rows  {calls}",
+                window = planned.window,
+                rows = format!("{:>9}", thousands(rows)),
+                calls
+            ),
+            None => say!("  {window}  {calls} or more", window = planned.window, calls),
+        });
+    }
+    let windows = plural(forecast.windows.len() as u64, "window");
+    let calls = plural(forecast.estimated_calls(), "call");
+    let minutes = minutes(forecast, *per_minute).map(|minutes| plural(minutes, "minute"));
+    if let Some(rows) = forecast.rows() {
+        let time = minutes.map(|minutes| say!(", {minutes} at {per_minute} calls a minute", minutes, per_minute));
+        let (rows, time) = (thousands(rows), time.unwrap_or_default());
+        lines.push(say!("  {windows}, about {rows} rows, {calls}{time}", windows, rows, calls, time));
+    } else {
+        let time =
+            minutes.map(|minutes| say!(", {minutes} or more at {per_minute} calls a minute", minutes, per_minute));
         lines.push(say!(
-            "  {window}  {rows} rows  {calls}",
-            window = planned.window,
-            rows = format!("{rows:>9}"),
-            calls
+            "  {windows}, {calls} or more{time}\n  \
+             the lake has no rows to estimate by: leave --offline out to ask the gateway",
+            windows,
+            calls,
+            time = time.unwrap_or_default()
         ));
     }
-    let time = minutes(forecast, *per_minute).map(|minutes| {
-        say!(", {minutes} at {per_minute} calls a minute", minutes = plural(minutes, "minute"), per_minute)
-    });
-    lines.push(say!(
-        "  {windows}, about {rows} rows, {calls}{time}",
-        windows = plural(forecast.windows.len() as u64, "window"),
-        rows = thousands(forecast.rows()),
-        calls = plural(forecast.estimated_calls(), "call"),
-        time = time.unwrap_or_default()
-    ));
     lines.join("\n")
 }

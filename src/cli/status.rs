@@ -185,7 +185,7 @@ fn to_text(account: &Account) -> String {
     lines.extend(pending(lake));
     if let Some(last) = lake.state().last() {
         lines.push(say!(
-            "  last commit {kind} at {created_at} (number {number}, run {run})",
+            "  last commit {kind} at {created_at} (number {number})\n              run {run}",
             kind = last.kind.name(),
             created_at = last.created_at,
             number = last.number,
@@ -239,16 +239,16 @@ fn runs(account: &Account) -> Vec<String> {
         None => say!("  succeeded   not known"),
     });
     if let Some((run, seen_at)) = account.last_run.at_work {
-        lines.push(say!("  at work     run {run}, seen at {seen_at}", run, seen_at));
+        lines.push(say!("  at work     seen at {seen_at}\n              run {run}", run, seen_at));
         return lines;
     }
     lines.push(match &account.last_run.last_end {
         Some(end) if account.is_last(end) => {
-            say!("  last run    ended at {ended_at} (run {run})", ended_at = end.ended_at, run = end.run)
+            say!("  last run    ended at {ended_at}\n              run {run}", ended_at = end.ended_at, run = end.run)
         }
         Some(end) => {
             say!(
-                "  last run    its end is not known; the one before ended at {ended_at} (run {run})",
+                "  last run    its end is not known; the one before ended at {ended_at}\n              run {run}",
                 ended_at = end.ended_at,
                 run = end.run
             )
@@ -297,9 +297,18 @@ fn covered(lake: &Lake) -> Vec<String> {
         lines.push(say!("  gaps        {gaps}", gaps = listed(&gaps)));
     }
     if !expired(lake).is_empty() {
-        lines.push(say!("  expired     {ranges}", ranges = listed(expired(lake))));
+        let ranges: Vec<String> = expired(lake).iter().map(|range| expired_range(*range)).collect();
+        lines.push(say!("  expired     {ranges}", ranges = ranges.join("\n              ")));
     }
     lines
+}
+
+/// An expired range for people: the first of all begins where times do, which nobody needs to read.
+fn expired_range(range: Window) -> String {
+    if range.start() > BeijingTime::FIRST {
+        return range.to_string();
+    }
+    say!("everything before {end}", end = range.end().plus_seconds(1))
 }
 
 fn held(lake: &Lake) -> Vec<String> {
@@ -390,6 +399,10 @@ mod tests {
         ] {
             assert!(text.contains(&line), "{line}: {text}");
         }
+        assert_eq!(
+            expired_range(Window::new(BeijingTime::FIRST, at(29)).expect("in order")),
+            format!("everything before {}", at(30))
+        );
         let json = to_json(&account);
         let shown = |window: Window| json!([{"start": window.start(), "end": window.end()}]);
         assert_eq!((&json["coverage"], &json["expired"]), (&shown(window(60, 69)), &shown(window(0, 29))));

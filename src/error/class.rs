@@ -129,11 +129,11 @@ classes! {
     GatewayHttp = 5102, GatewayUnavailable;
     /// the gateway is busy
     GatewayBusy = 5103, GatewayUnavailable;
-    /// an answer cannot be read
+    /// a response cannot be read
     AnswerUnreadable = 5104, GatewayUnavailable;
-    /// no answer can be read
+    /// no response can be read
     NothingReadable = 5105, GatewayUnavailable;
-    /// an answer broke off
+    /// a response broke off
     AnswerBroken = 5106, GatewayUnavailable;
 
     /// other failures of the lake

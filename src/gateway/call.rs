@@ -382,16 +382,16 @@ impl<T> From<Failed> for Sent<T> {
         let unavailable = |message: &'static str| Error::new(ErrorClass::AnswerBroken, message);
         match failed {
             Failed::Transport(error) => {
-                Self::Unclear(unavailable("the answer broke off").because(error.without_url()), None)
+                Self::Unclear(unavailable("the response broke off").because(error.without_url()), None)
             }
             Failed::Body(BodyFault::Broken(why), _) => {
-                Self::Unclear(unavailable("the answer broke on its way").because(UnreadableCause(why)), None)
+                Self::Unclear(unavailable("the response broke on its way").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::Noise(why), _) => {
-                Self::Unclear(unavailable("the answer is no JSON").because(UnreadableCause(why)), None)
+                Self::Unclear(unavailable("the response is no JSON").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::TooLarge(size), received_at_micros) => Self::Unreadable(UnreadableResponse {
-                why: "the answer is larger than the memory allows".to_owned(),
+                why: "the response is larger than the memory allows".to_owned(),
                 bytes: Vec::new(),
                 size,
                 received_at_micros,
@@ -444,7 +444,7 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
         Verdict::Business | Verdict::Unknown if code == 0 => error(ErrorClass::CallRefused)
-            .hint("an answer with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
+            .hint("a response with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
         Verdict::Business | Verdict::Unknown => error(ErrorClass::CallRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }

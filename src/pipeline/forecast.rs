@@ -43,9 +43,9 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Rows of all windows, as far as they are known.
-    pub fn rows(&self) -> u64 {
-        self.windows.iter().filter_map(|planned| planned.rows).sum()
+    /// Rows of all windows; `None` when nothing is known of some.
+    pub fn rows(&self) -> Option<u64> {
+        self.windows.iter().map(|planned| planned.rows).sum()
     }
 
     /// Calls of one window in a quiet world: its pages and one more, one further where they are all full, or one when
