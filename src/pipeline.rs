@@ -523,7 +523,7 @@ fn writer_options(
         compression: FileCompression::default(),
         keep_removed: Duration::ZERO,
         merge,
-        before_deletion: Arc::clone(publication) as _,
+        watcher: Arc::clone(publication) as _,
         clock,
     })
 }

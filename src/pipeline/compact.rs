@@ -99,7 +99,7 @@ pub(crate) async fn compact_account(
         compression: options.compression,
         keep_removed: options.keep_removed,
         merge,
-        before_deletion: Publication::of(run, Arc::clone(&clock))?,
+        watcher: Publication::of(run, Arc::clone(&clock))?,
         clock: Arc::clone(&clock),
     };
     let mut done = Compacted::default();

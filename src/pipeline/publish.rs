@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use crate::config::PublishFormat;
 use crate::error::{Error, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{BeforeDeletion, Writer};
-use crate::log::{Lake, Layout, Table, layout};
+use crate::land::{LogWatcher, Writer};
+use crate::log::{Lake, Layout, Manifest, Sha256, Table, layout};
 use crate::publish::{
     FollowedLog, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, Wanted, iceberg_reached,
     published_tables,
@@ -156,7 +156,17 @@ impl Publication {
     }
 }
 
-impl BeforeDeletion for Publication {
+impl LogWatcher for Publication {
+    fn saw(&self, manifest: &Manifest, sha256: Sha256) {
+        // Where somebody publishes just now, the manifest is read instead.
+        if let Ok(mut held) = self.log.try_lock()
+            && let Some(log) = &mut *held
+            && let Err(error) = log.take_in(manifest, sha256)
+        {
+            tracing::debug!(%error, "a manifest was not taken in; it is read when it is published");
+        }
+    }
+
     fn concerns<'a>(
         &'a self,
         store: &'a Store,

@@ -274,7 +274,7 @@ impl PublishingProcess {
             binding: account,
             run: publication.run(),
             keep_removed,
-            before_deletion: Arc::clone(&publication) as _,
+            watcher: Arc::clone(&publication) as _,
             clock: Arc::clone(&world.clock) as _,
             ..options()
         };

@@ -1,14 +1,19 @@
-//! What must happen before files are deleted that somebody else may still count on.
+//! Who watches a log as a run writes it, and must do something before files are deleted that somebody else may still
+//! count on.
 
 use futures::future::BoxFuture;
 
 use crate::error::Result;
-use crate::log::{Lake, Layout, Table};
+use crate::log::{Lake, Layout, Manifest, Sha256, Table};
 use crate::store::Store;
 
-/// Something that must be done before the objects of removed or fenced commits are deleted: the committed set may be
-/// published in other formats, whose newest version must not name what is gone.
-pub(crate) trait BeforeDeletion: Send + Sync {
+/// Somebody who watches a log: the committed set may be published in other formats, whose newest version must not name
+/// what is gone.
+pub(crate) trait LogWatcher: Send + Sync {
+    /// Sees a manifest that the run has appended, or met where it wanted to append one. Not every manifest of the log
+    /// is seen, and nothing may depend on it: it saves reading what is known.
+    fn saw(&self, _manifest: &Manifest, _sha256: Sha256) {}
+
     /// Of which tables something must be done before files of `tables` of an account are deleted. It is asked after the
     /// manifest stands by which is deleted, before each deletion anew.
     ///
@@ -38,10 +43,10 @@ pub(super) fn tables_of<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<Table> 
 
 /// Nothing is published.
 #[cfg(test)]
-pub(crate) struct NothingBefore;
+pub(crate) struct NobodyWatches;
 
 #[cfg(test)]
-impl BeforeDeletion for NothingBefore {
+impl LogWatcher for NobodyWatches {
     fn concerns<'a>(&'a self, _: &'a Store, _: &'a Layout, _: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
