@@ -10,7 +10,7 @@ use crate::extract::whole::contradicted;
 use crate::pipeline::report::{Gap, Tried};
 use crate::pipeline::source::nothing_can_be_read;
 use crate::pipeline::window_task::StatedTotals;
-use crate::text::{key, text};
+use crate::text::key;
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// After so many walks in which nothing at all could be read, what cannot be read is not a record but everything.
