@@ -123,12 +123,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Spa
         "spark.sql.session.timeZone": "America/New_York",
         "spark.sql.warehouse.dir": str(folder),
         "spark.sql.python.filterPushdown.enabled": "true",
-        "spark.task.maxFailures": "4",
         "spark.sql.execution.pyspark.udf.faulthandler.enabled": "false",
         "spark.driver.memory": "1g",
     }
-    # Four workers, and a task is tried four times.
-    builder = SparkSession.builder.master("local[4,4]").appName("wdt-lake")
+    # Four workers, and a task is tried twice.
+    builder = SparkSession.builder.master("local[4,2]").appName("wdt-lake")
     for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()

@@ -6,7 +6,6 @@ import random
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-import pytest
 from conftest import ordered, wdt_lake
 from worlds import World
 
@@ -72,15 +71,15 @@ class Follower:
         return ordered(pq.read_table(out).to_pylist())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_followers_get_what_changes_gives_and_nothing_is_lost_or_doubled(tmp_path: Path, seed: int) -> None:
+def test_followers_get_what_changes_gives_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    seed = 1
     dice = random.Random(seed)
     with World(tmp_path / "lake", seed) as world:
         world.begin()
         exact = [Follower(world.lake, table) for table in TABLES]
         bounded = [Follower(world.lake, table) for table in TABLES]
         late = [Follower(world.lake, table) for table in TABLES]
-        for _ in range(14):
+        for _ in range(12):
             for follower in exact:
                 rows = follower.read(follower.plan())
                 assert plain(rows) == follower.given_by_the_program(tmp_path)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from conftest import TABLES, Sandbox, exported, ordered, wdt_lake
+from conftest import TABLES, Sandbox, exported, ordered
 from worlds import World
 
-from wdt_lake_spark.source import WdtLakeDataSource
+from wdt_lake_spark import StoreError, UsageError, WdtLakeDataSource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import DataFrame, SparkSession
 
 
@@ -47,10 +47,6 @@ def load(spark: SparkSession, lake: object, table: str = "purchase_apply", **opt
 def rows_of(frame: DataFrame) -> list[dict]:
     """Give rows by Arrow, and so with exact decimals and instants; without the column that `export` lacks."""
     return ordered(frame.drop("modified_month").toArrow().to_pylist())
-
-
-def said_by(error: pytest.ExceptionInfo) -> str:
-    return str(error.value)
 
 
 @pytest.mark.parametrize("table", TABLES[:2])
@@ -91,30 +87,33 @@ def test_columns_can_be_chosen(spark: SparkSession, lake: Path) -> None:
     assert reader.schema("account string").load(str(lake)).count() == len(held)
     for columns, why in (
         ("real_num double", "cannot be read as double"),
-        ("modified timestamp_ntz", "cannot be read as timestamp_ntz"),
         ("real_num decimal(18,4)", "cannot be read as decimal128(18, 4)"),
-        ("status tinyint", "cannot be read as tinyint"),
         ("nothing string", "there is no column nothing"),
     ):
         with pytest.raises(Exception, match=re.escape(why)):
             reader.schema(columns).load(str(lake)).collect()
 
 
-def files_read(lake: Path, frame_of, tmp_path: Path) -> set[str]:  # noqa: ANN001
-    """Tell without which of the files a query fails."""
-    needed = set()
+def reads_only(lake: Path, folder: str, frame_of: Callable[[], DataFrame], tmp_path: Path) -> bool:
+    """Whether a query needs the file of a folder of partitions and no other."""
     paths = sorted((lake / "purchase_apply").rglob("*.parquet"))
-    for path in paths:
-        hidden = tmp_path / path.name
-        path.rename(hidden)
+    for is_hidden in (lambda path: folder not in str(path), lambda path: folder in str(path)):
+        hidden = [path for path in paths if is_hidden(path)]
+        assert hidden
+        for path in hidden:
+            path.rename(tmp_path / path.name)
         try:
             frame_of().collect()
-        except Exception as error:  # noqa: BLE001
-            assert path.name in str(error), str(error)
-            needed.add("/".join(path.parts[-3:-1]))
+            was_enough = True
+        except Exception as error:
+            assert any(path.name in str(error) for path in hidden), str(error)
+            was_enough = False
         finally:
-            hidden.rename(path)
-    return needed
+            for path in hidden:
+                (tmp_path / path.name).rename(path)
+        if was_enough == (folder in str(hidden[0])):
+            return False
+    return True
 
 
 def test_options_leave_out_files_and_rows(spark: SparkSession, lake: Path, tmp_path: Path) -> None:
@@ -132,9 +131,8 @@ def test_options_leave_out_files_and_rows(spark: SparkSession, lake: Path, tmp_p
         options = {"from_": first, **({"to": last} if last else {})}
         wanted = exported(lake, "purchase_apply", "--from", first, *(("--to", last) if last else ()))
         assert chosen(**options) == wanted != []
-    assert files_read(lake, lambda: load(spark, lake, account="acme", from_="2026-07-02"), tmp_path) == {
-        "account=acme/modified_month=2026-07"
-    }
+    july = "account=acme/modified_month=2026-07"
+    assert reads_only(lake, july, lambda: load(spark, lake, account="acme", from_="2026-07-02"), tmp_path)
 
 
 def test_filters_leave_out_files_where_they_are_told_to(spark: SparkSession, lake: Path, tmp_path: Path) -> None:
@@ -146,16 +144,16 @@ def test_filters_leave_out_files_where_they_are_told_to(spark: SparkSession, lak
     held = [row for row in exported(lake, "purchase_apply") if row["account"] == "acme"]
     noon = datetime(2026, 7, 1, 4, tzinfo=timezone.utc)
     assert rows_of(filtered()) == ordered([row for row in held if row["modified"] >= noon])
-    assert files_read(lake, filtered, tmp_path) == {"account=acme/modified_month=2026-07"}
+    assert reads_only(lake, "account=acme/modified_month=2026-07", filtered, tmp_path)
 
 
 def test_every_filter_gives_the_rows_that_it_gives_without_leaving_out_files(spark: SparkSession, lake: Path) -> None:
     conditions = [
-        "account <=> 'b_2-Z'", "account like 'b%'", "account <> 'acme'",
-        "modified_month >= '2026-06' and not modified_month = '2026-06'", "account = 'acme' or real_num > 100",
-        "modified < timestamp'2026-05-08T00:00:00+08:00'", "modified > timestamp'2026-06-30T23:59:59.5+08:00'",
-        "cast(modified as date) = date'2026-06-30'", "purchase_apply_no = 'none'",
-    ]  # fmt: skip
+        "account <=> 'b_2-Z' and account like 'b%'",
+        "modified_month >= '2026-06' and not modified_month = '2026-06' or real_num > 100",
+        "modified < timestamp'2026-05-08T00:00:00+08:00' and account <> 'acme'",
+        "modified > timestamp'2026-06-30T23:59:59.5+08:00' and cast(modified as date) <> date'2026-07-02'",
+    ]
     plain = load(spark, lake)
     for condition in conditions:
         pushed = load(spark, lake, pushFilters="true").where(condition)
@@ -191,7 +189,7 @@ def test_a_load_whose_files_were_replaced_is_read_where_the_rows_are(spark: Spar
         assert rows_of(load(spark, world.lake)) == world.rows("purchase_apply")
 
 
-@pytest.mark.parametrize("name", ["stops", "expired", "quarantined", "single_writer"])
+@pytest.mark.parametrize("name", ["stops", "expired"])
 def test_golden_lakes(spark: SparkSession, lake_of, name: str) -> None:  # noqa: ANN001
     lake = lake_of(name)
     for table in TABLES:
@@ -229,33 +227,32 @@ def test_what_is_wrong_is_said(spark: SparkSession, lake_of, tmp_path: Path) -> 
     lake = lake_of("plain")
     wrong = [
         ({"table": "orders"}, "there is no table 'orders'"),
+        ({"table": ""}, "no table was named"),
         ({"account": "nobody"}, "there is no account nobody"),
-        ({"from_": "yesterday"}, "'yesterday' is no time"),
-        ({"from_": "2026-07-01", "to": "2026-06-01"}, "no range"),
+        ({"from": "yesterday"}, "'yesterday' is no time"),
+        ({"from": "2026-07-01", "to": "2026-06-01"}, "no range"),
         ({"tables": "x"}, "there is no option 'tables'"),
         ({"partitionBytes": "0"}, "whole number"),
         ({"pushFilters": "yes"}, "give true or false"),
         ({"since": "purchase_apply"}, "of streams"),
+        ({"maxRowsPerTrigger": "1", "maxFilesPerTrigger": "1"}, "one limit"),
+        ({"path": str(tmp_path / "none")}, "no lake"),
+        ({"path": "ftp://x/y"}, "cannot be at"),
+        ({"path": "s3://AKID:hush@bucket/lake"}, "has a key"),
+        ({"path": "s3:///lake"}, "no bucket"),
     ]
     for options, why in wrong:
-        with pytest.raises(Exception) as error:  # noqa: PT011
-            load(spark, lake, **options).collect()
-        assert why in said_by(error)
-    for place, why in (
-        (tmp_path / "none", "no lake"),
-        ("ftp://x/y", "cannot be at"),
-        ("s3://k:secret@b/p", "has a key"),
-    ):
-        with pytest.raises(Exception) as error:  # noqa: PT011
-            load(spark, place).collect()
-        assert why in said_by(error)
-        assert "secret" not in said_by(error) or "s3" not in str(place)
+        source = WdtLakeDataSource({"path": str(lake), "table": "purchase_apply", **options})
+        with pytest.raises(UsageError if "no lake" not in why else StoreError, match=why) as error:
+            source.reader(source.schema())
+        assert "hint: " in str(error.value)
+        assert "hush" not in str(error.value)
+    with pytest.raises(Exception, match="there is no option 'tables'"):
+        load(spark, lake, tables="x")
     path = next((lake / "purchase_apply").rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(Exception) as error:  # noqa: PT011
+    with pytest.raises(Exception, match=f"(?s){path.name}.*wdt-lake verify"):
         load(spark, lake).collect()
-    assert path.name in said_by(error)
-    assert "wdt-lake verify" in said_by(error)
 
 
 @pytest.mark.skipif(pyspark.__version__ >= "4.2", reason="it has streams")
@@ -286,10 +283,6 @@ def test_nothing_is_written_to_a_lake(spark: SparkSession, lake_of) -> None:  # 
 
     before = listed()
     load(spark, lake).count()
-    assert listed() == before
-    with pytest.raises(Exception):  # noqa: B017, PT011
+    with pytest.raises(Exception, match="(?i)not.*(implement|support)"):
         spark.range(1).write.format("wdt_lake").mode("append").save(str(lake))
     assert listed() == before
-    assert os.path.isdir(lake)
-    assert shutil.which("sh")
-    assert wdt_lake("verify", "--lake", lake)

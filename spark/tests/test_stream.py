@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from conftest import BINARY, CLEAN, exported, ordered, wdt_lake
+from conftest import ordered, wdt_lake
 from worlds import World
+
+from wdt_lake_spark import WdtLakeDataSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,24 +147,41 @@ def test_the_same_batch_again_has_the_same_rows_wherever_they_are(spark: SparkSe
         assert all(first.values())
 
 
-def test_limits_bound_a_batch(spark: SparkSession, tmp_path: Path) -> None:
+def test_limits_bound_a_batch(tmp_path: Path) -> None:
+    from pyspark.sql.streaming.datasource import ReadAllAvailable
+
     with World(tmp_path / "lake") as world:
         world.begin()
         for _ in range(2):
             world.go_on()
-        held = world.rows(TABLE)
-        landed = [log_rows(world.lake, account) for account in ("acme", "beta-2_X")]
-        for option, most in (("maxRowsPerTrigger", 60), ("maxFilesPerTrigger", 1), ("maxBytesPerTrigger", 1)):
-            sink = Sink(tmp_path / option)
-            run(spark, world.lake, tmp_path / f"{option}.checkpoint", sink.put, **{option: most})
-            check_complete(sink, held)
-            sizes = [len(batch) for batch in sink.batches()]
+        landed = [rows for account in ("acme", "beta-2_X") for rows in log_rows(world.lake, account)]
+        held = sorted(map(key, world.rows(TABLE)))
+        for option, most in (
+            ("maxRowsPerTrigger", 60),
+            ("maxFilesPerTrigger", 1),
+            ("maxBytesPerTrigger", 1),
+            ("table", TABLE),
+        ):
+            source = WdtLakeDataSource({"path": str(world.lake), "table": TABLE, option: str(most)})
+            reader = source.streamReader(source.schema())
+            offset, sizes, given = reader.initialOffset(), [], []
+            while (end := reader.latestOffset(offset, reader.getDefaultReadLimit())) != offset:
+                tasks = reader.partitions(offset, end)
+                rows = [row for task in tasks for batch in reader.read(task) for row in batch.to_pylist()]
+                sizes.append(len(rows))
+                given += map(key, rows)
+                reader.commit(end)
+                offset = end
+            assert sorted(given) == held
             if option == "maxRowsPerTrigger":
                 # A manifest is never split.
-                assert all(size <= most or size in sum(landed, []) for size in sizes)
-                assert len(sizes) < sum(map(len, landed))
+                assert all(size <= most or size in landed for size in sizes)
+                assert 2 < len(sizes) < len(landed)
+            elif option == "table":
+                assert len(sizes) == 1
             else:
-                assert sorted(sizes) == sorted(sum(landed, []))
+                assert sorted(sizes) == sorted(landed)
+            assert reader.latestOffset(offset, ReadAllAvailable()) == offset
 
 
 def log_rows(lake: Path, account: str) -> list[int]:
@@ -261,8 +280,6 @@ def session_for_tests() -> SparkSession:
     """Make a session in a process of its own."""
     from pyspark.sql import SparkSession
 
-    from wdt_lake_spark import WdtLakeDataSource
-
     builder = SparkSession.builder.master("local[4]").config("spark.driver.host", "127.0.0.1")
     builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.ui.enabled", "false")
     session = builder.config("spark.driver.memory", "1g").getOrCreate()
@@ -300,109 +317,6 @@ def test_a_stream_that_is_killed_goes_on_where_it_was(spark: SparkSession, tmp_p
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         world.rewalk()
-        assert len(sink.batches()) == 2
-        only = Sink(tmp_path / "only")
-        run(spark, world.lake, tmp_path / "only.checkpoint", only.put, account="beta-2_X")
-        assert {row["account"] for row in only.rows()} == {"beta-2_X"}
-
-
-def test_a_stream_of_another_lake_or_table_is_refused(spark: SparkSession, tmp_path: Path, lake_of) -> None:  # noqa: ANN001
-    sink = Sink(tmp_path / "sink")
-    lake = lake_of("checkpointed")
-    run(spark, lake, tmp_path / "checkpoint", sink.put)
-    for other, table, why in ((lake_of("plain"), TABLE, "of another lake"), (lake, "stop_reference", "of the table")):
-        with pytest.raises(Exception, match=why):
-            run(spark, other, tmp_path / "checkpoint", sink.put, table=table)
-    # A log that was put back to an earlier state is another log.
-    names = sorted((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
-    names[-1].unlink()
-    for path in (lake / "_manifest/account=sandbox/_checkpoint").iterdir():
-        path.unlink()
-    with pytest.raises(Exception, match="not what it was"):
-        run(spark, lake, tmp_path / "checkpoint", sink.put)
-
-
-def test_a_stream_behind_what_expired_says_so(spark: SparkSession, tmp_path: Path) -> None:
-    with World(tmp_path / "lake") as world:
-        world.begin()
-        sink = Sink(tmp_path / "sink")
-
-        def put(batch: DataFrame, number: int) -> None:
-            if number > 0:
-                raise Stopped(number)
-            sink.put(batch, number)
-
-        with pytest.raises(Exception, match="Stopped"):
-            run(spark, world.lake, tmp_path / "checkpoint", put, maxFilesPerTrigger=1)
-        world.expire()
-        with pytest.raises(Exception, match="expired before the stream was given them"):
-            run(spark, world.lake, tmp_path / "checkpoint", sink.put, maxFilesPerTrigger=1)
-        run(spark, world.lake, tmp_path / "checkpoint", sink.put, maxFilesPerTrigger=1, failOnDataLoss="false")
-        check_complete(sink, world.rows(TABLE))
-        # Who begins after it has nothing to miss, however small the batches are.
-        late = Sink(tmp_path / "late")
-        run(spark, world.lake, tmp_path / "late.checkpoint", late.put, maxFilesPerTrigger=1)
-        check_complete(late, world.rows(TABLE))
-
-
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[4])
-from pathlib import Path
-from test_stream import Sink, run, session_for_tests
-lake, checkpoint, folder = sys.argv[1:4]
-sink = Sink(Path(folder))
-def put(batch, number):
-    batch.count()
-    print("in", number, flush=True)
-    sys.stdin.readline()
-    sink.put(batch, number)
-    print("kept", number, flush=True)
-    sys.stdin.readline()
-run(session_for_tests(), lake, Path(checkpoint), put, maxRowsPerTrigger=150)
-"""
-
-
-def session_for_tests() -> SparkSession:
-    """Make a session in a process of its own."""
-    from pyspark.sql import SparkSession
-
-    from wdt_lake_spark import WdtLakeDataSource
-
-    builder = SparkSession.builder.master("local[4]").config("spark.driver.host", "127.0.0.1")
-    builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.ui.enabled", "false")
-    session = builder.config("spark.driver.memory", "1g").getOrCreate()
-    session.dataSource.register(WdtLakeDataSource)
-    return session
-
-
-def test_a_stream_that_is_killed_goes_on_where_it_was(spark: SparkSession, tmp_path: Path) -> None:
-    with World(tmp_path / "lake") as world:
-        world.begin()
-        sink = Sink(tmp_path / "sink")
-        arguments = [world.lake, tmp_path / "checkpoint", sink.folder, Path(__file__).parent]
-        # Killed while a batch is read, and after it was kept but before Spark knows.
-        for end, act in (("in 1", world.compact), ("kept 1", lambda: world.refresh(1))):
-            process = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, *map(str, arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                said = ""
-                while said != end:
-                    said = process.stdout.readline().strip()
-                    assert said, "the process died by itself"
-                    if said != end:
-                        process.stdin.write("\n")
-                        process.stdin.flush()
-            finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            act()
         assert len(sink.batches()) == 2
         run(spark, world.lake, tmp_path / "checkpoint", sink.put)
         check_complete(sink, world.rows(TABLE))

@@ -118,7 +118,8 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Begin with nothing seen, or behind the token of `since`."""
         if self._settings.since:
             return Place(parse_token(self._settings.since, self._settings.table), {}).offset()
-        self._follow()
+        # A lake or an account that is not there is an error now, and no stream without rows.
+        self._logs = self._settings.logs()
         expired = {account: log.state.expired() for account, log in self._logs.items() if log.state.expired()}
         return Place(Token(self._settings.table), expired).offset()
 
