@@ -41,6 +41,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod many_accounts;
 mod metrics;
 mod modules;
 mod odd_answers;

@@ -12,10 +12,11 @@ use futures::stream::FuturesUnordered;
 use tracing::Instrument as _;
 
 use super::accounts::RunResources;
+use super::memory::Memory;
 use super::meter::{Meter, Phase};
 use super::raw::KeepRaw;
 use super::replace::replace;
-use super::report::SyncReport;
+use super::report::{Remaining, SyncReport};
 use super::rewalk::{self, rewalk};
 use super::rewalk_plan::Piece;
 use super::source::Source;
@@ -50,6 +51,15 @@ enum Work {
     Again(Window),
     /// Covered seconds to read anew.
     Rewalk(Piece),
+}
+
+/// How the walk of all windows ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    /// Nothing is left, or something has stopped the account.
+    Done,
+    /// The run was to end.
+    CutShort,
 }
 
 /// The covered seconds that a run is to walk.
@@ -87,8 +97,8 @@ impl Work {
 /// One run while it walks.
 pub(super) struct Run<'a> {
     options: &'a SyncOptions,
-    /// What pages may take in memory, in bytes. What is walked again of one range fits in it.
-    page_memory: usize,
+    /// The memory of the run, which other accounts may share.
+    memory: Memory,
     writer: &'a Writer,
     clock: Arc<dyn Clock>,
     source: Arc<Source>,
@@ -144,14 +154,15 @@ impl<'a> Run<'a> {
         meter: &'a Meter,
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::reading_on(
-            resources.reader.clone(),
+        let gateway = Gateway::sharing(
+            resources.shared.clone(),
+            resources.watch.clone(),
             account,
             &resources.calls(&options.calls),
             Arc::clone(&clock),
         )?;
         let begun = gateway.moment();
-        let spill = SpillBuffer::new(resources.page_memory);
+        let spill = SpillBuffer::within(resources.memory.pages());
         // What was kept of a commit stays whole: the responses of what is walked again are kept too.
         let had_responses = |range: Window| {
             let touched = lake.state().touching(range);
@@ -171,7 +182,7 @@ impl<'a> Run<'a> {
             rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
-            page_memory: resources.page_memory,
+            memory: resources.memory.clone(),
             writer,
             clock,
             coverage: lake.coverage().clone(),
@@ -200,13 +211,13 @@ impl<'a> Run<'a> {
         self.meter.enter(Phase::Walking);
         self.meter.read_from(&self.source);
         let is_done = {
-            let mut walking = pin!(self.all_windows());
-            let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
-            if !is_done {
+            let mut walking = pin!(self.all_windows(interrupt));
+            let ended = interrupt.unless_asked(walking.as_mut()).await;
+            if ended.is_none() {
                 quit.set();
                 let _ = interrupt.unless_late(walking).await;
             }
-            is_done
+            ended == Some(Walk::Done)
         };
         if is_done {
             self.name_uncovered();
@@ -216,17 +227,19 @@ impl<'a> Run<'a> {
                 self.report.checked_until = Some(self.planned_end);
             }
         }
+        let missing = self.coverage.gaps(self.range);
+        let again = (self.again.len() + self.rewalk.len()) as u64;
         let report = self.finish();
-        if is_done { report } else { report.interrupted() }
+        if is_done { report } else { report.ended_early(interrupt, Remaining::Some { missing, again }) }
     }
 
     /// Walks window after window until none is left or something stops the account.
-    async fn all_windows(&mut self) {
+    async fn all_windows(&mut self, interrupt: &Interrupt) -> Walk {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
-        let bounded = self.options.within_memory(self.page_memory);
+        let (writer, specs, memory) = (self.writer, self.specs.clone(), self.memory.clone());
+        let bounded = self.options.within_memory(memory.division().reserved_bytes);
         let bounded_walker = Walker::new(&*source, bounded.page_size, bounded.limits, self.quit.clone());
-        let (writer, specs) = (self.writer, self.specs.clone());
         // Of a damaged commit the whole window is read anew, whatever was asked for of it.
         let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
         let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
@@ -238,13 +251,16 @@ impl<'a> Run<'a> {
         let mut is_alone = true;
         loop {
             let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
-            while under_way.len() < at_once {
+            // A time that has come is seen here at once, however quickly windows follow each other.
+            let is_asked = interrupt.is_asked();
+            while under_way.len() < at_once && !is_asked {
                 let Some((work, bytes)) = self.next_that_fits(&reserved) else { break };
                 let (walker, options) = match work {
                     Work::Missing(..) => (&walker, self.options),
                     Work::Again(_) | Work::Rewalk(_) => (&bounded_walker, &bounded),
                 };
-                let task = Task { walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
+                let (source, memory, specs) = (&*source, &memory, &specs);
+                let task = Task { walker, source, writer, memory, options, specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
                 under_way.push(done(task, work).instrument(span));
@@ -266,24 +282,47 @@ impl<'a> Run<'a> {
             };
             let (work, totals, outcome) = match next {
                 Some(done) => done,
+                None if is_asked => return if self.is_all_done() { Walk::Done } else { Walk::CutShort },
                 None if self.plan_hidden() => continue,
-                None => return,
+                None => return Walk::Done,
             };
             is_alone = false;
             reserved.remove(&work.window());
-            source.pages_read().forget(work.window());
-            self.note_totals(work.window(), totals);
-            self.note_readable();
+            self.note_walked(work.window(), totals);
             match outcome {
                 Ok(outcome) => self.take_in(&work, outcome),
                 Err(error) => self.note_failure(&work, error),
             }
-            let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
-            if self.report.stopped.as_ref().is_some_and(is_hopeless) {
+            if self.is_hopeless() {
                 // More calls cannot help; those under way are let go.
-                return;
+                return Walk::Done;
             }
             self.follow_server_clock();
+        }
+    }
+
+    fn note_walked(&mut self, window: Window, totals: StatedTotals) {
+        self.source.pages_read().forget(window);
+        self.note_totals(window, totals);
+        self.note_readable();
+    }
+
+    fn is_hopeless(&self) -> bool {
+        let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
+        self.report.stopped.as_ref().is_some_and(is_hopeless)
+    }
+
+    /// Whether nothing is left that could be begun.
+    fn is_all_done(&mut self) -> bool {
+        if self.report.stopped.is_some() {
+            return true;
+        }
+        match self.next() {
+            Some(work) => {
+                self.put_back(work);
+                false
+            }
+            None => !self.plan_hidden(),
         }
     }
 
