@@ -69,6 +69,7 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod shards;
 mod status;
 mod status_check;
 mod stop;
@@ -79,6 +80,7 @@ mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod until;
 #[cfg(all(unix, debug_assertions))]
 mod upkeep_deaths;
 mod vendor_pages;

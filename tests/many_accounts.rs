@@ -52,6 +52,11 @@ impl Many {
         std::fs::write(self.folder.path().join("wdt-lake.toml"), format!("lake = \"lake\"\n{all}")).unwrap();
     }
 
+    /// A place beside the file.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command.env("WDT_CONFIG", self.folder.path().join("wdt-lake.toml")).args(arguments);

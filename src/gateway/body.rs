@@ -87,14 +87,14 @@ impl Body {
         }
     }
 
-    /// How much of it is in memory.
-    pub(super) fn bytes(&self) -> u64 {
+    /// How much memory it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
         let text = match &self.form {
             Form::Unknown(text) | Form::Plain(text) | Form::BetweenMembers(text) => text,
             Form::Gzip(decoder) => decoder.get_ref(),
             Form::Failed => return 0,
         };
-        text.bytes.len() as u64
+        text.bytes.capacity()
     }
 
     /// The whole text, and its size before it was undressed.

@@ -29,7 +29,7 @@ use super::policy::{self, CallPolicy};
 use super::rate_limiter::{Limit, Pace};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
-use super::shared::{Limiters, ResponseShare, Shared};
+use super::shared::{Limiters, Places, ResponseShare, Shared};
 use super::watch::CallWatch;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::text::{Text, text};
@@ -53,6 +53,7 @@ pub(super) struct Outgoing {
 pub(super) struct Caller {
     connection: Arc<Connection>,
     limiters: Arc<Limiters>,
+    places: Places,
     policy: CallPolicy,
     /// Those of the policy.
     refusals: Arc<[RefusalRule]>,
@@ -125,6 +126,7 @@ impl Caller {
         Ok(Self {
             connection: shared.connection(gateway, policy)?,
             limiters: shared.limiters(policy),
+            places: shared.places(),
             policy: policy.clone(),
             refusals: policy.refusals.clone().into(),
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
@@ -179,8 +181,10 @@ impl Caller {
                 0 => self.limiters.queries.permit().await,
                 _ => self.limiters.queries.permit_again().await,
             };
+            let place = self.places.take().await;
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
+            drop(place);
             let delay = match attempt {
                 Attempt::Done(value) => {
                     self.server_clock.accepted(signed);
@@ -345,7 +349,7 @@ impl Caller {
         while let Some(chunk) = response.chunk().await.map_err(Failed::Transport)? {
             body.push(&chunk).map_err(|fault| Failed::Body(fault, self.clock.now_micros()))?;
             // What comes next is left with the network until there is room for it.
-            memory.grow_to(body.bytes()).await;
+            memory.grow_to(body.memory_bytes()).await;
         }
         body.finish().map_err(|fault| Failed::Body(fault, self.clock.now_micros()))
     }

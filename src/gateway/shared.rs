@@ -1,6 +1,9 @@
 //! What the accounts of one process share on their way to the gateways: the thread that reads, the memory of responses
 //! that arrive, connections by host, and rate limits by name.
 //!
+//! An account can always have one request in flight; for more at once there are places that all share, because every
+//! connection on which pages arrive takes memory. Nobody's last request waits for what another's gateway does.
+//!
 //! Memory of responses is taken while they arrive, step by step, and nobody who holds some can be kept from getting
 //! more for ever: beside the common memory there is room for one response of the largest size, and who has it asks for
 //! no more. So the steps need no order, and what a gateway that hangs holds is what it has sent.
@@ -22,6 +25,12 @@ use crate::worker::Worker;
 const LARGEST_KEPT_BUFFER: usize = 1 << 20;
 /// Memory of responses is taken in steps of this size.
 const STEP_BYTES: usize = 64 << 10;
+/// What the buffers of a connection grow to on which a large response arrives, over plain HTTP; measured.
+const CONNECTION_BYTES: usize = 768 << 10;
+/// Responses of several accounts are read on one thread: more of these would only lie there.
+const BUFFERS_OF_MANY: usize = 8;
+/// Connections of a host keep their buffers as long as they are kept. Under load one is taken again at once.
+const IDLE_OF_MANY: usize = 16;
 
 /// What calls of several accounts share; a clone is the same.
 #[derive(Clone, Debug)]
@@ -36,6 +45,8 @@ struct Inner {
     most_buffers: usize,
     /// None: as much as is asked for.
     responses: Option<ResponseMemory>,
+    /// The requests that accounts may have in flight besides the first of each; none: as many as they like.
+    more_in_flight: Option<Arc<Semaphore>>,
     /// How many connections of a host are kept that nobody uses.
     idle_connections: usize,
     connections: Mutex<HashMap<Way, Weak<Connection>>>,
@@ -69,17 +80,23 @@ impl Shared {
     /// For calls of one account.
     pub(crate) fn of_one(policy: &CallPolicy) -> Result<Self> {
         let in_flight = policy.concurrency as usize;
-        Self::new(in_flight, in_flight, None)
+        Self::new(in_flight, in_flight, None, None)
     }
 
-    /// For accounts that may have so many responses in flight altogether; so much memory is for what has arrived of
-    /// them.
-    pub(crate) fn of_many(in_flight: usize, response_bytes: usize) -> Result<Self> {
-        Self::new(in_flight, BUFFERS_OF_MANY, Some(response_bytes))
+    /// For accounts that may have so many requests in flight besides the first of each; so much memory is for what has
+    /// arrived of the responses.
+    pub(crate) fn of_many(more_in_flight: usize, response_bytes: usize) -> Result<Self> {
+        Self::new(IDLE_OF_MANY, BUFFERS_OF_MANY, Some(response_bytes), Some(more_in_flight))
     }
 
-    fn new(idle_connections: usize, most_buffers: usize, response_bytes: Option<usize>) -> Result<Self> {
+    fn new(
+        idle_connections: usize,
+        most_buffers: usize,
+        response_bytes: Option<usize>,
+        more_in_flight: Option<usize>,
+    ) -> Result<Self> {
         Ok(Self(Arc::new(Inner {
+            more_in_flight: more_in_flight.map(|more| Arc::new(Semaphore::new(more))),
             reader: Worker::start("reader")?,
             buffers: Mutex::default(),
             most_buffers,
@@ -92,6 +109,11 @@ impl Shared {
 
     pub(super) fn reader(&self) -> &Worker {
         &self.0.reader
+    }
+
+    /// The places for requests of one account.
+    pub(super) fn places(&self) -> Places {
+        Places { own: Arc::new(Semaphore::new(1)), more: self.0.more_in_flight.clone() }
     }
 
     /// The connections to a gateway: those that another account has to it, as long as it has them.
@@ -163,10 +185,11 @@ pub(super) struct ResponseShare {
 }
 
 impl ResponseShare {
-    /// Waits until so many bytes of the response may be in memory.
-    pub(super) async fn grow_to(&mut self, bytes: u64) {
+    /// Waits until so many bytes of the response may be in memory, with what its connection takes.
+    pub(super) async fn grow_to(&mut self, bytes: usize) {
         let Some(memory) = self.memory.as_ref().filter(|_| self.largest.is_none()) else { return };
-        let wanted = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(STEP_BYTES);
+        let on_the_way = if bytes > STEP_BYTES { CONNECTION_BYTES } else { 0 };
+        let wanted = (bytes + on_the_way).div_ceil(STEP_BYTES);
         while self.held < wanted {
             tokio::select! {
                 biased;
@@ -187,8 +210,25 @@ impl ResponseShare {
     }
 }
 
-/// Answers of several accounts are read on one thread: more of these would only lie there.
-const BUFFERS_OF_MANY: usize = 8;
+/// Where the requests of one account are sent from.
+#[derive(Debug)]
+pub(super) struct Places {
+    own: Arc<Semaphore>,
+    more: Option<Arc<Semaphore>>,
+}
+
+impl Places {
+    /// Waits for a place: the account's own, or one of those that all share. It is given back when dropped.
+    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let more = self.more.clone()?;
+        // No semaphore is ever closed.
+        tokio::select! {
+            biased;
+            own = Arc::clone(&self.own).acquire_owned() => own.ok(),
+            more = more.acquire_owned() => more.ok(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +260,23 @@ mod tests {
         assert!(known.upgrade().is_some(), "its calls count for a minute, whoever is at work by then");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_with_its_only_request() {
+        let shared = Shared::of_many(2, 1 << 20).expect("a thread");
+        let (hanging, other) = (shared.places(), shared.places());
+        let held = [hanging.take().await, hanging.take().await, hanging.take().await];
+        assert!(held.iter().all(Option::is_some));
+        let fourth = tokio::time::timeout(Duration::from_secs(60), hanging.take());
+        assert!(fourth.await.is_err(), "its own and two more");
+        let first = other.take().await;
+        let second = tokio::time::timeout(Duration::from_secs(60), other.take());
+        assert!(first.is_some() && second.await.is_err());
+        drop(first);
+        assert!(other.take().await.is_some());
+        let alone = Shared::of_one(&CallPolicy::default()).expect("a thread").places();
+        assert!(alone.take().await.is_none(), "who is alone needs none");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -235,7 +292,7 @@ mod tests {
                     ResponseShare { memory: Some(memory.clone()), steps: Vec::new(), held: 0, largest: None };
                 async move {
                     for arrived in (0..=*size).step_by(chunk) {
-                        share.grow_to((arrived * STEP_BYTES) as u64).await;
+                        share.grow_to(arrived * STEP_BYTES).await;
                         assert!(share.largest.is_some() || share.held >= arrived);
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }

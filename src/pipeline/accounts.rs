@@ -22,7 +22,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use self::slots::Slots;
-use super::memory::{Division, Memory};
+use super::memory::{Division, Memory, SHARED_WINDOW_PAGES};
 use super::{Interrupt, Meter, Phase, Remaining, SyncOptions, SyncReport, sync_by};
 use crate::config::AccountSettings;
 use crate::digest::Sha256;
@@ -69,11 +69,13 @@ impl RunResources {
         Self::with(memory, Shared::of_one(&options.calls)?, SharedLimits::new())
     }
 
-    /// What these accounts share, `at_once` of which are at work.
-    fn of_many(orders: &[SyncRequest], division: Division, at_once: usize) -> Result<Self> {
-        let concurrency = orders.iter().map(|order| order.options.calls.concurrency).max().unwrap_or(1) as usize;
+    /// What these accounts share.
+    fn of_many(orders: &[SyncRequest], division: Division) -> Result<Self> {
         let response_bytes = usize::try_from(division.response_bytes).unwrap_or(usize::MAX);
-        let shared = Shared::of_many(concurrency.saturating_mul(at_once), response_bytes)?;
+        let shared = match orders {
+            [SyncRequest { options, .. }] => Shared::of_one(&options.calls)?,
+            _ => Shared::of_many(division.more_in_flight, response_bytes)?,
+        };
         Self::with(Memory::new(division, orders.len()), shared, shared_limits(orders))
     }
 
@@ -91,6 +93,15 @@ impl RunResources {
     /// The same for another account.
     fn for_another(&self) -> Self {
         Self { watch: CallWatch::default(), ..self.clone() }
+    }
+
+    /// What is asked, in windows that leave room for those of others.
+    fn bounded(&self, options: &SyncOptions) -> SyncOptions {
+        let mut bounded = options.clone();
+        if self.memory.is_shared() {
+            bounded.limits.max_pages = bounded.limits.max_pages.min(SHARED_WINDOW_PAGES);
+        }
+        bounded
     }
 
     /// How the account's gateway is called: a response may take an equal share of what the responses in flight may take
@@ -150,16 +161,17 @@ pub(crate) async fn sync_all(
     let Some(max_memory) = orders.iter().map(|order| order.options.max_memory).min() else { return Ok(Vec::new()) };
     let division = Division::of(max_memory, orders.len())?;
     let at_once = most_at_once.clamp(1, division.most_begun).min(orders.len());
-    let resources = RunResources::of_many(orders, division, at_once)?;
+    let resources = RunResources::of_many(orders, division)?;
     let until = orders.iter().filter_map(|order| order.options.until).min();
     let interrupt = interrupt.until(&clock, until);
     let slots = Slots::new(at_once);
     let run = |place: usize| {
         let SyncRequest { account, options, meter } = &orders[place];
         let (resources, clock, interrupt) = (resources.for_another(), Arc::clone(&clock), &interrupt);
+        let options = resources.bounded(options);
         let slot = slots.take();
         Box::pin(async move {
-            let mut report = pin!(sync_by(&resources, account, store.clone(), options, clock, interrupt, meter));
+            let mut report = pin!(sync_by(&resources, account, store.clone(), &options, clock, interrupt, meter));
             let report = tokio::select! {
                 biased;
                 report = &mut report => report,

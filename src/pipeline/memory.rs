@@ -25,6 +25,15 @@ const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
 /// What an account takes that has begun, besides its pages: its state of the lake, its connections, what it has
 /// planned.
 const ACCOUNT_MEMORY_BYTES: u64 = 96 << 10;
+/// What a row takes while its window is walked and landed, wherever its page is: how it is known, and its place.
+const WALKED_ROW_BYTES: u64 = 256;
+/// What a connection takes that is in use.
+const CONNECTION_BYTES: u64 = 1 << 20;
+/// Where several accounts share the memory, a window has no more pages than so many: as long as one walks it, another
+/// one may wait.
+pub(super) const SHARED_WINDOW_PAGES: u32 = 20;
+/// And of the first window so many pages are read at most, or twice as many; a larger one is planned anew.
+pub(super) const FIRST_WINDOW_PAGES: u32 = 2;
 /// Reservations are in these.
 const UNIT_BYTES: usize = 4 << 10;
 
@@ -35,6 +44,10 @@ pub(super) struct Division {
     pub(super) page_bytes: usize,
     /// The bytes that may be reserved, of all accounts.
     pub(super) reserved_bytes: usize,
+    /// The bytes that walks may take besides their pages, of all accounts.
+    pub(super) walk_bytes: usize,
+    /// The requests in flight besides the first of each account.
+    pub(super) more_in_flight: usize,
     /// What a merge may take: there is one at a time, on the thread that encodes.
     pub(super) merge_bytes: usize,
     /// The bytes of responses that have arrived and are not read yet, of all accounts. One of `response_each` may come
@@ -66,6 +79,8 @@ impl Division {
             return Ok(Self {
                 page_bytes: fits(left),
                 reserved_bytes: fits(left),
+                walk_bytes: usize::MAX,
+                more_in_flight: usize::MAX,
                 merge_bytes: fits(left),
                 response_bytes: max_memory / 2,
                 response_each: max_memory / 2,
@@ -79,6 +94,8 @@ impl Division {
         Ok(Self {
             page_bytes: fits(left / 2),
             reserved_bytes: fits(left / 2),
+            walk_bytes: fits(max_memory / 8),
+            more_in_flight: fits(max_memory / 8 / CONNECTION_BYTES),
             merge_bytes: fits(left / 2),
             response_bytes,
             response_each,
@@ -95,18 +112,42 @@ const LARGEST_RESPONSE_PART: u64 = 4;
 pub(super) struct Memory {
     division: Division,
     pages: Arc<PageMemory>,
-    /// None for an account that is alone.
+    /// None for an account that is alone, as the next.
     reserved: Option<Arc<Semaphore>>,
+    walks: Option<Arc<Semaphore>>,
 }
 
 /// Something that was reserved, given back when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reservation(#[expect(dead_code, reason = "counts as long as it lives")] Option<OwnedSemaphorePermit>);
 
 impl Memory {
     pub(super) fn new(division: Division, accounts: usize) -> Self {
-        let reserved = (accounts > 1).then(|| Arc::new(Semaphore::new(units(division.reserved_bytes))));
-        Self { division, pages: PageMemory::new(division.page_bytes), reserved }
+        let shared = |bytes| (accounts > 1).then(|| Arc::new(Semaphore::new(units(bytes))));
+        let (reserved, walks) = (shared(division.reserved_bytes), shared(division.walk_bytes));
+        Self { division, pages: PageMemory::new(division.page_bytes), reserved, walks }
+    }
+
+    /// Whether several accounts share it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.walks.is_some()
+    }
+
+    /// Waits until a walk over so many rows may begin. Whoever asks walks nothing.
+    pub(super) async fn reserve_walk(&self, rows: u64) -> Reservation {
+        let Some(all) = self.walks.clone() else { return Reservation(None) };
+        Reservation(all.acquire_many_owned(self.walk_units(rows)).await.ok())
+    }
+
+    /// The same for who walks already: nothing where it would have to wait.
+    pub(super) fn try_reserve_walk(&self, rows: u64) -> Option<Reservation> {
+        let Some(all) = self.walks.clone() else { return Some(Reservation(None)) };
+        all.try_acquire_many_owned(self.walk_units(rows)).ok().map(|held| Reservation(Some(held)))
+    }
+
+    fn walk_units(&self, rows: u64) -> u32 {
+        let bytes = usize::try_from(rows.saturating_mul(WALKED_ROW_BYTES)).unwrap_or(usize::MAX);
+        u32::try_from(units(bytes.min(self.division.walk_bytes))).unwrap_or(u32::MAX)
     }
 
     pub(super) fn division(&self) -> &Division {

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use tracing::Instrument as _;
 
 use super::accounts::RunResources;
-use super::memory::Memory;
+use super::memory::{FIRST_WINDOW_PAGES, Memory, Reservation};
 use super::meter::{Meter, Phase};
 use super::raw::KeepRaw;
 use super::replace::replace;
@@ -25,11 +25,11 @@ use super::window_task::{StatedTotals, Task, TaskOutcome};
 use super::{Interrupt, Range, SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::budget::Budget;
+use crate::extract::budget::{Budget, Limits};
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::{Gateway, ServerMoment};
+use crate::gateway::{CallWatch, Gateway, ServerMoment};
 use crate::land::{Committed, Writer};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
@@ -99,12 +99,15 @@ pub(super) struct Run<'a> {
     options: &'a SyncOptions,
     /// The memory of the run, which other accounts may share.
     memory: Memory,
+    watch: CallWatch,
     writer: &'a Writer,
     clock: Arc<dyn Clock>,
     source: Arc<Source>,
     wanted: Range,
     range: Window,
     planner: Planner,
+    /// The first window of a run with others, of which a few pages are read.
+    first: Option<Window>,
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
     /// Covered seconds to walk again.
@@ -177,12 +180,14 @@ impl<'a> Run<'a> {
         Ok(Self {
             source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
+            first: None,
             pieces: VecDeque::new(),
             again: again.refresh.into(),
             rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
             memory: resources.memory.clone(),
+            watch: resources.watch.clone(),
             writer,
             clock,
             coverage: lake.coverage().clone(),
@@ -237,12 +242,11 @@ impl<'a> Run<'a> {
     async fn all_windows(&mut self, interrupt: &Interrupt) -> Walk {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
+        let first_walker = Walker::new(&*source, self.options.page_size, self.first_limits(), self.quit.clone());
         let (writer, specs, memory) = (self.writer, self.specs.clone(), self.memory.clone());
         let bounded = self.options.within_memory(memory.division().reserved_bytes);
         let bounded_walker = Walker::new(&*source, bounded.page_size, bounded.limits, self.quit.clone());
-        // Of a damaged commit the whole window is read anew, whatever was asked for of it.
-        let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
-        let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
+        let (wanted, clock) = (self.wanted_of_walks(), Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
@@ -255,7 +259,15 @@ impl<'a> Run<'a> {
             let is_asked = interrupt.is_asked();
             while under_way.len() < at_once && !is_asked {
                 let Some((work, bytes)) = self.next_that_fits(&reserved) else { break };
+                let Some(held) = self.reserve(&work, is_alone, under_way.is_empty()).await else {
+                    self.put_back(work);
+                    break;
+                };
                 let (walker, options) = match work {
+                    Work::Missing(window, _) if is_alone && memory.is_shared() => {
+                        self.first = Some(window);
+                        (&first_walker, self.options)
+                    }
                     Work::Missing(..) => (&walker, self.options),
                     Work::Again(_) | Work::Rewalk(_) => (&bounded_walker, &bounded),
                 };
@@ -263,7 +275,7 @@ impl<'a> Run<'a> {
                 let task = Task { walker, source, writer, memory, options, specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                under_way.push(done(task, work).instrument(span));
+                under_way.push(done(task, work, held).instrument(span));
             }
             self.note_left(reserved.keys());
             let next = tokio::select! {
@@ -271,11 +283,7 @@ impl<'a> Run<'a> {
                 next = under_way.next() => next,
                 (window, total) = source.first_total(), if is_alone => {
                     is_alone = false;
-                    self.planner.observe(window, total);
-                    // Nothing was known when it began.
-                    if let Some(bytes) = reserved.get_mut(&window) {
-                        *bytes = (*bytes).max(source.spill().expected_bytes(total.min(self.max_rows())));
-                    }
+                    self.note_first_total(window, total, &mut reserved);
                     self.follow_server_clock();
                     continue;
                 }
@@ -288,11 +296,7 @@ impl<'a> Run<'a> {
             };
             is_alone = false;
             reserved.remove(&work.window());
-            self.note_walked(work.window(), totals);
-            match outcome {
-                Ok(outcome) => self.take_in(&work, outcome),
-                Err(error) => self.note_failure(&work, error),
-            }
+            self.note_walked(&work, totals, outcome);
             if self.is_hopeless() {
                 // More calls cannot help; those under way are let go.
                 return Walk::Done;
@@ -301,15 +305,57 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn note_walked(&mut self, window: Window, totals: StatedTotals) {
-        self.source.pages_read().forget(window);
-        self.note_totals(window, totals);
+    fn first_limits(&self) -> Limits {
+        Limits { max_pages: FIRST_WINDOW_PAGES.min(self.options.limits.max_pages), ..self.options.limits }
+    }
+
+    /// Of a damaged commit the whole window is read anew, whatever was asked for of it.
+    fn wanted_of_walks(&self) -> Range {
+        Range { to: self.wanted.to.filter(|_| self.options.rewalk.is_none()), ..self.wanted }
+    }
+
+    /// Nothing was known when the first window began.
+    fn note_first_total(&mut self, window: Window, total: u64, reserved: &mut HashMap<Window, usize>) {
+        self.planner.observe(window, total);
+        if let Some(bytes) = reserved.get_mut(&window) {
+            *bytes = (*bytes).max(self.source.spill().expected_bytes(total.min(self.max_rows())));
+        }
+    }
+
+    fn note_walked(&mut self, work: &Work, totals: StatedTotals, outcome: Result<TaskOutcome>) {
+        self.source.pages_read().forget(work.window());
+        self.note_totals(work.window(), totals);
         self.note_readable();
+        match outcome {
+            Ok(outcome) => self.take_in(work, outcome),
+            Err(error) => self.note_failure(work, error),
+        }
     }
 
     fn is_hopeless(&self) -> bool {
         let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
         self.report.stopped.as_ref().is_some_and(is_hopeless)
+    }
+
+    /// The memory of a walk; nothing where it would have to be waited for while others are under way. The first one of
+    /// a run needs none.
+    async fn reserve(&self, work: &Work, is_first: bool, is_idle: bool) -> Option<Reservation> {
+        if is_first {
+            return Some(Reservation::default());
+        }
+        let rows = match work {
+            Work::Missing(window, _) => self.planner.expected_rows(*window).unwrap_or(self.max_rows()),
+            Work::Again(_) | Work::Rewalk(_) => self.max_rows(),
+        };
+        let rows = rows.min(2 * self.options.max_rows());
+        match self.memory.try_reserve_walk(rows) {
+            None if is_idle => {
+                // It waits for other accounts, and lets others begin meanwhile.
+                let _awaited = self.watch.begin();
+                Some(self.memory.reserve_walk(rows).await)
+            }
+            reserved => reserved,
+        }
     }
 
     /// Whether nothing is left that could be begun.
@@ -387,7 +433,10 @@ impl<'a> Run<'a> {
             (None, Some(total)) => self.planner.observe(window, total),
             (None, None) => {}
         }
-        if let Some(total) = outcome.cut_total {
+        // Of the first window only a few pages are read where memory is shared: it may be none too many for a walk.
+        let is_first = self.first.take() == Some(window);
+        let is_walked_whole = is_first && outcome.too_large.is_some_and(|(total, _)| total <= self.max_rows());
+        if let Some(total) = outcome.cut_total.filter(|_| !is_walked_whole) {
             self.cuts.cut(window, total);
         }
         self.has_proved |= outcome.hours.is_some() || outcome.has_proved || !outcome.commits.is_empty();
@@ -396,7 +445,14 @@ impl<'a> Run<'a> {
             self.cut_back(work);
         }
         if let Some((total, pieces)) = outcome.too_large {
-            self.planner.put_back_too_large(window, total, pieces);
+            self.planner.observe(window, total);
+            match is_walked_whole {
+                true => self.planner.put_back([window]),
+                false if is_first => {
+                    self.planner.put_back_too_large(window, total, total.div_ceil(self.max_rows()));
+                }
+                false => self.planner.put_back_too_large(window, total, pieces),
+            }
         }
         self.pieces.extend(outcome.pieces);
         self.again.extend(outcome.walk_again);
@@ -458,12 +514,13 @@ impl<'a> Run<'a> {
 }
 
 /// Does a piece of work, and gives it back with what came of it.
-async fn done(task: Task<'_>, work: Work) -> (Work, StatedTotals, Result<TaskOutcome>) {
+async fn done(task: Task<'_>, work: Work, held: Reservation) -> (Work, StatedTotals, Result<TaskOutcome>) {
     let (totals, outcome) = match work.clone() {
         Work::Missing(window, budget) => task.fill(window, budget).await,
         Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
         Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
     };
+    drop(held);
     (work, totals, outcome)
 }
 

@@ -41,7 +41,7 @@ fn of_a_shared_limit_the_least_counts_for_all_together() {
     let all = [calls(Some("a"), 0, 4), calls(Some("a"), 60, 8), calls(Some("a"), 30, 2), calls(Some("b"), 0, 1)];
     let orders: Vec<SyncRequest> = all.iter().cloned().chain([calls(None, 7, 3)]).map(order).collect();
     let division = Division::of(64 << 20, 5).expect("enough");
-    let resources = RunResources::of_many(&orders, division, 5).expect("resources");
+    let resources = RunResources::of_many(&orders, division).expect("resources");
     let counts = |asked: &CallPolicy| {
         let counted = resources.calls(asked);
         (counted.calls_per_minute, counted.concurrency)
