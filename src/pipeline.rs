@@ -296,7 +296,7 @@ async fn sync_in(
 
     let session = LeaseSession { store, account: account.name.clone(), run: report.run, clock: Arc::clone(&clock) };
     let lease = {
-        let _awaited = resources.watch.begin();
+        let _awaited = resources.watches.calls.begin();
         session.begin(options.wait, interrupt).await?
     };
     let Some(lease) = lease else {

@@ -61,12 +61,9 @@ fn rows(many: &Many, lake: &[&str], environment: &[(String, String)]) -> BTreeMa
                 .concat();
         let Said { stdout, .. } = run(many.program(&arguments).envs(environment.iter().cloned())).expect_code(0);
         let mut lines = stdout.lines();
-        let head: Vec<&str> = lines.next().unwrap().split(',').collect();
-        let lineage: Vec<usize> = (0..head.len()).filter(|at| head[*at].starts_with('_')).collect();
-        let of_the_erp = |line: &str| {
-            let values = line.split(',').enumerate().filter(|(at, _)| !lineage.contains(at));
-            values.map(|(_, value)| value).collect::<Vec<_>>().join(",")
-        };
+        let head = lines.next().unwrap();
+        assert!(head.ends_with(",_edition,_extracted_at,_run_id,_commit_id,account"), "{head}");
+        let of_the_erp = |line: &str| line.rsplitn(5, ',').last().unwrap().to_owned();
         let mut rows: Vec<String> = lines.map(of_the_erp).collect();
         rows.sort_unstable();
         (name, rows)

@@ -30,7 +30,7 @@ use super::rate_limiter::{Limit, Pace};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
 use super::shared::{Limiters, Places, ResponseShare, Shared};
-use super::watch::CallWatch;
+use super::watch::CallWatches;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock};
@@ -65,7 +65,7 @@ pub(super) struct Caller {
     /// What other accounts of the process share with this one.
     shared: Shared,
     /// Who wants to know when nothing but calls is waited for.
-    watch: CallWatch,
+    watches: CallWatches,
 }
 
 impl fmt::Debug for Caller {
@@ -121,7 +121,7 @@ impl Caller {
         tolerance_seconds: i64,
         clock: Arc<dyn Clock>,
         shared: Shared,
-        watch: CallWatch,
+        watches: CallWatches,
     ) -> Result<Self> {
         Ok(Self {
             connection: shared.connection(gateway, policy)?,
@@ -135,7 +135,7 @@ impl Caller {
             refused: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             shared,
-            watch,
+            watches,
         })
     }
 
@@ -173,7 +173,8 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
-        let _awaited = self.watch.begin();
+        let _awaited = self.watches.calls.begin();
+        let mut unanswered = None;
         let mut tries = Tries::new(method, &self.policy);
         loop {
             let retries = tries.retries;
@@ -182,6 +183,7 @@ impl Caller {
                 _ => self.limiters.queries.permit_again().await,
             };
             let place = self.places.take().await;
+            unanswered.get_or_insert_with(|| self.watches.answers.begin());
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
             drop(place);

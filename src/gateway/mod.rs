@@ -33,7 +33,7 @@ pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
 pub use response::{Called, NotRead, Response, UnreadableResponse};
 pub(crate) use shared::Shared;
-pub(crate) use watch::CallWatch;
+pub(crate) use watch::{CallWatch, CallWatches};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
@@ -88,13 +88,13 @@ impl Gateway {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form, and for a
     /// proxy that is none.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::sharing(Shared::of_one(policy)?, CallWatch::default(), account, policy, clock)
+        Self::sharing(Shared::of_one(policy)?, CallWatches::default(), account, policy, clock)
     }
 
-    /// The same, with what other accounts of the process have as well; `watch` is told of every query.
+    /// The same, with what other accounts of the process have as well; `watches` are told of every query.
     pub(crate) fn sharing(
         shared: Shared,
-        watch: CallWatch,
+        watches: CallWatches,
         account: &AccountSettings,
         policy: &CallPolicy,
         clock: Arc<dyn Clock>,
@@ -104,7 +104,7 @@ impl Gateway {
             Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
         };
         let tolerance_seconds = account.edition.clock_tolerance_seconds();
-        let caller = call::Caller::new(&account.base_url, policy, tolerance_seconds, clock, shared, watch)?;
+        let caller = call::Caller::new(&account.base_url, policy, tolerance_seconds, clock, shared, watches)?;
         Ok(Self { caller, protocol })
     }
 

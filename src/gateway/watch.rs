@@ -6,7 +6,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// Notes when the calls of an account begin and end; clones note in the same place.
+/// What is noted of the calls of an account; clones note in the same place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallWatches {
+    /// From the wait for the rate limit to the answer.
+    pub(crate) calls: CallWatch,
+    /// From when a request may be sent to the answer, retries included.
+    pub(crate) answers: CallWatch,
+}
+
+/// Notes when something begins and ends; clones note in the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallWatch(Arc<Watched>);
 

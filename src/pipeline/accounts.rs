@@ -27,7 +27,7 @@ use super::{Interrupt, Meter, Phase, Remaining, SyncOptions, SyncReport, sync_by
 use crate::config::AccountSettings;
 use crate::digest::Sha256;
 use crate::error::Result;
-use crate::gateway::{CallPolicy, CallWatch, Shared};
+use crate::gateway::{CallPolicy, CallWatches, Shared};
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::time::{BeijingTime, Clock};
@@ -46,7 +46,7 @@ pub(super) struct RunResources {
     pub(super) publisher: Arc<Publisher>,
     pub(super) memory: Memory,
     /// The account's own: whether it waits for nothing but its gateway.
-    pub(super) watch: CallWatch,
+    pub(super) watches: CallWatches,
     /// What the accounts that share a limit may do together.
     limits: Arc<SharedLimits>,
 }
@@ -85,14 +85,14 @@ impl RunResources {
             encoder: Worker::start("encoder")?,
             publisher: super::publish::publisher()?,
             memory,
-            watch: CallWatch::default(),
+            watches: CallWatches::default(),
             limits: Arc::new(limits),
         })
     }
 
     /// The same for another account.
     fn for_another(&self) -> Self {
-        Self { watch: CallWatch::default(), ..self.clone() }
+        Self { watches: CallWatches::default(), ..self.clone() }
     }
 
     /// What is asked, in windows that leave room for those of others.
@@ -175,7 +175,7 @@ pub(crate) async fn sync_all(
             let report = tokio::select! {
                 biased;
                 report = &mut report => report,
-                () = slot.lend_while_waiting(&resources.watch, PATIENCE) => report.await,
+                () = slot.lend_while_waiting(&resources.watches.calls, PATIENCE) => report.await,
             };
             let report = report.unwrap_or_else(|error| SyncReport::not_begun().stopped_by(error));
             meter.enter(Phase::Done);

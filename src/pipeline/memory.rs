@@ -27,7 +27,7 @@ const LEAST_PAGE_MEMORY_BYTES: u64 = 4 << 20;
 const ACCOUNT_MEMORY_BYTES: u64 = 96 << 10;
 /// What a row takes while its window is walked and landed, wherever its page is: how it is known, and its place.
 const WALKED_ROW_BYTES: u64 = 256;
-/// What a connection takes that is in use.
+/// What a connection takes that pages arrive on.
 const CONNECTION_BYTES: u64 = 1 << 20;
 /// Where several accounts share the memory, a window has no more pages than so many: as long as one walks it, another
 /// one may wait.
@@ -92,10 +92,10 @@ impl Division {
         let response_each = response_bytes;
         let of_accounts = max_memory / 4 - response_each / LARGEST_RESPONSE_PART;
         Ok(Self {
-            page_bytes: fits(left / 2),
-            reserved_bytes: fits(left / 2),
-            walk_bytes: fits(max_memory / 8),
-            more_in_flight: fits(max_memory / 8 / CONNECTION_BYTES),
+            page_bytes: fits(left / 4),
+            reserved_bytes: fits(left / 4),
+            walk_bytes: fits(left / 2),
+            more_in_flight: fits(left / 4 / CONNECTION_BYTES),
             merge_bytes: fits(left / 2),
             response_bytes,
             response_each,
@@ -146,7 +146,8 @@ impl Memory {
     }
 
     fn walk_units(&self, rows: u64) -> u32 {
-        let bytes = usize::try_from(rows.saturating_mul(WALKED_ROW_BYTES)).unwrap_or(usize::MAX);
+        let bytes = rows.saturating_mul(WALKED_ROW_BYTES).saturating_add(CONNECTION_BYTES);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         u32::try_from(units(bytes.min(self.division.walk_bytes))).unwrap_or(u32::MAX)
     }
 
@@ -247,15 +248,16 @@ mod tests {
     fn all_parts_together_stay_within_the_memory() {
         for (max_memory, accounts) in [(53, 1), (53, 9), (64, 1), (64, 2), (64, 400), (300, 5), (300, 400)] {
             let division = Division::of(max_memory * MIB, accounts).expect("enough");
-            let Division { page_bytes, reserved_bytes, response_bytes, response_each, most_begun, .. } = division;
+            let Division { page_bytes, reserved_bytes, walk_bytes, response_bytes, response_each, most_begun, .. } =
+                division;
             if accounts > 1 {
-                let parts = (page_bytes + reserved_bytes) as u64;
+                let parts = (page_bytes + reserved_bytes + walk_bytes) as u64;
                 assert!(BASE_MEMORY_BYTES + parts <= max_memory * MIB, "{division:?}");
                 let beside = response_bytes + response_each / 4 + most_begun as u64 * ACCOUNT_MEMORY_BYTES;
                 assert!(beside <= max_memory * MIB / 2, "no more than the responses of one account: {division:?}");
             }
             assert!(response_each / 4 >= MIB, "a page of 100 requisitions takes some 250 kB: {division:?}");
-            assert!(page_bytes as u64 >= LEAST_PAGE_MEMORY_BYTES / 2 && most_begun >= 1, "{division:?}");
+            assert!(page_bytes as u64 >= LEAST_PAGE_MEMORY_BYTES / 4 && most_begun >= 1, "{division:?}");
         }
         let alone = Division::of(64 * MIB, 1).expect("enough");
         assert_eq!((alone.page_bytes as u64, alone.most_begun), (15 * MIB, 1), "alone it has everything");

@@ -6,6 +6,7 @@ mod gaps;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -29,7 +30,7 @@ use crate::extract::budget::{Budget, Limits};
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::{CallWatch, Gateway, ServerMoment};
+use crate::gateway::{CallWatch, CallWatches, Gateway, ServerMoment};
 use crate::land::{Committed, Writer};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
@@ -41,6 +42,9 @@ const FEWEST_PAGES: u64 = 10;
 /// How many windows are under way at once: enough that one is read while others are encoded and written. What their
 /// pages are expected to take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
+
+/// How long a walk holds its memory while no answer comes.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// What there is to do.
 #[derive(Clone, Debug)]
@@ -99,7 +103,7 @@ pub(super) struct Run<'a> {
     options: &'a SyncOptions,
     /// The memory of the run, which other accounts may share.
     memory: Memory,
-    watch: CallWatch,
+    watches: CallWatches,
     writer: &'a Writer,
     clock: Arc<dyn Clock>,
     source: Arc<Source>,
@@ -159,7 +163,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let gateway = Gateway::sharing(
             resources.shared.clone(),
-            resources.watch.clone(),
+            resources.watches.clone(),
             account,
             &resources.calls(&options.calls),
             Arc::clone(&clock),
@@ -187,7 +191,7 @@ impl<'a> Run<'a> {
             specs: table_specs()?,
             options,
             memory: resources.memory.clone(),
-            watch: resources.watch.clone(),
+            watches: resources.watches.clone(),
             writer,
             clock,
             coverage: lake.coverage().clone(),
@@ -275,7 +279,7 @@ impl<'a> Run<'a> {
                 let task = Task { walker, source, writer, memory, options, specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                under_way.push(done(task, work, held).instrument(span));
+                under_way.push(holding(held, self.watches.answers.clone(), done(task, work)).instrument(span));
             }
             self.note_left(reserved.keys());
             let next = tokio::select! {
@@ -351,7 +355,7 @@ impl<'a> Run<'a> {
         match self.memory.try_reserve_walk(rows) {
             None if is_idle => {
                 // It waits for other accounts, and lets others begin meanwhile.
-                let _awaited = self.watch.begin();
+                let _awaited = self.watches.calls.begin();
                 Some(self.memory.reserve_walk(rows).await)
             }
             reserved => reserved,
@@ -513,14 +517,25 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Does the work of a walk and holds its memory, but not for a gateway that has stopped to answer: that must cost
+/// nobody else's time.
+async fn holding<T>(held: Reservation, answers: CallWatch, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = answers.waited(STALLED) => drop(held),
+    }
+    work.await
+}
+
 /// Does a piece of work, and gives it back with what came of it.
-async fn done(task: Task<'_>, work: Work, held: Reservation) -> (Work, StatedTotals, Result<TaskOutcome>) {
+async fn done(task: Task<'_>, work: Work) -> (Work, StatedTotals, Result<TaskOutcome>) {
     let (totals, outcome) = match work.clone() {
         Work::Missing(window, budget) => task.fill(window, budget).await,
         Work::Again(range) => (StatedTotals::default(), replace(&task, range).await),
         Work::Rewalk(piece) => (StatedTotals::default(), rewalk(&task, piece).await),
     };
-    drop(held);
     (work, totals, outcome)
 }
 
