@@ -21,7 +21,7 @@ struct Inner {
 
 /// A slot, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Slot(Slots);
+pub(super) struct AccountSlot(Slots);
 
 impl Slots {
     pub(super) fn new(most: usize) -> Self {
@@ -39,13 +39,13 @@ impl Slots {
     }
 
     /// Takes a slot, whether one is free or not.
-    pub(super) fn take(&self) -> Slot {
+    pub(super) fn take(&self) -> AccountSlot {
         self.0.taken.fetch_add(1, Ordering::Relaxed);
-        Slot(self.clone())
+        AccountSlot(self.clone())
     }
 }
 
-impl Slot {
+impl AccountSlot {
     /// Lends the slot to others as often as the account that has it has waited so long for its gateway, and takes it
     /// back when something has come. Never completes.
     pub(super) async fn lend_while_waiting(self, watch: &CallWatch, patience: Duration) {
@@ -60,7 +60,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for AccountSlot {
     fn drop(&mut self) {
         self.0.0.taken.fetch_sub(1, Ordering::Relaxed);
         self.0.0.freed.notify_one();
