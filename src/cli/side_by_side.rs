@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::metrics::AccountRun;
 use super::progress;
@@ -72,11 +72,7 @@ pub(super) async fn run(
         .collect();
     runs.extend(told.iter().map(|(name, _, report)| AccountRun::of(name, report)));
     let code = exit::combine(told.iter().map(|(_, _, report)| report.exit_code()));
-    super::print(&if asked.as_json {
-        to_json(&told, asked, began, code).to_string()
-    } else {
-        all_to_text(&told, asked)
-    });
+    super::print(&if asked.as_json { to_json(&told, asked, began, code) } else { all_to_text(&told, asked) });
     let is_interrupted = told.iter().any(|(_, _, report)| report.interrupted);
     for (name, _, report) in told {
         print_talk(&name, report);
@@ -87,14 +83,12 @@ pub(super) async fn run(
     Ok(code)
 }
 
-fn to_json(told: &[(AccountName, Edition, SyncReport)], asked: &Asked, began: Instant, code: u8) -> Value {
-    json!({
-        "command": "sync",
-        "shard": asked.shard.map(|shard| shard.to_string()),
-        "accounts": told.iter().map(|(name, _, report)| account_json(name, report)).collect::<Vec<_>>(),
-        "wall_s": seconds(began.elapsed()),
-        "exit_code": code,
-    })
+/// One account after the other: a tree of all of them would take more memory than the run.
+fn to_json(told: &[(AccountName, Edition, SyncReport)], asked: &Asked, began: Instant, code: u8) -> String {
+    let accounts: Vec<String> = told.iter().map(|(name, _, report)| account_json(name, report).to_string()).collect();
+    let shard = asked.shard.map(|shard| shard.to_string());
+    let rest = json!({"command": "sync", "shard": shard, "wall_s": seconds(began.elapsed()), "exit_code": code});
+    format!(r#"{{"accounts":[{}],{}"#, accounts.join(","), rest.to_string().trim_start_matches('{'))
 }
 
 fn all_to_text(told: &[(AccountName, Edition, SyncReport)], asked: &Asked) -> String {
