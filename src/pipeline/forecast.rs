@@ -190,7 +190,7 @@ mod tests {
             // In windows of twenty pages, as beside other accounts.
             let shared = five_years(a_day, 2_000);
             let more = shared.estimated_calls() + shared.calls;
-            assert!(more <= calls + calls / 20 + 4, "{a_day} a day: {more} calls in small windows, {calls} else");
+            assert!(more <= calls + calls / 10 + 4, "{a_day} a day: {more} calls in small windows, {calls} else");
         }
     }
 }
