@@ -119,6 +119,8 @@ pub(crate) struct AccountDefaults {
     pub calls_per_minute: Option<u32>,
     /// Requests in flight.
     pub concurrency: Option<NonZeroU32>,
+    /// The name of the limit that it shares with other accounts: both numbers are for all of them together.
+    pub limit: Option<String>,
     /// First modified time wanted.
     pub from: Option<BeijingTime>,
     /// What refusals mean, as [`env::REFUSALS`] says it.

@@ -42,6 +42,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod many_accounts;
 mod metrics;
 mod modules;
 mod odd_answers;
@@ -71,6 +72,7 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod shards;
 mod spark;
 mod status;
 mod status_check;
@@ -82,6 +84,7 @@ mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod until;
 #[cfg(all(unix, debug_assertions))]
 mod upkeep_deaths;
 mod vendor_pages;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::secret_command;
+use super::shard::Shard;
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, PublishFormat, env, is_exposed,
     keep_removed_of, keep_removed_when, publish_of,
@@ -157,11 +158,22 @@ impl AccountArgs {
 
     /// Every account that is set, or the one that is wanted; at least one.
     pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
+        self.all_of(None)
+    }
+
+    /// The same, but of a shard its accounts only, perhaps none; no secret of another one is read.
+    pub(super) fn all_of(&self, shard: Option<Shard>) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
+        let mut is_known = false;
+        let mut is_wanted = |name: &AccountName, terms: &AccountDefaults| {
+            let is_named = self.is_wanted(name);
+            is_known |= is_named;
+            is_named && shard.is_none_or(|shard| shard.has(name, terms))
+        };
         let (origin, chosen) = match &file {
             Some(file) => {
                 file.check_environment(variable)?;
-                let of_file = file.accounts().iter().filter(|account| self.is_wanted(account.name()));
+                let of_file = file.accounts().iter().filter(|account| is_wanted(account.name(), account.terms()));
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
@@ -177,11 +189,11 @@ impl AccountArgs {
                 let chosen = Chosen { name, edition, settings: Ok(settings), terms };
                 (
                     AccountSource::Environment,
-                    Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect(),
+                    Some(chosen).filter(|chosen| is_wanted(&chosen.name, &chosen.terms)).into_iter().collect(),
                 )
             }
         };
-        if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
+        if let (false, Some(wanted)) = (is_known, &self.account) {
             let error = Error::new(ErrorClass::AccountUnknown, "no such account is set").with("account", wanted);
             return Err(match &file {
                 Some(file) => error

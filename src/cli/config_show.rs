@@ -167,6 +167,7 @@ fn settings_of(
         setting("from", terms.from.map(|from: BeijingTime| from.to_string())),
         setting("calls_per_minute", Some(calls.to_string())),
         setting("concurrency", Some(concurrency.to_string())),
+        setting("limit", terms.limit.clone()),
         setting("refusals", refusals.map(|_| "(set; its words are not shown)".to_owned())),
         setting("allow_stop", Some(allow_stop.to_string())),
         setting("max_stops", terms.stops.most.map(|most| most.to_string())),

@@ -35,6 +35,7 @@ mod runs;
 mod sandbox;
 mod schema;
 mod secret_command;
+mod shard;
 mod side_by_side;
 mod signals;
 mod status;
@@ -43,6 +44,7 @@ mod stop;
 mod sync;
 mod sync_summary;
 mod talk;
+mod until;
 mod verify;
 mod views;
 

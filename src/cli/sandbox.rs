@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// one may be started again.
     #[arg(long, value_name = "SID", default_value = "sandbox")]
     sid: String,
+    /// How many more seller accounts it knows, `SID-1`, `SID-2` and so on, all with the same requisitions.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    more_accounts: u32,
     /// How many requisitions it holds.
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     requisitions: usize,
@@ -180,6 +183,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         listen: args.listen,
         edition: args.edition,
         credentials: Credentials { sid: args.sid.clone(), ..Credentials::default() },
+        more_accounts: args.more_accounts,
         requisitions: make(args.seed, args.requisitions, args.days, end),
         clock,
         behaviour,
