@@ -58,6 +58,7 @@ mod parquet;
 mod pipeline;
 mod proof;
 mod publish;
+mod publish_format;
 mod report;
 mod requisition;
 pub mod sandbox;
@@ -75,7 +76,7 @@ mod worker;
 
 pub use cli::main;
 // An account, and how its gateway may be called.
-pub use config::{AccountSettings, PublishFormat};
+pub use config::AccountSettings;
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
@@ -92,6 +93,7 @@ pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
 pub use pipeline::{Again, Interrupt, Meter, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
+pub use publish_format::PublishFormat;
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

@@ -86,7 +86,7 @@ pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
-use crate::config::{AccountSettings, PublishFormat};
+use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
@@ -96,6 +96,7 @@ use crate::land::{LastRun, LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
+use crate::publish_format::PublishFormat;
 use crate::stop::stopped_since;
 use crate::store::Store;
 use crate::text::{Text, text};

@@ -23,14 +23,14 @@ use std::collections::BTreeMap;
 
 pub(crate) use follow::FollowedLog;
 use iceberg::folder::IcebergFolder;
-pub(crate) use publisher::{PublishedTable, Publisher, Publishing, Wanted};
+pub(crate) use publisher::{PublishScope, PublishedTable, Publisher, Publishing};
 pub(crate) use schema::{SchemaColumn, TableSchema};
 pub(crate) use standing::{PublishedSet, Reached};
 
-use crate::config::PublishFormat;
 use crate::error::Result;
 use crate::id::AccountName;
 use crate::log::{Table, layout};
+use crate::publish_format::PublishFormat;
 use crate::store::Store;
 
 /// A Delta table that is published, as of its newest version.

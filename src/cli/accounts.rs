@@ -9,13 +9,14 @@ use std::time::Duration;
 use super::secret_command;
 use super::shard::Shard;
 use crate::config::{
-    AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, PublishFormat, env, is_exposed,
-    keep_removed_of, keep_removed_when, publish_of,
+    AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
+    keep_removed_when, publish_of,
 };
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::id::AccountName;
+use crate::publish_format::PublishFormat;
 use crate::text::text;
 use crate::user_file;
 

@@ -11,11 +11,11 @@ use super::accounts::{AccountArgs, variable};
 use super::lake::Output;
 use super::talk::error_json;
 use crate::config::{
-    AccountDefaults, AccountSettings, ConfigFile, FileAccount, PublishFormat, StopPermission, env, keep_removed_when,
-    plain_word,
+    AccountDefaults, AccountSettings, ConfigFile, FileAccount, StopPermission, env, keep_removed_when, plain_word,
 };
 use crate::error::{Error, Result, exit};
 use crate::gateway::CallPolicy;
+use crate::publish_format::PublishFormat;
 use crate::text::say;
 use crate::time::BeijingTime;
 

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::accounts::{ConfigArgs, LakeUri};
 use super::talk::error_json;
-use crate::config::PublishFormat;
 use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::{Lake, Table};
+use crate::publish_format::PublishFormat;
 use crate::store::{Access, Store};
 use crate::text::{Text, text};
 use crate::transform::Extent;

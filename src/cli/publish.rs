@@ -6,11 +6,11 @@ use super::lake::LakeArgs;
 use super::sync::writers;
 use super::sync_summary::published_json;
 use super::talk::error_json;
-use crate::config::PublishFormat;
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline;
 use crate::publish::PublishedTable;
+use crate::publish_format::PublishFormat;
 use crate::text::say;
 use crate::units::plural;
 

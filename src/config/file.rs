@@ -27,12 +27,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::secret_source::{HOW_TO_GIVE_A_SECRET, SecretSource};
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url,
-    check_salt, duration, env, name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
+    env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::publish_format::PublishFormat;
 use crate::text::{Text, key, text};
 use crate::time::{DateMeans, parse_user_time};
 

@@ -7,15 +7,15 @@ use arrow_schema::DataType;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::config::PublishFormat;
 use crate::error::{Error, Result};
 use crate::id::{AccountName, RunId};
 use crate::land::{LogWatcher, Writer};
 use crate::log::{Lake, Layout, Manifest, Sha256, Table, layout};
 use crate::publish::{
-    FollowedLog, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, Wanted, iceberg_reached,
+    FollowedLog, PublishScope, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, iceberg_reached,
     published_tables,
 };
+use crate::publish_format::PublishFormat;
 use crate::store::{Store, capability};
 use crate::time::{Clock, SystemClock};
 use crate::transform::{Contract, TableContract, contract_version, stop_spec, table_specs};
@@ -133,7 +133,7 @@ impl Publication {
             Some(log) => log,
             none => none.insert(FollowedLog::new(writer.view().await)),
         };
-        let wanted = Wanted { made: &self.formats, kept: &[], tables: &Table::ALL };
+        let wanted = PublishScope { made: &self.formats, kept: &[], tables: &Table::ALL };
         self.publisher
             .publish(Publishing { log, run: self.run, up_to, hints: &hints, now: self.clock.now() }, wanted)
             .await
@@ -150,7 +150,7 @@ impl Publication {
             own = FollowedLog::new(lake);
             &mut own
         };
-        let wanted = Wanted { made: &[], kept: &PublishFormat::ALL, tables };
+        let wanted = PublishScope { made: &[], kept: &PublishFormat::ALL, tables };
         let publishing = Publishing { log, run: self.run, up_to, hints: &hints, now: self.clock.now() };
         self.publisher.publish(publishing, wanted).await.map(drop)
     }
@@ -235,7 +235,7 @@ pub(crate) async fn publish_all(
             let (mut log, hints) = (FollowedLog::new(lake), BTreeMap::new());
             let publishing = Publishing { log: &mut log, run, up_to, hints: &hints, now: SystemClock.now() };
             let made = if formats.is_empty() { unsaid(store, account).await? } else { formats };
-            let wanted = Wanted { made, kept: &PublishFormat::ALL, tables: &Table::ALL };
+            let wanted = PublishScope { made, kept: &PublishFormat::ALL, tables: &Table::ALL };
             publisher.publish(publishing, wanted).await
         };
         published.push((account.clone(), outcome.await.map_err(|error: Error| error.with("account", account))));

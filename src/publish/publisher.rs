@@ -26,10 +26,10 @@ use super::delta::log::{DeltaLog, DeltaStanding};
 use super::follow::FollowedLog;
 use super::iceberg::folder::IcebergFolder;
 use super::schema::TableSchema;
-use crate::config::PublishFormat;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::RunId;
 use crate::log::{Layout, Table};
+use crate::publish_format::PublishFormat;
 use crate::store::{Store, Writers};
 use crate::time::BeijingTime;
 
@@ -56,7 +56,7 @@ pub(crate) struct Publishing<'a> {
 
 /// What is to be published.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct PublishScope<'a> {
     /// The formats whose tables are made where they do not stand.
     pub(crate) made: &'a [PublishFormat],
     /// The formats whose tables are brought up where they stand.
@@ -65,7 +65,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) tables: &'a [Table],
 }
 
-impl Wanted<'_> {
+impl PublishScope<'_> {
     fn of(self, table: Table, format: PublishFormat) -> Option<WhereNothing> {
         if !self.tables.contains(&table) {
             None
@@ -124,7 +124,7 @@ impl Publisher {
     pub(crate) async fn publish(
         &self,
         mut publishing: Publishing<'_>,
-        wanted: Wanted<'_>,
+        wanted: PublishScope<'_>,
     ) -> Result<Vec<PublishedTable>> {
         Self::check_store(publishing.log.store())?;
         publishing.log.read_to(publishing.up_to).await?;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::PublishFormat;
 use crate::log::Table;
+use crate::publish_format::PublishFormat;
 
 /// The manifest that a published table names. Its number alone does not say whose log it is of: a log that was restored
 /// from a backup goes on with numbers that the table knows already.

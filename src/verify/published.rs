@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Defect;
 use super::chain::Chain;
-use crate::config::PublishFormat;
 use crate::error::{ErrorKind, Result};
 use crate::id::AccountName;
 use crate::log::{Table, layout};
 use crate::publish::{PublishedSet, iceberg_set, published_table, version_flaws};
+use crate::publish_format::PublishFormat;
 use crate::store::Store;
 
 /// What is published of an account, and what of it is wrong or cannot be read. To be asked before the log is read: what

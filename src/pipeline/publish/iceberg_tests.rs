@@ -21,7 +21,7 @@ async fn publish_by(publisher: &Publisher, store: &Store) -> Result<Vec<Publishe
     let lake = Lake::open(store.clone(), account()).await?;
     let up_to = lake.state().newest().map_or(0, |newest| newest.number);
     let (mut log, hints, now) = (FollowedLog::new(lake), BTreeMap::new(), SystemClock.now());
-    let wanted = Wanted { made: &[PublishFormat::Iceberg], kept: &[], tables: &Table::ALL };
+    let wanted = PublishScope { made: &[PublishFormat::Iceberg], kept: &[], tables: &Table::ALL };
     let run = RunId::generate();
     publisher.publish(Publishing { log: &mut log, run, up_to, hints: &hints, now }, wanted).await
 }

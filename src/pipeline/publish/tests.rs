@@ -23,7 +23,7 @@ async fn publish(publisher: &Publisher, store: &Store, hints: &BTreeMap<String, 
     let lake = Lake::open(store.clone(), "acme".parse()?).await?;
     let up_to = lake.state().newest().map_or(0, |newest| newest.number);
     let mut log = FollowedLog::new(lake);
-    let wanted = Wanted { made: &[PublishFormat::Delta], kept: &[], tables: &Table::ALL };
+    let wanted = PublishScope { made: &[PublishFormat::Delta], kept: &[], tables: &Table::ALL };
     let now = SystemClock.now();
     publisher.publish(Publishing { log: &mut log, run: RunId::generate(), up_to, hints, now }, wanted).await
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::manifest::{self, ManifestEntry};
-use super::metadata::{Snapshot, TableMetadata};
+use super::metadata::{IcebergMetadata, Snapshot};
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::{AccountName, RunId};
 use crate::log::Table;
@@ -39,7 +39,7 @@ pub(crate) struct FoundTable {
     /// The newest version of its metadata.
     pub(crate) version: u64,
     /// What that says.
-    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata: IcebergMetadata,
     /// The names in its folder, as they were listed before.
     pub(crate) names: Vec<String>,
 }
@@ -106,7 +106,7 @@ impl IcebergFolder<'_> {
         }
     }
 
-    async fn version(self, version: u64) -> Result<Option<TableMetadata>> {
+    async fn version(self, version: u64) -> Result<Option<IcebergMetadata>> {
         let path = self.path(IcebergName::Version(version));
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(&path, error.to_string()))
@@ -137,7 +137,7 @@ impl IcebergFolder<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the outcome is not known: it may still arrive.
-    pub(crate) async fn create(self, version: u64, metadata: &TableMetadata, staging: &str) -> Result<bool> {
+    pub(crate) async fn create(self, version: u64, metadata: &IcebergMetadata, staging: &str) -> Result<bool> {
         let path = self.path(IcebergName::Version(version));
         let bytes = serde_json::to_vec(metadata)
             .map_err(|error| Error::internal("cannot write the metadata of an Iceberg table").because(error))?;
@@ -181,7 +181,7 @@ impl IcebergFolder<'_> {
 
     /// Deletes what no reader needs any more: versions long before this one, and Avro files of decided versions that no
     /// snapshot names. What goes wrong is left to the next run.
-    pub(crate) async fn clear(self, version: u64, metadata: &TableMetadata, names: &[String]) {
+    pub(crate) async fn clear(self, version: u64, metadata: &IcebergMetadata, names: &[String]) {
         let named: BTreeSet<&str> =
             metadata.snapshots.iter().filter_map(|snapshot| self.path_of(&snapshot.manifest_list)).collect();
         let is_needed = |run: RunId, of: u64| named.contains(&*self.path(IcebergName::List(of, run)));

@@ -39,7 +39,7 @@ const OPERATION: &str = "operation";
 /// A version of a table's metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct TableMetadata {
+pub(crate) struct IcebergMetadata {
     format_version: u8,
     table_uuid: String,
     /// The folder of the table, as a URI.
@@ -112,7 +112,7 @@ impl Snapshot {
     }
 }
 
-impl TableMetadata {
+impl IcebergMetadata {
     /// The first version of a table: it has no snapshot.
     ///
     /// # Errors

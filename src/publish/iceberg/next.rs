@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::{
     self, Counted, EntryStatus, ListedManifest, ManifestEntry, ManifestHead, list_bytes, manifest_bytes,
 };
-use super::metadata::{EarlierMetadata, Snapshot, TableMetadata};
+use super::metadata::{EarlierMetadata, IcebergMetadata, Snapshot};
 use super::schema;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ pub(crate) struct NextPlace {
 
 /// The next version, to be created when its Avro files stand.
 pub(crate) struct NextVersion {
-    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata: IcebergMetadata,
     /// The manifest and the list of its snapshot; none where the files are the same as before.
     pub(crate) avro: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -53,7 +53,7 @@ pub(crate) struct NextVersion {
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when it cannot be written.
 pub(crate) fn next_version(
     schema: &TableSchema,
-    held: &TableMetadata,
+    held: &IcebergMetadata,
     live: Vec<ManifestEntry>,
     wanted: &WantedSet<'_>,
     place: &NextPlace,
@@ -119,7 +119,7 @@ pub(crate) fn next_version(
 }
 
 /// A number that no snapshot of the table has.
-fn snapshot_id(place: &NextPlace, held: &TableMetadata) -> i64 {
+fn snapshot_id(place: &NextPlace, held: &IcebergMetadata) -> i64 {
     let from = |salt: u64| Sha256::of(format!("{} {} {salt}", place.run, place.before.0).as_bytes()).to_positive();
     let is_free = |id: &i64| held.snapshots.iter().all(|snapshot| snapshot.snapshot_id != *id);
     (0..u64::MAX).map(from).find(is_free).unwrap_or(1)

@@ -2,16 +2,16 @@
 
 use super::Publishing;
 use super::table::WhereNothing;
-use crate::config::PublishFormat;
 use crate::error::{Error, ErrorClass, Result};
 use crate::log::layout::{IcebergName, Name};
 use crate::log::{FileEntry, Layout, LogState, Table};
 use crate::publish::PublishedTable;
 use crate::publish::iceberg::folder::{FoundTable, IcebergFolder};
-use crate::publish::iceberg::metadata::TableMetadata;
+use crate::publish::iceberg::metadata::IcebergMetadata;
 use crate::publish::iceberg::next::{NextPlace, NextVersion, WantedSet, next_version};
 use crate::publish::schema::TableSchema;
 use crate::publish::standing::NamedManifest;
+use crate::publish_format::PublishFormat;
 use crate::text::text;
 
 /// How often other publishers may be faster.
@@ -36,7 +36,7 @@ pub(super) async fn publish(
             if where_nothing == WhereNothing::Leave {
                 return Ok(None);
             }
-            let first = TableMetadata::first(schema, &account, folder.location(), publishing.now.millis())?;
+            let first = IcebergMetadata::first(schema, &account, folder.location(), publishing.now.millis())?;
             folder.create(1, &first, &staging).await?;
             continue;
         };
@@ -141,7 +141,7 @@ fn kept_until(folder: IcebergFolder<'_>, layout: &Layout, state: &LogState, uri:
 }
 
 /// Refuses a table that is not ours, or of a later contract, whose columns are not known here.
-fn check(folder: IcebergFolder<'_>, schema: &TableSchema, metadata: &TableMetadata) -> Result<()> {
+fn check(folder: IcebergFolder<'_>, schema: &TableSchema, metadata: &IcebergMetadata) -> Result<()> {
     if !metadata.is_ours(schema, folder.account) {
         return Err(folder.foreign());
     }
@@ -159,7 +159,7 @@ fn check(folder: IcebergFolder<'_>, schema: &TableSchema, metadata: &TableMetada
 async fn check_history(
     folder: IcebergFolder<'_>,
     publishing: &mut Publishing<'_>,
-    metadata: &TableMetadata,
+    metadata: &IcebergMetadata,
 ) -> Result<Option<u64>> {
     let Some(NamedManifest { number, created_at_millis }) = metadata.manifest() else { return Ok(None) };
     if number > publishing.log.number() {

@@ -4,7 +4,6 @@ use tokio::sync::Mutex;
 
 use super::tail::{Tail, contract_of};
 use super::{PublishedTable, Publishing};
-use crate::config::PublishFormat;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::layout::Name;
@@ -17,6 +16,7 @@ use crate::publish::delta::state::DeltaState;
 use crate::publish::follow::{FollowedLog, GoneFile};
 use crate::publish::schema::TableSchema;
 use crate::publish::standing::NamedManifest;
+use crate::publish_format::PublishFormat;
 use crate::text::text;
 use crate::time::BeijingTime;
 
