@@ -181,8 +181,11 @@ def test_a_fork_of_a_single_writers_log_stops_every_reader(lake_of) -> None:
         rows_of(lake, "purchase_apply")
 
 
-def test_a_damaged_or_missing_file_is_named(lake_of) -> None:
+@pytest.mark.parametrize("read_at_once", [1 << 20, 100])
+def test_a_damaged_or_missing_file_is_named(lake_of, monkeypatch, read_at_once: int) -> None:
+    monkeypatch.setattr("wdt_lake_spark.store._CHUNK", read_at_once)
     lake = lake_of("plain")
+    assert rows_of(lake, "purchase_apply") == rows_of(GOLDEN / "plain", "purchase_apply")
     path = next((lake / "purchase_apply").rglob("*.parquet"))
     good = path.read_bytes()
     for bad in (good[:-1], b"", good[:100] + b"\0" + good[101:]):
@@ -271,7 +274,7 @@ def test_tokens_are_those_of_the_program(tmp_path: Path) -> None:
                 wdt_lake("changes", table, "--lake", GOLDEN / name, "--out", tmp_path / "new.parquet").decode().strip()
             )
             log = open_logs(store_at(str(GOLDEN / name)), None)["sandbox"]
-            assert str(Token(table).at("sandbox", log.state.newest)) == said == str(parse_token(said, table))
+            assert str(Token(table).moved({"sandbox": log.state.newest})) == said == str(parse_token(said, table))
     for wrong in (
         "",
         "purchase_apply,",

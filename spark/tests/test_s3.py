@@ -51,8 +51,10 @@ def test_a_lake_in_a_bucket_is_a_table_and_a_stream(spark: SparkSession, bucket:
     assert sorted(number for batch in batches for number in batch) == sorted(held)
 
 
-def test_a_file_of_a_bucket_is_checked(bucket: str) -> None:
-    lake = f"{bucket}/damaged"
+@pytest.mark.parametrize("read_at_once", [1 << 20, 100])
+def test_a_file_of_a_bucket_is_checked(bucket: str, monkeypatch: pytest.MonkeyPatch, read_at_once: int) -> None:
+    monkeypatch.setattr("wdt_lake_spark.store._CHUNK", read_at_once)
+    lake = f"{bucket}/damaged-{read_at_once}"
     with Sandbox("--requisitions", 30, "--days", 10, "--end", "2026-07-05", "--hold-clock") as sandbox:
         sandbox.env |= aws()
         sandbox.sync(lake, "--from", "2026-07-01", "--to", "2026-07-05")
@@ -64,7 +66,7 @@ def test_a_file_of_a_bucket_is_checked(bucket: str) -> None:
     system = store_at(lake)._fs()
     path = next(
         info.path
-        for info in system.get_file_info(fs.FileSelector(f"lakes/damaged/{TABLE}", recursive=True))
+        for info in system.get_file_info(fs.FileSelector(f"lakes/damaged-{read_at_once}/{TABLE}", recursive=True))
         if info.path.endswith(".parquet")
     )
     with system.open_output_stream(path) as out:

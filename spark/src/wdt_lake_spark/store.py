@@ -11,6 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlparse
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from .manifest import FileEntry
 
+# Smaller files are read as a whole, so that a commit of many takes few handles.
 _CHUNK = 1 << 20
 _AT_ONCE = 16
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -103,7 +105,12 @@ class LocalStore(Store):
     def open_verified(self, entry: FileEntry) -> IO[bytes]:
         """Open a file, and check its bytes. Once it is open, its bytes stay even if it is deleted."""
         with self._told(entry.path):
-            source = (self._root / entry.path).open("rb")
+            source: IO[bytes] = (self._root / entry.path).open("rb")
+            if entry.bytes <= _CHUNK:
+                with source:
+                    data = source.read(_CHUNK + 1)
+                self._check(entry, len(data), hashlib.sha256(data).hexdigest())
+                return BytesIO(data)
             digest, size = hashlib.sha256(), 0
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
@@ -156,7 +163,8 @@ class S3Store(Store):
 
     def open_verified(self, entry: FileEntry) -> IO[bytes]:
         """Copy an object into a temporary file, and check its bytes."""
-        copy = tempfile.TemporaryFile(prefix="wdt-lake-")  # noqa: SIM115
+        is_small = entry.bytes <= _CHUNK
+        copy: IO[bytes] = BytesIO() if is_small else tempfile.TemporaryFile(prefix="wdt-lake-")  # noqa: SIM115
         digest, size = hashlib.sha256(), 0
         with self._told(entry.path), self._fs().open_input_stream(f"{self._root}/{entry.path}") as source:
             while chunk := source.read(_CHUNK):

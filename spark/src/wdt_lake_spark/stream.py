@@ -2,7 +2,8 @@
 
 The place of a stream is the token of `wdt-lake changes`. A batch from one token to another is the rows that the
 manifests between them landed and that stand in the lake when the batch is planned. A row carries the id of the commit
-that first landed it, wherever it moves. So the same two tokens give the same rows, wherever these lie by then.
+that first landed it, wherever it moves. So the same two tokens give the same rows, wherever these lie by then, less
+those that others took the place of meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from .log import Step
-    from .manifest import Range
+    from .manifest import Position, Range
 
 _BEIJING = timezone(timedelta(hours=8))
 _CHUNK = 64
@@ -137,11 +138,8 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def reportLatestOffset(self) -> dict[str, Any]:  # noqa: N802
         """Tell the end of the logs, for the progress of the query."""
-        token = Token(self._settings.table)
-        for account, log in self._logs.items():
-            if log.state.newest:
-                token = token.at(account, log.state.newest)
-        return Place(token, {}).offset()
+        ends = {account: log.state.newest for account, log in self._logs.items() if log.state.newest}
+        return Place(Token(self._settings.table).moved(ends), {}).offset()
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802
         """Keep where the logs end now: the query goes no farther."""
@@ -247,8 +245,7 @@ def _advance(logs: list[tuple[Log, int]], token: Token, limit: ReadLimit) -> Tok
     table = token.table
     least = limit.min_rows if isinstance(limit, ReadMinRows) else 1
     if isinstance(limit, (ReadAllAvailable, ReadMinRows)):
-        rows = 0
-        following = token
+        rows, ends = 0, {}
         for log, end in logs:
             begun = token.number(log.account)
             if begun == 0 and end == log.state.number:
@@ -257,21 +254,23 @@ def _advance(logs: list[tuple[Log, int]], token: Token, limit: ReadLimit) -> Tok
                 rows += sum(step.landed.get(table, _NOTHING).rows for step in log.steps_between(begun, end))
             position = log.position(end)
             if position and end > begun:
-                following = following.at(log.account, position)
-        return following if rows >= max(least, 1) else None
+                ends[log.account] = position
+        return token.moved(ends) if rows >= max(least, 1) else None
     budget = _Budget(limit)
+    behind = [(log, token.number(log.account), end) for log, end in logs if token.number(log.account) < end]
+    in_parallel(lambda one: one[0].steps_between(one[1], min(one[1] + _CHUNK, one[2])), behind)
     heads: list[tuple[datetime, str, int, Step]] = []
     walks = {log.account: _walk(log, token.number(log.account), end) for log, end in logs}
     for account, walk in walks.items():
         _push(heads, account, walk)
-    following = token
+    reached: dict[str, Position] = {}
     while heads:
         _, account, _, step = heapq.heappop(heads)
         if not budget.takes(step.landed.get(table, _NOTHING)):
             break
-        following = following.at(account, step.position)
+        reached[account] = step.position
         _push(heads, account, walks[account])
-    return following if budget.taken else None
+    return token.moved(reached) if budget.taken else None
 
 
 _NOTHING = Landed(0, 0, 0)

@@ -27,9 +27,10 @@ class Token:
         """Tell how far the reader has come in a log; 0 where it has seen nothing of it."""
         return self.places[account][0] if account in self.places else 0
 
-    def at(self, account: str, position: Position) -> Token:
-        """Move on in one log."""
-        return Token(self.table, {**self.places, account: (position.number, position.sha256[:_DIGITS])})
+    def moved(self, ends: dict[str, Position]) -> Token:
+        """Move on to places in some logs."""
+        places = {account: (end.number, end.sha256[:_DIGITS]) for account, end in ends.items()}
+        return Token(self.table, {**self.places, **places})
 
     def __str__(self) -> str:
         """Write it as `wdt-lake changes` does."""
