@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::limits::SharedLimits;
 use super::secret_command;
 use super::shard::Shard;
 use crate::config::{
@@ -174,12 +175,13 @@ impl AccountArgs {
         let (origin, chosen) = match &file {
             Some(file) => {
                 file.check_environment(variable)?;
+                let limits = SharedLimits::of(file.accounts().iter().map(FileAccount::terms));
                 let of_file = file.accounts().iter().filter(|account| is_wanted(account.name(), account.terms()));
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
                     settings: account.settings(variable, read_secret, run_secret_command),
-                    terms: account.terms().clone(),
+                    terms: limits.terms(account.terms()),
                 });
                 (AccountSource::File, chosen.collect::<Vec<_>>())
             }

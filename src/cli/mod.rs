@@ -22,6 +22,7 @@ mod get;
 mod help_tests;
 mod init;
 mod lake;
+mod limits;
 mod metrics;
 mod output;
 mod plan;

@@ -125,7 +125,7 @@ impl Caller {
     ) -> Result<Self> {
         Ok(Self {
             connection: shared.connection(gateway, policy)?,
-            limiters: shared.limiters(policy),
+            limiters: Shared::limiters(policy),
             places: shared.places(),
             policy: policy.clone(),
             refusals: policy.refusals.clone().into(),

@@ -9,7 +9,7 @@
 //! no more. So the steps need no order, and what a gateway that hangs holds is what it has sent.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -32,6 +32,10 @@ const BUFFERS_OF_MANY: usize = 8;
 /// Connections of a host keep their buffers as long as they are kept. Under load one is taken again at once.
 const IDLE_OF_MANY: usize = 16;
 
+/// The limiters of limits that have a name. They stay as long as the process: what was called a moment ago counts,
+/// whether or not its account is still at work.
+static SHARED_LIMITERS: LazyLock<Mutex<HashMap<String, Arc<Limiters>>>> = LazyLock::new(Mutex::default);
+
 /// What calls of several accounts share; a clone is the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Inner>);
@@ -50,8 +54,6 @@ struct Inner {
     /// How many connections of a host are kept that nobody uses.
     idle_connections: usize,
     connections: Mutex<HashMap<Way, Weak<Connection>>>,
-    /// Kept as long as this is: what was called a moment ago counts, whether or not its account is still at work.
-    limiters: Mutex<HashMap<String, Arc<Limiters>>>,
 }
 
 /// What makes two connections one.
@@ -103,7 +105,6 @@ impl Shared {
             responses: response_bytes.map(ResponseMemory::new),
             idle_connections,
             connections: Mutex::default(),
-            limiters: Mutex::default(),
         })))
     }
 
@@ -129,10 +130,10 @@ impl Shared {
         Ok(connection)
     }
 
-    /// The limiters of an account: its own, or those of the limit that it shares.
-    pub(super) fn limiters(&self, policy: &CallPolicy) -> Arc<Limiters> {
+    /// The limiters of an account: its own, or those of the limit that it shares, whichever command asks.
+    pub(super) fn limiters(policy: &CallPolicy) -> Arc<Limiters> {
         let Some(limit) = &policy.limit else { return Limiters::new(policy) };
-        let mut limiters = self.0.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limiters = SHARED_LIMITERS.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(limiters.entry(limit.clone()).or_insert_with(|| Limiters::new(policy)))
     }
 
@@ -251,9 +252,10 @@ mod tests {
         drop(again);
 
         let of = |limit: Option<&str>| {
-            shared.limiters(&CallPolicy { limit: limit.map(str::to_owned), ..CallPolicy::default() })
+            Shared::limiters(&CallPolicy { limit: limit.map(str::to_owned), ..CallPolicy::default() })
         };
-        let (one, same, other, own, another) = (of(Some("a")), of(Some("a")), of(Some("b")), of(None), of(None));
+        let (one, same, other, own, another) =
+            (of(Some("one-appkey")), of(Some("one-appkey")), of(Some("another-appkey")), of(None), of(None));
         assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&own, &another));
         let known = Arc::downgrade(&other);
         drop(other);

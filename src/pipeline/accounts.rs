@@ -13,7 +13,7 @@
 
 mod slots;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,12 +47,7 @@ pub(super) struct RunResources {
     pub(super) memory: Memory,
     /// The account's own: whether it waits for nothing but its gateway.
     pub(super) watches: CallWatches,
-    /// What the accounts that share a limit may do together.
-    limits: Arc<SharedLimits>,
 }
-
-/// Calls a minute and requests in flight, by the name of the limit.
-type SharedLimits = HashMap<String, (u32, u32)>;
 
 /// The bytes of decoded pages that may wait in memory, when a run of one account may take `max_memory` bytes.
 ///
@@ -66,7 +61,7 @@ impl RunResources {
     /// What one account has that is alone.
     pub(super) fn alone(options: &SyncOptions) -> Result<Self> {
         let memory = Memory::new(Division::of(options.max_memory, 1)?, 1);
-        Self::with(memory, Shared::of_one(&options.calls)?, SharedLimits::new())
+        Self::with(memory, Shared::of_one(&options.calls)?)
     }
 
     /// What these accounts share.
@@ -76,17 +71,16 @@ impl RunResources {
             [SyncRequest { options, .. }] => Shared::of_one(&options.calls)?,
             _ => Shared::of_many(division.more_in_flight, response_bytes)?,
         };
-        Self::with(Memory::new(division, orders.len()), shared, shared_limits(orders))
+        Self::with(Memory::new(division, orders.len()), shared)
     }
 
-    fn with(memory: Memory, shared: Shared, limits: SharedLimits) -> Result<Self> {
+    fn with(memory: Memory, shared: Shared) -> Result<Self> {
         Ok(Self {
             shared,
             encoder: Worker::start("encoder")?,
             publisher: super::publish::publisher()?,
             memory,
             watches: CallWatches::default(),
-            limits: Arc::new(limits),
         })
     }
 
@@ -105,32 +99,13 @@ impl RunResources {
     }
 
     /// How the account's gateway is called: a response may take an equal share of what the responses in flight may take
-    /// together, and a limit that it shares is that of all who share it.
+    /// together.
     pub(super) fn calls(&self, asked: &CallPolicy) -> CallPolicy {
         let together = self.memory.division().response_each;
         // However many are asked for at once: a page of some requisitions must fit.
         let share = (together / u64::from(asked.concurrency.max(1))).max(LEAST_RESPONSE_BYTES);
-        let own = (asked.calls_per_minute, asked.concurrency);
-        let of_all = asked.limit.as_ref().and_then(|limit| self.limits.get(limit)).copied();
-        let (calls_per_minute, concurrency) = of_all.unwrap_or(own);
-        let max_response_bytes = asked.max_response_bytes.min(share);
-        CallPolicy { calls_per_minute, concurrency, max_response_bytes, ..asked.clone() }
+        CallPolicy { max_response_bytes: asked.max_response_bytes.min(share), ..asked.clone() }
     }
-}
-
-/// Of accounts that share a limit, the least that is set for any of them counts for all together.
-fn shared_limits(orders: &[SyncRequest]) -> SharedLimits {
-    let mut limits = SharedLimits::new();
-    for calls in orders.iter().map(|order| &order.options.calls) {
-        let Some(name) = &calls.limit else { continue };
-        let (calls_per_minute, concurrency) =
-            limits.entry(name.clone()).or_insert((calls.calls_per_minute, calls.concurrency));
-        // 0 is no limit.
-        *calls_per_minute =
-            [*calls_per_minute, calls.calls_per_minute].into_iter().filter(|calls| *calls > 0).min().unwrap_or(0);
-        *concurrency = (*concurrency).min(calls.concurrency);
-    }
-    limits
 }
 
 /// One account of a run, and what is asked for it.

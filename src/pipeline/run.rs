@@ -44,7 +44,7 @@ const FEWEST_PAGES: u64 = 10;
 const WINDOWS_AT_ONCE: usize = 4;
 
 /// How long a walk holds its memory while no answer comes.
-const STALLED: Duration = Duration::from_secs(20);
+const STALLED: Duration = Duration::from_secs(10);
 
 /// What there is to do.
 #[derive(Clone, Debug)]
@@ -222,8 +222,10 @@ impl<'a> Run<'a> {
         let is_done = {
             let mut walking = pin!(self.all_windows(interrupt));
             let ended = interrupt.unless_asked(walking.as_mut()).await;
-            if ended.is_none() {
+            if ended != Some(Walk::Done) {
                 quit.set();
+            }
+            if ended.is_none() {
                 let _ = interrupt.unless_late(walking).await;
             }
             ended == Some(Walk::Done)
@@ -344,7 +346,7 @@ impl<'a> Run<'a> {
     /// The memory of a walk; nothing where it would have to be waited for while others are under way. The first one of
     /// a run needs none.
     async fn reserve(&self, work: &Work, is_first: bool, is_idle: bool) -> Option<Reservation> {
-        if is_first {
+        if is_first && matches!(work, Work::Missing(..)) {
             return Some(Reservation::default());
         }
         let rows = match work {
