@@ -53,10 +53,6 @@ def shard_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % SHARDS
 
 
-def knows_shards() -> bool:
-    return b"--shard" in wdt_lake("sync", "--help")
-
-
 def shim(program: Path, folder: Path, secret: str) -> Path:
     """Write a program that has the secret, dies in its first try of shard 1, and then is `wdt-lake`."""
     script = f"""\
@@ -90,8 +86,6 @@ def test_shards_give_the_same_lake_as_one_sync_with_a_task_that_is_killed(  # no
     spark: SparkSession, tmp_path: Path, erps
 ) -> None:
     config, program, secret = erps
-    if not knows_shards():
-        pytest.skip("this wdt-lake has no --shard yet")
     options = ["--calls-per-minute", "0", "--max-retry-time", "1s"]
     said = extract(spark, str(tmp_path / "lake"), str(config), shards=SHARDS, binary=str(program), arguments=options)
     rows = {row["account"]: row for row in said.collect()}

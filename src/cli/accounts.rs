@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::limits::SharedLimits;
 use super::secret_command;
 use super::shard::Shard;
+use super::talk::read;
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
     keep_removed_when, publish_of,
@@ -40,7 +41,7 @@ pub(super) struct AccountArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Only this account of the file.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = read::<AccountName>)]
     account: Option<AccountName>,
 }
 

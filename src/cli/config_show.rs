@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::accounts::{AccountArgs, variable};
 use super::lake::Output;
@@ -117,13 +118,25 @@ fn is_heard(name: &str) -> bool {
 /// The settings at the top of the file, and those of the lake.
 fn top_of(file: Option<&ConfigFile>) -> Vec<Setting> {
     let origin = |key| file.and_then(|file| file.line_of(key)).map_or(Origin::Default, Origin::Line);
-    let lake = file.and_then(ConfigFile::lake).map(str::to_owned);
+    let lake = file.and_then(ConfigFile::lake).map(location);
     vec![Setting { key: "lake", value: lake, origin: origin("lake") }]
 }
 
 /// A value that is shown only where it is plainly no secret.
 fn plain(text: &str) -> String {
     plain_word(text).unwrap_or(HIDDEN).to_owned()
+}
+
+/// Where a lake is. Some write keys into such an address, as it is done elsewhere.
+fn location(lake: &str) -> String {
+    let may_hold_keys = lake.contains("://") && lake.contains(['@', '?']);
+    if may_hold_keys { HIDDEN.to_owned() } else { lake.to_owned() }
+}
+
+/// The address of a gateway; its path only where no part of it may be a token.
+fn address(url: &Url) -> String {
+    let is_plain = url.path().split(['/', '.']).all(|part| part.is_empty() || plain_word(part).is_some());
+    if is_plain { url.to_string() } else { format!("{}/{HIDDEN}", url.origin().ascii_serialization()) }
 }
 
 fn formats(publish: &[PublishFormat]) -> Option<String> {
@@ -153,14 +166,14 @@ fn settings_of(
     let allow_stop = terms.stops.permission == StopPermission::Allowed;
     let refusals = Some(terms.refusals.trim()).filter(|rules| !rules.is_empty());
     // An address is set by one of two keys.
-    let address = match origin("environment") {
+    let set_by = match origin("environment") {
         Origin::Default => origin("base_url"),
         set => set,
     };
     let setting = |key, value| Setting { key, value, origin: origin(key) };
     vec![
         setting("edition", Some(account.edition.to_string())),
-        Setting { key: "base_url", value: Some(account.base_url.to_string()), origin: address },
+        Setting { key: "base_url", value: Some(address(&account.base_url)), origin: set_by },
         setting("sid", Some(plain(&account.sid))),
         setting("appkey", Some(plain(&account.appkey))),
         secret,

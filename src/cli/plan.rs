@@ -110,6 +110,7 @@ fn to_text(account: &AccountName, Planned { forecast, calls_per_minute: per_minu
     for planned in &forecast.windows {
         let calls = plural(forecast.calls_of(planned), "call");
         lines.push(match planned.rows {
+            Some(1) => say!("  {window}          1 row   {calls}", window = planned.window, calls),
             Some(rows) => say!(
                 "  {window}  {rows} rows  {calls}",
                 window = planned.window,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use super::talk::read;
 use super::{output, signals};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result, exit};
@@ -103,14 +104,6 @@ impl FromStr for Wanted {
     fn from_str(text: &str) -> Result<Self> {
         if text == "list" { Ok(Self::Table) } else { text.parse().map(Self::These) }
     }
-}
-
-/// Reads a value; what is wrong is said with what to write instead.
-fn read<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: Error| match error.hint_text() {
-        Some(hint) => format!("{error}\n\nhint: {hint}"),
-        None => error.to_string(),
-    })
 }
 
 fn order() -> impl TypedValueParser<Value = Order> {
