@@ -58,6 +58,7 @@ impl StandingTable {
             folder: layout::delta_log(self.table),
             named: self.state.published(&delta::app_id(account)),
             active: files.map(|file| (format!("{}/{}", self.table, file.path), file.size)).collect(),
+            flaws: Vec::new(),
         }
     }
 }
@@ -93,7 +94,9 @@ pub(crate) async fn published_tables(store: &Store) -> Result<Vec<StandingTable>
 /// # Errors
 /// As [`published_table`].
 pub(crate) async fn iceberg_reached(store: &Store, account: &AccountName, table: Table) -> Result<Option<Reached>> {
-    let found = IcebergFolder { store, account, table }.newest().await?;
+    let folder = IcebergFolder { store, account, table };
+    // One of a lake that lay elsewhere is published anew.
+    let found = folder.newest().await?.filter(|found| found.metadata.location == folder.location());
     Ok(found.and_then(|found| {
         let number = found.metadata.manifest()?.number;
         Some(Reached { table, format: PublishFormat::Iceberg, version: found.version, number })
@@ -115,9 +118,13 @@ pub(crate) async fn iceberg_set(store: &Store, account: &AccountName, table: Tab
     };
     let named = |uri: &str| folder.path_of(uri).unwrap_or(uri).to_owned();
     let active: BTreeMap<String, i64> = live.iter().map(|entry| (named(&entry.uri), entry.bytes)).collect();
+    let lists = found.metadata.snapshots.iter().filter(|_| is_here).map(|snapshot| snapshot.manifest_list.as_str());
+    let lost =
+        lists.filter(|list| !folder.path_of(list).is_some_and(|path| found.names.iter().any(|name| name == path)));
+    let flaws = lost.map(|list| format!("lacks `{list}`, which one of its snapshots names")).collect();
     let folder = layout::iceberg_table(table, account);
     let named = found.metadata.manifest().filter(|_| is_here);
-    Ok(Some(PublishedSet { table, format: PublishFormat::Iceberg, folder, named, active }))
+    Ok(Some(PublishedSet { table, format: PublishFormat::Iceberg, folder, named, active, flaws }))
 }
 
 /// What is wrong with the versions of a Delta table, which whoever begins with a checkpoint does not see.

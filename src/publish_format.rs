@@ -42,3 +42,11 @@ impl PublishFormat {
         })
     }
 }
+
+impl std::str::FromStr for PublishFormat {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::parse(name)
+    }
+}

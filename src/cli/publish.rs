@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::lake::LakeArgs;
 use super::sync::writers;
 use super::sync_summary::published_json;
-use super::talk::error_json;
+use super::talk::{error_json, read};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 use crate::pipeline;
@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Make tables of this format where they do not stand yet: `delta` or `iceberg`; tables of the other that stand
     /// are published, too [default: what the file or `WDT_PUBLISH` says, else what is published already, else
     /// delta].
-    #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
+    #[arg(long, value_name = "FORMAT", value_parser = read::<PublishFormat>, value_delimiter = ',')]
     format: Vec<PublishFormat>,
     /// The store knows no conditional put: then nothing can be published.
     #[arg(long)]

@@ -14,6 +14,7 @@ use super::shard::Shard;
 use super::side_by_side::{self, Asked, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
+use super::talk::read;
 use super::until::TimeOfDay;
 use crate::config::{AccountDefaults, keep_removed_when};
 use crate::error::{Result, exit};
@@ -67,7 +68,7 @@ pub(super) struct Args {
     keep_removed: Option<Duration>,
     /// Publish the lake at the end of the run, for engines that know the formats: `delta`, `iceberg`, or both
     /// with a comma between them [default: WDT_PUBLISH, else what the file says, else nothing].
-    #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
+    #[arg(long, value_name = "FORMAT", value_parser = read::<PublishFormat>, value_delimiter = ',')]
     publish: Vec<PublishFormat>,
     #[command(flatten)]
     compact: CompactArgs,

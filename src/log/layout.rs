@@ -351,6 +351,11 @@ pub(crate) fn delta_version_of(path: &str) -> Option<u64> {
     file.strip_suffix(".json")?.parse().ok()
 }
 
+/// The folder of all Iceberg tables.
+pub(crate) fn iceberg_root() -> &'static str {
+    ICEBERG_ROOT
+}
+
 /// The folder of an account's Iceberg table of a table.
 pub(crate) fn iceberg_table(table: Table, account: &AccountName) -> String {
     format!("{ICEBERG_ROOT}/{table}/{ACCOUNT_KEY}{account}")

@@ -12,8 +12,7 @@ use crate::id::{AccountName, RunId};
 use crate::land::{LogWatcher, Writer};
 use crate::log::{Lake, Layout, Manifest, Sha256, Table, layout};
 use crate::publish::{
-    FollowedLog, PublishScope, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, iceberg_reached,
-    published_tables,
+    FollowedLog, PublishScope, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, published_tables,
 };
 use crate::publish_format::PublishFormat;
 use crate::store::{Store, capability};
@@ -181,11 +180,16 @@ impl LogWatcher for Publication {
     }
 }
 
-/// In which formats tables of an account are made where nobody says it: in Delta, unless it is published in another.
-async fn unsaid(store: &Store, account: &AccountName) -> Result<&'static [PublishFormat]> {
-    let has_delta = !published_tables(store).await?.is_empty();
-    let has_iceberg = iceberg_reached(store, account, Table::PurchaseApply).await?.is_some();
-    Ok(if has_iceberg && !has_delta { &[] } else { &[PublishFormat::Delta] })
+/// In which formats tables are made where nobody says it: in those in which the lake is published, else in Delta.
+async fn unsaid(store: &Store) -> Result<Vec<PublishFormat>> {
+    let mut formats = Vec::new();
+    if !published_tables(store).await?.is_empty() {
+        formats.push(PublishFormat::Delta);
+    }
+    if !store.names(layout::iceberg_root()).await?.is_empty() {
+        formats.push(PublishFormat::Iceberg);
+    }
+    Ok(if formats.is_empty() { vec![PublishFormat::Delta] } else { formats })
 }
 
 async fn newest(writer: &Writer) -> u64 {
@@ -223,6 +227,7 @@ pub(crate) async fn publish_all(
 ) -> Result<Vec<(AccountName, Result<Vec<PublishedTable>>)>> {
     Publisher::check_store(store)?;
     let (publisher, run) = (publisher()?, RunId::generate());
+    let made = if formats.is_empty() { unsaid(store).await? } else { formats.to_vec() };
     let mut published = Vec::new();
     for account in accounts {
         let lease = layout::Layout::new(account.clone()).lease();
@@ -234,8 +239,7 @@ pub(crate) async fn publish_all(
             let up_to = lake.state().newest().map_or(0, |newest| newest.number);
             let (mut log, hints) = (FollowedLog::new(lake), BTreeMap::new());
             let publishing = Publishing { log: &mut log, run, up_to, hints: &hints, now: SystemClock.now() };
-            let made = if formats.is_empty() { unsaid(store, account).await? } else { formats };
-            let wanted = PublishScope { made, kept: &PublishFormat::ALL, tables: &Table::ALL };
+            let wanted = PublishScope { made: &made, kept: &PublishFormat::ALL, tables: &Table::ALL };
             publisher.publish(publishing, wanted).await
         };
         published.push((account.clone(), outcome.await.map_err(|error: Error| error.with("account", account))));

@@ -42,4 +42,6 @@ pub(crate) struct PublishedSet {
     /// The active files by their names, relative to the root of the lake, with their sizes. What is named elsewhere
     /// stands with the whole of its URI.
     pub(crate) active: BTreeMap<String, i64>,
+    /// What else is wrong with it.
+    pub(crate) flaws: Vec<String>,
 }

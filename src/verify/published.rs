@@ -26,7 +26,7 @@ pub(super) async fn find(store: &Store, account: &AccountName) -> Result<(Vec<Pu
             Ok(standing) => sets.extend(standing.map(|standing| standing.set(account))),
             // What is missing is told already.
             Err(error) if error.kind() == ErrorKind::Defect && flaws.is_empty() => {
-                defects.push(delta(format!("has {error}")));
+                defects.push(delta(format!("is damaged: {error}")));
             }
             Err(error) if error.kind() == ErrorKind::Defect => {}
             Err(error) => return Err(error),
@@ -36,7 +36,7 @@ pub(super) async fn find(store: &Store, account: &AccountName) -> Result<(Vec<Pu
             Ok(set) => sets.extend(set),
             Err(error) if error.kind() == ErrorKind::Defect => {
                 let folder = layout::iceberg_table(table, account);
-                defects.push(defect(store, PublishFormat::Iceberg, &folder, format!("has {error}")));
+                defects.push(defect(store, PublishFormat::Iceberg, &folder, format!("is damaged: {error}")));
             }
             Err(error) => return Err(error),
         }
@@ -59,7 +59,8 @@ pub(super) async fn check(
     let told = |set: &PublishedSet, what| defect(store, set.format, &set.folder, what);
     let (mut defects, mut missing) = (Vec::new(), BTreeSet::new());
     for set in sets {
-        defects.extend(compare(set, account, chain).into_iter().map(|what| told(set, what)));
+        let wrong = compare(set, account, chain).into_iter().chain(set.flaws.iter().cloned());
+        defects.extend(wrong.map(|what| told(set, what)));
         missing.extend(set.active.keys().filter(|path| !objects.contains(path.as_str())));
     }
     if !missing.is_empty() {

@@ -48,11 +48,16 @@ async fn what_lies_there_does_not_grow_with_the_age_of_the_lake() {
     let folder = IcebergFolder { store: &store, account: &account, table: TABLE };
     let found = folder.newest().await.expect("sound").expect("a table");
     assert_eq!((found.version, found.metadata.snapshots.len(), found.metadata.metadata_log.len()), (81, 50, 20));
+    let flaws = async || iceberg_set(&store, &account, TABLE).await.expect("sound").expect("a table").flaws;
+    assert_eq!(flaws().await, [""; 0]);
     for earlier in &found.metadata.metadata_log {
         let path = folder.path_of(&earlier.metadata_file).expect("in the lake");
         assert!(names.iter().any(|name| name == path), "{path} is still there");
     }
     assert_eq!(folder.live(&found.metadata.snapshots[0]).await.expect("the oldest can be read").len(), 31);
+    let list = folder.path_of(&found.metadata.snapshots[7].manifest_list).expect("in the lake");
+    store.delete(list).await.expect("deleted");
+    assert!(flaws().await.len() == 1, "a snapshot that cannot be read any more is told");
 }
 
 /// At the first moment at which a publisher has read the table, others publish sixty versions.
@@ -105,6 +110,7 @@ async fn a_lake_that_lies_elsewhere_is_published_anew() {
     let store = open(&second.path().join("lake"));
     let before = iceberg_set(&store, &account(), TABLE).await.expect("sound").expect("a table");
     assert_eq!((before.named, before.active.len()), (None, 0), "nothing is said of files that lie elsewhere");
+    assert_eq!(crate::publish::iceberg_reached(&store, &account(), TABLE).await.expect("sound"), None);
     assert_eq!(publish(&store).await.iter().map(|table| table.created).collect::<Vec<_>>(), [1, 1]);
     let account = account();
     let folder = IcebergFolder { store: &store, account: &account, table: TABLE };
@@ -162,4 +168,38 @@ async fn a_table_of_another_program_and_one_of_another_log_are_left_alone() {
         let error = publish_by(&publisher, &store).await.expect_err("it cannot go on");
         assert!(error.kind() == crate::ErrorKind::Defect && error.message().contains(said), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_hint_that_somebody_else_wrote_is_set_right() {
+    let store = Store::memory();
+    land_and_publish(&store, 0..2).await;
+    let hint = format!("{}/version-hint.text", layout::iceberg_folder(TABLE, &account()));
+    for (nth, wrong) in (2..).zip(["99", "4", "3\n", " 3", "+3", "03", "1", "x", "", "18446744073709551615"]) {
+        store.put(&hint, wrong.into(), "_staging/x").await.expect("put");
+        assert_eq!(publish(&store).await.iter().map(|table| table.created).collect::<Vec<_>>(), [0, 0], "{wrong}");
+        let said = store.get(&hint).await.expect("an answer").expect("it is there");
+        assert_eq!(
+            String::from_utf8_lossy(&said),
+            (nth + 1).to_string(),
+            "{wrong:?} is set right where nothing is new"
+        );
+        store.put(&hint, wrong.into(), "_staging/x").await.expect("put");
+        land_and_publish(&store, nth..nth + 1).await;
+        let said = store.get(&hint).await.expect("an answer").expect("it is there");
+        assert_eq!(String::from_utf8_lossy(&said), (nth + 2).to_string(), "{wrong:?} keeps nobody waiting");
+    }
+}
+
+#[tokio::test]
+async fn a_lake_that_is_published_as_iceberg_stays_so() {
+    let store = Store::memory();
+    land_and_publish(&store, 0..2).await;
+    for name in store.names(&layout::iceberg_folder(TABLE, &account())).await.expect("listed") {
+        store.delete(&name).await.expect("deleted");
+    }
+    let published = publish_all(&store, &[account()], &[]).await.expect("published");
+    let tables = published.into_iter().flat_map(|(_, outcome)| outcome.expect("published"));
+    let formats: Vec<_> = tables.map(|table| (table.format, table.created)).collect();
+    assert_eq!(formats, [(PublishFormat::Iceberg, 0), (PublishFormat::Iceberg, 1)], "what was deleted is made again");
 }

@@ -99,8 +99,10 @@ impl IcebergFolder<'_> {
                 }
                 return Err(self.missing(&self.path(IcebergName::Version(version))));
             };
-            while let Some(next) = self.version(version.saturating_add(1)).await? {
-                (version, metadata) = (version.saturating_add(1), next);
+            while let Some(after) = version.checked_add(1)
+                && let Some(next) = self.version(after).await?
+            {
+                (version, metadata) = (after, next);
             }
             return Ok(Some(FoundTable { version, metadata, names }));
         }
@@ -112,24 +114,33 @@ impl IcebergFolder<'_> {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(&path, error.to_string()))
     }
 
-    /// The version that is said to be the newest.
+    /// The version that is said to be the newest; `None` also for what readers do not take as a number.
     async fn hint(self) -> Result<Option<u64>> {
         let bytes = self.store.get(&self.path(IcebergName::Hint)).await?;
-        Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
+        let said = bytes.and_then(|bytes| {
+            let text = std::str::from_utf8(&bytes).ok()?;
+            text.parse::<u64>().ok().filter(|said| said.to_string() == text)
+        });
+        Ok(said)
     }
 
-    /// Says that a version is the newest, unless a later one is said to be. Gives whether it counts: it does not where
-    /// a much later one is said to be, so that it is one that stood before and was deleted, and was created again by a
-    /// publisher that slept. (Who deletes one has said before that a much later one is the newest.)
+    /// Says that a version is the newest, unless a later one is said to be, and stands. Gives whether it counts: it
+    /// does not where a much later one stands, so that it is one that stood before and was deleted, and was created
+    /// again by a publisher that slept. (Who deletes one has said before that a much later one is the newest.)
     ///
     /// # Errors
-    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer,
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) for a version that cannot be read.
     pub(crate) async fn say_newest(self, version: u64, staging: &str) -> Result<bool> {
-        let said = self.hint().await?.unwrap_or(0);
-        if said < version {
+        let said = match self.hint().await? {
+            // Somebody else has written there: a version that never was must not keep readers and us waiting for it.
+            Some(said) if said > version && self.version(said).await?.is_none() => None,
+            said => said,
+        };
+        if said.is_none_or(|said| said < version) {
             self.store.put(&self.path(IcebergName::Hint), Bytes::from(version.to_string()), staging).await?;
         }
-        Ok(said <= version.saturating_add(KEPT_VERSIONS))
+        Ok(said.is_none_or(|said| said <= version.saturating_add(KEPT_VERSIONS)))
     }
 
     /// Puts a version, only where nothing stands; gives whether it is ours. `staging` is what a half-written local file
@@ -225,7 +236,7 @@ impl IcebergFolder<'_> {
     }
 
     fn damaged(self, why: crate::text::Text) -> Error {
-        Error::new(ErrorClass::PublishedDamaged, why).with("table", self.table).with("account", self.account).hint(ANEW)
+        Error::new(ErrorClass::PublishedDamaged, why).with("object", self.location()).hint(ANEW)
     }
 
     fn missing(self, path: &str) -> Error {
