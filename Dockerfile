@@ -8,6 +8,8 @@
 # An image of a mirror serves as well; it must be one of Alpine, where Rust builds static programs.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-alpine
 
+# Its C compiler and the headers of musl are all that the C code of dependencies needs (aws-lc, without cmake; zstd). It was tried
+# with musl-gcc, which knows no headers of Linux.
 FROM ${RUST_IMAGE} AS build
 WORKDIR /source
 COPY . .

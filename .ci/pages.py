@@ -1,8 +1,8 @@
 """Checks the pages of the project.
 
 Every link leads somewhere, and no page or line is too long. Every page that users read has its Chinese page, with the same headings,
-the same code but for comments, and the same names in code spans. A Chinese paragraph is one line, because a line break inside it would
-be shown as a space.
+the same code but for comments and for what the program says, and the same names in code spans. A Chinese paragraph is one line, because a
+line break inside it would be shown as a space.
 """
 
 import re
@@ -56,16 +56,21 @@ def prose(text):
 
 
 def code(text):
-    """The lines of code without comments, each with the language of its block."""
+    """The lines of code without comments, each with the language of its block, and what is said to tests/pages.rs before it.
+
+    A block of `console` shows what the program says in the language of the page: its commands alone count.
+    """
     language = None
     for line in text.splitlines():
+        if re.match("<!-- (not )?run: ", line):
+            yield line
         if line.startswith("```"):
             language = line[3:] if language is None else None
             yield language
         elif language is not None:
             mark = COMMENTS.get(language)
             line = re.sub(rf"(^|\s+){mark}(\s.*|!.*)?$", "", line) if mark else line
-            if line.strip():
+            if line.strip() and (language != "console" or line.startswith("$ ")):
                 yield line
 
 
@@ -89,7 +94,7 @@ def anchors(page):
 
 def faults(page):
     name, text = name_of(page), page.read_text("utf-8")
-    lines = text.count("\n")
+    lines = sum(not line.startswith("<!--") for line in text.splitlines())
     if name not in LONG and lines > most_lines(name):
         yield f"{name}: {lines} lines, at most {most_lines(name)}"
     for number, line in prose(text):

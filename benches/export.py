@@ -5,6 +5,8 @@
 It needs duckdb (tests/readers/requirements.txt) and 2 GB of disk. BUILD is a program. The lake is the one of views.py that has followed its ERP (a third of
 the requisitions, one to five versions each), with a log: a commit a month. It is made in FOLDER, or was made there by an earlier call of the same sizes.
 
+Then `wdt-lake report` makes a page of it: what it takes, without anything beside it.
+
 Each export writes a Parquet file in a process of its own, and DuckDB copies the same view to one, with two threads, in turn. Both must give the same rows.
 Printed are medians: processor time, wall time, and the peak of resident memory.
 """
@@ -144,6 +146,9 @@ def main():
             sys.exit(f"{case}: they do not agree: {both}")
         for name, rows in said.items():
             print(f"{case:9}{name:8}" + "".join(f"{statistics.median(row[part] for row in rows):8.2f}" for part in range(3)) + f"{both[0][0]:12,}", flush=True)
+    page = [build, "report", "--lake", lake, "--out", f"{os.path.realpath(args.folder)}/report.html", "--log-level", "error"]
+    said = [measured(page) for _ in range(args.rounds)]
+    print(f"{'report':17}" + "".join(f"{statistics.median(row[part] for row in said):8.2f}" for part in range(3)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What publishing costs of the processor time of runs.
 
-    python benches/publish_share.py PROGRAM FOLDER [RUNS] [HOURS]
+    python benches/publish_share.py PROGRAM FOLDER [RUNS] [HOURS] [FORMAT]
 
 A sandbox of 20,000 requisitions in 60 days. Two lakes are fed by the same runs, each run HOURS later than the one before: one is published by each run
-(`--publish delta`), the other keeps what it replaces as long (`--keep-removed 7d`) and is not. Within each pair of runs the order changes. User and system
+(`--publish FORMAT`, else delta), the other keeps what it replaces as long (`--keep-removed 7d`) and is not. Within each pair of runs the order changes. User and system
 time of each process, by getrusage.
 """
 
@@ -37,12 +37,13 @@ def spent(command, env):
 def main():
     program, folder = sys.argv[1:3]
     runs, hours = int(sys.argv[3]) if len(sys.argv) > 3 else 100, float(sys.argv[4]) if len(sys.argv) > 4 else 6
+    publish = sys.argv[5] if len(sys.argv) > 5 else "delta"
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     sandbox = subprocess.Popen([program, "sandbox", "--requisitions", "20000", "--days", "60", "--end", "2026-06-30 23:59:59"], stdout=subprocess.PIPE, text=True)
     try:
         env = environment(sandbox)
-        ways = {"plain": ["--keep-removed", "7d"], "published": ["--publish", "delta"]}
+        ways = {"plain": ["--keep-removed", "7d"], "published": ["--publish", publish]}
         sync = lambda way, to: [program, "sync", "--lake", "%s/%s" % (folder, way), "--calls-per-minute", "0", "--from", "2026-05-10", "--to", str(to), *ways[way]]
         to, times = datetime.datetime(2026, 5, 11, 23, 59, 59), {way: [] for way in ways}
         for way in ways:

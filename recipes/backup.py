@@ -19,7 +19,7 @@ from pathlib import Path
 
 PASSES = 3
 # The lease and half-written files belong to runs; published tables are made again by `wdt-lake publish`.
-LEFT_OUT = {"_lease", "_staging", "_delta_log"}
+LEFT_OUT = {"_lease", "_staging", "_delta_log", "_iceberg"}
 
 
 def files_below(folder):

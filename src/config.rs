@@ -20,6 +20,7 @@ use url::{Host, Url};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::publish_format::PublishFormat;
 use crate::text::{Text, text};
 use crate::time::BeijingTime;
 use crate::units::span;
@@ -62,7 +63,7 @@ pub(crate) mod env {
 
     /// How long `sync` and `expire` keep the files of removed commits: `15m`, `7d`. They go at once by default.
     pub(crate) const KEEP_REMOVED: &str = "WDT_KEEP_REMOVED";
-    /// The table formats in which `sync` publishes, with commas between them: `delta`. None by default.
+    /// The table formats in which `sync` publishes, with commas between them: `delta`, `iceberg`. None by default.
     pub(crate) const PUBLISH: &str = "WDT_PUBLISH";
 
     /// A configuration file: the place of accounts that are not set by the variables above.
@@ -119,6 +120,8 @@ pub(crate) struct AccountDefaults {
     pub calls_per_minute: Option<u32>,
     /// Requests in flight.
     pub concurrency: Option<NonZeroU32>,
+    /// The name of the limit that it shares with other accounts: both numbers are for all of them together.
+    pub limit: Option<String>,
     /// First modified time wanted.
     pub from: Option<BeijingTime>,
     /// What refusals mean, as [`env::REFUSALS`] says it.
@@ -131,28 +134,6 @@ pub(crate) struct AccountDefaults {
     pub keep_removed: Option<Duration>,
     /// The formats in which the lake is published.
     pub publish: Vec<PublishFormat>,
-}
-
-/// A table format in which the committed set is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublishFormat {
-    /// Delta Lake.
-    Delta,
-}
-
-impl PublishFormat {
-    /// The format of this name.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a name that is none; it is not repeated.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "delta" => Ok(Self::Delta),
-            _ => {
-                Err(Error::new(ErrorClass::SettingWrong, "no table format has this name").hint("the format is `delta`"))
-            }
-        }
-    }
 }
 
 /// How long the files of removed commits are kept where a lake is published and nothing else is said: as long a reader

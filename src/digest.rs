@@ -17,6 +17,11 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Its first eight bytes as one number.
+    pub(crate) fn first_u64(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// Reads 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -27,6 +32,19 @@ impl Sha256 {
             *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// A part of it in the form of a UUID, of which it is no secret that it was made so (version and variant 8).
+    pub(crate) fn to_uuid(self) -> String {
+        let digits = self.to_string();
+        let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+        format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    }
+
+    /// A part of it as a positive number.
+    pub(crate) fn to_positive(self) -> i64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        (i64::from_be_bytes([a, b, c, d, e, f, g, h]) & i64::MAX).max(1)
     }
 }
 

@@ -9,12 +9,12 @@
 //! Knows no HTTP API and no data contract: callers say what a table is by a [`TableSpec`] and hand over rows.
 
 pub(crate) mod commit;
-mod deletion;
 pub(crate) mod doctor;
 pub(crate) mod lease;
 pub(crate) mod stage;
 mod stops;
 pub(crate) mod sweep;
+mod watcher;
 
 #[cfg(test)]
 mod conformance_tests;
@@ -46,9 +46,9 @@ mod s3_tests;
 pub(crate) mod testing;
 
 pub(crate) use commit::{Writer, WriterOptions};
-pub(crate) use deletion::BeforeDeletion;
 pub(crate) use doctor::{AbilityOutcome, AbilityReport, examine};
 pub use lease::LeaseWait;
 pub(crate) use lease::{CleanEnd, LastRun, Lease, last_run};
 pub(crate) use stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw};
 pub(crate) use sweep::{Leftovers, Swept, leftovers};
+pub(crate) use watcher::LogWatcher;

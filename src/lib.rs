@@ -25,7 +25,7 @@
 //! | `pipeline` | one run for one account: the only place that knows extract, transform and land together |
 //! | `verify` | what `wdt-lake verify` checks |
 //! | `stop` | stop references: the state machine between an intent and its result |
-//! | `publish` | the committed set as Delta tables |
+//! | `publish` | the committed set as Delta and Iceberg tables |
 //! | `land` | staged commits, the sweep, the lease |
 //! | `transform` | JSON bytes -> the columns of two Arrow tables, by the data contract |
 //! | `extract` | which calls to make: the planner, and the walk that proves a window complete |
@@ -58,6 +58,7 @@ mod parquet;
 mod pipeline;
 mod proof;
 mod publish;
+mod publish_format;
 mod report;
 mod requisition;
 pub mod sandbox;
@@ -75,7 +76,7 @@ mod worker;
 
 pub use cli::main;
 // An account, and how its gateway may be called.
-pub use config::{AccountSettings, PublishFormat};
+pub use config::AccountSettings;
 pub use edition::Edition;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::budget::Limits;
@@ -92,6 +93,7 @@ pub use store::{Access, Store};
 pub use verify::{Depth, verify};
 // A run.
 pub use pipeline::{Again, Interrupt, Meter, StopOptions, SyncOptions, SyncReport, latest, plan, stop, sync};
+pub use publish_format::PublishFormat;
 pub use stop::Numbers;
 // A page, and the data contract.
 pub use transform::{

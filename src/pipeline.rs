@@ -18,6 +18,7 @@ mod health;
 mod interrupt;
 mod latest;
 mod lease_session;
+mod memory;
 mod meter;
 mod pages_read;
 mod parts;
@@ -40,7 +41,6 @@ mod table_rows;
 mod tally;
 mod window_task;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,14 +79,14 @@ pub(crate) use range::Range;
 pub(crate) use raw::KeepRaw;
 pub(crate) use replay::{PageFiles, ReplayOptions, ReplayReport, find_pages, replay_lake, replay_pages};
 pub use report::SyncReport;
-pub(crate) use report::{Damage, Gap, HiddenStops, Tried};
+pub(crate) use report::{Damage, Gap, HiddenStops, Remaining, Tried};
 use run::{Run, WalkAgain};
 pub(crate) use runs::{PastRun, RunEnd, runs};
 pub(crate) use stop::{LakeWord, check_can_stop, plan_stops};
 pub use stop::{StopOptions, stop};
 pub(crate) use table_rows::{ReaderTable, RowSink, until_steady};
 
-use crate::config::{AccountSettings, PublishFormat};
+use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, exit};
 use crate::extract::budget::Limits;
@@ -96,9 +96,10 @@ use crate::land::{LastRun, LeaseWait, Writer, WriterOptions, last_run};
 use crate::log::{Binding, Lake, Table};
 use crate::parquet::{FileCompression, MergeLimits};
 use crate::publish::Publisher;
+use crate::publish_format::PublishFormat;
 use crate::stop::stopped_since;
 use crate::store::Store;
-use crate::text::text;
+use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock, Coverage, Window};
 use crate::transform::contract_version;
 
@@ -152,6 +153,8 @@ pub struct SyncOptions {
     pub keep_removed: Duration,
     /// The formats in which the lake is published at the end of the run.
     pub publish: Vec<PublishFormat>,
+    /// When the run ends although not all is done; what is left is for the next one.
+    pub until: Option<BeijingTime>,
 }
 
 /// Which committed windows a sync walks again, besides the lookback.
@@ -185,6 +188,7 @@ impl Default for SyncOptions {
             compression: FileCompression::default(),
             keep_removed: Duration::ZERO,
             publish: Vec::new(),
+            until: None,
         }
     }
 }
@@ -238,7 +242,8 @@ pub async fn sync(
     interrupt: Interrupt,
     meter: &Meter,
 ) -> Result<SyncReport> {
-    sync_by(&RunResources::alone(options.max_memory)?, account, store, options, clock, &interrupt, meter).await
+    let interrupt = interrupt.until(&clock, options.until);
+    sync_by(&RunResources::alone(options)?, account, store, options, clock, &interrupt, meter).await
 }
 
 /// The same, by means that others may share.
@@ -270,7 +275,7 @@ async fn sync_in(
     let began = Instant::now();
     let opening = open(resources, account, store.clone(), options, report.run, Arc::clone(&clock));
     let Some((writer, publication)) = interrupt.unless_asked(opening).await.transpose()? else {
-        return Ok(report.interrupted().after(began));
+        return Ok(report.ended_early(interrupt, Remaining::All).after(began));
     };
     let lake = writer.view().await;
     let (coverage, start) = (lake.coverage().clone(), lake.state().start());
@@ -285,28 +290,27 @@ async fn sync_in(
         let end = AtEnd { after: AfterSync { options, interrupt, report: &mut report }, publication: &publication };
         let tidying = tidy_up(&writer, store, clock, Some(end));
         let tidied = Box::pin(interrupt.unless_over(tidying)).await.transpose()?;
-        let report = if tidied.is_some() { report } else { report.interrupted() };
+        let report = if tidied.is_some() { report } else { report.ended_early(interrupt, Remaining::All) };
         return Ok(report.after(began));
     };
 
     let session = LeaseSession { store, account: account.name.clone(), run: report.run, clock: Arc::clone(&clock) };
-    let Some(lease) = session.begin(options.wait, interrupt).await? else {
-        return Ok(report.interrupted().after(began));
+    let lease = {
+        let _awaited = resources.watches.calls.begin();
+        session.begin(options.wait, interrupt).await?
+    };
+    let Some(lease) = lease else {
+        return Ok(report.ended_early(interrupt, Remaining::All).after(began));
     };
     let work = async |lease: &HeldLease| {
         publication.take_hints(lease.published()).await;
         let mut report = Box::pin(async {
             let Some(swept) = interrupt.unless_asked(lease.sweep(&writer)).await.transpose()? else {
-                return Ok(report.interrupted());
+                return Ok(report.ended_early(interrupt, Remaining::All));
             };
-            report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| {
-                text!(
-                    "the lake holds `{name}`, which is untracked: no wdt-lake wrote it, and it was left alone",
-                    name = name.escape_debug()
-                )
-            }));
+            report.warnings.extend(swept.iter().flat_map(|swept| &swept.untracked).map(|name| untracked(name)));
             let lake = writer.view().await;
-            let bounded = options.within_memory(resources.page_memory);
+            let bounded = options.within_memory(resources.memory.division().reserved_bytes);
             let again = refresh::plan(&lake, &bounded).await?;
             let planned = match options.rewalk {
                 Some(_) => rewalk_plan::plan(&lake, range, &bounded).await?,
@@ -328,6 +332,14 @@ async fn sync_in(
         Ok(report)
     };
     Ok(Box::pin(lease.during(interrupt, &writer, work, left_by)).await?.after(began))
+}
+
+/// What is said of an object that nobody knows.
+fn untracked(name: &str) -> Text {
+    text!(
+        "the lake holds `{name}`, which is untracked: no wdt-lake wrote it, and it was left alone",
+        name = name.escape_debug()
+    )
 }
 
 /// The stops that are too young for the end of the range. A run whose end was typed was not meant to see them.
@@ -367,7 +379,8 @@ async fn open(
     if publishes {
         Publisher::check_store(&store)?;
     }
-    let publication = Publication::new(Arc::clone(&resources.publisher), run);
+    let publication =
+        Publication::new(Arc::clone(&resources.publisher), run, options.publish.clone(), Arc::clone(&clock));
     let writer_options = sync_writer_options(resources, account, options, &publication, clock)?;
     let writer = Writer::encoding_on(resources.encoder.clone(), store, writer_options).await?;
     if publishes {
@@ -379,7 +392,7 @@ async fn open(
 /// What a sync that ended so has left.
 fn left_by(report: &SyncReport) -> Left {
     Left {
-        is_clean: !report.interrupted && report.unpublished.is_none(),
+        is_clean: !report.is_cut_short() && report.unpublished.is_none(),
         checked_until: report.checked_until,
         published: publish::hints(&report.published),
     }
@@ -394,7 +407,7 @@ fn sync_writer_options(
 ) -> Result<WriterOptions> {
     // A rewalk says nothing of what is wanted from now on.
     let wanted_from = options.from.filter(|_| options.rewalk.is_none());
-    let merge = options.merge_limits(resources.page_memory);
+    let merge = options.merge_limits(resources.memory.division().merge_bytes);
     let writer_options = writer_options(account, publication, wanted_from, merge, clock)?;
     Ok(WriterOptions { keep_removed: options.keep_removed, compression: options.compression, ..writer_options })
 }
@@ -417,7 +430,7 @@ async fn remember_start(writer: &Writer, report: &mut SyncReport) {
     if report.stopped.as_ref().is_some_and(|error| error.kind().exit_code() == exit::LAKE) {
         return;
     }
-    let patience = if report.interrupted { START_AFTER_INTERRUPT } else { Duration::MAX };
+    let patience = if report.is_cut_short() { START_AFTER_INTERRUPT } else { Duration::MAX };
     match tokio::time::timeout(patience, writer.remember_start()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -479,7 +492,9 @@ impl<'a> AtEnd<'a> {
     /// Whether there is something to do by what the last run has left.
     async fn is_worth_it(&self, writer: &Writer, before: &LastRun) -> bool {
         let published = before.clean_end.as_ref().map(|end| &end.published);
-        (self.publishes() && published.is_none_or(BTreeMap::is_empty)) || self.after.is_worth_it(writer).await
+        let formats = &self.after.options.publish;
+        let lacks = |format: &PublishFormat| !published.is_some_and(|held| publish::hints_at(held, *format));
+        formats.iter().any(lacks) || self.after.is_worth_it(writer).await
     }
 
     /// Puts small commits together, and publishes.
@@ -521,7 +536,7 @@ fn writer_options(
         compression: FileCompression::default(),
         keep_removed: Duration::ZERO,
         merge,
-        before_deletion: Arc::clone(publication) as _,
+        watcher: Arc::clone(publication) as _,
         clock,
     })
 }

@@ -1,32 +1,39 @@
 //! The committed set as tables of other formats, so that engines which know these read exactly the committed rows,
 //! without a glob and without our log.
 //!
-//! The one format is Delta Lake ([`delta`]): one table for each table of the lake, all accounts in it. The files are
-//! the lake's own and stay where they are; publishing writes small log entries beside them.
+//! Two formats: Delta Lake ([`delta`]), one table for each table of the lake, all accounts in it; and Apache Iceberg
+//! ([`iceberg`]), one for each table and account. The files are the lake's own and stay where they are; publishing
+//! writes small log entries beside them.
 //!
 //! **Every version is the committed set at the manifest that it names.** What is published follows the commit log,
 //! manifest by manifest; a crash leaves a table behind the log, never wrong, and the next publisher goes on from there.
 //! Nothing is deleted that is active in the newest version: whoever deletes publishes first (see
-//! [`Publisher::publish_standing`]).
+//! [`Publisher::standing`]).
 //!
 //! Knows no data contract: callers say what a table is by a [`TableSchema`].
 
 pub(crate) mod delta;
 mod follow;
+pub(crate) mod iceberg;
 mod publisher;
 mod schema;
+mod standing;
 
-use delta::state::NamedManifest;
+use std::collections::BTreeMap;
+
 pub(crate) use follow::FollowedLog;
-pub(crate) use publisher::{PublishedTable, Publisher, Publishing};
+use iceberg::folder::IcebergFolder;
+pub(crate) use publisher::{PublishScope, PublishedTable, Publisher, Publishing};
 pub(crate) use schema::{SchemaColumn, TableSchema};
+pub(crate) use standing::{PublishedSet, Reached};
 
 use crate::error::Result;
 use crate::id::AccountName;
-use crate::log::Table;
+use crate::log::{Table, layout};
+use crate::publish_format::PublishFormat;
 use crate::store::Store;
 
-/// A table that is published, as of its newest version.
+/// A Delta table that is published, as of its newest version.
 #[derive(Clone, Debug)]
 pub(crate) struct StandingTable {
     /// Which table.
@@ -35,27 +42,24 @@ pub(crate) struct StandingTable {
     pub(crate) state: delta::state::DeltaState,
 }
 
-/// How far an account is published in a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
-    /// The table.
-    pub(crate) table: Table,
-    /// Its newest version.
-    pub(crate) version: u64,
-    /// The number of the manifest whose committed set the active files are.
-    pub(crate) number: u64,
-}
-
 impl StandingTable {
     /// How far an account is published, if it is.
     pub(crate) fn reached(&self, account: &AccountName) -> Option<Reached> {
-        let number = self.manifest(account)?.number;
-        Some(Reached { table: self.table, version: self.state.version, number })
+        let number = self.state.published(&delta::app_id(account))?.number;
+        Some(Reached { table: self.table, format: PublishFormat::Delta, version: self.state.version, number })
     }
 
-    /// The manifest up to which an account is published, if it is.
-    pub(crate) fn manifest(&self, account: &AccountName) -> Option<NamedManifest> {
-        self.state.published(&delta::app_id(account))
+    /// What of an account is active in it.
+    pub(crate) fn set(&self, account: &AccountName) -> PublishedSet {
+        let files = self.state.files_of(account);
+        PublishedSet {
+            table: self.table,
+            format: PublishFormat::Delta,
+            folder: layout::delta_log(self.table),
+            named: self.state.published(&delta::app_id(account)),
+            active: files.map(|file| (format!("{}/{}", self.table, file.path), file.size)).collect(),
+            flaws: Vec::new(),
+        }
     }
 }
 
@@ -72,7 +76,7 @@ pub(crate) async fn published_table(store: &Store, table: Table) -> Result<Optio
     Ok(log.load().await?.map(|loaded| StandingTable { table, state: loaded.state }))
 }
 
-/// The tables of a lake that we publish, details first. Those of other programs are left out.
+/// The Delta tables of a lake that we publish, details first. Those of other programs are left out.
 ///
 /// # Errors
 /// As [`published_table`].
@@ -85,7 +89,45 @@ pub(crate) async fn published_tables(store: &Store) -> Result<Vec<StandingTable>
     Ok(tables)
 }
 
-/// What is wrong with the versions of a table, which whoever begins with a checkpoint does not see.
+/// How far an account is published in the Iceberg table of a table, if it is.
+///
+/// # Errors
+/// As [`published_table`].
+pub(crate) async fn iceberg_reached(store: &Store, account: &AccountName, table: Table) -> Result<Option<Reached>> {
+    let folder = IcebergFolder { store, account, table };
+    // One of a lake that lay elsewhere is published anew.
+    let found = folder.newest().await?.filter(|found| found.metadata.location == folder.location());
+    Ok(found.and_then(|found| {
+        let number = found.metadata.manifest()?.number;
+        Some(Reached { table, format: PublishFormat::Iceberg, version: found.version, number })
+    }))
+}
+
+/// What is active in the Iceberg table of an account and a table, where one stands.
+///
+/// # Errors
+/// As [`published_table`].
+pub(crate) async fn iceberg_set(store: &Store, account: &AccountName, table: Table) -> Result<Option<PublishedSet>> {
+    let folder = IcebergFolder { store, account, table };
+    let Some(found) = folder.newest().await? else { return Ok(None) };
+    // One of a lake that lay elsewhere is published anew.
+    let is_here = found.metadata.location == folder.location();
+    let live = match found.metadata.current().filter(|_| is_here) {
+        Some(snapshot) => folder.live(snapshot).await?,
+        None => Vec::new(),
+    };
+    let named = |uri: &str| folder.path_of(uri).unwrap_or(uri).to_owned();
+    let active: BTreeMap<String, i64> = live.iter().map(|entry| (named(&entry.uri), entry.bytes)).collect();
+    let lists = found.metadata.snapshots.iter().filter(|_| is_here).map(|snapshot| snapshot.manifest_list.as_str());
+    let lost =
+        lists.filter(|list| !folder.path_of(list).is_some_and(|path| found.names.iter().any(|name| name == path)));
+    let flaws = lost.map(|list| format!("lacks `{list}`, which one of its snapshots names")).collect();
+    let folder = layout::iceberg_table(table, account);
+    let named = found.metadata.manifest().filter(|_| is_here);
+    Ok(Some(PublishedSet { table, format: PublishFormat::Iceberg, folder, named, active, flaws }))
+}
+
+/// What is wrong with the versions of a Delta table, which whoever begins with a checkpoint does not see.
 ///
 /// # Errors
 /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.

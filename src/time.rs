@@ -68,6 +68,11 @@ impl BeijingTime {
         self.0
     }
 
+    /// Milliseconds since 1970-01-01 00:00:00 UTC, as table formats hold them.
+    pub(crate) fn millis(self) -> i64 {
+        self.0.saturating_mul(1_000)
+    }
+
     /// Microseconds since 1970-01-01 00:00:00 UTC, as Arrow timestamps hold them.
     pub fn micros(self) -> i64 {
         self.0 * 1_000_000

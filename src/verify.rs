@@ -12,8 +12,8 @@
 //! - **the origin of rows** (`commit_ids`): a row's `_commit_id` is its file's commit, or in a commit that took the
 //!   place of others an earlier one;
 //! - **the stops** (`stops`): the rows of `stop_reference` are what their manifest says;
-//! - **what is published** (`published`): the active files of a Delta table are the committed set at the manifest that
-//!   it names, and all of them are there;
+//! - **what is published** (`published`): the active files of a Delta or Iceberg table are the committed set at the
+//!   manifest that it names, and all of them are there;
 //! - **the strays** (`strays`): no untracked Parquet file lies in a table's folder, for whoever reads the table by a
 //!   glob would read it;
 //! - **the rows** (`ledger`): details belong to a header of their commit, and each header has as many as it says.
@@ -162,8 +162,8 @@ pub async fn verify(store: &Store, account: AccountName, depth: Depth) -> Result
 /// The same by a contract of the caller's.
 async fn verify_as(store: &Store, account: AccountName, expected: Arc<Expected>, depth: Depth) -> Result<Verified> {
     let layout = Layout::new(account.clone());
-    let (published, mut unread) = published::find(store).await?;
-    let wanted = published.iter().filter_map(|table| table.reached(&account)).map(|reached| reached.number).collect();
+    let (published, mut unread) = published::find(store, &account).await?;
+    let wanted = published.iter().filter_map(|set| set.named).map(|named| named.number).collect();
     let chain = chain::read(store, &layout, &wanted).await?;
     let name = account.clone();
     let mut verifier = Verifier {

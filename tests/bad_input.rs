@@ -108,7 +108,7 @@ fn a_dead_gateway_ends_within_the_stated_time() {
         .args(sync_args(&lake))
         .args(["--max-retry-time", "1s"])
         .env("WDT_BASE_URL", format!("http://{dead}/openapi2"));
-    refused(run(&mut command), 5, &["no usable answer"]);
+    refused(run(&mut command), 5, &["no usable response"]);
     assert!(lake.holds_no_more_than_a_start());
 }
 

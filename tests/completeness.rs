@@ -305,7 +305,7 @@ fn a_burst_within_an_hour_is_planned_and_read() {
         let options = options();
         let account = account(&sandbox);
         let forecast = plan(Some(&account), None, &options, Arc::new(SystemClock)).await.unwrap();
-        assert_eq!(forecast.rows(), 800);
+        assert_eq!(forecast.rows(), Some(800));
         assert!(forecast.windows.iter().all(|planned| planned.rows.is_some_and(|rows| rows <= 160)), "{forecast:?}");
         let report = run(&sandbox, &Store::memory(), &options).await;
         assert_eq!((report.exit_code(), report.tally.headers), (0, 800), "{report:?}");

@@ -128,7 +128,7 @@ fn what_is_no_json_is_an_outage_and_never_a_response() {
         let fake = Fake::answering(move |_| http(200, &[("Content-Encoding", encoding)], &body));
         let error = ask(&fake, &short()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::GatewayUnavailable, "{shown:?}: {error}");
-        assert!(error.to_string().contains("no usable answer after"), "{error}");
+        assert!(error.to_string().contains("no usable response after"), "{error}");
         assert!(fake.asked().len() > 3, "{shown:?}: asked {} times", fake.asked().len());
     }
     let fake = Fake::answering(|nth| ok(if nth < 8 { b"<html>" } else { PAGE }));

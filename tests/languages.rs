@@ -89,6 +89,7 @@ fn summaries(language: &'static str) {
     told.hide(files.path().display().to_string(), "[files]");
 
     told.note("status of no lake", &mut at_lake(program(), &["status"], &lake));
+    told.note("plan --offline of no lake", at_lake(program_at(&sandbox), &["plan", "--offline"], &lake).args(RANGE));
     told.note("plan", at_lake(program_at(&sandbox), &["plan"], &lake).args(RANGE));
     told.note("check", program_at(&sandbox).arg("check").args(quick));
     told.note("sync", at_lake(program_at(&sandbox), &["sync", "--keep-raw", "--compact", "off"], &lake).args(RANGE));

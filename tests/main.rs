@@ -32,6 +32,7 @@ mod gateway_way;
 mod golden;
 #[cfg(unix)]
 mod hostile_store;
+mod iceberg;
 #[cfg(unix)]
 mod interrupt;
 mod languages;
@@ -41,6 +42,7 @@ mod locations;
 mod logs;
 mod main_job;
 mod manifest;
+mod many_accounts;
 mod metrics;
 mod modules;
 mod odd_answers;
@@ -50,6 +52,8 @@ mod other_answers;
 mod outage;
 #[cfg(unix)]
 mod output;
+#[cfg(unix)]
+mod pages;
 mod peak_memory;
 mod peak_upkeep;
 #[cfg(unix)]
@@ -68,6 +72,8 @@ mod s3_readers;
 mod sandbox_command;
 mod secrets;
 mod server_clock;
+mod shards;
+mod spark;
 mod status;
 mod status_check;
 mod stop;
@@ -78,6 +84,7 @@ mod stop_worlds;
 #[cfg(unix)]
 mod two_at_once;
 mod under_fire;
+mod until;
 #[cfg(all(unix, debug_assertions))]
 mod upkeep_deaths;
 mod vendor_pages;

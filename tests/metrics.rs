@@ -119,6 +119,15 @@ fn whole(metrics: &Metrics, name: &str) -> Option<f64> {
 const JUNE: [&str; 4] = ["--from", "2026-06-20", "--to", "2026-06-30"];
 
 #[test]
+fn metrics_do_not_go_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(program().current_dir(folder.path()).args(["sync", "--lake", "lake", "--metrics-file", "-"]));
+    let said = said.expect_code(2);
+    assert!(said.stderr.contains("metrics do not go to standard output"), "{said:?}");
+    assert!(!folder.path().join("-").exists());
+}
+
+#[test]
 fn a_run_and_the_lake_are_told_in_numbers() {
     let (sandbox, job) = (erp(60, 10, "2026-06-30 23:59:59"), Job::new());
     let summary = run(&mut job.sync(&sandbox, &JUNE)).expect_code(0).json();

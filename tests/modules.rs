@@ -13,7 +13,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 type Module = Vec<String>;
 
 /// What stands below everything else.
-const GROUND: [&str; 16] = [
+const GROUND: [&str; 17] = [
     "digest",
     "edition",
     "error",
@@ -22,6 +22,7 @@ const GROUND: [&str; 16] = [
     "id",
     "language",
     "proof",
+    "publish_format",
     "requisition",
     "success",
     "text",

@@ -24,7 +24,7 @@ fn unavailable(said: Said, campaign: &Campaign, lake: &LakeDir, about: &str) {
     let summary = said.json();
     assert_eq!(summary["exit_code"], 5, "{about}");
     let codes = ["error[WDT-5101]", "error[WDT-5102]", "error[WDT-5104]", "error[WDT-5106]"];
-    let told = |code: &str| said.stderr.contains(&format!("{code}: no usable answer after"));
+    let told = |code: &str| said.stderr.contains(&format!("{code}: no usable response after"));
     assert!(codes.iter().any(|code| told(code)), "{about}: {}", said.stderr);
     assert!(said.stderr.contains("hint: run the same command again later"), "{about}: {}", said.stderr);
     assert_exact(lake, &campaign.versions(), about);

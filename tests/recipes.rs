@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wdt_lake::sandbox::Sandbox;
+use wdt_lake::sandbox::{Behaviour, Sandbox};
 
+use crate::many_accounts::Many;
 use crate::support::process::{end, signal, start};
 use crate::support::python;
 use crate::support::s3::S3Server;
@@ -329,6 +330,29 @@ fn the_cron_job_of_kubernetes_fits_its_schemas_and_syncs() {
     command.args(arguments.map(|one| if one.starts_with("s3://") { lake.as_str() } else { one }));
     assert_eq!(run(&mut command).expect_code(0).json()["exit_code"], 0);
     assert_eq!(status(&lake)["rows"]["purchase_apply"], 120);
+}
+
+/// All pods together sync every account once.
+#[test]
+fn the_indexed_job_of_kubernetes_fits_its_schemas_and_syncs_every_account() {
+    let many = Many::new(9, 20, Behaviour::default());
+    let recipe = project("recipes/kubernetes-shards.yaml");
+    let checked =
+        run(Command::new(python::KUBERNETES.interpreter()).arg(project("tests/recipes/shards.py")).arg(recipe));
+    let job = checked.expect_code(0).json();
+    assert_eq!(job["fail"], serde_json::json!([1, 2, 3, 4, 8]));
+    let lake = many.path("lake");
+    let mut synced = Vec::new();
+    for pod in job["pods"].as_array().unwrap() {
+        let arguments = pod.as_array().unwrap().iter().map(|one| one.as_str().unwrap());
+        let arguments: Vec<&str> = arguments.map(|one| if one.starts_with("s3://") { &lake } else { one }).collect();
+        let summary =
+            run(&mut many.program(&[&arguments[..], &["--from", "2026-06-01"]].concat())).expect_code(0).json();
+        synced.extend(summary["accounts"].as_array().unwrap().iter().map(|one| one["account"].to_string()));
+    }
+    synced.sort_unstable();
+    assert_eq!(synced, (1..=9).map(|nth| format!("{:?}", Many::name(nth))).collect::<Vec<_>>());
+    run(&mut many.program(&["verify", "--lake", &lake])).expect_code(0);
 }
 
 /// Airflow's environment takes a minute to make and hundreds of megabytes, so `.ci/long` alone tries it.

@@ -41,7 +41,7 @@ fn verify(lake: &LakeDir) -> Value {
 }
 
 /// Saves every answer of thirty days at a time, as a script would; windows that reach over the ends of months.
-fn save_pages(sandbox: &Sandbox, windows: &[(&str, &str)], folder: &Path) -> u64 {
+pub(crate) fn save_pages(sandbox: &Sandbox, windows: &[(&str, &str)], folder: &Path) -> u64 {
     let policy = CallPolicy { calls_per_minute: 0, ..CallPolicy::default() };
     let gateway = Gateway::new(&account(sandbox), &policy, Arc::new(SystemClock)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -15,7 +15,7 @@ fn account(lake: &LakeDir) -> Value {
 /// Compares what it says with a snapshot, but for what differs from run to run.
 fn assert_says(name: &str, lake: &LakeDir) {
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"20[0-9]{2}-[0-9-]{5} [0-9:]{8} \(run", "[now] (run");
+    settings.add_filter(r"20[0-9]{2}-[0-9-]{5} [0-9:]{8}(\n +run)", "[now]$1");
     settings.add_filter(r"(succeeded   at|commit sync at|seen at) [0-9-]{10} [0-9:]{8}", "$1 [now]");
     settings.add_filter(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[run]");
     settings.add_filter(r"127\.0\.0\.1(:\d+)?", "[server]");

@@ -77,6 +77,9 @@ fn init_writes_no_secret_and_nothing_that_is_wrong() {
         assert!(said.stderr.contains(word) && !format!("{said:?}").contains("m4rker"), "{word}: {said:?}");
         assert!(!folder.path().join(FILE).exists(), "{word}");
     }
+    // What a name may be is said.
+    let said = run(program().current_dir(folder.path()).args(["init", "--name", "a b"])).expect_code(2);
+    assert!(said.stderr.contains("hint: a name starts with a letter"), "{said:?}");
     // A secret that is not there yet is told by the call, and the file stays for it.
     let said = run(init(folder.path(), &sandbox).args(["--secret-env", "ACME_APPSECRET"])).expect_code(2);
     assert!(said.stderr.contains("is not set") && folder.path().join(FILE).is_file(), "{said:?}");
@@ -201,6 +204,17 @@ fn config_show_says_what_counts_and_where_it_comes_from() {
         assert_eq!(found, (value, from.to_owned()), "{key}");
     }
     assert_eq!((&acme["account"], &beta["account"]), (&"acme".into(), &"beta3".into()));
+    // Keys in addresses, where some write them.
+    let odd = TWO
+        .replace("s3://b/lake", "s3://AKID:m4rker@b/lake")
+        .replace("environment = \"test\"", "base_url = \"https://gateway.example.com/m4rker0a1b2c3d/openapi\"");
+    let odd_file = folder.path().join("odd.toml");
+    std::fs::write(&odd_file, odd).unwrap();
+    let said = run(&mut show(folder.path(), &["--config", "odd.toml"])).expect_code(0);
+    assert!(
+        said.stdout.contains("https://gateway.example.com/(hidden)") && !format!("{said:?}").contains("m4rker"),
+        "{said:?}"
+    );
     let text = run(&mut show(folder.path(), &[])).expect_code(0);
     let secrets =
         |said: &Said| ["4rker", "S3cr3t", "0a1b2c3d"].into_iter().find(|word| format!("{said:?}").contains(word));

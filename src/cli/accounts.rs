@@ -6,7 +6,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::limits::SharedLimits;
 use super::secret_command;
+use super::shard::Shard;
+use super::talk::read;
 use crate::config::{
     AccountDefaults, AccountSettings, ConfigFile, DEFAULT_PATH, FileAccount, env, is_exposed, keep_removed_of,
     keep_removed_when, publish_of,
@@ -15,6 +18,7 @@ use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::home;
 use crate::id::AccountName;
+use crate::publish_format::PublishFormat;
 use crate::text::text;
 use crate::user_file;
 
@@ -37,7 +41,7 @@ pub(super) struct AccountArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Only this account of the file.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = read::<AccountName>)]
     account: Option<AccountName>,
 }
 
@@ -120,6 +124,16 @@ impl ConfigArgs {
     }
 }
 
+impl ConfigArgs {
+    /// The formats in which the lake is published unless something else is typed.
+    pub(super) fn publish(&self) -> Result<Vec<PublishFormat>> {
+        match self.read()?.filter(|file| !file.accounts().is_empty()) {
+            Some(file) => Ok(file.publish().to_vec()),
+            None => publish_of(variable(env::PUBLISH)),
+        }
+    }
+}
+
 impl LakeUri {
     /// Whether it was typed with the command.
     pub(super) fn is_typed(&self) -> bool {
@@ -147,16 +161,28 @@ impl AccountArgs {
 
     /// Every account that is set, or the one that is wanted; at least one.
     pub(super) fn all(&self) -> Result<(AccountSource, Vec<Chosen>)> {
+        self.all_of(None)
+    }
+
+    /// The same, but of a shard its accounts only, perhaps none; no secret of another one is read.
+    pub(super) fn all_of(&self, shard: Option<Shard>) -> Result<(AccountSource, Vec<Chosen>)> {
         let file = self.config.read()?.filter(|file| !file.accounts().is_empty());
+        let mut is_known = false;
+        let mut is_wanted = |name: &AccountName, terms: &AccountDefaults| {
+            let is_named = self.is_wanted(name);
+            is_known |= is_named;
+            is_named && shard.is_none_or(|shard| shard.has(name, terms))
+        };
         let (origin, chosen) = match &file {
             Some(file) => {
                 file.check_environment(variable)?;
-                let of_file = file.accounts().iter().filter(|account| self.is_wanted(account.name()));
+                let limits = SharedLimits::of(file.accounts().iter().map(FileAccount::terms));
+                let of_file = file.accounts().iter().filter(|account| is_wanted(account.name(), account.terms()));
                 let chosen = of_file.map(|account| Chosen {
                     name: account.name().clone(),
                     edition: account.edition(),
                     settings: account.settings(variable, read_secret, run_secret_command),
-                    terms: account.terms().clone(),
+                    terms: limits.terms(account.terms()),
                 });
                 (AccountSource::File, chosen.collect::<Vec<_>>())
             }
@@ -167,11 +193,11 @@ impl AccountArgs {
                 let chosen = Chosen { name, edition, settings: Ok(settings), terms };
                 (
                     AccountSource::Environment,
-                    Some(chosen).filter(|chosen| self.is_wanted(&chosen.name)).into_iter().collect(),
+                    Some(chosen).filter(|chosen| is_wanted(&chosen.name, &chosen.terms)).into_iter().collect(),
                 )
             }
         };
-        if let (true, Some(wanted)) = (chosen.is_empty(), &self.account) {
+        if let (false, Some(wanted)) = (is_known, &self.account) {
             let error = Error::new(ErrorClass::AccountUnknown, "no such account is set").with("account", wanted);
             return Err(match &file {
                 Some(file) => error

@@ -29,14 +29,15 @@ pub(super) struct Args {
     account: AccountArgs,
     #[command(flatten)]
     lake: LakeUri,
-    /// Walk so many random windows again that the lake covers, and report rows that came late or changed.
+    /// Walk so many random windows again that the lake covers, and report rows that came late or changed; one to some
+    /// twelve calls each.
     #[arg(long, value_name = "WINDOWS")]
     sample: Option<NonZeroU32>,
     /// Choose the windows that this number stands for, to repeat an audit [default: a random one].
     #[arg(long, value_name = "NUMBER", requires = "sample")]
     seed: Option<u32>,
     /// Query so many of the oldest open requisitions by number, and report those that the ERP lacks or shows
-    /// otherwise.
+    /// otherwise; one call each.
     #[arg(long, value_name = "REQUISITIONS")]
     open: Option<NonZeroU32>,
     #[command(flatten)]

@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::accounts::{AccountArgs, variable};
 use super::lake::Output;
 use super::talk::error_json;
 use crate::config::{
-    AccountDefaults, AccountSettings, ConfigFile, FileAccount, PublishFormat, StopPermission, env, keep_removed_when,
-    plain_word,
+    AccountDefaults, AccountSettings, ConfigFile, FileAccount, StopPermission, env, keep_removed_when, plain_word,
 };
 use crate::error::{Error, Result, exit};
 use crate::gateway::CallPolicy;
+use crate::publish_format::PublishFormat;
 use crate::text::say;
 use crate::time::BeijingTime;
 
@@ -117,7 +118,7 @@ fn is_heard(name: &str) -> bool {
 /// The settings at the top of the file, and those of the lake.
 fn top_of(file: Option<&ConfigFile>) -> Vec<Setting> {
     let origin = |key| file.and_then(|file| file.line_of(key)).map_or(Origin::Default, Origin::Line);
-    let lake = file.and_then(ConfigFile::lake).map(str::to_owned);
+    let lake = file.and_then(ConfigFile::lake).map(location);
     vec![Setting { key: "lake", value: lake, origin: origin("lake") }]
 }
 
@@ -126,11 +127,20 @@ fn plain(text: &str) -> String {
     plain_word(text).unwrap_or(HIDDEN).to_owned()
 }
 
+/// Where a lake is. Some write keys into such an address, as it is done elsewhere.
+fn location(lake: &str) -> String {
+    let may_hold_keys = lake.contains("://") && lake.contains(['@', '?']);
+    if may_hold_keys { HIDDEN.to_owned() } else { lake.to_owned() }
+}
+
+/// The address of a gateway; its path only where no part of it may be a token.
+fn address(url: &Url) -> String {
+    let is_plain = url.path().split(['/', '.']).all(|part| part.is_empty() || plain_word(part).is_some());
+    if is_plain { url.to_string() } else { format!("{}/{HIDDEN}", url.origin().ascii_serialization()) }
+}
+
 fn formats(publish: &[PublishFormat]) -> Option<String> {
-    let names = publish.iter().map(|format| match format {
-        PublishFormat::Delta => "delta",
-    });
-    let names: Vec<&str> = names.collect();
+    let names: Vec<&str> = publish.iter().map(|format| format.name()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 
@@ -156,20 +166,21 @@ fn settings_of(
     let allow_stop = terms.stops.permission == StopPermission::Allowed;
     let refusals = Some(terms.refusals.trim()).filter(|rules| !rules.is_empty());
     // An address is set by one of two keys.
-    let address = match origin("environment") {
+    let set_by = match origin("environment") {
         Origin::Default => origin("base_url"),
         set => set,
     };
     let setting = |key, value| Setting { key, value, origin: origin(key) };
     vec![
         setting("edition", Some(account.edition.to_string())),
-        Setting { key: "base_url", value: Some(account.base_url.to_string()), origin: address },
+        Setting { key: "base_url", value: Some(address(&account.base_url)), origin: set_by },
         setting("sid", Some(plain(&account.sid))),
         setting("appkey", Some(plain(&account.appkey))),
         secret,
         setting("from", terms.from.map(|from: BeijingTime| from.to_string())),
         setting("calls_per_minute", Some(calls.to_string())),
         setting("concurrency", Some(concurrency.to_string())),
+        setting("limit", terms.limit.clone()),
         setting("refusals", refusals.map(|_| "(set; its words are not shown)".to_owned())),
         setting("allow_stop", Some(allow_stop.to_string())),
         setting("max_stops", terms.stops.most.map(|most| most.to_string())),

@@ -73,7 +73,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let store = Store::open(&args.lake, Access::Write)?;
     let meter = Meter::default();
     let work = pipeline::sync(&account, store, &options, Arc::new(StandingClock(now)), signals::listen()?, &meter);
-    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await?;
+    let report = progress::beside(vec![(account.name.clone(), meter.clone())], Box::pin(work)).await?;
     print_report(&account, &report, args.json);
     if !args.json {
         super::print(&recipes(&crate::home::expand(&args.lake)?.to_string_lossy(), args.edition));

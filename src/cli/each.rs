@@ -1,7 +1,7 @@
 //! What the commands share that ask for one account or for all of a file: each account has its own answer or its own
 //! error, and no error hides the answer of another account.
 
-use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::accounts::{AccountArgs, AccountSource, Chosen};
@@ -11,6 +11,9 @@ use crate::config::{AccountDefaults, AccountSettings};
 use crate::error::{Result, exit};
 use crate::id::AccountName;
 
+/// As many accounts are asked for at once.
+const MOST_AT_ONCE: usize = 64;
+
 /// What came of asking for each account, in the order of the file.
 pub(super) struct EachAccount<T> {
     answers: Vec<(AccountName, Result<T>)>,
@@ -19,7 +22,7 @@ pub(super) struct EachAccount<T> {
 }
 
 impl<T> EachAccount<T> {
-    /// Asks for each account that is set, or for the one that is named, side by side.
+    /// Asks for each account that is set, or for the one that is named, some of them side by side.
     ///
     /// # Errors
     /// Those of [`AccountArgs::all`].
@@ -37,7 +40,8 @@ impl<T> EachAccount<T> {
             let answer = answer.map_err(|error| error.with("account", &name));
             (name, answer)
         };
-        let answers = join_all(chosen.into_iter().map(|chosen| Box::pin(ask(chosen)))).await;
+        let asking = stream::iter(chosen.into_iter().map(|chosen| Box::pin(ask(chosen))));
+        let answers = asking.buffered(MOST_AT_ONCE).collect().await;
         Ok(Self { answers, is_one })
     }
 

@@ -101,7 +101,7 @@ fn to_text(found: &[Queried]) -> Result<String> {
         if looked.is_empty() {
             // A server that ignores the number does not say that it does not know it.
             lines.push(if looked.others > 0 {
-                say!("{number}: the answer does not have this number", number = looked.number)
+                say!("{number}: the response does not have this number", number = looked.number)
             } else {
                 say!("{number}: the ERP does not know this number", number = looked.number)
             });

@@ -36,3 +36,26 @@ fn help_pages_are_these() {
     let kept: BTreeSet<String> = kept.map(|name| name.to_string_lossy().into_owned()).collect();
     assert_eq!(kept, names, "pages of commands that are no more");
 }
+
+/// What a command takes, of itself and of all below it.
+fn options(command: &Command, name: &str, found: &mut Vec<(String, String)>) {
+    let longs = command.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(|one| one.get_long());
+    found.extend(longs.map(|long| (name.to_owned(), long.to_owned())));
+    command.get_subcommands().for_each(|below| options(below, &format!("{name} {}", below.get_name()), found));
+}
+
+#[test]
+fn every_option_stands_on_a_page() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).expect("the pages").map(|entry| entry.expect("a file").path());
+    let read = |path| std::fs::read_to_string(path).expect("a page");
+    let pages: String = docs.filter(|path| path.is_file()).chain([root.join("README.md")]).map(read).collect();
+    let words: BTreeSet<&str> = pages.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').collect();
+    let mut command = super::Args::command();
+    command.build();
+    let mut found = Vec::new();
+    options(&command, "wdt-lake", &mut found);
+    assert!(found.len() > 200, "{}", found.len());
+    let missing: Vec<_> = found.iter().filter(|(_, long)| !words.contains(format!("--{long}").as_str())).collect();
+    assert!(missing.is_empty(), "no page names {missing:?}");
+}

@@ -12,6 +12,7 @@ use super::accounts::AccountArgs;
 use super::check;
 use super::rows::{NewFileAt, cannot_write};
 use super::sync::CallArgs;
+use super::talk::read;
 use crate::config::{ConfigFile, DEFAULT_PATH};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result, exit};
@@ -47,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "COMMAND", group = "secret")]
     secret_command: Option<String>,
     /// The account's name in the lake [default: the sid].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = read::<AccountName>)]
     name: Option<AccountName>,
     /// The address of the gateway [default: the vendor's own].
     #[arg(long, value_name = "URL")]
@@ -321,7 +322,8 @@ impl Answers {
             "# Paths are relative to the folder of this file.".to_owned(),
             String::new(),
             format!("lake = {}", quoted(&self.lake)),
-            "# publish = [\"delta\"]  # publish the lake as Delta tables at the end of each sync".to_owned(),
+            "# publish = [\"delta\"]  # publish the lake as Delta tables at the end of each sync; or \"iceberg\""
+                .to_owned(),
             String::new(),
             "# One such part for each account.".to_owned(),
             "[[account]]".to_owned(),

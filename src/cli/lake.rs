@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorClass, Result, exit};
 use crate::id::AccountName;
 use crate::land::LeaseWait;
 use crate::log::{Lake, Table};
+use crate::publish_format::PublishFormat;
 use crate::store::{Access, Store};
 use crate::text::{Text, text};
 use crate::transform::Extent;
@@ -145,6 +146,11 @@ impl LakeArgs {
     /// Opens the lake to write it.
     pub(super) fn open_to_write(&self) -> Result<Store> {
         Store::open(&self.lake.find(&self.config)?, Access::Write)
+    }
+
+    /// The formats in which the lake is published unless something else is typed.
+    pub(super) fn publish(&self) -> Result<Vec<PublishFormat>> {
+        self.config.publish()
     }
 
     /// How long the files of removed commits of an account are kept unless something else is typed.

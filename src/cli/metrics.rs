@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rows::{NewFileAt, cannot_write};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
 use crate::pipeline::{AccountHealth, SyncReport, health};
 use crate::store::Store;
@@ -140,6 +140,10 @@ impl<'a> MetricsFile<'a> {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) when something else stands there,
     /// [`ErrorKind::Output`](crate::ErrorKind::Output) when it cannot be written.
     pub(super) fn begin(path: &'a Path, lake: Option<&Store>) -> Result<Self> {
+        if path == Path::new("-") {
+            return Err(Error::new(ErrorClass::OutputPlaceWrong, "metrics do not go to standard output")
+                .hint("name a file with --metrics-file"));
+        }
         drop(NewFileAt::create(path, lake)?);
         let text = match user_file::read_text(path, LARGEST_FILE) {
             Ok(text) => text,

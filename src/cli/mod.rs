@@ -22,6 +22,7 @@ mod get;
 mod help_tests;
 mod init;
 mod lake;
+mod limits;
 mod metrics;
 mod output;
 mod plan;
@@ -35,6 +36,7 @@ mod runs;
 mod sandbox;
 mod schema;
 mod secret_command;
+mod shard;
 mod side_by_side;
 mod signals;
 mod status;
@@ -43,6 +45,7 @@ mod stop;
 mod sync;
 mod sync_summary;
 mod talk;
+mod until;
 mod verify;
 mod views;
 
@@ -116,7 +119,7 @@ enum Command {
     Compact(compact::Args),
     /// Remove whole months from a lake; requisitions that are still open stay.
     Expire(expire::Args),
-    /// Publish what is missing of a lake as Delta tables; `sync --publish delta` does so at its end.
+    /// Publish what is missing of a lake as Delta or Iceberg tables; `sync --publish delta` does so at its end.
     Publish(publish::Args),
     /// Show what a lake covers and holds.
     Status(status::Args),

@@ -14,7 +14,7 @@ use crate::id::AccountName;
 use crate::log::Lake;
 use crate::pipeline::{self, Forecast, SyncOptions};
 use crate::store::Store;
-use crate::text::{say, text};
+use crate::text::{Text, say, text};
 use crate::time::SystemClock;
 use crate::units::{plural, thousands};
 
@@ -70,6 +70,15 @@ fn minutes(forecast: &Forecast, calls_per_minute: u32) -> Option<u64> {
     (calls_per_minute > 0).then(|| forecast.estimated_calls().div_ceil(u64::from(calls_per_minute)))
 }
 
+/// So many minutes, in the largest unit of which they are two or more, rounded up.
+fn time_of(minutes: u64) -> Text {
+    match minutes {
+        2_880.. => plural(minutes.div_ceil(1_440), "day"),
+        120.. => plural(minutes.div_ceil(60), "hour"),
+        _ => plural(minutes, "minute"),
+    }
+}
+
 fn to_json(account: &AccountName, Planned { forecast, calls_per_minute }: &Planned) -> Value {
     let windows: Vec<Value> = forecast
         .windows
@@ -99,24 +108,45 @@ fn to_text(account: &AccountName, Planned { forecast, calls_per_minute: per_minu
     }
     let mut lines = vec![say!("{account}: {range} (Beijing time)", account, range)];
     for planned in &forecast.windows {
-        let rows = planned.rows.map_or_else(|| "?".to_owned(), thousands);
         let calls = plural(forecast.calls_of(planned), "call");
+        lines.push(match planned.rows {
+            Some(1) => say!("  {window}          1 row   {calls}", window = planned.window, calls),
+            Some(rows) => say!(
+                "  {window}  {rows} rows  {calls}",
+                window = planned.window,
+                rows = format!("{:>9}", thousands(rows)),
+                calls
+            ),
+            None => say!("  {window}  {calls} or more", window = planned.window, calls),
+        });
+    }
+    let windows = plural(forecast.windows.len() as u64, "window");
+    let calls = plural(forecast.estimated_calls(), "call");
+    let time = minutes(forecast, *per_minute).map(time_of);
+    if let Some(rows) = forecast.rows() {
+        let time = time.map(|time| say!(", {time} at {per_minute} calls a minute", time, per_minute));
+        let (rows, time) = (thousands(rows), time.unwrap_or_default());
+        lines.push(say!("  {windows}, about {rows} rows, {calls}{time}", windows, rows, calls, time));
+    } else {
+        let time = time.map(|time| say!(", {time} or more at {per_minute} calls a minute", time, per_minute));
         lines.push(say!(
-            "  {window}  {rows} rows  {calls}",
-            window = planned.window,
-            rows = format!("{rows:>9}"),
-            calls
+            "  {windows}, {calls} or more{time}\n  \
+             the lake has no rows to estimate by: leave --offline out to ask the gateway",
+            windows,
+            calls,
+            time = time.unwrap_or_default()
         ));
     }
-    let time = minutes(forecast, *per_minute).map(|minutes| {
-        say!(", {minutes} at {per_minute} calls a minute", minutes = plural(minutes, "minute"), per_minute)
-    });
-    lines.push(say!(
-        "  {windows}, about {rows} rows, {calls}{time}",
-        windows = plural(forecast.windows.len() as u64, "window"),
-        rows = thousands(forecast.rows()),
-        calls = plural(forecast.estimated_calls(), "call"),
-        time = time.unwrap_or_default()
-    ));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_times_are_said_in_hours_and_days() {
+        let said = [1, 119, 120, 121, 2_879, 2_880, 525_601].map(|minutes| time_of(minutes).english().to_owned());
+        assert_eq!(said, ["1 minute", "119 minutes", "2 hours", "3 hours", "48 hours", "2 days", "366 days"]);
+    }
 }

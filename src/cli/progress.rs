@@ -27,20 +27,22 @@ const MOST_BARS: usize = 5;
 const STEPS: u64 = 1_000;
 
 /// Does the work of some accounts, and shows meanwhile how far it is.
-pub(super) async fn beside<T>(accounts: &[(AccountName, Meter)], work: impl Future<Output = T>) -> T {
+pub(super) async fn beside<T>(accounts: Vec<(AccountName, Meter)>, work: impl Future<Output = T>) -> T {
     if talk::is_quiet() {
         return work.await;
     }
+    let mut accounts = Accounts::new(accounts);
     match talk::has_terminal() {
         true => {
-            let mut bars = Bars::new(accounts);
-            let done = every(FRAME, work, |now| bars.draw(accounts, now)).await;
+            let mut bars = Bars::new(&accounts);
+            let done = every(FRAME, work, |now| bars.draw(&mut accounts, now)).await;
             bars.clear();
             done
         }
         false => {
             let mut pace = Pace::default();
-            every(LINE_EVERY, work, |now| talk::print_note(key!("progress"), &line(accounts, &mut pace, now))).await
+            every(LINE_EVERY, work, |now| talk::print_note(key!("progress"), &line(&mut accounts, &mut pace, now)))
+                .await
         }
     }
 }
@@ -68,28 +70,66 @@ struct Sum {
     all: Progress,
 }
 
-impl Sum {
-    fn of(accounts: &[(AccountName, Meter)]) -> Self {
-        let mut sum = Self { accounts: accounts.len(), ..Self::default() };
-        for (_, meter) in accounts {
+/// The accounts of a run. Those that have ended are looked at once, and those that have not begun hardly at all: there
+/// may be thousands.
+struct Accounts {
+    all: usize,
+    /// Those that have not ended.
+    open: Vec<(AccountName, Meter)>,
+    /// What those add up to that have.
+    ended: Sum,
+}
+
+impl Accounts {
+    fn new(accounts: Vec<(AccountName, Meter)>) -> Self {
+        let all = accounts.len();
+        Self { all, open: accounts, ended: Sum { accounts: all, ..Sum::default() } }
+    }
+
+    /// What all add up to now, and how far the first `most` are that are at work.
+    fn look(&mut self, most: usize) -> (Sum, Vec<(&AccountName, Progress)>) {
+        if let [(_, meter)] = &self.open[..]
+            && self.all == 1
+        {
+            let all = meter.progress();
+            let is_at_work = matches!(all.phase, Phase::Walking | Phase::Finishing);
+            let ended = usize::from(all.phase == Phase::Done);
+            return (Sum { accounts: 1, ended, at_work: usize::from(is_at_work), all }, Vec::new());
+        }
+        let (ended, all) = (&mut self.ended, self.all);
+        self.open.retain(|(_, meter)| {
+            let is_open = meter.phase() != Phase::Done;
+            if !is_open {
+                ended.ended += 1;
+                ended.add(&Progress { done: 1.0, ..meter.progress() }, all);
+            }
+            is_open
+        });
+        let (mut sum, mut first) = (self.ended, Vec::new());
+        let at_work = self.open.iter().filter(|(_, meter)| meter.phase() != Phase::Opening);
+        for (name, meter) in at_work {
             let progress = meter.progress();
-            let is_done = progress.phase == Phase::Done;
-            sum.ended += usize::from(is_done);
-            sum.at_work += usize::from(matches!(progress.phase, Phase::Walking | Phase::Finishing));
-            sum.all.done += if is_done { 1.0 } else { progress.done } / accounts.len() as f64;
-            sum.all.headers += progress.headers;
-            sum.all.calls += progress.calls;
-            if accounts.len() == 1 {
-                sum.all = progress;
+            sum.at_work += 1;
+            sum.add(&progress, all);
+            if first.len() < most {
+                first.push((name, progress));
             }
         }
-        sum
+        (sum, first)
+    }
+}
+
+impl Sum {
+    fn add(&mut self, progress: &Progress, accounts: usize) {
+        self.all.done += progress.done / accounts as f64;
+        self.all.headers += progress.headers;
+        self.all.calls += progress.calls;
     }
 }
 
 /// What is said where there is no terminal.
-fn line(accounts: &[(AccountName, Meter)], pace: &mut Pace, now: Instant) -> Text {
-    let sum = Sum::of(accounts);
+fn line(accounts: &mut Accounts, pace: &mut Pace, now: Instant) -> Text {
+    let (sum, _) = accounts.look(0);
     let left = pace.left(now, sum.all.done);
     let (percent, words) = (percent(&sum.all), words(&sum.all, left, key!(", ")));
     match sum.accounts {
@@ -162,14 +202,14 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(accounts: &[(AccountName, Meter)]) -> Self {
+    fn new(accounts: &Accounts) -> Self {
         let add = |_| talk::bars().add(ProgressBar::new(STEPS).with_style(style()));
-        let many = if accounts.len() > 1 { accounts.len().min(MOST_BARS) } else { 0 };
+        let many = if accounts.all > 1 { accounts.all.min(MOST_BARS) } else { 0 };
         Self { all: add(0), pace: Pace::default(), of_accounts: (0..many).map(add).collect() }
     }
 
-    fn draw(&mut self, accounts: &[(AccountName, Meter)], now: Instant) {
-        let sum = Sum::of(accounts);
+    fn draw(&mut self, accounts: &mut Accounts, now: Instant) {
+        let (sum, at_work) = accounts.look(self.of_accounts.len());
         let left = self.pace.left(now, sum.all.done);
         let words = words(&sum.all, left, "  ");
         let words = match sum.accounts {
@@ -179,10 +219,6 @@ impl Bars {
             }
         };
         show(&self.all, &sum.all, words.into_told());
-        let is_at_work =
-            |(_, progress): &(&AccountName, Progress)| matches!(progress.phase, Phase::Walking | Phase::Finishing);
-        let all = accounts.iter().map(|(name, meter)| (name, meter.progress()));
-        let at_work: Vec<_> = all.filter(is_at_work).take(self.of_accounts.len()).collect();
         for (at, bar) in self.of_accounts.iter().enumerate() {
             match at_work.get(at) {
                 Some((name, progress)) => {
@@ -252,14 +288,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_terminal_a_line_comes_every_thirty_seconds() {
-        let accounts = [("acme".parse().expect("a name"), Meter::default())];
+        let mut accounts = Accounts::new(vec![("acme".parse().expect("a name"), Meter::default())]);
         let (mut pace, mut lines) = (Pace::default(), Vec::new());
         let work = tokio::time::sleep(Duration::from_secs(95));
-        every(LINE_EVERY, work, |now| lines.push(line(&accounts, &mut pace, now))).await;
+        every(LINE_EVERY, work, |now| lines.push(line(&mut accounts, &mut pace, now))).await;
         let lines: Vec<&str> = lines.iter().map(Text::english).collect();
         assert_eq!(lines, ["0%, opening the lake, 0 rows, 0 calls"; 3]);
-        let many = [accounts[0].clone(), ("b".parse().expect("a name"), Meter::default())];
-        let said = line(&many, &mut Pace::default(), Instant::now());
+        let mut many = Accounts::new(["a", "b"].map(|name| (name.parse().expect("a name"), Meter::default())).into());
+        let said = line(&mut many, &mut Pace::default(), Instant::now());
         assert_eq!(said.english(), "0 of 2 accounts done, 0 at work, 0%, opening the lake, 0 rows, 0 calls");
     }
 }

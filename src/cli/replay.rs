@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR|GLOB", group = "source", requires_all = ["account", "edition"])]
     pages: Option<String>,
     /// The account's name in the lake; with `--from-raw` only this account.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::talk::read::<AccountName>)]
     account: Option<AccountName>,
     /// The edition that gave the page files: enterprise, y or flagship.
     #[arg(long, value_name = "EDITION")]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use super::talk::read;
 use super::{output, signals};
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result, exit};
@@ -27,6 +28,9 @@ pub(super) struct Args {
     /// one may be started again.
     #[arg(long, value_name = "SID", default_value = "sandbox")]
     sid: String,
+    /// How many more seller accounts it knows, `SID-1`, `SID-2` and so on, all with the same requisitions.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    more_accounts: u32,
     /// How many requisitions it holds.
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     requisitions: usize,
@@ -102,14 +106,6 @@ impl FromStr for Wanted {
     }
 }
 
-/// Reads a value; what is wrong is said with what to write instead.
-fn read<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: Error| match error.hint_text() {
-        Some(hint) => format!("{error}\n\nhint: {hint}"),
-        None => error.to_string(),
-    })
-}
-
 fn order() -> impl TypedValueParser<Value = Order> {
     let values = Order::ALL.map(|order| PossibleValue::new(order.name()).help(order.does()));
     PossibleValuesParser::new(values).try_map(|name| name.parse::<Order>())
@@ -180,6 +176,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         listen: args.listen,
         edition: args.edition,
         credentials: Credentials { sid: args.sid.clone(), ..Credentials::default() },
+        more_accounts: args.more_accounts,
         requisitions: make(args.seed, args.requisitions, args.days, end),
         clock,
         behaviour,

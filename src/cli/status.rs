@@ -10,7 +10,8 @@ use crate::id::AccountName;
 use crate::land::{CleanEnd, LastRun, Leftovers, last_run, leftovers};
 use crate::log::{Lake, PendingStop, Table};
 use crate::pipeline::{ExtraNames, extra_names, gaps_of};
-use crate::publish::{Reached, published_tables};
+use crate::publish::{Reached, StandingTable, iceberg_reached, published_tables};
+use crate::publish_format::PublishFormat;
 use crate::text::{Text, key, say, text};
 use crate::time::{BeijingTime, Clock as _, Coverage, SystemClock, Window};
 use crate::units::{plural, thousands};
@@ -39,7 +40,7 @@ struct Account {
     lake: Lake,
     leftovers: Leftovers,
     last_run: LastRun,
-    /// How far it is published as Delta tables, where these are.
+    /// How far it is published as Delta and Iceberg tables, where these are.
     published: Vec<Reached>,
     /// The names in `extra`, where they were asked for.
     extra: Option<ExtraNames>,
@@ -64,7 +65,7 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
         let last_run = last_run(&lake.store, name.clone(), SystemClock.now()).await?;
         let part = Lake::open(lake.store.clone(), name.clone()).await?;
         let leftovers = leftovers(&part, SystemClock.now()).await?;
-        let published = tables.iter().filter_map(|table| table.reached(part.account())).collect();
+        let published = reached(&part, &tables).await?;
         let extra = if args.extra { Some(extra_names(&part).await?) } else { None };
         Ok(Account { lake: part, leftovers, last_run, published, extra })
     };
@@ -150,8 +151,8 @@ fn to_json(account: &Account) -> Value {
         "kept_objects": leftovers.kept.len(),
         "kept_until": leftovers.kept_until,
         "untracked": leftovers.untracked,
-        "published": account.published.iter().map(|Reached { table, version, number }| json!({
-            "table": table.name(), "format": "delta", "version": version, "manifest": number,
+        "published": account.published.iter().map(|Reached { table, format, version, number }| json!({
+            "table": table.name(), "format": format.name(), "version": version, "manifest": number,
         })).collect::<Vec<_>>(),
         "extra": account.extra.as_ref().map(|names| {
             names.iter().map(|((table, name), rows)| json!({"table": table.name(), "name": name, "rows": rows})).collect::<Vec<_>>()
@@ -184,7 +185,7 @@ fn to_text(account: &Account) -> String {
     lines.extend(pending(lake));
     if let Some(last) = lake.state().last() {
         lines.push(say!(
-            "  last commit {kind} at {created_at} (number {number}, run {run})",
+            "  last commit {kind} at {created_at} (number {number})\n              run {run}",
             kind = last.kind.name(),
             created_at = last.created_at,
             number = last.number,
@@ -197,19 +198,36 @@ fn to_text(account: &Account) -> String {
     lines.join("\n")
 }
 
-/// How far the account is published.
-fn published(account: &Account) -> Option<String> {
+/// How far the account is published in every format.
+async fn reached(lake: &Lake, tables: &[StandingTable]) -> Result<Vec<Reached>> {
+    let mut reached: Vec<Reached> = tables.iter().filter_map(|table| table.reached(lake.account())).collect();
+    for table in Table::ALL {
+        match iceberg_reached(lake.store(), lake.account(), table).await {
+            Ok(found) => reached.extend(found),
+            // As with Delta tables.
+            Err(error) if error.kind() == ErrorKind::Defect => super::print_warning(&text!("{error}", error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(reached)
+}
+
+/// How far the account is published, one line a format.
+fn published(account: &Account) -> Vec<String> {
     let newest = account.lake.state().newest().map_or(0, |newest| newest.number);
-    let is_behind = account.published.iter().any(|table| table.number < newest);
-    let tables: Vec<String> = account
-        .published
-        .iter()
-        .map(|Reached { table, version, number }| {
-            say!("{table} up to commit {number} (version {version})", table, number, version)
-        })
-        .collect();
-    let behind = if is_behind { say!("; the rest by the next run that publishes") } else { String::new() };
-    (!tables.is_empty()).then(|| say!("  Delta       {tables}{behind}", tables = tables.join(&say!(", ")), behind))
+    let line = |format: PublishFormat| {
+        let of_format = account.published.iter().filter(|reached| reached.format == format);
+        let is_behind = of_format.clone().any(|reached| reached.number < newest);
+        let tables: Vec<String> = of_format
+            .map(|Reached { table, version, number, .. }| {
+                say!("{table} up to commit {number} (version {version})", table, number, version)
+            })
+            .collect();
+        let behind = if is_behind { say!("; the rest by the next run that publishes") } else { String::new() };
+        let (format, tables) = (format!("{:<11}", format.title()), tables.join(&say!(", ")));
+        (!tables.is_empty()).then(|| say!("  {format} {tables}{behind}", format, tables, behind))
+    };
+    PublishFormat::ALL.into_iter().filter_map(line).collect()
 }
 
 /// When runs ended, as far as that is known, and how far they asked.
@@ -221,16 +239,16 @@ fn runs(account: &Account) -> Vec<String> {
         None => say!("  succeeded   not known"),
     });
     if let Some((run, seen_at)) = account.last_run.at_work {
-        lines.push(say!("  at work     run {run}, seen at {seen_at}", run, seen_at));
+        lines.push(say!("  at work     seen at {seen_at}\n              run {run}", run, seen_at));
         return lines;
     }
     lines.push(match &account.last_run.last_end {
         Some(end) if account.is_last(end) => {
-            say!("  last run    ended at {ended_at} (run {run})", ended_at = end.ended_at, run = end.run)
+            say!("  last run    ended at {ended_at}\n              run {run}", ended_at = end.ended_at, run = end.run)
         }
         Some(end) => {
             say!(
-                "  last run    its end is not known; the one before ended at {ended_at} (run {run})",
+                "  last run    its end is not known; the one before ended at {ended_at}\n              run {run}",
                 ended_at = end.ended_at,
                 run = end.run
             )
@@ -279,9 +297,18 @@ fn covered(lake: &Lake) -> Vec<String> {
         lines.push(say!("  gaps        {gaps}", gaps = listed(&gaps)));
     }
     if !expired(lake).is_empty() {
-        lines.push(say!("  expired     {ranges}", ranges = listed(expired(lake))));
+        let ranges: Vec<String> = expired(lake).iter().map(|range| expired_range(*range)).collect();
+        lines.push(say!("  expired     {ranges}", ranges = ranges.join("\n              ")));
     }
     lines
+}
+
+/// An expired range for people: the first of all begins where times do, which nobody needs to read.
+fn expired_range(range: Window) -> String {
+    if range.start() > BeijingTime::FIRST {
+        return range.to_string();
+    }
+    say!("everything before {end}", end = range.end().plus_seconds(1))
 }
 
 fn held(lake: &Lake) -> Vec<String> {
@@ -372,6 +399,10 @@ mod tests {
         ] {
             assert!(text.contains(&line), "{line}: {text}");
         }
+        assert_eq!(
+            expired_range(Window::new(BeijingTime::FIRST, at(29)).expect("in order")),
+            format!("everything before {}", at(30))
+        );
         let json = to_json(&account);
         let shown = |window: Window| json!([{"start": window.start(), "end": window.end()}]);
         assert_eq!((&json["coverage"], &json["expired"]), (&shown(window(60, 69)), &shown(window(0, 29))));

@@ -30,7 +30,7 @@ const LARGEST_LIST: u64 = 16 << 20;
 
 /// What the vendor asks for, beyond credentials.
 const PREREQUISITES: &str = key!(
-    "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost answer), the permission of \
+    "stopping needs the ERP's client V1.4.8.1 or later (V1.5.1.0 to find out about a lost response), the permission of \
      the interface purchase.PurchaseApply.stopForApi, and this machine's address on the account's IP list"
 );
 

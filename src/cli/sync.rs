@@ -1,7 +1,8 @@
 //! `wdt-lake sync`: bring a lake up to date with the ERP.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,19 @@ use super::accounts::{AccountArgs, AccountSource, Chosen, LakeUri};
 use super::lake::Wait;
 use super::metrics::{AccountRun, MetricsFile, RunScope};
 use super::progress;
-use super::side_by_side::{self, Wanted};
+use super::shard::Shard;
+use super::side_by_side::{self, Asked, Wanted};
 use super::signals;
 use super::sync_summary::print_report;
-use crate::config::{AccountDefaults, PublishFormat, keep_removed_when};
+use super::talk::read;
+use super::until::TimeOfDay;
+use crate::config::{AccountDefaults, keep_removed_when};
 use crate::error::{Result, exit};
 use crate::extract::budget::Limits;
 use crate::gateway::{CallPolicy, ProxyUse, RefusalRule};
 use crate::parquet::FileCompression;
 use crate::pipeline::{self, Again, KeepRaw, Meter, SyncOptions, SyncReport, SyncRequest};
+use crate::publish_format::PublishFormat;
 use crate::store::{Access, Store, Writers};
 use crate::time::{BeijingTime, Clock as _, Coverage, DateMeans, SystemClock, Window, parse_user_time};
 use crate::units::{size, some_span, span};
@@ -61,9 +66,9 @@ pub(super) struct Args {
     /// file says, else 7d with --publish, else 0s].
     #[arg(long, value_name = "DURATION", value_parser = span)]
     keep_removed: Option<Duration>,
-    /// Publish the lake at the end of the run, for engines that know the format: `delta` [default: WDT_PUBLISH, else
-    /// what the file says, else nothing].
-    #[arg(long, value_name = "FORMAT", value_parser = PublishFormat::parse, value_delimiter = ',')]
+    /// Publish the lake at the end of the run, for engines that know the formats: `delta`, `iceberg`, or both
+    /// with a comma between them [default: WDT_PUBLISH, else what the file says, else nothing].
+    #[arg(long, value_name = "FORMAT", value_parser = read::<PublishFormat>, value_delimiter = ',')]
     publish: Vec<PublishFormat>,
     #[command(flatten)]
     compact: CompactArgs,
@@ -72,9 +77,27 @@ pub(super) struct Args {
     /// At the end, write how the run and the lake stand into this file, as metrics for Prometheus.
     #[arg(long, value_name = "PATH")]
     metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    many: ManyArgs,
     /// Print the summary as one line with one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What matters where there is more to do than one process does in one night.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Many accounts")]
+struct ManyArgs {
+    /// So many accounts are at work at once; one that has waited five seconds for its gateway does not count.
+    #[arg(long, value_name = "ACCOUNTS", default_value = "64")]
+    max_accounts: NonZeroUsize,
+    /// Only the accounts of the I-th of N shards, I from 0: several processes with the same N share the accounts of a
+    /// file. Accounts that share a limit are in one shard.
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
+    shard: Option<Shard>,
+    /// End in order at the next such time in Beijing, with exit code 0 where nothing failed. The next run goes on.
+    #[arg(long, value_name = "HH:MM", value_parser = TimeOfDay::from_str)]
+    until: Option<TimeOfDay>,
 }
 
 /// Whether and how small commits are put together at the end.
@@ -224,6 +247,7 @@ impl CallArgs {
         Ok(CallPolicy {
             calls_per_minute: self.calls_per_minute.or(terms.calls_per_minute).unwrap_or(usual.calls_per_minute),
             concurrency: self.concurrency.or(terms.concurrency).map_or(usual.concurrency, NonZeroU32::get),
+            limit: terms.limit.clone(),
             timeout: self.timeout,
             max_retry_time: self.max_retry_time.unwrap_or(max_retry_time),
             refusals: RefusalRule::parse_list(&terms.refusals)
@@ -235,7 +259,7 @@ impl CallArgs {
 }
 
 impl Args {
-    fn options(&self, terms: &AccountDefaults) -> Result<SyncOptions> {
+    fn options(&self, terms: &AccountDefaults, now: BeijingTime) -> Result<SyncOptions> {
         let calls = self.calls.policy(terms)?;
         let publish = if self.publish.is_empty() { &terms.publish } else { &self.publish };
         self.range.apply(SyncOptions {
@@ -254,6 +278,7 @@ impl Args {
             keep_removed: keep_removed_when(self.keep_removed.or(terms.keep_removed), publish),
             publish: publish.clone(),
             compression: self.compression.get(),
+            until: self.many.until.map(|time| time.next_after(now)),
             ..SyncOptions::default()
         })
     }
@@ -286,7 +311,8 @@ async fn with_metrics(args: &Args, path: &Path) -> Result<u8> {
     let mut runs = Vec::new();
     let outcome = Box::pin(sync(args, &mut runs)).await;
     let code = outcome.as_ref().map_or_else(|error| error.kind().exit_code(), |code| *code);
-    let scope = if args.account.is_one() { RunScope::OneAccount } else { RunScope::AllAccounts };
+    let scope =
+        if args.account.is_one() || args.many.shard.is_some() { RunScope::OneAccount } else { RunScope::AllAccounts };
     match (metrics.write(lake(), &runs, scope, code).await, outcome) {
         (Ok(()), outcome) => outcome,
         (Err(unwritten), Ok(code)) => {
@@ -302,7 +328,7 @@ async fn with_metrics(args: &Args, path: &Path) -> Result<u8> {
 
 /// Syncs, and adds what was done for each account to `runs`.
 async fn sync(args: &Args, runs: &mut Vec<AccountRun>) -> Result<u8> {
-    let (origin, chosen) = args.account.all()?;
+    let (origin, chosen) = args.account.all_of(args.many.shard)?;
     let now = SystemClock.now();
     let location = args.range.lake.find(&args.account.config)?;
     let mut wanted = wanted(args, &location, chosen, now)?;
@@ -324,7 +350,9 @@ async fn sync(args: &Args, runs: &mut Vec<AccountRun>) -> Result<u8> {
         }
         (_, last) => {
             wanted.extend(last);
-            side_by_side::run(wanted, open, args.json, runs).await
+            let asked =
+                Asked { most_at_once: args.many.max_accounts.get(), shard: args.many.shard, as_json: args.json };
+            side_by_side::run(wanted, open, &asked, runs).await
         }
     }
 }
@@ -334,7 +362,7 @@ async fn sync(args: &Args, runs: &mut Vec<AccountRun>) -> Result<u8> {
 fn wanted(args: &Args, location: &str, chosen: Vec<Chosen>, now: BeijingTime) -> Result<Vec<Wanted>> {
     let lake_is_new = Store::find(location)?.is_none();
     let check = |Chosen { name, edition, settings, terms }| {
-        let checked = args.options(&terms).and_then(|options| {
+        let checked = args.options(&terms, now).and_then(|options| {
             let has_begun = options.range().check_start(now);
             if has_begun.is_ok() && (lake_is_new || options.from.is_some()) {
                 options.range().resolve(&Coverage::default(), None, now)?;
@@ -356,7 +384,7 @@ async fn alone(
     as_json: bool,
 ) -> Result<SyncReport> {
     let work = pipeline::sync(account, open()?, options, Arc::new(SystemClock), signals::listen()?, meter);
-    let report = progress::beside(&[(account.name.clone(), meter.clone())], Box::pin(work)).await;
+    let report = progress::beside(vec![(account.name.clone(), meter.clone())], Box::pin(work)).await;
     let report = report.map_err(|error| error.with("account", &account.name))?;
     print_report(account, &report, as_json);
     Ok(report)

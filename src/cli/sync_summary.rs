@@ -10,11 +10,13 @@ use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass};
 use crate::id::AccountName;
-use crate::pipeline::{Compacted, Damage, HiddenStops, SyncReport, Tried};
+use crate::pipeline::{Compacted, Damage, HiddenStops, Remaining, SyncReport, Tried};
 use crate::publish::PublishedTable;
+use crate::publish_format::PublishFormat;
 use crate::text::say;
+use crate::time::Window;
 use crate::transform::Remarks;
-use crate::units::{plural, thousands};
+use crate::units::{at_most, plural, thousands};
 
 /// How many gaps the summary names; `--json` has them all.
 const GAPS_NAMED: usize = 10;
@@ -50,7 +52,7 @@ fn to_json(account: &AccountName, report: &SyncReport) -> Value {
 
 /// What a run did for an account.
 pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value {
-    let window = |window: crate::time::Window| json!({"start": window.start(), "end": window.end()});
+    let window = |window: Window| json!({"start": window.start(), "end": window.end()});
     json!({
         "account": account,
         "run": report.run,
@@ -80,6 +82,7 @@ pub(super) fn account_json(account: &AccountName, report: &SyncReport) -> Value 
         "gaps": report.gaps.iter().map(|gap| json!({"window": window(gap.window), "error": error_json(&gap.error)})).collect::<Vec<_>>(),
         "error": report.stopped.as_ref().or(report.unpublished.as_ref()).map(error_json),
         "interrupted": report.interrupted,
+        "remaining": report.remaining.as_ref().map(remaining_json),
         "wall_s": seconds(report.elapsed),
         "exit_code": report.exit_code(),
     })
@@ -116,20 +119,50 @@ pub(super) fn compacted_text(compacted: &Compacted) -> Option<String> {
 
 /// How far an account is published.
 pub(super) fn published_json(published: &[PublishedTable]) -> Value {
-    let tables = published.iter().map(|PublishedTable { table, version, number, created }| {
-        json!({"table": table.name(), "format": "delta", "version": version, "manifest": number, "versions_created": created})
+    let tables = published.iter().map(|PublishedTable { table, format, version, number, created }| {
+        json!({"table": table.name(), "format": format.name(), "version": version, "manifest": number, "versions_created": created})
     });
     tables.collect()
 }
 
-/// The same in words, where something was published now.
-pub(super) fn published_text(published: &[PublishedTable]) -> Option<String> {
-    let tables: Vec<String> = published
-        .iter()
-        .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
-        .collect();
-    let is_new = published.iter().any(|table| table.created > 0);
-    is_new.then(|| say!("  published as Delta: {tables}", tables = tables.join(&say!(", "))))
+/// The same in words, one line a format in which something was published now.
+pub(super) fn published_text(published: &[PublishedTable]) -> Vec<String> {
+    let line = |format: PublishFormat| {
+        let of_format = published.iter().filter(|table| table.format == format);
+        let is_new = of_format.clone().any(|table| table.created > 0);
+        let tables: Vec<String> = of_format
+            .map(|PublishedTable { table, version, .. }| say!("{table} version {version}", table, version))
+            .collect();
+        is_new.then(|| {
+            say!("  published as {format}: {tables}", format = format.title(), tables = tables.join(&say!(", ")))
+        })
+    };
+    PublishFormat::ALL.into_iter().filter_map(line).collect()
+}
+
+/// What a run left to the next one because its time was over.
+fn remaining_json(remaining: &Remaining) -> Value {
+    match remaining {
+        Remaining::All => json!({"begun": false, "windows": null, "seconds": null, "walked_again_later": null}),
+        Remaining::Some { missing, again } => json!({
+            "begun": true,
+            "windows": missing.iter().map(|window| json!({"start": window.start(), "end": window.end()})).collect::<Vec<_>>(),
+            "seconds": missing.iter().copied().map(Window::seconds).sum::<u64>(),
+            "walked_again_later": again,
+        }),
+    }
+}
+
+/// The same in words.
+fn remaining_text(remaining: &Remaining) -> Option<String> {
+    let Remaining::Some { missing, again } = remaining else { return None };
+    let seconds = missing.iter().copied().map(Window::seconds).sum();
+    let ranges = plural(*again, "range");
+    match (seconds, again) {
+        (0, 0) => None,
+        (0, _) => Some(say!("  its time was over: the next run walks {ranges} again", ranges)),
+        _ => Some(say!("  its time was over: {left} of its range are left to the next run", left = at_most(seconds))),
+    }
 }
 
 fn by_table([headers, details]: [u64; 2]) -> Value {
@@ -142,13 +175,13 @@ pub(super) fn seconds(elapsed: Duration) -> f64 {
 }
 
 pub(super) fn to_text(account: &AccountName, edition: Edition, report: &SyncReport) -> String {
-    if report.range.is_none() && (report.stopped.is_some() || report.interrupted) {
+    if report.range.is_none() && (report.stopped.is_some() || report.is_cut_short()) {
         return say!("{account}: not begun", account);
     }
     let Some(range) = report.range else {
         return say!("{account}: nothing to do yet: the range ends before it starts, less the lag", account);
     };
-    let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty();
+    let is_idle = report.calls == 0 && report.stopped.is_none() && report.gaps.is_empty() && report.remaining.is_none();
     if is_idle {
         let covered = say!("{account}: {range} (Beijing time) is covered already: no call was made", account, range);
         let more = compacted_text(&report.compacted).into_iter().chain(published_text(&report.published));
@@ -218,6 +251,7 @@ fn remarks(report: &SyncReport) -> Vec<String> {
     let mut lines: Vec<String> = compacted_text(&report.compacted).into_iter().collect();
     lines.extend(published_text(&report.published));
     lines.extend(report.hidden_stops.map(hidden_text));
+    lines.extend(report.remaining.as_ref().and_then(remaining_text));
     if report.refreshed > 0 {
         lines.push(say!(
             "  {windows} walked again, rows that left the ERP's windows carried over",

@@ -5,6 +5,7 @@
 //! `message`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
@@ -106,6 +107,14 @@ impl io::Write for AboveBars {
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// Reads the value of an option; what is wrong is said with what to write instead.
+pub(super) fn read<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| match error.hint_text() {
+        Some(hint) => format!("{error}\n\nhint: {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// An error as every JSON output tells it.

@@ -27,12 +27,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::secret_source::{HOW_TO_GIVE_A_SECRET, SecretSource};
 use super::{
-    AccountDefaults, AccountSettings, AddressNames, PublishFormat, Secret, StopPermission, StopTerms, base_url,
-    check_salt, duration, env, name_of, plain_word,
+    AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
+    env, name_of, plain_word,
 };
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::AccountName;
+use crate::publish_format::PublishFormat;
 use crate::text::{Text, key, text};
 use crate::time::{DateMeans, parse_user_time};
 
@@ -40,7 +41,7 @@ use crate::time::{DateMeans, parse_user_time};
 pub(crate) const DEFAULT_PATH: &str = "wdt-lake.toml";
 
 const TOP: [&str; 3] = ["lake", "publish", "account"];
-const ACCOUNT: [&str; 16] = [
+const ACCOUNT: [&str; 17] = [
     "name",
     "edition",
     "environment",
@@ -52,6 +53,7 @@ const ACCOUNT: [&str; 16] = [
     "secret_command",
     "calls_per_minute",
     "concurrency",
+    "limit",
     "from",
     "refusals",
     "allow_stop",
@@ -60,6 +62,8 @@ const ACCOUNT: [&str; 16] = [
 ];
 /// What people write who put the secret itself into the file.
 const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "password"];
+/// As many as a name of an account may have.
+const MOST_LIMIT_LETTERS: usize = 64;
 /// How alike a known key must be to be suggested, from 0 to 1.
 const LIKENESS: f64 = 0.8;
 
@@ -100,7 +104,8 @@ impl ConfigFile {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), with the line, for what is no TOML, unknown keys, values that do
     /// not fit, a secret in the file, and accounts that are there twice.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
-        let page = Page { text, path };
+        let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let page = Page { line_ends: &lines, path };
         let root = DeTable::parse(text).map_err(|error| {
             page.wrong(error.span(), Text::verbatim(error.message()))
                 .hint("see the example in the README, \"Several accounts\"")
@@ -206,6 +211,7 @@ impl FileAccount {
                     NonZeroU32::new(calls).ok_or_else(|| keys.wrong_at("concurrency", "concurrency is 1 or more"))
                 })
                 .transpose()?,
+            limit: keys.parsed("limit", limit_name)?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
             refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
@@ -274,6 +280,16 @@ impl FileAccount {
     }
 }
 
+/// The name of a limit. It is told in messages, and decides to which shard an account belongs.
+fn limit_name(text: &str) -> Result<String> {
+    let is_letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    match (1..=MOST_LIMIT_LETTERS).contains(&text.chars().count()) && text.chars().all(is_letter) {
+        true => Ok(text.to_owned()),
+        false => Err(Error::new(ErrorClass::ConfigWrong, "no limit can have this name")
+            .hint("it has up to 64 letters, digits, `_`, `-` and `.`: that of the appkey or of the host, for example")),
+    }
+}
+
 /// An account is one sid at one host under one name: a lake keeps names apart, and a gateway counts the calls of a sid.
 fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
     let (mut names, mut sids) = (BTreeMap::new(), BTreeMap::new());
@@ -303,10 +319,10 @@ fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
     Ok(())
 }
 
-/// The text of the file, for saying where something is.
+/// Where the lines of the file end, for saying where something is.
 #[derive(Clone, Copy)]
 struct Page<'a> {
-    text: &'a str,
+    line_ends: &'a [usize],
     path: &'a Path,
 }
 
@@ -317,7 +333,7 @@ impl Page<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text.get(..at).unwrap_or(self.text).matches('\n').count() + 1
+        self.line_ends.partition_point(|end| *end < at) + 1
     }
 
     fn wrong(&self, span: Option<Range<usize>>, message: impl Into<Text>) -> Error {

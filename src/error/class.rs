@@ -93,8 +93,8 @@ classes! {
     LakeStale = 2309, Usage;
     /// the lake is not for this
     LakeUnfit = 2306, Usage;
-    /// a Delta table belongs to another program
-    DeltaOfOthers = 2307, Usage;
+    /// a published table belongs to another program
+    PublishedOfOthers = 2307, Usage;
     /// an engine cannot read the lake where it is
     EngineUnfit = 2308, Usage;
     /// no secure connection to the gateway
@@ -129,11 +129,11 @@ classes! {
     GatewayHttp = 5102, GatewayUnavailable;
     /// the gateway is busy
     GatewayBusy = 5103, GatewayUnavailable;
-    /// an answer cannot be read
+    /// a response cannot be read
     AnswerUnreadable = 5104, GatewayUnavailable;
-    /// no answer can be read
+    /// no response can be read
     NothingReadable = 5105, GatewayUnavailable;
-    /// an answer broke off
+    /// a response broke off
     AnswerBroken = 5106, GatewayUnavailable;
 
     /// other failures of the lake
@@ -210,8 +210,8 @@ classes! {
     FileDamaged = 8104, Defect;
     /// kept responses or records cannot be read back
     KeptDamaged = 8105, Defect;
-    /// a Delta table is damaged
-    DeltaDamaged = 8201, Defect;
+    /// a published table is damaged
+    PublishedDamaged = 8201, Defect;
 }
 
 impl ErrorClass {

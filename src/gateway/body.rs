@@ -87,6 +87,16 @@ impl Body {
         }
     }
 
+    /// How much memory it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let text = match &self.form {
+            Form::Unknown(text) | Form::Plain(text) | Form::BetweenMembers(text) => text,
+            Form::Gzip(decoder) => decoder.get_ref(),
+            Form::Failed => return 0,
+        };
+        text.bytes.capacity()
+    }
+
     /// The whole text, and its size before it was undressed.
     pub(super) fn finish(self) -> Result<(Vec<u8>, u64), BodyFault> {
         let text = match self.form {

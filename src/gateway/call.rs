@@ -12,8 +12,8 @@ mod tries;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
@@ -26,18 +26,16 @@ use super::clock::ServerClock;
 use super::connect::{Connection, NoResponse};
 use super::envelope::{self, Envelope};
 use super::policy::{self, CallPolicy};
-use super::rate_limiter::{Limit, Pace, RateLimiter};
+use super::rate_limiter::{Limit, Pace};
 use super::refusal::{self, CallKind, RefusalRule, Verdict};
 use super::response::{Answer, Called, NotRead, Response, UnreadableCause, UnreadableResponse};
+use super::shared::{Limiters, Places, ResponseShare, Shared};
+use super::watch::CallWatches;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::text::{Text, text};
 use crate::time::{BeijingTime, Clock};
 use crate::unsaid::Unsaid;
-use crate::worker::Worker;
 pub(crate) use once::Once;
-
-/// A page of 100 requisitions takes some 250 kB.
-const LARGEST_KEPT_BUFFER: usize = 1 << 20;
 
 /// A signed request, ready to send, and to be sent again as it is. Its `Debug` is left out: body and URL carry the
 /// signature.
@@ -53,10 +51,9 @@ pub(super) struct Outgoing {
 
 /// Makes the calls of one account.
 pub(super) struct Caller {
-    connection: Connection,
-    rate_limiter: RateLimiter,
-    /// Of the method that changes the ERP: the vendor meters each method by itself.
-    rate_limiter_of_changes: RateLimiter,
+    connection: Arc<Connection>,
+    limiters: Arc<Limiters>,
+    places: Places,
     policy: CallPolicy,
     /// Those of the policy.
     refusals: Arc<[RefusalRule]>,
@@ -65,10 +62,10 @@ pub(super) struct Caller {
     calls: AtomicU64,
     refused: AtomicU64,
     retries: AtomicU64,
-    /// Where answers are read, one after the other.
-    reader: Worker,
-    /// Buffers of bodies that were read.
-    buffers: Mutex<Vec<Vec<u8>>>,
+    /// What other accounts of the process share with this one.
+    shared: Shared,
+    /// Who wants to know when nothing but calls is waited for.
+    watches: CallWatches,
 }
 
 impl fmt::Debug for Caller {
@@ -123,12 +120,13 @@ impl Caller {
         policy: &CallPolicy,
         tolerance_seconds: i64,
         clock: Arc<dyn Clock>,
-        reader: Worker,
+        shared: Shared,
+        watches: CallWatches,
     ) -> Result<Self> {
         Ok(Self {
-            connection: Connection::new(gateway, policy)?,
-            rate_limiter: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
-            rate_limiter_of_changes: RateLimiter::new(policy.calls_per_minute, policy.concurrency),
+            connection: shared.connection(gateway, policy)?,
+            limiters: Shared::limiters(policy),
+            places: shared.places(),
             policy: policy.clone(),
             refusals: policy.refusals.clone().into(),
             server_clock: ServerClock::new(Arc::clone(&clock), tolerance_seconds),
@@ -136,8 +134,8 @@ impl Caller {
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             retries: AtomicU64::new(0),
-            reader,
-            buffers: Mutex::default(),
+            shared,
+            watches,
         })
     }
 
@@ -146,7 +144,7 @@ impl Caller {
     }
 
     pub(super) fn pace(&self) -> Pace {
-        self.rate_limiter.pace()
+        self.limiters.queries.pace()
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -175,15 +173,20 @@ impl Caller {
         T: Send + 'static,
         R: Fn(&Answer) -> std::result::Result<T, NotRead> + Clone + Send + 'static,
     {
+        let _awaited = self.watches.calls.begin();
+        let mut unanswered = None;
         let mut tries = Tries::new(method, &self.policy);
         loop {
             let retries = tries.retries;
             let permit = match retries {
-                0 => self.rate_limiter.permit().await,
-                _ => self.rate_limiter.permit_again().await,
+                0 => self.limiters.queries.permit().await,
+                _ => self.limiters.queries.permit_again().await,
             };
+            let place = self.places.take().await;
+            unanswered.get_or_insert_with(|| self.watches.answers.begin());
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
+            drop(place);
             let delay = match attempt {
                 Attempt::Done(value) => {
                     self.server_clock.accepted(signed);
@@ -194,7 +197,7 @@ impl Caller {
                     permit.answered();
                     match tries.after_unreadable(response) {
                         Ok((delay, buffer)) => {
-                            self.take_back(buffer);
+                            self.shared.take_back(buffer);
                             delay
                         }
                         Err(last) => return Ok(Called { value: Response::Unreadable(last), retries }),
@@ -291,7 +294,8 @@ impl Caller {
                 _ => Sent::Wrong(error),
             };
         }
-        let (bytes, size) = match self.receive(response).await {
+        let mut memory = self.shared.response();
+        let (bytes, size) = match self.receive(response, &mut memory).await {
             Ok(received) => received,
             Err(failed) => return failed.into(),
         };
@@ -300,9 +304,10 @@ impl Caller {
         let answer = Answer { bytes, received_at_micros: self.clock.now_micros(), unsaid, code, refusals };
         let refused = |code, message: String| Sent::Refused { code, message, wait, date };
         match envelope::read(answer.body(), names) {
-            Ok(Envelope::Success) => match self.reader.run(move || Ok((read(&answer), answer))).await {
+            // Its memory is given back when it was read.
+            Ok(Envelope::Success) => match self.shared.reader().run(move || Ok((read(&answer), answer))).await {
                 Ok((Ok(value), answer)) => {
-                    self.take_back(answer.bytes);
+                    self.shared.take_back(answer.bytes);
                     Sent::Answered(value)
                 }
                 Ok((Err(NotRead::Unreadable(why)), answer)) => Sent::Unreadable(unreadable(&why, answer, size)),
@@ -336,11 +341,17 @@ impl Caller {
     }
 
     /// Takes in the body of a response. What is too large, or no JSON, is let go as soon as that is known.
-    async fn receive(&self, mut response: reqwest::Response) -> std::result::Result<(Vec<u8>, u64), Failed> {
+    async fn receive(
+        &self,
+        mut response: reqwest::Response,
+        memory: &mut ResponseShare,
+    ) -> std::result::Result<(Vec<u8>, u64), Failed> {
         let announced = response.content_length();
-        let mut body = Body::new(self.buffer(announced), self.policy.max_response_bytes, announced);
+        let mut body = Body::new(self.shared.buffer(announced), self.policy.max_response_bytes, announced);
         while let Some(chunk) = response.chunk().await.map_err(Failed::Transport)? {
             body.push(&chunk).map_err(|fault| Failed::Body(fault, self.clock.now_micros()))?;
+            // What comes next is left with the network until there is room for it.
+            memory.grow_to(body.memory_bytes()).await;
         }
         body.finish().map_err(|fault| Failed::Body(fault, self.clock.now_micros()))
     }
@@ -348,25 +359,6 @@ impl Caller {
     fn our_time(&self) -> SystemTime {
         let micros = u64::try_from(self.clock.now_micros()).unwrap_or(0);
         UNIX_EPOCH + Duration::from_micros(micros)
-    }
-
-    /// An empty buffer for a body, used before if there is one: pages are large, and fresh memory for each costs time
-    /// and stays behind.
-    fn buffer(&self, announced: Option<u64>) -> Vec<u8> {
-        let mut buffer = self.buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
-        let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        buffer.reserve_exact(announced.min(LARGEST_KEPT_BUFFER));
-        buffer
-    }
-
-    fn take_back(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        if let Ok(mut buffers) = self.buffers.lock()
-            && buffer.capacity() <= LARGEST_KEPT_BUFFER
-            && buffers.len() < self.policy.concurrency as usize
-        {
-            buffers.push(buffer);
-        }
     }
 }
 
@@ -382,16 +374,16 @@ impl<T> From<Failed> for Sent<T> {
         let unavailable = |message: &'static str| Error::new(ErrorClass::AnswerBroken, message);
         match failed {
             Failed::Transport(error) => {
-                Self::Unclear(unavailable("the answer broke off").because(error.without_url()), None)
+                Self::Unclear(unavailable("the response broke off").because(error.without_url()), None)
             }
             Failed::Body(BodyFault::Broken(why), _) => {
-                Self::Unclear(unavailable("the answer broke on its way").because(UnreadableCause(why)), None)
+                Self::Unclear(unavailable("the response broke on its way").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::Noise(why), _) => {
-                Self::Unclear(unavailable("the answer is no JSON").because(UnreadableCause(why)), None)
+                Self::Unclear(unavailable("the response is no JSON").because(UnreadableCause(why)), None)
             }
             Failed::Body(BodyFault::TooLarge(size), received_at_micros) => Self::Unreadable(UnreadableResponse {
-                why: "the answer is larger than the memory allows".to_owned(),
+                why: "the response is larger than the memory allows".to_owned(),
                 bytes: Vec::new(),
                 size,
                 received_at_micros,
@@ -444,7 +436,7 @@ fn refusal_error(verdict: Verdict, field: &'static str, code: i64, message: &str
              this machine's address is on its IP list, and the ERP's client is recent enough (docs/gateway.md)",
         ),
         Verdict::Business | Verdict::Unknown if code == 0 => error(ErrorClass::CallRefused)
-            .hint("an answer with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
+            .hint("a response with the code of a success and without a list is none: run again later; if it stays, show it to the vendor"),
         Verdict::Business | Verdict::Unknown => error(ErrorClass::CallRefused)
             .hint("look the code up at the vendor; WDT_REFUSALS can say what it means: see docs/gateway.md"),
     }

@@ -1,4 +1,4 @@
-//! The HTTP client of one account, and what its failures mean: what passes, and what no repetition makes better.
+//! The HTTP client for one gateway, and what its failures mean: what passes, and what no repetition makes better.
 //!
 //! Certificates are checked by the platform's own rules, against the platform's own store: on Linux the usual bundles,
 //! or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead; on macOS and Windows the system's store.
@@ -38,12 +38,12 @@ pub(super) enum NoResponse {
 }
 
 impl Connection {
-    /// Prepares the way to `gateway`; sends nothing.
+    /// Prepares the way to `gateway`; sends nothing. So many connections are kept that are not in use.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a proxy that is none, and for a machine without certificates
     /// to trust.
-    pub(super) fn new(gateway: &Url, policy: &CallPolicy) -> Result<Self> {
+    pub(super) fn new(gateway: &Url, policy: &CallPolicy, idle_connections: usize) -> Result<Self> {
         let route = match policy.proxy {
             ProxyUse::Never => None,
             ProxyUse::Environment => proxy::route(gateway, |name| std::env::var(name).ok())?,
@@ -54,7 +54,7 @@ impl Connection {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(policy.timeout)
             .connect_timeout(policy.timeout.min(Duration::from_secs(10)))
-            .pool_max_idle_per_host(policy.concurrency as usize)
+            .pool_max_idle_per_host(idle_connections)
             // What the environment names is read here, and for the gateway alone.
             .no_proxy()
             // Bodies are decompressed here as well: see `body`.

@@ -64,12 +64,12 @@ pub(super) fn read(body: &[u8], names: EnvelopeNames) -> Result<Envelope, String
             match (code, outcome) {
                 (0, _) => Ok(Envelope::Success),
                 (_, Ok(())) => Ok(Envelope::Refused { code, message: message.clone().unwrap_or_default() }),
-                (_, Err(error)) => Err(format!("the answer is not JSON: {error}")),
+                (_, Err(error)) => Err(format!("the response is not JSON: {error}")),
             }
         }
         (Found { list: true, .. }, _) => Ok(Envelope::Success),
-        (_, Ok(())) => Err(format!("the answer has neither `{}` nor `{}`", names.code, names.list.join("` nor `"))),
-        (_, Err(error)) => Err(format!("the answer is not JSON: {error}")),
+        (_, Ok(())) => Err(format!("the response has neither `{}` nor `{}`", names.code, names.list.join("` nor `"))),
+        (_, Err(error)) => Err(format!("the response is not JSON: {error}")),
     }
 }
 

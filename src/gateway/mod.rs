@@ -19,7 +19,9 @@ mod qjb;
 mod rate_limiter;
 mod refusal;
 mod response;
+mod shared;
 pub(crate) mod sign;
+mod watch;
 
 use std::sync::Arc;
 
@@ -30,13 +32,14 @@ pub(crate) use rate_limiter::Pace;
 pub(crate) use refusal::RefusalRule;
 pub(crate) use response::Answer;
 pub use response::{Called, NotRead, Response, UnreadableResponse};
+pub(crate) use shared::Shared;
+pub(crate) use watch::{CallWatch, CallWatches};
 
 use crate::config::AccountSettings;
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
 use crate::text::Text;
 use crate::time::{BeijingTime, Clock, Window};
-use crate::worker::Worker;
 
 /// What to ask the purchase requisition query for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +88,13 @@ impl Gateway {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an app secret that is not of the edition's form, and for a
     /// proxy that is none.
     pub fn new(account: &AccountSettings, policy: &CallPolicy, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::reading_on(Worker::start("reader")?, account, policy, clock)
+        Self::sharing(Shared::of_one(policy)?, CallWatches::default(), account, policy, clock)
     }
 
-    /// The same, with a thread for its answers that others may share.
-    pub(crate) fn reading_on(
-        reader: Worker,
+    /// The same, with what other accounts of the process have as well; `watches` are told of every query.
+    pub(crate) fn sharing(
+        shared: Shared,
+        watches: CallWatches,
         account: &AccountSettings,
         policy: &CallPolicy,
         clock: Arc<dyn Clock>,
@@ -100,7 +104,7 @@ impl Gateway {
             Edition::Flagship => Protocol::Qjb(qjb::Qjb::new(account)?),
         };
         let tolerance_seconds = account.edition.clock_tolerance_seconds();
-        let caller = call::Caller::new(&account.base_url, policy, tolerance_seconds, clock, reader)?;
+        let caller = call::Caller::new(&account.base_url, policy, tolerance_seconds, clock, shared, watches)?;
         Ok(Self { caller, protocol })
     }
 

@@ -14,6 +14,9 @@ pub struct CallPolicy {
     pub calls_per_minute: u32,
     /// Requests in flight.
     pub concurrency: u32,
+    /// The name of the limit that the account shares with others of the process: both numbers are for all of them
+    /// together.
+    pub limit: Option<String>,
     /// The longest that one try may take, its body included.
     pub timeout: Duration,
     /// How long a call is tried again after its first failure.
@@ -29,7 +32,7 @@ pub struct CallPolicy {
 }
 
 /// Whether calls go through the proxies that the environment names. Loopback addresses are always called directly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProxyUse {
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.
     #[default]
@@ -71,6 +74,7 @@ impl Default for CallPolicy {
         Self {
             calls_per_minute: 60,
             concurrency: 4,
+            limit: None,
             timeout: Duration::from_secs(60),
             max_retry_time: Duration::from_secs(600),
             refusals: Vec::new(),

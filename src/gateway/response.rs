@@ -109,7 +109,7 @@ pub struct UnreadableResponse {
 impl UnreadableResponse {
     /// The same as an error, for those who can do nothing with such a response.
     pub(crate) fn into_error(self) -> Error {
-        Error::new(ErrorClass::AnswerUnreadable, "the answer cannot be read")
+        Error::new(ErrorClass::AnswerUnreadable, "the response cannot be read")
             .with("size in bytes", self.size)
             .because(UnreadableCause(self.why))
             .hint("run the same command again later; if it stays, tell the vendor: the gateway answers something that is no valid JSON of this method")

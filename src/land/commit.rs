@@ -24,10 +24,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::deletion::{BeforeDeletion, tables_of};
 use super::stage::{
     CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
 };
+use super::watcher::{LogWatcher, tables_of};
 use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
@@ -68,7 +68,7 @@ pub(crate) struct WriterOptions {
     /// The memory that merging carried rows may take, and how large their files are to be.
     pub merge: MergeLimits,
     /// What must happen before files of removed or fenced commits are deleted.
-    pub before_deletion: Arc<dyn BeforeDeletion>,
+    pub watcher: Arc<dyn LogWatcher>,
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -449,10 +449,12 @@ impl Writer {
             match self.try_append(manifest).await? {
                 AppendOutcome::Ours(manifest, sha256) => {
                     let removed = state.apply(&manifest, sha256)?;
+                    self.options.watcher.saw(&manifest, sha256);
                     return Ok(Ok((manifest, removed)));
                 }
                 AppendOutcome::Other(manifest, sha256) => {
                     state.apply(&manifest, sha256)?;
+                    self.options.watcher.saw(&manifest, sha256);
                 }
             }
         }
@@ -723,13 +725,17 @@ impl Writer {
     pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
         let tables = tables_of(paths);
         let prepared = async {
-            let before = &self.options.before_deletion;
-            let concerned = if tables.is_empty() { Vec::new() } else { before.concerns(&self.store, &tables).await? };
+            let watcher = &self.options.watcher;
+            let concerned = if tables.is_empty() {
+                Vec::new()
+            } else {
+                watcher.concerns(&self.store, &self.layout, &tables).await?
+            };
             if concerned.is_empty() {
                 return Ok(());
             }
             self.probe().await?;
-            before.prepare(self.view().await, &concerned).await
+            watcher.prepare(self.view().await, &concerned).await
         };
         let prepared: Result<()> = prepared.await;
         if let Err(error) = &prepared {

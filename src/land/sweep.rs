@@ -13,7 +13,7 @@
 //! - probes of a run that began more than an hour ago go too: nothing depends on them, so here age is reason enough;
 //! - untracked objects are reported and never touched.
 //!
-//! Before files are deleted, what publishes them elsewhere is told ([`BeforeDeletion`](super::BeforeDeletion)). If that
+//! Before files are deleted, what publishes them elsewhere is told ([`LogWatcher`](super::LogWatcher)). If that
 //! fails, none is.
 
 use std::cmp::Reverse;

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::commit::{Writer, WriterOptions};
-pub(crate) use super::deletion::NothingBefore;
 use super::stage::{NewCommit, NewFile, NewManifest};
+pub(crate) use super::watcher::NobodyWatches;
 use crate::edition::Edition;
 use crate::error::Result;
 use crate::format::FormatVersion;
@@ -279,7 +279,7 @@ pub(crate) fn options() -> WriterOptions {
         compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: MergeLimits { memory_bytes: 16 << 20, target_bytes: 128 << 20 },
-        before_deletion: Arc::new(NothingBefore),
+        watcher: Arc::new(NobodyWatches),
         clock: Arc::new(HeldClock::at(1_790_000_000)),
     }
 }

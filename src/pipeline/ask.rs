@@ -97,7 +97,7 @@ pub(super) async fn ping(gateway: &Gateway, decoder: &Arc<PageDecoder>, clock: &
         let has_numbers = page.quarantined().iter().any(|record| record.purchase_apply_no.is_some());
         match page.quarantined().len() {
             invalid if invalid > 0 && invalid == page.rows().len() && !has_numbers => {
-                Err(NotRead::Unreadable("the answer lists something else than requisitions".to_owned()))
+                Err(NotRead::Unreadable("the response lists something else than requisitions".to_owned()))
             }
             _ => Ok(()),
         }

@@ -99,7 +99,7 @@ pub(crate) async fn compact_account(
         compression: options.compression,
         keep_removed: options.keep_removed,
         merge,
-        before_deletion: Publication::of(run)?,
+        watcher: Publication::of(run, Arc::clone(&clock))?,
         clock: Arc::clone(&clock),
     };
     let mut done = Compacted::default();
@@ -141,7 +141,7 @@ impl<'a> AfterSync<'a> {
     /// run tries again. A run that is interrupted meanwhile ends as the sync did.
     pub(super) async fn compact(self, writer: &Writer) -> &'a mut SyncReport {
         let Some(time) = self.options.compact_time else { return self.report };
-        if self.report.interrupted || self.report.stopped.is_some() {
+        if self.report.is_cut_short() || self.report.stopped.is_some() {
             return self.report;
         }
         let (policy, until) = (self.policy(writer), Instant::now().checked_add(time));

@@ -205,7 +205,7 @@ async fn expire_as(
         compression: options.compression,
         keep_removed: options.keep_removed,
         merge: MergeLimits { memory_bytes, target_bytes: SyncOptions::DEFAULT_TARGET_FILE_BYTES },
-        before_deletion: Publication::of(run)?,
+        watcher: Publication::of(run, Arc::clone(&clock))?,
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options).await?;

@@ -43,9 +43,9 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Rows of all windows, as far as they are known.
-    pub fn rows(&self) -> u64 {
-        self.windows.iter().filter_map(|planned| planned.rows).sum()
+    /// Rows of all windows; `None` when nothing is known of some.
+    pub fn rows(&self) -> Option<u64> {
+        self.windows.iter().map(|planned| planned.rows).sum()
     }
 
     /// Calls of one window in a quiet world: its pages and one more, one further where they are all full, or one when
@@ -120,4 +120,80 @@ pub async fn plan(
     }
     forecast.calls = source.map_or(0, |source| source.gateway().calls());
     Ok(forecast)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::plan::Hours;
+    use crate::time::{BeijingTime, Coverage};
+    use crate::units::thousands;
+
+    const PAGE: &str = include_str!("../../docs/scale.md");
+    const CHINESE_PAGE: &str = include_str!("../../docs/zh/scale.md");
+    const DAYS: u64 = 1_826;
+    const DAY_SECONDS: i64 = 86_400;
+    /// An office that works from 9 to 18.
+    const OFFICE: std::ops::Range<usize> = 9..18;
+
+    /// How many seconds of office there were before `second`.
+    fn office_seconds(second: i64) -> i64 {
+        let (day, second) = (second.div_euclid(DAY_SECONDS), second.rem_euclid(DAY_SECONDS));
+        let hours = |hours: usize| hours as i64 * 3_600;
+        let whole = hours(OFFICE.len());
+        day * whole + (second - hours(OFFICE.start)).clamp(0, whole)
+    }
+
+    /// What the planner makes of five years in which so many requisitions come a day, in virtual time: nobody is asked.
+    fn five_years(a_day: u64, max_rows: u64) -> Forecast {
+        let start = BeijingTime::parse("2021-07-01 00:00:00").expect("a time");
+        let range = Window::new(start, start.plus_seconds(DAYS as i64 * DAY_SECONDS - 1)).expect("a window");
+        let rows = |window: Window| {
+            let at = |time: BeijingTime, more| office_seconds(time.unix() + 8 * 3_600 + more) as u128;
+            let seconds = at(window.end(), 1) - at(window.start(), 0);
+            u64::try_from(seconds * u128::from(a_day) / (OFFICE.len() as u128 * 3_600)).expect("a number")
+        };
+        let mut planner = Planner::new(range, &Coverage::default(), max_rows);
+        let mut planned = Forecast { range: Some(range), windows: Vec::new(), warning: None, calls: 0, page_size: 100 };
+        while let Some(window) = planner.take() {
+            let total = rows(window);
+            if total > 2 * max_rows && window.seconds() > 1 {
+                planned.calls += 1;
+                planner.put_back_too_large(window, total, total.div_ceil(max_rows));
+                continue;
+            }
+            let mut hours = Hours::default();
+            OFFICE.for_each(|hour| hours[hour] = total / OFFICE.len() as u64);
+            planner.learn(window, &hours);
+            planned.windows.push(PlannedWindow { window, rows: Some(total) });
+        }
+        planned
+    }
+
+    /// The formula of docs/scale.md, and the numbers of its table.
+    #[test]
+    fn the_page_about_scale_says_what_the_planner_makes_of_five_years() {
+        for page in [PAGE, CHINESE_PAGE] {
+            assert!(page.contains("R / 100 + W") && page.contains("15%") && page.contains("R / 4,000"), "the formula");
+        }
+        for a_day in [10, 30, 100, 300, 1_000, 10_000] {
+            let planned = five_years(a_day, 5_000);
+            let requisitions = a_day * DAYS;
+            assert!(
+                planned.rows().expect("an estimate").abs_diff(requisitions) <= planned.windows.len() as u64,
+                "all rows: {a_day}"
+            );
+            let said = requisitions / 100 + 125.max(requisitions / 4_000);
+            let calls = planned.estimated_calls() + planned.calls;
+            assert!(calls.abs_diff(said) * 100 <= said * 15, "{a_day} a day: {calls} calls, {said} by the page");
+            let row = format!("| {} | {} | {} |", thousands(a_day), thousands(requisitions), thousands(said));
+            for page in [PAGE, CHINESE_PAGE] {
+                assert!(page.contains(&row), "the page has no line `{row}`, or not these numbers");
+            }
+            // In windows of twenty pages, as beside other accounts.
+            let shared = five_years(a_day, 2_000);
+            let more = shared.estimated_calls() + shared.calls;
+            assert!(more <= calls + calls / 10 + 4, "{a_day} a day: {more} calls in small windows, {calls} else");
+        }
+    }
 }

@@ -1,20 +1,26 @@
-//! How a run is asked to end, and by when it has.
+//! How a run is asked to end, by a signal or because a time has come, and by when it has.
 //!
 //! Who is asked once ends in order: what is whole is committed, the lease is given back. That has a limit, because
 //! whatever is still waited for (a store, a gateway, a disk) may never answer; and who is asked twice ends at once. So
 //! all that a run waits for after it was asked is bounded by [`over`](Interrupt::over). What is let go then is what a
 //! killed process would have left: the next run clears it away.
 
+use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::time::{BeijingTime, Clock};
+
 /// How long an orderly end may take.
 const GRACE: Duration = Duration::from_secs(8);
 /// How much of it is for what is under way; the rest is for giving back what the run holds.
 const GRACE_OF_WORK: Duration = Duration::from_secs(5);
+/// How often the clock is looked at: it may be set.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a run has been told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,13 +45,62 @@ impl Interrupter {
 
 /// What a run listens to; clones hear the same.
 #[derive(Clone, Debug)]
-pub struct Interrupt(watch::Receiver<Told>);
+pub struct Interrupt {
+    told: watch::Receiver<Told>,
+    deadline: Option<Arc<Deadline>>,
+}
+
+/// Why a run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndCause {
+    /// Somebody asked for it.
+    Asked,
+    /// Its time has come.
+    Deadline,
+}
+
+/// A time at which a run is asked to end.
+struct Deadline {
+    clock: Arc<dyn Clock>,
+    at: BeijingTime,
+    /// When it was first seen to have come.
+    came_at: OnceLock<Instant>,
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Deadline {
+    fn came_at(&self) -> Option<Instant> {
+        let has_come = self.came_at.get().is_some() || self.clock.now() >= self.at;
+        has_come.then(|| *self.came_at.get_or_init(Instant::now))
+    }
+
+    async fn wait(&self) -> Instant {
+        loop {
+            match self.came_at() {
+                Some(came_at) => return came_at,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}
 
 impl Interrupt {
     /// An interrupt, and who tells it.
     pub fn new() -> (Interrupter, Self) {
         let (sender, receiver) = watch::channel(Told::default());
-        (Interrupter(sender), Self(receiver))
+        (Interrupter(sender), Self { told: receiver, deadline: None })
+    }
+
+    /// The same, and the run is asked to end when this time has come by `clock`, if there is one.
+    #[must_use]
+    pub(super) fn until(&self, clock: &Arc<dyn Clock>, at: Option<BeijingTime>) -> Self {
+        let deadline = at.map(|at| Arc::new(Deadline { clock: Arc::clone(clock), at, came_at: OnceLock::new() }));
+        Self { told: self.told.clone(), deadline: deadline.or_else(|| self.deadline.clone()) }
     }
 
     /// One that never comes.
@@ -65,7 +120,7 @@ impl Interrupt {
 
     async fn over_after(&self, grace: Duration) {
         let limit = self.asked_at().await + grace;
-        let mut told = self.0.clone();
+        let mut told = self.told.clone();
         tokio::select! {
             () = tokio::time::sleep_until(limit) => {}
             _ = wait_for(&mut told, |told| told.is_over.then_some(())) => {}
@@ -99,11 +154,28 @@ impl Interrupt {
 
     /// Whether the run was asked to end.
     pub(crate) fn is_asked(&self) -> bool {
-        self.0.borrow().asked_at.is_some()
+        self.cause().is_some()
+    }
+
+    /// Why the run is to end, if it is.
+    pub(super) fn cause(&self) -> Option<EndCause> {
+        if self.told.borrow().asked_at.is_some() {
+            return Some(EndCause::Asked);
+        }
+        self.deadline.as_ref().and_then(|deadline| deadline.came_at()).map(|_| EndCause::Deadline)
     }
 
     async fn asked_at(&self) -> Instant {
-        wait_for(&mut self.0.clone(), |told| told.asked_at).await
+        let mut told = self.told.clone();
+        let asked = wait_for(&mut told, |told| told.asked_at);
+        match &self.deadline {
+            None => asked.await,
+            Some(deadline) => tokio::select! {
+                biased;
+                at = asked => at,
+                at = deadline.wait() => at,
+            },
+        }
     }
 }
 
@@ -150,6 +222,26 @@ mod tests {
         interrupter.ask();
         assert_eq!(waiting.await.expect("no panic"), None);
         assert_eq!(began.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_comes_asks_as_a_signal_does() {
+        let clock = crate::sandbox::SandboxClock::held(BeijingTime::parse("2026-07-01 05:59:00").expect("a time"));
+        let (interrupter, never) = Interrupt::new();
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let interrupt = never.until(&shared, BeijingTime::parse("2026-07-01 06:00:00"));
+        let early = tokio::time::timeout(Duration::from_secs(3_600), interrupt.asked());
+        assert!(early.await.is_err() && interrupt.cause().is_none(), "the clock stands still");
+        clock.advance(60);
+        assert_eq!(interrupt.cause(), Some(EndCause::Deadline), "whoever looks knows at once");
+        let began = Instant::now();
+        assert_eq!(interrupt.unless_over(std::future::pending::<()>()).await, None);
+        assert!((GRACE..GRACE * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        clock.advance(-60);
+        assert!(interrupt.is_asked(), "what has come stays");
+        assert!(!never.is_asked());
+        interrupter.ask();
+        assert_eq!(interrupt.cause(), Some(EndCause::Asked), "a signal counts for more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,6 +20,11 @@ use crate::transform::{Assembly, Gathered, Page, PageDecoder};
 /// How many groups share the memory of the spill buffer.
 const GROUPS_IN_MEMORY: usize = 4;
 
+/// What the pages of a group take that come back from disk together, but for the last of them.
+pub(super) fn group_bytes(memory_bytes: usize) -> usize {
+    memory_bytes / GROUPS_IN_MEMORY
+}
+
 /// The files of the rows of `assembly`, which are `selected` on `pages`: of each part one in each table.
 pub(super) fn cut(
     assembly: &Assembly<BufferedPage>,
@@ -42,7 +47,7 @@ pub(super) fn cut(
     let (mut group, mut bytes) = (Group::new(pages, decoder), 0);
     for (page, rows) in by_page {
         let page_bytes = pages.get(page).map_or(0, BufferedPage::spilled_bytes);
-        if bytes > 0 && bytes + page_bytes > memory_bytes / GROUPS_IN_MEMORY {
+        if bytes > 0 && bytes + page_bytes > group_bytes(memory_bytes) {
             parts.push(std::mem::replace(&mut group, Group::new(pages, decoder)).into_part());
             bytes = 0;
         }

@@ -9,12 +9,18 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::id::{AccountName, RunId};
-use crate::land::{BeforeDeletion, Writer};
-use crate::log::{Lake, Table, layout};
-use crate::publish::{FollowedLog, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema};
+use crate::land::{LogWatcher, Writer};
+use crate::log::{Lake, Layout, Manifest, Sha256, Table, layout};
+use crate::publish::{
+    FollowedLog, PublishScope, PublishedTable, Publisher, Publishing, SchemaColumn, TableSchema, published_tables,
+};
+use crate::publish_format::PublishFormat;
 use crate::store::{Store, capability};
+use crate::time::{Clock, SystemClock};
 use crate::transform::{Contract, TableContract, contract_version, stop_spec, table_specs};
 
+#[cfg(test)]
+mod iceberg_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -42,6 +48,7 @@ fn columns(table: &TableContract) -> Vec<SchemaColumn> {
         kind: column.kind().arrow(),
         is_nullable: !column.required(),
         comment: column.en().to_owned(),
+        field_id: Some(column.field_id()),
     });
     columns.collect()
 }
@@ -52,6 +59,7 @@ fn partitions(table: &TableContract) -> Vec<SchemaColumn> {
         kind: DataType::Utf8,
         is_nullable: true,
         comment: column.en().to_owned(),
+        field_id: None,
     });
     columns.collect()
 }
@@ -68,23 +76,32 @@ pub(super) fn publisher() -> Result<Arc<Publisher>> {
 pub(super) struct Publication {
     publisher: Arc<Publisher>,
     run: RunId,
+    /// The formats in which the run publishes at its end.
+    formats: Vec<PublishFormat>,
+    clock: Arc<dyn Clock>,
     /// The log from the state on in which the run found it; none in a run that publishes only what it must.
     log: Mutex<Option<FollowedLog>>,
     hints: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Publication {
-    /// Of a run that shares the publisher with others.
-    pub(super) fn new(publisher: Arc<Publisher>, run: RunId) -> Arc<Self> {
-        Arc::new(Self { publisher, run, log: Mutex::new(None), hints: Mutex::new(BTreeMap::new()) })
+    /// Of a run that shares the publisher with others, and publishes in these formats.
+    pub(super) fn new(
+        publisher: Arc<Publisher>,
+        run: RunId,
+        formats: Vec<PublishFormat>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let (log, hints) = (Mutex::new(None), Mutex::new(BTreeMap::new()));
+        Arc::new(Self { publisher, run, formats, clock, log, hints })
     }
 
     /// Of a run that publishes only before it deletes.
     ///
     /// # Errors
     /// As [`publisher`].
-    pub(super) fn of(run: RunId) -> Result<Arc<Self>> {
-        Ok(Self::new(publisher()?, run))
+    pub(super) fn of(run: RunId, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
+        Ok(Self::new(publisher()?, run, Vec::new(), clock))
     }
 
     /// The run.
@@ -115,7 +132,10 @@ impl Publication {
             Some(log) => log,
             none => none.insert(FollowedLog::new(writer.view().await)),
         };
-        self.publisher.publish(Publishing { log, run: self.run, up_to, hints: &hints }).await
+        let wanted = PublishScope { made: &self.formats, kept: &[], tables: &Table::ALL };
+        self.publisher
+            .publish(Publishing { log, run: self.run, up_to, hints: &hints, now: self.clock.now() }, wanted)
+            .await
     }
 
     async fn publish_standing(&self, lake: Lake, tables: &[Table]) -> Result<()> {
@@ -129,13 +149,30 @@ impl Publication {
             own = FollowedLog::new(lake);
             &mut own
         };
-        self.publisher.publish_standing(Publishing { log, run: self.run, up_to, hints: &hints }, tables).await
+        let wanted = PublishScope { made: &[], kept: &PublishFormat::ALL, tables };
+        let publishing = Publishing { log, run: self.run, up_to, hints: &hints, now: self.clock.now() };
+        self.publisher.publish(publishing, wanted).await.map(drop)
     }
 }
 
-impl BeforeDeletion for Publication {
-    fn concerns<'a>(&'a self, store: &'a Store, tables: &'a [Table]) -> BoxFuture<'a, Result<Vec<Table>>> {
-        Box::pin(self.publisher.standing(store, tables))
+impl LogWatcher for Publication {
+    fn saw(&self, manifest: &Manifest, sha256: Sha256) {
+        // Where somebody publishes just now, the manifest is read instead.
+        if let Ok(mut held) = self.log.try_lock()
+            && let Some(log) = &mut *held
+            && let Err(error) = log.take_in(manifest, sha256)
+        {
+            tracing::debug!(%error, "a manifest was not taken in; it is read when it is published");
+        }
+    }
+
+    fn concerns<'a>(
+        &'a self,
+        store: &'a Store,
+        layout: &'a Layout,
+        tables: &'a [Table],
+    ) -> BoxFuture<'a, Result<Vec<Table>>> {
+        Box::pin(self.publisher.standing(store, layout, tables))
     }
 
     fn prepare<'a>(&'a self, lake: Lake, tables: &'a [Table]) -> BoxFuture<'a, Result<()>> {
@@ -143,16 +180,42 @@ impl BeforeDeletion for Publication {
     }
 }
 
+/// In which formats tables are made where nobody says it: in those in which the lake is published, else in Delta.
+async fn unsaid(store: &Store) -> Result<Vec<PublishFormat>> {
+    let mut formats = Vec::new();
+    if !published_tables(store).await?.is_empty() {
+        formats.push(PublishFormat::Delta);
+    }
+    if !store.names(layout::iceberg_root()).await?.is_empty() {
+        formats.push(PublishFormat::Iceberg);
+    }
+    Ok(if formats.is_empty() { vec![PublishFormat::Delta] } else { formats })
+}
+
 async fn newest(writer: &Writer) -> u64 {
     writer.with_state(|state| state.newest().map_or(0, |newest| newest.number)).await
 }
 
-/// The versions to look at first in the next run.
+/// What the next run is told of what was published: versions of Delta tables to look at first, and that there are
+/// Iceberg tables.
 pub(super) fn hints(published: &[PublishedTable]) -> BTreeMap<String, u64> {
-    published.iter().map(|table| (table.table.name().to_owned(), table.version)).collect()
+    published.iter().map(|table| (hint(table.table, table.format), table.version)).collect()
 }
 
-/// Publishes what is missing of these accounts, one after the other. Those that fail do not keep others from it.
+/// Whether the last run has published in this format, by the hints that it left.
+pub(super) fn hints_at(hints: &BTreeMap<String, u64>, format: PublishFormat) -> bool {
+    Table::ALL.into_iter().any(|table| hints.contains_key(&hint(table, format)))
+}
+
+fn hint(table: Table, format: PublishFormat) -> String {
+    match format {
+        PublishFormat::Delta => table.name().to_owned(),
+        PublishFormat::Iceberg => format!("iceberg/{table}"),
+    }
+}
+
+/// Publishes what is missing of these accounts, one after the other: in these formats, and in others where tables of
+/// them stand. Those that fail do not keep others from it.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a single writer, [`ErrorKind::Lake`](crate::ErrorKind::Lake) for a
@@ -160,9 +223,11 @@ pub(super) fn hints(published: &[PublishedTable]) -> BTreeMap<String, u64> {
 pub(crate) async fn publish_all(
     store: &Store,
     accounts: &[AccountName],
+    formats: &[PublishFormat],
 ) -> Result<Vec<(AccountName, Result<Vec<PublishedTable>>)>> {
     Publisher::check_store(store)?;
     let (publisher, run) = (publisher()?, RunId::generate());
+    let made = if formats.is_empty() { unsaid(store).await? } else { formats.to_vec() };
     let mut published = Vec::new();
     for account in accounts {
         let lease = layout::Layout::new(account.clone()).lease();
@@ -173,7 +238,9 @@ pub(crate) async fn publish_all(
             let lake = Lake::open(store.clone(), account.clone()).await?;
             let up_to = lake.state().newest().map_or(0, |newest| newest.number);
             let (mut log, hints) = (FollowedLog::new(lake), BTreeMap::new());
-            publisher.publish(Publishing { log: &mut log, run, up_to, hints: &hints }).await
+            let publishing = Publishing { log: &mut log, run, up_to, hints: &hints, now: SystemClock.now() };
+            let wanted = PublishScope { made: &made, kept: &PublishFormat::ALL, tables: &Table::ALL };
+            publisher.publish(publishing, wanted).await
         };
         published.push((account.clone(), outcome.await.map_err(|error: Error| error.with("account", account))));
     }

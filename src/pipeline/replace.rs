@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 
+use super::memory::Reservation;
 use super::raw::{self, Record};
 use super::spill::BufferedPage;
 use super::window_task::{Task, TaskOutcome};
-use super::{Again, refresh};
+use super::{Again, REWALKED_ROW_BYTES, refresh};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::budget::Budget;
 use crate::extract::pages::{PageRows as _, Pages as _};
@@ -52,6 +53,13 @@ pub(super) struct WalkedAgain {
     pub(super) selected: Vec<(usize, usize)>,
     pub(super) proofs: Vec<Proof>,
     pub(super) records: Vec<Record>,
+}
+
+impl WalkedAgain {
+    /// Waits for the memory in which it is put together with what it replaces. No call is made as long as that is held.
+    pub(super) async fn reserve(&self, task: &Task<'_>) -> Reservation {
+        task.memory.reserve(self.selected.len().saturating_mul(REWALKED_ROW_BYTES)).await
+    }
 }
 
 /// What was returned, set against what commits hold.
@@ -96,6 +104,7 @@ pub(super) async fn replace(task: &Task<'_>, range: Window) -> Result<TaskOutcom
 }
 
 async fn commit_changes(task: &Task<'_>, walked: WalkedAgain, lake: &Lake) -> Result<TaskOutcome> {
+    let _memory = walked.reserve(task).await;
     let old = read_old(lake, walked.range, task.specs).await?;
     let compared = compare(task, walked, old, Unchanged::Keep).await?;
     let left = compared.reconciled.iter().filter(|of_commit| of_commit.changes.are_none());

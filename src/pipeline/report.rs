@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::compact::Compacted;
+use super::interrupt::{EndCause, Interrupt};
 use super::tally::Tally;
 use crate::error::{Error, exit};
 use crate::id::RunId;
@@ -54,6 +55,8 @@ pub struct SyncReport {
     pub stopped: Option<Error>,
     /// Whether the run was interrupted.
     pub interrupted: bool,
+    /// What is left of a run that ended because its time was over.
+    pub remaining: Option<Remaining>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -98,6 +101,20 @@ pub struct Gap {
     pub tried: Tried,
 }
 
+/// What a run has left to the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remaining {
+    /// All of it: it had not begun to walk.
+    All,
+    /// These seconds of its range are not covered, and so many covered ranges were not walked again.
+    Some {
+        /// The seconds that are not covered.
+        missing: Vec<Window>,
+        /// Ranges that were to be walked again.
+        again: u64,
+    },
+}
+
 /// Whether a window that stays missing was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -130,6 +147,7 @@ impl SyncReport {
             warnings: Vec::new(),
             stopped: None,
             interrupted: false,
+            remaining: None,
             elapsed: Duration::ZERO,
         }
     }
@@ -145,9 +163,23 @@ impl SyncReport {
         Self { stopped: Some(error), ..self }
     }
 
-    /// The report of a run that was interrupted.
-    pub(super) fn interrupted(self) -> Self {
-        Self { interrupted: true, ..self }
+    /// The report of a run that was asked to end before it had done everything: interrupted, or at the end of its time
+    /// with what is left.
+    #[must_use]
+    pub(super) fn ended_early(self, interrupt: &Interrupt, left: Remaining) -> Self {
+        match interrupt.cause() {
+            Some(EndCause::Deadline) => {
+                // What it did not come to is named by what is left.
+                let gaps = self.gaps.into_iter().filter(|gap| gap.tried == Tried::Yes).collect();
+                Self { remaining: Some(left), gaps, ..self }
+            }
+            Some(EndCause::Asked) | None => Self { interrupted: true, ..self },
+        }
+    }
+
+    /// Whether the run was asked to end before it had done everything.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.interrupted || self.remaining.is_some()
     }
 
     /// The report of a run that ends now.

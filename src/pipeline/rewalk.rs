@@ -76,6 +76,7 @@ async fn live(task: &Task<'_>, range: Window) -> Result<TaskOutcome> {
         Ok(walked) => walked,
         Err(outcome) => return Ok(outcome),
     };
+    let _memory = walked.reserve(task).await;
     let old = read_old(&task.writer.view().await, range, task.specs).await?;
     let compared = compare(task, walked, old, Unchanged::Replace).await?;
     let first_invalid = compared.first_invalid.clone();
@@ -96,9 +97,10 @@ async fn restore(task: &Task<'_>, window: Window) -> Result<TaskOutcome> {
     let [(id, _)] = touched[..] else {
         return Ok(TaskOutcome { walk_again: vec![window], ..TaskOutcome::default() });
     };
+    let _memory = walked.reserve(task).await;
     let WalkedAgain { pages, mut selected, proofs, records, .. } = walked;
     let (decoder, specs) = (task.source.decoder().clone(), task.specs.clone());
-    let memory_bytes = task.source.spill().limit_bytes();
+    let memory_bytes = task.memory.division().reserved_bytes;
     let (assembly, files, extra, raw) = blocking(move || {
         let extra = drop_extra_rows(&pages, &mut selected);
         let pages: Arc<[_]> = pages.into();
@@ -141,6 +143,7 @@ async fn expired(task: &Task<'_>, range: Window, unread: &[String]) -> Result<Ta
         return Ok(TaskOutcome { walk_again: vec![range], ..TaskOutcome::default() });
     };
     live.files.retain(|file| !unread.contains(&file.path));
+    let _memory = walked.reserve(task).await;
     let rows = read_rows(&lake, &live.files, OldRows::new(range, [range]), range, task.specs).await?;
     let headers = rows.headers();
     let old = OldCommit { id, window: range, live: live.clone(), lines: Vec::new(), rows, headers };

@@ -6,16 +6,18 @@ mod gaps;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tracing::Instrument as _;
 
 use super::accounts::RunResources;
+use super::memory::{FIRST_WINDOW_PAGES, Memory, Reservation};
 use super::meter::{Meter, Phase};
 use super::raw::KeepRaw;
 use super::replace::replace;
-use super::report::SyncReport;
+use super::report::{Remaining, SyncReport};
 use super::rewalk::{self, rewalk};
 use super::rewalk_plan::Piece;
 use super::source::Source;
@@ -24,11 +26,11 @@ use super::window_task::{StatedTotals, Task, TaskOutcome};
 use super::{Interrupt, Range, SyncOptions, recent_density};
 use crate::config::AccountSettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::budget::Budget;
+use crate::extract::budget::{Budget, Limits};
 use crate::extract::cuts::Cuts;
 use crate::extract::plan::Planner;
 use crate::extract::walk::{Quit, Walker};
-use crate::gateway::{Gateway, ServerMoment};
+use crate::gateway::{CallWatch, CallWatches, Gateway, ServerMoment};
 use crate::land::{Committed, Writer};
 use crate::log::{CommitKind, Lake};
 use crate::parquet::TableSpec;
@@ -41,6 +43,9 @@ const FEWEST_PAGES: u64 = 10;
 /// pages are expected to take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
 
+/// How long a walk holds its memory while no answer comes.
+const STALLED: Duration = Duration::from_secs(10);
+
 /// What there is to do.
 #[derive(Clone, Debug)]
 enum Work {
@@ -50,6 +55,15 @@ enum Work {
     Again(Window),
     /// Covered seconds to read anew.
     Rewalk(Piece),
+}
+
+/// How the walk of all windows ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    /// Nothing is left, or something has stopped the account.
+    Done,
+    /// The run was to end.
+    CutShort,
 }
 
 /// The covered seconds that a run is to walk.
@@ -87,14 +101,17 @@ impl Work {
 /// One run while it walks.
 pub(super) struct Run<'a> {
     options: &'a SyncOptions,
-    /// What pages may take in memory, in bytes. What is walked again of one range fits in it.
-    page_memory: usize,
+    /// The memory of the run, which other accounts may share.
+    memory: Memory,
+    watches: CallWatches,
     writer: &'a Writer,
     clock: Arc<dyn Clock>,
     source: Arc<Source>,
     wanted: Range,
     range: Window,
     planner: Planner,
+    /// The first window of a run with others, of which a few pages are read.
+    first: Option<Window>,
     /// What is left of windows that were not proved as a whole.
     pieces: VecDeque<(Window, Budget)>,
     /// Covered seconds to walk again.
@@ -144,14 +161,15 @@ impl<'a> Run<'a> {
         meter: &'a Meter,
         report: SyncReport,
     ) -> Result<Self> {
-        let gateway = Gateway::reading_on(
-            resources.reader.clone(),
+        let gateway = Gateway::sharing(
+            resources.shared.clone(),
+            resources.watches.clone(),
             account,
             &resources.calls(&options.calls),
             Arc::clone(&clock),
         )?;
         let begun = gateway.moment();
-        let spill = SpillBuffer::new(resources.page_memory);
+        let spill = SpillBuffer::within(resources.memory.pages());
         // What was kept of a commit stays whole: the responses of what is walked again are kept too.
         let had_responses = |range: Window| {
             let touched = lake.state().touching(range);
@@ -166,12 +184,14 @@ impl<'a> Run<'a> {
         Ok(Self {
             source: Arc::new(Source::new(gateway, decoder, spill, raw, Arc::clone(&clock))),
             planner,
+            first: None,
             pieces: VecDeque::new(),
             again: again.refresh.into(),
             rewalk: again.rewalk.into(),
             specs: table_specs()?,
             options,
-            page_memory: resources.page_memory,
+            memory: resources.memory.clone(),
+            watches: resources.watches.clone(),
             writer,
             clock,
             coverage: lake.coverage().clone(),
@@ -200,13 +220,15 @@ impl<'a> Run<'a> {
         self.meter.enter(Phase::Walking);
         self.meter.read_from(&self.source);
         let is_done = {
-            let mut walking = pin!(self.all_windows());
-            let is_done = interrupt.unless_asked(walking.as_mut()).await.is_some();
-            if !is_done {
+            let mut walking = pin!(self.all_windows(interrupt));
+            let ended = interrupt.unless_asked(walking.as_mut()).await;
+            if ended != Some(Walk::Done) {
                 quit.set();
+            }
+            if ended.is_none() {
                 let _ = interrupt.unless_late(walking).await;
             }
-            is_done
+            ended == Some(Walk::Done)
         };
         if is_done {
             self.name_uncovered();
@@ -216,20 +238,21 @@ impl<'a> Run<'a> {
                 self.report.checked_until = Some(self.planned_end);
             }
         }
+        let missing = self.coverage.gaps(self.range);
+        let again = (self.again.len() + self.rewalk.len()) as u64;
         let report = self.finish();
-        if is_done { report } else { report.interrupted() }
+        if is_done { report } else { report.ended_early(interrupt, Remaining::Some { missing, again }) }
     }
 
     /// Walks window after window until none is left or something stops the account.
-    async fn all_windows(&mut self) {
+    async fn all_windows(&mut self, interrupt: &Interrupt) -> Walk {
         let source = Arc::clone(&self.source);
         let walker = Walker::new(&*source, self.options.page_size, self.options.limits, self.quit.clone());
-        let bounded = self.options.within_memory(self.page_memory);
+        let first_walker = Walker::new(&*source, self.options.page_size, self.first_limits(), self.quit.clone());
+        let (writer, specs, memory) = (self.writer, self.specs.clone(), self.memory.clone());
+        let bounded = self.options.within_memory(memory.division().reserved_bytes);
         let bounded_walker = Walker::new(&*source, bounded.page_size, bounded.limits, self.quit.clone());
-        let (writer, specs) = (self.writer, self.specs.clone());
-        // Of a damaged commit the whole window is read anew, whatever was asked for of it.
-        let to = self.wanted.to.filter(|_| self.options.rewalk.is_none());
-        let (wanted, clock) = (Range { to, ..self.wanted }, Arc::clone(&self.clock));
+        let (wanted, clock) = (self.wanted_of_walks(), Arc::clone(&self.clock));
         let mut under_way = FuturesUnordered::new();
         // What the windows under way are expected to take in memory.
         let mut reserved: HashMap<Window, usize> = HashMap::new();
@@ -238,16 +261,27 @@ impl<'a> Run<'a> {
         let mut is_alone = true;
         loop {
             let at_once = if is_alone { 1 } else { WINDOWS_AT_ONCE };
-            while under_way.len() < at_once {
+            // A time that has come is seen here at once, however quickly windows follow each other.
+            let is_asked = interrupt.is_asked();
+            while under_way.len() < at_once && !is_asked {
                 let Some((work, bytes)) = self.next_that_fits(&reserved) else { break };
+                let Some(held) = self.reserve(&work, is_alone, under_way.is_empty()).await else {
+                    self.put_back(work);
+                    break;
+                };
                 let (walker, options) = match work {
+                    Work::Missing(window, _) if is_alone && memory.is_shared() => {
+                        self.first = Some(window);
+                        (&first_walker, self.options)
+                    }
                     Work::Missing(..) => (&walker, self.options),
                     Work::Again(_) | Work::Rewalk(_) => (&bounded_walker, &bounded),
                 };
-                let task = Task { walker, source: &source, writer, options, specs: &specs, wanted, clock: &*clock };
+                let (source, memory, specs) = (&*source, &memory, &specs);
+                let task = Task { walker, source, writer, memory, options, specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                under_way.push(done(task, work).instrument(span));
+                under_way.push(holding(held, self.watches.answers.clone(), done(task, work)).instrument(span));
             }
             self.note_left(reserved.keys());
             let next = tokio::select! {
@@ -255,35 +289,92 @@ impl<'a> Run<'a> {
                 next = under_way.next() => next,
                 (window, total) = source.first_total(), if is_alone => {
                     is_alone = false;
-                    self.planner.observe(window, total);
-                    // Nothing was known when it began.
-                    if let Some(bytes) = reserved.get_mut(&window) {
-                        *bytes = (*bytes).max(source.spill().expected_bytes(total.min(self.max_rows())));
-                    }
+                    self.note_first_total(window, total, &mut reserved);
                     self.follow_server_clock();
                     continue;
                 }
             };
             let (work, totals, outcome) = match next {
                 Some(done) => done,
+                None if is_asked => return if self.is_all_done() { Walk::Done } else { Walk::CutShort },
                 None if self.plan_hidden() => continue,
-                None => return,
+                None => return Walk::Done,
             };
             is_alone = false;
             reserved.remove(&work.window());
-            source.pages_read().forget(work.window());
-            self.note_totals(work.window(), totals);
-            self.note_readable();
-            match outcome {
-                Ok(outcome) => self.take_in(&work, outcome),
-                Err(error) => self.note_failure(&work, error),
-            }
-            let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
-            if self.report.stopped.as_ref().is_some_and(is_hopeless) {
+            self.note_walked(&work, totals, outcome);
+            if self.is_hopeless() {
                 // More calls cannot help; those under way are let go.
-                return;
+                return Walk::Done;
             }
             self.follow_server_clock();
+        }
+    }
+
+    fn first_limits(&self) -> Limits {
+        Limits { max_pages: FIRST_WINDOW_PAGES.min(self.options.limits.max_pages), ..self.options.limits }
+    }
+
+    /// Of a damaged commit the whole window is read anew, whatever was asked for of it.
+    fn wanted_of_walks(&self) -> Range {
+        Range { to: self.wanted.to.filter(|_| self.options.rewalk.is_none()), ..self.wanted }
+    }
+
+    /// Nothing was known when the first window began.
+    fn note_first_total(&mut self, window: Window, total: u64, reserved: &mut HashMap<Window, usize>) {
+        self.planner.observe(window, total);
+        if let Some(bytes) = reserved.get_mut(&window) {
+            *bytes = (*bytes).max(self.source.spill().expected_bytes(total.min(self.max_rows())));
+        }
+    }
+
+    fn note_walked(&mut self, work: &Work, totals: StatedTotals, outcome: Result<TaskOutcome>) {
+        self.source.pages_read().forget(work.window());
+        self.note_totals(work.window(), totals);
+        self.note_readable();
+        match outcome {
+            Ok(outcome) => self.take_in(work, outcome),
+            Err(error) => self.note_failure(work, error),
+        }
+    }
+
+    fn is_hopeless(&self) -> bool {
+        let is_hopeless = |error: &Error| matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Usage);
+        self.report.stopped.as_ref().is_some_and(is_hopeless)
+    }
+
+    /// The memory of a walk; nothing where it would have to be waited for while others are under way. The first one of
+    /// a run needs none.
+    async fn reserve(&self, work: &Work, is_first: bool, is_idle: bool) -> Option<Reservation> {
+        if is_first && matches!(work, Work::Missing(..)) {
+            return Some(Reservation::default());
+        }
+        let rows = match work {
+            Work::Missing(window, _) => self.planner.expected_rows(*window).unwrap_or(self.max_rows()),
+            Work::Again(_) | Work::Rewalk(_) => self.max_rows(),
+        };
+        let rows = rows.min(2 * self.options.max_rows());
+        match self.memory.try_reserve_walk(rows) {
+            None if is_idle => {
+                // It waits for other accounts, and lets others begin meanwhile.
+                let _awaited = self.watches.calls.begin();
+                Some(self.memory.reserve_walk(rows).await)
+            }
+            reserved => reserved,
+        }
+    }
+
+    /// Whether nothing is left that could be begun.
+    fn is_all_done(&mut self) -> bool {
+        if self.report.stopped.is_some() {
+            return true;
+        }
+        match self.next() {
+            Some(work) => {
+                self.put_back(work);
+                false
+            }
+            None => !self.plan_hidden(),
         }
     }
 
@@ -348,7 +439,10 @@ impl<'a> Run<'a> {
             (None, Some(total)) => self.planner.observe(window, total),
             (None, None) => {}
         }
-        if let Some(total) = outcome.cut_total {
+        // Of the first window only a few pages are read where memory is shared: it may be none too many for a walk.
+        let is_first = self.first.take() == Some(window);
+        let is_walked_whole = is_first && outcome.too_large.is_some_and(|(total, _)| total <= self.max_rows());
+        if let Some(total) = outcome.cut_total.filter(|_| !is_walked_whole) {
             self.cuts.cut(window, total);
         }
         self.has_proved |= outcome.hours.is_some() || outcome.has_proved || !outcome.commits.is_empty();
@@ -357,7 +451,14 @@ impl<'a> Run<'a> {
             self.cut_back(work);
         }
         if let Some((total, pieces)) = outcome.too_large {
-            self.planner.put_back_too_large(window, total, pieces);
+            self.planner.observe(window, total);
+            match is_walked_whole {
+                true => self.planner.put_back([window]),
+                false if is_first => {
+                    self.planner.put_back_too_large(window, total, total.div_ceil(self.max_rows()));
+                }
+                false => self.planner.put_back_too_large(window, total, pieces),
+            }
         }
         self.pieces.extend(outcome.pieces);
         self.again.extend(outcome.walk_again);
@@ -416,6 +517,18 @@ impl<'a> Run<'a> {
         self.report.gaps.sort_by_key(|gap| gap.window);
         self.report
     }
+}
+
+/// Does the work of a walk and holds its memory, but not for a gateway that has stopped to answer: that must cost
+/// nobody else's time.
+async fn holding<T>(held: Reservation, answers: CallWatch, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = answers.waited(STALLED) => drop(held),
+    }
+    work.await
 }
 
 /// Does a piece of work, and gives it back with what came of it.

@@ -204,7 +204,7 @@ impl Pages for Source {
 /// A gateway of which nothing can be read is an outage, or not the gateway.
 pub(super) fn nothing_can_be_read() -> Error {
     Error::new(ErrorClass::NothingReadable, "no response of the gateway can be read")
-        .hint("the address may not be the purchase requisition query, or the gateway has changed its answers: try `wdt-lake get`")
+        .hint("the address may not be the purchase requisition query, or the gateway has changed its responses: try `wdt-lake get`")
 }
 
 /// Reads a page of a response as it came. What is kept of its invalid records has no secret in it.

@@ -1,10 +1,10 @@
 //! Where the pages of a walk wait until their window is proved.
 //!
-//! Pages are kept decoded as long as all of them together stay within the run's memory. What comes after that is kept
-//! as the answer was, compressed, in a temporary file that has no name, so that a run that dies leaves nothing; its
-//! columns are read again when it lands. So neither the rows of a window nor the windows of a run decide how much
-//! memory a run takes, and no window waits for another's memory. What does grow with a window, by some 200 bytes a
-//! requisition, is the identities by which the walk knows that it has them all.
+//! Pages are kept decoded as long as all of them together, those of other accounts included, stay within the run's
+//! memory. What comes after that is kept as the answer was, compressed, in a temporary file that has no name, so that a
+//! run that dies leaves nothing; its columns are read again when it lands. So neither the rows of a window nor the
+//! windows of a run decide how much memory a run takes, and no window waits for another's memory. What does grow with a
+//! window, by some 200 bytes a requisition, is the identities by which the walk knows that it has them all.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::memory::{Fits, PageMemory, Walking};
 use crate::error::{Error, Result};
 use crate::extract::pages::PageRows;
 use crate::requisition::RowKey;
@@ -27,9 +28,9 @@ const KEY_BYTES: usize = 200;
 /// The pages of one run that wait.
 #[derive(Debug)]
 pub(super) struct SpillBuffer {
-    /// What the windows under way may be expected to take together.
-    limit_bytes: usize,
-    held_bytes: AtomicUsize,
+    memory: Arc<PageMemory>,
+    #[expect(dead_code, reason = "counts as long as it lives")]
+    walking: Walking,
     /// Rows and bytes of every page that was kept so far: what those to come are expected to take.
     seen_rows: AtomicUsize,
     seen_bytes: AtomicUsize,
@@ -67,7 +68,7 @@ struct Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.buffer.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.buffer.memory.give_back(self.bytes);
     }
 }
 
@@ -97,9 +98,14 @@ impl Drop for Spilled {
 impl SpillBuffer {
     /// A buffer that keeps about so many bytes of decoded pages in memory, at most a quarter more.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
+        Self::within(&PageMemory::new(limit_bytes))
+    }
+
+    /// One that shares this memory with others.
+    pub(super) fn within(memory: &Arc<PageMemory>) -> Arc<Self> {
         Arc::new(Self {
-            limit_bytes,
-            held_bytes: AtomicUsize::new(0),
+            memory: Arc::clone(memory),
+            walking: memory.walk(),
             seen_rows: AtomicUsize::new(0),
             seen_bytes: AtomicUsize::new(0),
             spill: Mutex::default(),
@@ -112,11 +118,10 @@ impl SpillBuffer {
         let bytes = decoded_bytes + page.rows().len() * KEY_BYTES;
         self.seen_rows.fetch_add(page.rows().len(), Ordering::Relaxed);
         self.seen_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Its response is in memory as well, and others as large may be.
+        let fits = self.memory.take(bytes, body.len());
         let share = Share { buffer: Arc::clone(self), bytes };
-        // Expectations are off by a little; that is no reason to put pages on disk. Its response is in memory as well,
-        // and others as large may be.
-        if before + bytes + body.len() <= self.limit_bytes.saturating_add(self.limit_bytes / 4) {
+        if fits == Fits::Yes {
             return BufferedPage { page, columns: Residency::InMemory(share) };
         }
         match self.spill_out(body) {
@@ -146,13 +151,13 @@ impl SpillBuffer {
         let kept = if context.page_size > 1 { &[] } else { body };
         let page = decoder.unreadable_page(context, kept, size, why);
         let bytes = page.memory_bytes();
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.take(bytes, 0);
         BufferedPage { page, columns: Residency::InMemory(Share { buffer: Arc::clone(self), bytes }) }
     }
 
     /// What the windows under way may be expected to take together, in bytes.
     pub(super) fn limit_bytes(&self) -> usize {
-        self.limit_bytes
+        self.memory.share_bytes()
     }
 
     /// How many rows are expected to fit in so many bytes, going by those that were kept so far; as many as you like
@@ -217,7 +222,7 @@ impl BufferedPage {
     pub(super) fn restore(&mut self, decoder: &PageDecoder) -> Result<()> {
         if let Residency::Spilled(spilled) = &self.columns {
             self.page = self.read_again(decoder)?;
-            spilled.buffer.held_bytes.fetch_add(spilled.decoded_bytes, Ordering::Relaxed);
+            spilled.buffer.memory.take(spilled.decoded_bytes, 0);
             self.columns =
                 Residency::InMemory(Share { buffer: Arc::clone(&spilled.buffer), bytes: spilled.decoded_bytes });
         }
@@ -309,9 +314,9 @@ mod tests {
         assert_eq!(length(&buffer), both, "the first is still needed");
         first.restore(&decoder).expect("read again");
         assert_eq!((first.spilled_bytes(), length(&buffer)), (0, 0), "nothing in the file is needed");
-        assert!(buffer.held_bytes.load(Ordering::Relaxed) > 0);
+        assert!(buffer.memory.held_bytes() > 0);
         first.forget_rows();
-        assert_eq!(buffer.held_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(buffer.memory.held_bytes(), 0);
         assert_eq!(first.rows().len(), 1, "the walk still knows its rows");
 
         // The file is used again.

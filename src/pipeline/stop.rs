@@ -129,7 +129,7 @@ async fn stop_in(
     };
     let writer = Writer::open(
         store.clone(),
-        writer_options(account, &Publication::of(run)?, None, no_merge(), Arc::clone(&clock))?,
+        writer_options(account, &Publication::of(run, Arc::clone(&clock))?, None, no_merge(), Arc::clone(&clock))?,
     )
     .await?;
     let never = Interrupt::never();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::memory::Memory;
 use super::raw::{self, Record};
 use super::refresh;
 use super::report::Damage;
@@ -81,6 +82,7 @@ pub(super) struct Task<'a> {
     pub(super) walker: &'a Walker<'a, Source>,
     pub(super) source: &'a Source,
     pub(super) writer: &'a Writer,
+    pub(super) memory: &'a Memory,
     pub(super) options: &'a SyncOptions,
     pub(super) specs: &'a [Arc<TableSpec>; 2],
     /// What the user asked for.
@@ -161,7 +163,10 @@ impl Task<'_> {
                 continue;
             }
             let (pages, decoder, specs) = (Arc::clone(&pages), self.source.decoder().clone(), self.specs.clone());
-            let memory_bytes = self.source.spill().limit_bytes();
+            let memory_bytes = self.memory.division().reserved_bytes;
+            let from_disk = pages.iter().any(|page| page.spilled_bytes() > 0);
+            let _group =
+                if from_disk { Some(self.memory.reserve(parts::group_bytes(memory_bytes)).await) } else { None };
             let (assembly, files) = blocking(move || {
                 let assembly = Assembly::new(Arc::clone(&pages), &selected)?;
                 let files = parts::cut(&assembly, &pages, &selected, &decoder, memory_bytes, &specs)?;

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::layout::Name;
-use crate::log::{CommitKind, FileEntry, Lake, Layout, LogState, Manifest, ManifestReader, Table};
+use crate::log::{CommitKind, FileEntry, Lake, Layout, LogState, Manifest, ManifestReader, Sha256, Table};
 use crate::store::Store;
 use crate::time::BeijingTime;
 
@@ -105,13 +105,24 @@ impl FollowedLog {
         if self.number() >= number {
             return Ok(());
         }
-        let (state, changes) = (&mut self.state, &mut self.changes);
-        let manifests = self.reader.manifests(state.next_number()..=number).await?;
+        let reader = self.reader.clone();
+        let manifests = reader.manifests(self.state.next_number()..=number).await?;
         futures::pin_mut!(manifests);
         while let Some((manifest, sha256)) = manifests.try_next().await? {
-            let removed = state.apply(&manifest, sha256)?;
+            self.take_in(&manifest, sha256)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a manifest without reading it, when it is the next one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::ErrorKind::Defect) when it does not follow; then nothing of it counts.
+    pub(crate) fn take_in(&mut self, manifest: &Manifest, sha256: Sha256) -> Result<()> {
+        if manifest.number == self.state.next_number() {
+            let removed = self.state.apply(manifest, sha256)?;
             let gone = removed.iter().flat_map(|(_, live)| &live.files).map(GoneFile::of).collect();
-            changes.push(LogChange::of(&manifest, gone));
+            self.changes.push(LogChange::of(manifest, gone));
         }
         Ok(())
     }
@@ -178,7 +189,7 @@ impl HeldFiles {
         let mut held: BTreeMap<CommitId, Vec<GoneFile>> = BTreeMap::new();
         for file in files {
             let Some(Name::Data { commit, .. }) = layout.parse(&file.path) else {
-                return Err(Error::new(ErrorClass::DeltaDamaged, "a published file has no name of the lake")
+                return Err(Error::new(ErrorClass::PublishedDamaged, "a published file has no name of the lake")
                     .with("path", file.path));
             };
             held.entry(commit).or_default().push(file);

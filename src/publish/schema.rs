@@ -33,4 +33,7 @@ pub(crate) struct SchemaColumn {
     pub(crate) is_nullable: bool,
     /// What it holds, for people.
     pub(crate) comment: String,
+    /// The id by which table formats tell it from others, which stands in the files; none of a column that stands in
+    /// the path only.
+    pub(crate) field_id: Option<i32>,
 }

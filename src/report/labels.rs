@@ -180,7 +180,7 @@ labels! {
     other_number: "a detail with the number of another requisition", "明细的单号与单据不同";
     not_a_list: "not a list", "不是列表";
     not_an_object: "not an object", "不是对象";
-    not_a_page: "not a page of an answer", "不是一页响应";
+    not_a_page: "not a page of a response", "不是一页响应";
     unreadable: "cannot be read", "无法解析";
 
     enterprise: "enterprise", "企业版";

@@ -78,7 +78,7 @@ pub(super) fn told(params: &Params) -> Params {
 /// Checks who calls, when (against `now`, if at all), and whether the signature is theirs.
 pub(super) fn authorize(params: &Params, known: &Known, now: Option<BeijingTime>) -> Result<(), Refusal> {
     let (secret, salt) = known.secret.expose().split_once(':').unwrap_or_default();
-    if given(params, "sid") != Some(&known.sid) {
+    if !known.has(given(params, "sid")) {
         return Err(malformed("sid is not exists"));
     }
     if given(params, "v") != Some("1.0") {

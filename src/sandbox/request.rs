@@ -15,8 +15,19 @@ pub(super) type Params = BTreeMap<String, String>;
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) sid: String,
+    /// How many more sids there are, with their number behind it.
+    pub(super) more_accounts: u32,
     pub(super) appkey: String,
     pub(super) secret: Secret,
+}
+
+impl Known {
+    /// Whether it is a seller account that may call.
+    pub(super) fn has(&self, sid: Option<&str>) -> bool {
+        let Some(rest) = sid.and_then(|sid| sid.strip_prefix(&self.sid)) else { return false };
+        let number = || rest.strip_prefix('-')?.parse::<u32>().ok();
+        rest.is_empty() || number().is_some_and(|number| (1..=self.more_accounts).contains(&number))
+    }
 }
 
 /// A business error.

@@ -67,6 +67,9 @@ pub struct Options {
     pub edition: Edition,
     /// Who may call.
     pub credentials: Credentials,
+    /// How many more seller accounts there are, with the same appkey, secret and requisitions: their names are the sid
+    /// with `-1`, `-2` and so on behind it.
+    pub more_accounts: u32,
     /// What the ERP holds at first.
     pub requisitions: Vec<Requisition>,
     /// Its clock.
@@ -85,6 +88,7 @@ impl Default for Options {
             exposure: Exposure::default(),
             edition: Edition::Enterprise,
             credentials: Credentials::default(),
+            more_accounts: 0,
             requisitions: Vec::new(),
             clock: SandboxClock::default(),
             behaviour: Behaviour::default(),
@@ -110,7 +114,17 @@ impl Sandbox {
     /// [`Usage`](crate::ErrorKind::Usage) when the address is not loopback and that was not allowed, or cannot be
     /// listened on, or the secret is not of the edition's form, or the edition cannot have one of the oddities.
     pub fn start(options: Options) -> Result<Self> {
-        let Options { listen, exposure, edition, credentials, mut requisitions, clock, behaviour, poison } = options;
+        let Options {
+            listen,
+            exposure,
+            edition,
+            credentials,
+            more_accounts,
+            mut requisitions,
+            clock,
+            behaviour,
+            poison,
+        } = options;
         if exposure == Exposure::Loopback && !listen.ip().is_loopback() {
             return Err(Error::new(ErrorClass::SandboxWrong, text!("the sandbox does not listen on {listen}", listen))
                 .hint("its credentials are no secret: listen on 127.0.0.1"));
@@ -131,7 +145,7 @@ impl Sandbox {
         }
         let world = SharedWorld::new(World::new(clock, requisitions));
         let Credentials { sid, appkey, secret } = credentials.clone();
-        let known = Known { sid, appkey, secret };
+        let known = Known { sid, more_accounts, appkey, secret };
         let oddities = behaviour.oddities.clone();
         let gateway = Arc::new(Gateway::new(edition, base_path, known, world, behaviour));
         gateway.add_twins(&oddities);

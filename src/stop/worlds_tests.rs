@@ -258,7 +258,7 @@ async fn process(world: World, store: Store, numbers: Vec<String>, margin_second
         compression: crate::parquet::FileCompression::default(),
         keep_removed: std::time::Duration::ZERO,
         merge: crate::parquet::MergeLimits { memory_bytes: 0, target_bytes: 0 },
-        before_deletion: Arc::new(crate::land::testing::NothingBefore),
+        watcher: Arc::new(crate::land::testing::NobodyWatches),
         clock: Arc::new(world.clone()),
     };
     let writer = Writer::open(store, options).await.expect("opened");

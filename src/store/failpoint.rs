@@ -42,7 +42,8 @@ pub const BUCKET_POINTS: [&str; 7] = [
 
 /// What a run that publishes passes besides.
 #[cfg(any(test, debug_assertions))]
-pub(crate) const PUBLISH_POINTS: [&str; 3] = ["publish.read", "publish.created", "publish.checkpointed"];
+pub(crate) const PUBLISH_POINTS: [&str; 4] =
+    ["publish.read", "publish.listed", "publish.created", "publish.checkpointed"];
 
 /// What is done to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

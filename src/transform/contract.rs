@@ -247,6 +247,11 @@ pub struct Column {
 }
 
 impl Column {
+    /// The id by which table formats tell it from others; it stands in the files and never changes.
+    pub fn field_id(&self) -> i32 {
+        self.field_id
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -59,17 +59,17 @@ impl PageDecoder {
     /// closed, rows in that second are skipped.
     ///
     /// # Errors
-    /// `PageError` when the answer is not a page: not UTF-8, not JSON, broken off, not a success, or without its list
+    /// `PageError` when the response is not a page: not UTF-8, not JSON, broken off, not a success, or without its list
     /// where one must be. An answer without rows proves something, so it must be one of the method (see
     /// `check_nothing`): the list may be missing only with a total that has no row for this page, and on a page
     /// behind the first in a success that says nothing at all.
     pub fn decode(&self, body: &[u8], context: &PageContext) -> std::result::Result<Page, PageError> {
         if body.len() > MAX_PAGE_BYTES {
-            return Err(PageError::new(format!("the answer of {} bytes is too large for a page", body.len())));
+            return Err(PageError::new(format!("the response of {} bytes is too large for a page", body.len())));
         }
         let text = simdutf8::basic::from_utf8(body).map_err(|_| PageError {
             offset: std::str::from_utf8(body).err().map(|error| error.valid_up_to()),
-            ..PageError::new("the answer is not UTF-8")
+            ..PageError::new("the response is not UTF-8")
         })?;
         // Each PHP file of a server may have added a byte order mark, or a line break behind its last mark.
         let is_around = |letter: char| letter == '\u{feff}' || letter.is_ascii_whitespace();
@@ -144,10 +144,10 @@ enum Pass {
 /// What the scanner says, without any text of the answer.
 fn unreadable(text: &str, stop: Stop) -> PageError {
     match stop {
-        Stop::Unwanted => PageError::new("the answer is JSON, but not an object with a list of requisitions"),
-        Stop::BrokenOff => PageError { offset: Some(text.len()), ..PageError::new("the answer is broken off") },
+        Stop::Unwanted => PageError::new("the response is JSON, but not an object with a list of requisitions"),
+        Stop::BrokenOff => PageError { offset: Some(text.len()), ..PageError::new("the response is broken off") },
         Stop::Malformed(why, offset) => {
-            PageError { offset: Some(offset), ..PageError::new(format!("the answer is not JSON ({why})")) }
+            PageError { offset: Some(offset), ..PageError::new(format!("the response is not JSON ({why})")) }
         }
     }
 }
@@ -236,7 +236,7 @@ impl<'a> Answer<'a> {
         };
         match total.map(u64::try_from) {
             Ok(Ok(total)) if self.total.is_some_and(|before| before != total) => {
-                Err(self.refuse("the answer gives two different totals"))
+                Err(self.refuse("the response gives two different totals"))
             }
             Ok(Ok(total)) => {
                 self.total = Some(total);
@@ -257,10 +257,10 @@ impl<'a> Answer<'a> {
                     self.is_success = true;
                     Ok(())
                 }
-                Ok(code) => Err(self.refuse(format!("the answer is not a success ({name} {code})"))),
-                Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
+                Ok(code) => Err(self.refuse(format!("the response is not a success ({name} {code})"))),
+                Err(_) => Err(self.refuse(format!("the response's {name} is not a number"))),
             },
-            Err(_) => Err(self.refuse(format!("the answer's {name} is not a number"))),
+            Err(_) => Err(self.refuse(format!("the response's {name} is not a number"))),
         }
     }
 
@@ -295,7 +295,7 @@ impl<'a> Answer<'a> {
             let around = |path: &String| path.split_once('.').is_some_and(|(parent, _)| parent == name);
             if self.plan.lists.iter().any(here) {
                 if self.listed {
-                    return Err(self.refuse(format!("the answer has {name} twice")));
+                    return Err(self.refuse(format!("the response has {name} twice")));
                 }
                 self.read_list(scanner)?;
             } else if name == "total_count" {
@@ -317,7 +317,7 @@ impl<'a> Answer<'a> {
         let Some(mut list) = scanner.enter_list()? else {
             return match scanner.raw()? {
                 "null" | "\"\"" => Ok(()),
-                raw if raw.starts_with('"') => Err(self.refuse("the answer's list of requisitions is not a list")),
+                raw if raw.starts_with('"') => Err(self.refuse("the response's list of requisitions is not a list")),
                 _ => Err(Stop::Unwanted),
             };
         };
@@ -344,14 +344,14 @@ impl<'a> Answer<'a> {
         let Beside { words, says_failure, holds_requisitions, holds_payload, is_empty_object } = &self.beside;
         let error = |what: String, is_refusal| PageError { words: words.clone(), is_refusal, ..PageError::new(what) };
         let lists = self.plan.lists.join(" and no ");
-        let no_list = || error(format!("the answer has no {lists}"), false);
+        let no_list = || error(format!("the response has no {lists}"), false);
         let (page_no, page_size) = (u64::from(self.place.page_no), u64::from(self.place.page_size));
         let says_nothing = || success::is_success(words) || success::is_nothing(words);
         // On page 0 a missing list would be all that is known of the window.
         let may_be_missing = || *is_empty_object || (page_no > 0 && page_size > 0 && !holds_payload);
         match self.total {
-            _ if *says_failure => Err(error("the answer says that it is a failure".to_owned(), true)),
-            _ if *holds_requisitions => Err(error(format!("the answer has requisitions, but not in {lists}"), false)),
+            _ if *says_failure => Err(error("the response says that it is a failure".to_owned(), true)),
+            _ if *holds_requisitions => Err(error(format!("the response has requisitions, but not in {lists}"), false)),
             _ if self.listed => Ok(()),
             Some(total) if total <= page_no * page_size => Ok(()),
             None if self.is_success && may_be_missing() && says_nothing() => Ok(()),
@@ -392,7 +392,7 @@ impl<'a> Answer<'a> {
 struct Beside {
     /// What fields say that are there for words, joined.
     words: String,
-    /// Whether a flag says that the answer is a failure.
+    /// Whether a flag says that the response is a failure.
     says_failure: bool,
     /// Whether a field that is not known holds what looks like requisitions.
     holds_requisitions: bool,

@@ -20,8 +20,10 @@ pub(crate) static KUBERNETES: Python = Python::of("kubernetes", include_str!("..
 /// Airflow, of the two major versions that are in use.
 pub(crate) static AIRFLOW_2: Python = Python::of("airflow-2", include_str!("../recipes/requirements-airflow-2.txt"));
 pub(crate) static AIRFLOW_3: Python = Python::of("airflow-3", include_str!("../recipes/requirements-airflow-3.txt"));
-/// The readers of published Delta tables.
+/// The readers of published Delta and Iceberg tables.
 pub(crate) static DELTA: Python = Python::of("readers-delta", include_str!("../readers/requirements-delta.txt"));
+/// Spark with what the tests of the package `spark/` need.
+pub(crate) static SPARK: Python = Python::of("spark", include_str!("../readers/requirements-spark.txt"));
 
 /// Runs a script of `tests/readers` with the readers of local lakes.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Output {

@@ -103,6 +103,10 @@ impl Preview<'_> {
 
     fn push_lines(&self, number: &str, planned: Planned, lines: &mut Vec<String>) {
         let known = self.known.get(number).map_or(&[][..], Vec::as_slice);
+        if known.is_empty() && planned == Planned::UnknownToLake {
+            lines.push(format!("  {number}  {:#}", planned.in_words()));
+            return;
+        }
         if known.is_empty() {
             lines.push(say!("  {number}  not in the lake", number));
         }

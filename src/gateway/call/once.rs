@@ -51,7 +51,7 @@ impl Caller {
             Once::Unknown(Error::new(ErrorClass::GatewayBusy, "the rate limit left no time to send the call"));
         let give_up_at = Instant::now() + self.policy.max_retry_time;
         loop {
-            let permit = self.rate_limiter_of_changes.permit().await;
+            let permit = self.limiters.changes.permit().await;
             if self.server_clock.present() > until {
                 return last.at(method);
             }

@@ -10,6 +10,7 @@ use super::super::rate_limiter::Limit;
 use super::super::response::UnreadableResponse;
 use crate::error::{Error, ErrorClass, Result};
 use crate::text::text;
+use crate::units::plural;
 
 /// The tries of one query.
 pub(super) struct Tries<'a> {
@@ -109,10 +110,13 @@ impl<'a> Tries<'a> {
 
 /// The error of a call that was tried for as long as it may be.
 fn gave_up(method: &'static str, tries: u32, last: Error) -> Error {
-    Error::new(ErrorClass::GatewaySilent, text!("no usable answer after {tries} tries", tries))
-        .with("method", method)
-        .because(last)
-        .hint("run the same command again later: what is committed stays, what is missing is fetched then")
+    Error::new(
+        ErrorClass::GatewaySilent,
+        text!("no usable response after {attempts}", attempts = plural(u64::from(tries), "attempt")),
+    )
+    .with("method", method)
+    .because(last)
+    .hint("run the same command again later: what is committed stays, what is missing is fetched then")
 }
 
 /// A moment, or one that does not come when it is too far away to be written down.

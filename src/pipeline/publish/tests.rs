@@ -10,7 +10,7 @@ use crate::publish::delta::log::DeltaLog;
 const TABLE: Table = Table::PurchaseApply;
 
 /// Lands windows of ten seconds by a run that begins at this time.
-async fn land(store: &Store, at: i64, windows: std::ops::Range<i64>) {
+pub(super) async fn land(store: &Store, at: i64, windows: std::ops::Range<i64>) {
     let clock = Arc::new(HeldClock::at(at));
     let writer = Writer::open(store.clone(), WriterOptions { clock, ..options() }).await.expect("a lake");
     for nth in windows {
@@ -23,7 +23,9 @@ async fn publish(publisher: &Publisher, store: &Store, hints: &BTreeMap<String, 
     let lake = Lake::open(store.clone(), "acme".parse()?).await?;
     let up_to = lake.state().newest().map_or(0, |newest| newest.number);
     let mut log = FollowedLog::new(lake);
-    publisher.publish(Publishing { log: &mut log, run: RunId::generate(), up_to, hints }).await
+    let wanted = PublishScope { made: &[PublishFormat::Delta], kept: &[], tables: &Table::ALL };
+    let now = SystemClock.now();
+    publisher.publish(Publishing { log: &mut log, run: RunId::generate(), up_to, hints, now }, wanted).await
 }
 
 async fn versions(store: &Store) -> Vec<Vec<DeltaAction>> {
@@ -42,7 +44,7 @@ enum Knows {
     Checkpoint,
 }
 
-async fn forget_manifests(store: &Store, from: u64) {
+pub(super) async fn forget_manifests(store: &Store, from: u64) {
     let layout = layout::Layout::new("acme".parse().expect("a name"));
     for object in store.list(&layout.manifest_root()).await.expect("listed") {
         if object.path.contains("/_checkpoint/") || object.path >= layout.manifest(from) {
@@ -95,7 +97,7 @@ async fn a_log_that_was_restored_is_known_also_when_it_has_grown_again() {
 }
 
 /// A publisher of the next minor contract, which has one column more before the last of headers.
-fn later() -> Publisher {
+pub(super) fn later() -> Publisher {
     let mut schemas = schemas().expect("a contract");
     for schema in &mut schemas {
         schema.contract = FormatVersion { minor: schema.contract.minor + 1, ..schema.contract };
@@ -105,6 +107,7 @@ fn later() -> Publisher {
                 kind: DataType::Int32,
                 is_nullable: true,
                 comment: "how urgent it is".to_owned(),
+                field_id: Some(999),
             };
             schema.columns.insert(schema.columns.len() - 1, urgency);
         }

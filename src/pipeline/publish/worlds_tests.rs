@@ -7,6 +7,8 @@
 //! - a stream that reads the versions in order and takes what is added with `dataChange` sees every row once;
 //! - a table that is deleted and published anew is the same table.
 
+mod iceberg;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex as Lock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +26,7 @@ use crate::log::append::Patience;
 use crate::log::{CommitKind, Manifest, Sha256, Walk};
 use crate::parquet::EncodedFile;
 use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt, Op};
-use crate::time::{BeijingTime, Clock as _, Coverage, Window};
+use crate::time::{BeijingTime, Coverage, Window};
 
 const TABLES: [Table; 3] = [Table::PurchaseApplyDetail, Table::PurchaseApply, Table::StopReference];
 const ACCOUNTS: [&str; 2] = ["acme", "beta"];
@@ -40,6 +42,8 @@ struct PublishedWorld {
     rows: Lock<BTreeMap<String, Vec<u64>>>,
     next_row: Lock<u64>,
     hints: Lock<BTreeMap<usize, BTreeMap<String, u64>>>,
+    /// The newest version of each Iceberg table that was seen, and the manifest that it names.
+    iceberg: Lock<BTreeMap<(Table, usize), (u64, u64)>>,
     counts: Lock<BTreeMap<&'static str, u64>>,
 }
 
@@ -91,6 +95,7 @@ impl PublishedWorld {
             rows: Lock::default(),
             next_row: Lock::new(1),
             hints: Lock::default(),
+            iceberg: Lock::default(),
             counts: Lock::default(),
         })
     }
@@ -142,6 +147,7 @@ impl PublishedWorld {
             let path = path.strip_prefix(&format!("{table}/"));
             assert!(path.is_none_or(|path| !active.contains(path)), "{path:?} is deleted and active");
         }
+        self.assert_no_iceberg_names(path).await;
     }
 
     /// The manifests of an account, with its committed set after each.
@@ -165,6 +171,11 @@ impl PublishedWorld {
         let mut reached = BTreeMap::new();
         for (place, account) in ACCOUNTS.into_iter().enumerate() {
             let history = self.history(account).await;
+            self.check_iceberg(place, &history).await;
+            // Reading all of them takes long.
+            if self.chance(1_500) {
+                self.check_snapshots(account).await;
+            }
             for table in TABLES {
                 let Some(txn) = self.check_table(table, account, &history).await else { continue };
                 reached.insert((table, place), txn);
@@ -250,7 +261,12 @@ impl PublishingProcess {
     async fn live(world: Arc<PublishedWorld>, place: usize, publishes: bool, deadly: u32) -> Result<()> {
         let chaos = Chaos { world: Arc::clone(&world), is_dead: AtomicBool::new(false), deadly };
         let store = world.store.with_fail_points(FailPoints::new(Arc::new(chaos)));
-        let publication = Publication::of(RunId::generate())?;
+        let formats = match world.below(4) {
+            0 => vec![PublishFormat::Delta],
+            1 => vec![PublishFormat::Iceberg],
+            _ => PublishFormat::ALL.to_vec(),
+        };
+        let publication = Publication::new(publisher()?, RunId::generate(), formats, Arc::clone(&world.clock) as _);
         let keep_removed = std::time::Duration::from_secs(if world.chance(4_000) { 40 } else { 0 });
         let mut account = binding();
         account.name = ACCOUNTS[place].parse()?;
@@ -258,7 +274,7 @@ impl PublishingProcess {
             binding: account,
             run: publication.run(),
             keep_removed,
-            before_deletion: Arc::clone(&publication) as _,
+            watcher: Arc::clone(&publication) as _,
             clock: Arc::clone(&world.clock) as _,
             ..options()
         };
@@ -508,7 +524,7 @@ async fn run_world(seed: u64) -> BTreeMap<&'static str, u64> {
 async fn assert_published_anew(world: &PublishedWorld) {
     let accounts: Vec<AccountName> = ACCOUNTS.iter().map(|name| name.parse().expect("a name")).collect();
     let publish = async || {
-        for (_, outcome) in publish_all(&world.store, &accounts).await.expect("published") {
+        for (_, outcome) in publish_all(&world.store, &accounts, &PublishFormat::ALL).await.expect("published") {
             outcome.expect("published");
         }
         let mut tables = Vec::new();
@@ -521,12 +537,14 @@ async fn assert_published_anew(world: &PublishedWorld) {
     let before = publish().await;
     assert_eq!(publish().await, before, "nothing is added");
     world.check().await;
-    for table in TABLES {
-        for path in world.store.names(&layout::delta_log(table)).await.expect("listed") {
+    for folder in TABLES.map(layout::delta_log).into_iter().chain(["_iceberg".to_owned()]) {
+        for path in world.store.names(&folder).await.expect("listed") {
             world.store.delete(&path).await.expect("deleted");
         }
     }
+    world.iceberg.lock().expect("sound").clear();
     let anew = publish().await;
+    world.check().await;
     assert_eq!(anew.len(), before.len());
     for (anew, before) in anew.into_iter().zip(before) {
         let paths = |state: &crate::publish::delta::state::DeltaState| {
@@ -553,7 +571,7 @@ async fn every_version_is_the_committed_set_whatever_happens() {
         }
     }
     let kinds = ["sync", "refresh", "rewalk", "rewalk of expired seconds", "compaction", "expire", "stop"];
-    for what in kinds.into_iter().chain(["published", "deaths and failures"]) {
+    for what in kinds.into_iter().chain(["published", "deaths and failures", "snapshots read"]) {
         assert!(many < 20 || counts.get(what).is_some_and(|count| *count > 5), "{what}: {counts:?}");
     }
 }

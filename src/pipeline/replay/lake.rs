@@ -78,7 +78,7 @@ async fn replay_lake_as(
         compression: options.compression,
         keep_removed,
         merge: no_merge(),
-        before_deletion: Publication::of(run)?,
+        watcher: Publication::of(run, Arc::clone(&clock))?,
         clock: Arc::clone(&clock),
     };
     let writer = Writer::open(store.clone(), writer_options).await?;

@@ -91,7 +91,7 @@ async fn replay_pages_as(
             compression: options.compression,
             keep_removed: std::time::Duration::ZERO,
             merge: no_merge(),
-            before_deletion: Publication::of(run)?,
+            watcher: Publication::of(run, Arc::clone(&clock))?,
             clock: Arc::clone(&clock),
         },
     )

@@ -10,7 +10,7 @@ use crate::extract::whole::contradicted;
 use crate::pipeline::report::{Gap, Tried};
 use crate::pipeline::source::nothing_can_be_read;
 use crate::pipeline::window_task::StatedTotals;
-use crate::text::{key, text};
+use crate::text::key;
 use crate::time::{BeijingTime, Coverage, Window};
 
 /// After so many walks in which nothing at all could be read, what cannot be read is not a record but everything.
@@ -42,9 +42,8 @@ impl Run<'_> {
         if new >= MOST_CONTRADICTIONS && self.report.stopped.is_none() {
             let error = Error::new(
                 ErrorClass::Contradicted,
-                text!("the gateway contradicted itself in {new} windows", new),
+                "the run ended before its time: the gateway contradicted itself in too many windows",
             )
-            .with("last window", window)
             .hint(
                 "its totals do not count what its pages list: show this to the vendor, and run again when it is mended",
             );

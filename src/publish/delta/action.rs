@@ -143,11 +143,6 @@ pub(crate) struct RemoveFile {
     pub(crate) size: Option<i64>,
 }
 
-/// Milliseconds since 1970 in UTC.
-pub(crate) fn millis(time: BeijingTime) -> i64 {
-    time.unix().saturating_mul(1_000)
-}
-
 /// The bytes of a version.
 ///
 /// # Errors
@@ -171,7 +166,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> std::result::Result<Vec<DeltaAction>, 
 /// What a version says of itself; `operation` is a word that engines know.
 pub(crate) fn commit_info(at: BeijingTime, operation: &str, schema: &TableSchema) -> DeltaAction {
     let info = CommitInfo {
-        timestamp: millis(at),
+        timestamp: at.millis(),
         operation: operation.to_owned(),
         operation_parameters: BTreeMap::new(),
         engine_info: concat!("wdt-lake/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -202,7 +197,7 @@ pub(crate) fn metadata(schema: &TableSchema, created_at: BeijingTime) -> DeltaAc
         schema_string: json!({"type": "struct", "fields": fields.collect::<Vec<_>>()}).to_string(),
         partition_columns: schema.partitions.iter().map(|column| column.name.clone()).collect(),
         configuration: configuration.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        created_time: Some(millis(created_at)),
+        created_time: Some(created_at.millis()),
     };
     DeltaAction { meta_data: Some(metadata), ..DeltaAction::default() }
 }
@@ -230,15 +225,13 @@ fn type_name(kind: &arrow_schema::DataType) -> String {
 
 /// An id that is the same whenever the table is published anew, in the form of a UUID.
 fn table_id(schema: &TableSchema) -> String {
-    let digest = Sha256::of(format!("wdt-lake delta {}", schema.table).as_bytes()).to_string();
-    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
-    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    Sha256::of(format!("wdt-lake delta {}", schema.table).as_bytes()).to_uuid()
 }
 
 /// How far an account has been published.
 pub(crate) fn txn(app_id: String, number: u64, at: BeijingTime) -> DeltaAction {
     let version = i64::try_from(number).unwrap_or(i64::MAX);
-    let txn = Txn { app_id, version, last_updated: Some(millis(at)) };
+    let txn = Txn { app_id, version, last_updated: Some(at.millis()) };
     DeltaAction { txn: Some(txn), ..DeltaAction::default() }
 }
 
@@ -273,7 +266,7 @@ pub(crate) fn remove(gone: &GoneFile, at: BeijingTime, data_change: bool) -> Del
     let path = below_table(&gone.path);
     let remove = RemoveFile {
         path: path.to_owned(),
-        deletion_timestamp: Some(millis(at)),
+        deletion_timestamp: Some(at.millis()),
         data_change,
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values(path)),
@@ -307,6 +300,7 @@ pub(super) mod tests {
             kind,
             is_nullable,
             comment: format!("the {name}"),
+            field_id: None,
         };
         TableSchema {
             table: Table::PurchaseApply,

@@ -64,7 +64,7 @@ impl DeltaLog<'_> {
         let path = layout::delta_version(self.table, version);
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
         action::from_bytes(&bytes).map(Some).map_err(|why| {
-            Error::new(ErrorClass::DeltaDamaged, "a version of a Delta table cannot be read")
+            Error::new(ErrorClass::PublishedDamaged, "a version of a Delta table cannot be read")
                 .with("object", self.store.uri(&path))
                 .because(why)
                 .hint(ANEW)
@@ -165,7 +165,7 @@ impl DeltaLog<'_> {
             published,
             newest
         );
-        Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
+        Error::new(ErrorClass::PublishedDamaged, why).with("table", self.table).hint(ANEW)
     }
 
     /// The log was restored from a backup, or made anew, without the table, and has come to the same number since.
@@ -174,11 +174,11 @@ impl DeltaLog<'_> {
             "the Delta table follows another commit log: its manifest {number} is not the one of this log",
             number
         );
-        Error::new(ErrorClass::DeltaDamaged, why).with("table", self.table).hint(ANEW)
+        Error::new(ErrorClass::PublishedDamaged, why).with("table", self.table).hint(ANEW)
     }
 
     fn missing(self, version: u64) -> Error {
-        Error::new(ErrorClass::DeltaDamaged, "a version of a Delta table is missing")
+        Error::new(ErrorClass::PublishedDamaged, "a version of a Delta table is missing")
             .with("object", self.store.uri(&layout::delta_version(self.table, version)))
             .hint(ANEW)
     }
@@ -197,7 +197,7 @@ impl DeltaLog<'_> {
 
     /// That another program's table stands here.
     pub(crate) fn foreign(self) -> Error {
-        Error::new(ErrorClass::DeltaOfOthers, "another program keeps a Delta table over the files of this one")
+        Error::new(ErrorClass::PublishedOfOthers, "another program keeps a Delta table over the files of this one")
             .with("object", self.store.uri(&layout::delta_log(self.table)))
             .hint("to publish, move that `_delta_log` folder away or delete it; that program's table ends with it")
     }

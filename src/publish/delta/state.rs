@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::action::{AddFile, DeltaAction, Protocol, TableMetadata, Txn};
+use crate::publish::standing::NamedManifest;
 
 /// The table as of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,16 +18,6 @@ pub(crate) struct DeltaState {
     pub(crate) txns: BTreeMap<String, Txn>,
     /// The active files, by their paths below the table's folder.
     pub(crate) files: BTreeMap<String, AddFile>,
-}
-
-/// The manifest that a `txn` names. Its number alone does not say whose log it is of: a log that was restored from a
-/// backup goes on with numbers that the table knows already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NamedManifest {
-    /// Its number.
-    pub(crate) number: u64,
-    /// When it was begun, in milliseconds since 1970 in UTC; checkpoints of earlier programs do not say it.
-    pub(crate) created_at_millis: Option<i64>,
 }
 
 impl Txn {

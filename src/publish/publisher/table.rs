@@ -7,14 +7,16 @@ use super::{PublishedTable, Publishing};
 use crate::error::{Error, ErrorClass, Result};
 use crate::id::CommitId;
 use crate::log::layout::Name;
-use crate::log::{FileEntry, Layout, Table};
+use crate::log::{FileEntry, Layout};
 use crate::publish::delta::action::{self, DeltaAction};
 use crate::publish::delta::app_id;
 use crate::publish::delta::cut::{DeltaVersion, cut, whole};
 use crate::publish::delta::log::{CreatedVersion, DeltaLog, LoadedTable};
-use crate::publish::delta::state::{DeltaState, NamedManifest};
+use crate::publish::delta::state::DeltaState;
 use crate::publish::follow::{FollowedLog, GoneFile};
 use crate::publish::schema::TableSchema;
+use crate::publish::standing::NamedManifest;
+use crate::publish_format::PublishFormat;
 use crate::text::text;
 use crate::time::BeijingTime;
 
@@ -46,9 +48,9 @@ impl TablePublisher {
         Self { schema, tail: Mutex::new(None) }
     }
 
-    /// Which table.
-    pub(super) fn of(&self) -> Table {
-        self.schema.table
+    /// What the table is.
+    pub(super) fn schema(&self) -> &TableSchema {
+        &self.schema
     }
 
     /// Publishes what is missing of an account; `None` where no table stands and none is to be made.
@@ -94,7 +96,13 @@ impl TablePublisher {
             let version = own_version.unwrap_or(tail.version);
             *known = Some(tail);
             if let Some(number) = number.filter(|number| *number >= publishing.up_to) {
-                return Ok(Some(PublishedTable { table: self.schema.table, version, number, created }));
+                return Ok(Some(PublishedTable {
+                    table: self.schema.table,
+                    format: PublishFormat::Delta,
+                    version,
+                    number,
+                    created,
+                }));
             }
         }
         Err(Error::new(ErrorClass::WroteAtOnce, "other publishers are faster all the while")
@@ -244,7 +252,7 @@ impl TablePublisher {
         }
         let Some(said) = published.created_at_millis else { return Ok(()) };
         match publishing.log.created_at(published.number).await? {
-            Some(at) if action::millis(at) != said => Err(log.is_of_another_log(published.number)),
+            Some(at) if at.millis() != said => Err(log.is_of_another_log(published.number)),
             _ => Ok(()),
         }
     }

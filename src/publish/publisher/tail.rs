@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::format::FormatVersion;
 use crate::publish::delta::action::{self, DeltaAction};
-use crate::publish::delta::state::{DeltaState, NamedManifest};
+use crate::publish::delta::state::DeltaState;
+use crate::publish::standing::NamedManifest;
 
 /// The newest version that this process knows.
 #[derive(Clone, Debug)]

@@ -25,33 +25,34 @@ const BLANK_LINES: OddityKind = OddityKind::new(
     Takes::Amount(Unit::Number, 2),
     "so many blank lines stand before and behind the JSON",
 );
-const GZIP: OddityKind = OddityKind::new("gzip", Takes::Nothing, "answers are compressed, for those who accept it");
+const GZIP: OddityKind = OddityKind::new("gzip", Takes::Nothing, "responses are compressed, for those who accept it");
 const GZIP_MEMBERS: OddityKind = OddityKind::new(
     "gzip-members",
     Takes::Amount(Unit::Number, 2),
-    "compressed answers consist of so many gzip members",
+    "compressed responses consist of so many gzip members",
 );
-const X_GZIP: OddityKind = OddityKind::new("x-gzip", Takes::Nothing, "compressed answers are labelled `x-gzip`");
-const GZIP_UPPER: OddityKind = OddityKind::new("gzip-upper", Takes::Nothing, "compressed answers are labelled `GZIP`");
+const X_GZIP: OddityKind = OddityKind::new("x-gzip", Takes::Nothing, "compressed responses are labelled `x-gzip`");
+const GZIP_UPPER: OddityKind =
+    OddityKind::new("gzip-upper", Takes::Nothing, "compressed responses are labelled `GZIP`");
 const GZIP_UNLABELLED: OddityKind =
-    OddityKind::new("gzip-unlabelled", Takes::Nothing, "compressed answers are not labelled");
+    OddityKind::new("gzip-unlabelled", Takes::Nothing, "compressed responses are not labelled");
 const STATUS: OddityKind =
-    OddityKind::of_openapi2("outer-status", Takes::Nothing, "answers carry a `status` of 1 beside the code");
+    OddityKind::of_openapi2("outer-status", Takes::Nothing, "responses carry a `status` of 1 beside the code");
 const OUTER_FIELDS: OddityKind = OddityKind::new(
     "outer-fields",
     Takes::Nothing,
-    "answers carry fields that nobody knows, before and behind the others",
+    "responses carry fields that nobody knows, before and behind the others",
 );
 const ECHO: OddityKind = OddityKind::new(
     "request-echo",
     Takes::Nothing,
-    "answers repeat the address or the form that was sent, signature and salt and all",
+    "responses repeat the address or the form that was sent, signature and salt and all",
 );
 const STATUS_203: OddityKind =
-    OddityKind::new("http-203", Takes::Nothing, "answers have the HTTP status 203, as behind some proxies");
-const HTML: OddityKind = OddityKind::new("html", SOME, "every N-th answer is an HTML page with HTTP status 200");
+    OddityKind::new("http-203", Takes::Nothing, "responses have the HTTP status 203, as behind some proxies");
+const HTML: OddityKind = OddityKind::new("html", SOME, "every N-th response is an HTML page with HTTP status 200");
 const PHP_WARNING: OddityKind =
-    OddityKind::new("php-warning", SOME, "a warning of PHP stands before the JSON of every N-th answer");
+    OddityKind::new("php-warning", SOME, "a warning of PHP stands before the JSON of every N-th response");
 
 pub(super) const KINDS: &[OddityKind] = &[
     EMPTY_AS_OBJECT,

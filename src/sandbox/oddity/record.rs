@@ -23,12 +23,12 @@ const BROKEN_KEYLESS: OddityKind =
 const BROKEN_VARIES: OddityKind = OddityKind::new(
     "broken-varies",
     RARE,
-    "every N-th requisition is keyless like that, and other in every answer by a field of its own",
+    "every N-th requisition is keyless like that, and other in every response by a field of its own",
 );
 const ID_ZERO: OddityKind =
     OddityKind::of_openapi2("id-zero", RARE, "every N-th requisition is sound, but its apply_id is 0");
 const ID_FLICKERS: OddityKind =
-    OddityKind::of_openapi2("id-flickers", RARE, "every N-th requisition has its apply_id in half of the answers");
+    OddityKind::of_openapi2("id-flickers", RARE, "every N-th requisition has its apply_id in half of the responses");
 const TWINS: OddityKind = OddityKind::new(
     "twins",
     RARE,
@@ -37,7 +37,7 @@ const TWINS: OddityKind = OddityKind::new(
 const READING_FLICKERS: OddityKind = OddityKind::new(
     "reading-flickers",
     RARE,
-    "every N-th requisition does not fit the contract in half of the answers",
+    "every N-th requisition does not fit the contract in half of the responses",
 );
 const UNREADABLE_QUOTE: OddityKind =
     OddityKind::new("unreadable-quote", RARE, "every N-th requisition has an unescaped quote in its remark: no JSON");
@@ -46,7 +46,7 @@ const UNREADABLE_BRACE: OddityKind =
 const UNREADABLE_BYTES: OddityKind =
     OddityKind::new("unreadable-bytes", RARE, "every N-th requisition has bytes in its remark that are no UTF-8");
 const UNREADABLE_SOMETIMES: OddityKind =
-    OddityKind::new("unreadable-sometimes", RARE, "every N-th requisition is no JSON in half of the answers");
+    OddityKind::new("unreadable-sometimes", RARE, "every N-th requisition is no JSON in half of the responses");
 const RAW_CONTROLS: OddityKind =
     OddityKind::new("raw-controls", RARE, "every N-th requisition has an unescaped tab and line break in its remark");
 const LARGE: OddityKind = OddityKind::new(

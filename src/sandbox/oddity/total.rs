@@ -22,9 +22,9 @@ const HUGE: OddityKind =
     OddityKind::new("total-huge", Takes::Amount(Unit::Number, 1 << 32), "the total is huge, for example 1e18");
 const STALE: OddityKind =
     OddityKind::new("total-stale", Takes::Amount(Unit::Calls, 1), "the total is that of so many calls ago");
-const NONE: OddityKind = OddityKind::new("no-total", Takes::Nothing, "no answer carries a total, page 0 neither");
+const NONE: OddityKind = OddityKind::new("no-total", Takes::Nothing, "no response carries a total, page 0 neither");
 const BLANK: OddityKind =
-    OddityKind::new("total-blank", Takes::Nothing, "answers without a total carry an empty text in its place");
+    OddityKind::new("total-blank", Takes::Nothing, "responses without a total carry an empty text in its place");
 
 pub(super) const KINDS: &[OddityKind] =
     &[ZERO, LOW, HIGH, HALF, DOUBLE, CONSTANT, CAPPED, OF_PAGE, OF_ALL, HUGE, STALE, NONE, BLANK];

@@ -183,7 +183,7 @@ struct Silent(Duration);
 
 impl fmt::Display for Silent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "operation timed out: no answer within {:?}", self.0)
+        write!(f, "operation timed out: no response within {:?}", self.0)
     }
 }
 

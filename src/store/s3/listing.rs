@@ -84,11 +84,11 @@ struct Parser {
 impl Parser {
     fn read(mut self, body: &[u8]) -> Result<ListAnswer, String> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err("the answer is empty".to_owned());
+            return Err("the response is empty".to_owned());
         }
         let mut reader = Reader::from_reader(body);
         loop {
-            let event = reader.read_event().map_err(|error| format!("the answer is no XML: {error}"))?;
+            let event = reader.read_event().map_err(|error| format!("the response is no XML: {error}"))?;
             match event {
                 Event::Start(start) => self.begin(start.local_name().as_ref())?,
                 Event::Empty(start) => {
@@ -96,7 +96,7 @@ impl Parser {
                     self.end()?;
                 }
                 Event::Text(text) if self.open.is_empty() && !is_blank(&text) => {
-                    return Err(format!("the answer is no XML, it begins with `{}`", shown(&text)));
+                    return Err(format!("the response is no XML, it begins with `{}`", shown(&text)));
                 }
                 Event::Text(text) => self.text.extend_from_slice(&text),
                 Event::CData(text) => self.text.extend_from_slice(&text),
@@ -115,7 +115,7 @@ impl Parser {
         if self.open.is_empty() {
             self.is_error = name == b"Error" && !self.has_root;
             if !self.is_error && (name != ROOT || self.has_root) {
-                return Err(format!("the answer is a <{}>, not a <ListBucketResult>", shown(name)));
+                return Err(format!("the response is a <{}>, not a <ListBucketResult>", shown(name)));
             }
             self.has_root = true;
         }
@@ -151,7 +151,7 @@ impl Parser {
     /// Takes in `&amp;` and the like. Names may hold characters that XML forbids, and stores write them as numbers all
     /// the same.
     fn refer(&mut self, name: &[u8]) -> Result<(), String> {
-        let unknown = || format!("the answer holds `&{};`", shown(name));
+        let unknown = || format!("the response holds `&{};`", shown(name));
         let text = std::str::from_utf8(name).map_err(|_| unknown())?;
         let letter = match text {
             "amp" => '&',
@@ -176,13 +176,13 @@ impl Parser {
 
     fn finish(mut self) -> Result<ListAnswer, String> {
         if !self.has_root || !self.open.is_empty() {
-            return Err("the answer is cut off".to_owned());
+            return Err("the response is cut off".to_owned());
         }
         self.page.is_truncated = match self.truncated.as_deref().map(<[u8]>::trim_ascii) {
             Some(text) if text.eq_ignore_ascii_case(b"true") => true,
             Some(text) if text.eq_ignore_ascii_case(b"false") => false,
             Some(text) => return Err(format!("whether more follows is answered by `{}`", shown(text))),
-            None => return Err("the answer does not say whether more follows".to_owned()),
+            None => return Err("the response does not say whether more follows".to_owned()),
         };
         if self.is_encoded {
             self.page.objects.iter_mut().for_each(|object| object.key = decoded(&object.key));

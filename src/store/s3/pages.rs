@@ -67,7 +67,7 @@ pub(super) async fn list(client: &AmazonS3, query: ListQuery<'_>) -> Result<List
         let page = match answered.result.extensions.get::<ListAnswer>() {
             Some(ListAnswer::ListPage(page)) => page.clone(),
             Some(ListAnswer::Nonsense(why)) => return Err(Unlisted::Unbelievable(why.clone())),
-            Some(ListAnswer::Conflict) | None => return Err(Unlisted::Unbelievable("there is no answer".to_owned())),
+            Some(ListAnswer::Conflict) | None => return Err(Unlisted::Unbelievable("there is no response".to_owned())),
         };
         token = checked.take(page, query).map_err(Unlisted::Unbelievable)?;
         if token.is_none() {

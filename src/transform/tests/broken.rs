@@ -147,37 +147,37 @@ fn a_quarantined_record_is_one_line_of_json() {
 #[test]
 fn what_is_not_a_page_is_unreadable_and_not_repeated() {
     for (body, wanted) in [
-        ("", "the answer is broken off at byte 0"),
-        ("<html>secret</html>", "the answer is not JSON (expected value) at byte 0"),
-        ("\"secret\"", "the answer is JSON, but not an object with a list of requisitions"),
-        ("[\"secret\"]", "the answer is JSON, but not an object with a list of requisitions"),
+        ("", "the response is broken off at byte 0"),
+        ("<html>secret</html>", "the response is not JSON (expected value) at byte 0"),
+        ("\"secret\"", "the response is JSON, but not an object with a list of requisitions"),
+        ("[\"secret\"]", "the response is JSON, but not an object with a list of requisitions"),
         (
             r#"{"code":0,"purchase_list":{"secret":1}}"#,
-            "the answer is JSON, but not an object with a list of requisitions",
+            "the response is JSON, but not an object with a list of requisitions",
         ),
-        (r#"{"code":0,"purchase_list":"secret"}"#, "the answer's list of requisitions is not a list"),
-        (r#"{"message":"secret"}"#, "the answer has no purchase_list"),
-        (r#"{"code":null,"message":"secret"}"#, "the answer has no purchase_list"),
-        (r#"{"status":0,"message":"secret"}"#, "the answer has no purchase_list"),
-        (r#"{"code":0,"purchase_lists":[ {"secret":1}]}"#, "the answer has no purchase_list"),
-        (r#"{"code":0,"data":{"order_list":[{"secret":1}]}}"#, "the answer has no purchase_list"),
-        (r#"{"code":0,"total_count":5}"#, "the answer has no purchase_list"),
-        (r#"{"code":"2180","message":"secret","purchase_list":[]}"#, "the answer is not a success (code 2180)"),
-        (r#"{"purchase_list":[],"purchase_list":[]}"#, "the answer has purchase_list twice"),
-        (r#"{"purchase_list":[]}secret"#, "the answer is not JSON (trailing characters) at byte 20"),
-        ("{\"purchase_list\":\n[\n{]}", "the answer is not JSON (key must be a string) at byte 21"),
-        ("\u{feff}\n{\"purchase_list\":\n[\n{]}", "the answer is not JSON (key must be a string) at byte 25"),
+        (r#"{"code":0,"purchase_list":"secret"}"#, "the response's list of requisitions is not a list"),
+        (r#"{"message":"secret"}"#, "the response has no purchase_list"),
+        (r#"{"code":null,"message":"secret"}"#, "the response has no purchase_list"),
+        (r#"{"status":0,"message":"secret"}"#, "the response has no purchase_list"),
+        (r#"{"code":0,"purchase_lists":[ {"secret":1}]}"#, "the response has no purchase_list"),
+        (r#"{"code":0,"data":{"order_list":[{"secret":1}]}}"#, "the response has no purchase_list"),
+        (r#"{"code":0,"total_count":5}"#, "the response has no purchase_list"),
+        (r#"{"code":"2180","message":"secret","purchase_list":[]}"#, "the response is not a success (code 2180)"),
+        (r#"{"purchase_list":[],"purchase_list":[]}"#, "the response has purchase_list twice"),
+        (r#"{"purchase_list":[]}secret"#, "the response is not JSON (trailing characters) at byte 20"),
+        ("{\"purchase_list\":\n[\n{]}", "the response is not JSON (key must be a string) at byte 21"),
+        ("\u{feff}\n{\"purchase_list\":\n[\n{]}", "the response is not JSON (key must be a string) at byte 25"),
     ] {
         let unreadable = decode_in(Edition::Enterprise, body, None).expect_err("no page");
         assert_eq!(unreadable.to_string(), wanted, "{body}");
     }
     let error = include_str!("../../../tests/fixtures/enterprise_error_2180.json");
     let unreadable = decode_in(Edition::Enterprise, error, None).expect_err("no page");
-    assert_eq!(unreadable.to_string(), "the answer is not a success (code 2180)");
+    assert_eq!(unreadable.to_string(), "the response is not a success (code 2180)");
     let decoder = PageDecoder::new(Edition::Enterprise, run()).expect("a decoder");
     let context = PageContext { window: None, page_no: 0, page_size: 100, received_at_micros: 0 };
     let unreadable = decoder.decode(b"{\"a\":\"\xff\"}", &context).expect_err("no page");
-    assert_eq!(unreadable.to_string(), "the answer is not UTF-8 at byte 6");
+    assert_eq!(unreadable.to_string(), "the response is not UTF-8 at byte 6");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_response_that_cannot_be_read_is_one_invalid_record() {
     let decoder = PageDecoder::new(Edition::Enterprise, run()).expect("a decoder");
     let span = window("2026-09-01 00:00:00", "2026-09-30 23:59:59");
     let context = PageContext { window: Some(span), page_no: 59, page_size: 1, received_at_micros: RECEIVED_AT };
-    let page = decoder.unreadable_page(&context, b"{\"a\":\"\xff", 7, "the answer is not UTF-8 at byte 6");
+    let page = decoder.unreadable_page(&context, b"{\"a\":\"\xff", 7, "the response is not UTF-8 at byte 6");
     assert!(page.is_unreadable() && page.total().is_none());
     assert!(!decode(&answer(&["{}"])).is_unreadable(), "an invalid record is read");
     let digest: [u8; 32] = Sha256::digest(b"{\"a\":\"\xff").into();
@@ -203,7 +203,7 @@ fn a_response_that_cannot_be_read_is_one_invalid_record() {
     assert_eq!((rows.headers.num_rows(), rows.details.num_rows(), rows.quarantined.len()), (0, 0, 1));
     let line: serde_json::Value = serde_json::from_str(&rows.quarantined[0].to_json_line()).expect("json");
     assert_eq!(line["reason"], "unreadable");
-    assert_eq!(line["message"], "the response cannot be read: the answer is not UTF-8 at byte 6 (7 bytes)");
+    assert_eq!(line["message"], "the response cannot be read: the response is not UTF-8 at byte 6 (7 bytes)");
     assert_eq!((&line["page_no"], &line["page_size"]), (&59.into(), &1.into()), "which is its place in the list");
     assert_eq!((&line["raw"], &line["apply_id"]), (&"{\"a\":\"\u{fffd}".into(), &serde_json::Value::Null));
 

@@ -1,0 +1,116 @@
+"""Which files of a log are to be read, and in how many tasks.
+
+What a task reads without being interrupted is a **unit**: the files of one live commit, which are all rows of the
+seconds that it covers. No two live commits cover the same second. So where its files have given their place to others
+before the task came, the rows of these seconds are read where they are now, and none is read twice or left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .log import Log
+    from .manifest import Commit, FileEntry, Range
+
+# What opening a file costs, as so many bytes read.
+_OPEN_COST = 1 << 18
+PARTITION_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Rows of which commits are wanted: of these, or of all but these."""
+
+    commits: frozenset[str]
+    is_excluding: bool
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a log: the rows that the manifests `after` + 1 to `last` landed; without `last` all rows there are."""
+
+    after: int = 0
+    last: int | None = None
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """A file to be read, and which of its rows are wanted; None: all of them."""
+
+    entry: FileEntry
+    ids: Ids | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is read as a whole: the seconds it covers, or none for rows that have none, and the files that hold them."""
+
+    account: str
+    newest: int
+    span: Span
+    claims: tuple[Range, ...]
+    files: tuple[ScanFile, ...]
+
+    @property
+    def cost(self) -> int:
+        """Tell what reading it costs, in bytes."""
+        return sum(file.entry.bytes + _OPEN_COST for file in self.files)
+
+
+def select(log: Log, span: Span, commit: Commit, files: Iterable[FileEntry]) -> Iterator[ScanFile]:
+    """Give the files of a live commit that can hold rows of a span."""
+    if commit.number <= span.after:
+        return
+    for entry in files:
+        if span.last is None:
+            yield ScanFile(entry, None)
+        elif not entry.carried:
+            # All its rows are those of its own commit.
+            if commit.number <= span.last:
+                yield ScanFile(entry, None)
+        elif span.after == 0 and commit.number <= span.last:
+            yield ScanFile(entry, None)
+        else:
+            yield ScanFile(entry, ids_of(log, span))
+
+
+def ids_of(log: Log, span: Span) -> Ids | None:
+    """Tell which rows are of a span, by the commits that landed them."""
+    if span.last is None:
+        return None
+    if span.after == 0:
+        steps = log.steps_between(span.last, log.state.number)
+        return Ids(frozenset(one for step in steps for one in step.commits), is_excluding=True)
+    steps = log.steps_between(span.after, span.last)
+    return Ids(frozenset(one for step in steps for one in step.commits), is_excluding=False)
+
+
+def units_of(log: Log, table: str, span: Span, keeps: Callable[[str, FileEntry], bool]) -> list[Unit]:
+    """Plan what is to be read of a log. `keeps` tells whether a file of an account can hold rows that are wanted."""
+    units: list[Unit] = []
+    without_claims: list[ScanFile] = []
+    for commit, entries in log.state.files(table):
+        files = [file for file in select(log, span, commit, entries) if keeps(log.account, file.entry)]
+        if commit.claims and files:
+            units.append(Unit(log.account, log.state.number, span, commit.claims, tuple(files)))
+        elif files:
+            without_claims += files
+    if without_claims:
+        units.append(Unit(log.account, log.state.number, span, (), tuple(without_claims)))
+    return sorted(units, key=lambda unit: unit.files[0].entry.path)
+
+
+def packed(units: Iterable[Unit], target: int) -> list[tuple[Unit, ...]]:
+    """Share units out among tasks of about so many bytes."""
+    tasks: list[tuple[Unit, ...]] = []
+    task: list[Unit] = []
+    for unit in units:
+        if task and sum(one.cost for one in task) + unit.cost > target:
+            tasks.append(tuple(task))
+            task = []
+        task.append(unit)
+    return [*tasks, tuple(task)] if task else tasks

@@ -1,0 +1,231 @@
+"""Where a lake lies: a folder, or a prefix of a bucket.
+
+Names are relative to the root of the lake. What lies there is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlparse
+
+from .errors import DefectError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .manifest import FileEntry
+
+# Smaller files are read as a whole, so that a commit of many takes few handles.
+_CHUNK = 1 << 20
+_AT_ONCE = 16
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Do the same with each item, several at once; results come in the order of the items."""
+    todo = list(items)
+    if len(todo) <= 1:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return list(pool.map(work, todo))
+
+
+class Store(ABC):
+    """The objects of one lake."""
+
+    def __init__(self, uri: str) -> None:
+        """`uri` is as users wrote it, without secrets."""
+        self.uri = uri.rstrip("/") or "/"
+
+    def name(self, path: str) -> str:
+        """Name an object for people."""
+        return f"{self.uri}/{path}"
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """List the names of what lies directly in a folder, in order; of a folder that is not there, none."""
+
+    @abstractmethod
+    def get(self, path: str) -> bytes | None:
+        """Read a small object; None where there is none."""
+
+    @abstractmethod
+    def open_verified(self, entry: FileEntry) -> IO[bytes]:
+        """Open a file of the log whose bytes are those that its manifest says.
+
+        What is returned can be read to its end, whatever happens to the file meanwhile. Raises FileNotFoundError where
+        it is gone.
+        """
+
+    def _check(self, entry: FileEntry, size: int, sha256: str) -> None:
+        if (size, sha256) == (entry.bytes, entry.sha256):
+            return
+        said = f"{size} bytes instead of {entry.bytes}" if size != entry.bytes else "another SHA-256"
+        raise DefectError.of(
+            f"a committed file is not what its manifest says: {self.name(entry.path)} ({said})",
+            "run `wdt-lake verify`; read its range anew with `wdt-lake sync --rewalk`, or restore the file",
+        )
+
+
+class LocalStore(Store):
+    """A folder."""
+
+    def __init__(self, uri: str, root: Path) -> None:
+        """`root` is the folder of the lake."""
+        super().__init__(uri)
+        self._root = root
+
+    def names(self, folder: str) -> list[str]:
+        """List the names of what lies directly in a folder."""
+        try:
+            with self._told(folder):
+                return sorted(os.listdir(self._root / folder))
+        except FileNotFoundError:
+            return []
+
+    def get(self, path: str) -> bytes | None:
+        """Read a small object."""
+        try:
+            with self._told(path):
+                return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def open_verified(self, entry: FileEntry) -> IO[bytes]:
+        """Open a file, and check its bytes. Once it is open, its bytes stay even if it is deleted."""
+        with self._told(entry.path):
+            source: IO[bytes] = (self._root / entry.path).open("rb")
+            if entry.bytes <= _CHUNK:
+                with source:
+                    data = source.read(_CHUNK + 1)
+                self._check(entry, len(data), hashlib.sha256(data).hexdigest())
+                return BytesIO(data)
+            digest, size = hashlib.sha256(), 0
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+            source.seek(0)
+        self._check(entry, size, digest.hexdigest())
+        return source
+
+    @contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreError.of(
+                f"{self.name(path)} cannot be read: {error.strerror or type(error).__name__}",
+                "the folder must be mounted, and its files readable, on the driver and on every executor",
+            ) from None
+
+
+class S3Store(Store):
+    """A prefix of a bucket, reached as the variables `AWS_*` of the process say."""
+
+    def __init__(self, uri: str, bucket: str, prefix: str) -> None:
+        """Settings come from the environment alone, so no option can carry a secret."""
+        super().__init__(uri)
+        self._root = f"{bucket}/{prefix}".rstrip("/")
+        self._system: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the connection behind: an executor has an environment of its own."""
+        return {**self.__dict__, "_system": None}
+
+    def names(self, folder: str) -> list[str]:
+        """List the names of what lies directly in a folder."""
+        from pyarrow import fs
+
+        with self._told(folder):
+            infos = self._fs().get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        return sorted(str(info.base_name) for info in infos)
+
+    def get(self, path: str) -> bytes | None:
+        """Read a small object."""
+        try:
+            with self._told(path), self._fs().open_input_stream(f"{self._root}/{path}") as source:
+                return bytes(source.read())
+        except FileNotFoundError:
+            return None
+
+    def open_verified(self, entry: FileEntry) -> IO[bytes]:
+        """Copy an object into a temporary file, and check its bytes."""
+        is_small = entry.bytes <= _CHUNK
+        copy: IO[bytes] = BytesIO() if is_small else tempfile.TemporaryFile(prefix="wdt-lake-")  # noqa: SIM115
+        digest, size = hashlib.sha256(), 0
+        with self._told(entry.path), self._fs().open_input_stream(f"{self._root}/{entry.path}") as source:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                size += copy.write(chunk)
+        self._check(entry, size, digest.hexdigest())
+        copy.seek(0)
+        return copy
+
+    @contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            what = str(error)
+            for secret in filter(None, map(os.environ.get, _SECRETS)):
+                what = what.replace(secret, "(hidden)")
+            # `from None`: the original would repeat what was hidden.
+            raise StoreError.of(
+                f"the object store did not give {self.name(path)}: {what}",
+                "see docs/s3.md for the variables AWS_*; the driver and every executor need them",
+            ) from None
+
+    def _fs(self) -> Any:
+        if self._system is None:
+            from pyarrow import fs
+
+            env = os.environ.get
+            settings: dict[str, Any] = {
+                "region": env("AWS_REGION") or env("AWS_DEFAULT_REGION") or "us-east-1",
+                "connect_timeout": 10,
+                "request_timeout": 60,
+                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=5),
+            }
+            if endpoint := env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"):
+                settings["endpoint_override"] = endpoint
+            if env("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() in ("true", "1"):
+                settings["force_virtual_addressing"] = True
+            if env("AWS_ACCESS_KEY_ID"):
+                settings |= {"access_key": env("AWS_ACCESS_KEY_ID"), "secret_key": env("AWS_SECRET_ACCESS_KEY")}
+                settings["session_token"] = env("AWS_SESSION_TOKEN")
+            self._system = fs.S3FileSystem(**settings)
+        return self._system
+
+
+def store_at(uri: str) -> Store:
+    """Tell where a lake is: a folder, a `file:///` URI, or `s3://bucket/prefix`."""
+    uri = uri.strip()
+    if not uri:
+        raise UsageError.of("no lake was named", 'name its folder or `s3://bucket/prefix`: `.load("s3://bucket/lake")`')
+    url = urlparse(uri)
+    if url.scheme in ("s3", "s3a"):
+        if "@" in url.netloc:
+            raise UsageError.of("the lake's address has a key in it", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        if not url.netloc:
+            raise UsageError.of(f"{uri} names no bucket", "write `s3://bucket/prefix`")
+        return S3Store(uri, url.netloc, url.path.strip("/"))
+    if url.scheme == "file":
+        return LocalStore(uri, Path(unquote(url.path)))
+    if "://" in uri:
+        raise UsageError.of(f"a lake cannot be at `{url.scheme}://`", "name a folder, or `s3://bucket/prefix`")
+    return LocalStore(uri, Path(uri).expanduser().absolute())

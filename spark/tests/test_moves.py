@@ -1,0 +1,125 @@
+"""Rows while commits give their place to others, without Spark."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+from conftest import ordered, wdt_lake
+from worlds import World
+
+from wdt_lake_spark.contract import arrow_schema, columns_of, path_columns, spark_schema
+from wdt_lake_spark.log import Log
+from wdt_lake_spark.read import read_unit
+from wdt_lake_spark.scan import Span, units_of
+from wdt_lake_spark.store import store_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLES = ("purchase_apply", "purchase_apply_detail")
+
+
+def key(row: dict) -> tuple:
+    """Tell a row from every other."""
+    return (row["account"], row["purchase_apply_no"], str(row["apply_id"]), row["_commit_id"], row.get("rec_id"))
+
+
+def plain(rows: list[dict]) -> list[dict]:
+    """Leave out the column that the program does not give."""
+    return ordered([{name: value for name, value in row.items() if name != "modified_month"} for row in rows])
+
+
+class Follower:
+    """Reads what is new as a stream does, in spans that end anywhere."""
+
+    def __init__(self, lake: Path, table: str) -> None:
+        self.table, self.lake = table, lake
+        self.at: dict[str, int] = {}
+        self.token: str | None = None
+        self.seen: set[tuple] = set()
+        self.schema = arrow_schema(spark_schema(columns_of(table) + path_columns(table)))
+
+    def plan(self, ends: dict[str, int] | None = None) -> list:
+        """Plan what is new up to some manifests, or to the newest."""
+        units = []
+        for account in ("acme", "beta-2_X"):
+            log = Log(store_at(str(self.lake)), account)
+            end = (ends or {}).get(account, log.state.number)
+            units += units_of(log, self.table, Span(self.at.get(account, 0), end), lambda *_: True)
+            self.at[account] = end
+        return units
+
+    def read(self, units: list) -> list[dict]:
+        """Read what was planned, perhaps long ago."""
+        store = store_at(str(self.lake))
+        batches = (batch for unit in units for batch in read_unit(store, self.table, unit, self.schema, None))
+        rows = [row for batch in batches for row in batch.to_pylist()]
+        keys = [key(row) for row in rows]
+        assert len(set(keys)) == len(keys), "no row twice in a batch"
+        assert not self.seen & set(keys), "no row in two batches"
+        self.seen |= set(keys)
+        return rows
+
+    def given_by_the_program(self, folder: Path) -> list[dict]:
+        """Give what `wdt-lake changes` has for the same reader."""
+        out = folder / "new.parquet"
+        since = ("--since", self.token) if self.token else ()
+        said = wdt_lake("changes", self.table, "--lake", self.lake, "--out", out, *since)
+        self.token = said.decode().strip()
+        return ordered(pq.read_table(out).to_pylist())
+
+
+def test_followers_get_what_changes_gives_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    seed = 1
+    dice = random.Random(seed)
+    with World(tmp_path / "lake", seed) as world:
+        world.begin()
+        exact = [Follower(world.lake, table) for table in TABLES]
+        bounded = [Follower(world.lake, table) for table in TABLES]
+        late = [Follower(world.lake, table) for table in TABLES]
+        for _ in range(12):
+            for follower in exact:
+                rows = follower.read(follower.plan())
+                assert plain(rows) == follower.given_by_the_program(tmp_path)
+            for follower in bounded:
+                # As far as an odd manifest of each account.
+                ends = {name: follower.at.get(name, 0) + dice.randrange(1, 4) for name in ("acme", "beta-2_X")}
+                newest = {name: Log(store_at(str(world.lake)), name).state.number for name in ends}
+                follower.read(follower.plan({name: min(end, newest[name]) for name, end in ends.items()}))
+            planned = [(follower, follower.plan()) for follower in late]
+            world.any()
+            world.any()
+            for follower, units in planned:
+                follower.read(units)
+        for followers in (exact, bounded, late):
+            for follower in followers:
+                follower.read(follower.plan())
+                held = {key(row) for row in world.rows(follower.table)}
+                assert held <= follower.seen, "no row is lost"
+        assert len(exact[0].seen) > len(world.rows("purchase_apply")), "rows were replaced meanwhile"
+
+
+def test_a_whole_read_that_was_planned_before_is_complete_after_what_came_since(tmp_path: Path) -> None:
+    with World(tmp_path / "lake") as world:
+        world.begin()
+        for act in (world.compact, world.refresh, world.rewalk, world.go_on, world.compact, world.expire):
+            planned = []
+            for table in TABLES:
+                follower = Follower(world.lake, table)
+                logs = [Log(store_at(str(world.lake)), name) for name in ("acme", "beta-2_X")]
+                units = [unit for log in logs for unit in units_of(log, table, Span(), lambda *_: True)]
+                planned.append((follower, units, {unit.claims for unit in units}))
+            act()
+            for follower, units, claims in planned:
+                rows = follower.read(units)
+                # Of the seconds that were planned it has what stands there now.
+                held = [row for row in world.rows(follower.table) if within(row, claims)]
+                assert {key(row) for row in held} == {key(row) for row in rows}, act.__name__
+
+
+def within(row: dict, claims: set) -> bool:
+    """Whether a row is of some seconds."""
+    second = int((row.get("modified") or row["apply_modified"]).timestamp())
+    return any(start <= second <= end for ranges in claims for start, end in ranges)

@@ -1,0 +1,107 @@
+"""Lakes in a bucket."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pyspark
+import pytest
+from conftest import Sandbox, aws, exported, ordered, wdt_lake
+from reading import rows_of
+
+from wdt_lake_spark import DefectError, StoreError
+from wdt_lake_spark.store import store_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+TABLE = "purchase_apply"
+
+
+def test_a_lake_in_a_bucket_is_a_table_and_a_stream(spark: SparkSession, bucket: str, tmp_path: Path) -> None:
+    lake = f"{bucket}/some/lake"
+    with Sandbox("--requisitions", 300, "--days", 30, "--end", "2026-07-05", "--hold-clock") as sandbox:
+        sandbox.env |= aws()
+        for day in ("2026-06-10", "2026-06-12", "2026-06-14"):
+            sandbox.sync(lake, "--from", "2026-06-06", "--to", day, "--compact", "off")
+        reader = spark.read.format("wdt_lake").option("table", TABLE)
+        frame = reader.load(lake).drop("modified_month")
+        assert ordered(frame.toArrow().to_pylist()) == exported(lake, TABLE, env=aws())
+        assert reader.load(lake.replace("s3:", "s3a:") + "/").count() == frame.count()
+        batches: list[set[str]] = []
+
+        def put(batch, _number: int) -> None:  # noqa: ANN001
+            batches.append({row["purchase_apply_no"] for row in batch.select("purchase_apply_no").collect()})
+
+        stream = spark.readStream.format("wdt_lake").option("table", TABLE).option("maxFilesPerTrigger", "2").load(lake)
+        checkpoint = str(tmp_path / "checkpoint")
+        for _ in range(2 if pyspark.__version__ >= "4.2" else 0):
+            writer = stream.writeStream.foreachBatch(put).option("checkpointLocation", checkpoint)
+            writer.trigger(availableNow=True).start().awaitTermination()
+            sandbox.sync(lake, "--to", "2026-06-20")
+            wdt_lake("compact", "--lake", lake, env=aws())
+    if pyspark.__version__ < "4.2":
+        return
+    held = [row["purchase_apply_no"] for row in exported(lake, TABLE, env=aws())]
+    assert len(batches) == 3
+    assert sorted(number for batch in batches for number in batch) == sorted(held)
+
+
+@pytest.mark.parametrize("read_at_once", [1 << 20, 100])
+def test_a_file_of_a_bucket_is_checked(bucket: str, monkeypatch: pytest.MonkeyPatch, read_at_once: int) -> None:
+    monkeypatch.setattr("wdt_lake_spark.store._CHUNK", read_at_once)
+    lake = f"{bucket}/damaged-{read_at_once}"
+    with Sandbox("--requisitions", 30, "--days", 10, "--end", "2026-07-05", "--hold-clock") as sandbox:
+        sandbox.env |= aws()
+        sandbox.sync(lake, "--from", "2026-07-01", "--to", "2026-07-05")
+    assert rows_of(lake, TABLE)
+    with pytest.raises(StoreError, match="no lake"):
+        rows_of(f"{bucket}/none", TABLE)
+    from pyarrow import fs
+
+    system = store_at(lake)._fs()
+    path = next(
+        info.path
+        for info in system.get_file_info(fs.FileSelector(f"lakes/damaged-{read_at_once}/{TABLE}", recursive=True))
+        if info.path.endswith(".parquet")
+    )
+    with system.open_output_stream(path) as out:
+        out.write(b"PAR1")
+    with pytest.raises(DefectError, match="4 bytes instead of"):
+        rows_of(lake, TABLE)
+    system.delete_file(path)
+    with pytest.raises(DefectError, match="missing"):
+        rows_of(lake, TABLE)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Repeats the key that it refuses, as object stores do."""
+
+    def do_GET(self) -> None:
+        said = b"<Error><Code>InvalidAccessKeyId</Code><Message>AKIDOFNOBODY and hush-hush are wrong</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_no_error_repeats_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOFNOBODY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    with pytest.raises(StoreError) as error:
+        rows_of("s3://lakes/x", TABLE)
+    server.shutdown()
+    assert "(hidden)" in str(error.value)
+    assert "AKIDOFNOBODY" not in repr(error.value)
+    assert "hush" not in repr(error.value)
+    assert error.value.__cause__ is None
