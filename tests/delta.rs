@@ -7,9 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::delta::{
-    READERS, ReadingJob, TABLES, VersionFiles, committed, expected, newest_checkpoint, versions,
+    READERS, ReadingJob, TABLES, VersionFiles, committed, expected, newest_checkpoint, requests_of_publishing, versions,
 };
-use crate::support::s3::S3Server;
 use crate::support::{LakeDir, at, erp, program, program_at, python, run, sync};
 use wdt_lake::sandbox::{Quantity, Sandbox};
 
@@ -282,23 +281,7 @@ fn death_at_every_step_of_publishing_is_survived() {
 /// A steady run costs at most three requests a table.
 #[test]
 fn publishing_costs_few_requests() {
-    let sandbox = erp(300, 40, "2026-07-20 23:59:59");
-    let server = S3Server::start();
-    let bucket = server.bucket();
-    let requests = |name: &str, publish: &[&str], day: u32| {
-        let lake = format!("s3://{bucket}/{name}");
-        let (before, to) = (server.requests(), format!("2026-07-{day:02}"));
-        let mut command = program_at(&sandbox);
-        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
-        run(command.args(["--from", "2026-07-01", "--to", &to]).args(publish)).expect_code(0);
-        i64::from(server.requests() - before)
-    };
-    let mut more = Vec::new();
-    for day in 2..9 {
-        let plain = requests("plain", &["--compact", "off"], day);
-        let published = requests("published", &["--compact", "off", "--publish", "delta"], day);
-        more.push(published - plain);
-    }
+    let mut more = requests_of_publishing("delta");
     println!("requests that publishing costs a run: {more:?}");
     more.remove(0);
     more.sort_unstable();

@@ -8,9 +8,8 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 use wdt_lake::sandbox::{Quantity, Sandbox};
 
-use crate::support::delta::{TABLES, committed};
+use crate::support::delta::{TABLES, committed, requests_of_publishing};
 use crate::support::moto::Moto;
-use crate::support::s3::S3Server;
 use crate::support::{LakeDir, at, copy_folder, erp, program, program_at, python, run, sync};
 
 const READERS: [&str; 4] = ["pyiceberg", "polars", "duckdb", "daft"];
@@ -297,22 +296,10 @@ fn death_at_every_step_of_publishing_is_survived() {
     }
 }
 
-/// What publishing costs on S3, beside nothing and beside Delta.
+/// A steady run costs at most fifteen requests a table.
 #[test]
 fn publishing_costs_few_requests() {
-    let sandbox = erp(300, 40, "2026-07-20 23:59:59");
-    let server = S3Server::start();
-    let bucket = server.bucket();
-    let requests = |name: &str, publish: &[&str], day: u32| {
-        let lake = format!("s3://{bucket}/{name}");
-        let (before, to) = (server.requests(), format!("2026-07-{day:02}"));
-        let mut command = program_at(&sandbox);
-        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
-        run(command.args(["--from", "2026-07-01", "--to", &to, "--compact", "off"]).args(publish)).expect_code(0);
-        i64::from(server.requests() - before)
-    };
-    let mut more: Vec<i64> =
-        (2..9).map(|day| requests("published", &["--publish", "iceberg"], day) - requests("plain", &[], day)).collect();
+    let mut more = requests_of_publishing("iceberg");
     println!("requests that publishing costs a run: {more:?}");
     more.remove(0);
     more.sort_unstable();

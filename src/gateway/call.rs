@@ -183,7 +183,7 @@ impl Caller {
                 _ => self.limiters.queries.permit_again().await,
             };
             let place = self.places.take().await;
-            unanswered.get_or_insert_with(|| self.watches.answers.begin());
+            unanswered.get_or_insert_with(|| self.watches.responses.begin());
             let signed = self.server_clock.sign();
             let (attempt, wait) = self.attempt(names, sign(signed.timestamp), signed.asked, read.clone()).await;
             drop(place);

@@ -1,4 +1,4 @@
-//! Whether an account does nothing but wait for its gateway: for an answer, for a retry, or for its rate limit.
+//! Whether an account does nothing but wait for its gateway: for a response, for a retry, or for its rate limit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout_at};
 /// What is noted of the calls of an account; clones note in the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallWatches {
-    /// From the wait for the rate limit to the answer.
+    /// From the wait for the rate limit to the response.
     pub(crate) calls: CallWatch,
-    /// From when a request may be sent to the answer, retries included.
-    pub(crate) answers: CallWatch,
+    /// From when a request may be sent to the response, retries included.
+    pub(crate) responses: CallWatch,
 }
 
 /// Notes when something begins and ends; clones note in the same place.
@@ -27,7 +27,7 @@ struct Watched {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// The calls that are not answered yet.
+    /// The calls that have no response yet.
     waiting: usize,
     /// When the last call ended, or the first of those that wait began.
     since: Option<Instant>,
@@ -114,7 +114,7 @@ mod tests {
             }
         });
         watch.waited(PATIENCE).await;
-        assert_eq!(began.elapsed().as_secs(), 17, "each answer is a sign of life");
+        assert_eq!(began.elapsed().as_secs(), 17, "each response is a sign of life");
         calls.await.expect("no panic");
         let still = tokio::time::timeout(Duration::from_secs(60), watch.went_on(PATIENCE));
         assert!(still.await.is_err(), "nothing has come");

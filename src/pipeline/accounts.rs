@@ -1,7 +1,7 @@
 //! Several accounts in one run, side by side: what they share, and in which order they begin.
 //!
 //! An account has its own gateway, log and lease, so nothing that stops one touches the others. What they have in
-//! common is this process: a thread on which answers are read, one on which files are encoded, the connections to a
+//! common is this process: a thread on which responses are read, one on which files are encoded, the connections to a
 //! host, limits of calls that bear a name, and the memory (`memory`).
 //!
 //! Accounts begin in the order of their list, so many at once as there are slots. Where there are more, each run begins

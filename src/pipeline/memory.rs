@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Error, ErrorClass, Result};
 use crate::text::text;
 
-/// What the program takes besides the pages that wait: its code, connections, answers that are being read, and the
+/// What the program takes besides the pages that wait: its code, connections, responses that are being read, and the
 /// encoders.
 const BASE_MEMORY_BYTES: u64 = 49 << 20;
 /// Below this, hardly a page of an account would wait in memory.

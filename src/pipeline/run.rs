@@ -43,7 +43,7 @@ const FEWEST_PAGES: u64 = 10;
 /// pages are expected to take in memory allows fewer at times.
 const WINDOWS_AT_ONCE: usize = 4;
 
-/// How long a walk holds its memory while no answer comes.
+/// How long a walk holds its memory while no response comes.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// What there is to do.
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
                 let task = Task { walker, source, writer, memory, options, specs, wanted, clock: &*clock };
                 reserved.insert(work.window(), bytes);
                 let span = tracing::error_span!("window", window = %work.window());
-                under_way.push(holding(held, self.watches.answers.clone(), done(task, work)).instrument(span));
+                under_way.push(holding(held, self.watches.responses.clone(), done(task, work)).instrument(span));
             }
             self.note_left(reserved.keys());
             let next = tokio::select! {
@@ -521,12 +521,12 @@ impl<'a> Run<'a> {
 
 /// Does the work of a walk and holds its memory, but not for a gateway that has stopped to answer: that must cost
 /// nobody else's time.
-async fn holding<T>(held: Reservation, answers: CallWatch, work: impl Future<Output = T>) -> T {
+async fn holding<T>(held: Reservation, responses: CallWatch, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     tokio::select! {
         biased;
         done = &mut work => return done,
-        () = answers.waited(STALLED) => drop(held),
+        () = responses.waited(STALLED) => drop(held),
     }
     work.await
 }

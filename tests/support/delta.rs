@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{LakeDir, python};
+use super::s3::S3Server;
+use super::{LakeDir, erp, program_at, python, run};
 
 /// The tables that every lake has, in the order in which they are published.
 pub(crate) const TABLES: [&str; 2] = ["purchase_apply_detail", "purchase_apply"];
@@ -128,3 +129,19 @@ impl ReadingJob {
 
 /// The files of versions, relative to the lake.
 pub(crate) type VersionFiles = BTreeMap<u64, BTreeSet<String>>;
+
+/// How many requests each of seven runs, a day after the other, makes more where it publishes in this format, in a
+/// bucket.
+pub(crate) fn requests_of_publishing(format: &str) -> Vec<i64> {
+    let (sandbox, server) = (erp(300, 40, "2026-07-20 23:59:59"), S3Server::start());
+    let bucket = server.bucket();
+    let requests = |name: &str, publish: &[&str], day: u32| {
+        let lake = format!("s3://{bucket}/{name}");
+        let (before, to) = (server.requests(), format!("2026-07-{day:02}"));
+        let mut command = program_at(&sandbox);
+        command.envs(server.environment()).args(["sync", "--json", "--calls-per-minute", "0", "--lake", &lake]);
+        run(command.args(["--from", "2026-07-01", "--to", &to, "--compact", "off"]).args(publish)).expect_code(0);
+        i64::from(server.requests() - before)
+    };
+    (2..9).map(|day| requests("published", &["--publish", format], day) - requests("plain", &[], day)).collect()
+}
