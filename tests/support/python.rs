@@ -40,8 +40,15 @@ impl Python {
 
     /// A script of `tests/readers`, to be run.
     pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.interpreter());
+        let mut command = self.command();
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(name)).args(arguments);
+        command
+    }
+
+    /// The interpreter, to be run. It leaves nothing among the sources.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.interpreter());
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         // Spark's workers are started by its JVM and need the same interpreter; its driver listens on loopback only.
         command.env("PYSPARK_PYTHON", self.interpreter()).env("SPARK_LOCAL_IP", "127.0.0.1");
         command
