@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import shutil
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
+import pytest
 from conftest import ordered, wdt_lake
 from worlds import World
 
+from wdt_lake_spark import StoreError
 from wdt_lake_spark.contract import arrow_schema, columns_of, path_columns, spark_schema
-from wdt_lake_spark.log import Log
+from wdt_lake_spark.log import Log, open_logs
 from wdt_lake_spark.read import read_unit
 from wdt_lake_spark.scan import Span, units_of
 from wdt_lake_spark.store import store_at
@@ -123,3 +126,65 @@ def within(row: dict, claims: set) -> bool:
     """Whether a row is of some seconds."""
     second = int((row.get("modified") or row["apply_modified"]).timestamp())
     return any(start <= second <= end for ranges in claims for start, end in ranges)
+
+
+def planned_of(lake: Path, *spans: Span) -> tuple[str, list]:
+    """Plan reads of a lake; the first of its logs."""
+    log = next(iter(open_logs(store_at(str(lake)), None).values()))
+    return log.account, [(span, units_of(log, TABLES[0], span, lambda *_: True)) for span in spans]
+
+
+def read_of(lake: Path, units: list) -> list[dict]:
+    """Read what was planned."""
+    schema = arrow_schema(spark_schema(columns_of(TABLES[0]) + path_columns(TABLES[0])))
+    store = store_at(str(lake))
+    batches = [batch for unit in units for batch in read_unit(store, TABLES[0], unit, schema, None)]
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+SPANS = (Span(), Span(0, 4), Span(1, 4))
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_a_lake_that_vanished_after_it_was_planned_is_an_error(lake_of, span: Span) -> None:  # noqa: ANN001
+    lake = lake_of("refreshed")
+    _, [(_, units)] = planned_of(lake, span)
+    rows = read_of(lake, units)
+    assert rows
+    moved = lake.rename(lake.parent / "moved")
+    with pytest.raises(StoreError, match="is not the one that was planned from"):
+        read_of(lake, units)
+    # An empty folder is what stands where a lake is not mounted.
+    lake.mkdir()
+    with pytest.raises(StoreError, match="is not the one that was planned from"):
+        read_of(lake, units)
+    lake.rmdir()
+    moved.rename(lake)
+    assert read_of(lake, units) == rows
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_an_earlier_copy_of_a_log_in_the_place_of_the_planned_one_is_an_error(lake_of, span: Span) -> None:  # noqa: ANN001
+    lake = lake_of("refreshed")
+    account, [(_, units)] = planned_of(lake, span)
+    folder = lake / f"_manifest/account={account}"
+    shutil.rmtree(folder / "_checkpoint")
+    for path in sorted((folder / "0000000000000000").iterdir())[-1:]:
+        path.unlink()
+    # The copy has not what was planned.
+    for path in (lake / TABLES[0]).rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(StoreError, match="planned from.* ends with manifest 5 and has not the manifest 6"):
+        read_of(lake, units)
+
+
+def test_another_log_of_the_same_length_is_an_error(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("refreshed")
+    account, [(_, units)] = planned_of(lake, Span())
+    shutil.rmtree(lake / f"_manifest/account={account}/_checkpoint")
+    newest = max((lake / f"_manifest/account={account}/0000000000000000").iterdir())
+    newest.write_bytes(newest.read_bytes() + b"\n")
+    for path in (lake / TABLES[0]).rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(StoreError, match="is not the one that was planned from"):
+        read_of(lake, units)

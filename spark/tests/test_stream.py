@@ -16,12 +16,14 @@ import pytest
 from conftest import ordered, wdt_lake
 from worlds import World
 
-from wdt_lake_spark import WdtLakeDataSource
+from wdt_lake_spark import StoreError, WdtLakeDataSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from wdt_lake_spark.stream import LakeStreamReader
 
 pytestmark = pytest.mark.skipif(pyspark.__version__ < "4.2", reason="streams need Spark 4.2")
 TABLE = "purchase_apply"
@@ -233,6 +235,31 @@ def test_a_stream_of_another_lake_or_table_is_refused(spark: SparkSession, tmp_p
         path.unlink()
     with pytest.raises(Exception, match="not what it was"):
         run(spark, lake, tmp_path / "checkpoint", sink.put)
+
+
+def stream_of(lake: Path, **options: object) -> LakeStreamReader:
+    """Give the reader of a stream, without Spark around it."""
+    source = WdtLakeDataSource({"path": str(lake), "table": TABLE, **{name: str(one) for name, one in options.items()}})
+    return source.streamReader(source.schema())
+
+
+def test_a_stream_whose_lake_vanishes_says_so_and_does_not_stand_still(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("refreshed")
+    reader = stream_of(lake)
+    start = reader.initialOffset()
+    end = reader.latestOffset(start, reader.getDefaultReadLimit())
+    assert end != start
+    assert reader.latestOffset(end, reader.getDefaultReadLimit()) == end
+    moved = lake.rename(lake.parent / "moved")
+    for ask in (
+        lambda: reader.latestOffset(end, reader.getDefaultReadLimit()),
+        lambda: reader.partitions(start, end),
+        reader.prepareForTriggerAvailableNow,
+    ):
+        with pytest.raises(StoreError, match="the log of sandbox is no longer in the lake"):
+            ask()
+    moved.rename(lake)
+    assert reader.latestOffset(end, reader.getDefaultReadLimit()) == end
 
 
 def test_a_stream_behind_what_expired_says_so(spark: SparkSession, tmp_path: Path) -> None:

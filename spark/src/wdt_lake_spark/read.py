@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .contract import ACCOUNT_COLUMN, COMMIT_ID, MONTH_COLUMN, TIME_COLUMNS
-from .errors import DefectError, ReplacedError, UsageError
+from .errors import DefectError, ReplacedError, StoreError, UsageError
 from .log import Log
 from .scan import ids_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .manifest import FileEntry, Range
+    from .manifest import FileEntry, Position, Range
     from .scan import Ids, ScanFile, Unit
     from .store import Store
 
@@ -66,9 +66,10 @@ def _open_now(store: Store, stack: ExitStack, table: str, unit: Unit, missing: s
     newest = unit.newest
     for _ in range(_TRIES):
         log = Log(store, unit.account)
-        if log.state.number == newest:
+        _check_is_planned(store, log, newest)
+        if log.state.newest == newest:
             raise DefectError.of(f"a committed file is missing: {missing}", _DAMAGED)
-        newest = log.state.number
+        newest = log.state.newest
         ids = ids_of(log, unit.span)
         files = [
             type(file)(file.entry, ids if file.entry.carried else file.ids)
@@ -88,6 +89,21 @@ def _open_now(store: Store, stack: ExitStack, table: str, unit: Unit, missing: s
         f"files were replaced again and again while they were read, last {missing}",
         "run it again, or let `wdt-lake sync --keep-removed 15m` keep them for as long as reading takes",
     )
+
+
+def _check_is_planned(store: Store, log: Log, planned: Position | None) -> None:
+    """See that a log goes on from the one that was planned from.
+
+    A lake that vanished has an empty log, and an earlier copy of it a shorter one. What either lacks is no row that was
+    replaced, and must not be left out.
+    """
+    if planned is None or log.position(planned.number) != planned:
+        raise StoreError.of(
+            f"the lake at {store.uri} is not the one that was planned from: the log of {log.account} ends with manifest"
+            f" {log.state.number} and has not the manifest {planned.number if planned else 0} that the driver saw",
+            "the lake must be mounted on every executor under the name that the driver has for it, or every executor"
+            " needs the same variables AWS_; then run it again",
+        )
 
 
 def _shares(claims: tuple[Range, ...], others: tuple[Range, ...]) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .log import Log
-    from .manifest import Commit, FileEntry, Range
+    from .manifest import Commit, FileEntry, Position, Range
 
 # What opening a file costs, as so many bytes read.
 _OPEN_COST = 1 << 18
@@ -50,7 +50,8 @@ class Unit:
     """What is read as a whole: the seconds it covers, or none for rows that have none, and the files that hold them."""
 
     account: str
-    newest: int
+    # The end of the log that it was planned from: whoever reads it later must have a log that goes through it.
+    newest: Position | None
     span: Span
     claims: tuple[Range, ...]
     files: tuple[ScanFile, ...]
@@ -96,11 +97,11 @@ def units_of(log: Log, table: str, span: Span, keeps: Callable[[str, FileEntry],
     for commit, entries in log.state.files(table):
         files = [file for file in select(log, span, commit, entries) if keeps(log.account, file.entry)]
         if commit.claims and files:
-            units.append(Unit(log.account, log.state.number, span, commit.claims, tuple(files)))
+            units.append(Unit(log.account, log.state.newest, span, commit.claims, tuple(files)))
         elif files:
             without_claims += files
     if without_claims:
-        units.append(Unit(log.account, log.state.number, span, (), tuple(without_claims)))
+        units.append(Unit(log.account, log.state.newest, span, (), tuple(without_claims)))
     return sorted(units, key=lambda unit: unit.files[0].entry.path)
 
 

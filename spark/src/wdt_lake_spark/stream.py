@@ -24,7 +24,7 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from .contract import arrow_schema
-from .errors import DataLossError, UsageError
+from .errors import DataLossError, StoreError, UsageError
 from .log import Landed, Log, accounts_of
 from .scan import Span, packed, units_of
 from .source import LakePartition, Settings, read_partition
@@ -175,6 +175,14 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Read on in every log, and open those that are new."""
         settings = self._settings
         accounts = accounts_of(settings.store, None)
+        gone = sorted(self._logs.keys() - set(accounts))
+        if gone:
+            # Its log would be read as one to which nothing is added, and the stream would stand still.
+            raise StoreError.of(
+                f"the log of {gone[0]} is no longer in the lake at {settings.store.uri}",
+                "see that the lake is mounted on the driver, or that its variables AWS_ lead to the same bucket; a"
+                " query that is started again goes on where it was",
+            )
         if settings.accounts is not None:
             accounts = [name for name in accounts if name in settings.accounts]
         in_parallel(lambda log: log.follow(), self._logs.values())
