@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from conftest import Sandbox, aws, exported, ordered, wdt_lake
 from reading import rows_of
 
-from wdt_lake_spark import DefectError, StoreError
+from wdt_lake_spark import DefectError, StoreError, UsageError
 from wdt_lake_spark.store import store_at
 
 if TYPE_CHECKING:
@@ -92,12 +93,80 @@ class Refusing(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("s3://AKIA:hush/hush@bucket/lake", "has a key in it"),
+        ("s3a://AKIA:hush@bucket/lake", "has a key in it"),
+        ("S3://AKIA:hush?#hush@bucket", "has a key in it"),
+        ("s3:/AKIA:hush@bucket/lake", "has a key in it"),
+        ("s3:AKIA:hush@bucket/lake", "has a key in it"),
+        ("s3://AKIA:hush/lake", "names no bucket"),
+        ("s3:///lake", "names no bucket"),
+        ("s3://", "names no bucket"),
+        ("s3://b cket/lake", "names no bucket"),
+        ("s3://bucket?hush/lake", "names no bucket"),
+        ("s3://bucket/lake#hush", "`[?]` or `#`"),
+        ("s3://bucket/lake?secret=hush", "`[?]` or `#`"),
+        ("s3n://AKIA:hush@bucket/lake", "cannot be at `s3n://`"),
+        ("gs://AKIA:hush@bucket/lake", "cannot be at `gs://`"),
+        ("AKIA:hush@s3://bucket/lake", "cannot be at"),
+    ],
+)
+def test_an_address_that_is_wrong_is_refused_and_not_repeated(address: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as error:
+        store_at(address)
+    assert "hush" not in str(error.value)
+    assert "AKIA" not in str(error.value)
+
+
+def test_an_address_is_a_bucket_and_its_prefix(tmp_path: Path) -> None:
+    for address, root in (
+        ("s3://bucket/some/lake/", "bucket/some/lake"),
+        (" s3a://my-bucket_1.2/a@b ", "my-bucket_1.2/a@b"),
+        ("S3://bucket", "bucket"),
+        ("s3://bucket//", "bucket"),
+    ):
+        assert store_at(address)._root == root
+    for address in (str(tmp_path), f"file://{tmp_path}", f"file:{tmp_path}"):
+        assert store_at(address)._root == tmp_path
+    assert store_at("a:b/c#d")._root.parts[-2:] == ("a:b", "c#d")
+
+
+def test_settings_of_s3_are_read_as_the_program_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pyarrow.fs.S3FileSystem", lambda **settings: settings)
+
+    def settings(**variables: str) -> dict:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(f"AWS_{name}", value)
+            return store_at("s3://bucket/lake")._fs()
+
+    endpoints = {"ENDPOINT": " http://c ", "ENDPOINT_URL": " ", "ENDPOINT_URL_S3": ""}
+    assert settings(**endpoints)["endpoint_override"] == "http://c"
+    assert settings(**{**endpoints, "ENDPOINT_URL": "http://b\n"})["endpoint_override"] == "http://b"
+    assert settings(ENDPOINT_URL="http://b", ENDPOINT_URL_S3="http://a")["endpoint_override"] == "http://a"
+    for value in ("1", "true", "TRUE", "On", "yes", " Y "):
+        assert settings(VIRTUAL_HOSTED_STYLE_REQUEST=value)["force_virtual_addressing"], value
+    for value in ("0", "false", "off", "no", ""):
+        assert "force_virtual_addressing" not in settings(VIRTUAL_HOSTED_STYLE_REQUEST=value), value
+    keys = settings(ACCESS_KEY_ID=" AKID ", SECRET_ACCESS_KEY="hush\n", SESSION_TOKEN=" ", REGION=" cn-north-1 ")
+    assert [keys[name] for name in ("access_key", "secret_key", "session_token", "region")] == [
+        "AKID",
+        "hush",
+        None,
+        "cn-north-1",
+    ]
+
+
 def test_no_error_repeats_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     server = HTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOFNOBODY")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", " hush-hush ")
     with pytest.raises(StoreError) as error:
         rows_of("s3://lakes/x", TABLE)
     server.shutdown()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 # Smaller files are read as a whole, so that a commit of many takes few handles.
 _CHUNK = 1 << 20
 _AT_ONCE = 16
+_TRUE = ("1", "true", "on", "yes", "y")
+# Only what has `//` behind it, or is meant for S3 or a file: a folder may have a colon in its name.
+_SCHEME = re.compile(r"((?:s3a?|file)(?=:)|[a-z][a-z0-9+.-]+(?=://)):(.*)", re.DOTALL | re.IGNORECASE)
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 
 T = TypeVar("T")
@@ -182,7 +187,7 @@ class S3Store(Store):
             raise
         except OSError as error:
             what = str(error)
-            for secret in filter(None, map(os.environ.get, _SECRETS)):
+            for secret in filter(None, map(_setting, _SECRETS)):
                 what = what.replace(secret, "(hidden)")
             # `from None`: the original would repeat what was hidden.
             raise StoreError.of(
@@ -194,22 +199,26 @@ class S3Store(Store):
         if self._system is None:
             from pyarrow import fs
 
-            env = os.environ.get
             settings: dict[str, Any] = {
-                "region": env("AWS_REGION") or env("AWS_DEFAULT_REGION") or "us-east-1",
+                "region": _setting("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1",
                 "connect_timeout": 10,
                 "request_timeout": 60,
                 "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=5),
             }
-            if endpoint := env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"):
+            if endpoint := _setting("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
                 settings["endpoint_override"] = endpoint
-            if env("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() in ("true", "1"):
+            if (_setting("AWS_VIRTUAL_HOSTED_STYLE_REQUEST") or "").lower() in _TRUE:
                 settings["force_virtual_addressing"] = True
-            if env("AWS_ACCESS_KEY_ID"):
-                settings |= {"access_key": env("AWS_ACCESS_KEY_ID"), "secret_key": env("AWS_SECRET_ACCESS_KEY")}
-                settings["session_token"] = env("AWS_SESSION_TOKEN")
+            if key := _setting("AWS_ACCESS_KEY_ID"):
+                settings |= {"access_key": key, "secret_key": _setting("AWS_SECRET_ACCESS_KEY")}
+                settings["session_token"] = _setting("AWS_SESSION_TOKEN")
             self._system = fs.S3FileSystem(**settings)
         return self._system
+
+
+def _setting(*names: str) -> str | None:
+    """Read the first of some variables that is set, as the program does: blanks around a value are no part of it."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
 
 
 def store_at(uri: str) -> Store:
@@ -217,15 +226,38 @@ def store_at(uri: str) -> Store:
     uri = uri.strip()
     if not uri:
         raise UsageError.of("no lake was named", 'name its folder or `s3://bucket/prefix`: `.load("s3://bucket/lake")`')
-    url = urlparse(uri)
-    if url.scheme in ("s3", "s3a"):
-        if "@" in url.netloc:
+    scheme, rest = _split(uri)
+    if scheme in ("s3", "s3a"):
+        bucket, prefix = _bucket_of(rest)
+        return S3Store(uri, bucket, prefix)
+    if scheme == "file":
+        return LocalStore(uri, Path(unquote(urlparse(uri).path)))
+    if scheme is None and "://" not in uri:
+        return LocalStore(uri, Path(uri).expanduser().absolute())
+    what = f"`{scheme}://`" if scheme else "an address like that"
+    raise UsageError.of(f"a lake cannot be at {what}", "name a folder, or `s3://bucket/prefix`")
+
+
+def _split(uri: str) -> tuple[str | None, str]:
+    """Give the scheme of an address in small letters, and what follows it; None where it has none."""
+    found = _SCHEME.fullmatch(uri)
+    return (found[1].lower(), found[2]) if found else (None, uri)
+
+
+def _bucket_of(rest: str) -> tuple[str, str]:
+    """Take the bucket and the prefix out of what follows `s3:`.
+
+    It is done by hand: a library for URLs ends the host at a `/` within a secret, and cuts off what follows `?` or `#`.
+    No error repeats the address, because a key may stand anywhere in one that is wrong.
+    """
+    bucket, _, prefix = rest.removeprefix("//").partition("/")
+    if not rest.startswith("//") or not _BUCKET.fullmatch(bucket):
+        if "@" in rest:
             raise UsageError.of("the lake's address has a key in it", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-        if not url.netloc:
-            raise UsageError.of(f"{uri} names no bucket", "write `s3://bucket/prefix`")
-        return S3Store(uri, url.netloc, url.path.strip("/"))
-    if url.scheme == "file":
-        return LocalStore(uri, Path(unquote(url.path)))
-    if "://" in uri:
-        raise UsageError.of(f"a lake cannot be at `{url.scheme}://`", "name a folder, or `s3://bucket/prefix`")
-    return LocalStore(uri, Path(uri).expanduser().absolute())
+        raise UsageError.of("the lake's address names no bucket", "write `s3://bucket/prefix`")
+    if "?" in prefix or "#" in prefix:
+        raise UsageError.of(
+            "the lake's address has `?` or `#` in its prefix",
+            "write `s3://bucket/prefix` and nothing more; settings are the variables AWS_ of docs/s3.md",
+        )
+    return bucket, prefix.strip("/")
