@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,17 @@ from conftest import Sandbox, aws, exported, ordered, wdt_lake
 from reading import rows_of
 
 from wdt_lake_spark import DefectError, StoreError, UsageError
+from wdt_lake_spark.manifest import FileEntry
 from wdt_lake_spark.store import store_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pyarrow import fs
     from pyspark.sql import SparkSession
+
+    from wdt_lake_spark.store import Store
 
 TABLE = "purchase_apply"
 
@@ -55,6 +62,7 @@ def test_a_lake_in_a_bucket_is_a_table_and_a_stream(spark: SparkSession, bucket:
 @pytest.mark.parametrize("read_at_once", [1 << 20, 100])
 def test_a_file_of_a_bucket_is_checked(bucket: str, monkeypatch: pytest.MonkeyPatch, read_at_once: int) -> None:
     monkeypatch.setattr("wdt_lake_spark.store._CHUNK", read_at_once)
+    monkeypatch.setattr("wdt_lake_spark.store._PIECE", read_at_once)
     lake = f"{bucket}/damaged-{read_at_once}"
     with Sandbox("--requisitions", 30, "--days", 10, "--end", "2026-07-05", "--hold-clock") as sandbox:
         sandbox.env |= aws()
@@ -77,6 +85,67 @@ def test_a_file_of_a_bucket_is_checked(bucket: str, monkeypatch: pytest.MonkeyPa
     system.delete_file(path)
     with pytest.raises(DefectError, match="missing"):
         rows_of(lake, TABLE)
+
+
+class Watched:
+    """The objects of a bucket; something is done whenever a piece of one was read."""
+
+    def __init__(self, system: fs.S3FileSystem, then: Callable[[str], object]) -> None:
+        self._system, self._then = system, then
+        self.pieces: list[int] = []
+
+    def get_file_info(self, path: object) -> object:
+        """Ask the bucket."""
+        return self._system.get_file_info(path)
+
+    @contextmanager
+    def open_input_stream(self, path: str) -> Iterator[Watched]:
+        """Open an object."""
+        self.path = path
+        with self._system.open_input_stream(path) as self._source:
+            yield self
+
+    def read(self, size: int) -> bytes:
+        """Read a piece."""
+        piece = self._source.read(size)
+        self.pieces.append(len(piece))
+        self._then(self.path)
+        return piece
+
+
+def large_object(bucket: str) -> tuple[Store, FileEntry]:
+    """Put an object of some pieces into a bucket."""
+    store = store_at(f"{bucket}/large")
+    data = bytes(20 << 20)
+    with store._fs().open_output_stream("lakes/large/object") as out:
+        out.write(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return store, FileEntry(TABLE, "object", len(data), digest, 1, 0, 0, carried=False)
+
+
+def test_an_object_that_is_deleted_while_it_is_copied_is_gone(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, entry = large_object(bucket)
+    system = store._fs()
+    monkeypatch.setattr("wdt_lake_spark.store._PIECE", 1 << 20)
+    # Whoever reads it looks for its rows where they are now.
+    store._system = Watched(system, system.delete_file)
+    with pytest.raises(FileNotFoundError, match="s3://lakes/large/object"):
+        store.open_verified(entry)
+    store, entry = large_object(bucket)
+
+    def break_off(_: object) -> None:
+        raise OSError("the connection broke off")
+
+    store._system = Watched(system, break_off)
+    with pytest.raises(StoreError, match="large/object: the connection broke off"):
+        store.open_verified(entry)
+
+
+def test_an_object_is_read_in_few_pieces(bucket: str) -> None:
+    store, entry = large_object(bucket)
+    store._system = Watched(store._fs(), lambda _: None)
+    store.open_verified(entry).close()
+    assert store._system.pieces == [8 << 20, 8 << 20, 4 << 20, 0]
 
 
 class Refusing(BaseHTTPRequestHandler):

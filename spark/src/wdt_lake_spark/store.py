@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Smaller files are read as a whole, so that a commit of many takes few handles.
 _CHUNK = 1 << 20
+# Each piece of an object is a request of its own.
+_PIECE = 8 << 20
 _AT_ONCE = 16
 _TRUE = ("1", "true", "on", "yes", "y")
 # Only what has `//` behind it, or is meant for S3 or a file: a folder may have a colon in its name.
@@ -161,7 +163,7 @@ class S3Store(Store):
     def get(self, path: str) -> bytes | None:
         """Read a small object."""
         try:
-            with self._told(path), self._fs().open_input_stream(f"{self._root}/{path}") as source:
+            with self._told(path, is_object=True), self._fs().open_input_stream(f"{self._root}/{path}") as source:
                 return bytes(source.read())
         except FileNotFoundError:
             return None
@@ -171,21 +173,24 @@ class S3Store(Store):
         is_small = entry.bytes <= _CHUNK
         copy: IO[bytes] = BytesIO() if is_small else tempfile.TemporaryFile(prefix="wdt-lake-")  # noqa: SIM115
         digest, size = hashlib.sha256(), 0
-        with self._told(entry.path), self._fs().open_input_stream(f"{self._root}/{entry.path}") as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-                size += copy.write(chunk)
+        path = f"{self._root}/{entry.path}"
+        with self._told(entry.path, is_object=True), self._fs().open_input_stream(path) as source:
+            while piece := source.read(_PIECE):
+                digest.update(piece)
+                size += copy.write(piece)
         self._check(entry, size, digest.hexdigest())
         copy.seek(0)
         return copy
 
     @contextmanager
-    def _told(self, path: str) -> Iterator[None]:
+    def _told(self, path: str, *, is_object: bool = False) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
             raise
         except OSError as error:
+            if is_object and self._is_gone(path):
+                raise FileNotFoundError(self.name(path)) from None
             what = str(error)
             for secret in filter(None, map(_setting, _SECRETS)):
                 what = what.replace(secret, "(hidden)")
@@ -194,6 +199,15 @@ class S3Store(Store):
                 f"the object store did not give {self.name(path)}: {what}",
                 "see docs/s3.md for the variables AWS_*; the driver and every executor need them",
             ) from None
+
+    def _is_gone(self, path: str) -> bool:
+        """Whether there is no such object now. One that is deleted while it is read gives an error of any kind."""
+        from pyarrow import fs
+
+        try:
+            return bool(self._fs().get_file_info(f"{self._root}/{path}").type == fs.FileType.NotFound)
+        except OSError:
+            return False
 
     def _fs(self) -> Any:
         if self._system is None:
