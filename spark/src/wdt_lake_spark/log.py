@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from .errors import DefectError, FormatError, StoreError, UsageError
@@ -167,16 +168,35 @@ class Log:
         self._has_ids = False
         self._is_empty = True
         self._names: dict[int, str] = {}
+        self._listed_at = monotonic()
         self.state = self._open()
 
     def follow(self) -> None:
         """Read what was added since."""
-        while (manifest := self._read(self.state.number + 1)) is not None:
-            self._add(self.state, manifest)
+        while True:
+            while (manifest := self._read(self.state.number + 1)) is not None:
+                self._add(self.state, manifest)
+            if not self._goes_on_by_another_name():
+                return
+
+    def _goes_on_by_another_name(self) -> bool:
+        """Whether the next manifest is there by a name that nobody can ask for.
+
+        A single writer may go on with a log of plain names, and names its manifests with ids: only a listing tells.
+        """
+        # Where names have ids, or none is known, reading has listed them.
+        is_too_early = monotonic() - self._listed_at < self._store.seconds_between_listings
+        if self._has_ids or self._is_empty or is_too_early:
+            return False
+        self._listed_at = monotonic()
+        number = self.state.number + 1
+        return self._find(f"{self._folder}/{folder_of(number)}", number) is not None
 
     def steps_between(self, after: int, last: int) -> Iterable[Step]:
         """Give what the manifests `after` + 1 to `last` did, in order."""
         missing = [number for number in range(after + 1, last + 1) if number not in self.steps]
+        if self._has_ids:
+            self._find_all(missing)
         for at in range(0, len(missing), _READ_AHEAD):
             for number, manifest in zip(
                 missing[at:], in_parallel(self._read, missing[at : at + _READ_AHEAD]), strict=False
@@ -197,6 +217,7 @@ class Log:
     def forget(self, number: int) -> None:
         """Forget what the manifests up to a number did."""
         self.steps = {one: step for one, step in self.steps.items() if one > number}
+        self._names = {one: name for one, name in self._names.items() if one > number}
 
     def position(self, number: int) -> Position | None:
         """Give the place behind a manifest, as the log has it; None where the log does not go so far."""
@@ -304,6 +325,17 @@ class Log:
             raise self._fork(names[0][0], names[1][0])
         self._has_ids |= any(parsed[1] for _, parsed in names)
         return names[0][0] if names else None
+
+    def _find_all(self, numbers: Iterable[int]) -> None:
+        """Find the names of many numbers, by one listing of each folder instead of one for each number."""
+        unknown = {number for number in numbers if number not in self._names}
+        for folder in sorted({folder_of(number) for number in unknown}):
+            for name in self._store.names(f"{self._folder}/{folder}"):
+                found = parse_manifest_name(name)
+                if found is None or found[0] not in unknown:
+                    continue
+                if self._names.setdefault(found[0], name) != name:
+                    raise self._fork(self._names[found[0]], name)
 
     def _there(self, manifest: Manifest | None, number: int) -> Manifest:
         if manifest is None:

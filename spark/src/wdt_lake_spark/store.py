@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlparse
 
 from .errors import DefectError, StoreError, UsageError
@@ -50,6 +50,9 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 class Store(ABC):
     """The objects of one lake."""
+
+    # How long a reader that follows a log waits between listings whose only use is to find what is rare.
+    seconds_between_listings: ClassVar[float] = 0
 
     def __init__(self, uri: str) -> None:
         """`uri` is as users wrote it, without secrets."""
@@ -141,6 +144,9 @@ class LocalStore(Store):
 
 class S3Store(Store):
     """A prefix of a bucket, reached as the variables `AWS_*` of the process say."""
+
+    # A listing costs more than a request for an object.
+    seconds_between_listings = 60
 
     def __init__(self, uri: str, bucket: str, prefix: str) -> None:
         """Settings come from the environment alone, so no option can carry a secret."""
