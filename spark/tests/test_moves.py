@@ -11,7 +11,7 @@ import pytest
 from conftest import ordered, wdt_lake
 from worlds import World
 
-from wdt_lake_spark import StoreError
+from wdt_lake_spark import DataLossError, StoreError
 from wdt_lake_spark.contract import arrow_schema, columns_of, path_columns, spark_schema
 from wdt_lake_spark.log import Log, open_logs
 from wdt_lake_spark.read import read_unit
@@ -134,12 +134,12 @@ def planned_of(lake: Path, *spans: Span) -> tuple[str, list]:
     return log.account, [(span, units_of(log, TABLES[0], span, lambda *_: True)) for span in spans]
 
 
-def read_of(lake: Path, units: list) -> list[dict]:
+def read_of(lake: Path, units: list, *, fails_on_data_loss: bool = True) -> list[dict]:
     """Read what was planned."""
     schema = arrow_schema(spark_schema(columns_of(TABLES[0]) + path_columns(TABLES[0])))
     store = store_at(str(lake))
-    batches = [batch for unit in units for batch in read_unit(store, TABLES[0], unit, schema, None)]
-    return [row for batch in batches for row in batch.to_pylist()]
+    reads = [read_unit(store, TABLES[0], unit, schema, None, fails_on_data_loss=fails_on_data_loss) for unit in units]
+    return [row for batches in reads for batch in batches for row in batch.to_pylist()]
 
 
 SPANS = (Span(), Span(0, 4), Span(1, 4))
@@ -188,3 +188,23 @@ def test_another_log_of_the_same_length_is_an_error(lake_of) -> None:  # noqa: A
         path.unlink()
     with pytest.raises(StoreError, match="is not the one that was planned from"):
         read_of(lake, units)
+
+
+@pytest.mark.parametrize(
+    ("span", "is_lost"), [(Span(0, 4), True), (Span(0, 1), True), (Span(1, 4), False), (Span(), False)]
+)
+def test_a_batch_whose_rows_expired_since_it_was_planned_is_an_error(lake_of, span: Span, *, is_lost: bool) -> None:  # noqa: ANN001
+    lake = lake_of("expired")
+    expiry = max((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
+    data = expiry.read_bytes()
+    expiry.unlink()
+    account, [(_, units)] = planned_of(lake, span)
+    expiry.write_bytes(data)
+    # What is open of the month has stayed.
+    rows = read_of(lake, units, fails_on_data_loss=False)
+    assert rows
+    if is_lost:
+        with pytest.raises(DataLossError, match=f"rows of {account} from 2026-05.* expired before the stream was"):
+            read_of(lake, units)
+    else:
+        assert read_of(lake, units) == rows

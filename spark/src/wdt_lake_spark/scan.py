@@ -55,6 +55,8 @@ class Unit:
     span: Span
     claims: tuple[Range, ...]
     files: tuple[ScanFile, ...]
+    # The seconds of the log whose rows had expired then: what expires later was promised to a stream.
+    expired: tuple[Range, ...]
 
     @property
     def cost(self) -> int:
@@ -94,14 +96,15 @@ def units_of(log: Log, table: str, span: Span, keeps: Callable[[str, FileEntry],
     """Plan what is to be read of a log. `keeps` tells whether a file of an account can hold rows that are wanted."""
     units: list[Unit] = []
     without_claims: list[ScanFile] = []
+    newest, expired = log.state.newest, log.state.expired()
     for commit, entries in log.state.files(table):
         files = [file for file in select(log, span, commit, entries) if keeps(log.account, file.entry)]
         if commit.claims and files:
-            units.append(Unit(log.account, log.state.newest, span, commit.claims, tuple(files)))
+            units.append(Unit(log.account, newest, span, commit.claims, tuple(files), expired))
         elif files:
             without_claims += files
     if without_claims:
-        units.append(Unit(log.account, log.state.newest, span, (), tuple(without_claims)))
+        units.append(Unit(log.account, newest, span, (), tuple(without_claims), expired))
     return sorted(units, key=lambda unit: unit.files[0].entry.path)
 
 

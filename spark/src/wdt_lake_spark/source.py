@@ -244,4 +244,11 @@ def read_partition(settings: Settings, schema: pa.Schema, partition: InputPartit
 
     assert isinstance(partition, LakePartition)  # noqa: S101
     for unit in partition.units:
-        yield from read_unit(settings.store, settings.table, unit, schema, settings.range)
+        yield from read_unit(
+            settings.store,
+            settings.table,
+            unit,
+            schema,
+            settings.range,
+            fails_on_data_loss=settings.fails_on_data_loss,
+        )

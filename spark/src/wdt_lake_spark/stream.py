@@ -9,7 +9,6 @@ those that others took the place of meanwhile.
 from __future__ import annotations
 
 import heapq
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceStreamReader, InputPartition
@@ -24,8 +23,9 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from .contract import arrow_schema
-from .errors import DataLossError, StoreError, UsageError
+from .errors import StoreError, UsageError
 from .log import Landed, Log, accounts_of
+from .loss import check_loss, without
 from .scan import Span, packed, units_of
 from .source import LakePartition, Settings, read_partition
 from .store import in_parallel
@@ -33,6 +33,7 @@ from .token import Token, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import pyarrow as pa
     from pyspark.sql.types import StructType
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .log import Step
     from .manifest import Position, Range
 
-_BEIJING = timezone(timedelta(hours=8))
 _CHUNK = 64
 
 
@@ -77,10 +77,6 @@ class Place:
 
 
 _ANEW = "see that the checkpoint is of a stream of this table and lake; begin anew with another checkpointLocation"
-
-
-def _text(second: int) -> str:
-    return datetime.fromtimestamp(second, _BEIJING).isoformat()
 
 
 def _range(text: str) -> Range:
@@ -217,31 +213,10 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if not self._settings.fails_on_data_loss:
             return
         for account, log in self._logs.items():
-            known = after.expired.get(account, ())
-            expired = [lost for one in log.state.expired() for lost in _without(one, known)]
-            if not expired or account not in after.token.places:
-                continue
-            for step in log.steps_between(before.number(account), after.token.number(account)):
-                lost = [window for window in step.windows if any(_meet(window, one) for one in expired)]
-                if lost and step.landed.get(self._settings.table):
-                    raise DataLossError.of(
-                        f"rows of {account} from {_text(lost[0][0])} to {_text(lost[0][1])} expired before the stream"
-                        f" was given them (manifest {step.position.number})",
-                        "`failOnDataLoss` false goes on without them; a new checkpointLocation begins anew",
-                    )
-
-
-def _meet(one: Range, other: Range) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
-def _without(one: Range, others: tuple[Range, ...]) -> list[Range]:
-    """Give what is left of a range without others."""
-    left = [one]
-    for start, end in others:
-        cut = [((first, min(last, start - 1)), (max(first, end + 1), last)) for first, last in left]
-        left = [part for parts in cut for part in parts if part[0] <= part[1]]
-    return left
+            if account in after.token.places:
+                expired = without(log.state.expired(), after.expired.get(account, ()))
+                ends = before.number(account), after.token.number(account)
+                check_loss(log, self._settings.table, *ends, expired)
 
 
 def _advance(logs: list[tuple[Log, int]], token: Token, limit: ReadLimit) -> Token | None:
