@@ -65,6 +65,18 @@ def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:
     assert rows_of(tmp_path, "purchase_apply") == []
 
 
+def test_a_folder_that_is_above_or_below_a_lake_is_none(lake_of, tmp_path: Path) -> None:  # noqa: ANN001
+    lake = lake_of("plain")
+    (tmp_path / "empty").mkdir()
+    for folder in (lake.parent, lake / "_manifest", lake / "purchase_apply", tmp_path / "empty"):
+        for accounts in (None, ["sandbox"]):
+            with pytest.raises(StoreError, match="(?s)there is no lake at .*in which `_manifest` stands"):
+                rows_of(folder, "purchase_apply", accounts)
+    # A run has begun there, and nothing has come yet.
+    (tmp_path / "empty/_lease").mkdir()
+    assert rows_of(tmp_path / "empty", "purchase_apply") == []
+
+
 def test_accounts_are_chosen_and_odd_names_are_left_alone(lake_of) -> None:
     lake = lake_of("plain")
     for name in ("account=", "account=1st", "account=a b", "account=a%2Fb", "other"):

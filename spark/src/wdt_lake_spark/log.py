@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _READ_AHEAD = 64
 _ROOT = "_manifest"
+# What the program makes in a lake before there is a row.
+_MADE = {_ROOT, "_lease"}
 _CHANGED = "the commit log was changed by hand or by another program: run `wdt-lake verify`"
 
 
@@ -381,8 +383,13 @@ def accounts_of(store: Store, wanted: Iterable[str] | None) -> list[str]:
 
 
 def open_logs(store: Store, wanted: Iterable[str] | None) -> dict[str, Log]:
-    """Open the logs of a lake."""
-    accounts = accounts_of(store, wanted)
-    if not accounts and not store.names(""):
-        raise StoreError.of(f"there is no lake at {store.uri}", "see that the path is right, and run `wdt-lake sync`")
+    """Open the logs of a lake. Without any account it must at least look like one that nothing has come to yet."""
+    accounts = accounts_of(store, None)
+    if not accounts and _MADE.isdisjoint(store.names("")):
+        raise StoreError.of(
+            f"there is no lake at {store.uri}",
+            f"name the folder in which `{_ROOT}` stands, not one above or below it, or run `wdt-lake sync`",
+        )
+    if wanted is not None:
+        accounts = accounts_of(store, wanted)
     return dict(zip(accounts, in_parallel(lambda account: Log(store, account), accounts), strict=True))
