@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES = ("purchase_apply", "purchase_apply_detail")
+# The first second of it in Beijing.
+JUNE = 1780243200
 
 
 def key(row: dict) -> tuple:
@@ -188,6 +190,45 @@ def test_another_log_of_the_same_length_is_an_error(lake_of) -> None:  # noqa: A
         path.unlink()
     with pytest.raises(StoreError, match="is not the one that was planned from"):
         read_of(lake, units)
+
+
+def test_rows_that_expire_after_a_batch_was_planned_are_an_error(tmp_path: Path) -> None:
+    with World(tmp_path / "lake") as world:
+        world.begin()
+        world.go_on()
+        store = store_at(str(world.lake))
+        # A commit of both months: not all that its seconds cover expires.
+        world.compact()
+        log = Log(store, "acme")
+        end = log.state.number
+        landed = [one for one in log.steps_between(0, end) if one.landed.get(TABLES[0])]
+        of_june = [one.position.number for one in landed if all(start >= JUNE for start, _ in one.windows)]
+        assert 1 < len(of_june) < len(landed)
+        spans = {
+            "whole": (Span(), False),
+            "all": (Span(0, end), True),
+            "first": (Span(0, landed[0].position.number), True),
+            "behind": (Span(landed[0].position.number - 1, end), True),
+            # What the stream has had already may expire.
+            "june": (Span(of_june[0] - 1, end), False),
+        }
+        planned = {name: units_of(log, TABLES[0], span, lambda *_: True) for name, (span, _) in spans.items()}
+        world.expire()
+
+        held = {key(row) for row in world.rows(TABLES[0])}
+        for name, (_, is_lost) in spans.items():
+            assert {key(row) for row in read_of(world.lake, planned[name], fails_on_data_loss=False)} <= held, name
+            if is_lost:
+                with pytest.raises(DataLossError, match="rows of acme from 2026-05.* expired before the stream was"):
+                    read_of(world.lake, planned[name])
+            else:
+                assert read_of(world.lake, planned[name]), name
+        # What had expired when it was planned is missed by nobody.
+        log = Log(store, "acme")
+        for span in (Span(0, end), Span(0, log.state.number)):
+            units = units_of(log, TABLES[0], span, lambda *_: True)
+            world.refresh(1)
+            assert read_of(world.lake, units)
 
 
 @pytest.mark.parametrize(
