@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -15,15 +16,21 @@ from wdt_lake_spark import DataLossError, StoreError
 from wdt_lake_spark.contract import arrow_schema, columns_of, path_columns, spark_schema
 from wdt_lake_spark.log import Log, open_logs
 from wdt_lake_spark.read import read_unit
+from wdt_lake_spark.ranges import Cover, meet
 from wdt_lake_spark.scan import Span, units_of
-from wdt_lake_spark.store import store_at
+from wdt_lake_spark.store import LocalStore, store_at
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
+
+    from wdt_lake_spark.manifest import FileEntry
 
 TABLES = ("purchase_apply", "purchase_apply_detail")
+BEIJING = timezone(timedelta(hours=8))
 # The first second of it in Beijing.
 JUNE = 1780243200
+MONTHS = {"2026-05", "2026-06", "2026-07"}
 
 
 def key(row: dict) -> tuple:
@@ -197,8 +204,6 @@ def test_rows_that_expire_after_a_batch_was_planned_are_an_error(tmp_path: Path)
         world.begin()
         world.go_on()
         store = store_at(str(world.lake))
-        # A commit of both months: not all that its seconds cover expires.
-        world.compact()
         log = Log(store, "acme")
         end = log.state.number
         landed = [one for one in log.steps_between(0, end) if one.landed.get(TABLES[0])]
@@ -249,3 +254,65 @@ def test_a_batch_whose_rows_expired_since_it_was_planned_is_an_error(lake_of, sp
             read_of(lake, units)
     else:
         assert read_of(lake, units) == rows
+
+
+class Watched(LocalStore):
+    """Remembers the months of the files that were opened."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root), root)
+        self.opened: set[str | None] = set()
+
+    def open_verified(self, entry: FileEntry) -> IO[bytes]:
+        self.opened.add(entry.month)
+        return super().open_verified(entry)
+
+
+def test_a_bounded_stream_over_a_compacted_lake_opens_no_files_of_other_months(tmp_path: Path) -> None:
+    schema = arrow_schema(spark_schema(columns_of(TABLES[0]) + path_columns(TABLES[0])))
+    with World(tmp_path / "lake") as world:
+        # A month that is over is put together when it has more than four commits.
+        for day in (
+            *(f"05-{day}" for day in (12, 16, 20, 24, 28, 31)),
+            *(f"06-{day:02}" for day in range(5, 31, 5)),
+            "07-04",
+        ):
+            world.sync("acme", 0, "--from", "2026-05-07", "--to", f"2026-{day}")
+        store = Watched(world.lake)
+        before = Log(store, "acme")
+        steps = [step for step in before.steps_between(1, before.state.number) if step.landed.get(TABLES[0])]
+        spans = [Span(step.position.number - 1, step.position.number) for step in steps]
+        early = [units_of(before, TABLES[0], span, lambda *_: True) for span in spans]
+        world.compact()
+        log = Log(store, "acme")
+        assert len(list(log.state.files(TABLES[0]))) == len(MONTHS)
+        assert {entry.month for _, files in log.state.files(TABLES[0]) for entry in files} == MONTHS
+        months_of_steps = set()
+        for step, span, planned_before in zip(steps, spans, early, strict=True):
+            months = {f"{datetime.fromtimestamp(at, BEIJING):%Y-%m}" for window in step.windows for at in window}
+            months_of_steps |= {*months}
+            given = []
+            # Whether it was planned before the files moved, or after that.
+            for units in (planned_before, units_of(log, TABLES[0], span, lambda *_: True)):
+                store.opened.clear()
+                batches = [batch for unit in units for batch in read_unit(store, TABLES[0], unit, schema, None)]
+                given.append({key(row) for batch in batches for row in batch.to_pylist()})
+                assert store.opened <= months
+            assert given[0] == given[1] != set()
+            assert len(given[0]) == step.landed[TABLES[0]].rows
+        assert months_of_steps == MONTHS
+        # The commits of a span are told once, and not for each file.
+        units = units_of(log, TABLES[0], Span(1, log.state.number), lambda *_: True)
+        ids = [file.ids for unit in units for file in unit.files if file.ids is not None]
+        assert len(ids) > 1
+        assert all(one is ids[0] for one in ids)
+
+
+def test_ranges_that_were_put_together_meet_what_each_of_them_meets() -> None:
+    dice = random.Random(1)
+    for _ in range(2000):
+        ranges, others = (
+            [(start, start + dice.randrange(6)) for start in dice.choices(range(40), k=dice.randrange(5))]
+            for _ in range(2)
+        )
+        assert Cover(ranges).meets(others) == meet(ranges, others), (ranges, others)

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from .contract import ACCOUNT_COLUMN, COMMIT_ID, MONTH_COLUMN, TIME_COLUMNS
 from .errors import DefectError, ReplacedError, StoreError, UsageError
 from .log import Log
-from .loss import check_loss, meet, without
-from .scan import ids_of, select
+from .loss import check_loss
+from .ranges import meet, without
+from .scan import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,12 +83,12 @@ def _open_now(  # noqa: PLR0913
         newest = log.state.newest
         if fails_on_data_loss:
             _check_expired(log, table, unit)
-        ids = ids_of(log, unit.span)
+        selection = Selection(log, unit.span)
         files = [
-            type(file)(file.entry, ids if file.entry.carried else file.ids)
+            file
             for commit, entries in log.state.files(table)
             if _shares(commit.claims, unit.claims)
-            for file in select(log, unit.span, commit, entries)
+            for file in selection.files(commit, entries)
         ]
         with ExitStack() as tried:
             try:

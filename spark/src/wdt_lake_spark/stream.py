@@ -25,7 +25,8 @@ from pyspark.sql.streaming.datasource import (
 from .contract import arrow_schema
 from .errors import StoreError, UsageError
 from .log import Landed, Log, accounts_of
-from .loss import check_loss, without
+from .loss import check_loss
+from .ranges import without
 from .scan import Span, packed, units_of
 from .source import LakePartition, Settings, read_partition
 from .store import in_parallel
