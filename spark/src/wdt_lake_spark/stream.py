@@ -46,10 +46,14 @@ _CHUNK = 64
 
 
 class Place:
-    """How far a stream has come, and what had expired before it began."""
+    """How far a stream has come, and what had expired of each account when the stream first saw it."""
 
     def __init__(self, token: Token, expired: dict[str, tuple[Range, ...]]) -> None:
-        """`expired` is of each account; rows of these seconds were never promised to the stream."""
+        """Rows of seconds that had expired then were never promised to the stream.
+
+        An account that is not in `expired` had nothing expired. The stream has seen it if it stands there or in the
+        token.
+        """
         self.token = token
         self.expired = expired
 
@@ -58,7 +62,7 @@ class Place:
         """Read an offset of Spark."""
         try:
             expired = {
-                account: tuple(_range(part) for part in text.split(","))
+                account: tuple(_range(part) for part in text.split(",") if text)
                 for account, text in offset.get("expired", {}).items()
             }
             return cls(parse_token(offset["token"], table), expired)
@@ -68,12 +72,15 @@ class Place:
     def offset(self) -> dict[str, Any]:
         """Write it as an offset of Spark."""
         said: dict[str, Any] = {"token": str(self.token)}
-        if self.expired:
-            said["expired"] = {
-                # Seconds of Unix time: what has expired begins with the year 1.
-                account: ",".join(f"{start}/{end}" for start, end in ranges)
-                for account, ranges in sorted(self.expired.items())
-            }
+        expired = {
+            # Seconds of Unix time: what has expired begins with the year 1.
+            account: ",".join(f"{start}/{end}" for start, end in ranges)
+            for account, ranges in sorted(self.expired.items())
+            # An account of the token is known as seen without it.
+            if ranges or account not in self.token.places
+        }
+        if expired:
+            said["expired"] = expired
         return said
 
 
@@ -114,12 +121,11 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802
         """Begin with nothing seen, or behind the token of `since`."""
-        if self._settings.since:
-            return Place(parse_token(self._settings.since, self._settings.table), {}).offset()
+        settings = self._settings
+        token = parse_token(settings.since, settings.table) if settings.since else Token(settings.table)
         # A lake or an account that is not there is an error now, and no stream without rows.
-        self._logs = self._settings.logs()
-        expired = {account: log.state.expired() for account, log in self._logs.items() if log.state.expired()}
-        return Place(Token(self._settings.table), expired).offset()
+        self._logs = settings.logs()
+        return Place(token, {account: log.state.expired() for account, log in self._logs.items()}).offset()
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
         """Go on from a place as far as the limit lets it. Where no row is new, the place stays."""
@@ -129,7 +135,10 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         token = _advance(self._until(), place.token, limit)
         if token is None:
             return start
-        following = Place(token, place.expired)
+        # What an account had expired when it came is kept with the batch, so that a restart knows the same.
+        seen = place.expired.keys() | place.token.places.keys()
+        new = {account: log.state.expired() for account, log in self._logs.items() if account not in seen}
+        following = Place(token, {**place.expired, **new})
         self._check_expired(place.token, following)
         return following.offset()
 
