@@ -295,6 +295,23 @@ def rest_of(reader: LakeStreamReader, offset: dict) -> tuple[dict, list[dict]]:
     return offset, rows
 
 
+def test_rows_that_expire_before_a_task_reads_them_are_a_loss_unless_it_is_told_otherwise(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("expired")
+    expiry = max((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
+    data = expiry.read_bytes()
+    for options in ({}, {"failOnDataLoss": "false"}):
+        expiry.unlink()
+        reader = stream_of(lake, **options)
+        start = reader.initialOffset()
+        tasks = reader.partitions(start, reader.latestOffset(start, reader.getDefaultReadLimit()))
+        expiry.write_bytes(data)
+        if options:
+            assert [row for task in tasks for batch in reader.read(task) for row in batch.to_pylist()]
+        else:
+            with pytest.raises(DataLossError, match="rows of sandbox from 2026-05"):
+                [batch for task in tasks for batch in reader.read(task)]
+
+
 @pytest.mark.parametrize("options", [{}, {"maxFilesPerTrigger": 1}])
 def test_what_had_expired_before_a_stream_knew_the_account_is_no_loss(lake_of, options: dict) -> None:  # noqa: ANN001
     lake = lake_of("expired")
