@@ -11,8 +11,8 @@
 //! _staging/account={account}/{commit}-{n} and lease-{run}-{n}
 //! _lease/account={account}.json and probe-{run}-{what}
 //! {table}/_delta_log/{version, 20 digits}.json, {version}.checkpoint.parquet and _last_checkpoint
-//! _iceberg/{table}/account={account}/metadata/v{version}.metadata.json, {version}-{run}.manifest.avro,
-//!     {version}-{run}.list.avro and version-hint.text
+//! _iceberg/{table}/account={account}/metadata/v{version}.metadata.json, {version}-{id}.manifest.avro,
+//!     {version}-{id}.list.avro and version-hint.text
 //! ```
 //!
 //! `{start}` and `{end}` are the two included ends of the file's span as compact Beijing wall clock

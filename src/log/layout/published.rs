@@ -1,7 +1,7 @@
 //! The names of published tables, Delta and Iceberg.
 
 use super::{ACCOUNT_KEY, Table};
-use crate::id::{AccountName, RunId};
+use crate::id::{AccountName, CommitId};
 
 /// The folder of Iceberg tables, one sub-folder a table. It is none of the table's own folder, in which plain readers
 /// would take it for a partition.
@@ -68,10 +68,11 @@ pub(crate) enum IcebergName {
     Version(u64),
     /// Which version is the newest.
     Hint,
-    /// The manifest of the snapshot that a run made for a version.
-    Manifest(u64, RunId),
-    /// The list of manifests of the snapshot that a run made for a version.
-    List(u64, RunId),
+    /// The manifest of a snapshot that was made for a version. The id is of that try alone, so that the name never gets
+    /// other bytes.
+    Manifest(u64, CommitId),
+    /// The list of manifests of such a snapshot.
+    List(u64, CommitId),
 }
 
 impl IcebergName {
@@ -80,22 +81,22 @@ impl IcebergName {
         match self {
             Self::Version(version) => format!("v{version}{ICEBERG_VERSION}"),
             Self::Hint => "version-hint.text".to_owned(),
-            Self::Manifest(version, run) => format!("{version}-{run}{ICEBERG_MANIFEST}"),
-            Self::List(version, run) => format!("{version}-{run}{ICEBERG_LIST}"),
+            Self::Manifest(version, id) => format!("{version}-{id}{ICEBERG_MANIFEST}"),
+            Self::List(version, id) => format!("{version}-{id}{ICEBERG_LIST}"),
         }
     }
 
     /// The name that a path ends in; `None` when it is none of ours.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
-        let of_run = |text: &str| {
-            let (version, run) = text.split_once('-')?;
-            Some((version.parse().ok()?, RunId::parse(run)?))
+        let of_snapshot = |text: &str| {
+            let (version, id) = text.split_once('-')?;
+            Some((version.parse().ok()?, CommitId::parse(id)?))
         };
         let name = if let Some(text) = file.strip_suffix(ICEBERG_MANIFEST) {
-            of_run(text).map(|(version, run)| Self::Manifest(version, run))
+            of_snapshot(text).map(|(version, id)| Self::Manifest(version, id))
         } else if let Some(text) = file.strip_suffix(ICEBERG_LIST) {
-            of_run(text).map(|(version, run)| Self::List(version, run))
+            of_snapshot(text).map(|(version, id)| Self::List(version, id))
         } else if let Some(text) = file.strip_suffix(ICEBERG_VERSION) {
             text.strip_prefix('v').and_then(|version| version.parse().ok()).map(Self::Version)
         } else {
@@ -144,9 +145,8 @@ mod tests {
         let account: AccountName = "acme".parse().expect("a name");
         let folder = iceberg_folder(Table::PurchaseApply, &account);
         assert_eq!(folder, "_iceberg/purchase_apply/account=acme/metadata");
-        let run = RunId::generate();
-        for name in
-            [IcebergName::Version(7), IcebergName::Hint, IcebergName::Manifest(7, run), IcebergName::List(8, run)]
+        let id = CommitId::generate();
+        for name in [IcebergName::Version(7), IcebergName::Hint, IcebergName::Manifest(7, id), IcebergName::List(8, id)]
         {
             let path = format!("{folder}/{}", name.file());
             assert_eq!(IcebergName::of(&path), Some(name));
