@@ -237,6 +237,13 @@ async fn a_version_that_arrives_late_keeps_its_own_files() {
     let published = publish_of_the_run(Arc::new(late)).await.expect("published");
     assert_eq!(published.iter().map(|table| (table.number, table.created)).collect::<Vec<_>>(), [(3, 1)]);
     assert_eq!(assert_sound(&store, 3).await, 4, "the late one is version 3");
+    let account = account();
+    let folder = IcebergFolder { store: &store, account: &account, table: TABLE };
+    let mut files = Vec::new();
+    for snapshot in &folder.newest().await.expect("sound").expect("a table").metadata.snapshots {
+        files.push(folder.live(snapshot).await.expect("it can be read").len());
+    }
+    assert_eq!(files, [1, 2, 3], "each snapshot has what its maker knew");
 }
 
 /// A listing says what is there, and never that it is all.
