@@ -26,7 +26,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use self::keys::{Keys, Lines, Page};
+use self::keys::{FileText, KeyLines, Keys};
 use super::secret_source::SecretSource;
 use super::{
     AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
@@ -71,7 +71,7 @@ pub(crate) struct ConfigFile {
     lake: Option<String>,
     publish: Vec<PublishFormat>,
     accounts: Vec<FileAccount>,
-    lines: Lines,
+    lines: KeyLines,
 }
 
 /// One `[[account]]`. Its `Debug` leaves out what a secret may stand in by mistake.
@@ -81,7 +81,7 @@ pub(crate) struct FileAccount {
     secret: SecretSource,
     terms: AccountDefaults,
     place: Text,
-    lines: Lines,
+    lines: KeyLines,
 }
 
 impl fmt::Debug for FileAccount {
@@ -99,22 +99,22 @@ impl ConfigFile {
     /// not fit, a secret in the file, and accounts that are there twice.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-        let page = Page { line_ends: &lines, path };
+        let file = FileText { line_ends: &lines, path };
         let root = DeTable::parse(text).map_err(|error| {
-            page.wrong(error.span(), Text::verbatim(error.message()))
+            file.wrong(error.span(), Text::verbatim(error.message()))
                 .hint("see the example in the README, \"Several accounts\"")
         })?;
-        let top = Keys { page, table: root.get_ref(), span: 0..0 };
+        let top = Keys { file, table: root.get_ref(), span: 0..0 };
         top.check(&TOP, &ACCOUNT, key!("stands within `[[account]]`"))?;
         let accounts = match top.table.get("account").map(|value| (value.span(), value.get_ref())) {
             None => Vec::new(),
             Some((_, DeValue::Array(all))) if all.iter().all(|value| value.get_ref().is_table()) => all
                 .iter()
-                .filter_map(|value| Some(Keys { page, table: value.get_ref().as_table()?, span: value.span() }))
+                .filter_map(|value| Some(Keys { file, table: value.get_ref().as_table()?, span: value.span() }))
                 .map(|keys| FileAccount::read(&keys))
                 .collect::<Result<_>>()?,
             Some((span, _)) => {
-                return Err(page
+                return Err(file
                     .wrong(Some(span), "`account` is no list of tables")
                     .hint("begin each account by `[[account]]`"));
             }
@@ -123,7 +123,7 @@ impl ConfigFile {
         let publish = top.formats("publish")?;
         let mut accounts = accounts;
         accounts.iter_mut().for_each(|account| account.terms.publish.clone_from(&publish));
-        let lake = top.text("lake")?.map(|lake| page.place_of(&lake));
+        let lake = top.text("lake")?.map(|lake| file.place_of(&lake));
         let lines = top.lines(&TOP);
         Ok(Self { path: path.display().to_string(), lake, publish, accounts, lines })
     }
@@ -190,7 +190,7 @@ impl FileAccount {
             Some(name) => name,
             None => name_of(&sid, "`name`").map_err(|error| keys.placed("sid", error))?,
         };
-        let file = keys.text("secret_file")?.map(|file| keys.page.place_of(&file));
+        let file = keys.text("secret_file")?.map(|file| keys.file.place_of(&file));
         let secret = SecretSource::of(keys.text("secret_env")?, file, keys.command("secret_command")?)
             .map_err(|(why, hint)| keys.wrong(why).hint(hint))?;
         let (given, environment) = (keys.text("base_url")?, keys.text("environment")?);
@@ -208,7 +208,7 @@ impl FileAccount {
             limit: keys.parsed("limit", limit_name)?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
-            refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
+            refusals_from: keys.file.place(keys.span_of("refusals")).to_string(),
             stops: StopTerms {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
@@ -217,7 +217,7 @@ impl FileAccount {
             publish: Vec::new(),
         };
         let appkey = keys.text("appkey")?.unwrap_or_default();
-        let place = keys.page.place(Some(keys.span.clone()));
+        let place = keys.file.place(Some(keys.span.clone()));
         // The secret is read when the account is used.
         let settings = AccountSettings { name, edition, sid, appkey, secret: Secret::new(""), base_url };
         let lines = keys.lines(&ACCOUNT);

@@ -18,16 +18,16 @@ const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "
 const LIKENESS: f64 = 0.8;
 
 /// The line of each key that a table has.
-pub(super) type Lines = BTreeMap<&'static str, usize>;
+pub(super) type KeyLines = BTreeMap<&'static str, usize>;
 
 /// Where the lines of the file end, for saying where something is.
 #[derive(Clone, Copy)]
-pub(super) struct Page<'a> {
+pub(super) struct FileText<'a> {
     pub(super) line_ends: &'a [usize],
     pub(super) path: &'a Path,
 }
 
-impl Page<'_> {
+impl FileText<'_> {
     pub(super) fn place(&self, span: Option<Range<usize>>) -> Text {
         let line = self.line(span.map_or(0, |span| span.start));
         text!("{file}, line {line}", file = self.path.display(), line)
@@ -54,7 +54,7 @@ impl Page<'_> {
 
 /// The keys of one table.
 pub(super) struct Keys<'a> {
-    pub(super) page: Page<'a>,
+    pub(super) file: FileText<'a>,
     pub(super) table: &'a DeTable<'a>,
     pub(super) span: Range<usize>,
 }
@@ -69,13 +69,13 @@ impl Keys<'_> {
             }
             if PLAIN_SECRETS.contains(&name) {
                 return Err(self
-                    .page
+                    .file
                     .wrong(Some(span), text!("`{name}`: no secret stands in this file", name))
                     .hint(HOW_TO_GIVE_A_SECRET));
             }
             // A key that is none may be a secret that slipped.
             let shown = plain_word(name).map(|name| format!(" `{name}`")).unwrap_or_default();
-            let error = self.page.wrong(Some(span), text!("unknown key{shown}", shown));
+            let error = self.file.wrong(Some(span), text!("unknown key{shown}", shown));
             if elsewhere.contains(&name) {
                 return Err(error.hint(text!("`{name}` {where_it_is}", name, where_it_is = Text::from(where_it_is))));
             }
@@ -92,8 +92,8 @@ impl Keys<'_> {
     }
 
     /// The line of each of `known` that stands there.
-    pub(super) fn lines(&self, known: &[&'static str]) -> Lines {
-        let line = |key: &&'static str| Some((*key, self.page.line(self.table.get(*key)?.span().start)));
+    pub(super) fn lines(&self, known: &[&'static str]) -> KeyLines {
+        let line = |key: &&'static str| Some((*key, self.file.line(self.table.get(*key)?.span().start)));
         known.iter().filter_map(line).collect()
     }
 
@@ -102,15 +102,15 @@ impl Keys<'_> {
     }
 
     pub(super) fn wrong(&self, message: impl Into<Text>) -> Error {
-        self.page.wrong(Some(self.span.clone()), message)
+        self.file.wrong(Some(self.span.clone()), message)
     }
 
     pub(super) fn wrong_at(&self, key: &str, message: impl Into<Text>) -> Error {
-        self.page.wrong(self.span_of(key), message)
+        self.file.wrong(self.span_of(key), message)
     }
 
     pub(super) fn placed(&self, key: &str, error: Error) -> Error {
-        error.with("at", self.page.place(self.span_of(key)))
+        error.with("at", self.file.place(self.span_of(key)))
     }
 
     /// A text without blanks around it; an empty one is as good as wrong.
@@ -157,7 +157,7 @@ impl Keys<'_> {
         let mut words: Vec<String> = listed.iter().map(read).collect::<Option<_>>().ok_or_else(unread)?;
         let program = words.first_mut().filter(|program| !program.trim().is_empty()).ok_or_else(unread)?;
         if program.contains(['/', std::path::MAIN_SEPARATOR]) {
-            *program = self.page.place_of(program);
+            *program = self.file.place_of(program);
         }
         Ok(Some(words))
     }
