@@ -1,6 +1,6 @@
 """What runs ask of an S3 store at the end of a long log.
 
-    python benches/s3_age.py FOLDER PROGRAM [RUNS]      needs moto[server] and boto3 (tests/readers/requirements-s3.txt)
+    python benches/s3_age.py FOLDER PROGRAM [RUNS]      needs moto[server] and boto3 (tests/readers/requirements-extensions.txt)
 
 FOLDER is a lake that `cargo bench --bench fed -- FOLDER RUNS off` has fed. It is copied into a bucket of moto on a loopback port, and a sandbox goes on where
 it ends. Printed are the requests of each run: one that lands six hours, and one behind it that fetches nothing. Then the lake is compacted, and it is done again.

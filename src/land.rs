@@ -26,7 +26,7 @@ mod creates;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared with the tests of the program, which use other parts of it")]
 #[path = "../tests/support/fake_s3.rs"]
-mod fake_s3;
+pub(crate) mod fake_s3;
 #[cfg(test)]
 mod hostile_store_tests;
 #[cfg(test)]

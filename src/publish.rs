@@ -109,22 +109,34 @@ pub(crate) async fn iceberg_reached(store: &Store, account: &AccountName, table:
 /// As [`published_table`].
 pub(crate) async fn iceberg_set(store: &Store, account: &AccountName, table: Table) -> Result<Option<PublishedSet>> {
     let folder = IcebergFolder { store, account, table };
-    let Some(found) = folder.newest().await? else { return Ok(None) };
-    // One of a lake that lay elsewhere is published anew.
-    let is_here = found.metadata.location == folder.location();
-    let live = match found.metadata.current().filter(|_| is_here) {
-        Some(snapshot) => folder.live(snapshot).await?,
-        None => Vec::new(),
-    };
-    let named = |uri: &str| folder.path_of(uri).unwrap_or(uri).to_owned();
-    let active: BTreeMap<String, i64> = live.iter().map(|entry| (named(&entry.uri), entry.bytes)).collect();
-    let lists = found.metadata.snapshots.iter().filter(|_| is_here).map(|snapshot| snapshot.manifest_list.as_str());
-    let lost =
-        lists.filter(|list| !folder.path_of(list).is_some_and(|path| found.names.iter().any(|name| name == path)));
-    let flaws = lost.map(|list| format!("lacks `{list}`, which one of its snapshots names")).collect();
-    let folder = layout::iceberg_table(table, account);
-    let named = found.metadata.manifest().filter(|_| is_here);
-    Ok(Some(PublishedSet { table, format: PublishFormat::Iceberg, folder, named, active, flaws }))
+    loop {
+        let Some(found) = folder.newest().await? else { return Ok(None) };
+        // One of a lake that lay elsewhere is published anew.
+        let is_here = found.metadata.location == folder.location();
+        let live = if is_here { folder.live_of(&found).await? } else { Some(Vec::new()) };
+        let Some(live) = live else { continue };
+        let lists = found.metadata.snapshots.iter().filter(|_| is_here).map(|snapshot| snapshot.manifest_list.as_str());
+        let mut flaws = Vec::new();
+        for list in lists {
+            let path = folder.path_of(list);
+            // A list may have come after the listing.
+            let stands = match path {
+                Some(path) => found.names.iter().any(|name| name == path) || store.get(path).await?.is_some(),
+                None => false,
+            };
+            if !stands {
+                flaws.push(format!("lacks `{list}`, which one of its snapshots names"));
+            }
+        }
+        if !flaws.is_empty() && folder.has_later(found.version).await? {
+            continue;
+        }
+        let named = |uri: &str| folder.path_of(uri).unwrap_or(uri).to_owned();
+        let active: BTreeMap<String, i64> = live.iter().map(|entry| (named(&entry.uri), entry.bytes)).collect();
+        let folder = layout::iceberg_table(table, account);
+        let named = found.metadata.manifest().filter(|_| is_here);
+        return Ok(Some(PublishedSet { table, format: PublishFormat::Iceberg, folder, named, active, flaws }));
+    }
 }
 
 /// What is wrong with the versions of a Delta table, which whoever begins with a checkpoint does not see.

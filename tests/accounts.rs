@@ -337,6 +337,7 @@ fn what_is_wrong_with_the_file_is_said_with_its_line_and_never_with_a_secret() {
         (add("concurrency = \"4\""), "without quotes"),
         (add("environment = \"test\""), "both set"),
         (add("from = \"yesterday\""), "`from` cannot be read"),
+        (add("limit = \" \""), "`limit` is empty"),
         (add("refusals = \"2060\""), "no rule for refusals"),
         (good.replace("\"beta\"", "\"Acme\""), "two accounts are named"),
         (good.replace("name = \"acme\"", "name = \"s3cret s3cret\""), "`name` cannot be read"),

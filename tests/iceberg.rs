@@ -61,7 +61,7 @@ fn job(lake: &LakeDir, root: &str, accounts: &[&str], picks: impl Fn(usize, usiz
 fn read(readers: &[&str], tables: &Map<String, Value>, environment: &[(&str, &str)]) -> Value {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), json!({"readers": readers, "tables": tables}).to_string()).unwrap();
-    let mut command = python::DELTA.script("iceberg.py", &[file.path().to_str().unwrap()]);
+    let mut command = python::EXTENSIONS.script("iceberg.py", &[file.path().to_str().unwrap()]);
     crate::readers::answer(command.envs(environment.iter().copied()))
 }
 

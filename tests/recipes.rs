@@ -307,8 +307,7 @@ fn the_units_of_systemd_are_sound_and_their_command_syncs() {
 fn the_cron_job_of_kubernetes_fits_its_schemas_and_syncs() {
     let (sandbox, machine) = begun();
     let recipe = project("recipes/kubernetes.yaml");
-    let checked =
-        run(Command::new(python::KUBERNETES.interpreter()).arg(project("tests/recipes/cronjob.py")).arg(recipe));
+    let checked = run(python::KUBERNETES.command().arg(project("tests/recipes/cronjob.py")).arg(recipe));
     let job = checked.expect_code(0).json();
     // All codes of the page that are neither success nor to be run again.
     let page = std::fs::read_to_string(project("docs/exit-codes.md")).unwrap();
@@ -337,8 +336,7 @@ fn the_cron_job_of_kubernetes_fits_its_schemas_and_syncs() {
 fn the_indexed_job_of_kubernetes_fits_its_schemas_and_syncs_every_account() {
     let many = Many::new(9, 20, Behaviour::default());
     let recipe = project("recipes/kubernetes-shards.yaml");
-    let checked =
-        run(Command::new(python::KUBERNETES.interpreter()).arg(project("tests/recipes/shards.py")).arg(recipe));
+    let checked = run(python::KUBERNETES.command().arg(project("tests/recipes/shards.py")).arg(recipe));
     let job = checked.expect_code(0).json();
     assert_eq!(job["fail"], serde_json::json!([1, 2, 3, 4, 8]));
     let lake = many.path("lake");
@@ -373,7 +371,7 @@ fn the_dag_of_airflow_does_with_each_exit_code_what_it_should() {
         let recipe = std::fs::read_to_string(project("recipes/airflow_dag.py")).unwrap();
         let recipe = recipe.replace("/usr/local/lib/wdt-lake/alert.py", text(&alert));
         std::fs::write(dags.join("airflow_dag.py"), recipe).unwrap();
-        let mut command = Command::new(airflow.interpreter());
+        let mut command = airflow.command();
         command.arg(project("tests/recipes/dag.py")).arg(&dags).arg(stub.folder.path());
         // The exit codes of the runs, one after the other.
         command.args(["0", "3", "5,0", "6,7,3", "7,7,7,7", "5,4,0", "1,0", "2,0", "4,0", "8,0"]);

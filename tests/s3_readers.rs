@@ -63,7 +63,7 @@ fn duckdb_pyarrow_and_polars_read_the_same_lake_in_a_bucket() {
     let ask = |reader: &str, more: &[&str]| -> Value {
         let listed = by_list.path().to_str().unwrap();
         let arguments = [&[reader, MONTH, "--lake", &lake, "--listed", listed], more].concat();
-        answer(python::S3.script("readers.py", &arguments).envs(moto.environment()))
+        answer(python::EXTENSIONS.script("readers.py", &arguments).envs(moto.environment()))
     };
     let mut duckdb = ask("duckdb", &["--views", by_view.path().to_str().unwrap()]);
     let [views, example_files, view_types, zone] = ["views", "example_files", "view_types", "zone"]

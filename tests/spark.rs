@@ -2,9 +2,8 @@
 //! program of this build. They say what they try in `spark/tests`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::python::{self, SPARK};
+use crate::support::python;
 
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("spark")
@@ -12,10 +11,9 @@ fn package() -> PathBuf {
 
 /// Runs a program of the environment in the package's folder; what it said.
 fn tool(arguments: &[&str]) -> String {
-    let mut command = Command::new(SPARK.interpreter());
+    let mut command = python::LOCAL.command();
     command.args(["-m"]).args(arguments).current_dir(package());
-    command.env("PYSPARK_PYTHON", SPARK.interpreter()).env("SPARK_LOCAL_IP", "127.0.0.1");
-    command.env("WDT_LAKE_BINARY", env!("CARGO_BIN_EXE_wdt-lake")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("WDT_LAKE_BINARY", env!("CARGO_BIN_EXE_wdt-lake"));
     let output = command.output().expect("python starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let why = String::from_utf8_lossy(&output.stderr);

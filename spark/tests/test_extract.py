@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import textwrap
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import BINARY, CLEAN, Sandbox, exported, wdt_lake
 
-from wdt_lake_spark import UsageError, extract
+from wdt_lake_spark import ExtractError, UsageError, extract
+from wdt_lake_spark.extract import run_shard
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -119,9 +121,38 @@ def test_what_comes_to_no_end_is_an_error(spark: SparkSession, tmp_path: Path, e
         with pytest.raises(Exception, match=why) as error:
             extract(spark, str(tmp_path / "lake"), str(config), shards=1, binary=binary, arguments=arguments)
         assert secret not in str(error.value)
-    for arguments, shards in ((["--json"], 1), (["--lake=x"], 1), ([], 0)):
+    for arguments, shards in ((["--json"], 1), (["--lake=x"], 1), (["--wait", "1s"], 1), (["--quiet"], 1), ([], 0)):
         with pytest.raises(UsageError):
             extract(spark, None, str(config), shards=shards, arguments=arguments)
+
+
+def program(path: Path, said: dict, code: int) -> Path:
+    """Write a program that keeps its arguments, and ends with a summary."""
+    path.write_text(f"#!/bin/sh\necho \"$@\" > '{path}.arguments'\necho '{json.dumps(said)}'\nexit {code}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_run_that_is_interrupted_is_tried_again_and_one_that_fails_is_a_row(tmp_path: Path) -> None:
+    done = {"account": "acme", "exit_code": 0, "interrupted": False}
+    failed = {"account": "beta", "exit_code": 5, "interrupted": False}
+    cut = {"account": "gamma", "exit_code": 7, "interrupted": True}
+    gaps = {"account": "delta", "exit_code": 7, "interrupted": False}
+    for said in (cut, {"accounts": [done, cut, failed], "exit_code": 7}):
+        with pytest.raises(ExtractError, match="shard 1/4 was interrupted .* for gamma .exit code 7."):
+            run_shard([str(program(tmp_path / "wdt-lake", said, 7))], "none", 1, 4)
+    whole = program(tmp_path / "wdt-lake", {"accounts": [done, failed, gaps], "exit_code": 7}, 7)
+    rows = run_shard([str(whole)], "none", 1, 4)
+    assert [(row["account"], row["exit_code"]) for row in rows] == [("acme", 0), ("beta", 5), ("delta", 7)]
+
+
+def test_a_task_waits_longer_for_another_run_than_any_run_lasts(spark: SparkSession, tmp_path: Path) -> None:
+    # A double that gave up would end first, and Spark would kill the task that is at work.
+    path = program(tmp_path / "wdt-lake", {"account": "acme", "exit_code": 0, "interrupted": False}, 0)
+    for options, waits in (({}, "--wait 30d"), ({"wait": "5s"}, "--wait 5s"), ({"wait": None}, "")):
+        assert extract(spark, None, "none", shards=1, binary=str(path), **options).count() == 1
+        said = Path(f"{path}.arguments").read_text()
+        assert (waits in said) if waits else ("--wait" not in said)
 
 
 def test_a_run_does_not_outlive_its_task(tmp_path: Path) -> None:

@@ -65,6 +65,18 @@ def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:
     assert rows_of(tmp_path, "purchase_apply") == []
 
 
+def test_a_folder_that_is_above_or_below_a_lake_is_none(lake_of, tmp_path: Path) -> None:  # noqa: ANN001
+    lake = lake_of("plain")
+    (tmp_path / "empty").mkdir()
+    for folder in (lake.parent, lake / "_manifest", lake / "purchase_apply", tmp_path / "empty"):
+        for accounts in (None, ["sandbox"]):
+            with pytest.raises(StoreError, match="(?s)there is no lake at .*in which `_manifest` stands"):
+                rows_of(folder, "purchase_apply", accounts)
+    # A run has begun there, and nothing has come yet.
+    (tmp_path / "empty/_lease").mkdir()
+    assert rows_of(tmp_path / "empty", "purchase_apply") == []
+
+
 def test_accounts_are_chosen_and_odd_names_are_left_alone(lake_of) -> None:
     lake = lake_of("plain")
     for name in ("account=", "account=1st", "account=a b", "account=a%2Fb", "other"):
@@ -234,6 +246,79 @@ def test_logs_of_more_than_ten_thousand_manifests_go_on_in_the_next_folder(lake_
     assert [path.name[:20] for path in (lake / ACCOUNT / "_checkpoint").iterdir()] == [f"{10_003:020d}"]
     (lake / ACCOUNT / "0000000000000000" / f"{5:020d}.json").unlink()
     assert rows_of(lake, "purchase_apply") == wanted
+
+
+def named_by_a_single_writer(path: Path) -> Path:
+    """Name a manifest as a single writer does."""
+    return path.with_name(f"{path.stem}-{json.loads(path.read_bytes())['id']}.json")
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_log_of_plain_names_that_a_single_writer_continues_is_followed(lake_of, monkeypatch, seconds: int) -> None:  # noqa: ANN001
+    now = 1000.0
+    monkeypatch.setattr("wdt_lake_spark.log.monotonic", lambda: now)
+    lake = lake_of("refreshed")
+    wanted = Log(store_at(str(lake)), "sandbox").state
+    shutil.rmtree(lake / ACCOUNT / "_checkpoint")
+    manifests = sorted((lake / ACCOUNT / "0000000000000000").iterdir())
+    kept = {named_by_a_single_writer(path): path.read_bytes() for path in manifests[-3:]}
+    for path in manifests[-3:]:
+        path.unlink()
+    store = Counting(str(lake), lake)
+    monkeypatch.setattr(Counting, "seconds_between_listings", seconds)
+    log = Log(store, "sandbox")
+    store.listed.clear()
+    for _ in range(3):
+        log.follow()
+    assert len(store.listed) == (0 if seconds else 3)
+    for path, data in kept.items():
+        path.write_bytes(data)
+        if seconds and not log._has_ids:
+            log.follow()
+            assert log.state.number == len(manifests) - 3, "it is not listed within a minute"
+            now += seconds
+        log.follow()
+    assert log.state.newest == wanted.newest
+    assert log.state.live == wanted.live
+    assert [step.position.number for step in log.steps_between(0, log.state.number)] == list(
+        range(1, log.state.number + 1)
+    )
+
+
+class Counting(LocalStore):
+    """Remembers what was listed."""
+
+    def __init__(self, uri: str, root: Path) -> None:
+        super().__init__(uri, root)
+        self.listed: list[str] = []
+
+    def names(self, folder: str) -> list[str]:
+        self.listed.append(folder)
+        return super().names(folder)
+
+
+def test_a_bucket_is_listed_once_a_minute_at_most() -> None:
+    assert store_at("s3://bucket/lake").seconds_between_listings == 60
+    assert store_at("/lake").seconds_between_listings == 0
+
+
+def test_steps_of_a_single_writers_log_are_found_by_one_listing(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("single_writer")
+    store = Counting(str(lake), lake)
+    log = Log(store, "sandbox")
+    number = log.state.number
+    assert number > 2
+    wanted = log.steps_between(0, number)
+    log.forget(number)
+    store.listed.clear()
+    assert log.steps_between(0, number) == wanted
+    assert store.listed == [f"{ACCOUNT}/0000000000000000"]
+    # A fork of what was forgotten is still found.
+    path = min((lake / ACCOUNT / "0000000000000000").iterdir())
+    path.with_name(path.name[:21] + "01a22683-dad4-7276-a725-7e3248965082.json").write_bytes(path.read_bytes())
+    log.forget(number)
+    with pytest.raises(DefectError, match="two writers"):
+        log.steps_between(0, number)
 
 
 class Forgetful(LocalStore):

@@ -18,6 +18,7 @@ from conftest import TABLES, Sandbox, exported, ordered
 from worlds import World
 
 from wdt_lake_spark import StoreError, UsageError, WdtLakeDataSource
+from wdt_lake_spark.source import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,65 @@ def test_columns_can_be_chosen(spark: SparkSession, lake: Path) -> None:
     ):
         with pytest.raises(Exception, match=re.escape(why)):
             reader.schema(columns).load(str(lake)).collect()
+
+
+def seconds(first: str | None, last: str | None = None) -> tuple[str, str]:
+    """Give what the options `from` and `to` mean, in UTC."""
+    said = {"path": "/lake", "table": "purchase_apply", "from": first, "to": last}
+    start, end = Settings({name: value for name, value in said.items() if value}).range
+    times = [datetime.fromtimestamp(second, timezone.utc) if abs(second) < 1 << 39 else None for second in (start, end)]
+    return tuple(f"{time:%Y-%m-%d %H:%M:%S}" if time else "ever" for time in times)
+
+
+def test_times_are_those_that_the_program_takes() -> None:
+    assert seconds("2026-07-01", "2026-07-01") == ("2026-06-30 16:00:00", "2026-07-01 15:59:59")
+    assert seconds(" 2026-07-01 ") == ("2026-06-30 16:00:00", "ever")
+    for text, wanted in (
+        ("2026-07-01 08:30", "2026-07-01 00:30:00"),
+        ("2026-07-01T08:30", "2026-07-01 00:30:00"),
+        ("2026-07-01 08:30:15", "2026-07-01 00:30:15"),
+        ("2026-07-01T08:30:15", "2026-07-01 00:30:15"),
+        ("2026-07-01T08:30:15Z", "2026-07-01 08:30:15"),
+        ("2026-07-01T08:30Z", "2026-07-01 08:30:00"),
+        ("2026-07-01 08:30:15+08:00", "2026-07-01 00:30:15"),
+        ("2026-07-01T08:30+05:45", "2026-07-01 02:45:00"),
+        ("2026-07-01T08:30:15-04:00", "2026-07-01 12:30:15"),
+        ("0001-01-01", "-"),
+        ("9999-12-31", "-"),
+    ):
+        if wanted != "-":
+            assert seconds(None, text) == ("ever", wanted), text
+        else:
+            assert Settings({"path": "/lake", "table": "purchase_apply", "from": text}).range
+    for text in (
+        "20260701",
+        "2026-W27",
+        "2026-W27-1",
+        "2026-W27-3",
+        "2026-182",
+        "2026-07",
+        "2026-7-1",
+        "2026-02-30",
+        "0000-01-01",
+        "2026-07-01Z",
+        "2026-07-01T08",
+        "2026-07-01T0830",
+        "2026-07-01 24:00",
+        "2026-07-01 08:60",
+        "2026-07-01 08:30:60",
+        "2026-07-01 08:30:15.5",
+        "2026-07-01x08:30",
+        "2026-07-01  08:30",
+        "2026-07-01T08:30:15+0800",
+        "2026-07-01T08:30:15+08",
+        "2026-07-01T08:30:15+08:60",
+        "2026-07-01T08:30:15+24:00",
+        "２０２６-07-01",
+        "yesterday",
+    ):
+        for first, last in ((text, None), (None, text)):
+            with pytest.raises(UsageError, match="is no time\nhint: write 2026-10-01, 2026-10-01 08:30"):
+                seconds(first, last)
 
 
 def reads_only(lake: Path, folder: str, frame_of: Callable[[], DataFrame], tmp_path: Path) -> bool:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from conftest import ordered, wdt_lake
+from conftest import exported, ordered, wdt_lake
 from worlds import World
 
-from wdt_lake_spark import WdtLakeDataSource
+from wdt_lake_spark import DataLossError, StoreError, WdtLakeDataSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from wdt_lake_spark.stream import LakeStreamReader
 
 pytestmark = pytest.mark.skipif(pyspark.__version__ < "4.2", reason="streams need Spark 4.2")
 TABLE = "purchase_apply"
@@ -235,6 +237,31 @@ def test_a_stream_of_another_lake_or_table_is_refused(spark: SparkSession, tmp_p
         run(spark, lake, tmp_path / "checkpoint", sink.put)
 
 
+def stream_of(lake: Path, **options: object) -> LakeStreamReader:
+    """Give the reader of a stream, without Spark around it."""
+    source = WdtLakeDataSource({"path": str(lake), "table": TABLE, **{name: str(one) for name, one in options.items()}})
+    return source.streamReader(source.schema())
+
+
+def test_a_stream_whose_lake_vanishes_says_so_and_does_not_stand_still(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("refreshed")
+    reader = stream_of(lake)
+    start = reader.initialOffset()
+    end = reader.latestOffset(start, reader.getDefaultReadLimit())
+    assert end != start
+    assert reader.latestOffset(end, reader.getDefaultReadLimit()) == end
+    moved = lake.rename(lake.parent / "moved")
+    for ask in (
+        lambda: reader.latestOffset(end, reader.getDefaultReadLimit()),
+        lambda: reader.partitions(start, end),
+        reader.prepareForTriggerAvailableNow,
+    ):
+        with pytest.raises(StoreError, match="the log of sandbox is no longer in the lake"):
+            ask()
+    moved.rename(lake)
+    assert reader.latestOffset(end, reader.getDefaultReadLimit()) == end
+
+
 def test_a_stream_behind_what_expired_says_so(spark: SparkSession, tmp_path: Path) -> None:
     with World(tmp_path / "lake") as world:
         world.begin()
@@ -256,6 +283,81 @@ def test_a_stream_behind_what_expired_says_so(spark: SparkSession, tmp_path: Pat
         late = Sink(tmp_path / "late")
         run(spark, world.lake, tmp_path / "late.checkpoint", late.put, maxFilesPerTrigger=1)
         check_complete(late, world.rows(TABLE))
+
+
+def rest_of(reader: LakeStreamReader, offset: dict) -> tuple[dict, list[dict]]:
+    """Read batches until nothing is new: the last offset, and the rows."""
+    rows = []
+    while (end := reader.latestOffset(offset, reader.getDefaultReadLimit())) != offset:
+        tasks = reader.partitions(offset, end)
+        rows += [row for task in tasks for batch in reader.read(task) for row in batch.to_pylist()]
+        offset = end
+    return offset, rows
+
+
+def test_rows_that_expire_before_a_task_reads_them_are_a_loss_unless_it_is_told_otherwise(lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("expired")
+    expiry = max((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
+    data = expiry.read_bytes()
+    for options in ({}, {"failOnDataLoss": "false"}):
+        expiry.unlink()
+        reader = stream_of(lake, **options)
+        start = reader.initialOffset()
+        tasks = reader.partitions(start, reader.latestOffset(start, reader.getDefaultReadLimit()))
+        expiry.write_bytes(data)
+        if options:
+            assert [row for task in tasks for batch in reader.read(task) for row in batch.to_pylist()]
+        else:
+            with pytest.raises(DataLossError, match="rows of sandbox from 2026-05"):
+                [batch for task in tasks for batch in reader.read(task)]
+
+
+@pytest.mark.parametrize("options", [{}, {"maxFilesPerTrigger": 1}])
+def test_what_had_expired_before_a_stream_knew_the_account_is_no_loss(lake_of, options: dict) -> None:  # noqa: ANN001
+    lake = lake_of("expired")
+    held = {key(row) for row in exported(lake, TABLE)}
+    for since in ({}, {"since": TABLE}):
+        reader = stream_of(lake, **options, **since)
+        _, rows = rest_of(reader, reader.initialOffset())
+        assert {key(row) for row in rows} == held
+        assert len(rows) == len(held)
+    # The account comes when the stream is at work already. Another reader, as after a restart, knows the same.
+    log = lake / "_manifest/account=sandbox"
+    away = log.rename(lake / "away")
+    start = stream_of(lake, **options).initialOffset()
+    assert start == {"token": TABLE}
+    away.rename(log)
+    first = stream_of(lake, **options).latestOffset(start, stream_of(lake, **options).getDefaultReadLimit())
+    assert set(first["expired"]) == {"sandbox"}
+    assert stream_of(lake, **options).partitions(start, first)
+    _, rows = rest_of(stream_of(lake, **options), start)
+    assert {key(row) for row in rows} == held
+
+
+def test_what_expires_after_a_stream_knew_the_account_is_a_loss_whatever_came_first(tmp_path: Path, lake_of) -> None:  # noqa: ANN001
+    lake = lake_of("expired")
+    expiry = max((lake / "_manifest/account=sandbox/0000000000000000").iterdir())
+    data = expiry.read_bytes()
+    expiry.unlink()
+    # Nothing had expired, and nothing of it has come.
+    start = stream_of(lake).initialOffset()
+    assert start == {"token": TABLE, "expired": {"sandbox": ""}}
+    expiry.write_bytes(data)
+    with pytest.raises(DataLossError, match="rows of sandbox from 2026-05"):
+        rest_of(stream_of(lake), start)
+    assert rest_of(stream_of(lake, failOnDataLoss="false"), start)[1]
+    # An account that came later, and waits while others are given theirs.
+    with World(tmp_path / "lake") as world:
+        for day in ("2026-05-20", "2026-05-31", "2026-06-05"):
+            world.sync("acme", 0, "--from", "2026-05-07", "--to", day)
+        reader = stream_of(world.lake, maxFilesPerTrigger=1)
+        start = reader.initialOffset()
+        world.sync("beta-2_X", 0, "--from", "2026-05-07", "--to", "2026-05-31")
+        end = reader.latestOffset(start, reader.getDefaultReadLimit())
+        assert end["expired"] == {"beta-2_X": ""}
+        wdt_lake("expire", "--lake", world.lake, "--account", "beta-2_X", "--before", "2026-06", "--yes")
+        with pytest.raises(DataLossError, match="rows of beta-2_X from 2026-05"):
+            rest_of(stream_of(world.lake, maxFilesPerTrigger=1), end)
 
 
 SCRIPT = """

@@ -17,18 +17,20 @@
 //! as the parser's own, repeat what stands in the file, and that may be a secret in the wrong place. Unknown keys are
 //! named.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::secret_source::{HOW_TO_GIVE_A_SECRET, SecretSource};
+use self::keys::{FileText, KeyLines, Keys};
+use super::secret_source::SecretSource;
 use super::{
     AccountDefaults, AccountSettings, AddressNames, Secret, StopPermission, StopTerms, base_url, check_salt, duration,
-    env, name_of, plain_word,
+    env, name_of,
 };
 use crate::edition::Edition;
 use crate::error::{Error, ErrorClass, Result};
@@ -60,13 +62,8 @@ const ACCOUNT: [&str; 17] = [
     "max_stops",
     "keep_removed",
 ];
-/// What people write who put the secret itself into the file.
-const PLAIN_SECRETS: [&str; 5] = ["secret", "appsecret", "app_secret", "salt", "password"];
 /// As many as a name of an account may have.
 const MOST_LIMIT_LETTERS: usize = 64;
-/// How alike a known key must be to be suggested, from 0 to 1.
-const LIKENESS: f64 = 0.8;
-
 /// What a configuration file says, checked. Secrets are not read yet.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
@@ -74,11 +71,8 @@ pub(crate) struct ConfigFile {
     lake: Option<String>,
     publish: Vec<PublishFormat>,
     accounts: Vec<FileAccount>,
-    lines: Lines,
+    lines: KeyLines,
 }
-
-/// The line of each key that a table has.
-type Lines = BTreeMap<&'static str, usize>;
 
 /// One `[[account]]`. Its `Debug` leaves out what a secret may stand in by mistake.
 #[derive(Clone)]
@@ -87,7 +81,7 @@ pub(crate) struct FileAccount {
     secret: SecretSource,
     terms: AccountDefaults,
     place: Text,
-    lines: Lines,
+    lines: KeyLines,
 }
 
 impl fmt::Debug for FileAccount {
@@ -105,22 +99,22 @@ impl ConfigFile {
     /// not fit, a secret in the file, and accounts that are there twice.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-        let page = Page { line_ends: &lines, path };
+        let file = FileText { line_ends: &lines, path };
         let root = DeTable::parse(text).map_err(|error| {
-            page.wrong(error.span(), Text::verbatim(error.message()))
+            file.wrong(error.span(), Text::verbatim(error.message()))
                 .hint("see the example in the README, \"Several accounts\"")
         })?;
-        let top = Keys { page, table: root.get_ref(), span: 0..0 };
+        let top = Keys { file, table: root.get_ref(), span: 0..0 };
         top.check(&TOP, &ACCOUNT, key!("stands within `[[account]]`"))?;
         let accounts = match top.table.get("account").map(|value| (value.span(), value.get_ref())) {
             None => Vec::new(),
             Some((_, DeValue::Array(all))) if all.iter().all(|value| value.get_ref().is_table()) => all
                 .iter()
-                .filter_map(|value| Some(Keys { page, table: value.get_ref().as_table()?, span: value.span() }))
+                .filter_map(|value| Some(Keys { file, table: value.get_ref().as_table()?, span: value.span() }))
                 .map(|keys| FileAccount::read(&keys))
                 .collect::<Result<_>>()?,
             Some((span, _)) => {
-                return Err(page
+                return Err(file
                     .wrong(Some(span), "`account` is no list of tables")
                     .hint("begin each account by `[[account]]`"));
             }
@@ -129,7 +123,7 @@ impl ConfigFile {
         let publish = top.formats("publish")?;
         let mut accounts = accounts;
         accounts.iter_mut().for_each(|account| account.terms.publish.clone_from(&publish));
-        let lake = top.text("lake")?.map(|lake| page.place_of(&lake));
+        let lake = top.text("lake")?.map(|lake| file.place_of(&lake));
         let lines = top.lines(&TOP);
         Ok(Self { path: path.display().to_string(), lake, publish, accounts, lines })
     }
@@ -196,7 +190,7 @@ impl FileAccount {
             Some(name) => name,
             None => name_of(&sid, "`name`").map_err(|error| keys.placed("sid", error))?,
         };
-        let file = keys.text("secret_file")?.map(|file| keys.page.place_of(&file));
+        let file = keys.text("secret_file")?.map(|file| keys.file.place_of(&file));
         let secret = SecretSource::of(keys.text("secret_env")?, file, keys.command("secret_command")?)
             .map_err(|(why, hint)| keys.wrong(why).hint(hint))?;
         let (given, environment) = (keys.text("base_url")?, keys.text("environment")?);
@@ -214,7 +208,7 @@ impl FileAccount {
             limit: keys.parsed("limit", limit_name)?,
             from: keys.parsed("from", |text| parse_user_time(text, DateMeans::FirstSecond))?,
             refusals,
-            refusals_from: keys.page.place(keys.span_of("refusals")).to_string(),
+            refusals_from: keys.file.place(keys.span_of("refusals")).to_string(),
             stops: StopTerms {
                 permission: keys.flag("allow_stop")?.map_or(StopPermission::Allowed, StopPermission::of),
                 most: keys.number("max_stops")?,
@@ -223,7 +217,7 @@ impl FileAccount {
             publish: Vec::new(),
         };
         let appkey = keys.text("appkey")?.unwrap_or_default();
-        let place = keys.page.place(Some(keys.span.clone()));
+        let place = keys.file.place(Some(keys.span.clone()));
         // The secret is read when the account is used.
         let settings = AccountSettings { name, edition, sid, appkey, secret: Secret::new(""), base_url };
         let lines = keys.lines(&ACCOUNT);
@@ -317,170 +311,6 @@ fn check_distinct(accounts: &[FileAccount]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where the lines of the file end, for saying where something is.
-#[derive(Clone, Copy)]
-struct Page<'a> {
-    line_ends: &'a [usize],
-    path: &'a Path,
-}
-
-impl Page<'_> {
-    fn place(&self, span: Option<Range<usize>>) -> Text {
-        let line = self.line(span.map_or(0, |span| span.start));
-        text!("{file}, line {line}", file = self.path.display(), line)
-    }
-
-    fn line(&self, at: usize) -> usize {
-        self.line_ends.partition_point(|end| *end < at) + 1
-    }
-
-    fn wrong(&self, span: Option<Range<usize>>, message: impl Into<Text>) -> Error {
-        Error::new(ErrorClass::ConfigWrong, message).with("at", self.place(span))
-    }
-
-    /// A path or a URI of the file, as the process sees it.
-    fn place_of(&self, location: &str) -> String {
-        // What begins with a word and a colon, or with the home folder, is for who opens it to judge.
-        let is_path = location.split_once(':').is_none_or(|(word, _)| word.contains('/')) && !location.starts_with('~');
-        match self.path.parent() {
-            Some(folder) if is_path && !folder.as_os_str().is_empty() => folder.join(location).display().to_string(),
-            _ => location.to_owned(),
-        }
-    }
-}
-
-/// The keys of one table.
-struct Keys<'a> {
-    page: Page<'a>,
-    table: &'a DeTable<'a>,
-    span: Range<usize>,
-}
-
-impl Keys<'_> {
-    /// Refuses every key that is not `known`; one of `elsewhere` is in the wrong place.
-    fn check(&self, known: &[&str], elsewhere: &[&str], where_it_is: &'static str) -> Result<()> {
-        for key in self.table.keys() {
-            let (name, span) = (key.get_ref().as_ref(), key.span());
-            if known.contains(&name) {
-                continue;
-            }
-            if PLAIN_SECRETS.contains(&name) {
-                return Err(self
-                    .page
-                    .wrong(Some(span), text!("`{name}`: no secret stands in this file", name))
-                    .hint(HOW_TO_GIVE_A_SECRET));
-            }
-            // A key that is none may be a secret that slipped.
-            let shown = plain_word(name).map(|name| format!(" `{name}`")).unwrap_or_default();
-            let error = self.page.wrong(Some(span), text!("unknown key{shown}", shown));
-            if elsewhere.contains(&name) {
-                return Err(error.hint(text!("`{name}` {where_it_is}", name, where_it_is = Text::from(where_it_is))));
-            }
-            let nearest = known
-                .iter()
-                .map(|known| (strsim::jaro_winkler(&name.to_ascii_lowercase(), known), known))
-                .max_by(|(one, _), (other, _)| one.total_cmp(other));
-            return Err(match nearest {
-                Some((likeness, known)) if likeness >= LIKENESS => error.hint(text!("did you mean `{known}`?", known)),
-                _ => error.hint(text!("the keys are {known}", known = known.join(", "))),
-            });
-        }
-        Ok(())
-    }
-
-    /// The line of each of `known` that stands there.
-    fn lines(&self, known: &[&'static str]) -> Lines {
-        let line = |key: &&'static str| Some((*key, self.page.line(self.table.get(*key)?.span().start)));
-        known.iter().filter_map(line).collect()
-    }
-
-    fn span_of(&self, key: &str) -> Option<Range<usize>> {
-        Some(self.table.get(key).map_or_else(|| self.span.clone(), |value| value.span()))
-    }
-
-    fn wrong(&self, message: impl Into<Text>) -> Error {
-        self.page.wrong(Some(self.span.clone()), message)
-    }
-
-    fn wrong_at(&self, key: &str, message: impl Into<Text>) -> Error {
-        self.page.wrong(self.span_of(key), message)
-    }
-
-    fn placed(&self, key: &str, error: Error) -> Error {
-        error.with("at", self.page.place(self.span_of(key)))
-    }
-
-    /// A text without blanks around it; an empty one is as good as wrong.
-    fn text(&self, key: &str) -> Result<Option<String>> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
-        match value.get_ref() {
-            DeValue::String(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
-            // A date without quotes is TOML too.
-            DeValue::Datetime(time) if key == "from" => Ok(Some(time.to_string())),
-            _ => Err(self
-                .wrong_at(key, text!("`{key}` is no text", key))
-                .hint(text!("write {key} = \"...\"; leave it out to have none", key))),
-        }
-    }
-
-    fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
-        let unread = |error: Error| {
-            // What stands there may be a secret in the wrong place.
-            let hint = error.hint_said().cloned();
-            let unread = self.wrong_at(key, text!("`{key}` cannot be read", key));
-            hint.into_iter().fold(unread, Error::hint)
-        };
-        self.text(key)?.map(|text| parse(&text).map_err(unread)).transpose()
-    }
-
-    fn flag(&self, key: &str) -> Result<Option<bool>> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
-        let flag = value.get_ref().as_bool();
-        flag.map(Some).ok_or_else(|| {
-            self.wrong_at(key, text!("`{key}` is neither true nor false", key))
-                .hint(text!("write {key} = false, without quotes", key))
-        })
-    }
-
-    /// A program and its arguments. One that is given by its path is found from the folder of the file.
-    fn command(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
-        let unread = || {
-            self.wrong_at(key, text!("`{key}` is no list of a program and its arguments", key))
-                .hint(text!("write {key} = [\"PROGRAM\", \"ARGUMENT\"], each part in quotes; no shell reads it", key))
-        };
-        let listed = value.get_ref().as_array().ok_or_else(unread)?;
-        let read = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
-        let mut words: Vec<String> = listed.iter().map(read).collect::<Option<_>>().ok_or_else(unread)?;
-        let program = words.first_mut().filter(|program| !program.trim().is_empty()).ok_or_else(unread)?;
-        if program.contains(['/', std::path::MAIN_SEPARATOR]) {
-            *program = self.page.place_of(program);
-        }
-        Ok(Some(words))
-    }
-
-    fn formats(&self, key: &str) -> Result<Vec<PublishFormat>> {
-        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
-        let unread = || {
-            self.wrong_at(key, text!("`{key}` is no list of table formats", key))
-                .hint(text!("write {key} = [\"delta\"]; leave it out to publish nothing", key))
-        };
-        let listed = value.get_ref().as_array().ok_or_else(unread)?;
-        let read = |value: &toml::Spanned<DeValue<'_>>| PublishFormat::parse(value.get_ref().as_str()?).ok();
-        listed.iter().map(read).collect::<Option<_>>().ok_or_else(unread)
-    }
-
-    fn number(&self, key: &str) -> Result<Option<u32>> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
-        let number =
-            value.get_ref().as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
-        number.map(Some).ok_or_else(|| {
-            self.wrong_at(key, text!("`{key}` is no whole number", key))
-                .hint(text!("write {key} = 60, without quotes", key))
-        })
-    }
 }
 
 #[cfg(test)]

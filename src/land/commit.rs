@@ -16,6 +16,9 @@
 //! One process commits one staged commit at a time (a lock around the state); any number of processes may write one
 //! account.
 
+mod deletion;
+mod files;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,10 +27,9 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::stage::{
-    CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, Raw, StagedManifest, WrittenFile,
-};
-use super::watcher::{LogWatcher, tables_of};
+use self::deletion::unneeded;
+use super::stage::{CommitOutcome, Committed, NewCommit, NewFile, NewManifest, NewRows, Quarantine, StagedManifest};
+use super::watcher::LogWatcher;
 use crate::error::{Error, ErrorClass, Result};
 use crate::format::FormatVersion;
 use crate::id::{CommitId, RunId};
@@ -35,20 +37,13 @@ use crate::log::append::{AppendOutcome, LogEnd, Patience};
 use crate::log::checkpoint::CheckpointPolicy;
 use crate::log::layout;
 use crate::log::manifest::commit_of;
-use crate::log::object;
 use crate::log::read::{self, ManifestNames};
 use crate::log::state::Standing;
-use crate::log::{
-    Binding, Commit, CommitKind, Conflict, FileEntry, Lake, Layout, LiveCommit, LogState, Manifest, QuarantineEntry,
-    RawEntry, Sha256, Table,
-};
-use crate::parquet::{EncodedFile, FileCompression, FileOrigin, MergeInput, MergeLimits, SpooledFile, encode, merge};
+use crate::log::{Binding, Commit, CommitKind, Conflict, Lake, Layout, LiveCommit, LogState, Manifest};
+use crate::parquet::{FileCompression, MergeLimits};
 use crate::store::{Store, Writers, capability};
 use crate::time::{BeijingTime, Clock, Window};
 use crate::worker::Worker;
-
-/// How many files whose rows are carried are open at once. Of more, groups are put together on local disk first.
-const MOST_OPEN: usize = 256;
 
 /// Who writes, as it stands in every manifest.
 #[derive(Clone)]
@@ -214,37 +209,6 @@ impl Writer {
         if let Some(commit) = staged.commits.iter_mut().find(|commit| commit.id == id) {
             (commit.compacted, commit.carried, commit.expired) = (new.compacted, new.carried, new.expired);
             (commit.quarantine, commit.raw) = (quarantine, new.kept_raw);
-        }
-        Ok(())
-    }
-
-    /// Writes the files one after the other: a file stands before the next one begins to. The next one is encoded
-    /// meanwhile.
-    async fn write_files(
-        &self,
-        staged: &mut StagedManifest,
-        id: CommitId,
-        window: Option<Window>,
-        files: Vec<NewFile>,
-    ) -> Result<()> {
-        let mut ready = None;
-        for file in files.into_iter().map(Some).chain([None]) {
-            let put = async {
-                match ready.take() {
-                    Some(file) => Ok(Some(self.put_file(id, file).await?)),
-                    None => Ok::<_, Error>(None),
-                }
-            };
-            let encode = async {
-                match file {
-                    Some(file) => self.encode_file(id, window, file).await,
-                    None => Ok(None),
-                }
-            };
-            // What was put is known of even where the next file fails.
-            let (put, encoded) = tokio::join!(put, encode);
-            put?.into_iter().for_each(|file| staged.add(file));
-            ready = encoded?;
         }
         Ok(())
     }
@@ -511,181 +475,6 @@ impl Writer {
         }
     }
 
-    /// The bytes of a file, and where it goes; none without rows.
-    async fn encode_file(&self, id: CommitId, window: Option<Window>, file: NewFile) -> Result<Option<ReadyFile>> {
-        let NewFile { spec, span, part, rows: NewRows::New(rows) } = file else {
-            return Err(Error::internal("carried rows are merged, not encoded"));
-        };
-        let table = spec.table;
-        let path = self.data_path(table, span.or(window), id, part)?;
-        let origin = FileOrigin {
-            account: self.layout.account().clone(),
-            commit: id,
-            contract: self.options.contract,
-            span: span.or(window),
-            compression: self.options.compression,
-        };
-        let encoded = self.encoder.run(move || encode(&spec, rows, &origin)).await?;
-        Ok(encoded.map(|file| ReadyFile { table, path, file }))
-    }
-
-    /// Merges carried rows and writes them as so many files as their size asks for; no rows, no file.
-    async fn write_carried(
-        &self,
-        staged: &mut StagedManifest,
-        id: CommitId,
-        window: Option<Window>,
-        file: NewFile,
-    ) -> Result<()> {
-        let NewFile { spec, span, part, rows: NewRows::Carried { files, filter } } = file else {
-            return Err(Error::internal("new rows are encoded, not merged"));
-        };
-        let (table, span) = (spec.table, span.or(window));
-        let (account, contract) = (self.layout.account().clone(), self.options.contract);
-        let compression = self.options.compression;
-        let origin = Arc::new(FileOrigin { account, commit: id, contract, span, compression });
-        // Names of outcomes of stops have no part.
-        let target_bytes = if table == Table::StopReference { u64::MAX } else { self.options.merge.target_bytes };
-        let limits = MergeLimits { target_bytes, ..self.options.merge };
-        let merging = async |inputs, limits| {
-            let (spec, origin) = (Arc::clone(&spec), Arc::clone(&origin));
-            self.encoder.run(move || merge(&spec, inputs, &origin, limits)).await
-        };
-        let mut inputs = Vec::new();
-        for group in files.chunks(MOST_OPEN) {
-            let mut fetched = Vec::with_capacity(group.len());
-            for file in group {
-                fetched.push(MergeInput::new(object::fetch(&self.store, file.into()).await?, filter.clone()));
-            }
-            if files.len() > MOST_OPEN {
-                let whole = merging(fetched, MergeLimits { target_bytes: u64::MAX, ..limits }).await?;
-                inputs.extend(whole.into_iter().map(|merged| MergeInput::new(merged.file, None)));
-            } else {
-                inputs = fetched;
-            }
-        }
-        let merged = merging(inputs, limits).await?;
-        let count = merged.len();
-        for (number, merged) in (part.unwrap_or(1)..).zip(merged) {
-            let part = (part.is_some() || count > 1).then_some(number);
-            let path = self.data_path(table, span, id, part)?;
-            let SpooledFile { file, bytes, rows, sha256, min_modified, max_modified } = merged;
-            self.store.put_unique_file(&path, file, &self.layout.staging(id)).await?;
-            self.store.point("land.file_written").await?;
-            let table_name = table.name().to_owned();
-            let entry =
-                FileEntry { table: table_name, path, bytes, sha256, rows, min_modified, max_modified, carried: true };
-            staged.add(WrittenFile { table, commit: id, entry, sum: None });
-        }
-        Ok(())
-    }
-
-    fn data_path(&self, table: Table, span: Option<Window>, id: CommitId, part: Option<u32>) -> Result<String> {
-        let path = match (table, span) {
-            (Table::StopReference, _) => Some(self.layout.stop_reference(id)),
-            (_, Some(span)) => self.layout.data(table, span, id, part),
-            (_, None) => None,
-        };
-        path.ok_or_else(|| Error::internal("a file's span is not within one month").with("table", table))
-    }
-
-    async fn put_file(&self, id: CommitId, ready: ReadyFile) -> Result<WrittenFile> {
-        let ReadyFile { table, path, file } = ready;
-        let EncodedFile { bytes, rows, sha256, min_modified, max_modified, sum } = file;
-        let size = bytes.len() as u64;
-        self.store.put_unique(&path, bytes, &self.layout.staging(id)).await?;
-        self.store.point("land.file_written").await?;
-        let name = table.name().to_owned();
-        let carried = false;
-        let entry = FileEntry { table: name, path, bytes: size, sha256, rows, min_modified, max_modified, carried };
-        Ok(WrittenFile { table, commit: id, entry, sum })
-    }
-
-    pub(super) async fn write_quarantine(
-        &self,
-        id: CommitId,
-        quarantine: Quarantine,
-    ) -> Result<Option<QuarantineEntry>> {
-        let Quarantine { lines, rows } = quarantine;
-        if rows == 0 {
-            return Ok(None);
-        }
-        let path = self.layout.quarantine(id);
-        let entry = QuarantineEntry { path, bytes: lines.len() as u64, sha256: Sha256::of(&lines), rows };
-        self.store.put_unique(&entry.path, lines, &self.layout.staging(id)).await?;
-        self.store.point("land.file_written").await?;
-        Ok(Some(entry))
-    }
-
-    pub(super) async fn write_raw(&self, id: CommitId, Raw { packed, responses, window }: Raw) -> Result<RawEntry> {
-        let path = self.layout.raw(id);
-        let entry = RawEntry { path, bytes: packed.len() as u64, sha256: Sha256::of(&packed), responses, window };
-        self.store.put_unique(&entry.path, packed, &self.layout.staging(id)).await?;
-        self.store.point("land.file_written").await?;
-        Ok(entry)
-    }
-
-    /// Puts an already encoded file of the only commit of a staged manifest: the model test needs no Parquet.
-    #[cfg(test)]
-    pub(crate) async fn write_encoded(
-        &self,
-        staged: &mut StagedManifest,
-        table: Table,
-        file: EncodedFile,
-    ) -> Result<()> {
-        let (id, window) = (staged.commits[0].id, staged.commits[0].window);
-        let path = self.data_path(table, window, id, None)?;
-        let file = self.put_file(id, ReadyFile { table, path, file }).await?;
-        staged.add(file);
-        Ok(())
-    }
-
-    /// Puts an already encoded file of a commit of a staged manifest, new or carried.
-    #[cfg(test)]
-    pub(crate) async fn write_encoded_part(
-        &self,
-        staged: &mut StagedManifest,
-        (commit, table, part): (CommitId, Table, u32),
-        (span, carried): (Option<Window>, bool),
-        file: EncodedFile,
-    ) -> Result<()> {
-        let path = self.data_path(table, span, commit, Some(part))?;
-        let mut written = self.put_file(commit, ReadyFile { table, path, file }).await?;
-        written.entry.carried = carried;
-        staged.add(written);
-        Ok(())
-    }
-
-    /// Deletes headers, in their order, before all else: whoever sees one by a glob sees its details too, and no older
-    /// version of a requisition outlives a newer one. The first failure ends it, and the next sweep does the rest.
-    async fn delete_in_order(&self, paths: Vec<String>) -> Vec<String> {
-        let mut paths = paths.into_iter();
-        while let Some(path) = paths.next() {
-            if let Err(error) = self.delete(&path).await {
-                tracing::warn!(object = path, %error, "an object that no longer counts could not be deleted yet");
-                return std::iter::once(path).chain(paths).collect();
-            }
-        }
-        Vec::new()
-    }
-
-    async fn delete(&self, path: &str) -> Result<()> {
-        self.store.delete(path).await?;
-        self.store.point("commit.removed_one").await
-    }
-
-    /// Deletes what never counted. What cannot be deleted now is harmless and is left to the next sweep.
-    async fn delete_quietly(&self, paths: Vec<String>) -> Vec<String> {
-        let mut left = Vec::new();
-        for path in paths {
-            if let Err(error) = self.delete(&path).await {
-                tracing::warn!(object = path, %error, "an object that does not count could not be deleted yet");
-                left.push(path);
-            }
-        }
-        left
-    }
-
     pub(crate) async fn with_state<T>(&self, look: impl FnOnce(&LogState) -> T) -> T {
         look(&*self.log.lock().await)
     }
@@ -720,31 +509,6 @@ impl Writer {
         committed.removed.iter().filter_map(|id| log.keep_until(*id)).max()
     }
 
-    /// Whether these objects may be deleted now, as far as others are concerned. If not, they are left to a later
-    /// sweep.
-    pub(super) async fn may_delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
-        let tables = tables_of(paths);
-        let prepared = async {
-            let watcher = &self.options.watcher;
-            let concerned = if tables.is_empty() {
-                Vec::new()
-            } else {
-                watcher.concerns(&self.store, &self.layout, &tables).await?
-            };
-            if concerned.is_empty() {
-                return Ok(());
-            }
-            self.probe().await?;
-            watcher.prepare(self.view().await, &concerned).await
-        };
-        let prepared: Result<()> = prepared.await;
-        if let Err(error) = &prepared {
-            tracing::warn!(%error, "files that no longer count are not deleted: what is published may still name them");
-            self.has_left.store(true, Ordering::Relaxed);
-        }
-        prepared.is_ok()
-    }
-
     /// When this run has swept, if it has.
     pub(crate) fn swept_at(&self) -> Option<BeijingTime> {
         self.swept_at.get().copied()
@@ -763,30 +527,6 @@ impl Writer {
     pub(crate) fn run(&self) -> RunId {
         self.options.run
     }
-}
-
-/// A file that is encoded, and where it goes.
-struct ReadyFile {
-    table: Table,
-    path: String,
-    file: EncodedFile,
-}
-
-/// The objects that nobody needs any more after a manifest, in the order in which they may go: those of the commits
-/// that it removed which no live commit names. None while they are kept for readers.
-fn unneeded(state: &LogState, manifest: &Manifest, removed: &[(CommitId, LiveCommit)]) -> Vec<String> {
-    // After an expire older versions may become the latest that a glob shows. It is followed by a sweep, which deletes
-    // what earlier removals have left, too, and all of it in the order of time.
-    if removed.is_empty() || manifest.keep_until.is_some() || manifest.kind() == CommitKind::Expire {
-        return Vec::new();
-    }
-    let named = state.named();
-    let mut removed: Vec<&LiveCommit> = removed.iter().map(|(_, live)| live).collect();
-    removed.sort_by_key(|live| live.window.map(Window::start));
-    let is_header = |path: &&str| path.split('/').next() == Some(Table::PurchaseApply.name());
-    let unneeded = || removed.iter().flat_map(|live| live.paths()).filter(|path| !named.contains(path));
-    let headers = unneeded().filter(is_header);
-    headers.chain(unneeded().filter(|path| !is_header(path))).map(str::to_owned).collect()
 }
 
 fn single_only(store: &Store, layout: &Layout) -> Error {

@@ -121,7 +121,7 @@ impl ReadingJob {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), json!({"readers": readers, "lakes": self.lakes}).to_string()).unwrap();
         // ClickHouse is large, and lies among the readers of files.
-        let python = if readers.contains(&"clickhouse") { &python::LOCAL } else { &python::DELTA };
+        let python = if readers.contains(&"clickhouse") { &python::LOCAL } else { &python::EXTENSIONS };
         let mut command = python.script("delta.py", &[file.path().to_str().unwrap()]);
         crate::readers::answer(command.envs(environment.iter().map(|(name, value)| (name, value))))
     }

@@ -16,7 +16,7 @@ pub(crate) struct Moto {
 
 impl Moto {
     pub(crate) fn start() -> Self {
-        let mut command = python::S3.script("serve_s3.py", &[BUCKET]);
+        let mut command = python::EXTENSIONS.script("serve_s3.py", &[BUCKET]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python starts");
         let mut address = String::new();
         let told = BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut address);

@@ -11,19 +11,16 @@ pub(crate) struct Python {
     interpreter: OnceLock<PathBuf>,
 }
 
-/// The readers of lakes on local disk.
+/// The readers of lakes on local disk, and what the package `spark/` is tried with.
 pub(crate) static LOCAL: Python = Python::of("readers", include_str!("../readers/requirements.txt"));
-/// The readers of lakes in a bucket, and a server for these.
-pub(crate) static S3: Python = Python::of("readers-s3", include_str!("../readers/requirements-s3.txt"));
+/// The readers of lakes in a bucket and of published tables, with a server for the bucket: DuckDB has its extensions.
+pub(crate) static EXTENSIONS: Python =
+    Python::of("readers-extensions", include_str!("../readers/requirements-extensions.txt"));
 /// The schemas of Kubernetes.
 pub(crate) static KUBERNETES: Python = Python::of("kubernetes", include_str!("../recipes/requirements-kubernetes.txt"));
 /// Airflow, of the two major versions that are in use.
 pub(crate) static AIRFLOW_2: Python = Python::of("airflow-2", include_str!("../recipes/requirements-airflow-2.txt"));
 pub(crate) static AIRFLOW_3: Python = Python::of("airflow-3", include_str!("../recipes/requirements-airflow-3.txt"));
-/// The readers of published Delta and Iceberg tables.
-pub(crate) static DELTA: Python = Python::of("readers-delta", include_str!("../readers/requirements-delta.txt"));
-/// Spark with what the tests of the package `spark/` need.
-pub(crate) static SPARK: Python = Python::of("spark", include_str!("../readers/requirements-spark.txt"));
 
 /// Runs a script of `tests/readers` with the readers of local lakes.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Output {
@@ -43,8 +40,15 @@ impl Python {
 
     /// A script of `tests/readers`, to be run.
     pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.interpreter());
+        let mut command = self.command();
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(name)).args(arguments);
+        command
+    }
+
+    /// The interpreter, to be run. It leaves nothing among the sources.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.interpreter());
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         // Spark's workers are started by its JVM and need the same interpreter; its driver listens on loopback only.
         command.env("PYSPARK_PYTHON", self.interpreter()).env("SPARK_LOCAL_IP", "127.0.0.1");
         command
@@ -62,7 +66,10 @@ impl Python {
             checked(Command::new("python3").args(["-m", "venv"]).arg(&folder));
             std::fs::write(folder.join("wanted.txt"), self.requirements).expect("the requirements are written");
             let wanted = folder.join("wanted.txt");
-            checked(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(wanted));
+            // What pip downloads is not kept for another time: it would take as much of the disk again.
+            checked(
+                Command::new(&python).args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "-r"]).arg(wanted),
+            );
             std::fs::write(stamp, self.requirements).expect("the stamp is written");
             python
         })

@@ -44,4 +44,4 @@ class ReplacedError(WdtLakeError):
 
 
 class ExtractError(WdtLakeError):
-    """A run of `wdt-lake` ended without saying how."""
+    """A run of `wdt-lake` ended without saying how, or was interrupted."""

@@ -33,7 +33,7 @@ SUMMARY_SCHEMA = (
     "files bigint, run string, "
     "wall_s double, attempt int, host string, summary string"
 )
-_OURS = ("--shard", "--json", "--config", "--lake", "--help", "-h")
+_OURS = ("--shard", "--json", "--quiet", "-q", "--config", "--lake", "--wait", "--help", "-h")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -45,23 +45,30 @@ def extract(  # noqa: PLR0913
     shards: int,
     binary: str = "wdt-lake",
     arguments: Sequence[str] = (),
-    wait: str | None = "1h",
+    wait: str | None = "30d",
 ) -> DataFrame:
     """Bring a lake up to date in so many tasks, and give what became of each account: a row for each.
 
     `config` is the file of accounts and `binary` the program, where every executor has them; a file that was given by
     `--files` is found by its name. Secrets are in the environment of the executors. `lake` goes before what the file
-    says. `arguments` are further options of `sync`. With `wait` a task that is tried again waits for so long until the
-    run before it has left the account.
+    says. `arguments` are further options of `sync`.
+
+    With `wait` a task that is tried again, or that Spark does twice at once, waits for so long until the other run has
+    left the account. A double that gave up would end first with nothing but "in use", and Spark would take that for the
+    result and kill the task that is at work. So it is longer than any run: a process ends with its task, and what a
+    dead run has left of its lease expires by itself.
 
     It is done when this returns: what is done with the data frame runs nothing again. An account that fails is a row
-    with its exit code, and no error. An `ExtractError` means that a task came to no end, however often Spark tried.
+    with its exit code, and no error. An `ExtractError` means that a task came to no end, or was interrupted, however
+    often Spark tried.
     """
     if shards < 1:
         raise UsageError.of(f"{shards} shards", "give 1 or more")
     ours = [one for one in arguments if one.split("=")[0] in _OURS]
     if ours:
-        raise UsageError.of(f"{ours[0]} stands among `arguments`", "`extract` has it from its own parameters")
+        raise UsageError.of(
+            f"{ours[0]} stands among `arguments`", "`extract` sets it itself, or by a parameter of its own"
+        )
     command = [binary, "sync", "--json", "--quiet", *(["--lake", lake] if lake else []), *arguments]
     if wait:
         command += ["--wait", wait]
@@ -135,7 +142,16 @@ def run_shard(command: list[str], config: str, shard: int, shards: int) -> list[
             f"shard {shard}/{shards} ended with {_how(ended.returncode)} and no summary: {said[-2000:].strip()}",
             "see the standard error of the executor; what was committed stays, and Spark's next try goes on from there",
         ) from None
-    return [_row(shard, account) for account in summary.get("accounts", [summary])]
+    accounts = summary.get("accounts", [summary])
+    interrupted = [str(account.get("account")) for account in accounts if account.get("interrupted")]
+    if interrupted:
+        # Only a task that fails is tried again.
+        raise ExtractError.of(
+            f"shard {shard}/{shards} was interrupted on {socket.gethostname()}, and did not end for"
+            f" {', '.join(interrupted[:10])} ({_how(ended.returncode)})",
+            "see why the executor was ended; what was committed stays, and Spark's next try goes on from there",
+        )
+    return [_row(shard, account) for account in accounts]
 
 
 def _dies_with_us() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from .errors import DefectError, FormatError, StoreError, UsageError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _READ_AHEAD = 64
 _ROOT = "_manifest"
+# What the program makes in a lake before there is a row.
+_MADE = {_ROOT, "_lease"}
 _CHANGED = "the commit log was changed by hand or by another program: run `wdt-lake verify`"
 
 
@@ -167,16 +170,35 @@ class Log:
         self._has_ids = False
         self._is_empty = True
         self._names: dict[int, str] = {}
+        self._listed_at = monotonic()
         self.state = self._open()
 
     def follow(self) -> None:
         """Read what was added since."""
-        while (manifest := self._read(self.state.number + 1)) is not None:
-            self._add(self.state, manifest)
+        while True:
+            while (manifest := self._read(self.state.number + 1)) is not None:
+                self._add(self.state, manifest)
+            if not self._goes_on_by_another_name():
+                return
+
+    def _goes_on_by_another_name(self) -> bool:
+        """Whether the next manifest is there by a name that nobody can ask for.
+
+        A single writer may go on with a log of plain names, and names its manifests with ids: only a listing tells.
+        """
+        # Where names have ids, or none is known, reading has listed them.
+        is_too_early = monotonic() - self._listed_at < self._store.seconds_between_listings
+        if self._has_ids or self._is_empty or is_too_early:
+            return False
+        self._listed_at = monotonic()
+        number = self.state.number + 1
+        return self._find(f"{self._folder}/{folder_of(number)}", number) is not None
 
     def steps_between(self, after: int, last: int) -> Iterable[Step]:
         """Give what the manifests `after` + 1 to `last` did, in order."""
         missing = [number for number in range(after + 1, last + 1) if number not in self.steps]
+        if self._has_ids:
+            self._find_all(missing)
         for at in range(0, len(missing), _READ_AHEAD):
             for number, manifest in zip(
                 missing[at:], in_parallel(self._read, missing[at : at + _READ_AHEAD]), strict=False
@@ -197,6 +219,7 @@ class Log:
     def forget(self, number: int) -> None:
         """Forget what the manifests up to a number did."""
         self.steps = {one: step for one, step in self.steps.items() if one > number}
+        self._names = {one: name for one, name in self._names.items() if one > number}
 
     def position(self, number: int) -> Position | None:
         """Give the place behind a manifest, as the log has it; None where the log does not go so far."""
@@ -305,6 +328,17 @@ class Log:
         self._has_ids |= any(parsed[1] for _, parsed in names)
         return names[0][0] if names else None
 
+    def _find_all(self, numbers: Iterable[int]) -> None:
+        """Find the names of many numbers, by one listing of each folder instead of one for each number."""
+        unknown = {number for number in numbers if number not in self._names}
+        for folder in sorted({folder_of(number) for number in unknown}):
+            for name in self._store.names(f"{self._folder}/{folder}"):
+                found = parse_manifest_name(name)
+                if found is None or found[0] not in unknown:
+                    continue
+                if self._names.setdefault(found[0], name) != name:
+                    raise self._fork(self._names[found[0]], name)
+
     def _there(self, manifest: Manifest | None, number: int) -> Manifest:
         if manifest is None:
             raise DefectError.of(
@@ -349,8 +383,13 @@ def accounts_of(store: Store, wanted: Iterable[str] | None) -> list[str]:
 
 
 def open_logs(store: Store, wanted: Iterable[str] | None) -> dict[str, Log]:
-    """Open the logs of a lake."""
-    accounts = accounts_of(store, wanted)
-    if not accounts and not store.names(""):
-        raise StoreError.of(f"there is no lake at {store.uri}", "see that the path is right, and run `wdt-lake sync`")
+    """Open the logs of a lake. Without any account it must at least look like one that nothing has come to yet."""
+    accounts = accounts_of(store, None)
+    if not accounts and _MADE.isdisjoint(store.names("")):
+        raise StoreError.of(
+            f"there is no lake at {store.uri}",
+            f"name the folder in which `{_ROOT}` stands, not one above or below it, or run `wdt-lake sync`",
+        )
+    if wanted is not None:
+        accounts = accounts_of(store, wanted)
     return dict(zip(accounts, in_parallel(lambda account: Log(store, account), accounts), strict=True))

@@ -10,14 +10,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .contract import ACCOUNT_COLUMN, COMMIT_ID, MONTH_COLUMN, TIME_COLUMNS
-from .errors import DefectError, ReplacedError, UsageError
+from .errors import DefectError, ReplacedError, StoreError, UsageError
 from .log import Log
-from .scan import ids_of, select
+from .loss import check_loss
+from .ranges import meet, without
+from .scan import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .manifest import FileEntry, Range
+    from .manifest import FileEntry, Position, Range
     from .scan import Ids, ScanFile, Unit
     from .store import Store
 
@@ -27,12 +29,19 @@ _MICROS = 1_000_000
 _DAMAGED = "run `wdt-lake verify`; read its range anew with `wdt-lake sync --rewalk`, or restore the file"
 
 
-def read_unit(
-    store: Store, table: str, unit: Unit, schema: pa.Schema, within: Range | None
+def read_unit(  # noqa: PLR0913
+    store: Store,
+    table: str,
+    unit: Unit,
+    schema: pa.Schema,
+    within: Range | None,
+    *,
+    fails_on_data_loss: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Give the rows of a unit within a range, from its files or from those that stand in their place by now.
 
-    No row is given before all files are open and checked, so that a file that goes meanwhile does no harm.
+    No row is given before all files are open and checked, so that a file that goes meanwhile does no harm. Of a stream
+    it is an error when rows have expired since it was planned, unless `fails_on_data_loss` is false.
     """
     with ExitStack() as stack:
         parts: list[tuple[Range, ...]] = [(within,)] if within else []
@@ -40,7 +49,7 @@ def read_unit(
             opened = _open(store, stack, list(unit.files))
         except FileNotFoundError as gone:
             parts += [unit.claims] if unit.claims else []
-            opened = _open_now(store, stack, table, unit, str(gone))
+            opened = _open_now(store, stack, table, unit, str(gone), fails_on_data_loss=fails_on_data_loss)
         for file, source in opened:
             try:
                 for batch in _rows(table, file, source, parts, unit.account, schema):
@@ -61,20 +70,25 @@ def _open(store: Store, stack: ExitStack, files: list[ScanFile]) -> list[tuple[S
     return opened
 
 
-def _open_now(store: Store, stack: ExitStack, table: str, unit: Unit, missing: str) -> list[tuple[ScanFile, IO[bytes]]]:
+def _open_now(  # noqa: PLR0913
+    store: Store, stack: ExitStack, table: str, unit: Unit, missing: str, *, fails_on_data_loss: bool
+) -> list[tuple[ScanFile, IO[bytes]]]:
     """Open the files that hold the seconds of a unit by now."""
     newest = unit.newest
     for _ in range(_TRIES):
         log = Log(store, unit.account)
-        if log.state.number == newest:
+        _check_is_planned(store, log, newest)
+        if log.state.newest == newest:
             raise DefectError.of(f"a committed file is missing: {missing}", _DAMAGED)
-        newest = log.state.number
-        ids = ids_of(log, unit.span)
+        newest = log.state.newest
+        if fails_on_data_loss:
+            _check_expired(log, table, unit)
+        selection = Selection(log, unit.span)
         files = [
-            type(file)(file.entry, ids if file.entry.carried else file.ids)
+            file
             for commit, entries in log.state.files(table)
             if _shares(commit.claims, unit.claims)
-            for file in select(log, unit.span, commit, entries)
+            for file in selection.files(commit, entries)
         ]
         with ExitStack() as tried:
             try:
@@ -90,10 +104,34 @@ def _open_now(store: Store, stack: ExitStack, table: str, unit: Unit, missing: s
     )
 
 
+def _check_is_planned(store: Store, log: Log, planned: Position | None) -> None:
+    """See that a log goes on from the one that was planned from.
+
+    A lake that vanished has an empty log, and an earlier copy of it a shorter one. What either lacks is no row that was
+    replaced, and must not be left out.
+    """
+    if planned is None or log.position(planned.number) != planned:
+        raise StoreError.of(
+            f"the lake at {store.uri} is not the one that was planned from: the log of {log.account} ends with manifest"
+            f" {log.state.number} and has not the manifest {planned.number if planned else 0} that the driver saw",
+            "the lake must be mounted on every executor under the name that the driver has for it, or every executor"
+            " needs the same variables AWS_; then run it again",
+        )
+
+
+def _check_expired(log: Log, table: str, unit: Unit) -> None:
+    """See that no row has expired that a stream was promised when the unit was planned."""
+    span = unit.span
+    if span.last is None:
+        return
+    expired = [one for one in without(log.state.expired(), unit.expired) if meet([one], unit.claims)]
+    check_loss(log, table, span.after, span.last, tuple(expired))
+
+
 def _shares(claims: tuple[Range, ...], others: tuple[Range, ...]) -> bool:
     if not claims or not others:
         return not claims and not others
-    return any(one[0] <= other[1] and other[0] <= one[1] for one in claims for other in others)
+    return meet(claims, others)
 
 
 def _rows(  # noqa: PLR0913, PLR0917

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("wdt_lake_spark")
 _BEIJING = timezone(timedelta(hours=8))
+_TIME = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"(?:[ T](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
+    r"(?:(?P<utc>Z)|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-5][0-9]))?)?"
+)
 # No second of a lake is before the first or after the last.
 _EVER = (-(1 << 40), 1 << 40)
 _OPTIONS = {
@@ -92,23 +98,38 @@ def _range(first: str | None, last: str | None) -> Range | None:
     """Read a range of modified time; a date alone means its first or its last second."""
     if first is None and last is None:
         return None
-    start = int(_moment(first, "00:00:00").timestamp()) if first else _EVER[0]
-    end = int(_moment(last, "23:59:59").timestamp()) if last else _EVER[1]
+    start = int(_moment(first, (0, 0, 0)).timestamp()) if first else _EVER[0]
+    end = int(_moment(last, (23, 59, 59)).timestamp()) if last else _EVER[1]
     if start > end:
         raise UsageError.of(f"from {first} to {last} is no range", "`from` must not be later than `to`")
     return start, end
 
 
-def _moment(text: str, time: str) -> datetime:
+def _moment(text: str, of_day: tuple[int, int, int]) -> datetime:
+    """Read a time as the program does; a date alone means a time of that day.
+
+    It is read by hand: what `datetime.fromisoformat` takes besides differs from one Python to the next, and a week or a
+    date without hyphens would mean midnight, even where the last second of a day is meant.
+    """
+    found = _TIME.fullmatch(text.strip())
     try:
-        said = datetime.fromisoformat(
-            f"{text.strip()} {time}" if len(text.strip()) == len("2026-01-01") else text.strip()
-        )
+        if found is None:
+            raise ValueError
+        year, month, day = map(int, found.group("year", "month", "day"))
+        hour, minute = map(int, found.group("hour", "minute")) if found["hour"] else of_day[:2]
+        second = int(found["second"] or 0) if found["hour"] else of_day[2]
+        zone = _BEIJING
+        if found["sign"]:
+            ahead = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
+            zone = timezone(-ahead if found["sign"] == "-" else ahead)
+        elif found["utc"]:
+            zone = timezone.utc
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
     except ValueError:
         raise UsageError.of(
-            f"{text!r} is no time", "write 2026-10-01 or 2026-10-01 08:30:00, in Beijing time"
+            f"{text!r} is no time",
+            "write 2026-10-01, 2026-10-01 08:30 or 2026-10-01 08:30:00, in Beijing time, or 2026-10-01T08:30:00+08:00",
         ) from None
-    return said if said.tzinfo else said.replace(tzinfo=_BEIJING)
 
 
 def _truth(said: Mapping[str, str], name: str, default: str) -> bool:
@@ -244,4 +265,11 @@ def read_partition(settings: Settings, schema: pa.Schema, partition: InputPartit
 
     assert isinstance(partition, LakePartition)  # noqa: S101
     for unit in partition.units:
-        yield from read_unit(settings.store, settings.table, unit, schema, settings.range)
+        yield from read_unit(
+            settings.store,
+            settings.table,
+            unit,
+            schema,
+            settings.range,
+            fails_on_data_loss=settings.fails_on_data_loss,
+        )

@@ -9,7 +9,6 @@ those that others took the place of meanwhile.
 from __future__ import annotations
 
 import heapq
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceStreamReader, InputPartition
@@ -24,8 +23,10 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from .contract import arrow_schema
-from .errors import DataLossError, UsageError
+from .errors import StoreError, UsageError
 from .log import Landed, Log, accounts_of
+from .loss import check_loss
+from .ranges import without
 from .scan import Span, packed, units_of
 from .source import LakePartition, Settings, read_partition
 from .store import in_parallel
@@ -33,6 +34,7 @@ from .token import Token, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import pyarrow as pa
     from pyspark.sql.types import StructType
@@ -40,15 +42,18 @@ if TYPE_CHECKING:
     from .log import Step
     from .manifest import Position, Range
 
-_BEIJING = timezone(timedelta(hours=8))
 _CHUNK = 64
 
 
 class Place:
-    """How far a stream has come, and what had expired before it began."""
+    """How far a stream has come, and what had expired of each account when the stream first saw it."""
 
     def __init__(self, token: Token, expired: dict[str, tuple[Range, ...]]) -> None:
-        """`expired` is of each account; rows of these seconds were never promised to the stream."""
+        """Rows of seconds that had expired then were never promised to the stream.
+
+        An account that is not in `expired` had nothing expired. The stream has seen it if it stands there or in the
+        token.
+        """
         self.token = token
         self.expired = expired
 
@@ -57,7 +62,7 @@ class Place:
         """Read an offset of Spark."""
         try:
             expired = {
-                account: tuple(_range(part) for part in text.split(","))
+                account: tuple(_range(part) for part in text.split(",") if text)
                 for account, text in offset.get("expired", {}).items()
             }
             return cls(parse_token(offset["token"], table), expired)
@@ -67,20 +72,19 @@ class Place:
     def offset(self) -> dict[str, Any]:
         """Write it as an offset of Spark."""
         said: dict[str, Any] = {"token": str(self.token)}
-        if self.expired:
-            said["expired"] = {
-                # Seconds of Unix time: what has expired begins with the year 1.
-                account: ",".join(f"{start}/{end}" for start, end in ranges)
-                for account, ranges in sorted(self.expired.items())
-            }
+        expired = {
+            # Seconds of Unix time: what has expired begins with the year 1.
+            account: ",".join(f"{start}/{end}" for start, end in ranges)
+            for account, ranges in sorted(self.expired.items())
+            # An account of the token is known as seen without it.
+            if ranges or account not in self.token.places
+        }
+        if expired:
+            said["expired"] = expired
         return said
 
 
 _ANEW = "see that the checkpoint is of a stream of this table and lake; begin anew with another checkpointLocation"
-
-
-def _text(second: int) -> str:
-    return datetime.fromtimestamp(second, _BEIJING).isoformat()
 
 
 def _range(text: str) -> Range:
@@ -117,12 +121,11 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802
         """Begin with nothing seen, or behind the token of `since`."""
-        if self._settings.since:
-            return Place(parse_token(self._settings.since, self._settings.table), {}).offset()
+        settings = self._settings
+        token = parse_token(settings.since, settings.table) if settings.since else Token(settings.table)
         # A lake or an account that is not there is an error now, and no stream without rows.
-        self._logs = self._settings.logs()
-        expired = {account: log.state.expired() for account, log in self._logs.items() if log.state.expired()}
-        return Place(Token(self._settings.table), expired).offset()
+        self._logs = settings.logs()
+        return Place(token, {account: log.state.expired() for account, log in self._logs.items()}).offset()
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:  # noqa: N802
         """Go on from a place as far as the limit lets it. Where no row is new, the place stays."""
@@ -132,7 +135,10 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         token = _advance(self._until(), place.token, limit)
         if token is None:
             return start
-        following = Place(token, place.expired)
+        # What an account had expired when it came is kept with the batch, so that a restart knows the same.
+        seen = place.expired.keys() | place.token.places.keys()
+        new = {account: log.state.expired() for account, log in self._logs.items() if account not in seen}
+        following = Place(token, {**place.expired, **new})
         self._check_expired(place.token, following)
         return following.offset()
 
@@ -175,6 +181,14 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Read on in every log, and open those that are new."""
         settings = self._settings
         accounts = accounts_of(settings.store, None)
+        gone = sorted(self._logs.keys() - set(accounts))
+        if gone:
+            # Its log would be read as one to which nothing is added, and the stream would stand still.
+            raise StoreError.of(
+                f"the log of {gone[0]} is no longer in the lake at {settings.store.uri}",
+                "see that the lake is mounted on the driver, or that its variables AWS_ lead to the same bucket; a"
+                " query that is started again goes on where it was",
+            )
         if settings.accounts is not None:
             accounts = [name for name in accounts if name in settings.accounts]
         in_parallel(lambda log: log.follow(), self._logs.values())
@@ -209,31 +223,10 @@ class LakeStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if not self._settings.fails_on_data_loss:
             return
         for account, log in self._logs.items():
-            known = after.expired.get(account, ())
-            expired = [lost for one in log.state.expired() for lost in _without(one, known)]
-            if not expired or account not in after.token.places:
-                continue
-            for step in log.steps_between(before.number(account), after.token.number(account)):
-                lost = [window for window in step.windows if any(_meet(window, one) for one in expired)]
-                if lost and step.landed.get(self._settings.table):
-                    raise DataLossError.of(
-                        f"rows of {account} from {_text(lost[0][0])} to {_text(lost[0][1])} expired before the stream"
-                        f" was given them (manifest {step.position.number})",
-                        "`failOnDataLoss` false goes on without them; a new checkpointLocation begins anew",
-                    )
-
-
-def _meet(one: Range, other: Range) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
-def _without(one: Range, others: tuple[Range, ...]) -> list[Range]:
-    """Give what is left of a range without others."""
-    left = [one]
-    for start, end in others:
-        cut = [((first, min(last, start - 1)), (max(first, end + 1), last)) for first, last in left]
-        left = [part for parts in cut for part in parts if part[0] <= part[1]]
-    return left
+            if account in after.token.places:
+                expired = without(log.state.expired(), after.expired.get(account, ()))
+                ends = before.number(account), after.token.number(account)
+                check_loss(log, self._settings.table, *ends, expired)
 
 
 def _advance(logs: list[tuple[Log, int]], token: Token, limit: ReadLimit) -> Token | None:

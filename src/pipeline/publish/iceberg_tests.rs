@@ -3,13 +3,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::tests::{land, later};
 use super::*;
+use crate::land::fake_s3::{FakeS3, Lists};
 use crate::publish::iceberg::folder::IcebergFolder;
 use crate::publish::iceberg_set;
-use crate::store::failpoint::{FailPoints, FaultInjection, InjectedAt};
+use crate::store::failpoint::{Effect, FailPoints, FaultInjection, InjectedAt, Op};
 
 const TABLE: Table = Table::PurchaseApply;
 
@@ -60,33 +62,61 @@ async fn what_lies_there_does_not_grow_with_the_age_of_the_lake() {
     assert!(flaws().await.len() == 1, "a snapshot that cannot be read any more is told");
 }
 
-/// At the first moment at which a publisher has read the table, others publish sixty versions.
-struct OthersFirst {
+/// The first time that a publisher comes to a point, others publish so many versions.
+struct OthersMeanwhile {
     store: Store,
+    point: &'static str,
+    windows: std::ops::Range<i64>,
     is_over: AtomicBool,
 }
 
-impl FaultInjection for OthersFirst {
+impl FaultInjection for OthersMeanwhile {
     fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
-        let is_it = matches!(moment, InjectedAt::Point("publish.listed")) && !self.is_over.swap(true, Ordering::SeqCst);
+        let is_it = matches!(moment, InjectedAt::Point(point) if point == self.point)
+            && !self.is_over.swap(true, Ordering::SeqCst);
         Box::pin(async move {
             if is_it {
-                Box::pin(land_and_publish(&self.store, 2..62)).await;
+                Box::pin(land_and_publish(&self.store, self.windows.clone())).await;
             }
             Ok(())
         })
     }
 }
 
+/// Publishes one table of a lake of two commits, and sleeps at a point until the others have published these windows.
+async fn publish_sleeping(store: &Store, point: &'static str, windows: std::ops::Range<i64>) -> Vec<PublishedTable> {
+    land_and_publish(store, 0..1).await;
+    land(store, 1_790_000_000, 1..2).await;
+    let others = OthersMeanwhile { store: store.clone(), point, windows, is_over: AtomicBool::new(false) };
+    let slept = store.with_fail_points(FailPoints::new(Arc::new(others)));
+    let schemas = schemas().expect("a contract").into_iter().filter(|schema| schema.table == TABLE).collect();
+    publish_by(&Publisher::new(schemas), &slept).await.expect("published")
+}
+
+async fn hint(store: &Store) -> String {
+    let path = format!("{}/version-hint.text", layout::iceberg_folder(TABLE, &account()));
+    let said = store.get(&path).await.expect("an answer").expect("it is there");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// The newest version of the table; every snapshot that it has can be read, and its last one has so many files.
+async fn assert_sound(store: &Store, files: usize) -> u64 {
+    let account = account();
+    let folder = IcebergFolder { store, account: &account, table: TABLE };
+    let found = folder.newest().await.expect("sound").expect("a table");
+    for snapshot in &found.metadata.snapshots {
+        folder.live(snapshot).await.expect("every snapshot can be read");
+    }
+    let set = iceberg_set(store, &account, TABLE).await.expect("sound").expect("a table");
+    assert_eq!((set.active.len(), set.flaws), (files, Vec::new()));
+    assert_eq!(hint(store).await, found.version.to_string());
+    found.version
+}
+
 #[tokio::test]
 async fn a_publisher_that_slept_leaves_nothing_of_an_old_version() {
     let store = Store::memory();
-    land_and_publish(&store, 0..1).await;
-    land(&store, 1_790_000_000, 1..2).await;
-    let others = OthersFirst { store: store.clone(), is_over: AtomicBool::new(false) };
-    let slept = store.with_fail_points(FailPoints::new(Arc::new(others)));
-    let schemas = schemas().expect("a contract").into_iter().filter(|schema| schema.table == TABLE).collect();
-    let published = publish_by(&Publisher::new(schemas), &slept).await.expect("published");
+    let published = publish_sleeping(&store, "publish.listed", 2..62).await;
     assert_eq!(
         published.iter().map(|table| (table.version, table.number, table.created)).collect::<Vec<_>>(),
         [(62, 62, 0)]
@@ -94,10 +124,151 @@ async fn a_publisher_that_slept_leaves_nothing_of_an_old_version() {
     let folder = layout::iceberg_folder(TABLE, &account());
     let names = store.names(&folder).await.expect("listed");
     assert!(!names.contains(&format!("{folder}/v3.metadata.json")), "{names:?}");
-    let hint = store.get(&format!("{folder}/version-hint.text")).await.expect("an answer").expect("it is there");
-    assert_eq!(&hint[..], b"62");
+    assert_eq!(assert_sound(&store, 62).await, 62);
     let avro = names.iter().filter(|name| name.ends_with(".avro"));
     assert!(avro.clone().count() == 100 && !avro.clone().any(|name| name.contains("/3-")), "{names:?}");
+}
+
+/// It does not know whether its version was the one on which the others have built.
+#[tokio::test]
+async fn a_publisher_that_slept_after_its_version_stood_takes_nothing_from_the_others() {
+    let store = Store::memory();
+    let published = publish_sleeping(&store, "publish.created", 2..32).await;
+    assert_eq!(
+        published.iter().map(|table| (table.version, table.number, table.created)).collect::<Vec<_>>(),
+        [(33, 32, 0)]
+    );
+    assert_eq!(assert_sound(&store, 32).await, 33);
+}
+
+/// What it had read is gone when it goes on: that is no damage.
+#[tokio::test]
+async fn a_publisher_whose_snapshot_was_forgotten_begins_again() {
+    let store = Store::memory();
+    let published = publish_sleeping(&store, "publish.read", 2..62).await;
+    assert_eq!(published.iter().map(|table| (table.number, table.created)).collect::<Vec<_>>(), [(62, 0)]);
+    assert_eq!(assert_sound(&store, 62).await, 62);
+}
+
+/// A publisher has read the hint, and writes it after another has said a later version.
+struct LateHint {
+    store: Store,
+    is_over: AtomicBool,
+}
+
+impl FaultInjection for LateHint {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let hint = format!("{}/version-hint.text", layout::iceberg_folder(TABLE, &account()));
+        let is_put = |effect: &Effect<'_>| effect.op == Op::Put && effect.path == hint;
+        let is_it = matches!(moment, InjectedAt::Before(effect) if is_put(&effect))
+            && !self.is_over.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            if is_it {
+                Box::pin(land_and_publish(&self.store, 2..4)).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_hint_does_not_stay_behind_where_two_write_it_at_once() {
+    let store = Store::memory();
+    land_and_publish(&store, 0..1).await;
+    land(&store, 1_790_000_000, 1..2).await;
+    let others = LateHint { store: store.clone(), is_over: AtomicBool::new(false) };
+    let slow = store.with_fail_points(FailPoints::new(Arc::new(others)));
+    publish(&slow).await;
+    assert_eq!(assert_sound(&store, 4).await, 5);
+}
+
+/// The create of a version fails, and arrives when the same run has put the files of its next try.
+#[derive(Default)]
+struct LateCreate {
+    sent: std::sync::Mutex<Option<(String, Bytes)>>,
+    store: Option<Store>,
+}
+
+impl FaultInjection for LateCreate {
+    fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
+        let mut sent = self.sent.lock().expect("no test panicked");
+        match (&self.store, moment) {
+            (None, InjectedAt::Before(Effect { op: Op::Create, path, body: Some(body) }))
+                if path.ends_with("/v3.metadata.json") && path.contains(&format!("/{TABLE}/")) =>
+            {
+                *sent = Some((path.to_owned(), body.clone()));
+                Box::pin(async { Err(Error::new(crate::error::ErrorClass::StoreUnreached, "no answer")) })
+            }
+            (Some(store), InjectedAt::Point("publish.listed")) => {
+                let late = sent.take();
+                Box::pin(async move {
+                    match late {
+                        Some((path, body)) => store.create(&path, body, "_staging/late").await.map(drop),
+                        None => Ok(()),
+                    }
+                })
+            }
+            _ => Box::pin(async { Ok(()) }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_arrives_late_keeps_its_own_files() {
+    let store = Store::memory();
+    land_and_publish(&store, 0..1).await;
+    land(&store, 1_790_000_000, 1..2).await;
+    let run = RunId::generate();
+    let publish_of_the_run = async |points: Arc<LateCreate>| {
+        let lossy = store.with_fail_points(FailPoints::new(points));
+        let lake = Lake::open(store.clone(), account()).await?;
+        let up_to = lake.state().newest().map_or(0, |newest| newest.number);
+        let (mut log, hints, now) =
+            (FollowedLog::new(Lake::open(lossy, account()).await?), BTreeMap::new(), SystemClock.now());
+        let wanted = PublishScope { made: &[PublishFormat::Iceberg], kept: &[], tables: &[TABLE] };
+        publisher()?.publish(Publishing { log: &mut log, run, up_to, hints: &hints, now }, wanted).await
+    };
+    let failing = Arc::new(LateCreate::default());
+    publish_of_the_run(Arc::clone(&failing)).await.expect_err("no answer");
+    let sent = failing.sent.lock().expect("no test panicked").take();
+    assert!(sent.is_some());
+    land(&store, 1_790_000_000, 2..3).await;
+    let late = LateCreate { sent: std::sync::Mutex::new(sent), store: Some(store.clone()) };
+    let published = publish_of_the_run(Arc::new(late)).await.expect("published");
+    assert_eq!(published.iter().map(|table| (table.number, table.created)).collect::<Vec<_>>(), [(3, 1)]);
+    assert_eq!(assert_sound(&store, 3).await, 4, "the late one is version 3");
+    let account = account();
+    let folder = IcebergFolder { store: &store, account: &account, table: TABLE };
+    let mut files = Vec::new();
+    for snapshot in &folder.newest().await.expect("sound").expect("a table").metadata.snapshots {
+        files.push(folder.live(snapshot).await.expect("it can be read").len());
+    }
+    assert_eq!(files, [1, 2, 3], "each snapshot has what its maker knew");
+}
+
+/// A listing says what is there, and never that it is all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_a_listing_leaves_out_is_published_before_files_are_deleted() {
+    let server = FakeS3::start();
+    let store = Store::s3(&server.lake("some/lake"), server.environment()).expect("settings");
+    land_and_publish(&store, 0..2).await;
+    server.list_so(Lists::NothingThere, 2);
+    let standing = publisher().expect("a contract").standing(&store, &Layout::new(account()), &[TABLE]).await;
+    assert!(standing.expect("an answer").contains(&TABLE));
+}
+
+#[tokio::test]
+async fn a_table_of_another_version_of_the_format_is_another_programs() {
+    let store = Store::memory();
+    land(&store, 1_790_000_000, 0..1).await;
+    let path = format!("{}/v1.metadata.json", layout::iceberg_folder(TABLE, &account()));
+    let first = r#"{"format-version": 1, "table-uuid": "x", "location": "y", "schema": {}, "partition-spec": []}"#;
+    store.put(&path, first.into(), "_staging/x").await.expect("put");
+    let error = publish_by(&publisher().expect("a contract"), &store).await.expect_err("it is not ours");
+    assert_eq!(error.class(), crate::error::ErrorClass::PublishedOfOthers, "{error}");
+    store.put(&path, "{}".into(), "_staging/x").await.expect("put");
+    let error = publish_by(&publisher().expect("a contract"), &store).await.expect_err("it is nobody's");
+    assert_eq!(error.class(), crate::error::ErrorClass::PublishedDamaged, "{error}");
 }
 
 #[tokio::test]

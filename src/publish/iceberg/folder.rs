@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::manifest::{self, ManifestEntry};
 use super::metadata::{IcebergMetadata, Snapshot};
 use crate::error::{Error, ErrorClass, Result};
-use crate::id::{AccountName, RunId};
+use crate::id::{AccountName, CommitId};
 use crate::log::Table;
 use crate::log::layout::{self, IcebergName};
 use crate::store::{Created, Store};
@@ -71,7 +71,9 @@ impl IcebergFolder<'_> {
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub(crate) async fn stands(self) -> Result<bool> {
-        Ok(!self.store.names(&layout::iceberg_folder(self.table, self.account)).await?.is_empty())
+        let names = self.store.names(&layout::iceberg_folder(self.table, self.account)).await?;
+        // A listing may leave names out.
+        Ok(!names.is_empty() || self.store.get(&self.path(IcebergName::Hint)).await?.is_some())
     }
 
     /// The newest version of the table; `None` where there is none.
@@ -108,10 +110,17 @@ impl IcebergFolder<'_> {
         }
     }
 
+    async fn stands_at(self, version: u64) -> Result<bool> {
+        Ok(self.version(version).await?.is_some())
+    }
+
     async fn version(self, version: u64) -> Result<Option<IcebergMetadata>> {
         let path = self.path(IcebergName::Version(version));
         let Some(bytes) = self.store.get(&path).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(&path, error.to_string()))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| match IcebergMetadata::is_of_others(&bytes) {
+            true => self.foreign(),
+            false => self.unread(&path, error.to_string()),
+        })
     }
 
     /// The version that is said to be the newest; `None` also for what readers do not take as a number.
@@ -134,11 +143,20 @@ impl IcebergFolder<'_> {
     pub(crate) async fn say_newest(self, version: u64, staging: &str) -> Result<bool> {
         let said = match self.hint().await? {
             // Somebody else has written there: a version that never was must not keep readers and us waiting for it.
-            Some(said) if said > version && self.version(said).await?.is_none() => None,
+            Some(said) if said > version && !self.stands_at(said).await? => None,
             said => said,
         };
         if said.is_none_or(|said| said < version) {
-            self.store.put(&self.path(IcebergName::Hint), Bytes::from(version.to_string()), staging).await?;
+            let mut newest = version;
+            loop {
+                let text = Bytes::from(newest.to_string());
+                self.store.put(&self.path(IcebergName::Hint), text, staging).await?;
+                // Whoever created the next one meanwhile may have said so before us.
+                match newest.checked_add(1) {
+                    Some(after) if self.stands_at(after).await? => newest = after,
+                    _ => break,
+                }
+            }
         }
         Ok(said.is_none_or(|said| said <= version.saturating_add(KEPT_VERSIONS)))
     }
@@ -168,6 +186,46 @@ impl IcebergFolder<'_> {
         }
     }
 
+    /// Puts an Avro file of a snapshot. A sweep of another run may take its half-written local file for one of the
+    /// dead, so that it is tried again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
+    pub(crate) async fn put_avro(self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.store.put_unique(path, bytes.clone(), staging).await {
+                Err(error) if tries < TRIES => {
+                    tracing::debug!(%error, "a file of an Iceberg table could not be written, trying again");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The live data files of a snapshot that a version of the table has; `None` when a later version stands by now.
+    /// Whoever created that may have deleted what the snapshot consists of.
+    ///
+    /// # Errors
+    /// As [`live`](Self::live).
+    pub(crate) async fn live_of(self, found: &FoundTable) -> Result<Option<Vec<ManifestEntry>>> {
+        let Some(snapshot) = found.metadata.current() else { return Ok(Some(Vec::new())) };
+        match self.live(snapshot).await {
+            Ok(live) => Ok(Some(live)),
+            Err(_) if self.has_later(found.version).await? => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a later version than this one stands by now.
+    ///
+    /// # Errors
+    /// As [`newest`](Self::newest).
+    pub(crate) async fn has_later(self, version: u64) -> Result<bool> {
+        Ok(self.newest().await?.is_some_and(|newest| newest.version > version))
+    }
+
     /// The live data files of a snapshot.
     ///
     /// # Errors
@@ -195,13 +253,11 @@ impl IcebergFolder<'_> {
     pub(crate) async fn clear(self, version: u64, metadata: &IcebergMetadata, names: &[String]) {
         let named: BTreeSet<&str> =
             metadata.snapshots.iter().filter_map(|snapshot| self.path_of(&snapshot.manifest_list)).collect();
-        let is_needed = |run: RunId, of: u64| named.contains(&*self.path(IcebergName::List(of, run)));
+        let is_needed = |id: CommitId, of: u64| named.contains(&*self.path(IcebergName::List(of, id)));
         for name in names {
             let goes = match IcebergName::of(name) {
                 Some(IcebergName::Version(old)) => old.saturating_add(KEPT_VERSIONS) < version,
-                Some(IcebergName::Manifest(of, run) | IcebergName::List(of, run)) => {
-                    of <= version && !is_needed(run, of)
-                }
+                Some(IcebergName::Manifest(of, id) | IcebergName::List(of, id)) => of <= version && !is_needed(id, of),
                 Some(IcebergName::Hint) | None => false,
             };
             if goes && let Err(error) = self.store.delete(name).await {

@@ -113,6 +113,13 @@ impl Snapshot {
 }
 
 impl IcebergMetadata {
+    /// Whether bytes that are no metadata of ours are those of a table that another program keeps, of whatever version
+    /// of the format.
+    pub(crate) fn is_of_others(bytes: &[u8]) -> bool {
+        let said: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        said.get("format-version").is_some() && said.get("properties").and_then(|held| held.get(SOURCE)).is_none()
+    }
+
     /// The first version of a table: it has no snapshot.
     ///
     /// # Errors

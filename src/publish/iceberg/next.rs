@@ -9,7 +9,7 @@ use super::metadata::{EarlierMetadata, IcebergMetadata, Snapshot};
 use super::schema;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::id::RunId;
+use crate::id::CommitId;
 use crate::log::FileEntry;
 use crate::publish::schema::TableSchema;
 use crate::publish::standing::NamedManifest;
@@ -32,8 +32,8 @@ pub(crate) struct WantedSet<'a> {
 pub(crate) struct NextPlace {
     /// The version before, and where it lies.
     pub(crate) before: (u64, String),
-    /// Who makes the next one.
-    pub(crate) run: RunId,
+    /// The id of this try to make the next one.
+    pub(crate) id: CommitId,
     /// Where its Avro files lie.
     pub(crate) manifest: String,
     pub(crate) list: String,
@@ -120,7 +120,7 @@ pub(crate) fn next_version(
 
 /// A number that no snapshot of the table has.
 fn snapshot_id(place: &NextPlace, held: &IcebergMetadata) -> i64 {
-    let from = |salt: u64| Sha256::of(format!("{} {} {salt}", place.run, place.before.0).as_bytes()).to_positive();
+    let from = |salt: u64| Sha256::of(format!("{} {} {salt}", place.id, place.before.0).as_bytes()).to_positive();
     let is_free = |id: &i64| held.snapshots.iter().all(|snapshot| snapshot.snapshot_id != *id);
     (0..u64::MAX).map(from).find(is_free).unwrap_or(1)
 }

@@ -3,6 +3,7 @@
 use super::Publishing;
 use super::table::WhereNothing;
 use crate::error::{Error, ErrorClass, Result};
+use crate::id::CommitId;
 use crate::log::layout::{IcebergName, Name};
 use crate::log::{FileEntry, Layout, LogState, Table};
 use crate::publish::PublishedTable;
@@ -74,14 +75,16 @@ async fn create_next(
     has_moved: bool,
 ) -> Result<Option<u64>> {
     let version = found.version.saturating_add(1);
-    let (log, run) = (&*publishing.log, publishing.run);
+    // Of this try alone: an earlier one of this run may still arrive, and names its own files.
+    let id = CommitId::generate();
+    let log = &*publishing.log;
     let mut held = found.metadata.clone();
-    if has_moved {
+    let live = if has_moved {
         held.begin_anew(folder.location());
-    }
-    let live = match held.current() {
-        Some(snapshot) => folder.live(snapshot).await?,
-        None => Vec::new(),
+        Vec::new()
+    } else {
+        let Some(live) = folder.live_of(found).await? else { return Ok(None) };
+        live
     };
     let (state, layout) = (log.state(), log.layout());
     let kept_until = |uri: &str| kept_until(folder, layout, state, uri);
@@ -91,40 +94,35 @@ async fn create_next(
         named: NamedManifest { number: log.number(), created_at_millis: last.map(|last| last.created_at.millis()) },
         kept_until: &kept_until,
     };
-    let [manifest, list] = [IcebergName::Manifest(version, run), IcebergName::List(version, run)];
+    let [manifest, list] = [IcebergName::Manifest(version, id), IcebergName::List(version, id)];
     let [manifest, list] = [manifest, list].map(|name| folder.path(name));
     let place = NextPlace {
         before: (found.version, folder.uri(&folder.path(IcebergName::Version(found.version)))),
-        run,
+        id,
         manifest: folder.uri(&manifest),
         list: folder.uri(&list),
         now_millis: publishing.now.millis(),
     };
     let NextVersion { metadata, avro } = next_version(schema, &held, live, &wanted, &place)?;
-    let staging = layout.staging_lease(run);
-    let mut own = Vec::new();
+    let staging = layout.staging_lease(publishing.run);
     if let Some((manifest_bytes, list_bytes)) = avro {
         for (path, bytes) in [(manifest, manifest_bytes), (list, list_bytes)] {
-            folder.store.put_unique(&path, bytes.into(), &staging).await?;
-            own.push(path);
+            folder.put_avro(&path, bytes.into(), &staging).await?;
         }
         folder.store.point("publish.listed").await?;
     }
-    let is_ours = folder.create(version, &metadata, &staging).await?;
-    if is_ours {
-        folder.store.point("publish.created").await?;
+    // The Avro files of a version that does not come to be stay: whoever creates the next one clears them away, and
+    // knows which of them a snapshot names.
+    if !folder.create(version, &metadata, &staging).await? {
+        return Ok(None);
     }
-    if is_ours && folder.say_newest(version, &staging).await? {
-        folder.clear(found.version, &metadata, &found.names).await;
-        return Ok(Some(version));
+    folder.store.point("publish.created").await?;
+    if !folder.say_newest(version, &staging).await? {
+        folder.store.delete(&folder.path(IcebergName::Version(version))).await?;
+        return Ok(None);
     }
-    if is_ours {
-        own.push(folder.path(IcebergName::Version(version)));
-    }
-    for path in own {
-        folder.store.delete(&path).await?;
-    }
-    Ok(None)
+    folder.clear(found.version, &metadata, &found.names).await;
+    Ok(Some(version))
 }
 
 /// The committed files of a table.

@@ -83,10 +83,12 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
 /// A location without the user and password that somebody may have put into it.
 pub(super) fn without_userinfo(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(host);
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{authority}{}", path.split(['?', '#']).next().unwrap_or_default())
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    // A secret key may have slashes in it.
+    let whole = if authority.contains(':') { rest } else { authority };
+    let rest = whole.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{scheme}://{rest}")
 }
 
 fn shown(text: &str) -> String {
@@ -118,6 +120,21 @@ fn word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_in_a_location_is_left_out_whatever_letters_it_has() {
+        for (told, shown) in [
+            ("s3://AK:SK@bucket/a", "s3://bucket/a"),
+            ("s3://AK:s3/cr+et@bucket/a", "s3://bucket/a"),
+            ("s3://AK:s3@cr/et@bucket/a", "s3://bucket/a"),
+            ("https://AK:s3/cret@host:9000/a?x=y", "https://host:9000/a"),
+            ("https://host:9000/a/b", "https://host:9000/a/b"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("lakes/a@b", "lakes/a@b"),
+        ] {
+            assert_eq!(without_userinfo(told), shown);
+        }
+    }
 
     fn explained(text: &str) -> Explained {
         let error = object_store::Error::Generic { store: "S3", source: text.to_owned().into() };
