@@ -64,6 +64,7 @@ const ACCOUNT: [&str; 17] = [
 ];
 /// As many as a name of an account may have.
 const MOST_LIMIT_LETTERS: usize = 64;
+
 /// What a configuration file says, checked. Secrets are not read yet.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {

@@ -62,18 +62,17 @@ async fn what_lies_there_does_not_grow_with_the_age_of_the_lake() {
     assert!(flaws().await.len() == 1, "a snapshot that cannot be read any more is told");
 }
 
-/// The first time that a publisher comes to a point, others publish so many versions.
+/// The first time that a moment comes to a publisher, others publish so many versions.
 struct OthersMeanwhile {
     store: Store,
-    point: &'static str,
+    is_it: fn(&InjectedAt<'_>) -> bool,
     windows: std::ops::Range<i64>,
     is_over: AtomicBool,
 }
 
 impl FaultInjection for OthersMeanwhile {
     fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
-        let is_it = matches!(moment, InjectedAt::Point(point) if point == self.point)
-            && !self.is_over.swap(true, Ordering::SeqCst);
+        let is_it = (self.is_it)(&moment) && !self.is_over.swap(true, Ordering::SeqCst);
         Box::pin(async move {
             if is_it {
                 Box::pin(land_and_publish(&self.store, self.windows.clone())).await;
@@ -83,14 +82,20 @@ impl FaultInjection for OthersMeanwhile {
     }
 }
 
-/// Publishes one table of a lake of two commits, and sleeps at a point until the others have published these windows.
-async fn publish_sleeping(store: &Store, point: &'static str, windows: std::ops::Range<i64>) -> Vec<PublishedTable> {
+/// Publishes one table of a lake of two commits, and sleeps at a moment until the others have published these windows:
+/// the versions and numbers that it says it is at, and how many versions it created.
+async fn publish_sleeping(
+    store: &Store,
+    is_it: fn(&InjectedAt<'_>) -> bool,
+    windows: std::ops::Range<i64>,
+) -> Vec<(u64, u64, u64)> {
     land_and_publish(store, 0..1).await;
     land(store, 1_790_000_000, 1..2).await;
-    let others = OthersMeanwhile { store: store.clone(), point, windows, is_over: AtomicBool::new(false) };
+    let others = OthersMeanwhile { store: store.clone(), is_it, windows, is_over: AtomicBool::new(false) };
     let slept = store.with_fail_points(FailPoints::new(Arc::new(others)));
     let schemas = schemas().expect("a contract").into_iter().filter(|schema| schema.table == TABLE).collect();
-    publish_by(&Publisher::new(schemas), &slept).await.expect("published")
+    let published = publish_by(&Publisher::new(schemas), &slept).await.expect("published");
+    published.iter().map(|table| (table.version, table.number, table.created)).collect()
 }
 
 async fn hint(store: &Store) -> String {
@@ -116,11 +121,8 @@ async fn assert_sound(store: &Store, files: usize) -> u64 {
 #[tokio::test]
 async fn a_publisher_that_slept_leaves_nothing_of_an_old_version() {
     let store = Store::memory();
-    let published = publish_sleeping(&store, "publish.listed", 2..62).await;
-    assert_eq!(
-        published.iter().map(|table| (table.version, table.number, table.created)).collect::<Vec<_>>(),
-        [(62, 62, 0)]
-    );
+    let published = publish_sleeping(&store, |at| matches!(at, InjectedAt::Point("publish.listed")), 2..62).await;
+    assert_eq!(published, [(62, 62, 0)]);
     let folder = layout::iceberg_folder(TABLE, &account());
     let names = store.names(&folder).await.expect("listed");
     assert!(!names.contains(&format!("{folder}/v3.metadata.json")), "{names:?}");
@@ -133,11 +135,8 @@ async fn a_publisher_that_slept_leaves_nothing_of_an_old_version() {
 #[tokio::test]
 async fn a_publisher_that_slept_after_its_version_stood_takes_nothing_from_the_others() {
     let store = Store::memory();
-    let published = publish_sleeping(&store, "publish.created", 2..32).await;
-    assert_eq!(
-        published.iter().map(|table| (table.version, table.number, table.created)).collect::<Vec<_>>(),
-        [(33, 32, 0)]
-    );
+    let published = publish_sleeping(&store, |at| matches!(at, InjectedAt::Point("publish.created")), 2..32).await;
+    assert_eq!(published, [(33, 32, 0)]);
     assert_eq!(assert_sound(&store, 32).await, 33);
 }
 
@@ -145,41 +144,44 @@ async fn a_publisher_that_slept_after_its_version_stood_takes_nothing_from_the_o
 #[tokio::test]
 async fn a_publisher_whose_snapshot_was_forgotten_begins_again() {
     let store = Store::memory();
-    let published = publish_sleeping(&store, "publish.read", 2..62).await;
-    assert_eq!(published.iter().map(|table| (table.number, table.created)).collect::<Vec<_>>(), [(62, 0)]);
+    let published = publish_sleeping(&store, |at| matches!(at, InjectedAt::Point("publish.read")), 2..62).await;
+    assert_eq!(published, [(62, 62, 0)]);
     assert_eq!(assert_sound(&store, 62).await, 62);
 }
 
-/// A publisher has read the hint, and writes it after another has said a later version.
-struct LateHint {
-    store: Store,
-    is_over: AtomicBool,
+/// It has read the hint, and writes it after others have said later versions.
+#[tokio::test]
+async fn the_hint_does_not_stay_behind_where_two_write_it_at_once() {
+    let store = Store::memory();
+    let is_it = |at: &InjectedAt<'_>| matches!(at, InjectedAt::Before(put) if put.op == Op::Put && put.path.ends_with("version-hint.text"));
+    assert_eq!(publish_sleeping(&store, is_it, 2..4).await, [(3, 2, 1)]);
+    assert_eq!(assert_sound(&store, 4).await, 5);
 }
 
-impl FaultInjection for LateHint {
+/// The first write of each object fails, as it does when a sweep takes the half-written file of a living publisher.
+#[derive(Default)]
+struct FirstWritesFail(std::sync::Mutex<std::collections::BTreeSet<String>>);
+
+impl FaultInjection for FirstWritesFail {
     fn at<'a>(&'a self, moment: InjectedAt<'a>) -> BoxFuture<'a, Result<()>> {
-        let hint = format!("{}/version-hint.text", layout::iceberg_folder(TABLE, &account()));
-        let is_put = |effect: &Effect<'_>| effect.op == Op::Put && effect.path == hint;
-        let is_it = matches!(moment, InjectedAt::Before(effect) if is_put(&effect))
-            && !self.is_over.swap(true, Ordering::SeqCst);
-        Box::pin(async move {
-            if is_it {
-                Box::pin(land_and_publish(&self.store, 2..4)).await;
+        let is_first = match moment {
+            InjectedAt::Before(Effect { op: Op::Put | Op::Create, path, .. }) => {
+                self.0.lock().expect("no test panicked").insert(path.to_owned())
             }
-            Ok(())
+            _ => false,
+        };
+        Box::pin(async move {
+            if is_first { Err(Error::new(crate::error::ErrorClass::StoreUnreached, "it is gone")) } else { Ok(()) }
         })
     }
 }
 
 #[tokio::test]
-async fn the_hint_does_not_stay_behind_where_two_write_it_at_once() {
+async fn a_write_that_a_sweep_disturbs_is_tried_again() {
     let store = Store::memory();
-    land_and_publish(&store, 0..1).await;
-    land(&store, 1_790_000_000, 1..2).await;
-    let others = LateHint { store: store.clone(), is_over: AtomicBool::new(false) };
-    let slow = store.with_fail_points(FailPoints::new(Arc::new(others)));
-    publish(&slow).await;
-    assert_eq!(assert_sound(&store, 4).await, 5);
+    land(&store, 1_790_000_000, 0..2).await;
+    publish(&store.with_fail_points(FailPoints::new(Arc::new(FirstWritesFail::default())))).await;
+    assert_eq!(assert_sound(&store, 2).await, 2);
 }
 
 /// The create of a version fails, and arrives when the same run has put the files of its next try.

@@ -19,7 +19,7 @@ use crate::text::{key, text};
 
 /// How many versions of the metadata are kept before the newest: a reader that has found one has so long to read it.
 pub(crate) const KEPT_VERSIONS: u64 = 20;
-/// How often a version is tried to be created, and how often the folder is listed again when one goes meanwhile.
+/// How often an object is tried to be written, and how often the folder is listed again when a version goes meanwhile.
 const TRIES: u32 = 3;
 /// What to do about a table that cannot be read.
 const ANEW: &str = key!(
@@ -133,7 +133,8 @@ impl IcebergFolder<'_> {
         Ok(said)
     }
 
-    /// Says that a version is the newest, unless a later one is said to be, and stands. Gives whether it counts: it
+    /// Says that a version is the newest, or one that came after it meanwhile, unless a later one is said to be, and
+    /// stands. Gives whether it counts: it
     /// does not where a much later one stands, so that it is one that stood before and was deleted, and was created
     /// again by a publisher that slept. (Who deletes one has said before that a much later one is the newest.)
     ///
@@ -149,8 +150,8 @@ impl IcebergFolder<'_> {
         if said.is_none_or(|said| said < version) {
             let mut newest = version;
             loop {
-                let text = Bytes::from(newest.to_string());
-                self.store.put(&self.path(IcebergName::Hint), text, staging).await?;
+                let (path, text) = (self.path(IcebergName::Hint), Bytes::from(newest.to_string()));
+                tried(|| self.store.put(&path, text.clone(), staging)).await?;
                 // Whoever created the next one meanwhile may have said so before us.
                 match newest.checked_add(1) {
                     Some(after) if self.stands_at(after).await? => newest = after,
@@ -171,37 +172,19 @@ impl IcebergFolder<'_> {
         let bytes = serde_json::to_vec(metadata)
             .map_err(|error| Error::internal("cannot write the metadata of an Iceberg table").because(error))?;
         let bytes = Bytes::from(bytes);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.store.create(&path, bytes.clone(), staging).await {
-                Ok(Created::New) => return Ok(true),
-                // Perhaps our own first try.
-                Ok(Created::Taken) => return Ok(self.store.get(&path).await?.is_some_and(|held| held == bytes)),
-                Err(error) if tries == TRIES => return Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "a version of an Iceberg table could not be created, trying again");
-                }
-            }
+        match tried(|| self.store.create(&path, bytes.clone(), staging)).await? {
+            Created::New => Ok(true),
+            // Perhaps our own first try.
+            Created::Taken => Ok(self.store.get(&path).await?.is_some_and(|held| held == bytes)),
         }
     }
 
-    /// Puts an Avro file of a snapshot. A sweep of another run may take its half-written local file for one of the
-    /// dead, so that it is tried again.
+    /// Puts an Avro file of a snapshot.
     ///
     /// # Errors
     /// [`ErrorKind::Lake`](crate::ErrorKind::Lake) when the store does not answer.
     pub(crate) async fn put_avro(self, path: &str, bytes: Bytes, staging: &str) -> Result<()> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.store.put_unique(path, bytes.clone(), staging).await {
-                Err(error) if tries < TRIES => {
-                    tracing::debug!(%error, "a file of an Iceberg table could not be written, trying again");
-                }
-                outcome => return outcome,
-            }
-        }
+        tried(|| self.store.put_unique(path, bytes.clone(), staging)).await
     }
 
     /// The live data files of a snapshot that a version of the table has; `None` when a later version stands by now.
@@ -306,5 +289,19 @@ impl IcebergFolder<'_> {
             .with("object", object)
             .because(why)
             .hint(ANEW)
+    }
+}
+
+/// Writes an object, at most so often. A sweep of another run may take a half-written local file for one of the dead.
+async fn tried<T, F: Future<Output = Result<T>>>(write: impl Fn() -> F) -> Result<T> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match write().await {
+            Err(error) if tries < TRIES => {
+                tracing::debug!(%error, "an object of an Iceberg table could not be written, trying again");
+            }
+            outcome => return outcome,
+        }
     }
 }
